@@ -1,0 +1,59 @@
+# pycalc's chores. `make help` lists them; each works alone in a fresh clone with nothing but python3 >= 3.11.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
+PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
+	"$$p" -c 'import ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench wheel requirements clean
+
+help:  ## list the chores
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
+	@exec $(BIN)/pycalc serve
+
+test: $(VENV)/dev  ## run the tests
+	$(BIN)/pytest -q
+
+lint: $(VENV)/dev  ## flake8, ruff, mypy --strict, import-linter
+	$(BIN)/flake8 .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## measure speed and memory (needs wrk)
+	$(BIN)/python -m benchmarks.run
+
+wheel: $(VENV)/dev  ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+requirements:  ## pin the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		pyproject.toml requirements/build.in -o requirements/runtime.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		pyproject.toml requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
+
+clean:  ## remove what the chores made, not the data
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

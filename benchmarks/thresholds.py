@@ -1,0 +1,121 @@
+"""Measures where decimal arithmetic overtakes GMP and what results cost, for pycalc/services/operations/thresholds.py.
+
+Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints each measurement and, at the end of each part,
+the constants to write. Alternatives are timed in turn and compared by their medians, so that a busy moment hits all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.exact_text import power_decimal
+from pycalc.services.operations.factorial import factorial_decimal, factorial_digits
+from pycalc.services.operations.factorial_residue import factorial_by_steps
+from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits
+from pycalc.services.operations.gmp import gmp, mpz
+from pycalc.services.operations.modular import random_prime
+
+Task = Callable[[], object]
+
+MAX_LEVELS = 8
+TARGET_SECONDS = 0.6
+LOG_3 = 0.47712125472
+
+
+def medians(tasks: Sequence[Task]) -> list[float]:
+    """The median seconds of each task, over as many turns as fit the time."""
+    rounds: list[list[float]] = []
+    deadline = time.perf_counter() + TARGET_SECONDS * len(tasks)
+    while len(rounds) < 3 or time.perf_counter() < deadline and len(rounds) < 200:
+        rounds.append([seconds(task) for task in tasks])
+    return [statistics.median(column) for column in zip(*rounds, strict=True)]
+
+
+def seconds(task: Task) -> float:
+    """One timing."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
+    """The size of F(n), its computation by GMP and by so many levels of decimal."""
+    return (
+        fibonacci_digits(n),
+        lambda: gmp.fib(n).digits().encode(),
+        lambda levels: lambda: str(fibonacci_decimal(n, levels)).encode(),
+    )
+
+
+def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
+    """The size of n!, its computation by GMP and by so many levels of decimal."""
+    return (
+        factorial_digits(n),
+        lambda: gmp.fac(n).digits().encode(),
+        lambda levels: lambda: factorial_decimal(n, levels),
+    )
+
+
+def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
+    """The size of 3^n, its computation by GMP and by so many levels of decimal."""
+    return (
+        int(n * LOG_3) + 1,
+        lambda: (mpz(3) ** n).digits().encode(),
+        lambda levels: lambda: str(power_decimal(3, n, levels)).encode(),
+    )
+
+
+def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int], Task]]], sizes: list[int]) -> None:
+    """Prints decimal's time over GMP's for each size and number of levels, and from where decimal stays ahead."""
+    threshold = 0
+    for n in sizes:
+        digits, by_gmp, by_decimal = tasks(n)
+        base, *others = medians([by_gmp, *(by_decimal(levels) for levels in range(1, MAX_LEVELS + 1))])
+        ratios = [other / base for other in others]
+        threshold = 0 if min(ratios) > 1 else threshold or digits
+        shown = " ".join(f"{ratio:5.2f}" for ratio in ratios)
+        best = ratios.index(min(ratios)) + 1
+        print(f"{name} n={n:>9} digits={digits:>9} gmp={base:.5f}s decimal/gmp: {shown} best seed {digits >> best}")
+    print(f"{name.upper()}_DECIMAL_DIGITS = {threshold}\n")
+
+
+def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
+    """Prints the seconds of compute and verify together, by digits."""
+    operation = OPERATIONS[name]
+    points = []
+    for raw in raws:
+        for precision in precisions:
+            args = operation.parse(raw)
+            text = operation.compute(args, precision)
+            (total,) = medians(
+                [lambda: operation.verify(args, precision, operation.compute(args, precision), random_prime())]  # noqa: B023
+            )
+            points.append((len(text), float(f"{total:.2g}")))
+    print(f"{name}: {tuple(points)}")
+
+
+def residues() -> None:
+    """Prints the seconds for n! mod p by steps and by plain multiplication, and for n! by GMP with one division."""
+    prime = random_prime()
+    for n in (500, 1_000, 2_000, 4_000, 8_000, 10**5, 10**6, 10**7):
+        steps, product = medians([lambda: factorial_by_steps(n, prime), lambda: gmp.fac(n) % prime])  # noqa: B023
+        print(f"n={n}: by steps {steps:.2g}s = sqrt(n)·{steps / n**0.5:.2g}, GMP's product {product:.2g}s")
+
+
+def main() -> None:
+    """Everything; some minutes."""
+    switch_over("fibonacci", fibonacci_tasks, [5 * 10**5, 10**6, 15 * 10**5, 2 * 10**6, 3 * 10**6, 5 * 10**6, 10**7])
+    switch_over("power", power_tasks, [10**5, 2 * 10**5, 4 * 10**5, 8 * 10**5, 1_600_000, 3_200_000, 6_400_000])
+    switch_over("factorial", factorial_tasks, [20_000, 40_000, 60_000, 80_000, 120_000, 250_000, 500_000, 10**6])
+    costs("fibonacci", [{"n": str(n)} for n in (100, 5_000, 50_000, 10**6, 10**7, 10**8)])
+    costs("pow", [{"x": "3", "y": str(n)} for n in (100, 2_000, 20_000, 400_000, 4_000_000, 43_800_000)])
+    costs("factorial", [{"n": str(n)} for n in (50, 500, 3_000, 10**5, 10**6, 3_500_000)])
+    costs("pow", [{"x": "2.5", "y": "0.3"}], (50, 500, 1_000, 3_000, 10_000))
+    residues()
+
+
+if __name__ == "__main__":
+    main()

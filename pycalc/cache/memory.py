@@ -1,0 +1,60 @@
+"""A cache in this process: least recently used goes first, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+
+DEFAULT_MAX_BYTES = 128 * 1024 * 1024
+_ENTRY_BYTES = 1_200
+"""What an entry costs beside its key and its text: the objects around them, measured with tracemalloc."""
+_LARGEST_SHARE = 4
+"""A result over one part in so many of the whole is not kept: it would push out everything else."""
+
+
+class MemoryCache:
+    """An LRU cache of at most ``max_bytes``."""
+
+    def __init__(self, max_bytes: int, metrics: Metrics) -> None:
+        if max_bytes < 0:
+            raise ValueError("PYCALC_CACHE_URL: max_bytes must be 0 or more")
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[str, Result] = OrderedDict()
+        metrics.cache_bytes.set_function(lambda: self._bytes)
+        metrics.cache_entries.set_function(lambda: len(self._entries))
+
+    async def get(self, key: str) -> Result | None:
+        """See Cache."""
+        result = self._entries.get(key)
+        if result is not None:
+            self._entries.move_to_end(key)
+        return result
+
+    async def put(self, key: str, result: Result) -> None:
+        """See Cache."""
+        size = _size(key, result)
+        if size * _LARGEST_SHARE > self._max_bytes:
+            return
+        replaced = self._entries.pop(key, None)
+        if replaced is not None:
+            self._bytes -= _size(key, replaced)
+        self._entries[key] = result
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            oldest, evicted = self._entries.popitem(last=False)
+            self._bytes -= _size(oldest, evicted)
+
+    async def ping(self) -> None:
+        """See Cache."""
+
+    async def aclose(self) -> None:
+        """See Cache."""
+        self._entries.clear()
+        self._bytes = 0
+
+
+def _size(key: str, result: Result) -> int:
+    return _ENTRY_BYTES + len(key) + len(result.text)

@@ -1,0 +1,132 @@
+"""What the services know of the database: stores, and the unit of work that their SQL runs in.
+
+A store's method is one transaction; when a writing method returns, its effect is durable. Every method
+raises StoreUnavailable when the database does not answer in time, can't write or is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from pycalc.models.auth import User
+from pycalc.models.history import HistoryRow
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """Runs units of work: plain functions over a connection, off the event loop, each in one transaction."""
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` reads; it can't write."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` returned, once its transaction is durable; roll back when it raises."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the database answers."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of the database."""
+        ...
+
+
+class HistoryFilter(NamedTuple):
+    """A selection of the history; None selects all."""
+
+    user_ids: tuple[bytes, ...] | None = None
+    operation: str | None = None
+    since: bytes | None = None
+    """Ids from here on."""
+    until: bytes | None = None
+    """Ids before this one."""
+
+
+class UserStore(Protocol):
+    """Accounts, and the one-time token for the first admin."""
+
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
+        """Insert an account; with ``burn_bootstrap`` use up the token of that hash in the same transaction.
+
+        Raises Conflict when the username or the address is taken, Forbidden when the token is not (or no longer) valid.
+        """
+        ...
+
+    async def by_username(self, username: str) -> User | None:
+        """Return the account of that name, letter case aside."""
+        ...
+
+    async def by_id(self, user_id: bytes) -> User | None:
+        """Return the account of that id."""
+        ...
+
+    async def ids_of(self, username: str) -> tuple[bytes, ...]:
+        """Return the ids of all accounts that have or had that name, deleted ones too, letter case aside."""
+        ...
+
+    async def delete(self, username: str) -> User:
+        """Delete an account and return what it was; its history stays.
+
+        Raises NotFound, or Conflict for the last admin.
+        """
+        ...
+
+    async def has_admin(self) -> bool:
+        """Return whether there is an admin."""
+        ...
+
+    async def bootstrap_hash(self) -> bytes | None:
+        """Return the hash of the bootstrap token in force."""
+        ...
+
+    async def offer_bootstrap(self, token_hash: bytes) -> bool:
+        """Put a new bootstrap token in force unless there is an admin; return whether it is in force."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """Recorded calculations."""
+
+    async def append(self, rows: Sequence[HistoryRow]) -> None:
+        """Record calculations and put their events into the outbox, all or none, in one transaction.
+
+        Raises Conflict when one of the rows can't be stored whatever is tried.
+        """
+        ...
+
+    async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
+        """Return up to ``limit`` rows, newest first, with ids below ``before``."""
+        ...
+
+    async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
+        """Return up to ``limit`` rows, oldest first, with ids above ``after``."""
+        ...
+
+
+class OutboxRow(NamedTuple):
+    """A recorded calculation whose event is to be published."""
+
+    seq: int
+    row: HistoryRow
+
+
+class OutboxStore(Protocol):
+    """Events that were recorded and not yet published."""
+
+    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
+        """Return up to ``limit`` entries in order of commit, with sequence numbers above ``after``."""
+        ...
+
+    async def remove(self, seqs: Sequence[int]) -> None:
+        """Delete published entries."""
+        ...
+
+    async def backlog(self) -> int:
+        """Return the number of unpublished entries."""
+        ...

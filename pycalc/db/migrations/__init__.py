@@ -1,0 +1,31 @@
+"""The schema's history: Alembic revisions, forward only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+HEAD = "0001"
+"""The newest revision; a test compares it with the revisions' own order."""
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision that the database is at, None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to the newest revision within the caller's transaction."""
+    if current(connection) == HEAD:
+        return  # Alembic's import costs more than the rest of a start
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

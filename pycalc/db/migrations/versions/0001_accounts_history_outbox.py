@@ -1,0 +1,66 @@
+"""Accounts, the bootstrap token, the history and the outbox."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the first tables."""
+    op.create_table(
+        "users",
+        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("username", sa.String(32), nullable=False),
+        sa.Column("username_key", sa.String(32), nullable=False),
+        sa.Column("email", sa.String(254), nullable=False),
+        sa.Column("email_key", sa.String(254), nullable=False),
+        sa.Column("password_hash", sa.String(200), nullable=False),
+        sa.Column("role", sa.String(16), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_users"),
+        sa.UniqueConstraint("username_key", name="uq_users_username_key"),
+        sa.UniqueConstraint("email_key", name="uq_users_email_key"),
+    )
+    op.create_table(
+        "retired_names",
+        sa.Column("username_key", sa.String(32), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.PrimaryKeyConstraint("username_key", "user_id", name="pk_retired_names"),
+    )
+    op.create_table(
+        "bootstrap",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_bootstrap"),
+    )
+    op.create_table(
+        "history",
+        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("username", sa.String(32), nullable=False),
+        sa.Column("operation", sa.String(32), nullable=False),
+        sa.Column("input", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text()),
+        sa.Column("digits", sa.Text(), nullable=False),
+        sa.Column("exact", sa.Boolean(), nullable=False),
+        sa.Column("leading", sa.String(20), nullable=False),
+        sa.Column("trailing", sa.String(20), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(32)),
+        sa.Column("cached", sa.Boolean(), nullable=False),
+        sa.Column("elapsed_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_history"),
+    )
+    op.create_index("ix_history_user_id_id", "history", ["user_id", "id"])
+    op.create_index("ix_history_user_id_operation_id", "history", ["user_id", "operation", "id"])
+    op.create_index("ix_history_operation_id", "history", ["operation", "id"])
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("history_id", sa.LargeBinary(16), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
+        sqlite_autoincrement=True,
+    )

@@ -1,0 +1,72 @@
+"""The tables, for the queries; what creates them are the migrations."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_ID = LargeBinary(16)
+_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("username", String(32), nullable=False),
+    Column("username_key", String(32), nullable=False, unique=True),
+    Column("email", String(254), nullable=False),
+    Column("email_key", String(254), nullable=False, unique=True),
+    Column("password_hash", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+retired_names = Table(
+    "retired_names",
+    metadata,
+    Column("username_key", String(32), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+)
+
+bootstrap = Table(
+    "bootstrap",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("token_hash", LargeBinary(32), nullable=False),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("username", String(32), nullable=False),
+    Column("operation", String(32), nullable=False),
+    Column("input", Text, nullable=False),
+    Column("result", Text),
+    Column("digits", Text, nullable=False),
+    Column("exact", Boolean, nullable=False),
+    Column("leading", String(20), nullable=False),
+    Column("trailing", String(20), nullable=False),
+    Column("sha256", LargeBinary(32)),
+    Column("cached", Boolean, nullable=False),
+    Column("elapsed_us", BigInteger, nullable=False),
+)
+Index(None, history.c.user_id, history.c.id)
+Index(None, history.c.user_id, history.c.operation, history.c.id)
+Index(None, history.c.operation, history.c.id)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("history_id", _ID, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,114 @@
+"""The accounts' SQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, union_all
+from sqlalchemy.exc import IntegrityError
+
+from pycalc.db.base import Database
+from pycalc.db.tables import bootstrap, retired_names, users
+from pycalc.errors import Conflict, Forbidden, NotFound
+from pycalc.models.auth import Role, User
+
+_BOOTSTRAP_ROW = 1
+
+
+def _user(row: Row[tuple[object, ...]] | None) -> User | None:
+    if row is None:
+        return None
+    created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
+    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at)
+
+
+def _admins(connection: Connection) -> int:
+    return connection.scalar(select(func.count()).select_from(users).where(users.c.role == Role.ADMIN)) or 0
+
+
+def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> None:
+    if burn_bootstrap is not None:
+        burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
+        if burned.rowcount != 1 or _admins(connection):
+            raise Forbidden("The bootstrap token is not valid.")
+    connection.execute(
+        insert(users).values(
+            id=user.id,
+            username=user.username,
+            username_key=user.username.lower(),
+            email=user.email,
+            email_key=user.email.lower(),
+            password_hash=user.password_hash,
+            role=user.role.value,
+            created_ms=int(user.created_at.timestamp() * 1000),
+        )
+    )
+
+
+def _delete(connection: Connection, username: str) -> User:
+    user = _user(connection.execute(select(users).where(users.c.username_key == username.lower())).one_or_none())
+    if user is None:
+        raise NotFound("There is no such user.")
+    if user.role is Role.ADMIN and _admins(connection) == 1:
+        raise Conflict("The last admin can't be deleted.")
+    connection.execute(delete(users).where(users.c.id == user.id))
+    connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
+    return user
+
+
+def _offer(connection: Connection, token_hash: bytes) -> bool:
+    if _admins(connection):
+        return False
+    connection.execute(delete(bootstrap))
+    connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
+    return True
+
+
+class SqlUserStore:
+    """Accounts in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
+        """See UserStore."""
+        try:
+            await self._database.write(lambda connection: _add(connection, user, burn_bootstrap))
+        except IntegrityError as error:
+            raise Conflict("The username or the email address is taken.") from error
+
+    async def by_username(self, username: str) -> User | None:
+        """See UserStore."""
+        query = select(users).where(users.c.username_key == username.lower())
+        return await self._database.read(lambda connection: _user(connection.execute(query).one_or_none()))
+
+    async def by_id(self, user_id: bytes) -> User | None:
+        """See UserStore."""
+        query = select(users).where(users.c.id == user_id)
+        return await self._database.read(lambda connection: _user(connection.execute(query).one_or_none()))
+
+    async def ids_of(self, username: str) -> tuple[bytes, ...]:
+        """See UserStore."""
+        name = username.lower()
+        query = union_all(
+            select(users.c.id).where(users.c.username_key == name),
+            select(retired_names.c.user_id).where(retired_names.c.username_key == name),
+        )
+        return await self._database.read(lambda connection: tuple(connection.scalars(query)))
+
+    async def delete(self, username: str) -> User:
+        """See UserStore."""
+        return await self._database.write(lambda connection: _delete(connection, username))
+
+    async def has_admin(self) -> bool:
+        """See UserStore."""
+        return await self._database.read(_admins) > 0
+
+    async def bootstrap_hash(self) -> bytes | None:
+        """See UserStore."""
+        query = select(bootstrap.c.token_hash)
+        return await self._database.read(lambda connection: connection.scalar(query))
+
+    async def offer_bootstrap(self, token_hash: bytes) -> bool:
+        """See UserStore."""
+        return await self._database.write(lambda connection: _offer(connection, token_hash))

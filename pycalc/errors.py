@@ -1,0 +1,169 @@
+"""The domain's errors: a code (the problem type's slug), a title and a sentence; nothing of HTTP.
+
+The tree::
+
+    PycalcError                 internal-error
+    ├── InvalidInput            validation-error       the request is not of the documented form
+    ├── DomainError             domain-error           the operation has no real value there
+    ├── ResultTooLarge          result-too-large       the result has more digits than the service writes out
+    ├── Unauthorized            unauthorized
+    ├── Forbidden               forbidden
+    ├── NotFound                not-found
+    ├── Conflict                conflict               the name or the address is taken
+    ├── PayloadTooLarge         payload-too-large
+    ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline
+    ├── RetryLater                                     carries ``retry_after``, seconds
+    │   ├── RateLimited         rate-limited
+    │   ├── Overloaded          overloaded             a bounded queue is full
+    │   └── Unavailable         unavailable            a dependency does not answer
+    │       ├── StoreUnavailable
+    │       ├── CacheUnavailable
+    │       └── StreamUnavailable
+    └── VerificationFailed      internal-error         a result did not agree with its residue
+
+Errors cross process borders by pickle, so every argument is positional and stands in ``args``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+
+class FieldProblem(NamedTuple):
+    """One invalid field: a JSON pointer (RFC 6901) into the input, and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class PycalcError(Exception):
+    """The root; ``detail`` is a sentence for the client and never holds internals."""
+
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *facts: object) -> None:
+        super().__init__(detail, *facts)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class InvalidInput(PycalcError):
+    """The request is not of the documented form."""
+
+    code = "validation-error"
+    title = "The input is not valid"
+
+    def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
+        super().__init__(detail, problems)
+        self.problems = problems
+
+
+class DomainError(PycalcError):
+    """The operation has no real value for these arguments."""
+
+    code = "domain-error"
+    title = "The operation is not defined there"
+
+
+class ResultTooLarge(PycalcError):
+    """The result has ``digits`` decimal digits, more than ``limit``; its ends are known all the same."""
+
+    code = "result-too-large"
+    title = "The result is too large to write out"
+
+    def __init__(self, detail: str, digits: int, limit: int, leading: str, trailing: str) -> None:
+        super().__init__(detail, digits, limit, leading, trailing)
+        self.digits = digits
+        self.limit = limit
+        self.leading = leading
+        self.trailing = trailing
+
+
+class Unauthorized(PycalcError):
+    """No valid credentials were presented."""
+
+    code = "unauthorized"
+    title = "Valid credentials are needed"
+
+
+class Forbidden(PycalcError):
+    """The credentials are valid and do not allow this."""
+
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class NotFound(PycalcError):
+    """There is no such resource, or none that the caller may know of."""
+
+    code = "not-found"
+    title = "Not found"
+
+
+class Conflict(PycalcError):
+    """A unique name or address is taken."""
+
+    code = "conflict"
+    title = "Already taken"
+
+
+class PayloadTooLarge(PycalcError):
+    """The request's body is over the limit."""
+
+    code = "payload-too-large"
+    title = "The request is too large"
+
+
+class ComputationTimeout(PycalcError):
+    """The computation was stopped at its deadline."""
+
+    code = "computation-timeout"
+    title = "The computation took too long"
+
+
+class RetryLater(PycalcError):
+    """A passing condition; ``retry_after`` is the number of seconds after which a try makes sense."""
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail, retry_after)
+        self.retry_after = retry_after
+
+
+class RateLimited(RetryLater):
+    """The caller asks more often than it may."""
+
+    code = "rate-limited"
+    title = "Too many requests"
+
+
+class Overloaded(RetryLater):
+    """A bounded queue is full; nothing was done."""
+
+    code = "overloaded"
+    title = "The service is busy"
+
+
+class Unavailable(RetryLater):
+    """Something the service depends on does not answer; nothing was done."""
+
+    code = "unavailable"
+    title = "The service is not available"
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer or can't write."""
+
+
+class CacheUnavailable(Unavailable):
+    """The cache does not answer; callers go on without it."""
+
+
+class StreamUnavailable(Unavailable):
+    """The event stream does not take events; they stay in the outbox."""
+
+
+class VerificationFailed(PycalcError):
+    """A computed result did not agree with its residue; it must not leave the service."""

@@ -1,0 +1,118 @@
+"""Accounts as they go over the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, model_validator
+
+MAX_PASSWORD_LENGTH = 1_024
+
+
+class Role(StrEnum):
+    """What an account may do: admins see everyone's history and keep the accounts."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account as it is stored."""
+
+    id: bytes
+    username: str
+    email: str
+    password_hash: str
+    role: Role
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The authenticated caller of a request."""
+
+    user_id: bytes
+    username: str
+    role: Role
+    expires_at: float
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller is an admin."""
+        return self.role is Role.ADMIN
+
+
+def _without_controls(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("NUL characters are not allowed")
+    return value
+
+
+Username = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; letter case does not distinguish",
+        examples=["ada"],
+    ),
+]
+Password = Annotated[
+    str,
+    Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"]),
+    AfterValidator(_without_controls),
+]
+
+
+class Registration(BaseModel):
+    """A request for an account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: Username
+    email: Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
+    password: Password
+    confirm_password: str | None = Field(
+        None, max_length=MAX_PASSWORD_LENGTH, description="when sent, must equal `password`"
+    )
+    role: Role = Role.USER
+
+    @model_validator(mode="after")
+    def _confirmed(self) -> Self:
+        if self.confirm_password is not None and self.confirm_password != self.password:
+            raise ValueError("confirm_password is not the same as password")
+        return self
+
+
+class Credentials(BaseModel):
+    """A login."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(max_length=254, examples=["ada"])
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+
+
+class Account(BaseModel):
+    """An account as its owner and admins see it."""
+
+    id: str = Field(examples=["019aab12-7c00-7123-8456-426614174000"])
+    username: str = Field(examples=["ada"])
+    email: str = Field(examples=["ada@example.com"])
+    role: Role
+    created_at: datetime
+
+
+class Session(BaseModel):
+    """An opened session."""
+
+    access_token: str = Field(
+        description="a JWT, to be sent as `Authorization: Bearer ...`", examples=["eyJhbGciOiJIUzI1NiJ9..."]
+    )
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
+    expires_in: int = Field(description="seconds until the access token expires", examples=[3600])

@@ -1,0 +1,105 @@
+"""The history: the row as it is stored, the item as it goes over the wire."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from pycalc.models.ids import text_of_id, unix_ms_of_id
+from pycalc.models.math import Number, json_number
+
+STORED_DIGITS = 1_000
+"""Results up to so many digits are stored; above, their ends and digest are, since the value can be made again."""
+
+
+class HistoryRow(NamedTuple):
+    """One recorded calculation, in the order of the table's columns; its time is in the id (UUIDv7)."""
+
+    id: bytes
+    user_id: bytes
+    username: str
+    operation: str
+    input: str
+    result: str | None
+    digits: str
+    exact: bool
+    leading: str
+    trailing: str
+    sha256: bytes | None
+    cached: bool
+    elapsed_us: int
+
+
+@with_config(
+    ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "019aab12-7c00-7123-8456-426614174000",
+                "operation": "fibonacci",
+                "input": {"n": 100},
+                "result": "354224848179261915075",
+                "digits": 21,
+                "exact": True,
+                "leading": "35422484817926191507",
+                "trailing": "54224848179261915075",
+                "sha256": "c4c7bdb5a0e9b9a5f4e7ab9a4d23e0e3a41ac4fe4c36ca4de7b2b8b0cf2ac1a5",
+                "cached": False,
+                "elapsed_ms": 0.02,
+                "user": "ada",
+                "created_at": "2026-11-22T12:00:00.000Z",
+            }
+        }
+    )
+)
+class HistoryItem(TypedDict):
+    """One calculation as the history tells it."""
+
+    id: Annotated[str, Field(description="UUIDv7 (RFC 9562)")]
+    operation: str
+    input: dict[str, Number]
+    result: Annotated[Number | None, Field(description="null when over 1,000 digits")]
+    digits: Number
+    exact: bool
+    leading: Annotated[str, Field(description="the first 20 digits")]
+    trailing: Annotated[str, Field(description="the last 20 digits")]
+    sha256: Annotated[str | None, Field(description="SHA-256 of the result's text")]
+    cached: bool
+    elapsed_ms: float
+    user: str
+    created_at: Annotated[str, Field(description="RFC 3339, UTC, milliseconds")]
+
+
+class HistoryPage(TypedDict):
+    """A page of the history, newest first."""
+
+    items: list[HistoryItem]
+    next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
+    role: Annotated[str, Field(description="the caller's role: an admin sees everyone's calculations")]
+
+
+def timestamp(unix_ms: int) -> str:
+    """Return a time as RFC 3339 text in UTC with milliseconds."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def history_item(row: HistoryRow) -> HistoryItem:
+    """Return the wire form of a stored row."""
+    return {
+        "id": text_of_id(row.id),
+        "operation": row.operation,
+        "input": json.loads(row.input),
+        "result": None if row.result is None else json_number(row.result),
+        "digits": json_number(row.digits),
+        "exact": bool(row.exact),
+        "leading": row.leading,
+        "trailing": row.trailing,
+        "sha256": None if row.sha256 is None else row.sha256.hex(),
+        "cached": bool(row.cached),
+        "elapsed_ms": row.elapsed_us / 1000,
+        "user": row.username,
+        "created_at": timestamp(unix_ms_of_id(row.id)),
+    }

@@ -1,0 +1,29 @@
+"""RFC 9457 problem details, the body of every error."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class InvalidField(BaseModel):
+    """One invalid place in the input."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the input", examples=["/n"])
+    detail: str = Field(examples=["n must be a whole number of 0 or more"])
+
+
+class Problem(BaseModel):
+    """A problem (RFC 9457). Members beyond these depend on the problem's type and are documented with it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(
+        description="relative URI of the problem type's documentation", examples=["/docs/problems#not-found"]
+    )
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no such path."])
+    instance: str = Field(description="path of the request", examples=["/nowhere"])
+    errors: list[InvalidField] | None = Field(None, description="what is invalid, for validation-error")

@@ -1,0 +1,114 @@
+"""The composition root: opens every backend in order, wires the services, and closes all in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from pycalc.cache import open_cache
+from pycalc.db import open_database
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import PycalcError
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.auth import Authenticator
+from pycalc.services.bootstrap import development_key, offer_bootstrap_token
+from pycalc.services.compute import Computer
+from pycalc.services.feed import Feed
+from pycalc.services.history import HistoryReader
+from pycalc.services.math import Calculator
+from pycalc.services.passwords import PasswordHasher
+from pycalc.services.recorder import Recorder
+from pycalc.services.relay import Relay
+from pycalc.services.tokens import TokenSigner
+from pycalc.settings import Settings
+from pycalc.streaming import open_stream
+
+_PING_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a dependency's ping said."""
+
+    name: str
+    ok: bool
+    latency_ms: float
+
+
+@dataclass(slots=True)
+class Resources:
+    """The services that the routers use."""
+
+    metrics: Metrics
+    authenticator: Authenticator
+    calculator: Calculator
+    history: HistoryReader
+    feed: Feed
+    bootstrap_token: str | None
+    """The new bootstrap token, for the console."""
+    pings: dict[str, Callable[[], Awaitable[None]]]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the service is to end: open streams finish themselves."""
+
+    async def check(self) -> list[Health]:
+        """Ping every dependency, all at once, each with a deadline."""
+        return list(await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items())))
+
+
+async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
+    started = perf_counter()
+    try:
+        async with asyncio.timeout(_PING_SECONDS):
+            await ping()
+        ok = True
+    except (PycalcError, TimeoutError):
+        ok = False
+    return Health(name, ok, round((perf_counter() - started) * 1000, 3))
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open everything that the settings name.
+
+    When opening fails halfway, what was opened is closed again. At the end the recorder commits what is queued,
+    then the relay publishes what is committed, then the stream, the cache and the database are let go.
+    """
+    metrics = Metrics()
+    ids = IdSource()
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings.database)
+        stack.push_async_callback(database.aclose)
+        users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
+        cache = await open_cache(settings.cache_url, metrics)
+        stack.push_async_callback(cache.aclose)
+        stream = await open_stream(settings.stream_url, metrics)
+        stack.push_async_callback(stream.aclose)
+        relay = Relay(outbox, stream, metrics)
+        stack.push_async_callback(relay.aclose)
+        recorder = Recorder(history, metrics, committed=relay.wake)
+        stack.push_async_callback(recorder.aclose)
+        computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
+        stack.push_async_callback(computer.aclose)
+        passwords = PasswordHasher(metrics, settings.bcrypt_rounds)
+        stack.push_async_callback(passwords.aclose)
+
+        bootstrap_token = None
+        if settings.admin_registration == "bootstrap":
+            bootstrap_token = await offer_bootstrap_token(users, settings.data_dir)
+        keys = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
+        tokens = TokenSigner(keys, ids, settings.access_token_seconds)
+        yield Resources(
+            metrics=metrics,
+            authenticator=Authenticator(users, passwords, tokens, ids, metrics, settings.admin_registration),
+            calculator=Calculator(cache, computer, recorder, ids, metrics, settings.max_digits),
+            history=HistoryReader(history, users),
+            feed=Feed(history, stream),
+            bootstrap_token=bootstrap_token,
+            pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping},
+        )

@@ -1,0 +1,109 @@
+"""Registration, login and one's own account."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Header, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.auth import Account, Credentials, Registration, Session, User
+from pycalc.models.ids import text_of_id
+from pycalc.routers.deps import CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.problems import responses
+
+_FORM = "application/x-www-form-urlencoded"
+_OAUTH2_FIELDS = {"grant_type", "scope", "client_id", "client_secret"}
+_LOGIN_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": Credentials.model_json_schema()},
+            _FORM: {
+                "schema": {
+                    "title": "OAuth2 password form",
+                    "description": "RFC 6749 §4.3.2",
+                    "type": "object",
+                    "required": ["username", "password"],
+                    "properties": {
+                        "grant_type": {"type": "string", "const": "password"},
+                        "username": {"type": "string"},
+                        "password": {"type": "string", "format": "password"},
+                        "scope": {"type": "string"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+router = APIRouter(tags=["accounts"])
+
+
+def _account(user: User) -> Account:
+    return Account(
+        id=text_of_id(user.id), username=user.username, email=user.email, role=user.role, created_at=user.created_at
+    )
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    responses=responses(
+        "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "overloaded", "unavailable"
+    ),
+)
+async def register(
+    registration: Registration,
+    caller: OptionalCallerDep,
+    resources: ResourcesDep,
+    x_bootstrap_token: Annotated[
+        str | None, Header(max_length=200, description="one-time token that allows the first admin")
+    ] = None,
+) -> Account:
+    """Create an account. `role: "admin"` needs an admin's token, or the bootstrap token for the first one."""
+    return _account(await resources.authenticator.register(registration, caller, x_bootstrap_token))
+
+
+async def _credentials(request: Request) -> Credentials:
+    """Read a login's body in either of its forms."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind == _FORM:
+            return Credentials.model_validate(_form_fields(body))
+        if kind in ("application/json", ""):
+            return Credentials.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError([{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]) from None
+    raise InvalidInput("The content type must be JSON or a form.", (FieldProblem("", f"neither JSON nor {_FORM}"),))
+
+
+def _form_fields(body: bytes) -> dict[str, str]:
+    """Return a form's fields without those that OAuth2 clients add and this service does not use."""
+    try:
+        parsed = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
+    except ValueError:
+        raise InvalidInput("The form could not be read.", (FieldProblem("", "not a form"),)) from None
+    return {name: values[-1] for name, values in parsed.items() if name not in _OAUTH2_FIELDS}
+
+
+@router.post(
+    "/login",
+    openapi_extra=_LOGIN_BODY,
+    responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
+)
+async def log_in(request: Request, resources: ResourcesDep) -> Session:
+    """Open a session, from JSON or from the OAuth2 password form."""
+    credentials = await _credentials(request)
+    token = await resources.authenticator.log_in(credentials.username, credentials.password)
+    return Session(access_token=token, expires_in=resources.authenticator.token_lifetime)
+
+
+@router.get("/me", responses=responses("unauthorized", "unavailable"))
+async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
+    """Return one's own account."""
+    return _account(await resources.authenticator.account(caller))

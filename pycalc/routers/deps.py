@@ -1,0 +1,71 @@
+"""What the routes share: the resources, and who is calling."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer
+from starlette.types import Scope
+
+from pycalc.errors import Forbidden, Unauthorized
+from pycalc.models.auth import Principal
+from pycalc.resources import Resources
+
+BEARER = OAuth2PasswordBearer(
+    tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
+)
+
+
+def resources_of(scope: Scope) -> Resources:
+    """Return the resources that the application's lifespan opened."""
+    return cast("Resources", scope["state"]["resources"])
+
+
+def bearer_token(scope: Scope) -> bytes | None:
+    """Return the bearer token of a request (RFC 6750 §2.1), None when there is none."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            return token.strip() if scheme.lower() == b"bearer" else b""
+    return None
+
+
+async def caller_of(scope: Scope, resources: Resources) -> Principal:
+    """Return the caller of a request; raises Unauthorized."""
+    token = bearer_token(scope)
+    if not token:
+        raise Unauthorized("Send a token: Authorization: Bearer ...")
+    return resources.authenticator.recognize(token) or await resources.authenticator.authenticate(token)
+
+
+def _resources(request: Request) -> Resources:
+    return resources_of(request.scope)
+
+
+ResourcesDep = Annotated[Resources, Depends(_resources)]
+
+
+async def _caller(request: Request, resources: ResourcesDep, _: Annotated[str | None, Security(BEARER)]) -> Principal:
+    return await caller_of(request.scope, resources)
+
+
+CallerDep = Annotated[Principal, Depends(_caller)]
+
+
+async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
+    if bearer_token(request.scope) is None:
+        return None
+    return await caller_of(request.scope, resources)
+
+
+OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
+
+
+async def _admin(caller: CallerDep) -> Principal:
+    if not caller.is_admin:
+        raise Forbidden("Only an admin may do this.")
+    return caller
+
+
+AdminDep = Annotated[Principal, Depends(_admin)]

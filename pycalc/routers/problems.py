@@ -1,0 +1,181 @@
+"""Errors as RFC 9457 problems: each domain error's status, and the framework's own errors in the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from structlog import get_logger
+
+from pycalc import errors
+from pycalc.models.math import LARGEST_JSON_INTEGER
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+
+TYPE_BASE = "/docs/problems#"
+
+STATUS: Mapping[str, int] = {
+    "validation-error": 422,
+    "domain-error": 422,
+    "result-too-large": 422,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not-found": 404,
+    "method-not-allowed": 405,
+    "conflict": 409,
+    "payload-too-large": 413,
+    "rate-limited": 429,
+    "computation-timeout": 504,
+    "overloaded": 503,
+    "unavailable": 503,
+    "internal-error": 500,
+}
+MEANING: Mapping[str, str] = {
+    "validation-error": "The request is not of the documented form; `errors` says where.",
+    "domain-error": "The operation has no real value for these operands.",
+    "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
+    "unauthorized": "A valid token is needed.",
+    "forbidden": "The token is valid and does not allow this.",
+    "not-found": "There is no such resource.",
+    "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
+    "conflict": "The name or the address is taken.",
+    "payload-too-large": "The request's body is over the limit.",
+    "rate-limited": "Too many requests; `Retry-After` says when to come back.",
+    "computation-timeout": "The computation was stopped at its deadline.",
+    "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
+    "unavailable": "A dependency does not answer; nothing was done.",
+    "internal-error": "A fault of the service; the log knows more.",
+}
+_FRAMEWORK = {400: "validation-error", 404: "not-found", 405: "method-not-allowed", 413: "payload-too-large"}
+_WHOLE_BODY = ("body", "query", "path", "header", "cookie")
+
+_log = get_logger(__name__)
+
+
+def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of these problem types, for a route."""
+    by_status: dict[int, list[str]] = {}
+    for slug in (*slugs, "internal-error"):
+        by_status.setdefault(STATUS[slug], []).append(slug)
+    return {
+        status: {
+            "description": " ".join(f"`{slug}`: {MEANING[slug]}" for slug in of_status),
+            "content": {
+                PROBLEM_MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {slug: {"value": _example(slug)} for slug in of_status},
+                }
+            },
+        }
+        for status, of_status in by_status.items()
+    }
+
+
+def _example(slug: str) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": TYPE_BASE + slug,
+        "title": slug.replace("-", " ").capitalize(),
+        "status": STATUS[slug],
+        "detail": MEANING[slug],
+        "instance": "/fibonacci/100",
+    }
+    if slug == "validation-error":
+        example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more"}]
+    if slug == "result-too-large":
+        example |= {"digits": "208987640249978734", "limit": 25_000_000}
+        example |= {"leading": "23782068958312105430", "trailing": "56203222560000546875"}
+    return example
+
+
+def problem(
+    request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
+) -> Response:
+    """Return the response that tells of a problem."""
+    body = {
+        "type": TYPE_BASE + slug,
+        "title": title,
+        "status": STATUS[slug],
+        "detail": detail,
+        "instance": request.url.path,
+        **members,
+    }
+    return Response(to_json(body), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
+
+
+async def _domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
+    headers: dict[str, str] = {}
+    members: dict[str, object] = {}
+    if isinstance(error, errors.InvalidInput):
+        members["errors"] = [problem._asdict() for problem in error.problems]
+    elif isinstance(error, errors.ResultTooLarge):
+        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else str(error.digits)
+        members |= {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
+    elif isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="pycalc"'
+    elif isinstance(error, errors.RetryLater):
+        headers["Retry-After"] = str(error.retry_after)
+    if error.code == "internal-error":
+        _log.error("internal error", path=request.url.path, error=type(error).__name__)
+        return problem(request, error.code, error.title, "The service could not vouch for its result.")
+    return problem(request, error.code, error.title, error.detail, headers, **members)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Return the JSON pointer (RFC 6901) of a validation error's place."""
+    steps = location[1:] if location and location[0] in _WHOLE_BODY else location
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
+    found = [
+        {"pointer": "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])), "detail": entry["msg"]}
+        for entry in error.errors()
+    ]
+    return problem(
+        request,
+        "validation-error",
+        errors.InvalidInput.title,
+        "The request is not of the documented form.",
+        errors=found,
+    )
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
+    slug = _FRAMEWORK.get(error.status_code, "internal-error")
+    detail = {
+        "not-found": "There is no such path.",
+        "method-not-allowed": "The path does not know this method.",
+        "payload-too-large": "The body is larger than this service takes.",
+        "validation-error": "The body could not be read.",
+    }.get(slug, "The request could not be handled.")
+    members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
+    title = "Method not allowed" if slug == "method-not-allowed" else slug.replace("-", " ").capitalize()
+    return problem(request, slug, title, detail, error.headers, **members)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return problem(request, "internal-error", errors.PycalcError.title, "Something went wrong here; it was logged.")
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of the application with a problem."""
+    app.add_exception_handler(errors.PycalcError, _domain_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _framework_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def document_problems(schema: dict[str, Any]) -> None:
+    """Add the problem's schema to an OpenAPI document, in place of the framework's own error schemas."""
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+    described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(described.pop("$defs", {}))
+    schemas["Problem"] = described
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)

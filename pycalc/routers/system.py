@@ -1,0 +1,79 @@
+"""The service itself: console, docs pages, health, metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.staticfiles import StaticFiles
+
+from pycalc import __version__
+from pycalc.observability.metrics import CONTENT_TYPE
+from pycalc.routers.deps import ResourcesDep
+from pycalc.services.operations import OPERATIONS
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+
+router = APIRouter(tags=["service"])
+assets = StaticFiles(directory=WEB)
+
+
+@router.get("/", response_class=JSONResponse)
+async def index(request: Request) -> Response:
+    """Return the console to a browser, and a table of contents to a program."""
+    if "text/html" in request.headers.get("accept", ""):
+        return _page("index.html")
+    links = {
+        "name": "pycalc",
+        "version": __version__,
+        "operations": list(OPERATIONS),
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "health": "/healthz",
+        "metrics": "/metrics",
+    }
+    return JSONResponse(links, headers={"Vary": "Accept"})
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    """Return the interactive documentation."""
+    return _page("docs.html")
+
+
+@router.get("/redoc", include_in_schema=False)
+async def redoc() -> Response:
+    """Return the reference documentation."""
+    return _page("redoc.html")
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Say that the process is alive; touches nothing else."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    responses={503: {"description": "A dependency does not answer; the body says which."}},
+)
+async def readyz(resources: ResourcesDep) -> JSONResponse:
+    """Say whether every dependency answers, and how fast."""
+    checks = await resources.check()
+    ready = all(check.ok for check in checks)
+    body = {
+        "status": "ok" if ready else "degraded",
+        "checks": {check.name: {"ok": check.ok, "latency_ms": check.latency_ms} for check in checks},
+    }
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(resources: ResourcesDep) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    return Response(resources.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _page(name: str) -> FileResponse:
+    return FileResponse(WEB / name, headers={"Cache-Control": "no-cache", "Vary": "Accept"})

@@ -1,0 +1,57 @@
+"""Secrets in the data folder: the development signing key, and the one-time token for the first admin."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from pycalc.db.base import UserStore
+
+TOKEN_FILE = "bootstrap-token"  # noqa: S105  # a file's name
+KEY_FILE = "secret-key"
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.rename(file)
+
+
+def development_key(data_dir: Path) -> str:
+    """Return the data folder's signing key, made at the first call."""
+    file = data_dir / KEY_FILE
+    with suppress(FileNotFoundError):
+        return file.read_text().strip()
+    write_private(file, secrets.token_hex(32))
+    return file.read_text().strip()
+
+
+async def offer_bootstrap_token(users: UserStore, data_dir: Path) -> str | None:
+    """Keep exactly one bootstrap token in force while there is no admin; return it when it is a new one.
+
+    The token has 256 bits, only its SHA-256 is stored, and registering the admin uses it up in the same
+    transaction. A token whose file was lost is replaced.
+    """
+    file = data_dir / TOKEN_FILE
+    if await users.has_admin():
+        with suppress(FileNotFoundError):
+            file.unlink()
+        return None
+    with suppress(FileNotFoundError):
+        if await users.bootstrap_hash() == sha256(file.read_text().strip().encode()).digest():
+            return None
+    token = secrets.token_urlsafe(32)
+    if not await users.offer_bootstrap(sha256(token.encode()).digest()):
+        return None
+    write_private(file, token)
+    return token

@@ -1,0 +1,19 @@
+"""The operations of the service: pure exact arithmetic, one file for each, found through ``OPERATIONS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.factorial import Factorial
+from pycalc.services.operations.fibonacci import Fibonacci
+from pycalc.services.operations.power import Power
+
+__all__ = ["OPERATIONS", "Estimate", "Operation", "Parameter", "Summary"]
+
+_ALL: tuple[Operation[Any], ...] = (Fibonacci(), Factorial(), Power())
+
+OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})
+"""Every operation by its name."""

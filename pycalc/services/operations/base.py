@@ -1,0 +1,119 @@
+"""What an operation is: the unit by which the service grows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from pycalc.services.operations.modular import random_prime
+from pycalc.services.operations.texts import residue_or_none
+
+Kind = Literal["natural", "decimal"]
+ArgsT = TypeVar("ArgsT")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation."""
+
+    name: str
+    kind: Kind
+    description: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of a result before it is computed.
+
+    ``digits`` counts the digit characters of the result's text, exactly. ``seconds`` is the time of ``compute`` and
+    ``verify`` together on one core, within a factor of about two. ``exact`` is False where the result is rounded to
+    ``precision`` significant digits.
+    """
+
+    digits: int
+    seconds: float
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A result's size and ends.
+
+    ``leading`` and ``trailing`` are the first and last (up to) 20 digit characters of its text: sign, point, slash and
+    exponent are left out.
+    """
+
+    digits: int
+    leading: str
+    trailing: str
+    exact: bool
+
+
+class Operation(ABC, Generic[ArgsT]):
+    """An exact function of one or two literals. ``ArgsT`` is frozen, hashable and picklable.
+
+    Instances hold no state; every method may be called from any thread or process. ``precision`` (1 to 10,000
+    significant digits) matters only where the result has no finite exact form.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]]
+
+    @abstractmethod
+    def parse(self, raw: Mapping[str, str]) -> ArgsT:
+        """The arguments; InvalidInput (with pointers) for a wrong form, DomainError where there is no real value."""
+
+    @abstractmethod
+    def input(self, args: ArgsT) -> dict[str, int | str]:
+        """The arguments as canonical JSON values: integers within ±(2^53-1) as numbers, the rest as strings."""
+
+    @abstractmethod
+    def key(self, args: ArgsT, precision: int) -> str:
+        """A canonical, bounded name of the result; equal for equal results of the same operation."""
+
+    @abstractmethod
+    def estimate(self, args: ArgsT, precision: int) -> Estimate:
+        """The result's size and cost without the result; milliseconds at worst for any accepted arguments."""
+
+    @abstractmethod
+    def compute(self, args: ArgsT, precision: int) -> bytes:
+        """The result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal."""
+
+    @abstractmethod
+    def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
+        """The result modulo ``prime`` by a route independent of ``compute``; None where that defines nothing.
+
+        Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
+        """
+
+    @abstractmethod
+    def summary(self, args: ArgsT, precision: int) -> Summary:
+        """The result's size and ends without the result, certain to the last digit, in milliseconds."""
+
+    @abstractmethod
+    def modulo(self, args: ArgsT, modulus: int) -> int:
+        """The result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
+
+        InvalidInput (pointer ``/mod``) for a modulus below 1; DomainError where the result has no residue.
+        """
+
+    @abstractmethod
+    def modulo_seconds(self, args: ArgsT, modulus: int) -> float:
+        """How long ``modulo`` will take on one core, within a factor of about two."""
+
+    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        """Whether ``text`` agrees with the result's residue modulo ``prime``.
+
+        A wrong text of d digits passes for at most d/18 of the 10^16 primes of 61 bits. A text that is no number at
+        all does not agree.
+        """
+        try:
+            expected = self.residue(args, precision, prime)
+            return expected is not None and residue_or_none(text, prime) == expected
+        except ZeroDivisionError:
+            return self.verify(args, precision, text, random_prime())

@@ -1,0 +1,136 @@
+"""Fibonacci numbers: F(0) = 0, F(1) = 1, F(n) = F(n-1) + F(n-2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pycalc.services.operations import thresholds
+from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.decimals import decimal_of, exact_context
+from pycalc.services.operations.gmp import gmp, text_of
+from pycalc.services.operations.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.intervals import Interval, IntervalArithmetic
+from pycalc.services.operations.literals import key_of, natural_json, parse_natural
+from pycalc.services.operations.modular import checked_modulus, fibonacci_residue
+from pycalc.services.operations.texts import ENDS
+
+_LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
+_LOG_SQRT5 = math.log10(5) / 2
+_SMALL = 20_000
+_PISANO = 15 * 10 ** (ENDS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FibonacciArgs:
+    """The index."""
+
+    n: int = field(repr=False)
+
+
+class Fibonacci(Operation[FibonacciArgs]):
+    """F(n) for n >= 0, exactly."""
+
+    name = "fibonacci"
+    title = "Fibonacci number"
+    description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
+    parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
+
+    def parse(self, raw: Mapping[str, str]) -> FibonacciArgs:
+        return FibonacciArgs(parse_natural(raw, "n"))
+
+    def input(self, args: FibonacciArgs) -> dict[str, int | str]:
+        return {"n": natural_json(args.n)}
+
+    def key(self, args: FibonacciArgs, precision: int) -> str:
+        return key_of(self.name, text_of(args.n))
+
+    def estimate(self, args: FibonacciArgs, precision: int) -> Estimate:
+        digits = fibonacci_digits(args.n)
+        return Estimate(digits, thresholds.seconds(thresholds.FIBONACCI_SECONDS, digits), True)
+
+    def compute(self, args: FibonacciArgs, precision: int) -> bytes:
+        digits = fibonacci_digits(args.n)
+        if digits < thresholds.FIBONACCI_DECIMAL_DIGITS:
+            return gmp.fib(args.n).digits().encode()  # type: ignore[no-any-return]
+        levels = (digits // thresholds.FIBONACCI_SEED_DIGITS).bit_length()
+        return str(fibonacci_decimal(args.n, levels)).encode()
+
+    def residue(self, args: FibonacciArgs, precision: int, prime: int) -> int:
+        return fibonacci_residue(args.n, prime)
+
+    def summary(self, args: FibonacciArgs, precision: int) -> Summary:
+        if args.n < _SMALL:
+            return Summary(*Ends.of_text(text_of(int(gmp.fib(args.n)))), exact=True)
+        last = fibonacci_residue(args.n % _PISANO, 10**ENDS)
+        return Summary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
+
+    def modulo(self, args: FibonacciArgs, modulus: int) -> int:
+        return fibonacci_residue(args.n, checked_modulus(modulus))
+
+    def modulo_seconds(self, args: FibonacciArgs, modulus: int) -> float:
+        words = modulus.bit_length() / 64 + 1
+        return args.n.bit_length() * (4e-7 + 1.2e-8 * math.pow(words, 1.6))
+
+
+def fibonacci_digits(n: int) -> int:
+    """The number of decimal digits of F(``n``), exactly, from n·log10(φ) - log10(√5)."""
+    if n < 10:
+        return 1 if n < 7 else 2
+    approximate = n * _LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
+    return digits_by_logarithm(approximate, _logarithm(n), n.bit_length() + 60)
+
+
+def fibonacci_decimal(n: int, levels: int) -> Decimal:
+    """F(``n``), its last ``levels`` >= 1 doublings in decimal from a seed by GMP; ``n`` >= 2^``levels``.
+
+    Each doubling costs two squarings: F(2k+1) = F(k)² + F(k+1)² and F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k (Cassini's
+    identity in the doubling formula). The last one costs a single product: F(2k) = F(k)·L(k),
+    F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
+    """
+    context = exact_context()
+    k = n >> levels
+    current, previous = gmp.fib2(k)
+    following = decimal_of(current + previous)
+    current = decimal_of(current)
+    for level in range(levels - 1, 0, -1):
+        current, following = _doubled(current, following, odd=bool(k & 1))
+        k = n >> level
+        if k & 1:
+            current, following = following, context.add(current, following)
+    lucas = context.subtract(context.multiply(following, Decimal(2)), current)
+    if n & 1:
+        del current
+        return context.add(context.multiply(following, lucas), Decimal(1 if k & 1 else -1))
+    del following
+    return context.multiply(current, lucas)
+
+
+def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, Decimal]:
+    """F(2k) and F(2k+1) from F(k) and F(k+1)."""
+    context = exact_context()
+    square = context.multiply(current, current)
+    next_square = context.multiply(following, following)
+    difference = context.subtract(context.multiply(next_square, Decimal(2)), context.multiply(square, Decimal(3)))
+    return context.add(difference, Decimal(2 if odd else -2)), context.add(square, next_square)
+
+
+def _logarithm(n: int) -> _Logarithm:
+    return _Logarithm(n)
+
+
+class _Logarithm:
+    """log10 F(n) = n·log10(φ) - log10(√5) + log10(1 ± φ^-2n); the last term, below 10^-0.4n, widens the enclosure."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __call__(self, arithmetic: IntervalArithmetic) -> Interval:
+        five = arithmetic.integer(5)
+        phi = arithmetic.divide(arithmetic.add(arithmetic.sqrt(five), arithmetic.integer(1)), arithmetic.integer(2))
+        growth = arithmetic.multiply(arithmetic.log10(phi), arithmetic.integer(self._n))
+        log = arithmetic.subtract(growth, arithmetic.divide(arithmetic.log10(five), arithmetic.integer(2)))
+        tail = gmp.exp2(gmp.mpfr(-min(self._n, 2**20)))
+        return arithmetic.add(log, Interval(-tail, tail))

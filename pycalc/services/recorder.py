@@ -1,0 +1,147 @@
+"""Bounded group commit: a calculation is answered after the transaction that holds it is durable (ADR 5).
+
+Rows that arrive while a commit runs make up the next one; there is no timer in the way of a row. The queue is
+bounded by rows, bytes and age. A caller that goes away does not take its row with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic, perf_counter
+from typing import NamedTuple
+
+from structlog import get_logger
+
+from pycalc.db.base import HistoryStore
+from pycalc.errors import Overloaded, PycalcError, StoreUnavailable
+from pycalc.models.history import HistoryRow
+from pycalc.observability.metrics import Metrics
+
+_ROW_BYTES = 600
+"""What a queued row costs beside its texts."""
+
+_log = get_logger(__name__)
+
+
+class _Entry(NamedTuple):
+    row: HistoryRow
+    size: int
+    arrived: float
+    done: asyncio.Future[None]
+
+
+class Recorder:
+    """Gathers rows and commits them in batches, in the order of their arrival."""
+
+    def __init__(
+        self,
+        history: HistoryStore,
+        metrics: Metrics,
+        committed: Callable[[], None],
+        *,
+        max_rows: int = 10_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        max_age: float = 2.0,
+        batch_rows: int = 512,
+    ) -> None:
+        self._history = history
+        self._metrics = metrics
+        self._committed = committed
+        self._max_rows, self._max_bytes, self._max_age = max_rows, max_bytes, max_age
+        self._batch_rows = batch_rows
+        self._queue: deque[_Entry] = deque()
+        self._bytes = 0
+        self._arrival = asyncio.Event()
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._runner = self._loop.create_task(self._run(), name="recorder")
+        metrics.recorder_rows.set_function(lambda: len(self._queue))
+        metrics.recorder_bytes.set_function(lambda: self._bytes)
+
+    def record(self, row: HistoryRow) -> asyncio.Future[None]:
+        """Queue a row; the returned future is done when the row is durable.
+
+        It raises StoreUnavailable when the row could not be committed, and then it is not in the history; a row
+        that waits longer than the queue's age is withdrawn so. Raises Overloaded at once when the queue is full.
+        """
+        size = _ROW_BYTES + len(row.input) + len(row.result or "")
+        if len(self._queue) >= self._max_rows or self._bytes + size > self._max_bytes:
+            self._metrics.recorder_refused.labels("full").inc()
+            raise Overloaded("Too many calculations are waiting to be recorded.")
+        if self._closing:
+            raise StoreUnavailable("The service is shutting down.")
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.append(_Entry(row, size, monotonic(), done))
+        self._bytes += size
+        self._arrival.set()
+        return done
+
+    async def aclose(self) -> None:
+        """Commit what is queued, then stop; what comes later is refused."""
+        self._closing = True
+        self._arrival.set()
+        await self._runner
+
+    async def _run(self) -> None:
+        while self._queue or not self._closing:
+            if not self._queue:
+                self._arrival.clear()
+                await self._arrival.wait()
+                continue
+            commit = asyncio.ensure_future(self._commit(self._take()))
+            while not commit.done():
+                await asyncio.wait({commit}, timeout=self._max_age / 4)
+                self._withdraw_aged()
+            commit.result()
+
+    def _take(self) -> list[_Entry]:
+        """Take the next batch out of the queue."""
+        batch = [self._queue.popleft() for _ in range(min(self._batch_rows, len(self._queue)))]
+        self._bytes -= sum(entry.size for entry in batch)
+        return batch
+
+    def _withdraw_aged(self) -> None:
+        """Refuse the rows that have waited too long behind a commit that does not end."""
+        oldest = monotonic() - self._max_age
+        while self._queue and self._queue[0].arrived < oldest:
+            entry = self._queue.popleft()
+            self._bytes -= entry.size
+            self._metrics.recorder_refused.labels("aged").inc()
+            _fail(entry, StoreUnavailable("The database does not answer in time."))
+
+    async def _commit(self, batch: list[_Entry]) -> None:
+        """Commit a batch and tell its callers; a row that can't be stored fails alone."""
+        started = perf_counter()
+        try:
+            await self._history.append([entry.row for entry in batch])
+        except PycalcError as error:
+            if len(batch) > 1 and not isinstance(error, StoreUnavailable):
+                for entry in batch:
+                    await self._commit([entry])
+            else:
+                _log.warning("commit failed", rows=len(batch), error=str(error))
+                self._refuse(batch, error)
+            return
+        except Exception:
+            _log.exception("commit failed", rows=len(batch))
+            self._refuse(batch, StoreUnavailable("The calculation could not be recorded."))
+            return
+        self._metrics.commit_rows.observe(len(batch))
+        self._metrics.commit_seconds.observe(perf_counter() - started)
+        for entry in batch:
+            with suppress(asyncio.InvalidStateError):  # cancelled: its caller has gone
+                entry.done.set_result(None)
+        self._committed()
+
+    def _refuse(self, batch: list[_Entry], error: PycalcError) -> None:
+        self._metrics.recorder_refused.labels("failed").inc(len(batch))
+        for entry in batch:
+            _fail(entry, error)
+
+
+def _fail(entry: _Entry, error: PycalcError) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(error)

@@ -1,0 +1,96 @@
+// Signing in, creating an account, signing out.
+
+import { byId, clearFields, complete, hide, showProblem } from "./dom.js";
+import { Problem, anonymous, authorized, readJson, session } from "./http.js";
+
+async function signIn(username, password) {
+  const answer = await anonymous("/login", { method: "POST", json: { username, password } });
+  session.keep(await readJson(answer));
+  await resume();
+}
+
+async function register(form) {
+  const values = new FormData(form);
+  const [username, password] = [values.get("username"), values.get("password")];
+  const body = { username, email: values.get("email"), password };
+  const headers = {};
+  if (values.get("role")) {
+    body.role = "admin";
+    if (values.get("bootstrap")) headers["X-Bootstrap-Token"] = values.get("bootstrap").trim();
+  }
+  await anonymous("/register", { method: "POST", json: body, headers });
+  await signIn(username, password);
+}
+
+/** Takes up the stored session, if there is one: the account is read and the page is told. */
+export async function resume() {
+  const answer = await authorized("/me");
+  session.begin(await readJson(answer));
+}
+
+/** Runs `work` for a submitted form: no second submission meanwhile, problems shown beside the fields. */
+function onSubmit(form, work) {
+  const place = form.querySelector(".problem");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button[type=submit]");
+    if (button.disabled) return;
+    clearFields(form);
+    hide(place);
+    if (!complete(form)) return;
+    button.disabled = true;
+    try {
+      await work();
+      form.reset();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      showProblem(place, error, form);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+function switchTo(wanted) {
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const chosen = tab.id === wanted;
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+    byId(tab.getAttribute("aria-controls")).hidden = !chosen;
+  }
+}
+
+function prepareTabs() {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  for (const [index, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => switchTo(tab.id));
+    tab.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+      const next = tabs[(index + 1) % tabs.length];
+      switchTo(next.id);
+      next.focus();
+    });
+  }
+}
+
+function prepareReveal() {
+  for (const box of document.querySelectorAll("[data-reveals]")) {
+    const input = byId(box.dataset.reveals);
+    box.addEventListener("change", () => { input.type = box.checked ? "text" : "password"; });
+    box.form.addEventListener("reset", () => { input.type = "password"; });
+  }
+}
+
+/** Wires the two forms and the sign-out button. */
+export function prepareAccount() {
+  const login = byId("login-form");
+  const registration = byId("register-form");
+  prepareTabs();
+  prepareReveal();
+  onSubmit(login, () => signIn(login.elements.username.value, login.elements.password.value));
+  onSubmit(registration, () => register(registration));
+  byId("sign-out").addEventListener("click", async () => {
+    await authorized("/logout", { method: "POST" }).catch(() => null);
+    if (session.active) session.end();
+  });
+}

@@ -1,0 +1,19 @@
+"use strict";
+
+// Swagger UI on the service's own OpenAPI document. `validatorUrl: null` keeps it from sending the document to
+// Swagger's online validator.
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const applyScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+applyScheme();
+dark.addEventListener("change", applyScheme);
+
+window.SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  presets: [window.SwaggerUIBundle.presets.apis],
+  layout: "BaseLayout",
+  deepLinking: true,
+  persistAuthorization: true,
+  displayRequestDuration: true,
+  validatorUrl: null,
+});

@@ -1,0 +1,58 @@
+"""Reading results back: residues and facts of a text."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from pycalc.services.operations.texts import Facts, describe, digits_residue
+
+MERSENNE = 2**61 - 1
+
+
+@pytest.mark.parametrize("text", ["0", "7", "-7", "123456789", "-2305843009213693951", "2305843009213693952", "9" * 5_000])
+def test_the_residue_of_an_integer(text: str) -> None:
+    """An integer's residue is Python's own remainder (here by Horner's rule on the digits)."""
+    value = 0
+    for digit in text.lstrip("-"):
+        value = (value * 10 + int(digit)) % MERSENNE
+    assert digits_residue(text.encode(), MERSENNE) == (-value if text[0] == "-" else value) % MERSENNE
+
+
+@pytest.mark.parametrize("text", ["0.5", "-0.5", "15.625", "0.000001", "123.456", "1/3", "-1/27", "100/9", "22/7"])
+def test_the_residue_of_a_rational_is_numerator_over_denominator(text: str) -> None:
+    """Decimals and fractions are taken modulo p by the inverse of their denominators."""
+    value = Fraction(text)
+    assert digits_residue(text.encode(), MERSENNE) * value.denominator % MERSENNE == value.numerator % MERSENNE
+
+
+@pytest.mark.parametrize("text", [b"", b"abc", b"1/x", b"--1", b"1..5", b"NaN", b"Infinity", b"sNaN", b"1 2"])
+def test_no_number_has_no_residue(text: bytes) -> None:
+    """Anything that is not a number raises ValueError."""
+    with pytest.raises(ValueError, match="not a number"):
+        digits_residue(text, MERSENNE)
+
+
+def test_a_denominator_without_inverse_is_a_division_by_zero() -> None:
+    """1/p has no residue modulo p."""
+    with pytest.raises(ZeroDivisionError):
+        digits_residue(b"1/2305843009213693951", MERSENNE)
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        (b"0", Facts(1, "0", "0")),
+        (b"-12", Facts(2, "12", "12")),
+        (b"-12.5", Facts(3, "125", "125")),
+        (b"-1/27", Facts(3, "127", "127")),
+        (b"1.5e+300", Facts(2, "15", "15")),
+        (b"0.0000000000000000000000125", Facts(26, "0" * 20, "0" * 17 + "125")),
+        (b"12345678901234567890.12345678901234567890", Facts(40, "12345678901234567890", "12345678901234567890")),
+        (b"-123456789012345678901/3", Facts(22, "12345678901234567890", "34567890123456789013")),
+    ],
+)
+def test_the_facts_leave_marks_out(text: bytes, facts: Facts) -> None:
+    """Digits are counted and shown without sign, point, slash and exponent."""
+    assert describe(text) == facts
