@@ -9,8 +9,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import OPERATIONS, Operation
 from pycalc.services.operations.exact_text import power_decimal
 from pycalc.services.operations.factorial import factorial_decimal, factorial_digits
 from pycalc.services.operations.factorial_residue import factorial_by_steps
@@ -29,7 +31,7 @@ def medians(tasks: Sequence[Task]) -> list[float]:
     """The median seconds of each task, over as many turns as fit the time."""
     rounds: list[list[float]] = []
     deadline = time.perf_counter() + TARGET_SECONDS * len(tasks)
-    while len(rounds) < 3 or time.perf_counter() < deadline and len(rounds) < 200:
+    while len(rounds) < 3 or (time.perf_counter() < deadline and len(rounds) < 200):
         rounds.append([seconds(task) for task in tasks])
     return [statistics.median(column) for column in zip(*rounds, strict=True)]
 
@@ -87,22 +89,29 @@ def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50
     operation = OPERATIONS[name]
     points = []
     for raw in raws:
+        args = operation.parse(raw)
         for precision in precisions:
-            args = operation.parse(raw)
-            text = operation.compute(args, precision)
-            (total,) = medians(
-                [lambda: operation.verify(args, precision, operation.compute(args, precision), random_prime())]  # noqa: B023
-            )
-            points.append((len(text), float(f"{total:.2g}")))
+            task = partial(checked, operation, args, precision)
+            points.append((operation.estimate(args, precision).digits, float(f"{medians([task])[0]:.2g}")))
     print(f"{name}: {tuple(points)}")
+
+
+def checked(operation: Operation[Any], args: Any, precision: int) -> bool:
+    """One computation with its verification."""
+    return operation.verify(args, precision, operation.compute(args, precision), random_prime())
 
 
 def residues() -> None:
     """Prints the seconds for n! mod p by steps and by plain multiplication, and for n! by GMP with one division."""
     prime = random_prime()
     for n in (500, 1_000, 2_000, 4_000, 8_000, 10**5, 10**6, 10**7):
-        steps, product = medians([lambda: factorial_by_steps(n, prime), lambda: gmp.fac(n) % prime])  # noqa: B023
+        steps, product = medians([partial(factorial_by_steps, n, prime), partial(product_residue, n, prime)])
         print(f"n={n}: by steps {steps:.2g}s = sqrt(n)·{steps / n**0.5:.2g}, GMP's product {product:.2g}s")
+
+
+def product_residue(n: int, prime: int) -> int:
+    """The residue of n! through n! itself."""
+    return int(gmp.fac(n) % prime)
 
 
 def main() -> None:

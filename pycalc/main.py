@@ -8,12 +8,12 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
 
 from pycalc import __version__
 from pycalc.resources import Resources, open_resources
 from pycalc.routers import auth, events, history, math, system, users
-from pycalc.routers.middleware import EdgeMiddleware
+from pycalc.routers.middleware import Edge
 from pycalc.routers.problems import document_problems, install_problems
 from pycalc.settings import Settings
 
@@ -31,6 +31,20 @@ class State(TypedDict):
     resources: Resources
 
 
+class Application(FastAPI):
+    """FastAPI behind the service's own edge."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
+        self.router.routes.extend(calculations)  # what the OpenAPI document is made from
+        self._edge = Edge(super().__call__, calculations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass requests through the edge."""
+        await (self._edge if scope["type"] == "http" else super().__call__)(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the application; its lifespan opens and closes what the settings name."""
 
@@ -39,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
-    app = FastAPI(
+    app = Application(
         title="pycalc",
         version=__version__,
         summary="Exact arithmetic over HTTP",
@@ -49,10 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=MAX_BODY_BYTES,
-        middleware=[Middleware(EdgeMiddleware)],
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    app.router.routes.extend(math.router.routes)  # first, and not nested: the hot path is matched first
     for router in (auth.router, users.router, history.router, events.router, system.router):
         app.include_router(router)
     app.mount("/web", system.assets, name="web")

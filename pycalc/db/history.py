@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DataError, IntegrityError
@@ -15,10 +16,10 @@ from pycalc.models.history import HistoryRow
 
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 _LARGEST_INSERT = 64
-"""Rows in one INSERT: powers of two up to this make any batch of few statements, each prepared once."""
+"""Rows in one INSERT; each size is a statement of its own, prepared once and kept by the driver."""
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=2 * _LARGEST_INSERT)
 def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
     """Return the text of an INSERT of so many rows.
 
@@ -31,15 +32,11 @@ def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
 
 def _insert_all(connection: Connection, rows: Sequence[HistoryRow]) -> None:
     """Insert rows and their outbox entries in the rows' order."""
-    start = 0
-    while start < len(rows):
-        count = min(_LARGEST_INSERT, 1 << (len(rows) - start).bit_length() - 1)
-        chunk = rows[start : start + count]
-        connection.exec_driver_sql(
-            _insert(history.name, HistoryRow._fields, count), tuple(value for row in chunk for value in row)
-        )
-        connection.exec_driver_sql(_insert(outbox.name, ("history_id",), count), tuple(row.id for row in chunk))
-        start += count
+    for start in range(0, len(rows), _LARGEST_INSERT):
+        chunk = rows[start : start + _LARGEST_INSERT]
+        values = tuple(chain.from_iterable(chunk))
+        connection.exec_driver_sql(_insert(history.name, HistoryRow._fields, len(chunk)), values)
+        connection.exec_driver_sql(_insert(outbox.name, ("history_id",), len(chunk)), tuple(row.id for row in chunk))
 
 
 def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:

@@ -74,6 +74,7 @@ def _engine(path: Path, *, writer: bool) -> Engine:
             isolation_level=None,
             timeout=_BUSY_MS / 1000,
             check_same_thread=False,
+            cached_statements=256,
         ),
         poolclass=QueuePool,
         pool_size=1 if writer else _READERS,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
-from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from pycalc.models.history import HistoryItem, HistoryRow, history_item
-from pycalc.models.ids import text_of_id
+from pycalc.models.history import HistoryItem, HistoryRow, encode_item, timestamp
+from pycalc.models.ids import text_of_id, unix_ms_of_id
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
 EVENT_SOURCE = "/pycalc"
@@ -38,15 +37,9 @@ class CloudEvent(TypedDict):
 
 def event_of(row: HistoryRow) -> Event:
     """Return the event that tells of a recorded calculation."""
-    item = history_item(row)
-    body: CloudEvent = {
-        "specversion": "1.0",
-        "id": item["id"],
-        "source": EVENT_SOURCE,
-        "type": EVENT_TYPE,
-        "subject": text_of_id(row.user_id),
-        "time": item["created_at"],
-        "datacontenttype": "application/json",
-        "data": item,
-    }
-    return Event(row.id, row.user_id, to_json(body))
+    payload = (
+        f'{{"specversion":"1.0","id":"{text_of_id(row.id)}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
+        f'"subject":"{text_of_id(row.user_id)}","time":"{timestamp(unix_ms_of_id(row.id))}",'
+        f'"datacontenttype":"application/json","data":{encode_item(row)}}}'
+    )
+    return Event(row.id, row.user_id, payload.encode())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from pycalc.models.ids import text_of_id, unix_ms_of_id
-from pycalc.models.math import Number, json_number
+from pycalc.models.math import Number, json_literal
+
+_BOOLEAN = ("false", "true")
 
 STORED_DIGITS = 1_000
 """Results up to so many digits are stored; above, their ends and digest are, since the value can be made again."""
@@ -81,25 +83,28 @@ class HistoryPage(TypedDict):
     role: Annotated[str, Field(description="the caller's role: an admin sees everyone's calculations")]
 
 
+@lru_cache(maxsize=16)
+def _second(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def timestamp(unix_ms: int) -> str:
     """Return a time as RFC 3339 text in UTC with milliseconds."""
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(unix_ms, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
-def history_item(row: HistoryRow) -> HistoryItem:
-    """Return the wire form of a stored row."""
-    return {
-        "id": text_of_id(row.id),
-        "operation": row.operation,
-        "input": json.loads(row.input),
-        "result": None if row.result is None else json_number(row.result),
-        "digits": json_number(row.digits),
-        "exact": bool(row.exact),
-        "leading": row.leading,
-        "trailing": row.trailing,
-        "sha256": None if row.sha256 is None else row.sha256.hex(),
-        "cached": bool(row.cached),
-        "elapsed_ms": row.elapsed_us / 1000,
-        "user": row.username,
-        "created_at": timestamp(unix_ms_of_id(row.id)),
-    }
+def encode_item(row: HistoryRow) -> str:
+    """Return a stored row's wire form as JSON text: a HistoryItem.
+
+    Each value is JSON already or made of characters that need no escape (digits, hexadecimal, names), so this is all
+    the encoding there is; pages, exports and events share it.
+    """
+    digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
+    return (
+        f'{{"id":"{text_of_id(row.id)}","operation":"{row.operation}","input":{row.input},'
+        f'"result":{"null" if row.result is None else json_literal(row.result)},"digits":{json_literal(row.digits)},'
+        f'"exact":{_BOOLEAN[row.exact]},"leading":"{row.leading}","trailing":"{row.trailing}","sha256":{digest},'
+        f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":"{row.username}",'
+        f'"created_at":"{timestamp(unix_ms_of_id(row.id))}"}}'
+    )

@@ -16,13 +16,14 @@ Number = Annotated[
 ]
 
 
-def json_number(text: str) -> int | str:
-    """Return an integer's text as a number where every JSON reader keeps it exactly, else the text (RFC 7493 §2.2)."""
-    if len(text) <= _SAFE_LENGTH and text.lstrip("-").isdigit():
-        number = int(text)
-        if -LARGEST_JSON_INTEGER <= number <= LARGEST_JSON_INTEGER:
-            return number
-    return text
+def json_literal(text: str) -> str:
+    """Return a result's text as JSON: an integer bare where every reader keeps it exactly, else quoted.
+
+    RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
+    """
+    if len(text) <= _SAFE_LENGTH and text.lstrip("-").isdigit() and abs(int(text)) <= LARGEST_JSON_INTEGER:
+        return text
+    return f'"{text}"'
 
 
 @with_config(

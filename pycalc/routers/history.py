@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
-from pydantic_core import to_json
 
 from pycalc.models.history import HistoryPage
 from pycalc.routers.deps import CallerDep, ResourcesDep
@@ -46,4 +45,4 @@ async def secure_history(
         until=until,
         user=user,
     )
-    return Response(to_json(page), media_type="application/json", headers={"Cache-Control": "private, no-store"})
+    return Response(page, media_type="application/json", headers={"Cache-Control": "private, no-store"})

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.math import Calculation
 from pycalc.routers.deps import BEARER, caller_of, resources_of
+from pycalc.routers.headers import SECURITY_HEADERS
 from pycalc.routers.problems import responses
 from pycalc.services.math import DEFAULT_PRECISION, MAX_PRECISION, Answer
 from pycalc.services.operations import OPERATIONS
@@ -56,7 +57,7 @@ class CalculationRoute(APIRoute):
     """A documented FastAPI route whose request is handled without the framework's per-request machinery."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Authenticate, plan, calculate, answer."""
+        """Authenticate, plan, calculate, answer; domain errors are raised before anything is sent."""
         if scope["method"] != "GET":
             await super().handle(scope, receive, send)
             return
@@ -87,6 +88,7 @@ async def _send_json(answer: Answer, send: Send) -> None:
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % length),
                 (b"cache-control", b"private, no-store"),
+                *SECURITY_HEADERS,
             ],
         }
     )

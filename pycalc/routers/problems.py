@@ -163,6 +163,14 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return problem(request, "internal-error", errors.PycalcError.title, "Something went wrong here; it was logged.")
 
 
+async def answer_to(request: Request, error: Exception) -> Response:
+    """Return the response to an error outside the framework's handling; what was not foreseen is logged."""
+    if isinstance(error, errors.PycalcError):
+        return await _domain_error(request, error)
+    _log.error("unexpected error", path=request.url.path, exc_info=error)
+    return await _unexpected(request, error)
+
+
 def install_problems(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
     app.add_exception_handler(errors.PycalcError, _domain_error)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput
 from pycalc.models.auth import Principal
-from pycalc.models.history import HistoryPage, history_item
+from pycalc.models.history import encode_item
 from pycalc.models.ids import first_id_of_ms
 
 _CURSOR_VERSION = b"\x01"
@@ -52,8 +52,8 @@ class HistoryReader:
         since: datetime | None = None,
         until: datetime | None = None,
         user: str | None = None,
-    ) -> HistoryPage:
-        """Return up to ``limit`` calculations, newest first, from ``since`` (inclusive) to ``until`` (exclusive).
+    ) -> str:
+        """Return a HistoryPage as JSON: up to ``limit`` calculations, newest first, ``since`` <= time < ``until``.
 
         Raises Forbidden when a user asks for another's, InvalidInput for a cursor that is not ours.
         """
@@ -64,11 +64,9 @@ class HistoryReader:
             until=_bound(until),
         )
         rows = await self._history.page(selection, _cursor_id(cursor) if cursor is not None else None, limit + 1)
-        return {
-            "items": [history_item(row) for row in rows[:limit]],
-            "next_cursor": _cursor_text(rows[limit - 1].id) if len(rows) > limit else None,
-            "role": caller.role.value,
-        }
+        following = f'"{_cursor_text(rows[limit - 1].id)}"' if len(rows) > limit else "null"
+        items = ",".join(map(encode_item, rows[:limit]))
+        return f'{{"items":[{items}],"next_cursor":{following},"role":"{caller.role.value}"}}'
 
     async def _whose(self, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
         """Return the ids of the users whose history is meant, None for everyone's."""

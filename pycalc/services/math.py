@@ -15,7 +15,7 @@ from pycalc.errors import CacheUnavailable, ComputationTimeout, PycalcError, Res
 from pycalc.models.auth import Principal
 from pycalc.models.history import STORED_DIGITS, HistoryRow
 from pycalc.models.ids import IdSource, text_of_id
-from pycalc.models.math import json_number
+from pycalc.models.math import json_literal
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.compute import Computer
@@ -153,7 +153,7 @@ class Calculator:
     async def _compute(self, plan: Plan, user: bytes) -> Result:
         text, outcome = await self._computer.compute(plan.operation, plan.args, plan.precision, plan.estimate, user)
         stored = bytes(text).decode() if outcome.digits <= STORED_DIGITS else None
-        quote = '"' if stored is None or isinstance(json_number(stored), str) else ""
+        quote = '"' if stored is None or json_literal(stored) != stored else ""
         result = Result(
             text,
             outcome.digits,

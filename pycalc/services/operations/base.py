@@ -113,7 +113,10 @@ class Operation(ABC, Generic[ArgsT]):
         all does not agree.
         """
         try:
-            expected = self.residue(args, precision, prime)
-            return expected is not None and residue_or_none(text, prime) == expected
+            return self._agrees(args, precision, text, prime)
         except ZeroDivisionError:
             return self.verify(args, precision, text, random_prime())
+
+    def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        expected = self.residue(args, precision, prime)
+        return expected is not None and residue_or_none(text, prime) == expected

@@ -70,12 +70,11 @@ def _plan(n: int, modulus: int) -> _Plan:
     smooth, rough = 1, modulus
     common = gcd(modulus, int(gmp.primorial(limit)))
     for prime in _divisors(common, limit):
-        exponent = 0
-        while rough % prime == 0:
-            rough, exponent = rough // prime, exponent + 1
+        rest, exponent = gmp.remove(rough, prime)
+        rough = int(rest)
         if factorial_exponent(n, prime) < exponent:
             return _Plan(1, modulus, None)
-        smooth *= prime**exponent
+        smooth *= prime ** int(exponent)
     return _Plan(smooth, rough, _reflected(n, rough))
 
 

@@ -72,7 +72,7 @@ class Fibonacci(Operation[FibonacciArgs]):
 
     def modulo_seconds(self, args: FibonacciArgs, modulus: int) -> float:
         words = modulus.bit_length() / 64 + 1
-        return args.n.bit_length() * (4e-7 + 1.2e-8 * math.pow(words, 1.6))
+        return 2e-6 + args.n.bit_length() * (4e-7 + 1.2e-8 * math.pow(words, 1.6))
 
 
 def fibonacci_digits(n: int) -> int:

@@ -82,7 +82,7 @@ class Power(Operation[PowerArgs]):
         exponent = args.y.unscaled * pow(10, args.y.exponent, prime - 1) % (prime - 1)
         return pow(_base_residue(args.x, prime), exponent, prime)
 
-    def verify(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
+    def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
         """Whether ``text`` is the result, as far as its form allows.
 
         Where y is an integer, by the residue; an exact root r for y = a/b by r^b = x^a; a rounded value by an enclosure
@@ -92,7 +92,7 @@ class Power(Operation[PowerArgs]):
         if exact is None:
             return encloses(args.x, args.y, _negative(args), precision, text)
         if args.y.is_integer:
-            return super().verify(args, precision, text, prime)
+            return super()._agrees(args, precision, text, prime)
         if _is_trivial(args.x):
             return text == exact.encode()
         return text.startswith(b"-") == exact.negative and _is_root(args, text, prime)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NamedTuple
 
 from pycalc.services.operations.decimals import exact_context
@@ -11,6 +11,7 @@ from pycalc.services.operations.decimals import exact_context
 ENDS = 20
 """How many leading and trailing digits a summary shows."""
 
+_PIECE = 150_000
 _DIGITS = re.compile(rb"[^0-9]+")
 
 
@@ -36,7 +37,7 @@ def describe(text: bytes) -> Facts:
 def digits_residue(text: bytes, prime: int) -> int:
     """An integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
 
-    libmpdec divides by a single base-10^19 word with one pass over the digits. Raises ValueError for any other
+    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other
     text, ZeroDivisionError where ``prime`` divides the denominator.
     """
     numerator, slash, denominator = text.partition(b"/")
@@ -63,12 +64,23 @@ def inverse(value: int, modulus: int) -> int:
 
 
 def _decimal_residue(text: bytes, prime: int) -> int:
-    point = text.find(b".")
-    places = 0 if point < 0 else len(text) - point - 1
-    context = exact_context()
-    try:
-        number = Decimal(str(text, "ascii"))
-        residue = int(context.remainder(context.scaleb(number, places) if places else number, Decimal(prime)))
-    except InvalidOperation:
-        raise ValueError("not a number") from None
-    return residue * pow(10, -places, prime) % prime if places else residue % prime
+    digits = text[1:] if text.startswith(b"-") else text
+    whole, point, places = digits.partition(b".")
+    if not whole.isdigit() or (point and not places.isdigit()):
+        raise ValueError("not a number")
+    residue = _natural_residue(whole, prime)
+    if point:
+        scale = pow(10, len(places), prime)
+        residue = (residue * scale + _natural_residue(places, prime)) * inverse(scale, prime) % prime
+    return -residue % prime if text.startswith(b"-") else residue
+
+
+def _natural_residue(digits: bytes, prime: int) -> int:
+    """The residue of ASCII digits, in pieces small enough to stay in the processor's cache."""
+    context, divisor = exact_context(), Decimal(prime)
+    residue, scale = 0, pow(10, _PIECE, prime)
+    for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
+        piece = str(digits[max(0, start) : start + _PIECE], "ascii")
+        if piece:
+            residue = (residue * scale + int(context.remainder(Decimal(piece), divisor))) % prime
+    return residue

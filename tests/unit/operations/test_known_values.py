@@ -28,7 +28,15 @@ def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
 
 @pytest.mark.parametrize(
     ("n", "value"),
-    [("0", "0"), ("1", "1"), ("2", "1"), ("10", "55"), ("93", "12200160415121876738"), ("100", "354224848179261915075"), ("1000", F_1000)],
+    [
+        ("0", "0"),
+        ("1", "1"),
+        ("2", "1"),
+        ("10", "55"),
+        ("93", "12200160415121876738"),
+        ("100", "354224848179261915075"),
+        ("1000", F_1000),
+    ],
 )
 def test_fibonacci_numbers(n: str, value: str) -> None:
     """OEIS A000045."""
@@ -176,7 +184,17 @@ def _fibonacci_by_matrix(n: int, modulus: int) -> int:
     p, q, r, s = 1, 1, 1, 0
     while n:
         if n & 1:
-            a, b, c, d = (a * p + b * r) % modulus, (a * q + b * s) % modulus, (c * p + d * r) % modulus, (c * q + d * s) % modulus
-        p, q, r, s = (p * p + q * r) % modulus, (p * q + q * s) % modulus, (r * p + s * r) % modulus, (r * q + s * s) % modulus
+            a, b, c, d = (
+                (a * p + b * r) % modulus,
+                (a * q + b * s) % modulus,
+                (c * p + d * r) % modulus,
+                (c * q + d * s) % modulus,
+            )
+        p, q, r, s = (
+            (p * p + q * r) % modulus,
+            (p * q + q * s) % modulus,
+            (r * p + s * r) % modulus,
+            (r * q + s * s) % modulus,
+        )
         n >>= 1
     return b

@@ -10,8 +10,44 @@ from pycalc.errors import DomainError, InvalidInput
 from pycalc.services.operations import OPERATIONS
 
 NATURAL_OPERATIONS = ("fibonacci", "factorial")
-NOT_NATURAL = ("-1", "abc", "1.5", "", "NaN", "inf", "+5", "1_000", " 7", "7 ", "7\n", "٣", "²", "0x10", "1e3", "-", "--1")
-NOT_DECIMAL = ("", "abc", "NaN", "inf", "-inf", "0x10", "1_0", "1.", ".", "1e", "e5", "1.5.2", "+-1", "1 ", "\n2", "٣", "1/2")
+NOT_NATURAL = (
+    "-1",
+    "abc",
+    "1.5",
+    "",
+    "NaN",
+    "inf",
+    "+5",
+    "1_000",
+    " 7",
+    "7 ",
+    "7\n",
+    "٣",
+    "²",
+    "0x10",
+    "1e3",
+    "-",
+    "--1",
+)
+NOT_DECIMAL = (
+    "",
+    "abc",
+    "NaN",
+    "inf",
+    "-inf",
+    "0x10",
+    "1_0",
+    "1.",
+    ".",
+    "1e",
+    "e5",
+    "1.5.2",
+    "+-1",
+    "1 ",
+    "\n2",
+    "٣",
+    "1/2",
+)
 
 
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
@@ -114,7 +150,9 @@ def test_only_rounded_results_have_the_precision_in_their_key() -> None:
     assert operation.key(rounded, 50) != operation.key(rounded, 60)
 
 
-@pytest.mark.parametrize(("x", "y"), [("0", "-1"), ("0", "-0.5"), ("-8", "0.5"), ("-2", "1.25"), ("-1", "0.1"), ("-1e-3", "-2.5")])
+@pytest.mark.parametrize(
+    ("x", "y"), [("0", "-1"), ("0", "-0.5"), ("-8", "0.5"), ("-2", "1.25"), ("-1", "0.1"), ("-1e-3", "-2.5")]
+)
 def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> None:
     """Poles and even roots of negative numbers are domain errors, never NaN or a complex number."""
     with pytest.raises(DomainError):

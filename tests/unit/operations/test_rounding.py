@@ -86,4 +86,3 @@ def test_a_wrong_rounding_is_found_out(wrong: str) -> None:
     args = POWER.parse({"x": "2", "y": "0.5"})
     assert POWER.verify(args, 5, b"1.4142", 2**61 - 1)
     assert not POWER.verify(args, 5, wrong.encode(), 2**61 - 1)
-

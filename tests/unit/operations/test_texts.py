@@ -11,7 +11,20 @@ from pycalc.services.operations.texts import Facts, describe, digits_residue
 MERSENNE = 2**61 - 1
 
 
-@pytest.mark.parametrize("text", ["0", "7", "-7", "123456789", "-2305843009213693951", "2305843009213693952", "9" * 5_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "7",
+        "-7",
+        "123456789",
+        "-2305843009213693951",
+        "2305843009213693952",
+        "9" * 5_000,
+        "7" * 150_000,
+        "-" + "81" * 225_001,
+    ],
+)
 def test_the_residue_of_an_integer(text: str) -> None:
     """An integer's residue is Python's own remainder (here by Horner's rule on the digits)."""
     value = 0
@@ -27,7 +40,9 @@ def test_the_residue_of_a_rational_is_numerator_over_denominator(text: str) -> N
     assert digits_residue(text.encode(), MERSENNE) * value.denominator % MERSENNE == value.numerator % MERSENNE
 
 
-@pytest.mark.parametrize("text", [b"", b"abc", b"1/x", b"--1", b"1..5", b"NaN", b"Infinity", b"sNaN", b"1 2"])
+@pytest.mark.parametrize(
+    "text", [b"", b"abc", b"1/x", b"--1", b"1..5", b"NaN", b"Infinity", b"sNaN", b"1 2", b"1e5", b"+1", b"1.", b".5"]
+)
 def test_no_number_has_no_residue(text: bytes) -> None:
     """Anything that is not a number raises ValueError."""
     with pytest.raises(ValueError, match="not a number"):

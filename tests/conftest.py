@@ -1,0 +1,65 @@
+"""What all tests share: a real server for the session, and the service within the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from pycalc.main import create_app
+from pycalc.resources import Resources
+from pycalc.settings import Settings
+from tests.services.servers import Server, pycalc
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Run one real ``pycalc serve`` for all the tests that only need one."""
+    with pycalc() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a throw-away service: an empty folder, cheap password hashes, nothing from the environment."""
+    monkeypatch.chdir(tmp_path)
+    return Settings(data_dir=tmp_path / "data", bcrypt_rounds=4, compute_workers=1)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """The application, not yet started."""
+    return create_app(settings)
+
+
+@pytest.fixture
+async def resources(app: FastAPI) -> AsyncIterator[Resources]:
+    """What the application's lifespan opened."""
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        app.state.lifespan = state
+        yield state["resources"]
+
+
+@pytest.fixture
+async def client(app: FastAPI, resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that talks to the application in this process."""
+
+    async def entry(scope: dict[str, object], receive: object, send: object) -> None:
+        scope["state"] = app.state.lifespan
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    transport = httpx.ASGITransport(app=entry, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://pycalc.test") as opened:
+        yield opened

@@ -1,0 +1,174 @@
+"""Powers against FLINT and mpmath, over random and adversarial arguments."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import flint  # type: ignore[import-untyped,unused-ignore]
+import mpmath  # type: ignore[import-untyped,unused-ignore]
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pycalc.errors import DomainError
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.modular import random_prime
+from pycalc.services.operations.texts import describe
+
+POWER = OPERATIONS["pow"]
+
+
+@st.composite
+def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
+    """A decimal literal; ones near powers of ten and with many zeros come up often."""
+    unscaled = draw(
+        st.one_of(
+            st.integers(-(10**digits), 10**digits),
+            st.integers(0, digits).flatmap(lambda k: st.integers(10**k - 1, 10**k + 1)),
+        )
+    )
+    exponent = draw(st.integers(-places, places))
+    return f"{unscaled}e{exponent}"
+
+
+def rational(text: bytes) -> Fraction:
+    """The number that a text means."""
+    numerator, _, denominator = text.decode().partition("/")
+    return Fraction(numerator) / Fraction(denominator or "1")
+
+
+def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
+    """The result's text and whether it is exact, after all that is known beforehand was held against it."""
+    args = POWER.parse({"x": x, "y": y})
+    text = POWER.compute(args, precision)
+    assert POWER.verify(args, precision, text, random_prime())
+    summary, estimate, facts = POWER.summary(args, precision), POWER.estimate(args, precision), describe(text)
+    assert (summary.digits, summary.leading, summary.trailing) == facts
+    assert (estimate.digits, estimate.exact) == (facts.digits, summary.exact)
+    return text, summary.exact
+
+
+@given(decimals(), st.integers(-60, 60))
+@settings(max_examples=300)
+def test_integer_exponents_are_exact(x: str, y: int) -> None:
+    """Whole exponents give the exact rational, as a decimal just where one ends, otherwise in lowest terms."""
+    assume(Fraction(x) != 0 or y >= 0)
+    text, exact = checked(x, str(y), 20)
+    expected = Fraction(x) ** y
+    assert exact
+    assert rational(text) == expected
+    assert (b"/" in text) == bool(set(_prime_factors(expected.denominator)) - {2, 5})
+    if b"/" in text:
+        assert text.decode() == f"{expected.numerator}/{expected.denominator}"
+
+
+@given(
+    st.integers(1, 5_000),
+    st.integers(1, 9),
+    st.sampled_from(["0.5", "0.2", "0.25", "0.1", "0.125", "0.04"]),
+    st.integers(-3, 3),
+)
+@settings(max_examples=200)
+def test_exact_roots_are_found(root: int, numerator: int, unit: str, scale: int) -> None:
+    """(r·10^s)^b raised to a/b is exactly (r·10^s)^a."""
+    degree = Fraction(unit).denominator
+    base = Fraction(root) * Fraction(10) ** scale
+    text, exact = checked(_literal(base**degree), _literal(numerator * Fraction(unit)), 20)
+    assert exact
+    assert rational(text) == base**numerator
+
+
+@given(decimals(), decimals(digits=4, places=3), st.integers(1, 120))
+@settings(max_examples=400, deadline=None)
+def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
+    """An irrational power is within half a unit of the last place, by an enclosure of FLINT's."""
+    base, exponent = Fraction(x), Fraction(y)
+    assume(base != 0 and abs(exponent) < 300)
+    try:
+        text, exact = checked(x, y, precision)
+    except DomainError:
+        assert base < 0
+        assert exponent.denominator % 2 == 0
+        return
+    sign = -1 if base < 0 and exponent.numerator % 2 else 1
+    with _flint_precision(2_000 + 4 * precision):
+        value = sign * (abs(_arb(base)) ** _arb(exponent))
+        if exact:
+            assert value.overlaps(_arb(rational(text)))
+            return
+        digits = text.decode().partition("e")[0].lstrip("-0.").replace(".", "")
+        assert len(digits) == precision
+        given_value = Fraction(text.decode())
+        unit = abs(given_value) / int(digits)
+        assert abs(value - _arb(given_value)) < _arb(unit / 2)
+
+
+@given(st.integers(2, 10**15), st.integers(1, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
+    """x^(y/10^6) to 30 digits is mpmath's value at twice the precision, rounded."""
+    text, exact = checked(str(x), f"{y}e-6", 30)
+    with mpmath.workdps(70):
+        value = mpmath.power(x, mpmath.mpf(y) / 10**6)
+        assert exact or abs(mpmath.mpf(text.decode()) / value - 1) < mpmath.mpf(10) ** -29
+
+
+@given(decimals(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
+@settings(max_examples=200)
+def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
+    """x^y mod m is FLINT's modular power of numerator and inverse denominator, or a domain error where none exists."""
+    base = Fraction(x)
+    assume(base != 0)
+    args = POWER.parse({"x": x, "y": str(y)})
+    numerator, denominator = base.as_integer_ratio()
+    if y < 0:
+        numerator, denominator = denominator, numerator
+    ring = flint.fmpz_mod_ctx(modulus)
+    try:
+        expected = (ring(numerator) * ring(denominator).inverse()) ** abs(y)
+    except ZeroDivisionError:
+        assume(modulus > 1 and y != 0)
+        try:
+            POWER.modulo(args, modulus)
+        except DomainError:
+            return
+        raise AssertionError("a residue without an inverse") from None
+    assert POWER.modulo(args, modulus) == int(expected)
+
+
+class _flint_precision:  # noqa: N801
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+
+    def __enter__(self) -> None:
+        self._before = flint.ctx.prec
+        flint.ctx.prec = self._bits
+
+    def __exit__(self, *_: object) -> None:
+        flint.ctx.prec = self._before
+
+
+def _arb(value: Fraction) -> flint.arb:
+    return flint.arb(value.numerator) / flint.arb(value.denominator)
+
+
+def _literal(value: Fraction) -> str:
+    places = 0
+    while value.denominator != 1:
+        value, places = value * 10, places + 1
+    return f"{value.numerator}e-{places}"
+
+
+def _prime_factors(number: int) -> list[int]:
+    return (
+        [int(prime) for prime, _ in flint.fmpz(number).factor()] if number > 1 and number < 10**40 else _cheap(number)
+    )
+
+
+def _cheap(number: int) -> list[int]:
+    factors = []
+    for prime in (2, 5):
+        if number % prime == 0:
+            factors.append(prime)
+        while number % prime == 0:
+            number //= prime
+    return [*factors, *([number] if number > 1 else [])]

@@ -1,0 +1,174 @@
+"""Real servers for tests and measurements, each one process tree on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PASSWORD = "correct horse battery staple"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    name: str
+    port: int
+    pid: int
+    start_seconds: float
+    """From the command to the first 200."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _processes(self) -> Iterator[Path]:
+        pending = [self.pid]
+        while pending:
+            process = Path(f"/proc/{pending.pop()}")
+            yield process
+            for children in process.glob("task/*/children"):
+                pending += map(int, children.read_text().split())
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process tree has used."""
+        fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in self._processes()]
+        return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
+
+    def memory_mib(self, key: str = "VmRSS") -> float:
+        """Return the process tree's resident memory (VmRSS) or its peak (VmHWM), summed over the processes."""
+        total = 0
+        for process in self._processes():
+            for line in (process / "status").read_text().splitlines():
+                if line.startswith(key + ":"):
+                    total += int(line.split()[1])
+        return total / 1024
+
+
+@contextmanager
+def running(
+    name: str, command: Sequence[str], path: str, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a server, wait for its first 200 on ``path``, and stop it in the end."""
+    started = perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+    )
+    try:
+        deadline = started + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()  # noqa: S310
+                break
+            except OSError:
+                if process.poll() is not None or perf_counter() > deadline:
+                    raise RuntimeError(f"{name} did not start") from None
+                sleep(0.005)
+        yield Server(name, port, process.pid, perf_counter() - started)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+@contextmanager
+def bare(server: str) -> Iterator[Server]:
+    """Run the yardstick under Uvicorn or Granian."""
+    port = free_port()
+    command = {
+        "uvicorn": _python(
+            "uvicorn",
+            "benchmarks.bare:app",
+            *(
+                "--port",
+                str(port),
+                "--loop",
+                "uvloop",
+                "--http",
+                "httptools",
+                "--no-access-log",
+                "--log-level",
+                "error",
+            ),
+        ),
+        "granian": _python(
+            "granian",
+            "benchmarks.bare:app",
+            *(
+                "--interface",
+                "asgi",
+                "--port",
+                str(port),
+                "--loop",
+                "uvloop",
+                "--no-access-log",
+                "--log-level",
+                "error",
+            ),
+        ),
+    }[server]
+    with running(f"bare FastAPI, {server}", command, "/hello/1", port) as started:
+        yield started
+
+
+@contextmanager
+def pycalc(server: str = "serve", data: Path | None = None, **settings: str) -> Iterator[Server]:
+    """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn."""
+    port = free_port()
+    with TemporaryDirectory(prefix="pycalc-") as empty:
+        environment = {
+            "PYCALC_DATA_DIR": str(data or empty),
+            "PYCALC_PORT": str(port),
+            "PYCALC_BCRYPT_ROUNDS": "4",
+            **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
+        }
+        command = {
+            "serve": _python("pycalc.cli", "serve"),
+            "uvicorn": _python(
+                "uvicorn",
+                "pycalc.main:app",
+                *("--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+                *("--log-level", "error"),
+            ),
+        }[server]
+        with running(f"pycalc, {server}", command, "/healthz", port, environment) as started:
+            yield started
+
+
+def post(url: str, body: object) -> dict[str, str]:
+    """Send JSON and return the JSON that comes back."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  # our own server
+        answer: dict[str, str] = json.load(response)
+        return answer
+
+
+def log_in(server: Server, username: str = "bench") -> str:
+    """Register an account and return its access token."""
+    account = {"username": username, "email": f"{username}@example.com", "password": _PASSWORD}
+    post(f"{server.url}/register", account)
+    return post(f"{server.url}/login", {"username": username, "password": _PASSWORD})["access_token"]

@@ -1,0 +1,137 @@
+"""Results modulo m, far beyond what can be written out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pycalc.errors import DomainError, InvalidInput
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.gmp import gmp
+
+FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
+
+
+def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
+    """The residue, after its estimate has been seen to be sane."""
+    args = OPERATIONS[operation].parse(raw)
+    assert 0 < OPERATIONS[operation].modulo_seconds(args, modulus) < 30
+    return OPERATIONS[operation].modulo(args, modulus)
+
+
+@pytest.mark.parametrize("modulus", [1, 2, 3, 4, 5, 7, 10, 25, 100, 1_000, 2**64, 10**40 + 7])
+def test_small_results_modulo_anything(modulus: int) -> None:
+    """F(n), n! and x^y modulo m are what the numbers themselves leave."""
+    for n in range(60):
+        assert modulo("fibonacci", {"n": str(n)}, modulus) == gmp.fib(n) % modulus
+        assert modulo("factorial", {"n": str(n)}, modulus) == math.factorial(n) % modulus
+        assert modulo("pow", {"x": "-7", "y": str(n)}, modulus) == (-7) ** n % modulus
+
+
+def test_fibonacci_indices_of_a_thousand_digits() -> None:
+    """Pisano periods: F(n) mod 10 repeats after 60, mod 2^k after 3·2^(k-1), mod 10^9 after 15·10^8."""
+    n = 10**1000 + 12_345
+    assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 10) == gmp.fib(n % 60) % 10
+    assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 2**16) == gmp.fib(n % (3 * 2**15)) % 2**16
+    assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 1_000_000_007) == modulo(
+        "fibonacci", {"n": str(n % (2 * 1_000_000_008))}, 1_000_000_007
+    )
+
+
+def test_exponents_of_a_thousand_digits() -> None:
+    """Fermat: x^y mod p depends on y mod p-1 alone."""
+    prime, y = 2**61 - 1, 7 * 10**1000 + 3
+    assert modulo("pow", {"x": "3", "y": str(gmp.mpz(y))}, prime) == pow(3, y % (prime - 1), prime)
+    assert modulo("pow", {"x": "3", "y": "-" + str(gmp.mpz(y))}, prime) == pow(3, -y % (prime - 1), prime)
+    assert modulo("pow", {"x": "3", "y": "7e20000"}, prime) == pow(3, 7 * pow(10, 20_000, prime - 1), prime)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "modulus"), [("2", "-1", 10), ("0.5", "3", 4), ("6", "-2", 9), ("0.1", "1", 15), ("1/1", "1", 2)]
+)
+def test_no_inverse_no_residue(x: str, y: str, modulus: int) -> None:
+    """Where the denominator and m share a factor there is no residue: a domain error."""
+    with pytest.raises((DomainError, InvalidInput)):
+        modulo("pow", {"x": x, "y": y}, modulus)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "modulus", "residue"),
+    [
+        ("3", "-1", 7, 5),
+        ("3", "-2", 7, 4),
+        ("-3", "-1", 7, 2),
+        ("0.5", "1", 9, 5),
+        ("0.5", "-3", 9, 8),
+        ("2.5", "2", 7, pow(4, -1, 7) * 25 % 7),
+        ("0.6", "-1", 8, pow(3, -1, 8) * 5 % 8),
+        ("4", "0.5", 10, 2),
+        ("-32", "0.2", 10, 8),
+        ("9", "-0.5", 10, 7),
+        ("0", "0", 10, 1),
+        ("0", "0", 1, 0),
+        ("3", "-1", 1, 0),
+        ("1e1000000000000", "1", 7, pow(10, 10**12, 7)),
+    ],
+)
+def test_rationals_modulo_m(x: str, y: str, modulus: int, residue: int) -> None:
+    """A rational's residue is its numerator times the inverse of its denominator in lowest terms."""
+    assert modulo("pow", {"x": x, "y": y}, modulus) == residue
+
+
+def test_an_irrational_number_has_no_residue() -> None:
+    """sqrt(2) mod 7 is a domain error, not 3."""
+    with pytest.raises(DomainError):
+        modulo("pow", {"x": "2", "y": "0.5"}, 7)
+
+
+@pytest.mark.parametrize("modulus", [0, -7])
+def test_a_modulus_below_one_is_refused(modulus: int) -> None:
+    """The pointer tells which field is wrong."""
+    for operation, raw in ((FIBONACCI, {"n": "5"}), (FACTORIAL, {"n": "5"}), (POWER, {"x": "2", "y": "3"})):
+        with pytest.raises(InvalidInput) as caught:
+            operation.modulo(operation.parse(raw), modulus)
+        assert caught.value.problems[0].pointer == "/mod"
+
+
+@pytest.mark.parametrize(
+    "modulus",
+    [
+        10**9 + 7,
+        2**61 - 1,
+        10**18,
+        10**30 + 57,
+        2**4 * 10**9 + 3,
+        99_991 * 99_989,
+        50_021**2,
+        2**40_000,
+        (10**9 + 7) * 2**20,
+        3**20_000,
+    ],
+    ids=lambda modulus: f"{modulus.bit_length()} bits",
+)
+def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
+    """Primes, smooth numbers, squares and products: each way through gives what n! itself leaves."""
+    for n in (19_999, 20_000, 50_020, 50_021, 65_536, 100_041):
+        assert modulo("factorial", {"n": str(n)}, modulus) == gmp.fac(n) % modulus
+
+
+def test_factorials_with_a_huge_argument() -> None:
+    """The residue is 0 for n >= m, Wilson's theorem holds near a prime, and a smooth m divides."""
+    prime = 2**61 - 1
+    assert modulo("factorial", {"n": "9" * 5_000}, prime) == 0
+    assert modulo("factorial", {"n": str(prime - 1)}, prime) == prime - 1
+    assert modulo("factorial", {"n": str(prime - 2)}, prime) == 1
+    assert modulo("factorial", {"n": str(prime - 3)}, prime) == (prime - 1) // 2
+    assert modulo("factorial", {"n": str(10**18)}, 10**20) == 0
+    half = math.factorial(100_003 // 2) % 100_003
+    assert modulo("factorial", {"n": str(100_003 // 2)}, 100_003) == half
+
+
+def test_what_would_take_for_ever_is_said_to() -> None:
+    """(10^18)! modulo a larger prime is not begun: its estimate is hours."""
+    args = FACTORIAL.parse({"n": str(10**18)})
+    assert FACTORIAL.modulo_seconds(args, 10**40 + 121) > 1_000
+    absurd = FACTORIAL.parse({"n": gmp.mpz(2**19_900).digits()})
+    assert FACTORIAL.modulo_seconds(absurd, 2**19_937 - 1) > 1_000
