@@ -38,7 +38,7 @@ class Application(FastAPI):
         super().__init__(**options)
         calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
         self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        self._edge = Edge(super().__call__, calculations)
+        self._edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests through the edge."""

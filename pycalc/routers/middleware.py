@@ -9,12 +9,32 @@ from fastapi import Request
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pycalc.errors import PayloadTooLarge
 from pycalc.routers.deps import resources_of
-from pycalc.routers.headers import SECURITY_HEADERS
+from pycalc.routers.headers import CONTENT_SECURITY_POLICY, SECURITY_HEADERS
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.problems import answer_to
 
 _UNMATCHED = "(none)"
+
+
+def _secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add the security headers; a page's own policy stays."""
+    present = list(headers)
+    own_policy = any(name == CONTENT_SECURITY_POLICY for name, _ in present)
+    return present + list(SECURITY_HEADERS[1:] if own_policy else SECURITY_HEADERS)
+
+
+def _declared_length(scope: Scope) -> int:
+    """Return the body's Content-Length; 0 when it is not told, and is counted as it comes."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(declared) if declared.isdigit() else 0
+
+
+async def _refuse_body(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as a problem what the framework's limit would answer as plain text."""
+    response = await answer_to(Request(scope), PayloadTooLarge("The body is larger than this service takes."))
+    await response(scope, receive, send)
 
 
 class Edge:
@@ -23,8 +43,9 @@ class Edge:
     Calculations go straight to their routes; everything else passes through the framework's layers.
     """
 
-    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute]) -> None:
+    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute], max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
         self._calculations = {route.name: route for route in calculations}
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
@@ -44,16 +65,17 @@ class Edge:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                    message["headers"] = _secured(message.get("headers", ()))
                 await send(message)
 
-            await self._app(scope, receive, send_with_headers)
+            app = _refuse_body if _declared_length(scope) > self._max_body_bytes else self._app
+            await app(scope, receive, send_with_headers)
         except Exception as error:
             if route is None:
                 raise
             response = await answer_to(Request(scope), error)
             status = response.status_code
-            response.raw_headers.extend(SECURITY_HEADERS)
+            response.raw_headers = _secured(response.raw_headers)
             await response(scope, receive, send)
         finally:
             self._observe(scope, status, perf_counter() - started)

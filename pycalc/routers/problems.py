@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +15,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.math import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.services.operations.gmp import text_of
 
 TYPE_BASE = "/docs/problems#"
 
@@ -50,6 +52,8 @@ MEANING: Mapping[str, str] = {
     "internal-error": "A fault of the service; the log knows more.",
 }
 _FRAMEWORK = {400: "validation-error", 404: "not-found", 405: "method-not-allowed", 413: "payload-too-large"}
+_PATH_CHARACTERS = "/:@!$&'()*+,;="
+"""What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
 _WHOLE_BODY = ("body", "query", "path", "header", "cookie")
 
 _log = get_logger(__name__)
@@ -99,7 +103,7 @@ def problem(
         "title": title,
         "status": STATUS[slug],
         "detail": detail,
-        "instance": request.url.path,
+        "instance": quote(request.scope["path"], safe=_PATH_CHARACTERS),
         **members,
     }
     return Response(to_json(body), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
@@ -112,7 +116,7 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.InvalidInput):
         members["errors"] = [problem._asdict() for problem in error.problems]
     elif isinstance(error, errors.ResultTooLarge):
-        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else str(error.digits)
+        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
         members |= {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
     elif isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="pycalc"'

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from pycalc import __version__
 from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.routers.deps import ResourcesDep
+from pycalc.routers.headers import PAGE_POLICY
 from pycalc.services.operations import OPERATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
@@ -39,13 +40,19 @@ async def index(request: Request) -> Response:
 @router.get("/docs", include_in_schema=False)
 async def docs() -> Response:
     """Return the interactive documentation."""
-    return _page("docs.html")
+    return _page("docs.html", styles=" 'unsafe-inline'")
 
 
 @router.get("/redoc", include_in_schema=False)
 async def redoc() -> Response:
     """Return the reference documentation."""
-    return _page("redoc.html")
+    return _page("redoc.html", styles=" 'unsafe-inline'")
+
+
+@router.get("/docs/problems", include_in_schema=False)
+async def problems() -> Response:
+    """Return what the problem types mean."""
+    return _page("problems.html")
 
 
 @router.get("/healthz")
@@ -75,5 +82,7 @@ async def metrics(resources: ResourcesDep) -> Response:
     return Response(resources.metrics.render(), media_type=CONTENT_TYPE)
 
 
-def _page(name: str) -> FileResponse:
-    return FileResponse(WEB / name, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
+def _page(name: str, styles: str = "") -> FileResponse:
+    policy = PAGE_POLICY.format(styles=styles)
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": policy}
+    return FileResponse(WEB / name, headers=headers)

@@ -361,6 +361,31 @@ def test_new_operation_appears_by_itself(page: Page, username: str) -> None:
     expect(page.get_by_role("group", name="Result of lucas(10)")).to_have_text("123")
 
 
+def test_summary_shows_the_ends(page: Page, username: str) -> None:
+    """Where the service offers `view`, a summary is shown by its digit count and its ends, without a value."""
+
+    def with_view(route: Route) -> None:
+        document = route.fetch().json()
+        view = {"name": "view", "in": "query", "schema": {"enum": ["full", "summary"]}}
+        operation = document["paths"]["/fibonacci/{n}"]["get"]
+        others = [given for given in operation["parameters"] if given["name"] != "view"]
+        operation["parameters"] = [*others, view]
+        answer_json(route, document)
+
+    summary = item(input={"n": 10**9}, digits=208987640, leading="79523178745546834678", trailing="03172326981560546875")
+    del summary["result"]
+    page.route("**/openapi.json", with_view)
+    page.route("**/fibonacci/1000000000?view=summary", lambda route: answer_json(route, summary))
+    page.goto("/")
+    sign_in(page, username)
+    page.get_by_label("n", exact=True).fill("1000000000")
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("view", exact=True).select_option("summary")
+    page.get_by_role("button", name="Calculate").click()
+    expect(page.locator("#result")).to_have_text("79523178745546834678…03172326981560546875")
+    expect(page.locator("#outcome")).to_contain_text("208,987,640 digits")
+
+
 def test_history_is_paged(console: Page, context: BrowserContext, token: str) -> None:
     """Older follows next_cursor to the first calculation, Newer returns; no row is shown twice or left out."""
     for n in range(12):

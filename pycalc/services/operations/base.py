@@ -109,7 +109,7 @@ class Operation(ABC, Generic[ArgsT]):
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         """Whether ``text`` agrees with the result's residue modulo ``prime``.
 
-        A wrong text of d digits passes for at most d/18 of the 10^16 primes of 61 bits. A text that is no number at
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is no number at
         all does not agree.
         """
         try:

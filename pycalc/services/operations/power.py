@@ -11,14 +11,15 @@ from pycalc.errors import DomainError, FieldProblem
 from pycalc.services.operations import thresholds
 from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
 from pycalc.services.operations.exact_text import ExactText, exact_text
+from pycalc.services.operations.gmp import text_of
 from pycalc.services.operations.literals import DecimalLiteral, invalid, key_of, parse_decimal
 from pycalc.services.operations.modular import checked_modulus
 from pycalc.services.operations.rational_powers import exact_power, fraction_of, power_modulo, sign_of_power
 from pycalc.services.operations.rounded_powers import encloses, rounded_digits, rounded_power
 from pycalc.services.operations.texts import describe, residue_or_none
 
-MAX_ORDER = 30_000
-"""An exponent y of 10^30,000 or more is accepted only where x is 0, 1 or -1."""
+MAX_DIGITS = 10_000
+"""An exponent y with more digits before the point is accepted only where x is 0, 1 or -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Power(Operation[PowerArgs]):
         x, y = parse_decimal(raw, "x"), parse_decimal(raw, "y")
         if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
             raise invalid([operand for operand in (x, y) if isinstance(operand, FieldProblem)])
-        if not _is_trivial(x) and y.exponent + y.unscaled.bit_length() * 30_103 // 100_000 >= MAX_ORDER:
-            raise invalid([FieldProblem("/y", "y must be below 10^30000 unless x is 0, 1 or -1.")])
+        if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
+            raise invalid([FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1.")])
         args = PowerArgs(x, y)
         _exact(args)
         return args

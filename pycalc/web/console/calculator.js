@@ -76,11 +76,12 @@ function filename(operation, input) {
 }
 
 /** The facts about a calculation as badges and short texts. */
-export function facts(calculation) {
+function facts(calculation) {
   const { digits, exact, cached } = calculation;
   return [
     element("span", { class: "fact" }, digits === 1 ? "1 digit" : `${count(digits)} digits`),
-    exact === false ? element("span", { class: "chip warn" }, "rounded") : element("span", { class: "chip" }, "exact"),
+    exact === true ? element("span", { class: "chip" }, "exact") : null,
+    exact === false ? element("span", { class: "chip warn" }, "rounded") : null,
     cached ? element("span", { class: "chip" }, "cached") : null,
     element("span", { class: "fact" }, duration(calculation.elapsed_ms)),
   ].filter(Boolean);
@@ -91,14 +92,14 @@ function showResult(calculation) {
   const known = calculation.result !== undefined && calculation.result !== null;
   const text = known ? String(calculation.result) : "";
   const omitted = (left) => `… ${count(left)} more characters: copy or download the whole result …`;
-  const shown = known ? showDigits(text, omitted) : showEnds(calculation.leading, calculation.trailing);
+  const shown = known ? showDigits(text, omitted) : showEnds(calculation);
   const save = element("button", { type: "button", class: "quiet" }, "Download");
   save.addEventListener("click", () => {
     saveBlob(new Blob([text], { type: "text/plain" }), filename(calculation.operation, calculation.input));
   });
   const actions = known ? [copyButton("Copy", () => text), save] : [];
   outcome.replaceChildren(
-    element("h3", { class: "mono" }, `${title} =`),
+    element("h2", { class: "mono" }, `${title} =`),
     element("div", { id: "result", tabindex: "0", role: "group", "aria-label": `Result of ${title}` }, ...shown),
     element("div", { class: "row" }, ...facts(calculation), element("span", { class: "spring" }), ...actions),
   );

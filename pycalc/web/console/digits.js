@@ -39,7 +39,8 @@ export function showDigits(text, omittedLabel) {
   ];
 }
 
-/** The ends of a result whose middle this page does not have. */
-export function showEnds(leading, trailing) {
+/** The ends of a result of which the service told no more; a short result is all in its leading digits. */
+export function showEnds({ digits, leading, trailing }) {
+  if (digits <= leading.length) return [block(leading)];
   return [element("div", { class: "digits" }, leading, element("span", { class: "gap" }, "…"), trailing)];
 }

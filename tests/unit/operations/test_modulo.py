@@ -44,7 +44,7 @@ def test_exponents_of_a_thousand_digits() -> None:
     prime, y = 2**61 - 1, 7 * 10**1000 + 3
     assert modulo("pow", {"x": "3", "y": str(gmp.mpz(y))}, prime) == pow(3, y % (prime - 1), prime)
     assert modulo("pow", {"x": "3", "y": "-" + str(gmp.mpz(y))}, prime) == pow(3, -y % (prime - 1), prime)
-    assert modulo("pow", {"x": "3", "y": "7e20000"}, prime) == pow(3, 7 * pow(10, 20_000, prime - 1), prime)
+    assert modulo("pow", {"x": "3", "y": "7e9000"}, prime) == pow(3, 7 * pow(10, 9_000, prime - 1), prime)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The README's tour is real: its commands run, and what they print is what it shows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.services.servers import pycalc
+
+README = Path(__file__).parents[2] / "README.md"
+VARIABLE = [
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "ID"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
+    (r'"elapsed_ms":[\d.]+', "ELAPSED"),
+    (r'"next_cursor":"[\w-]+"', "CURSOR"),
+]
+
+
+def normalized(text: str) -> str:
+    """Replace what differs from run to run."""
+    for pattern, name in VARIABLE:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def test_tour_prints_what_the_readme_shows() -> None:
+    """Each command of the tour, on a fresh service, prints the line under it: digests and digits included."""
+    block = re.search(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    lines = block[1].splitlines()
+    commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    shown = [line for line in lines if not line.startswith("$ ")]
+    assert len(commands) == 5
+    with pycalc() as server:
+        script = "\n".join(f"{command}; echo" for command in commands).replace(
+            "localhost:8080", f"127.0.0.1:{server.port}"
+        )
+        printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert [normalized(line) for line in printed.splitlines() if line] == [normalized(line) for line in shown]
+
+
+def test_endpoint_table_names_real_routes() -> None:
+    """Every path of the README's table exists in the application, and every documented path is in the table."""
+    from pycalc.main import create_app
+    from pycalc.settings import Settings
+
+    table = README.read_text().partition("## Endpoints")[2].partition("\n\nErrors")[0]
+    named = set(re.findall(r"(/[a-z{][\w/{}.-]*|`GET /`)", table))
+    documented = set(create_app(Settings()).openapi()["paths"]) | {"/docs", "/redoc", "/openapi.json"}
+    assert {path.replace("`GET /`", "/") for path in named} == documented

@@ -1,0 +1,62 @@
+"""HTTP/1.1 as bytes on a socket: for requests that no well-behaved client would send."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPResponse
+from typing import Any
+
+_SECONDS = 20.0
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body, read as JSON."""
+        return json.loads(self.body)
+
+
+def exchange(
+    port: int,
+    method: str,
+    target: str | bytes,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    *,
+    chunked: bool = False,
+) -> Reply:
+    """Send one request exactly as given and return its answer; a server that hangs up without one is an error."""
+    raw_target = target.encode() if isinstance(target, str) else target
+    fields = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
+    if chunked:
+        fields["Transfer-Encoding"] = "chunked"
+    elif body or method in ("POST", "PUT", "PATCH"):
+        fields["Content-Length"] = str(len(body))
+    head = b"%b %b HTTP/1.1\r\n" % (method.encode(), raw_target)
+    head += b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items()) + b"\r\n"
+    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+        with suppress(ConnectionError):  # a server may answer, and stop reading, before the body is through
+            for part in (head, *(_chunks(body) if chunked else (body,))):
+                connection.sendall(part)
+        response = HTTPResponse(connection, method=method)
+        response.begin()
+        return Reply(response.status, response.headers, response.read())
+
+
+def _chunks(body: bytes) -> Iterable[bytes]:
+    for start in range(0, len(body), _CHUNK):
+        part = body[start : start + _CHUNK]
+        yield b"%x\r\n%b\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
