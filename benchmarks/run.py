@@ -18,7 +18,7 @@ import gmpy2
 
 from tests.services.servers import Server, bare, log_in, pycalc
 
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 3
 CONNECTIONS = 64
 

@@ -16,6 +16,9 @@ from pycalc.models.history import HistoryRow
 
 T = TypeVar("T")
 
+LARGEST_APPEND = 128
+"""Rows that one append takes."""
+
 
 class Database(Protocol):
     """Runs units of work: plain functions over a connection, off the event loop, each in one transaction."""
@@ -26,6 +29,10 @@ class Database(Protocol):
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what ``work`` returned, once its transaction is durable; roll back when it raises."""
+        ...
+
+    async def execute(self, statement: str, parameters: Sequence[object]) -> None:
+        """Run one statement of the driver's, a transaction of its own, and return once that is durable."""
         ...
 
     async def ping(self) -> None:
@@ -94,7 +101,7 @@ class HistoryStore(Protocol):
     """Recorded calculations."""
 
     async def append(self, rows: Sequence[HistoryRow]) -> None:
-        """Record calculations and put their events into the outbox, all or none, in one transaction.
+        """Record at most LARGEST_APPEND calculations with their outbox entries, all or none, in one transaction.
 
         Raises Conflict when one of the rows can't be stored whatever is tried.
         """

@@ -6,37 +6,27 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 
-from sqlalchemy import Connection, Select, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
 
-from pycalc.db.base import Database, HistoryFilter
-from pycalc.db.tables import history, outbox
+from pycalc.db.base import LARGEST_APPEND, Database, HistoryFilter
+from pycalc.db.tables import history
 from pycalc.errors import Conflict
 from pycalc.models.history import HistoryRow
 
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
-_LARGEST_INSERT = 64
-"""Rows in one INSERT; each size is a statement of its own, prepared once and kept by the driver."""
 
 
-@lru_cache(maxsize=2 * _LARGEST_INSERT)
-def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
-    """Return the text of an INSERT of so many rows.
+@lru_cache(maxsize=LARGEST_APPEND)
+def _insert(rows: int) -> str:
+    """Return the INSERT of so many rows; a trigger makes each row's outbox entry.
 
-    One statement for many rows is one call into the driver: the interpreter's lock is given back once for all
-    of them, not once a row, which is what a busy event loop in the same process can spare.
+    One statement is one call into the driver: the interpreter's lock is given up and won back once for the whole
+    transaction, its sync included, which is what a busy event loop in the same process can spare.
     """
-    row = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own names
-
-
-def _insert_all(connection: Connection, rows: Sequence[HistoryRow]) -> None:
-    """Insert rows and their outbox entries in the rows' order."""
-    for start in range(0, len(rows), _LARGEST_INSERT):
-        chunk = rows[start : start + _LARGEST_INSERT]
-        values = tuple(chain.from_iterable(chunk))
-        connection.exec_driver_sql(_insert(history.name, HistoryRow._fields, len(chunk)), values)
-        connection.exec_driver_sql(_insert(outbox.name, ("history_id",), len(chunk)), tuple(row.id for row in chunk))
+    row = f"({', '.join('?' * len(HistoryRow._fields))})"
+    columns = ", ".join(HistoryRow._fields)
+    return f"INSERT INTO {history.name} ({columns}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own names
 
 
 def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:
@@ -62,8 +52,8 @@ class SqlHistoryStore:
     async def append(self, rows: Sequence[HistoryRow]) -> None:
         """See HistoryStore."""
         try:
-            await self._database.write(lambda connection: _insert_all(connection, rows))
-        except (DataError, IntegrityError) as error:
+            await self._database.execute(_insert(len(rows)), tuple(chain.from_iterable(rows)))
+        except IntegrityError as error:
             raise Conflict("The calculation can't be recorded.") from error
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:

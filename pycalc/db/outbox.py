@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import func, select
 
 from pycalc.db.base import Database, OutboxRow
-from pycalc.db.tables import history, outbox
+from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
-_PENDING = (
-    select(outbox.c.seq, *(history.c[name] for name in HistoryRow._fields))
-    .join_from(outbox, history, outbox.c.history_id == history.c.id)
-    .where(outbox.c.seq > bindparam("after"))
-    .order_by(outbox.c.seq)
-    .limit(bindparam("limit"))
-)
+_PENDING = """
+SELECT json_group_array(json_array(
+    seq, hex(id), hex(user_id), username, operation, input, result, digits, exact, leading, trailing, hex(sha256),
+    cached, elapsed_us
+)) FROM (SELECT * FROM outbox JOIN history ON history.id = outbox.history_id WHERE seq > ? ORDER BY seq LIMIT ?)
+"""
+"""Everything in one row: the driver gives up the interpreter's lock for each row, and must win it back each time."""
+_REMOVE = "DELETE FROM outbox WHERE seq BETWEEN ? AND ?"
 
-_REMOVE = delete(outbox).where(outbox.c.seq.between(bindparam("first"), bindparam("last")))
+
+def _entry(values: list[Any]) -> OutboxRow:
+    """Return an entry from its JSON form."""
+    seq, identity, user_id, *middle, digest, cached, elapsed_us = values
+    fromhex = bytes.fromhex
+    row = (fromhex(identity), fromhex(user_id), *middle, fromhex(digest) or None, cached, elapsed_us)
+    return OutboxRow(seq, HistoryRow._make(row))
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -40,23 +49,16 @@ class SqlOutboxStore:
 
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
         """See OutboxStore."""
-
-        def fetch(connection: Connection) -> list[OutboxRow]:
-            return [
-                OutboxRow(row[0], HistoryRow._make(row[1:]))
-                for row in connection.execute(_PENDING, {"after": after, "limit": limit}).all()
-            ]
-
-        return await self._database.read(fetch)
+        parameters = (after, limit)
+        packed = await self._database.read(
+            lambda connection: connection.exec_driver_sql(_PENDING, parameters).scalar_one()
+        )
+        return sorted(map(_entry, json.loads(packed)))
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """See OutboxStore."""
-
-        def delete_runs(connection: Connection) -> None:
-            for first, last in _runs(seqs):
-                connection.execute(_REMOVE, {"first": first, "last": last})
-
-        await self._database.write(delete_runs)
+        for run in _runs(seqs):
+            await self._database.execute(_REMOVE, run)
 
     async def backlog(self) -> int:
         """See OutboxStore."""

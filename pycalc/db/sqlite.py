@@ -6,17 +6,16 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.errors import StoreUnavailable
@@ -42,9 +41,13 @@ class _Lane:
         """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not."""
         if self._entered >= self._limit:
             raise StoreUnavailable("The database has too much to do.")
+        try:
+            begun = self._threads.submit(work)
+        except RuntimeError as error:
+            raise StoreUnavailable("The database is closed.") from error
         self._entered += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.wrap_future(begun)
         finally:
             self._entered -= 1
 
@@ -64,39 +67,43 @@ def _mapped() -> Iterator[None]:
         raise StoreUnavailable("The database is not available.") from error
 
 
-def _engine(path: Path, *, writer: bool) -> Engine:
-    """Return an engine whose connections are set up for their role; transactions begin with the write lock taken."""
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'rwc' if writer else 'ro'}",
-            uri=True,
-            isolation_level=None,
-            timeout=_BUSY_MS / 1000,
-            check_same_thread=False,
-            cached_statements=256,
-        ),
-        poolclass=QueuePool,
-        pool_size=1 if writer else _READERS,
-        max_overflow=0,
+def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
+    """Open the file in autocommit mode: transactions are begun explicitly."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=_BUSY_MS / 1000,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    for pragma in ("cache_size = -16384", *pragmas):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    return _connect(
+        path,
+        "rwc",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "wal_autocheckpoint = 4000",  # the same pages are rewritten often: copy them seldom
+        "journal_size_limit = 67108864",
     )
 
-    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        if writer:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")
-            cursor.execute("PRAGMA journal_size_limit = 67108864")
-        else:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.execute("PRAGMA cache_size = -16384")
-        cursor.close()
 
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begin)
+def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: str) -> Engine:
+    """Return an engine of so many connections whose transactions begin with that statement."""
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_reset_on_return=None,
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
@@ -125,8 +132,10 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._lock = _lock(path)
-        self._writer = _engine(path, writer=True)
-        self._reader = _engine(path, writer=False)
+        with _mapped():
+            self._connection = _open_writer(path)
+        self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
+        self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
         self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES)
         self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS)
 
@@ -155,6 +164,10 @@ class SqliteDatabase:
         """See Database."""
         return await self._writing.run(lambda: self._transact(self._writer, work))
 
+    async def execute(self, statement: str, parameters: Sequence[object]) -> None:
+        """See Database."""
+        await self._writing.run(lambda: self._execute(statement, parameters))
+
     async def ping(self) -> None:
         """See Database."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
@@ -162,6 +175,15 @@ class SqliteDatabase:
     async def aclose(self) -> None:
         """See Database."""
         await asyncio.to_thread(self._close)
+
+    def _execute(self, statement: str, parameters: Sequence[object]) -> None:
+        """Run a statement past SQLAlchemy, whose bookkeeping would cost as much as the rows."""
+        try:
+            self._connection.execute(statement, parameters)
+        except sqlite3.IntegrityError as error:
+            raise IntegrityError(statement, None, error) from error
+        except sqlite3.Error as error:
+            raise StoreUnavailable("The database is not available.") from error
 
     def _close(self) -> None:
         self._reading.close()

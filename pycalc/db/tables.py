@@ -58,6 +58,7 @@ history = Table(
     Column("sha256", LargeBinary(32)),
     Column("cached", Boolean, nullable=False),
     Column("elapsed_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,  # clustered by id: one B-tree less to write for each row
 )
 Index(None, history.c.user_id, history.c.id)
 Index(None, history.c.user_id, history.c.operation, history.c.id)
@@ -68,5 +69,4 @@ outbox = Table(
     metadata,
     Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
     Column("history_id", _ID, nullable=False),
-    sqlite_autoincrement=True,
 )

@@ -11,6 +11,7 @@ from pycalc.db.base import Database
 from pycalc.db.tables import bootstrap, retired_names, users
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, User
+from pycalc.models.ids import unix_ms
 
 _BOOTSTRAP_ROW = 1
 
@@ -40,7 +41,7 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> No
             email_key=user.email.lower(),
             password_hash=user.password_hash,
             role=user.role.value,
-            created_ms=int(user.created_at.timestamp() * 1000),
+            created_ms=unix_ms(user.created_at),
         )
     )
 

@@ -62,7 +62,10 @@ class HistoryItem(TypedDict):
 
     id: Annotated[str, Field(description="UUIDv7 (RFC 9562)")]
     operation: str
-    input: dict[str, Number]
+    input: Annotated[
+        dict[str, Number | None],
+        Field(description="the operands; in an event null for one over 1,000 characters when all are over 4 KiB"),
+    ]
     result: Annotated[Number | None, Field(description="null when over 1,000 digits")]
     digits: Number
     exact: bool
@@ -95,16 +98,21 @@ def timestamp(unix_ms: int) -> str:
 
 
 def encode_item(row: HistoryRow) -> str:
-    """Return a stored row's wire form as JSON text: a HistoryItem.
+    """Return a stored row's wire form as JSON text: a HistoryItem."""
+    return encode_item_as(row, text_of_id(row.id), timestamp(unix_ms_of_id(row.id)))
+
+
+def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
+    """Return a stored row's wire form, given the texts of its id and its time.
 
     Each value is JSON already or made of characters that need no escape (digits, hexadecimal, names), so this is all
     the encoding there is; pages, exports and events share it.
     """
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
-        f'{{"id":"{text_of_id(row.id)}","operation":"{row.operation}","input":{row.input},'
+        f'{{"id":"{identity}","operation":"{row.operation}","input":{row.input},'
         f'"result":{"null" if row.result is None else json_literal(row.result)},"digits":{json_literal(row.digits)},'
         f'"exact":{_BOOLEAN[row.exact]},"leading":"{row.leading}","trailing":"{row.trailing}","sha256":{digest},'
         f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":"{row.username}",'
-        f'"created_at":"{timestamp(unix_ms_of_id(row.id))}"}}'
+        f'"created_at":"{created_at}"}}'
     )

@@ -52,6 +52,10 @@ MEANING: Mapping[str, str] = {
     "internal-error": "A fault of the service; the log knows more.",
 }
 _FRAMEWORK = {400: "validation-error", 404: "not-found", 405: "method-not-allowed", 413: "payload-too-large"}
+_FRAMEWORK_TITLES = {"method-not-allowed": "Method not allowed"} | {
+    error.code: error.title
+    for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
+}
 _PATH_CHARACTERS = "/:@!$&'()*+,;="
 """What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
 _WHOLE_BODY = ("body", "query", "path", "header", "cookie")
@@ -159,8 +163,7 @@ async def _framework_error(request: Request, error: Exception) -> Response:
         "validation-error": "The body could not be read.",
     }.get(slug, "The request could not be handled.")
     members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
-    title = "Method not allowed" if slug == "method-not-allowed" else slug.replace("-", " ").capitalize()
-    return problem(request, slug, title, detail, error.headers, **members)
+    return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, error.headers, **members)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

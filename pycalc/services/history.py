@@ -10,7 +10,7 @@ from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.history import encode_item
-from pycalc.models.ids import first_id_of_ms
+from pycalc.models.ids import first_id_of_ms, unix_ms
 
 _CURSOR_VERSION = b"\x01"
 
@@ -32,7 +32,7 @@ def _cursor_id(text: str) -> bytes:
 
 
 def _bound(moment: datetime | None) -> bytes | None:
-    return None if moment is None else first_id_of_ms(int(moment.timestamp() * 1000))
+    return None if moment is None else first_id_of_ms(unix_ms(moment))
 
 
 class HistoryReader:

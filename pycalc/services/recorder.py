@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import HistoryStore
+from pycalc.db.base import LARGEST_APPEND, HistoryStore
 from pycalc.errors import Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
@@ -45,7 +45,7 @@ class Recorder:
         max_rows: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
         max_age: float = 2.0,
-        batch_rows: int = 512,
+        batch_rows: int = LARGEST_APPEND,
     ) -> None:
         self._history = history
         self._metrics = metrics

@@ -13,7 +13,6 @@ from contextlib import suppress
 from structlog import get_logger
 
 from pycalc.db.base import OutboxRow, OutboxStore
-from pycalc.errors import PycalcError
 from pycalc.models.events import event_of
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import Stream
@@ -70,11 +69,14 @@ class Relay:
         if not entries:
             self._metrics.outbox_backlog.set(0)
             return False
-        self._metrics.outbox_backlog.set(len(entries))
+        more = len(entries) == _BATCH
+        if not more:
+            self._metrics.outbox_backlog.set(len(entries))
         await self._stream.publish([event_of(entry.row) for entry in entries])
         self._metrics.events_published.inc(len(entries))
         await self._outbox.remove([entry.seq for entry in entries])
-        return len(entries) == _BATCH
+        self._metrics.outbox_backlog.set(await self._outbox.backlog() if more else 0)
+        return more
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try: exponentially longer, with full jitter."""
@@ -82,7 +84,7 @@ class Relay:
         self._metrics.relay_failures.inc()
         delay = random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**self._failures))  # noqa: S311  # jitter, no secret
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
-        with suppress(PycalcError):
+        with suppress(Exception):  # the count is for the metric only
             self._metrics.outbox_backlog.set(await self._outbox.backlog())
         await self._pause(delay)
         self._work.set()

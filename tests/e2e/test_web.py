@@ -8,10 +8,24 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
+
+from tests.services.accounts import PASSWORD, new_name, new_person, registration
+from tests.services.servers import Server, pycalc
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -25,7 +39,6 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 DEADLINE_MS = 15_000
-PASSWORD = "correct horse battery staple"
 
 # OEIS A000045.
 F_100 = "354224848179261915075"
@@ -51,7 +64,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def context(browser: Browser, server: Any) -> Iterator[BrowserContext]:
+def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
     """Open a fresh profile; afterwards, require that nothing was asked of any other origin and no policy violated."""
     opened = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(DEADLINE_MS)
@@ -86,9 +99,8 @@ def page(context: BrowserContext) -> Page:
 @pytest.fixture
 def username(context: BrowserContext) -> str:
     """Register a new account."""
-    name = f"u{secrets.token_hex(6)}"
-    account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-    assert context.request.post("/register", data=account).status == 201
+    name = new_name()
+    assert context.request.post("/register", data=registration(name)).status == 201
     return name
 
 
@@ -113,6 +125,16 @@ def sign_in(page: Page, username: str, password: str = PASSWORD) -> None:
     form.get_by_label("Username").fill(username)
     form.get_by_label("Password", exact=True).fill(password)
     form.get_by_role("button", name="Sign in").click()
+
+
+def registration_form(page: Page, username: str) -> Locator:
+    """Open the registration form and fill it in."""
+    page.get_by_role("tab", name="Create account").click()
+    form = page.get_by_role("tabpanel", name="Create account")
+    form.get_by_label("Username").fill(username)
+    form.get_by_label("Email").fill(f"{username}@example.com")
+    form.get_by_label("Password", exact=True).fill(PASSWORD)
+    return form
 
 
 def calculate(page: Page, operation: str, **operands: str) -> None:
@@ -187,13 +209,9 @@ def test_reference_renders(page: Page) -> None:
 
 def test_register_opens_a_session(page: Page) -> None:
     """A new account is signed in at once; signing out ends the session, and signing in opens another."""
-    name = f"u{secrets.token_hex(6)}"
+    name = new_name()
     page.goto("/")
-    page.get_by_role("tab", name="Create account").click()
-    form = page.get_by_role("tabpanel", name="Create account")
-    form.get_by_label("Username").fill(name)
-    form.get_by_label("Email").fill(f"{name}@example.com")
-    form.get_by_label("Password", exact=True).fill(PASSWORD)
+    form = registration_form(page, name)
     form.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("banner")).to_contain_text(name)
 
@@ -218,11 +236,8 @@ def test_refused_login_is_explained(page: Page, username: str) -> None:
 def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
     """The errors of a problem stand at the fields that their pointers name, which are marked invalid."""
     page.goto("/")
-    page.get_by_role("tab", name="Create account").click()
-    form = page.get_by_role("tabpanel", name="Create account")
-    form.get_by_label("Username").fill("ada")
+    form = registration_form(page, new_name())
     form.get_by_label("Email").fill("not an address")
-    form.get_by_label("Password", exact=True).fill(PASSWORD)
     with page.expect_response("**/register") as refused:
         form.get_by_role("button", name="Create account").click()
     (error,) = refused.value.json()["errors"]
@@ -372,7 +387,9 @@ def test_summary_shows_the_ends(page: Page, username: str) -> None:
         operation["parameters"] = [*others, view]
         answer_json(route, document)
 
-    summary = item(input={"n": 10**9}, digits=208987640, leading="79523178745546834678", trailing="03172326981560546875")
+    summary = item(
+        input={"n": 10**9}, digits=208987640, leading="79523178745546834678", trailing="03172326981560546875"
+    )
     del summary["result"]
     page.route("**/openapi.json", with_view)
     page.route("**/fibonacci/1000000000?view=summary", lambda route: answer_json(route, summary))
@@ -435,15 +452,24 @@ def test_lost_event_stream_is_resumed(page: Page, username: str) -> None:
     expect(page.get_by_role("list", name="Live events").get_by_role("listitem")).to_have_count(1)
 
 
-def test_admin_sees_whose_calculation_it_is(page: Page, username: str) -> None:
-    """Where the history's answer says `admin`, everyone's calculations are shown with their users."""
-    answer = {"items": [item(user="grace")], "next_cursor": None, "role": "admin"}
-    page.route("**/secure-history?*", lambda route: answer_json(route, answer))
-    page.goto("/")
-    sign_in(page, username)
-    expect(page.get_by_role("heading", name="Everyone’s history")).to_be_visible()
-    expect(page.get_by_role("columnheader", name="User")).to_be_visible()
-    expect(page.get_by_role("cell", name="grace")).to_be_visible()
+def test_first_admin_sees_everyones_history(browser: Browser, tmp_path: Path) -> None:
+    """The bootstrap token makes an admin from the form; everyone's calculations are shown to it with their users."""
+    with pycalc(data=tmp_path) as own, httpx.Client(base_url=own.url, timeout=30) as client:
+        grace = new_person(client)
+        client.get("/factorial/30", headers=grace.headers)
+        page = browser.new_page(base_url=own.url)
+        page.goto("/")
+        form = registration_form(page, new_name())
+        form.get_by_text("Administrator account").click()
+        form.get_by_label("Register as administrator").check()
+        form.get_by_label("Bootstrap token").fill((tmp_path / "bootstrap-token").read_text())
+        form.get_by_role("button", name="Create account").click()
+        expect(page.get_by_role("heading", name="Everyone’s history")).to_be_visible()
+        expect(page.get_by_role("row", name=re.compile(r"^30!"))).to_contain_text(grace.name)
+        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        client.get("/factorial/31", headers=grace.headers)
+        expect(page.get_by_role("list", name="Live events").get_by_role("listitem").first).to_contain_text("31!")
+        page.context.close()
 
 
 def test_data_is_never_markup(page: Page, username: str) -> None:
@@ -526,7 +552,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_screen_needs_no_sideways_scrolling(page: Page, username: str, scheme: Any) -> None:
+def test_narrow_screen_needs_no_sideways_scrolling(page: Page, username: str, scheme: Literal["light", "dark"]) -> None:
     """At 360 pixels, in light and in dark, everything fits the width."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})

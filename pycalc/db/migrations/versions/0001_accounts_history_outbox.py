@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("cached", sa.Boolean(), nullable=False),
         sa.Column("elapsed_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_history"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_history_user_id_id", "history", ["user_id", "id"])
     op.create_index("ix_history_user_id_operation_id", "history", ["user_id", "operation", "id"])
@@ -62,5 +63,8 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("history_id", sa.LargeBinary(16), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
-        sqlite_autoincrement=True,
+    )
+    op.execute(
+        "CREATE TRIGGER history_outbox AFTER INSERT ON history "
+        "BEGIN INSERT INTO outbox (history_id) VALUES (NEW.id); END"
     )

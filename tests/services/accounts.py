@@ -1,0 +1,55 @@
+"""Accounts for tests: new ones of their own, so that no test sees another's history."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An account, logged in."""
+
+    name: str
+    id: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that says who is calling."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def new_name() -> str:
+    """Return a username that nobody has."""
+    return "u" + secrets.token_hex(8)
+
+
+def registration(name: str, **extra: object) -> dict[str, object]:
+    """Return the body of a registration."""
+    return {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **extra}
+
+
+def new_person(client: httpx.Client) -> Person:
+    """Register an account of a new name and log it in."""
+    return _log_in(client, client.post("/register", json=registration(new_name())))
+
+
+def new_admin(client: httpx.Client, data: Path) -> Person:
+    """Register the first admin with the bootstrap token in the data folder, and log it in."""
+    token = (data / "bootstrap-token").read_text().strip()
+    body = registration(new_name(), role="admin")
+    return _log_in(client, client.post("/register", json=body, headers={"X-Bootstrap-Token": token}))
+
+
+def _log_in(client: httpx.Client, registered: httpx.Response) -> Person:
+    assert registered.status_code == 201, registered.text
+    account = registered.json()
+    session = client.post("/login", json={"username": account["username"], "password": PASSWORD})
+    assert session.status_code == 200, session.text
+    return Person(account["username"], account["id"], session.json()["access_token"])

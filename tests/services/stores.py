@@ -1,0 +1,165 @@
+"""Stores in memory, which keep the promises of ``pycalc.db.base`` until a test tells them to fail or to hang."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pycalc.db.base import HistoryFilter, OutboxRow
+from pycalc.errors import Conflict, Forbidden, NotFound
+from pycalc.models.auth import Role, User
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import IdSource
+
+USER_ID = bytes.fromhex("019aab127c0071238456426614174000")
+_ids = IdSource()
+
+
+def history_row(number: int = 0, *, user_id: bytes = USER_ID, operation: str = "fibonacci") -> HistoryRow:
+    """Return a calculation that could have been made: a new id, and ``number`` as its operand."""
+    return HistoryRow(
+        id=_ids.next(),
+        user_id=user_id,
+        username="ada",
+        operation=operation,
+        input=f'{{"n":{number}}}',
+        result="55",
+        digits="2",
+        exact=True,
+        leading="55",
+        trailing="55",
+        sha256=bytes(32),
+        cached=False,
+        elapsed_us=20,
+    )
+
+
+class MemoryHistoryStore:
+    """A history, and the outbox that is filled with it."""
+
+    def __init__(self) -> None:
+        self.rows: list[HistoryRow] = []
+        self.batches: list[list[HistoryRow]] = []
+        """What each call of ``append`` was given."""
+        self.refused: set[bytes] = set()
+        """Ids of rows that can't be stored."""
+        self.failure: Exception | None = None
+        self.open = asyncio.Event()
+        """While this is not set, ``append`` hangs."""
+        self.open.set()
+
+    async def append(self, rows: Sequence[HistoryRow]) -> None:
+        """See HistoryStore."""
+        self.batches.append(list(rows))
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        if any(row.id in self.refused for row in rows):
+            raise Conflict("The calculation can't be recorded.")
+        self.rows += rows
+
+    async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
+        """See HistoryStore."""
+        rows = [row for row in self._matching(selection) if before is None or row.id < before]
+        return rows[::-1][:limit]
+
+    async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
+        """See HistoryStore."""
+        return [row for row in self._matching(selection) if row.id > after][:limit]
+
+    def _matching(self, selection: HistoryFilter) -> list[HistoryRow]:
+        return [
+            row
+            for row in sorted(self.rows)
+            if (selection.user_ids is None or row.user_id in selection.user_ids)
+            and selection.operation in (None, row.operation)
+            and (selection.since is None or row.id >= selection.since)
+            and (selection.until is None or row.id < selection.until)
+        ]
+
+
+class MemoryOutboxStore:
+    """An outbox."""
+
+    def __init__(self, rows: Sequence[HistoryRow] = ()) -> None:
+        self.entries = {seq: row for seq, row in enumerate(rows, 1)}
+        self.failure: Exception | None = None
+
+    def add(self, rows: Sequence[HistoryRow]) -> None:
+        """Put rows behind those that are there."""
+        first = max(self.entries, default=0) + 1
+        self.entries.update(enumerate(rows, first))
+
+    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
+        """See OutboxStore."""
+        if self.failure is not None:
+            raise self.failure
+        return [OutboxRow(seq, row) for seq, row in sorted(self.entries.items()) if seq > after][:limit]
+
+    async def remove(self, seqs: Sequence[int]) -> None:
+        """See OutboxStore."""
+        for seq in seqs:
+            del self.entries[seq]
+
+    async def backlog(self) -> int:
+        """See OutboxStore."""
+        if self.failure is not None:
+            raise self.failure
+        return len(self.entries)
+
+
+class MemoryUserStore:
+    """Accounts."""
+
+    def __init__(self) -> None:
+        self.users: dict[bytes, User] = {}
+        self.retired: list[User] = []
+        self.token_hash: bytes | None = None
+
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
+        """See UserStore."""
+        if burn_bootstrap is not None and (burn_bootstrap != self.token_hash or await self.has_admin()):
+            raise Forbidden("The bootstrap token is not valid.")
+        taken = {name for known in self.users.values() for name in (known.username.lower(), known.email.lower())}
+        if {user.username.lower(), user.email.lower()} & taken:
+            raise Conflict("The username or the email address is taken.")
+        self.token_hash = self.token_hash if burn_bootstrap is None else None
+        self.users[user.id] = user
+
+    async def by_username(self, username: str) -> User | None:
+        """See UserStore."""
+        return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
+
+    async def by_id(self, user_id: bytes) -> User | None:
+        """See UserStore."""
+        return self.users.get(user_id)
+
+    async def ids_of(self, username: str) -> tuple[bytes, ...]:
+        """See UserStore."""
+        everyone = (*self.users.values(), *self.retired)
+        return tuple(user.id for user in everyone if user.username.lower() == username.lower())
+
+    async def delete(self, username: str) -> User:
+        """See UserStore."""
+        user = await self.by_username(username)
+        if user is None:
+            raise NotFound("There is no such user.")
+        if user.role is Role.ADMIN and sum(known.role is Role.ADMIN for known in self.users.values()) == 1:
+            raise Conflict("The last admin can't be deleted.")
+        self.retired.append(self.users.pop(user.id))
+        return user
+
+    async def has_admin(self) -> bool:
+        """See UserStore."""
+        return any(user.role is Role.ADMIN for user in self.users.values())
+
+    async def bootstrap_hash(self) -> bytes | None:
+        """See UserStore."""
+        return self.token_hash
+
+    async def offer_bootstrap(self, token_hash: bytes) -> bool:
+        """See UserStore."""
+        if await self.has_admin():
+            return False
+        self.token_hash = token_hash
+        return True

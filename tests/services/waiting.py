@@ -1,0 +1,28 @@
+"""Waiting for a condition, with a deadline: the only place where tests let time pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, sleep
+
+DEADLINE_SECONDS = 15.0
+_STEP_SECONDS = 0.005
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Return as soon as the condition holds; fail when it does not within ``seconds``."""
+    deadline = monotonic() + seconds
+    while not condition():
+        if monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        sleep(_STEP_SECONDS)
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Return as soon as the condition holds, the event loop running on; fail when it does not within ``seconds``."""
+    deadline = monotonic() + seconds
+    while not condition():
+        if monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(_STEP_SECONDS)
