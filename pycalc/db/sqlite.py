@@ -77,8 +77,12 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
-    for pragma in ("cache_size = -16384", *pragmas):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("cache_size = -16384", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -132,8 +136,12 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._lock = _lock(path)
-        with _mapped():
-            self._connection = _open_writer(path)
+        try:
+            with _mapped():
+                self._connection = _open_writer(path)
+        except StoreUnavailable:
+            self._lock.close()
+            raise
         self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
         self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
         self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES)

@@ -60,7 +60,7 @@ def unix_ms_of_id(value: bytes) -> int:
 def unix_ms(moment: datetime) -> int:
     """Return a moment, aware of its zone, in whole milliseconds since the epoch, rounded down.
 
-    In integers: ``timestamp() * 1000`` is a millisecond short for about one moment in fifty.
+    In integers: the float ``timestamp() * 1000`` is a millisecond short for some moments after 2038.
     """
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 

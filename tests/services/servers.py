@@ -79,7 +79,7 @@ def running(
         deadline = started + 30
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
                 break
             except OSError:
                 if process.poll() is not None or perf_counter() > deadline:

@@ -82,7 +82,7 @@ class MemoryOutboxStore:
     """An outbox."""
 
     def __init__(self, rows: Sequence[HistoryRow] = ()) -> None:
-        self.entries = {seq: row for seq, row in enumerate(rows, 1)}
+        self.entries = dict(enumerate(rows, 1))
         self.failure: Exception | None = None
 
     def add(self, rows: Sequence[HistoryRow]) -> None:

@@ -1,0 +1,308 @@
+"""What every database promises through its stores."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from pycalc.db import open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, StoreUnavailable
+from pycalc.models.auth import Role, User
+from pycalc.models.ids import IdSource
+from tests.contract.backends import DATABASES
+from tests.services.stores import history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ids = IdSource()
+ADA, BOB = ids.next(), ids.next()
+ALL = HistoryFilter()
+MOMENT = datetime(2026, 11, 22, 12, 0, 0, 123_000, UTC)
+
+
+def user(name: str, role: Role = Role.USER) -> User:
+    """Return an account that is not stored yet."""
+    return User(ids.next(), name, f"{name}@Example.com", "$2b$hash", role, MOMENT)
+
+
+@pytest.fixture(params=DATABASES)
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database."""
+    return DATABASES[request.param](tmp_path)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """Open an empty database."""
+    opened = await open_database(url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def users(database: Database) -> SqlUserStore:
+    """Return the accounts."""
+    return SqlUserStore(database)
+
+
+@pytest.fixture
+def history(database: Database) -> SqlHistoryStore:
+    """Return the history."""
+    return SqlHistoryStore(database)
+
+
+@pytest.fixture
+def outbox(database: Database) -> SqlOutboxStore:
+    """Return the outbox."""
+    return SqlOutboxStore(database)
+
+
+class TestUsers:
+    """Accounts."""
+
+    async def test_an_account_is_found_by_name_and_id(self, users: SqlUserStore) -> None:
+        """It comes back equal in every part; letter case does not distinguish names; strangers are None."""
+        ada = user("Ada")
+        await users.add(ada)
+        assert await users.by_id(ada.id) == ada
+        assert await users.by_username("ada") == await users.by_username("ADA") == ada
+        assert await users.by_id(BOB) is None
+        assert await users.by_username("bob") is None
+
+    @pytest.mark.parametrize(("name", "email"), [("ADA", "b@example.com"), ("bob", "aDa@example.COM")])
+    async def test_a_name_and_an_address_belong_to_one(self, users: SqlUserStore, name: str, email: str) -> None:
+        """A second account of the same name or address, in whatever letter case, is a Conflict and not stored."""
+        ada = user("ada")
+        await users.add(ada)
+        rival = User(ids.next(), name, email, "$2b$hash", Role.USER, MOMENT)
+        with pytest.raises(Conflict):
+            await users.add(rival)
+        assert await users.by_id(rival.id) is None
+        assert await users.by_id(ada.id) == ada
+
+    async def test_a_deleted_account_leaves_its_name_to_the_history(self, users: SqlUserStore) -> None:
+        """After a deletion the name is free, and ``ids_of`` still knows who had it, beside who has it now."""
+        first, second = user("ada"), user("Ada")
+        await users.add(first)
+        assert await users.delete("ADA") == first
+        assert await users.by_id(first.id) is None
+        assert await users.ids_of("ada") == (first.id,)
+        await users.add(second)
+        assert set(await users.ids_of("aDA")) == {first.id, second.id}
+        assert await users.ids_of("bob") == ()
+
+    async def test_what_is_not_there_can_not_be_deleted(self, users: SqlUserStore) -> None:
+        """NotFound, and nothing is retired."""
+        with pytest.raises(NotFound):
+            await users.delete("ada")
+        assert await users.ids_of("ada") == ()
+
+    async def test_the_last_admin_stays(self, users: SqlUserStore) -> None:
+        """One of two admins can go, the other can't."""
+        await users.add(user("ada", Role.ADMIN))
+        await users.add(user("bob", Role.ADMIN))
+        await users.delete("ada")
+        with pytest.raises(Conflict):
+            await users.delete("bob")
+        assert await users.has_admin()
+
+    async def test_the_bootstrap_token_admits_one(self, users: SqlUserStore) -> None:
+        """Of twenty registrations at once with the right token exactly one gets in, and the token is used up."""
+        assert await users.offer_bootstrap(bytes(32))
+        outcomes = await asyncio.gather(
+            *(users.add(user(f"admin{n}", Role.ADMIN), burn_bootstrap=bytes(32)) for n in range(20)),
+            return_exceptions=True,
+        )
+        assert sum(outcome is None for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, Forbidden) for outcome in outcomes) == 19
+        assert await users.bootstrap_hash() is None
+        assert not await users.offer_bootstrap(b"1" * 32)
+
+    async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
+        """Token and account are one transaction: where the name is taken the token stays in force."""
+        await users.add(user("ada"))
+        await users.offer_bootstrap(bytes(32))
+        with pytest.raises(Conflict):
+            await users.add(user("ada", Role.ADMIN), burn_bootstrap=bytes(32))
+        assert await users.bootstrap_hash() == bytes(32)
+        with pytest.raises(Forbidden):
+            await users.add(user("eve", Role.ADMIN), burn_bootstrap=b"1" * 32)
+        assert await users.by_username("eve") is None
+        assert await users.bootstrap_hash() == bytes(32)
+
+    async def test_a_new_offer_replaces_the_old(self, users: SqlUserStore) -> None:
+        """There is one token at most."""
+        assert await users.bootstrap_hash() is None
+        await users.offer_bootstrap(bytes(32))
+        await users.offer_bootstrap(b"1" * 32)
+        assert await users.bootstrap_hash() == b"1" * 32
+
+
+class TestHistory:
+    """The history, and the outbox that is filled with it."""
+
+    async def test_a_row_comes_back_as_it_went_in(self, history: SqlHistoryStore) -> None:
+        """Every column keeps its value and its type; long texts and missing ones too."""
+        rows = [
+            history_row(1),
+            history_row(2)._replace(result=None, sha256=None, exact=False, cached=True, digits="9" * 40),
+            history_row(3)._replace(input='{"x":"' + "9" * 10_000 + '"}', result="-" + "9" * 1_000, elapsed_us=2**40),
+        ]
+        await history.append(rows)
+        assert await history.page(ALL, None, 10) == rows[::-1]
+
+    async def test_rows_and_events_are_stored_together_in_order(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """More rows than one statement takes stand in the outbox in the order of the batch."""
+        rows = [history_row(n) for n in range(150)]
+        await history.append(rows[:100])
+        await history.append(rows[100:])
+        pending = await outbox.pending(0, 1_000)
+        assert [entry.row for entry in pending] == rows
+        assert all(a.seq < b.seq for a, b in pairwise(pending))
+        assert await outbox.backlog() == 150
+
+    async def test_a_batch_is_stored_whole_or_not_at_all(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """A row whose id is taken is a Conflict, and nothing of its batch is in the history or in the outbox."""
+        known = history_row()
+        await history.append([known])
+        with pytest.raises(Conflict):
+            await history.append([*(history_row(n) for n in range(100)), known])
+        assert await history.page(ALL, None, 10) == [known]
+        assert await outbox.backlog() == 1
+
+    async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
+        """Newest first, each page before the last id of the one before, whatever is added meanwhile."""
+        rows = [history_row(n) for n in range(25)]
+        await history.append(rows)
+        seen = await history.page(ALL, None, 10)
+        await history.append([history_row()])
+        while page := await history.page(ALL, seen[-1].id, 10):
+            seen += page
+        assert seen == rows[::-1]
+
+    async def test_filters_select(self, history: SqlHistoryStore) -> None:
+        """By users, by operation, from an id on and before an id; together they all must hold."""
+        rows = [
+            history_row(0, user_id=ADA, operation="fibonacci"),
+            history_row(1, user_id=BOB, operation="fibonacci"),
+            history_row(2, user_id=ADA, operation="pow"),
+            history_row(3, user_id=BOB, operation="pow"),
+        ]
+        await history.append(rows)
+
+        async def found(selection: HistoryFilter) -> list[int]:
+            return sorted(rows.index(row) for row in await history.page(selection, None, 10))
+
+        assert await found(HistoryFilter(user_ids=(ADA,))) == [0, 2]
+        assert await found(HistoryFilter(user_ids=(ADA, BOB))) == [0, 1, 2, 3]
+        assert await found(HistoryFilter(user_ids=())) == []
+        assert await found(HistoryFilter(operation="pow")) == [2, 3]
+        assert await found(HistoryFilter(since=rows[1].id)) == [1, 2, 3]
+        assert await found(HistoryFilter(until=rows[1].id)) == [0]
+        assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
+
+    async def test_following_is_oldest_first(self, history: SqlHistoryStore) -> None:
+        """What came after an id, without it, in the order of the ids, no more than asked for."""
+        rows = [history_row(n, user_id=ADA) for n in range(5)]
+        await history.append([*rows, history_row(user_id=BOB)])
+        assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[1].id, 2) == rows[2:4]
+        assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[4].id, 2) == []
+
+    async def test_published_entries_are_removed_and_no_others(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """Removing takes exactly the entries named, with holes between them; the history stays."""
+        rows = [history_row(n) for n in range(10)]
+        await history.append(rows)
+        entries = await outbox.pending(0, 100)
+        await outbox.remove([entries[n].seq for n in (0, 1, 2, 5, 9)])
+        assert [entry.row for entry in await outbox.pending(0, 100)] == [rows[n] for n in (3, 4, 6, 7, 8)]
+        assert [entry.row for entry in await outbox.pending(entries[4].seq, 2)] == [rows[n] for n in (6, 7)]
+        assert await outbox.backlog() == 5
+        assert len(await history.page(ALL, None, 100)) == 10
+
+
+class TestUnitsOfWork:
+    """The database itself."""
+
+    async def test_a_read_can_not_write(self, database: Database, users: SqlUserStore) -> None:
+        """Work that is given to ``read`` and writes raises a domain error, and nothing is written."""
+        await users.add(user("ada"))
+        with pytest.raises(PycalcError):
+            await database.read(lambda connection: connection.execute(text("DELETE FROM users")))
+        assert await users.by_username("ada") is not None
+
+    async def test_a_write_that_raises_leaves_nothing(self, database: Database, users: SqlUserStore) -> None:
+        """The exception comes out as it is, and the transaction is rolled back; the next one works."""
+        await users.add(user("ada"))
+
+        def fail(connection: Connection) -> None:
+            connection.execute(text("DELETE FROM users"))
+            raise LookupError("on purpose")
+
+        with pytest.raises(LookupError):
+            await database.write(fail)
+        assert await users.by_username("ada") is not None
+
+    async def test_what_is_committed_outlives_the_database_object(self, url: str, database: Database) -> None:
+        """Closed and opened again, the rows are there."""
+        row = history_row()
+        await SqlHistoryStore(database).append([row])
+        await database.aclose()
+        again = await open_database(url)
+        assert await SqlHistoryStore(again).page(ALL, None, 10) == [row]
+        await again.aclose()
+
+    async def test_a_closed_database_is_unavailable(self, database: Database, history: SqlHistoryStore) -> None:
+        """Reading, writing and pinging after the end raise StoreUnavailable."""
+        await database.aclose()
+        with pytest.raises(StoreUnavailable):
+            await history.append([history_row()])
+        with pytest.raises(StoreUnavailable):
+            await history.page(ALL, None, 10)
+        with pytest.raises(StoreUnavailable):
+            await database.ping()
+
+    async def test_bad_sql_is_a_domain_error(self, database: Database) -> None:
+        """No exception of the driver or the toolkit gets out."""
+        with pytest.raises(StoreUnavailable):
+            await database.read(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
+
+    async def test_a_write_that_has_begun_runs_to_its_end(self, database: Database, users: SqlUserStore) -> None:
+        """Though nobody waits for it any more, its transaction is committed, and the next write comes after it."""
+        await users.add(user("ada"))
+        begun, release = threading.Event(), threading.Event()
+
+        def work(connection: Connection) -> None:
+            begun.set()
+            assert release.wait(20)
+            connection.execute(text("DELETE FROM users"))
+
+        task = asyncio.create_task(database.write(work))
+        await until(begun.is_set, "the write has begun")
+        task.cancel()
+        await asyncio.wait({task})
+        release.set()
+        await database.write(lambda _: None)
+        assert await users.by_username("ada") is None
+
+    async def test_an_unknown_scheme_is_a_sentence(self) -> None:
+        """The refusal names the setting and what there is."""
+        with pytest.raises(ValueError, match=r"PYCALC_DATABASE_URL.*'nowhere'.*sqlite"):
+            await open_database("nowhere://host")

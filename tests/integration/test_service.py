@@ -1,0 +1,194 @@
+"""The service's own pages over the real server: health, metrics, the OpenAPI document, the documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema_rs import Draft202012Validator
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.services.accounts import new_person
+from tests.services.servers import Server, pycalc
+from tests.services.waiting import wait_until
+
+PROBLEMS = {
+    "GET /fibonacci/{n}": {401, 422, 500, 503, 504},
+    "GET /factorial/{n}": {401, 422, 500, 503, 504},
+    "GET /pow/{x}/{y}": {401, 422, 500, 503, 504},
+    "POST /register": {401, 403, 409, 413, 422, 500, 503},
+    "POST /login": {401, 413, 422, 500, 503},
+    "GET /me": {401, 500, 503},
+    "DELETE /users/{username}": {401, 403, 404, 409, 422, 500, 503},
+    "GET /secure-history": {401, 403, 422, 500, 503},
+    "GET /events": {401, 422, 500, 503},
+}
+"""The problems of each operation that can have any."""
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's service."""
+    with httpx.Client(base_url=server.url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    value: dict[str, Any] = client.get("/openapi.json").raise_for_status().json()
+    return value
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the documented operations by method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that can stand alone."""
+    return {**schema, "components": document["components"]}
+
+
+class TestHealth:
+    """Alive and ready."""
+
+    def test_alive(self, client: httpx.Client) -> None:
+        """/healthz says so without a token."""
+        answer = client.get("/healthz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    def test_ready(self, client: httpx.Client) -> None:
+        """/readyz names each dependency, its state and its latency."""
+        answer = client.get("/readyz")
+        assert answer.status_code == 200
+        body = answer.json()
+        assert body["status"] == "ok"
+        assert set(body["checks"]) == {"database", "cache", "stream"}
+        for check in body["checks"].values():
+            assert check["ok"] is True
+            assert check["latency_ms"] >= 0
+
+    def test_the_index_is_for_programs_and_for_people(self, client: httpx.Client) -> None:
+        """JSON for a JSON client, the console for a browser."""
+        assert client.get("/").json()["operations"] == ["fibonacci", "factorial", "pow"]
+        page = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert page.headers["Content-Type"].startswith("text/html")
+
+
+class TestDocuments:
+    """The OpenAPI document and the pages that show it."""
+
+    def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
+        """Each error status is there, as application/problem+json with the Problem schema; no operation is left out."""
+        documented = {
+            name: {int(status) for status in operation["responses"] if int(status) >= 400}
+            for name, operation in operations(document).items()
+        }
+        without = {name: found for name, found in documented.items() if name not in PROBLEMS}
+        assert {name: documented.get(name) for name in PROBLEMS} == PROBLEMS
+        assert without == {"GET /": set(), "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
+        for name in PROBLEMS:
+            for status, response in operations(document)[name]["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == ["application/problem+json"], (name, status)
+
+    def test_the_frameworks_own_error_is_nowhere(self, client: httpx.Client) -> None:
+        """No reader is led to believe in an error body that never comes."""
+        assert "HTTPValidationError" not in client.get("/openapi.json").text
+
+    def test_examples_are_valid(self, document: dict[str, Any]) -> None:
+        """Each example of a problem fits the schema beside it; each schema's example fits the schema."""
+        checked = 0
+        for operation in operations(document).values():
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    validator = Draft202012Validator(resolved(document, content.get("schema", {})))
+                    for example in content.get("examples", {}).values():
+                        validator.validate(example["value"])
+                        checked += 1
+        for schema in document["components"]["schemas"].values():
+            validator = Draft202012Validator(resolved(document, schema))
+            for example in (schema["example"],) if "example" in schema else schema.get("examples", ()):
+                validator.validate(example)
+                checked += 1
+        assert checked > 20
+
+    def test_answers_fit_their_schemas(self, client: httpx.Client, document: dict[str, Any]) -> None:
+        """What the short way encodes by hand is what the document promises."""
+        person = new_person(client)
+        for path, name in (
+            ("/fibonacci/100", "GET /fibonacci/{n}"),
+            ("/pow/2/0.5", "GET /pow/{x}/{y}"),
+            ("/pow/10/-3", "GET /pow/{x}/{y}"),
+            ("/secure-history", "GET /secure-history"),
+            ("/me", "GET /me"),
+        ):
+            schema = operations(document)[name]["responses"]["200"]["content"]["application/json"]["schema"]
+            body = client.get(path, headers=person.headers).raise_for_status().json()
+            Draft202012Validator(resolved(document, schema)).validate(body)
+
+    @pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/problems", "/"])
+    def test_pages_are_served_whole_from_here(self, client: httpx.Client, page: str) -> None:
+        """Every script and style of a page is this service's own, and is there."""
+        answer = client.get(page, headers={"Accept": "text/html"})
+        assert answer.status_code == 200
+        assert "//" not in answer.text.replace("http://www.w3.org/", "").replace("https://www.rfc-editor.org/", "")
+        linked = re.findall(r'(?:<script[^>]*\ssrc|<link[^>]*\shref)="(?!data:)([^"]+)"', answer.text)
+        assert linked
+        for address in linked:
+            assert client.get(httpx.URL(f"http://x{page}").join(address).path).status_code == 200, address
+
+    def test_every_problem_type_is_explained_where_its_uri_leads(self, client: httpx.Client) -> None:
+        """``type`` is /docs/problems#slug, and the page has that anchor."""
+        page = client.get("/docs/problems").text
+        for slug in ("validation-error", "result-too-large", "unauthorized", "overloaded", "internal-error"):
+            assert f'id="{slug}"' in page
+
+
+class TestMetrics:
+    """What Prometheus sees, of a service of its own."""
+
+    def test_the_numbers_add_up(self) -> None:
+        """Requests by route template, calculations by outcome, cache hits, commits, events; the queues empty again."""
+        with pycalc() as server, httpx.Client(base_url=server.url, timeout=30) as client:
+
+            def value(name: str, **labels: str) -> float:
+                return sum(
+                    sample.value
+                    for family in text_string_to_metric_families(client.get("/metrics").text)
+                    for sample in family.samples
+                    if sample.name == name and labels.items() <= sample.labels.items()
+                )
+
+            person = new_person(client)
+            for n in (10, 11, 10, 10):
+                client.get(f"/fibonacci/{n}", headers=person.headers).raise_for_status()
+            assert client.get("/fibonacci/x", headers=person.headers).status_code == 422
+            assert client.get("/nowhere/7").status_code == 404
+
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="computed") == 2
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="cached") == 2
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="refused") == 1
+            assert value("pycalc_cache_requests_total", outcome="hit") == 2
+            assert value("pycalc_cache_requests_total", outcome="miss") == 2
+            assert value("pycalc_commit_rows_sum") == 4
+            assert value("http_requests_total", route="/nowhere/7") == 0
+            assert value("http_requests_total", route="(none)", status="404") == 1
+            assert value("http_requests_total", route="/register", method="POST", status="201") == 1
+            assert value("http_requests_total", method="GET", status="200", route=FIBONACCI) == 4
+            assert value("http_requests_total", method="GET", status="422", route=FIBONACCI) == 1
+            assert value("http_request_duration_seconds_count", route=FIBONACCI) == 5
+            wait_until(lambda: value("pycalc_events_published_total") == 4, "all four events are published")
+            wait_until(lambda: value("pycalc_outbox_backlog") == 0, "the backlog is empty")
+            assert value("pycalc_recorder_queue_rows") == 0
+
+
+FIBONACCI = "/fibonacci/{n}"

@@ -1,0 +1,100 @@
+"""SQLite's own promises: one process per file, durable commits, and a lock that others hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pycalc.db import open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.errors import StoreUnavailable
+from tests.services.stores import history_row
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> Path:
+    """Return where the database is."""
+    return tmp_path / "folder of its own" / "pycalc.db"
+
+
+@pytest.fixture
+async def database(file: Path) -> AsyncIterator[Database]:
+    """Open an empty database, whose folder is made."""
+    opened = await open_database(f"sqlite:///{file}")
+    yield opened
+    await opened.aclose()
+
+
+async def test_commits_are_durable(database: Database) -> None:
+    """The writer runs in WAL mode with synchronous=FULL (2): a commit that returned survives a power cut."""
+    pragmas = ("journal_mode", "synchronous")
+
+    async def values() -> list[object]:
+        return await database.write(
+            lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+        )
+
+    assert await values() == ["wal", 2]
+
+
+async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
+    """The refusal names the file and the process that has it, and says what to do; when that one ends it can begin."""
+    with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
+        await open_database(f"sqlite:///{file}")
+    assert str(file) in str(refusal.value)
+    await database.ping()
+    await database.aclose()
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+async def test_a_lock_held_by_others_is_unavailability_for_about_a_second(database: Database, file: Path) -> None:
+    """While a shell has the write lock, writes are refused after a second and reads go on; then all is well."""
+    history = SqlHistoryStore(database)
+    await history.append([history_row()])
+    loop = asyncio.get_running_loop()
+    with closing(sqlite3.connect(file, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        started = loop.time()
+        with pytest.raises(StoreUnavailable):
+            await history.append([history_row()])
+        assert 0.8 < loop.time() - started < 5
+        assert len(await history.page(HistoryFilter(), None, 10)) == 1
+        shell.execute("ROLLBACK")
+        await history.append([history_row()])
+    assert len(await history.page(HistoryFilter(), None, 10)) == 2
+
+
+async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
+    """The writer's queue is bounded: over it a write raises StoreUnavailable, those before it are done."""
+    outcomes = await asyncio.gather(*(database.write(lambda _: None) for _ in range(300)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
+    assert 0 < len(refused) <= 300 - 256
+    await database.write(lambda _: None)
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A damaged file is a domain error, and is not written over; nothing is left open, so the next try can begin."""
+    file = tmp_path / "pycalc.db"
+    file.write_bytes(b"not a database" * 1_000)
+    with pytest.raises(StoreUnavailable):
+        await open_database(f"sqlite:///{file}")
+    assert file.read_bytes() == b"not a database" * 1_000
+    file.unlink()
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
+async def test_a_url_without_a_file_is_a_sentence(url: str) -> None:
+    """The refusal shows the form."""
+    with pytest.raises(ValueError, match="sqlite:///PATH"):
+        await open_database(url)

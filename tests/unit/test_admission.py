@@ -1,0 +1,175 @@
+"""Admission to computing: bounded, fair between users, and no place is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pycalc.errors import Overloaded
+from pycalc.services.admission import Admission
+
+pytestmark = pytest.mark.anyio
+
+ADA, BOB, EVE = b"ada", b"bob", b"eve"
+
+
+class Visitor:
+    """A task that takes a place and holds it until it is told to leave."""
+
+    def __init__(self, admission: Admission, user: bytes) -> None:
+        self.inside = False
+        self.leave = asyncio.Event()
+        self.task = asyncio.create_task(self._visit(admission, user))
+
+    async def _visit(self, admission: Admission, user: bytes) -> None:
+        async with admission.slot(user):
+            self.inside = True
+            await self.leave.wait()
+
+    async def left(self) -> None:
+        """Leave, and wait until that is done."""
+        self.leave.set()
+        await self.task
+
+
+async def empty(visitors: list[Visitor]) -> None:
+    """Let all visitors leave, in whatever order they get in."""
+    for visitor in visitors:
+        visitor.leave.set()
+    await asyncio.gather(*(visitor.task for visitor in visitors))
+
+
+async def settle() -> None:
+    """Let every task run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
+    """Let visitors of these users arrive in this order."""
+    visitors = []
+    for user in users:
+        visitors.append(Visitor(admission, user))
+        await settle()
+    return visitors
+
+
+async def test_one_user_never_holds_the_last_of_two_places() -> None:
+    """With two places one user gets one, however many requests it has; the other stays free for somebody else."""
+    admission = Admission(2)
+    first, second, bob = await arrive(admission, ADA, ADA, BOB)
+    assert (first.inside, second.inside, bob.inside) == (True, False, True)
+    assert (admission.running, admission.waiting) == (2, 1)
+    await bob.left()
+    await settle()
+    assert not second.inside
+    await first.left()
+    await settle()
+    assert second.inside
+    await second.left()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_one_user_holds_all_but_one_of_many_places() -> None:
+    """With four places one user gets three."""
+    admission = Admission(4)
+    visitors = await arrive(admission, *[ADA] * 5)
+    assert [visitor.inside for visitor in visitors] == [True, True, True, False, False]
+    (bob,) = await arrive(admission, BOB)
+    assert bob.inside
+    await empty([*visitors, bob])
+
+
+async def test_a_single_place_goes_to_anybody() -> None:
+    """With one place there is no share to keep free."""
+    admission = Admission(1)
+    (ada,) = await arrive(admission, ADA)
+    assert ada.inside
+    await ada.left()
+
+
+async def test_users_take_turns() -> None:
+    """Who asks once is not behind somebody's whole queue: places go round the users, and by age within each."""
+    admission = Admission(1)
+    holder, *waiting = await arrive(admission, EVE, ADA, ADA, ADA, BOB)
+    order = []
+    current = holder
+    while waiting:
+        await current.left()
+        await settle()
+        current = next(visitor for visitor in waiting if visitor.inside)
+        order.append(waiting.index(current))
+        waiting.remove(current)
+    await current.left()
+    # of [ADA, ADA, ADA, BOB]: the first of ada's, then bob's, then the rest of ada's
+    assert order == [0, 2, 0, 0]
+
+
+async def test_the_queue_is_bounded_for_all() -> None:
+    """Over ``max_waiting`` a request is refused at once, with the seconds after which to come back."""
+    admission = Admission(1, max_waiting=4)
+    visitors = await arrive(admission, EVE, ADA, ADA, BOB, BOB)
+    with pytest.raises(Overloaded) as refusal:
+        async with admission.slot(EVE):
+            pass
+    assert refusal.value.retry_after == 5
+    assert admission.waiting == 4
+    await empty(visitors)
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
+    """A user with half of ``max_waiting`` is refused while others still may wait."""
+    admission = Admission(1, max_waiting=4)
+    visitors = await arrive(admission, EVE, ADA, ADA)
+    with pytest.raises(Overloaded):
+        async with admission.slot(ADA):
+            pass
+    visitors += await arrive(admission, BOB)
+    assert admission.waiting == 3
+    await empty(visitors)
+
+
+async def test_a_wait_has_an_end() -> None:
+    """A request that has waited ``max_wait`` is refused and leaves the queue."""
+    admission = Admission(1, max_wait=0.02)
+    (holder,) = await arrive(admission, EVE)
+    with pytest.raises(Overloaded):
+        async with admission.slot(ADA):
+            pass
+    assert admission.waiting == 0
+    await holder.left()
+    (later,) = await arrive(admission, ADA)
+    assert later.inside
+    await later.left()
+
+
+async def test_a_cancelled_request_leaves_the_queue() -> None:
+    """Who gives up while waiting keeps nobody else from the place."""
+    admission = Admission(1)
+    holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
+    quitter.task.cancel()
+    await asyncio.wait({quitter.task})
+    assert admission.waiting == 1
+    await holder.left()
+    await settle()
+    assert bob.inside
+    await bob.left()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
+    """Granted and cancelled within one turn of the event loop: the place goes to the next."""
+    admission = Admission(1)
+    holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
+    holder.leave.set()
+    while admission.waiting == 2:  # noqa: ASYNC110  # until the very moment in which the place is granted
+        await asyncio.sleep(0)
+    quitter.task.cancel()
+    await asyncio.wait({quitter.task})
+    await settle()
+    assert not quitter.inside
+    assert bob.inside
+    await bob.left()
+    assert (admission.running, admission.waiting) == (0, 0)

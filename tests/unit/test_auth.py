@@ -1,0 +1,141 @@
+"""Who the bearer of a token is: verified once, kept within bounds, forgotten at once."""
+
+from __future__ import annotations
+
+import asyncio
+from time import time
+
+import pytest
+
+from pycalc.errors import Forbidden, Unauthorized
+from pycalc.models.auth import Principal, Registration, Role, User
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.auth import Authenticator
+from pycalc.services.passwords import PasswordHasher
+from pycalc.services.tokens import TokenSigner
+from tests.services.stores import MemoryUserStore
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "correct horse battery staple"
+
+
+class SlowUserStore(MemoryUserStore):
+    """Accounts that are read before, and given back after, ``open`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def by_id(self, user_id: bytes) -> User | None:
+        """See UserStore."""
+        self.reads += 1
+        found = await super().by_id(user_id)
+        await self.open.wait()
+        return found
+
+
+def authenticator(users: MemoryUserStore) -> Authenticator:
+    """Return an authenticator over these accounts, where anyone may become an admin."""
+    metrics, ids = Metrics(), IdSource()
+    return Authenticator(users, PasswordHasher(metrics, 4), TokenSigner(["k" * 32], ids, 3600), ids, metrics, "open")
+
+
+async def opened(accounts: Authenticator, name: str, role: Role = Role.USER) -> bytes:
+    """Register an account and return a token for it."""
+    await accounts.register(
+        Registration(username=name, email=f"{name}@example.com", password=PASSWORD, confirm_password=None, role=role),
+        None,
+        None,
+    )
+    return (await accounts.log_in(name, PASSWORD)).encode()
+
+
+async def admin_of(accounts: Authenticator) -> Principal:
+    """Register an admin and return the caller that it is."""
+    return await accounts.authenticate(await opened(accounts, "root", Role.ADMIN))
+
+
+async def test_a_token_is_verified_once() -> None:
+    """The second request of a token asks neither the signer nor the store."""
+    users = SlowUserStore()
+    accounts = authenticator(users)
+    token = await opened(accounts, "ada")
+    assert accounts.recognize(token) is None
+    bearer = await accounts.authenticate(token)
+    assert (bearer.username, bearer.role) == ("ada", Role.USER)
+    assert accounts.recognize(token) == bearer
+    assert await accounts.authenticate(token) == bearer
+    assert users.reads == 1
+
+
+async def test_a_known_token_ends_with_its_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is not valid for longer than the token says."""
+    accounts = authenticator(MemoryUserStore())
+    token = await opened(accounts, "ada")
+    bearer = await accounts.authenticate(token)
+    monkeypatch.setattr("pycalc.services.auth.time", lambda: bearer.expires_at)
+    assert accounts.recognize(token) is None
+    assert bearer.expires_at > time()
+
+
+async def test_a_deleted_users_token_is_refused_at_once() -> None:
+    """Known or not, the token of an account that is gone is Unauthorized."""
+    accounts = authenticator(MemoryUserStore())
+    root = await admin_of(accounts)
+    known, unknown = await opened(accounts, "ada"), (await accounts.log_in("ada", PASSWORD)).encode()
+    await accounts.authenticate(known)
+    await accounts.delete_user(root, "ada")
+    for token in (known, unknown):
+        with pytest.raises(Unauthorized):
+            await accounts.authenticate(token)
+    with pytest.raises(Unauthorized):
+        await accounts.log_in("ada", PASSWORD)
+
+
+async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_before() -> None:
+    """A bearer that was read from the store before the deletion is not kept after it."""
+    users = SlowUserStore()
+    accounts = authenticator(users)
+    root = await admin_of(accounts)
+    token = await opened(accounts, "ada")
+    users.open.clear()
+    reading = asyncio.create_task(accounts.authenticate(token))
+    deleting = asyncio.create_task(accounts.delete_user(root, "ada"))
+    await asyncio.sleep(0)
+    users.open.set()
+    await asyncio.gather(reading, deleting)
+    assert accounts.recognize(token) is None
+    with pytest.raises(Unauthorized):
+        await accounts.authenticate(token)
+
+
+async def test_only_an_admin_deletes_and_the_store_says_who_that_is() -> None:
+    """A token kept from the time when its bearer was an admin is not enough."""
+    users = MemoryUserStore()
+    accounts = authenticator(users)
+    root = await admin_of(accounts)
+    ada = await accounts.authenticate(await opened(accounts, "ada"))
+    with pytest.raises(Forbidden):
+        await accounts.delete_user(ada, "root")
+    stored = users.users[root.user_id]
+    users.users[root.user_id] = User(
+        stored.id, stored.username, stored.email, stored.password_hash, Role.USER, stored.created_at
+    )
+    with pytest.raises(Forbidden):
+        await accounts.delete_user(root, "ada")
+
+
+async def test_login_does_not_say_what_was_wrong() -> None:
+    """An unknown name and a wrong password are refused in the same words."""
+    accounts = authenticator(MemoryUserStore())
+    await opened(accounts, "ada")
+    refusals = []
+    for name, password in (("ada", "wrong"), ("eve", PASSWORD)):
+        with pytest.raises(Unauthorized) as refusal:
+            await accounts.log_in(name, password)
+        refusals.append(str(refusal.value))
+    assert refusals[0] == refusals[1]

@@ -1,0 +1,128 @@
+"""Secrets in the data folder: private, made once, and one token for the first admin."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pycalc.errors import Forbidden
+from pycalc.models.auth import Registration, Role
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.auth import AdminRegistration, Authenticator
+from pycalc.services.bootstrap import development_key, offer_bootstrap_token, write_private
+from pycalc.services.passwords import PasswordHasher
+from pycalc.services.tokens import TokenSigner
+from tests.services.stores import MemoryUserStore
+
+pytestmark = pytest.mark.anyio
+
+
+def authenticator(users: MemoryUserStore, admin_registration: AdminRegistration = "bootstrap") -> Authenticator:
+    """Return an authenticator over these accounts."""
+    metrics, ids = Metrics(), IdSource()
+    tokens = TokenSigner(["k" * 32], ids, 3600)
+    return Authenticator(users, PasswordHasher(metrics, 4), tokens, ids, metrics, admin_registration)
+
+
+def admin(name: str) -> Registration:
+    """Return the registration of an admin."""
+    return Registration(
+        username=name, email=f"{name}@example.com", password="correct horse", confirm_password=None, role=Role.ADMIN
+    )
+
+
+def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    """0600 from the first moment, whatever stood there before, and no part of it is left behind."""
+    file = tmp_path / "new" / "secret"
+    write_private(file, "one")
+    file.chmod(0o644)
+    write_private(file, "two")
+    assert file.read_text() == "two\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in file.parent.iterdir()] == ["secret"]
+
+
+def test_the_development_key_is_made_once(tmp_path: Path) -> None:
+    """256 bits in hexadecimal, kept for the next start, private."""
+    key = development_key(tmp_path)
+    assert len(bytes.fromhex(key)) == 32
+    assert development_key(tmp_path) == key
+    assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
+    assert development_key(tmp_path / "other") != key
+
+
+async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
+    """The first start offers a token; a second one with the file in place offers none, and the first stays in force."""
+    users = MemoryUserStore()
+    token = await offer_bootstrap_token(users, tmp_path)
+    file = tmp_path / "bootstrap-token"
+    assert token is not None
+    assert file.read_text().strip() == token
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert users.token_hash == sha256(token.encode()).digest()
+    assert await offer_bootstrap_token(users, tmp_path) is None
+    assert users.token_hash == sha256(token.encode()).digest()
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_text("changed\n")], ids=["lost", "changed"])
+async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil: object) -> None:
+    """Nobody is locked out by a lost file; the token that was in it is not valid any more."""
+    users = MemoryUserStore()
+    first = await offer_bootstrap_token(users, tmp_path)
+    assert callable(spoil)
+    spoil(tmp_path / "bootstrap-token")
+    second = await offer_bootstrap_token(users, tmp_path)
+    assert second not in (None, first)
+    assert (tmp_path / "bootstrap-token").read_text().strip() == second
+    with pytest.raises(Forbidden):
+        await authenticator(users).register(admin("ada"), None, first)
+
+
+async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
+    """Once an admin exists nothing is offered, and the file goes."""
+    users = MemoryUserStore()
+    token = await offer_bootstrap_token(users, tmp_path)
+    await authenticator(users).register(admin("ada"), None, token)
+    assert await offer_bootstrap_token(users, tmp_path) is None
+    assert not (tmp_path / "bootstrap-token").exists()
+    assert users.token_hash is None
+
+
+async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
+    """The token is burned with the insertion of the admin."""
+    users = MemoryUserStore()
+    token = await offer_bootstrap_token(users, tmp_path)
+    accounts = authenticator(users)
+    outcomes = await asyncio.gather(
+        *(accounts.register(admin(f"admin{n}"), None, token) for n in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Forbidden) for outcome in outcomes) == 19
+    assert len(users.users) == 1
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "é"])
+async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
+    """A refusal is a refusal: never an account with a lesser role."""
+    users = MemoryUserStore()
+    await offer_bootstrap_token(users, tmp_path)
+    with pytest.raises(Forbidden):
+        await authenticator(users).register(admin("ada"), None, token)
+    assert not users.users
+
+
+async def test_closed_means_closed(tmp_path: Path) -> None:
+    """Under ``closed`` not even the right token makes an admin."""
+    users = MemoryUserStore()
+    token = await offer_bootstrap_token(users, tmp_path)
+    with pytest.raises(Forbidden):
+        await authenticator(users, "closed").register(admin("ada"), None, token)
+
+
+async def test_open_means_open() -> None:
+    """Under ``open`` anyone is the admin that they ask to be."""
+    user = await authenticator(MemoryUserStore(), "open").register(admin("ada"), None, None)
+    assert user.role is Role.ADMIN

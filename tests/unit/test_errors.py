@@ -1,0 +1,80 @@
+"""The domain's errors: each crosses a process border whole, and each is mapped to a status."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pycalc import errors
+from pycalc.errors import FieldProblem, PycalcError
+from pycalc.routers.problems import MEANING, STATUS
+
+ARGUMENTS: dict[str, Any] = {
+    "detail": "A sentence.",
+    "problems": (FieldProblem("/n", "not a number"),),
+    "digits": 10**30,
+    "limit": 1_000_000,
+    "leading": "1",
+    "trailing": "2",
+    "retry_after": 7,
+    "facts": "more",
+}
+SLUGS = [
+    "validation-error",
+    "domain-error",
+    "result-too-large",
+    "unauthorized",
+    "forbidden",
+    "not-found",
+    "method-not-allowed",
+    "conflict",
+    "payload-too-large",
+    "rate-limited",
+    "computation-timeout",
+    "overloaded",
+    "unavailable",
+    "internal-error",
+]
+
+
+def tree(root: type[PycalcError] = PycalcError) -> Iterator[type[PycalcError]]:
+    """Yield an error and all below it."""
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+@pytest.mark.parametrize("kind", list(tree()))
+def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
+    """Type, sentence and facts arrive in another process as they were raised."""
+    parameters = list(inspect.signature(kind).parameters.values())
+    assert all(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+    error = kind(*[ARGUMENTS[parameter.name] for parameter in parameters])
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+    assert type(arrived) is kind
+    assert (str(arrived), arrived.args, vars(arrived)) == ("A sentence.", error.args, vars(error))
+
+
+@pytest.mark.parametrize("kind", list(tree()))
+def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> None:
+    """No error without a status and a meaning."""
+    assert kind.code in SLUGS
+    assert kind.title
+    assert 400 <= STATUS[kind.code] <= 599
+    assert MEANING[kind.code]
+
+
+def test_the_slugs_are_the_contracts() -> None:
+    """The problem types are those of the contract, with a status and a meaning each, and no others."""
+    assert set(STATUS) == set(MEANING) == set(SLUGS)
+
+
+def test_the_tree_in_the_documentation_is_the_tree() -> None:
+    """The module's docstring draws every error."""
+    assert errors.__doc__
+    for kind in tree():
+        assert kind.__name__ in errors.__doc__

@@ -1,0 +1,97 @@
+"""Ids are UUIDv7 (RFC 9562 §5.7), strictly increasing within a process."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from uuid import RFC_4122, UUID
+
+import pytest
+
+from pycalc.models.ids import IdSource, first_id_of_ms, id_of_text, text_of_id, unix_ms, unix_ms_of_id
+
+MS_2026 = 1_795_348_800_000
+"""2026-11-22T12:00:00Z."""
+
+
+def at(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:
+    """Set the clock."""
+    monkeypatch.setattr(time, "time_ns", lambda: unix_ms * 1_000_000)
+
+
+def test_an_id_is_a_version_7_uuid_of_its_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version, variant and timestamp stand where RFC 9562 puts them, as the standard library reads them."""
+    at(monkeypatch, MS_2026)
+    ids = IdSource()
+    for _ in range(100):
+        made = UUID(bytes=ids.next())
+        assert (made.version, made.variant) == (7, RFC_4122)
+        assert made.int >> 80 == MS_2026
+
+
+def test_ids_of_one_millisecond_increase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst within one millisecond is strictly increasing, and all of that millisecond."""
+    at(monkeypatch, MS_2026)
+    ids = IdSource()
+    made = [ids.next() for _ in range(10_000)]
+    assert sorted(set(made)) == made
+    assert {unix_ms_of_id(value) for value in made} == {MS_2026}
+
+
+def test_ids_increase_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back an hour does not take the ids with it; when it has caught up they follow it again."""
+    ids, made = IdSource(), []
+    for clock in (MS_2026, MS_2026 + 5, MS_2026 - 3_600_000, MS_2026 + 4, MS_2026 + 6):
+        at(monkeypatch, clock)
+        made += [ids.next(), ids.next()]
+    assert sorted(set(made)) == made
+    assert [unix_ms_of_id(value) - MS_2026 for value in made] == [0, 0, 5, 5, 5, 5, 5, 5, 6, 6]
+
+
+def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is not above any id of that millisecond and above every id of the one before."""
+    at(monkeypatch, MS_2026)
+    made = IdSource().next()
+    assert first_id_of_ms(MS_2026) <= made < first_id_of_ms(MS_2026 + 1)
+
+
+@pytest.mark.parametrize(
+    ("unix_ms", "expected"),
+    [(-1, bytes(16)), (0, bytes(16)), (2**48, b"\xff" * 6 + bytes(10)), (1, bytes(5) + b"\x01" + bytes(10))],
+)
+def test_first_id_stays_within_the_timestamps_48_bits(unix_ms: int, expected: bytes) -> None:
+    """Times before 1970 and after the year 10889 have the nearest bound there is."""
+    assert first_id_of_ms(unix_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2026-11-22T12:00:00.123Z", MS_2026 + 123),
+        ("2026-11-22T14:00:00.123999+02:00", MS_2026 + 123),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("2038-01-19T05:25:39.765Z", 2_147_491_539_765),
+        ("0001-01-01T00:00:00+14:00", -62_135_596_800_000 - 14 * 3_600_000),
+        ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+    ],
+)
+def test_a_moment_in_milliseconds_is_exact(text: str, expected: int) -> None:
+    """Rounded down, in any zone, from the first year to the last, with no float in between."""
+    assert unix_ms(datetime.fromisoformat(text)) == expected
+
+
+def test_the_text_of_an_id_is_the_canonical_one() -> None:
+    """RFC 9562 appendix A.6's example reads and writes as it stands there."""
+    text = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+    value = id_of_text(text)
+    assert text_of_id(value) == text
+    assert value == UUID(text).bytes
+    assert unix_ms_of_id(value) == 0x017F22E279B0
+
+
+@pytest.mark.parametrize("text", ["", "1", "017f22e2-79b0-7cc3-98c4-dc0c0c07398", "not-a-uuid", "g" * 32])
+def test_what_is_no_uuid_is_a_value_error(text: str) -> None:
+    """Anything but a UUID is refused."""
+    with pytest.raises(ValueError, match=r"badly formed|invalid literal"):
+        id_of_text(text)

@@ -1,0 +1,79 @@
+"""The cache in this process: bounded in bytes, the least recently used goes first."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from pycalc.cache.memory import MemoryCache
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+
+pytestmark = pytest.mark.anyio
+
+
+def result(size: int) -> Result:
+    """Return a result of so many bytes, made anew."""
+    text = bytes(bytearray(b"9") * size)
+    return Result(text, size, True, "1" * 20, "0" * 20, bytes(bytearray(32)), b"%b" % (b"h" * 80), b"t" * 40, None)
+
+
+async def kept(cache: MemoryCache, count: int) -> list[int]:
+    """Return which of the keys are there, the last first, as asking for them makes them the last used."""
+    return [n for n in range(count) if await cache.get(f"key{n}") is not None]
+
+
+async def test_the_least_recently_used_goes_first() -> None:
+    """Asking for a result keeps it; the one that nobody asked for makes room."""
+    cache = MemoryCache(50_000, Metrics())
+    for n in range(4):
+        await cache.put(f"key{n}", result(10_000))
+    assert await cache.get("key0") is not None
+    await cache.put("key4", result(10_000))
+    assert await kept(cache, 5) == [0, 2, 3, 4]
+
+
+async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
+    """Over a quarter of the whole is too much for one."""
+    cache = MemoryCache(50_000, Metrics())
+    await cache.put("key0", result(1_000))
+    await cache.put("key1", result(13_000))
+    assert await kept(cache, 2) == [0]
+
+
+async def test_replacing_a_result_is_not_counted_twice() -> None:
+    """The gauges tell what is there, also after a replacement and after the end."""
+    metrics = Metrics()
+    cache = MemoryCache(50_000, metrics)
+    value = metrics.registry.get_sample_value
+    await cache.put("key0", result(10_000))
+    size = value("pycalc_cache_bytes")
+    await cache.put("key0", result(10_000))
+    assert (value("pycalc_cache_entries"), value("pycalc_cache_bytes")) == (1, size)
+    await cache.aclose()
+    assert (value("pycalc_cache_entries"), value("pycalc_cache_bytes")) == (0, 0)
+
+
+async def test_nothing_fits_into_nothing() -> None:
+    """``max_bytes=0`` switches the cache off; a negative bound is refused."""
+    cache = MemoryCache(0, Metrics())
+    await cache.put("key0", result(1))
+    assert await cache.get("key0") is None
+    with pytest.raises(ValueError, match="max_bytes"):
+        MemoryCache(-1, Metrics())
+
+
+async def test_the_bound_holds_for_the_memory_that_is_really_used() -> None:
+    """Full of small results, where the objects around the text weigh most, the cache uses no more than its bound."""
+    bound = 4_000_000
+    cache = MemoryCache(bound, Metrics())
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(10_000):
+            await cache.put(f"fibonacci:{n}", result(20))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert bound / 4 < after - before <= bound

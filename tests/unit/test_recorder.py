@@ -1,0 +1,203 @@
+"""The recorder's promises, over a history in memory that can hang and fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pycalc.errors import Conflict, Overloaded, StoreUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services.recorder import Recorder
+from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def recording(
+    store: MemoryHistoryStore, committed: Callable[[], None] = lambda: None, **bounds: Any
+) -> AsyncIterator[Recorder]:
+    """Run a recorder, and close it in the end."""
+    recorder = Recorder(store, Metrics(), committed, **bounds)
+    try:
+        yield recorder
+    finally:
+        store.open.set()
+        await recorder.aclose()
+
+
+async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
+    """While ``append`` runs the caller waits; when it has returned, the row is there and the relay was woken."""
+    store, woken = MemoryHistoryStore(), asyncio.Event()
+    store.open.clear()
+    async with recording(store, woken.set) as recorder:
+        row = history_row()
+        answer = recorder.record(row)
+        await until(lambda: store.batches == [[row]], "the row is being committed")
+        assert not answer.done()
+        assert not woken.is_set()
+        store.open.set()
+        await answer
+        assert store.rows == [row]
+        assert woken.is_set()
+
+
+async def test_rows_that_arrive_during_a_commit_are_the_next_batch_in_order() -> None:
+    """Group commit: the first row goes alone, what came meanwhile goes together, in the order of arrival."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(20)]
+        first = recorder.record(rows[0])
+        await until(lambda: len(store.batches) == 1, "the first commit has begun")
+        others = [recorder.record(row) for row in rows[1:]]
+        store.open.set()
+        await asyncio.gather(first, *others)
+        assert store.batches == [rows[:1], rows[1:]]
+
+
+async def test_a_batch_has_a_largest_size() -> None:
+    """No batch is larger than ``batch_rows``; the rest follows in order."""
+    store = MemoryHistoryStore()
+    async with recording(store, batch_rows=8) as recorder:
+        rows = [history_row(n) for n in range(20)]
+        await asyncio.gather(*[recorder.record(row) for row in rows])
+        assert [len(batch) for batch in store.batches] == [8, 8, 4]
+        assert store.rows == rows
+
+
+async def test_a_bad_row_fails_alone() -> None:
+    """The row that can't be stored gets Conflict; its whole batch but for it is stored, in order."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(5)]
+        store.refused = {rows[2].id}
+        outcomes = await asyncio.gather(*[recorder.record(row) for row in rows], return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), type(None), Conflict, type(None), type(None)]
+        assert store.rows == [rows[0], rows[1], rows[3], rows[4]]
+
+
+async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored() -> None:
+    """StoreUnavailable refuses every row of the batch, once; when the store is back, so is the recorder."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        store.failure = StoreUnavailable("The database is not available.")
+        answers = [recorder.record(history_row(n)) for n in range(3)]
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+        assert len(store.batches) == 1
+        store.failure = None
+        await recorder.record(history_row())
+        assert len(store.rows) == 1
+
+
+async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_the_end() -> None:
+    """Whatever a store raises, the callers are told that nothing was recorded and the recorder goes on."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        store.failure = RuntimeError("a bug in the store")
+        with pytest.raises(StoreUnavailable):
+            await recorder.record(history_row())
+        store.failure = None
+        await recorder.record(history_row())
+        assert len(store.rows) == 1
+
+
+async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
+    """A client that hangs up does not undo what is on its way: queued and committing rows are both stored."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store) as recorder:
+
+        async def ask(number: int) -> None:
+            await recorder.record(history_row(number))
+
+        committing = asyncio.create_task(ask(1))
+        await until(lambda: len(store.batches) == 1, "the first commit has begun")
+        queued = asyncio.create_task(ask(2))
+        await asyncio.sleep(0)
+        for caller in (committing, queued):
+            caller.cancel()
+        await asyncio.wait({committing, queued})
+        assert committing.cancelled()
+        assert queued.cancelled()
+        store.open.set()
+        await recorder.record(history_row(3))
+        assert [row.input for row in store.rows] == ['{"n":1}', '{"n":2}', '{"n":3}']
+
+
+async def test_the_queue_is_bounded_in_rows() -> None:
+    """A row over ``max_rows`` is refused at once with Overloaded, and never stored."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store, max_rows=2) as recorder:
+        first = recorder.record(history_row(0))
+        await until(lambda: len(store.batches) == 1, "the first commit has begun")
+        waiting = [recorder.record(history_row(n)) for n in (1, 2)]
+        with pytest.raises(Overloaded):
+            recorder.record(history_row(3))
+        store.open.set()
+        await asyncio.gather(first, *waiting)
+        assert [row.input for row in store.rows] == ['{"n":0}', '{"n":1}', '{"n":2}']
+
+
+async def test_the_queue_is_bounded_in_bytes() -> None:
+    """A row whose texts would take the queue over ``max_bytes`` is refused, a small one still fits."""
+    store = MemoryHistoryStore()
+    async with recording(store, max_bytes=10_000) as recorder:
+        with pytest.raises(Overloaded):
+            recorder.record(history_row()._replace(input="9" * 10_000))
+        with pytest.raises(Overloaded):
+            recorder.record(history_row()._replace(result="9" * 10_000))
+        await recorder.record(history_row())
+        assert len(store.rows) == 1
+
+
+async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn() -> None:
+    """After ``max_age`` a waiting row is refused, and is not in the history when the store comes to life again."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store, max_age=0.05) as recorder:
+        committing = recorder.record(history_row(1))
+        await until(lambda: len(store.batches) == 1, "the first commit has begun")
+        with pytest.raises(StoreUnavailable):
+            await recorder.record(history_row(2))
+        assert not committing.done()
+        store.open.set()
+        await committing
+        await recorder.record(history_row(3))
+        assert [row.input for row in store.rows] == ['{"n":1}', '{"n":3}']
+
+
+async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> None:
+    """Every row accepted before ``aclose`` is stored when it returns."""
+    store = MemoryHistoryStore()
+    recorder = Recorder(store, Metrics(), lambda: None, batch_rows=2)
+    answers = [recorder.record(history_row(n)) for n in range(5)]
+    await recorder.aclose()
+    assert all(answer.done() and answer.exception() is None for answer in answers)
+    assert len(store.rows) == 5
+    with pytest.raises(StoreUnavailable):
+        recorder.record(history_row())
+
+
+async def test_the_metrics_tell_of_commits_and_refusals() -> None:
+    """Batch sizes, and refusals by their reason, are counted; the queue's gauges go back to zero."""
+    store, metrics = MemoryHistoryStore(), Metrics()
+    recorder = Recorder(store, metrics, lambda: None, max_rows=1)
+    await recorder.record(history_row())
+    store.failure = StoreUnavailable("down")
+    with pytest.raises(StoreUnavailable):
+        await recorder.record(history_row())
+    await recorder.aclose()
+    value = metrics.registry.get_sample_value
+    assert value("pycalc_commit_rows_count") == 1
+    assert value("pycalc_commit_rows_sum") == 1
+    assert value("pycalc_recorder_refused_total", {"reason": "failed"}) == 1
+    assert value("pycalc_recorder_queue_rows") == 0
+    assert value("pycalc_recorder_queue_bytes") == 0

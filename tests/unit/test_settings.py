@@ -1,0 +1,127 @@
+"""Settings: defaults, names, and what is refused because it is not safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pycalc.settings import Settings
+
+KEY, OLDER = "k" * 32, "o" * 40
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give each test an environment without settings, in a folder without ``.env``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("K_SERVICE", "PORT", *(f"PYCALC_{field.upper()}" for field in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """The table of settings, as documented."""
+    settings = Settings()
+    assert (settings.env, settings.host, settings.port) == ("development", "127.0.0.1", 8080)
+    assert settings.database == "sqlite:///data/pycalc.db"
+    assert (settings.cache_url, settings.stream_url) == ("memory://", "memory://")
+    assert (settings.admin_registration, settings.secret_keys) == ("bootstrap", ())
+
+
+def test_the_database_stands_in_the_data_folder() -> None:
+    """PYCALC_DATA_DIR moves the default database with it; a URL of one's own stays."""
+    assert Settings(data_dir=Path("/srv/pycalc")).database == "sqlite:////srv/pycalc/pycalc.db"
+    assert Settings(database_url="sqlite:///elsewhere.db").database == "sqlite:///elsewhere.db"
+
+
+def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PYCALC_SECRET_KEYS the service does not start in production; with them it does."""
+    monkeypatch.setenv("PYCALC_ENV", "production")
+    with pytest.raises(ValidationError, match="PYCALC_SECRET_KEYS is required"):
+        Settings()
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
+    assert [key.get_secret_value() for key in Settings().secret_keys] == [KEY]
+
+
+def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces around a key and an empty place at the end do not count; the keys are not shown."""
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", f" {KEY}, {OLDER},")
+    settings = Settings()
+    assert [key.get_secret_value() for key in settings.secret_keys] == [KEY, OLDER]
+    assert KEY not in repr(settings)
+
+
+@pytest.mark.parametrize("keys", ["short", f"{KEY},short", "k" * 31])
+def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+    """Each key needs 32 characters (RFC 7518 §3.2: as long as the hash), and the refusal does not show it."""
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", keys)
+    with pytest.raises(ValidationError, match="32 characters"):
+        Settings()
+
+
+def test_a_refused_key_is_not_told_to_the_console(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command's refusal is a sentence that names the setting and not its value."""
+    from pycalc.cli import main
+
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", "hunter2hunter2")
+    with pytest.raises(SystemExit) as ended:
+        main(["migrate"])
+    told = str(ended.value) + "".join(capsys.readouterr())
+    assert "PYCALC_SECRET_KEYS" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(("name", "value"), [("PYCALC_ENV", "production"), ("K_SERVICE", "pycalc")])
+def test_open_admin_registration_is_refused_where_it_matters(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """``open`` is for demos: not in production, not on Cloud Run."""
+    monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
+    assert Settings().admin_registration == "open"
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match="PYCALC_ADMIN_REGISTRATION=open"):
+        Settings()
+
+
+def test_port_is_heard_as_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloud Run says PORT; PYCALC_PORT wins."""
+    monkeypatch.setenv("PORT", "9000")
+    assert Settings().port == 9000
+    monkeypatch.setenv("PYCALC_PORT", "9001")
+    assert Settings().port == 9001
+
+
+def test_lines_of_an_env_file_are_settings() -> None:
+    """``.env`` in the working folder is read, and other programs' lines in it do not disturb."""
+    Path(".env").write_text("PYCALC_MAX_DIGITS=5000\nPYCALC_HOST=0.0.0.0\nPATH_OF_OTHERS=1\nPYCALC_UNKNOWN=1\n")
+    settings = Settings()
+    assert (settings.max_digits, settings.host) == (5000, "0.0.0.0")  # noqa: S104  # a value, not a listener
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYCALC_PORT", "bogus"),
+        ("PYCALC_PORT", "65536"),
+        ("PYCALC_ENV", "staging"),
+        ("PYCALC_COMPUTE_TIMEOUT", "0"),
+        ("PYCALC_COMPUTE_WORKERS", "0"),
+        ("PYCALC_BCRYPT_ROUNDS", "3"),
+        ("PYCALC_MAX_DIGITS", "999"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A bad value ends the start, it is not replaced by something else."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_settings_do_not_change() -> None:
+    """What was read at the start stays."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]

@@ -1,0 +1,132 @@
+"""Access tokens: what is accepted, and that nothing else is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from time import time
+from typing import Any
+
+import pytest
+
+from pycalc.errors import Unauthorized
+from pycalc.models.ids import IdSource, text_of_id
+from pycalc.services.tokens import TokenSigner
+from tests.services.stores import USER_ID
+
+OLD, NEW, FOREIGN = "old" * 12, "new" * 12, "foreign" * 6
+
+
+def signer(*keys: str, lifetime: int = 3600) -> TokenSigner:
+    """Return a signer with these keys, newest first."""
+    return TokenSigner(keys, IdSource(), lifetime)
+
+
+def encoded(part: bytes) -> str:
+    """Return base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def decoded(part: str) -> dict[str, Any]:
+    """Return a token's part."""
+    value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+    return value
+
+
+def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "sha256", **claims: Any) -> str:
+    """Return a token like one of ours, signed with ``key``, with these changes; a value of None leaves a claim out."""
+    ours = signer(NEW).issue(USER_ID).split(".")
+    head = {**decoded(ours[0]), **(header or {})}
+    body = {name: value for name, value in {**decoded(ours[1]), **claims}.items() if value is not None}
+    signed = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(body).encode())}"
+    return f"{signed}.{encoded(hmac.digest(key.encode(), signed.encode(), digest))}"
+
+
+def test_a_token_is_valid_and_says_whose_it_is() -> None:
+    """The claims are the profile's (RFC 9068 §2.2), the lifetime is the one that was set."""
+    now = time()
+    tokens = signer(NEW, lifetime=600)
+    token = tokens.issue(USER_ID)
+    claims = tokens.verify(token)
+    assert claims.user_id == USER_ID
+    assert now + 599 <= claims.expires_at <= time() + 600
+    head, body, _ = token.split(".")
+    assert (decoded(head)["alg"], decoded(head)["typ"]) == ("HS256", "at+jwt")
+    assert decoded(body)["sub"] == text_of_id(USER_ID)
+    assert NEW not in token
+
+
+def test_two_tokens_differ() -> None:
+    """Each token has an id of its own."""
+    tokens = signer(NEW)
+    assert tokens.issue(USER_ID) != tokens.issue(USER_ID)
+
+
+def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
+    """Rotation: put the new key first, and drop the old one when its last token has expired."""
+    before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
+    assert between.verify(before.issue(USER_ID)).user_id == USER_ID
+    assert after.verify(between.issue(USER_ID)).user_id == USER_ID
+    with pytest.raises(Unauthorized):
+        after.verify(before.issue(USER_ID))
+
+
+def test_without_a_key_there_is_no_signer() -> None:
+    """Nothing is ever signed with an empty key."""
+    with pytest.raises(ValueError, match="key"):
+        signer()
+
+
+def test_the_forger_of_these_tests_can_forge() -> None:
+    """With the right key and no change it makes a valid token, so what is refused below is refused for its change."""
+    assert signer(NEW).verify(forged()).user_id == USER_ID
+
+
+GOOD = forged()
+BAD = {
+    "empty": "",
+    "one part": "token",
+    "three empty parts": "..",
+    "four parts": GOOD + ".x",
+    "not base64": "!.!.!",
+    "not ASCII": "é.é.é",
+    "too long": GOOD + "A" * 3_000,
+    "signed with another key": forged(FOREIGN),
+    "signed with the key's hash as key": forged(hashlib.sha256(NEW.encode()).hexdigest()),
+    "another kid": forged(FOREIGN, {"kid": "0" * 16}),
+    "no kid": forged(header={"kid": None}),
+    "a kid that is no text": forged(header={"kid": ["a"]}),
+    "alg none": forged(header={"alg": "none"}),
+    "alg none, no signature": forged(header={"alg": "none"}).rpartition(".")[0] + ".",
+    "HS512": forged(header={"alg": "HS512"}, digest="sha512"),
+    "an id token": forged(header={"typ": "JWT"}),
+    "no typ": forged(header={"typ": None}),
+    "critical extension": forged(header={"crit": ["exp2"], "exp2": 1}),
+    "no signature": GOOD.rpartition(".")[0] + ".",
+    "cut signature": GOOD[:-4],
+    "another user's signature": ".".join(
+        [*signer(NEW).issue(bytes(16)).split(".")[:2], GOOD.rpartition(".")[2]]
+    ),
+    "expired": forged(exp=int(time()) - 1),
+    "not yet": forged(nbf=int(time()) + 600),
+    "issued tomorrow": forged(iat=int(time()) + 86_400),
+    "for others": forged(aud="somebody"),
+    "by others": forged(iss="somebody"),
+    "no expiry": forged(exp=None),
+    "no subject": forged(sub=None),
+    "no token id": forged(jti=None),
+    "no issue time": forged(iat=None),
+    "a subject that is no id": forged(sub="ada"),
+    "a numeric subject": forged(sub=7),
+    "an expiry that is no number": forged(exp="soon"),
+    "an infinite expiry": forged(exp=float("inf")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("token", BAD.values(), ids=BAD.keys())
+def test_anything_else_is_unauthorized(token: str) -> None:
+    """Every malformed, foreign, changed or outdated token is refused with Unauthorized, never another error."""
+    with pytest.raises(Unauthorized):
+        signer(NEW, OLD).verify(token)
