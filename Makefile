@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
-	"$$p" -c 'import ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
+	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench wheel requirements clean
@@ -47,7 +47,7 @@ clean:  ## remove what the chores made, not the data
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt

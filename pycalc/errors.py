@@ -9,8 +9,9 @@ The tree::
     ├── Unauthorized            unauthorized
     ├── Forbidden               forbidden
     ├── NotFound                not-found
-    ├── Conflict                conflict               the name or the address is taken
+    ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
+    ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
     ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── RateLimited         rate-limited
@@ -104,10 +105,10 @@ class NotFound(PycalcError):
 
 
 class Conflict(PycalcError):
-    """A unique name or address is taken."""
+    """What was asked for contradicts what is there: a name is taken, the last admin would go."""
 
     code = "conflict"
-    title = "Already taken"
+    title = "In conflict with what is there"
 
 
 class PayloadTooLarge(PycalcError):
@@ -115,6 +116,17 @@ class PayloadTooLarge(PycalcError):
 
     code = "payload-too-large"
     title = "The request is too large"
+
+
+class RangeNotSatisfiable(PycalcError):
+    """The range begins beyond the end of a representation of ``length`` bytes."""
+
+    code = "range-not-satisfiable"
+    title = "There is no such range"
+
+    def __init__(self, detail: str, length: int) -> None:
+        super().__init__(detail, length)
+        self.length = length
 
 
 class ComputationTimeout(PycalcError):

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from pycalc.cache import open_cache
 from pycalc.db import open_database
+from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.users import SqlUserStore
@@ -17,7 +18,7 @@ from pycalc.errors import PycalcError
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.auth import Authenticator
-from pycalc.services.bootstrap import development_key, offer_bootstrap_token
+from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token
 from pycalc.services.compute import Computer
 from pycalc.services.feed import Feed
 from pycalc.services.history import HistoryReader
@@ -80,11 +81,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     then the relay publishes what is committed, then the stream, the cache and the database are let go.
     """
     metrics = Metrics()
-    ids = IdSource()
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database)
         stack.push_async_callback(database.aclose)
         users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
+        newest = await history.page(HistoryFilter(), None, 1)
+        ids = IdSource(newest[0].id if newest else None)
         cache = await open_cache(settings.cache_url, metrics)
         stack.push_async_callback(cache.aclose)
         stream = await open_stream(settings.stream_url, metrics)
@@ -94,21 +96,44 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         recorder = Recorder(history, metrics, committed=relay.wake)
         stack.push_async_callback(recorder.aclose)
         computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
-        stack.push_async_callback(computer.aclose)
         passwords = PasswordHasher(metrics, settings.bcrypt_rounds)
         stack.push_async_callback(passwords.aclose)
 
         bootstrap_token = None
         if settings.admin_registration == "bootstrap":
             bootstrap_token = await offer_bootstrap_token(users, settings.data_dir)
+        else:
+            forget_bootstrap_token(settings.data_dir)
         keys = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
         tokens = TokenSigner(keys, ids, settings.access_token_seconds)
         yield Resources(
             metrics=metrics,
-            authenticator=Authenticator(users, passwords, tokens, ids, metrics, settings.admin_registration),
-            calculator=Calculator(cache, computer, recorder, ids, metrics, settings.max_digits),
+            authenticator=Authenticator(
+                users,
+                passwords,
+                tokens,
+                ids,
+                metrics,
+                settings.admin_registration,
+                bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
+            ),
+            calculator=Calculator(
+                cache,
+                computer,
+                recorder,
+                ids,
+                metrics,
+                max_digits=settings.max_digits,
+                batch_seconds=settings.compute_timeout,
+            ),
             history=HistoryReader(history, users),
-            feed=Feed(history, stream),
+            feed=Feed(history, stream, metrics),
             bootstrap_token=bootstrap_token,
-            pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping},
+            pings={
+                "database": database.ping,
+                "cache": cache.ping,
+                "stream": stream.ping,
+                "recorder": recorder.ping,
+                "relay": relay.ping,
+            },
         )

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
 from contextlib import suppress
 from typing import cast
@@ -42,7 +43,19 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+def _require_free_port(host: str, port: int) -> None:
+    """Raise OSError when somebody listens there: Granian shares its port, so two services would take turns."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"can't listen on {host}:{port}: {error.strerror}") from error
+
+
 async def _serve(settings: Settings) -> None:
+    _require_free_port(settings.host, settings.port)
     app = create_app(settings)
     async with app.router.lifespan_context(app) as opened:
         state = cast("State", opened)
@@ -96,7 +109,7 @@ async def _listen(app: FastAPI, state: State, settings: Settings) -> None:
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()
-        raise OSError(f"the server ended by itself: is {settings.host}:{settings.port} in use?")
+        raise OSError("the server ended by itself")
     state["resources"].stopping.set()
     server.stop()  # type: ignore[no-untyped-call]
     with suppress(TimeoutError):

@@ -16,8 +16,8 @@ from pycalc.models.history import HistoryRow
 
 T = TypeVar("T")
 
-LARGEST_APPEND = 128
-"""Rows that one append takes."""
+ROWS_AT_ONCE = 128
+"""Rows that one append records with one statement; more of them take more statements."""
 
 
 class Database(Protocol):
@@ -101,7 +101,7 @@ class HistoryStore(Protocol):
     """Recorded calculations."""
 
     async def append(self, rows: Sequence[HistoryRow]) -> None:
-        """Record at most LARGEST_APPEND calculations with their outbox entries, all or none, in one transaction.
+        """Record calculations with their outbox entries, all or none, in one transaction.
 
         Raises Conflict when one of the rows can't be stored whatever is tried.
         """

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import IntegrityError
 
-from pycalc.db.base import LARGEST_APPEND, Database, HistoryFilter
+from pycalc.db.base import ROWS_AT_ONCE, Database, HistoryFilter
 from pycalc.db.tables import history
 from pycalc.errors import Conflict
 from pycalc.models.history import HistoryRow
@@ -17,7 +17,7 @@ from pycalc.models.history import HistoryRow
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
-@lru_cache(maxsize=LARGEST_APPEND)
+@lru_cache(maxsize=ROWS_AT_ONCE)
 def _insert(rows: int) -> str:
     """Return the INSERT of so many rows; a trigger makes each row's outbox entry.
 
@@ -27,6 +27,15 @@ def _insert(rows: int) -> str:
     row = f"({', '.join('?' * len(HistoryRow._fields))})"
     columns = ", ".join(HistoryRow._fields)
     return f"INSERT INTO {history.name} ({columns}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own names
+
+
+def _insertion(rows: Sequence[HistoryRow]) -> tuple[str, tuple[object, ...]]:
+    return _insert(len(rows)), tuple(chain.from_iterable(rows))
+
+
+def _insert_all(connection: Connection, rows: Sequence[HistoryRow]) -> None:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.exec_driver_sql(*_insertion(rows[start : start + ROWS_AT_ONCE]))
 
 
 def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:
@@ -52,7 +61,10 @@ class SqlHistoryStore:
     async def append(self, rows: Sequence[HistoryRow]) -> None:
         """See HistoryStore."""
         try:
-            await self._database.execute(_insert(len(rows)), tuple(chain.from_iterable(rows)))
+            if len(rows) <= ROWS_AT_ONCE:
+                await self._database.execute(*_insertion(rows))
+            else:
+                await self._database.write(lambda connection: _insert_all(connection, rows))
         except IntegrityError as error:
             raise Conflict("The calculation can't be recorded.") from error
 

@@ -188,7 +188,7 @@ class SqliteDatabase:
         """Run a statement past SQLAlchemy, whose bookkeeping would cost as much as the rows."""
         try:
             self._connection.execute(statement, parameters)
-        except sqlite3.IntegrityError as error:
+        except (sqlite3.IntegrityError, sqlite3.DataError) as error:
             raise IntegrityError(statement, None, error) from error
         except sqlite3.Error as error:
             raise StoreUnavailable("The database is not available.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, union_all
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
 from pycalc.db.tables import bootstrap, retired_names, users
@@ -75,7 +75,7 @@ class SqlUserStore:
         """See UserStore."""
         try:
             await self._database.write(lambda connection: _add(connection, user, burn_bootstrap))
-        except IntegrityError as error:
+        except (IntegrityError, DataError) as error:
             raise Conflict("The username or the email address is taken.") from error
 
     async def by_username(self, username: str) -> User | None:

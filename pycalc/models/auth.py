@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationInfo, field_validator
 
 MAX_PASSWORD_LENGTH = 1_024
 
@@ -82,11 +82,19 @@ class Registration(BaseModel):
     )
     role: Role = Role.USER
 
-    @model_validator(mode="after")
-    def _confirmed(self) -> Self:
-        if self.confirm_password is not None and self.confirm_password != self.password:
-            raise ValueError("confirm_password is not the same as password")
-        return self
+    @field_validator("email", mode="before")
+    @classmethod
+    def _bare_address(cls, value: object) -> object:
+        if isinstance(value, str) and "<" in value:
+            raise ValueError("must be an address without a name")
+        return value
+
+    @field_validator("confirm_password")
+    @classmethod
+    def _confirmed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "password" in info.data and value != info.data["password"]:
+            raise ValueError("must be the same as password")
+        return value
 
 
 class Credentials(BaseModel):

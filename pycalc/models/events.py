@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
-from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as, timestamp
@@ -13,10 +12,6 @@ from pycalc.models.ids import text_of_id, unix_ms_of_id
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
 EVENT_SOURCE = "/pycalc"
-_LONGEST_INPUT = 4_096
-"""What the operands may take of an event's 8 KiB; a result takes 1,000 at most, and everything else less."""
-_LONGEST_OPERAND = 1_000
-"""Where the operands take more than that, those with more characters than this are left out."""
 
 
 class Event(NamedTuple):
@@ -41,9 +36,10 @@ class CloudEvent(TypedDict):
 
 
 def event_of(row: HistoryRow) -> Event:
-    """Return the event that tells of a recorded calculation: the history has the operands that it leaves out."""
-    if len(row.input) > _LONGEST_INPUT:
-        row = row._replace(input=_shortened(row.input))
+    """Return the event that tells of a recorded calculation.
+
+    It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
+    """
     identity, time = text_of_id(row.id), timestamp(unix_ms_of_id(row.id))
     payload = (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
@@ -51,12 +47,3 @@ def event_of(row: HistoryRow) -> Event:
         f'"datacontenttype":"application/json","data":{encode_item_as(row, identity, time)}}}'
     )
     return Event(row.id, row.user_id, payload.encode())
-
-
-def _shortened(operands: str) -> str:
-    """Return operands with null in place of the long ones."""
-    short = {
-        name: None if isinstance(value, str) and len(value) > _LONGEST_OPERAND else value
-        for name, value in from_json(operands).items()
-    }
-    return to_json(short).decode()

@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from pycalc.models.ids import text_of_id, unix_ms_of_id
-from pycalc.models.math import Number, json_literal
+from pycalc.models.math import Number
+from pycalc.models.numbers import json_literal
 
 _BOOLEAN = ("false", "true")
 
@@ -63,8 +64,7 @@ class HistoryItem(TypedDict):
     id: Annotated[str, Field(description="UUIDv7 (RFC 9562)")]
     operation: str
     input: Annotated[
-        dict[str, Number | None],
-        Field(description="the operands; in an event null for one over 1,000 characters when all are over 4 KiB"),
+        dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
     ]
     result: Annotated[Number | None, Field(description="null when over 1,000 digits")]
     digits: Number

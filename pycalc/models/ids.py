@@ -18,12 +18,13 @@ class IdSource:
     """Makes ids that strictly increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
-    (RFC 9562 §6.2, method 1). A clock that steps back does not: the last millisecond is kept on.
+    (RFC 9562 §6.2, method 1). A clock that steps back does not: the last millisecond is kept on, across
+    a restart too when the newest id in the store is given.
     Not safe to share between threads.
     """
 
-    def __init__(self) -> None:
-        self._ms = 0
+    def __init__(self, newest: bytes | None = None) -> None:
+        self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
         self._tail = 0
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-LARGEST_JSON_INTEGER = 2**53 - 1
-_SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
+MAX_BATCH = 1_000
+"""Calculations in one batch."""
 
 Number = Annotated[
     int | str,
     Field(description="a JSON number within ±(2^53 - 1), a string otherwise (RFC 7493)", union_mode="left_to_right"),
 ]
-
-
-def json_literal(text: str) -> str:
-    """Return a result's text as JSON: an integer bare where every reader keeps it exactly, else quoted.
-
-    RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
-    """
-    if len(text) <= _SAFE_LENGTH and text.lstrip("-").isdigit() and abs(int(text)) <= LARGEST_JSON_INTEGER:
-        return text
-    return f'"{text}"'
 
 
 @with_config(
@@ -53,3 +43,65 @@ class Calculation(TypedDict):
     exact: Annotated[bool, Field(description="false: correctly rounded to the asked precision")]
     cached: Annotated[bool, Field(description="whether the result was made by an earlier calculation")]
     elapsed_ms: Annotated[float, Field(description="from the request's arrival to the result, milliseconds")]
+
+
+@with_config(
+    ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "019aab12-7c00-7123-8456-426614174000",
+                "operation": "fibonacci",
+                "input": {"n": "1000000000000000000", "view": "summary"},
+                "leading": "26289788186792204674",
+                "trailing": "41183788299560546875",
+                "digits": "208987640249978734",
+                "exact": True,
+                "cached": False,
+                "elapsed_ms": 0.1,
+            }
+        }
+    )
+)
+class Summary(TypedDict):
+    """A result's size and ends, found without computing it."""
+
+    id: str
+    operation: str
+    input: dict[str, Number]
+    leading: Annotated[str, Field(description="the first 20 digits")]
+    trailing: Annotated[str, Field(description="the last 20 digits")]
+    digits: Number
+    exact: bool
+    cached: bool
+    elapsed_ms: float
+
+
+class BatchItem(TypedDict):
+    """One calculation of a batch: the operands, and the options that a single one takes in its query."""
+
+    operation: str
+    input: dict[str, str | int | float]
+
+
+@with_config(
+    ConfigDict(
+        json_schema_extra={
+            "example": {
+                "operations": [
+                    {"operation": "pow", "input": {"x": "2", "y": "-1"}},
+                    {"operation": "fibonacci", "input": {"n": 1000, "mod": 97}},
+                ]
+            }
+        }
+    )
+)
+class Batch(TypedDict):
+    """Several calculations in one request."""
+
+    operations: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class BatchResults(TypedDict):
+    """What came of each calculation of a batch, in its order: a calculation, or a problem (RFC 9457)."""
+
+    results: list[Calculation | Summary | dict[str, Any]]

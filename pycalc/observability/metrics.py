@@ -48,11 +48,15 @@ class Metrics:
         self.workers_lost = Counter(
             "pycalc_compute_workers_lost", "Worker processes that died while computing", registry=registry
         )
+        self.results_mapped_bytes = Gauge(
+            "pycalc_results_mapped_bytes", "Long results alive, being sent or cached", registry=registry
+        )
         self.verification_failures = Counter(
             "pycalc_verification_failures", "Results that did not agree with their residue", registry=registry
         )
 
-        self.cache_requests = Counter("pycalc_cache_requests", "Cache look-ups", ("outcome",), registry=registry)
+        self.cache_misses = Counter("pycalc_cache_misses", "Results that no cache had", registry=registry)
+        self.cache_errors = Counter("pycalc_cache_errors", "Look-ups that a cache did not answer", registry=registry)
         self.cache_bytes = Gauge("pycalc_cache_bytes", "Size of the in-process cache", registry=registry)
         self.cache_entries = Gauge("pycalc_cache_entries", "Results in the in-process cache", registry=registry)
 
@@ -76,6 +80,10 @@ class Metrics:
         self.subscribers = Gauge("pycalc_event_subscribers", "Clients listening to events", registry=registry)
         self.subscribers_dropped = Counter(
             "pycalc_event_subscribers_dropped", "Clients dropped because they read too slowly", registry=registry
+        )
+
+        self.subscribers_refused = Counter(
+            "pycalc_event_subscribers_refused", "Clients refused because too many follow events", registry=registry
         )
 
         self.hashes_waiting = Gauge(

@@ -8,7 +8,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer
 from starlette.types import Scope
 
-from pycalc.errors import Forbidden, Unauthorized
+from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal
 from pycalc.resources import Resources
 
@@ -60,12 +60,3 @@ async def _optional_caller(request: Request, resources: ResourcesDep) -> Princip
 
 
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
-
-
-async def _admin(caller: CallerDep) -> Principal:
-    if not caller.is_admin:
-        raise Forbidden("Only an admin may do this.")
-    return caller
-
-
-AdminDep = Annotated[Principal, Depends(_admin)]

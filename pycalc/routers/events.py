@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.ids import id_of_text, text_of_id
-from pycalc.resources import Resources
-from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.problems import responses
 
 HEARTBEAT_SECONDS = 15.0
@@ -43,29 +43,36 @@ def _resume_from(last_event_id: str | None) -> bytes | None:
 
 
 def _encode(event: Event) -> bytes:
-    return b"id: %b\ndata: %b\n\n" % (text_of_id(event.id).encode(), event.payload)
+    """Return an event's lines; a marker moves the client's Last-Event-ID and tells nothing."""
+    identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
+    return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
-async def _body(resources: Resources, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
-    """Yield the stream's bytes: events, and a comment when nothing happens; ends when the service stops."""
-    yield b": connected\n\n"
-    stopping = asyncio.ensure_future(resources.stopping.wait())
+async def _body(
+    first: Event, events: AsyncIterator[Event], identify: Callable[[], Awaitable[Principal]], stopping: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """Yield the stream's bytes: events, and a comment when nothing happens.
+
+    It ends when the service stops, when the client's rights end, and when it reads too slowly.
+    """
+    stopped = asyncio.ensure_future(stopping.wait())
     async with aclosing(events):  # type: ignore[type-var]  # an async generator
+        yield _encode(first)
         upcoming = asyncio.ensure_future(anext(events))
         try:
-            while not stopping.done():
-                await asyncio.wait({upcoming, stopping}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if not upcoming.done():
-                    yield b": heartbeat\n\n"
-                    continue
-                try:
+            while not stopped.done():
+                await asyncio.wait({upcoming, stopped}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if upcoming.done():
                     event = upcoming.result()
-                except StopAsyncIteration:
-                    return
-                upcoming = asyncio.ensure_future(anext(events))
-                yield _encode(event)
+                    upcoming = asyncio.ensure_future(anext(events))
+                    yield _encode(event)
+                elif not stopped.done():
+                    await identify()
+                    yield b": heartbeat\n\n"
+        except (StopAsyncIteration, PycalcError):
+            return
         finally:
-            stopping.cancel()
+            stopped.cancel()
             upcoming.cancel()
             await asyncio.wait({upcoming})
 
@@ -73,17 +80,23 @@ async def _body(resources: Resources, events: AsyncIterator[Event]) -> AsyncIter
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses={200: _STREAM, **responses("validation-error", "unauthorized", "unavailable")},
+    responses={200: _STREAM, **responses("validation-error", "unauthorized", "overloaded", "unavailable")},
 )
 async def events(
-    caller: CallerDep,
+    request: Request,
+    _: CallerDep,
     resources: ResourcesDep,
     last_event_id: Annotated[str | None, Header(description="resume after this event")] = None,
 ) -> StreamingResponse:
     """Follow one's own calculations live (an admin: everyone's). `Last-Event-ID` resumes without a gap."""
-    following = resources.feed.follow(caller, _resume_from(last_event_id))
+
+    async def identify() -> Principal:
+        return await caller_of(request.scope, resources)
+
+    following = resources.feed.follow(identify, _resume_from(last_event_id))
+    first = await anext(following)
     return StreamingResponse(
-        _body(resources, following),
+        _body(first, following, identify, resources.stopping),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers={"X-Accel-Buffering": "no"},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Query, Security
@@ -16,26 +16,48 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.math import Calculation
+from pycalc.models.auth import Principal
+from pycalc.models.math import Calculation, Summary
+from pycalc.resources import Resources
+from pycalc.routers.connection import while_connected
 from pycalc.routers.deps import BEARER, caller_of, resources_of
-from pycalc.routers.headers import SECURITY_HEADERS
+from pycalc.routers.negotiation import asked_of, matching
 from pycalc.routers.problems import responses
-from pycalc.services.math import DEFAULT_PRECISION, MAX_PRECISION, Answer
+from pycalc.routers.representations import etags_of, send_json, send_not_modified, send_text, wants_text
+from pycalc.services.compute import INLINE_SECONDS
+from pycalc.services.math import Answer
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation, Parameter
+from pycalc.services.planning import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PRECISION,
+    MAX_PRECISION,
+    Plan,
+    options_of,
+    takes_precision,
+)
 
-_SLICE = 256 * 1024
-"""Long results go to the socket in slices of this many bytes, so that a slow reader holds no more than one."""
 _ERRORS = (
     "validation-error",
     "domain-error",
     "result-too-large",
+    "range-not-satisfiable",
     "unauthorized",
     "computation-timeout",
     "overloaded",
     "unavailable",
 )
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The calculation; with `Accept: text/plain` the bare digits, which `Range` may ask for in part.",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "354224848179261915075"}},
+    },
+    206: {
+        "description": "A range of the bare digits.",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "3542"}},
+    },
+    304: {"description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same."},
+}
 
 
 class _Segment(Convertor[str]):
@@ -57,65 +79,40 @@ class CalculationRoute(APIRoute):
     """A documented FastAPI route whose request is handled without the framework's per-request machinery."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Authenticate, plan, calculate, answer; domain errors are raised before anything is sent."""
-        if scope["method"] != "GET":
+        """Refuse what the framework passes on: it finds a calculation only by another method than its own."""
+        if scope["method"] in (self.methods or ()):
+            await self.answer(scope, receive, send)
+        else:
             await super().handle(scope, receive, send)
-            return
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Authenticate, plan, calculate, answer; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
         caller = await caller_of(scope, resources)
         query = scope["query_string"]
-        precision = _precision(query) if query else DEFAULT_PRECISION
-        plan = resources.calculator.plan(self.name, tuple(scope["path_params"].values()), precision)
-        answer = await resources.calculator.calculate(caller, plan)
-        await _send_json(answer, send)
+        options = DEFAULT_OPTIONS
+        if query:
+            given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+            options = options_of(OPERATIONS[self.name], given)
+        request = (self.name, tuple(scope["path_params"].values()), options)
+        plan = await resources.calculator.plan(caller, request)
+        asked = asked_of(scope)
+        if not wants_text(plan, asked):
+            return await send_json(await _calculate(resources, caller, plan, receive), asked, send)
+        if asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
+            await _calculate(resources, caller, plan, receive, held=True)
+            return await send_not_modified(etag, send)
+        return await send_text(plan, await _calculate(resources, caller, plan, receive), asked, send)
 
 
-async def _send_json(answer: Answer, send: Send) -> None:
-    """Send a calculation, its result's text as it is: this is the only encoder of calculations."""
-    result = answer.result
-    before = b'{"id":"%b",%b' % (answer.id.encode(), result.head)
-    after = b'%b%b,"elapsed_ms":%.3f}' % (
-        result.tail,
-        b"true" if answer.cached else b"false",
-        answer.elapsed_us / 1000,
-    )
-    length = len(before) + len(result.text) + len(after)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % length),
-                (b"cache-control", b"private, no-store"),
-                *SECURITY_HEADERS,
-            ],
-        }
-    )
-    if length <= _SLICE:
-        await send({"type": "http.response.body", "body": b"%b%b%b" % (before, result.text[:], after)})
-        return
-    await send({"type": "http.response.body", "body": before, "more_body": True})
-    for start in range(0, len(result.text), _SLICE):
-        await send({"type": "http.response.body", "body": result.text[start : start + _SLICE], "more_body": True})
-    await send({"type": "http.response.body", "body": after})
-
-
-def _precision(query: bytes) -> int:
-    """Return the precision that a query string asks for; raises InvalidInput for anything else in it."""
-    precision = DEFAULT_PRECISION
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name != "precision":
-            raise _invalid(name, "there is no such parameter")
-        if not (value.isascii() and value.isdigit() and len(value) <= 5 and 1 <= int(value) <= MAX_PRECISION):
-            raise _invalid(name, f"must be a whole number from 1 to {MAX_PRECISION}")
-        precision = int(value)
-    return precision
-
-
-def _invalid(name: str, detail: str) -> InvalidInput:
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-    return InvalidInput("A query parameter is not valid.", (FieldProblem(pointer, detail),))
+async def _calculate(
+    resources: Resources, caller: Principal, plan: Plan, receive: Receive, *, held: bool = False
+) -> Answer:
+    """Return the answer; what takes longer is stopped when the client hangs up."""
+    answer = resources.calculator.calculate(caller, plan, held=held)
+    if plan.seconds <= INLINE_SECONDS:
+        return await answer
+    return await while_connected(receive, answer)
 
 
 def _documented(operation: Operation[Any]) -> Any:
@@ -128,7 +125,11 @@ def _documented(operation: Operation[Any]) -> Any:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
     parameters = [parameter(operand.name, _annotation(operand)) for operand in operation.parameters]
-    if any(operand.kind == "decimal" for operand in operation.parameters):
+    described = "the result modulo this whole number, for operands far beyond what could be written out"
+    parameters.append(parameter("mod", Annotated[str | None, Query(description=described, examples=["97"])], None))
+    described = "`summary`: the result's size and ends instead of the result, without computing it"
+    parameters.append(parameter("view", Annotated[Literal["full", "summary"], Query(description=described)], "full"))
+    if takes_precision(operation):
         described = "significant digits of a result that has no finite exact form"
         annotation = Annotated[int, Query(ge=1, le=MAX_PRECISION, description=described)]
         parameters.append(parameter("precision", annotation, DEFAULT_PRECISION))
@@ -149,8 +150,8 @@ router = APIRouter(tags=["calculations"])
 _add = partial(
     router.add_api_route,
     methods=["GET"],
-    response_model=Calculation,
-    responses=responses(*_ERRORS),
+    response_model=Calculation | Summary,
+    responses={**_TEXT, **responses(*_ERRORS)},
     dependencies=[Security(BEARER)],
     route_class_override=CalculationRoute,
 )

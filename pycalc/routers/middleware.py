@@ -11,18 +11,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc.errors import PayloadTooLarge
 from pycalc.routers.deps import resources_of
-from pycalc.routers.headers import CONTENT_SECURITY_POLICY, SECURITY_HEADERS
+from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.problems import answer_to
 
 _UNMATCHED = "(none)"
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def _secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Add the security headers; a page's own policy stays."""
+    """Add the header fields that every answer carries where it has none of its own."""
     present = list(headers)
-    own_policy = any(name == CONTENT_SECURITY_POLICY for name, _ in present)
-    return present + list(SECURITY_HEADERS[1:] if own_policy else SECURITY_HEADERS)
+    names = {name for name, _ in present}
+    return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 def _declared_length(scope: Scope) -> int:
@@ -35,6 +36,17 @@ async def _refuse_body(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer as a problem what the framework's limit would answer as plain text."""
     response = await answer_to(Request(scope), PayloadTooLarge("The body is larger than this service takes."))
     await response(scope, receive, send)
+
+
+def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """Return the GET that a HEAD stands for, and a ``send`` that drops the content (RFC 9110 §9.3.2)."""
+
+    async def send_without_content(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return {**scope, "method": "GET"}, send_without_content
 
 
 class Edge:
@@ -52,13 +64,14 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if scope["method"] == "HEAD":
+            scope, send = _as_get(scope, send)
         started = perf_counter()
         route = self._calculation(scope)
         status = 500
         try:
             if route is not None:
-                await route.handle(scope, receive, send)
-                status = 200
+                status = await route.answer(scope, receive, send)
                 return
 
             async def send_with_headers(message: Message) -> None:
@@ -95,7 +108,7 @@ class Edge:
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-        method = scope["method"] if route != _UNMATCHED else "*"  # a client's invented method makes no new series
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # an invented method makes no new series
         try:
             counter = self._counters[route, method, status]
             histogram = self._histograms[route, method]

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from structlog import get_logger
 
 from pycalc import errors
-from pycalc.models.math import LARGEST_JSON_INTEGER
+from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.routers.connection import ClientGone
 from pycalc.services.operations.gmp import text_of
 
 TYPE_BASE = "/docs/problems#"
@@ -23,6 +24,7 @@ STATUS: Mapping[str, int] = {
     "validation-error": 422,
     "domain-error": 422,
     "result-too-large": 422,
+    "range-not-satisfiable": 416,
     "unauthorized": 401,
     "forbidden": 403,
     "not-found": 404,
@@ -35,15 +37,18 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     "internal-error": 500,
 }
+CLIENT_GONE = 499
+"""Not an HTTP status: what the metrics count for a client that hung up, after nginx's custom."""
 MEANING: Mapping[str, str] = {
     "validation-error": "The request is not of the documented form; `errors` says where.",
     "domain-error": "The operation has no real value for these operands.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
+    "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length.",
     "unauthorized": "A valid token is needed.",
     "forbidden": "The token is valid and does not allow this.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
-    "conflict": "The name or the address is taken.",
+    "conflict": "The name or the address is taken, or the last admin would go.",
     "payload-too-large": "The request's body is over the limit.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "computation-timeout": "The computation was stopped at its deadline.",
@@ -94,7 +99,7 @@ def _example(slug: str) -> dict[str, Any]:
         example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more"}]
     if slug == "result-too-large":
         example |= {"digits": "208987640249978734", "limit": 25_000_000}
-        example |= {"leading": "23782068958312105430", "trailing": "56203222560000546875"}
+        example |= {"leading": "26289788186792204674", "trailing": "41183788299560546875"}
     return example
 
 
@@ -102,34 +107,53 @@ def problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
     """Return the response that tells of a problem."""
-    body = {
-        "type": TYPE_BASE + slug,
-        "title": title,
-        "status": STATUS[slug],
-        "detail": detail,
-        "instance": quote(request.scope["path"], safe=_PATH_CHARACTERS),
-        **members,
-    }
-    return Response(to_json(body), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
+    instance = quote(request.scope["path"], safe=_PATH_CHARACTERS)
+    return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
+
+
+def _body(slug: str, title: str, detail: str, instance: str, members: Mapping[str, object]) -> dict[str, object]:
+    known = {"type": TYPE_BASE + slug, "title": title, "status": STATUS[slug], "detail": detail, "instance": instance}
+    return {**known, **members}
+
+
+def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
+    """Return the body of the problem that a domain error is."""
+    if error.code == "internal-error":
+        _log.error("internal error", path=instance, error=type(error).__name__)
+        return _body(error.code, error.title, "The service could not vouch for its result.", instance, {})
+    return _body(error.code, error.title, error.detail, instance, _members(error))
+
+
+def _members(error: errors.PycalcError) -> dict[str, object]:
+    """Return what a problem of this type tells beside the common members."""
+    if isinstance(error, errors.InvalidInput):
+        return {"errors": [problem._asdict() for problem in error.problems]}
+    if isinstance(error, errors.ResultTooLarge):
+        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
+        return {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
+    return {}
+
+
+def _headers(error: errors.PycalcError) -> dict[str, str]:
+    """Return the header fields that go with an error."""
+    if isinstance(error, errors.Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="pycalc"'}
+    if isinstance(error, errors.RetryLater):
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.length}"}
+    return {}
 
 
 async def _domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
-    headers: dict[str, str] = {}
-    members: dict[str, object] = {}
-    if isinstance(error, errors.InvalidInput):
-        members["errors"] = [problem._asdict() for problem in error.problems]
-    elif isinstance(error, errors.ResultTooLarge):
-        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
-        members |= {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
-    elif isinstance(error, errors.Unauthorized):
-        headers["WWW-Authenticate"] = 'Bearer realm="pycalc"'
-    elif isinstance(error, errors.RetryLater):
-        headers["Retry-After"] = str(error.retry_after)
-    if error.code == "internal-error":
-        _log.error("internal error", path=request.url.path, error=type(error).__name__)
-        return problem(request, error.code, error.title, "The service could not vouch for its result.")
-    return problem(request, error.code, error.title, error.detail, headers, **members)
+    body = problem_body(error, quote(request.scope["path"], safe=_PATH_CHARACTERS))
+    return Response(to_json(body), STATUS[error.code], _headers(error), PROBLEM_MEDIA_TYPE)
+
+
+async def _client_gone(_: Request, __: Exception) -> Response:
+    """Return a response for the metrics: nobody will read it."""
+    return Response(status_code=CLIENT_GONE)
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
@@ -141,7 +165,10 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
     found = [
-        {"pointer": "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])), "detail": entry["msg"]}
+        {
+            "pointer": "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])),
+            "detail": entry["msg"].removeprefix("Value error, "),
+        }
         for entry in error.errors()
     ]
     return problem(
@@ -172,6 +199,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 async def answer_to(request: Request, error: Exception) -> Response:
     """Return the response to an error outside the framework's handling; what was not foreseen is logged."""
+    if isinstance(error, ClientGone):
+        return await _client_gone(request, error)
     if isinstance(error, errors.PycalcError):
         return await _domain_error(request, error)
     _log.error("unexpected error", path=request.url.path, exc_info=error)
@@ -181,6 +210,7 @@ async def answer_to(request: Request, error: Exception) -> Response:
 def install_problems(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
     app.add_exception_handler(errors.PycalcError, _domain_error)
+    app.add_exception_handler(ClientGone, _client_gone)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)

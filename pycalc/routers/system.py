@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -17,7 +18,19 @@ from pycalc.services.operations import OPERATIONS
 WEB = Path(__file__).resolve().parent.parent / "web"
 
 router = APIRouter(tags=["service"])
-assets = StaticFiles(directory=WEB)
+
+
+class _Assets(StaticFiles):
+    """The pages' files; a browser asks whether its copy is good, so that no page mixes two versions."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Return a file, or that it has not changed."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+assets = _Assets(directory=WEB)
 
 
 @router.get("/", response_class=JSONResponse)

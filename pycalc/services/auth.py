@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import time
@@ -72,12 +74,14 @@ class Authenticator:
         ids: IdSource,
         metrics: Metrics,
         admin_registration: AdminRegistration,
+        bootstrapped: Callable[[], None],
     ) -> None:
         self._users = users
         self._passwords = passwords
         self._tokens = tokens
         self._ids = ids
         self._admin_registration = admin_registration
+        self._bootstrapped = bootstrapped
         self._known = _KnownTokens()
         metrics.tokens_cached.set_function(lambda: len(self._known))
 
@@ -120,6 +124,8 @@ class Authenticator:
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
         await self._users.add(user, burn_bootstrap=burn)
+        if burn is not None:
+            self._bootstrapped()
         _log.info("account created", user=user.username, role=user.role.value, by=caller.username if caller else None)
         return user
 
@@ -140,6 +146,9 @@ class Authenticator:
     async def delete_user(self, caller: Principal, username: str) -> None:
         """Delete an account; its tokens are refused from now on. Raises Forbidden, NotFound, Conflict."""
         await self._require_admin(caller)
+        await asyncio.shield(self._delete(caller, username))  # a client that hangs up must not part the two
+
+    async def _delete(self, caller: Principal, username: str) -> None:
         user = await self._users.delete(username)
         self._known.forget(user.id)
         _log.info("account deleted", user=user.username, by=caller.username)

@@ -36,6 +36,11 @@ def development_key(data_dir: Path) -> str:
     return file.read_text().strip()
 
 
+def forget_bootstrap_token(data_dir: Path) -> None:
+    """Remove the token's file: the token is used up, or not wanted."""
+    (data_dir / TOKEN_FILE).unlink(missing_ok=True)
+
+
 async def offer_bootstrap_token(users: UserStore, data_dir: Path) -> str | None:
     """Keep exactly one bootstrap token in force while there is no admin; return it when it is a new one.
 
@@ -44,8 +49,7 @@ async def offer_bootstrap_token(users: UserStore, data_dir: Path) -> str | None:
     """
     file = data_dir / TOKEN_FILE
     if await users.has_admin():
-        with suppress(FileNotFoundError):
-            file.unlink()
+        forget_bootstrap_token(data_dir)
         return None
     with suppress(FileNotFoundError):
         if await users.bootstrap_hash() == sha256(file.read_text().strip().encode()).digest():

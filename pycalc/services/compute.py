@@ -4,100 +4,141 @@ from __future__ import annotations
 
 import asyncio
 import mmap
-import shutil
-import tempfile
-from contextlib import suppress
-from pathlib import Path
-from time import perf_counter
-from typing import Any
-from uuid import uuid4
+import os
+import weakref
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TypeVar
 
 import anyio
 import anyio.to_process
 from structlog import get_logger
 
-from pycalc.errors import ComputationTimeout, Overloaded, Unavailable, VerificationFailed
+from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
 from pycalc.observability.metrics import Metrics
 from pycalc.services.admission import Admission
-from pycalc.services.operations.base import Estimate, Operation
-from pycalc.services.worker import Outcome, execute, execute_limited
+from pycalc.services.worker import Outcome, Task, be_ready, execute, execute_limited
 
 INLINE_SECONDS = 0.0003
 """Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
+_HOPELESS = 4
+"""An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
+_TRUSTED_SECONDS = 60.0
+"""A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
+MAX_MAPPED_BYTES = 1024 * 1024 * 1024
+"""Long results that may be alive at once, being sent or cached."""
+
+T = TypeVar("T")
 
 _log = get_logger(__name__)
 
 
 class Computer:
-    """Computes and verifies results, bounded in processes, in waiting requests and in time."""
+    """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
 
     def __init__(self, metrics: Metrics, *, workers: int, timeout: float) -> None:
         self._metrics = metrics
         self._timeout = timeout
         self._admission = Admission(workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
-        self._directory = Path(tempfile.mkdtemp(prefix="pycalc-"))
+        self._idle: list[float] = []
+        self._mapped_bytes = 0
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
+        metrics.results_mapped_bytes.set_function(lambda: self._mapped_bytes)
 
-    async def compute(
-        self, operation: Operation[Any], args: Any, precision: int, estimate: Estimate, user: bytes
-    ) -> tuple[bytes | mmap.mmap, Outcome]:
-        """Return a verified result's text and the facts about it.
+    async def compute(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        """Return a verified result's text and the facts about it; ``seconds`` is its estimated cost.
 
         Raises ComputationTimeout at the deadline, Overloaded when too much is waiting, Unavailable when the worker
         died, VerificationFailed when the result did not agree with its residue. Cancellation kills the computation.
         """
         started = perf_counter()
         try:
-            if estimate.seconds <= INLINE_SECONDS:
-                outcome = execute(operation.name, args, precision)
-                text: bytes | mmap.mmap | None = outcome.text
+            if seconds <= INLINE_SECONDS:
+                outcome = execute(task)
+                text: bytes | mmap.mmap = outcome.text or b""
             else:
-                async with self._admission.slot(user):
-                    text, outcome = await self._in_worker(operation.name, args, precision)
+                text, outcome = await self._dispatch(task, seconds, user)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
-            _log.error("verification failed", operation=operation.name, detail=str(error))
+            _log.error("verification failed", operation=task.operation, detail=str(error))
             raise
         except Overloaded:
             self._metrics.compute_refused.inc()
             raise
-        self._metrics.compute_seconds.labels(operation.name).observe(perf_counter() - started)
-        assert text is not None  # noqa: S101  # execute without a file always returns the text
+        self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, outcome
 
-    async def aclose(self) -> None:
-        """Remove what workers left; their processes end with the event loop."""
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+    async def _dispatch(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        if seconds > _HOPELESS * self._timeout:
+            raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
+        async with self._admission.slot(user):
+            if self._mapped_bytes > MAX_MAPPED_BYTES:
+                raise Overloaded("Too many long results are being sent.", 5)
+            return await self._with_memory(task)
 
-    async def _in_worker(self, name: str, args: Any, precision: int) -> tuple[bytes | mmap.mmap, Outcome]:
-        file = self._directory / uuid4().hex
+    async def _ready_worker(self) -> None:
+        """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
+        if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
+            return
+        self._idle.clear()
+        starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
+        try:
+            await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
+        except asyncio.CancelledError:
+            starting.add_done_callback(_heard)
+            raise
+        except (anyio.BrokenWorkerProcess, OSError) as error:
+            _log.warning("a worker process did not start", error=str(error))
+            raise Unavailable("The computation could not be started.") from error
+
+    async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
+        """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
+        async with self._admission.slot(user):
+            return await self._in_worker(function, *args)
+
+    async def _with_memory(self, task: Task) -> tuple[bytes | mmap.mmap, Outcome]:
+        """Compute in a worker, which writes a long text into memory of ours."""
+        memory = os.memfd_create("pycalc-result")  # a file without a disk: no sync of another file waits for it
+        try:
+            file = f"/proc/{os.getpid()}/fd/{memory}"
+            outcome = await self._in_worker(execute_limited, self._timeout, task, file)
+            return (self._map(memory) if outcome.text is None else outcome.text), outcome
+        finally:
+            os.close(memory)
+
+    async def _in_worker(self, function: Callable[..., T], *args: object) -> T:
+        """Return what a function returns in a worker process, which is killed at the deadline or by cancellation."""
+        await self._ready_worker()
         try:
             with anyio.fail_after(self._timeout):
-                outcome = await anyio.to_process.run_sync(
-                    execute_limited,
-                    self._timeout,
-                    name,
-                    args,
-                    precision,
-                    str(file),
-                    cancellable=True,
-                    limiter=self._limiter,
-                )
-            return (_mapped(file) if outcome.text is None else outcome.text), outcome
+                returned = await anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
         except TimeoutError:
             raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
         except anyio.BrokenWorkerProcess as error:
             self._metrics.workers_lost.inc()
-            _log.warning("a worker process died", operation=name)
+            _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted.") from error
-        finally:
-            with suppress(FileNotFoundError):
-                file.unlink()
+        except PycalcError:
+            self._idle.append(monotonic())  # raised by the function: its worker lives
+            raise
+        self._idle.append(monotonic())
+        return returned
+
+    def _map(self, memory: int) -> mmap.mmap:
+        """Map a result's memory: its pages go straight from the worker to the socket."""
+        mapped = mmap.mmap(memory, 0, access=mmap.ACCESS_READ)
+        size = len(mapped)
+        self._mapped_bytes += size
+        weakref.finalize(mapped, self._unmapped, size)
+        return mapped
+
+    def _unmapped(self, size: int) -> None:
+        self._mapped_bytes -= size
 
 
-def _mapped(file: Path) -> mmap.mmap:
-    """Map a result's file: its pages go straight from the worker to the socket."""
-    with file.open("rb") as opened:
-        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+def _heard(starting: asyncio.Future[None]) -> None:
+    """Hear how a start ended whose caller had gone; the worker is found by the next caller that makes sure of one."""
+    if not starting.cancelled():
+        starting.exception()

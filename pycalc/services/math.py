@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from mmap import mmap
 from time import perf_counter
-from typing import Any
-
-from pydantic_core import to_json
+from typing import NamedTuple
 
 from pycalc.cache.base import Cache
-from pycalc.errors import CacheUnavailable, ComputationTimeout, PycalcError, ResultTooLarge, RetryLater
+from pycalc.errors import (
+    CacheUnavailable,
+    ComputationTimeout,
+    DomainError,
+    InvalidInput,
+    PayloadTooLarge,
+    PycalcError,
+    ResultTooLarge,
+    RetryLater,
+)
 from pycalc.models.auth import Principal
 from pycalc.models.history import STORED_DIGITS, HistoryRow
 from pycalc.models.ids import IdSource, text_of_id
-from pycalc.models.math import json_literal
-from pycalc.models.results import Result
+from pycalc.models.numbers import json_literal
+from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
-from pycalc.services.compute import Computer
+from pycalc.services.batches import Request
+from pycalc.services.compute import INLINE_SECONDS, Computer
+from pycalc.services.flights import Flights
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Estimate, Operation
+from pycalc.services.operations.gmp import int_of
+from pycalc.services.planning import Plan, ends_of, is_short, kept_plan, make_plan
 from pycalc.services.recorder import Recorder
+from pycalc.services.worker import Outcome
 
-DEFAULT_PRECISION = 50
-MAX_PRECISION = 10_000
-_PLANS = 4_096
-_LONGEST_PLANNED = 64
-"""Plans of literals up to this length are kept; with their number that bounds the memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A calculation that may be done: parsed, within its domain, and small enough to be written out."""
-
-    operation: Operation[Any]
-    args: Any
-    precision: int
-    key: str
-    input: str
-    estimate: Estimate
+_MARKS = 24
+"""Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
+_LONGEST_BREATH = 0.005
+"""Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,119 +52,186 @@ class Answer:
     elapsed_us: int
 
 
+class _Made(NamedTuple):
+    """A plan's result, whether it was "computed" or "cached", and how long it took, microseconds."""
+
+    plan: Plan
+    result: Result
+    outcome: str
+    elapsed_us: int
+
+
+def _answer(row: HistoryRow, made: _Made) -> Answer:
+    return Answer(text_of_id(row.id), made.result, row.cached, row.elapsed_us)
+
+
 class Calculator:
     """Plans, computes and records calculations."""
 
     def __init__(
-        self, cache: Cache, computer: Computer, recorder: Recorder, ids: IdSource, metrics: Metrics, max_digits: int
+        self,
+        cache: Cache,
+        computer: Computer,
+        recorder: Recorder,
+        ids: IdSource,
+        metrics: Metrics,
+        *,
+        max_digits: int,
+        batch_seconds: float,
     ) -> None:
         self._cache = cache
         self._computer = computer
         self._recorder = recorder
         self._ids = ids
         self._max_digits = max_digits
+        self._batch_seconds = batch_seconds
+        self._flights: Flights[Result] = Flights()
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
             for name in OPERATIONS
             for outcome in ("computed", "cached", "refused", "timeout", "busy", "failed")
         }
-        self._hits = metrics.cache_requests.labels("hit")
-        self._misses = metrics.cache_requests.labels("miss")
-        self._cache_errors = metrics.cache_requests.labels("error")
-        self._kept_plan = lru_cache(_PLANS)(self._make_plan)
+        self._misses = metrics.cache_misses
+        self._cache_errors = metrics.cache_errors
 
-    def plan(self, name: str, literals: tuple[str, ...], precision: int = DEFAULT_PRECISION) -> Plan:
-        """Return the plan for an operation of the registry and its operands' literals, in their order.
+    async def plan(self, caller: Principal, request: Request) -> Plan:
+        """Return the plan for a calculation; that of long literals is made by a worker.
 
-        Raises InvalidInput, DomainError, or ResultTooLarge with the result's size and ends.
+        Raises InvalidInput or DomainError, and what the computer raises.
+        """
+        name, literals, options = request
+        try:
+            if is_short(literals, options):
+                return kept_plan(self._max_digits, name, literals, options)
+            return await self._computer.call(caller.user_id, make_plan, self._max_digits, *request)
+        except PycalcError as error:
+            outcome = "refused" if isinstance(error, InvalidInput | DomainError) else _outcome_of(error)
+            self._outcomes[name, outcome].inc()
+            raise
+
+    async def calculate(self, caller: Principal, plan: Plan, *, held: bool = False) -> Answer:
+        """Return the result once it is recorded; raises what the computer and the recorder raise.
+
+        Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
+        has the result already: where it is not cached, only the facts about it are found.
         """
         try:
-            if sum(map(len, literals)) <= _LONGEST_PLANNED:
-                return self._kept_plan(name, literals, precision)
-            return self._make_plan(name, literals, precision)
-        except PycalcError:
-            self._outcomes[name, "refused"].inc()
-            raise
-
-    async def calculate(self, caller: Principal, plan: Plan) -> Answer:
-        """Return the result once it is recorded; raises what the computer and the recorder raise."""
-        started = perf_counter()
-        name = plan.operation.name
-        try:
-            result = await self._look_up(plan.key)
-            cached = result is not None
-            if result is None:
-                result = await self._compute(plan, caller.user_id)
-            elapsed_us = int((perf_counter() - started) * 1e6)
-            identity = self._ids.next()
-            await self._recorder.record(
-                HistoryRow(
-                    identity,
-                    caller.user_id,
-                    caller.username,
-                    name,
-                    plan.input,
-                    result.stored,
-                    str(result.digits),
-                    result.exact,
-                    result.leading,
-                    result.trailing,
-                    result.sha256,
-                    cached,
-                    elapsed_us,
-                )
-            )
+            made = await self._make(caller, plan, held=held)
+            row = self._row(caller, made)
+            await self._recorder.record([row])
         except PycalcError as error:
-            self._outcomes[name, _outcome_of(error)].inc()
+            self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
-        self._outcomes[name, "cached" if cached else "computed"].inc()
-        return Answer(text_of_id(identity), result, cached, elapsed_us)
+        self._outcomes[plan.task.operation, made.outcome].inc()
+        return _answer(row, made)
 
-    def _make_plan(self, name: str, literals: tuple[str, ...], precision: int) -> Plan:
-        operation = OPERATIONS[name]
-        raw: Mapping[str, str] = {
-            parameter.name: literal for parameter, literal in zip(operation.parameters, literals, strict=True)
-        }
-        args = operation.parse(raw)
-        estimate = operation.estimate(args, precision)
-        if estimate.digits > self._max_digits:
-            summary = operation.summary(args, precision)
+    async def calculate_all(
+        self, caller: Principal, requests: Sequence[Request | PycalcError]
+    ) -> list[Answer | PycalcError]:
+        """Return the answers to a batch in order, recorded in one transaction; errors stand for themselves.
+
+        Results that together would be longer than one may be, and what is not done by the batch's deadline, become
+        errors. Raises what the recorder raises.
+        """
+        made = await self._make_all(caller, requests)
+        rows = [self._row(caller, each) for each in made if isinstance(each, _Made)]
+        if rows:
+            await self._recorder.record(rows)
+        recorded = iter(rows)
+        outcomes = Counter((each.plan.task.operation, each.outcome) for each in made if isinstance(each, _Made))
+        for outcome, times in outcomes.items():
+            self._outcomes[outcome].inc(times)
+        return [_answer(next(recorded), each) if isinstance(each, _Made) else each for each in made]
+
+    async def _make_all(
+        self, caller: Principal, requests: Sequence[Request | PycalcError]
+    ) -> list[_Made | PycalcError]:
+        """Make the results of a batch one after the other; an error stands for the one that it is of."""
+        deadline = perf_counter() + self._batch_seconds
+        digits_left = self._max_digits
+        made: list[_Made | PycalcError] = []
+        breath = perf_counter()
+        for request in requests:
+            if perf_counter() - breath > _LONGEST_BREATH:
+                await asyncio.sleep(0)
+                breath = perf_counter()
+            if isinstance(request, PycalcError):
+                made.append(request)
+                continue
+            try:
+                plan = await self.plan(caller, request)
+                if plan.digits > digits_left:
+                    raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
+                made.append(await self._make_in_time(caller, plan, deadline))
+                digits_left -= plan.digits
+            except PycalcError as error:
+                made.append(error)
+        return made
+
+    async def _make_in_time(self, caller: Principal, plan: Plan, deadline: float) -> _Made:
+        """Make one of a batch; raises ComputationTimeout when the batch's deadline is over."""
+        try:
+            if plan.seconds <= INLINE_SECONDS:
+                return await self._make(caller, plan)
+            async with asyncio.timeout(max(0.0, deadline - perf_counter())):
+                return await self._make(caller, plan)
+        except TimeoutError:
+            error: PycalcError = ComputationTimeout("The batch's deadline was over.")
+        except PycalcError as refusal:
+            error = refusal
+        self._outcomes[plan.task.operation, _outcome_of(error)].inc()
+        raise error
+
+    async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
+        """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
+        started = perf_counter()
+        result = await self._look_up(plan.key)
+        outcome = "computed" if result is None and not held else "cached"
+        if result is None and held:
+            plan = ends_of(plan)
+            result = await self._look_up(plan.key)
+        if result is None:
+            self._misses.inc()
+            result = await self._compute(plan, caller.user_id)
+        if plan.too_large:
             raise ResultTooLarge(
                 "The result has more digits than are written out here.",
-                summary.digits,
+                int_of(result.facts.digits),
                 self._max_digits,
-                summary.leading,
-                summary.trailing,
+                result.facts.leading,
+                result.facts.trailing,
             )
-        inputs = operation.input(args)
-        if not estimate.exact and precision != DEFAULT_PRECISION:
-            inputs["precision"] = precision
-        return Plan(operation, args, precision, operation.key(args, precision), to_json(inputs).decode(), estimate)
+        return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
+
+    def _row(self, caller: Principal, made: _Made) -> HistoryRow:
+        """Return the row to record now: ids must grow in the order in which rows are queued."""
+        return HistoryRow(
+            self._ids.next(),
+            caller.user_id,
+            caller.username,
+            made.plan.task.operation,
+            made.plan.recorded_input,
+            *made.result.facts,
+            made.outcome == "cached",
+            made.elapsed_us,
+        )
 
     async def _look_up(self, key: str) -> Result | None:
         try:
-            result = await self._cache.get(key)
+            return await self._cache.get(key)
         except CacheUnavailable:
             self._cache_errors.inc()
             return None
-        (self._misses if result is None else self._hits).inc()
-        return result
 
     async def _compute(self, plan: Plan, user: bytes) -> Result:
-        text, outcome = await self._computer.compute(plan.operation, plan.args, plan.precision, plan.estimate, user)
-        stored = bytes(text).decode() if outcome.digits <= STORED_DIGITS else None
-        quote = '"' if stored is None or json_literal(stored) != stored else ""
-        result = Result(
-            text,
-            outcome.digits,
-            plan.estimate.exact,
-            outcome.leading,
-            outcome.trailing,
-            outcome.sha256,
-            head=f'"operation":"{plan.operation.name}","input":{plan.input},"result":{quote}'.encode(),
-            tail=f'{quote},"digits":{outcome.digits},"exact":{str(plan.estimate.exact).lower()},"cached":'.encode(),
-            stored=stored,
-        )
+        """Compute a result and keep it; the same one wanted by several at once is computed once."""
+        if plan.seconds <= INLINE_SECONDS:
+            return await self._compute_and_keep(plan, user)
+        result, _ = await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
+        return result
+
+    async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
+        result = _result(plan, *await self._computer.compute(plan.task, plan.seconds, user))
         try:
             await self._cache.put(plan.key, result)
         except CacheUnavailable:
@@ -172,7 +239,25 @@ class Calculator:
         return result
 
 
+def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
+    """Return what is kept of an outcome, with all of its JSON form but the text made once."""
+    head = f'"operation":"{plan.task.operation}","input":{plan.input},'
+    tail = f'"digits":{json_literal(outcome.digits)},"exact":{str(outcome.exact).lower()},"cached":'
+    stored = None
+    if plan.task.view == "summary":
+        tail = f'"leading":"{outcome.leading}","trailing":"{outcome.trailing}",{tail}'
+    else:
+        if len(text) <= STORED_DIGITS + _MARKS and int(outcome.digits) <= STORED_DIGITS:
+            stored = bytes(text).decode()
+        quote = '"' if stored is None or json_literal(stored) != stored else ""
+        head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
+    facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
+    return Result(text, facts, head.encode(), tail.encode())
+
+
 def _outcome_of(error: PycalcError) -> str:
     if isinstance(error, ComputationTimeout):
         return "timeout"
+    if isinstance(error, ResultTooLarge):
+        return "refused"
     return "busy" if isinstance(error, RetryLater) else "failed"

@@ -7,15 +7,16 @@ bounded by rows, bytes and age. A caller that goes away does not take its row wi
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import LARGEST_APPEND, HistoryStore
+from pycalc.db.base import ROWS_AT_ONCE, HistoryStore
 from pycalc.errors import Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
@@ -27,7 +28,7 @@ _log = get_logger(__name__)
 
 
 class _Entry(NamedTuple):
-    row: HistoryRow
+    rows: Sequence[HistoryRow]
     size: int
     arrived: float
     done: asyncio.Future[None]
@@ -45,7 +46,7 @@ class Recorder:
         max_rows: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
         max_age: float = 2.0,
-        batch_rows: int = LARGEST_APPEND,
+        batch_rows: int = ROWS_AT_ONCE,
     ) -> None:
         self._history = history
         self._metrics = metrics
@@ -53,31 +54,39 @@ class Recorder:
         self._max_rows, self._max_bytes, self._max_age = max_rows, max_bytes, max_age
         self._batch_rows = batch_rows
         self._queue: deque[_Entry] = deque()
+        self._rows = 0
         self._bytes = 0
         self._arrival = asyncio.Event()
         self._closing = False
+        self._commit_began = math.inf
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
-        metrics.recorder_rows.set_function(lambda: len(self._queue))
+        metrics.recorder_rows.set_function(lambda: self._rows)
         metrics.recorder_bytes.set_function(lambda: self._bytes)
 
-    def record(self, row: HistoryRow) -> asyncio.Future[None]:
-        """Queue a row; the returned future is done when the row is durable.
+    def record(self, rows: Sequence[HistoryRow]) -> asyncio.Future[None]:
+        """Queue rows that belong into one transaction; the returned future is done when they are durable.
 
-        It raises StoreUnavailable when the row could not be committed, and then it is not in the history; a row
-        that waits longer than the queue's age is withdrawn so. Raises Overloaded at once when the queue is full.
+        It raises StoreUnavailable when they could not be committed, and then they are not in the history; what waits
+        longer than the queue's age is withdrawn so. Raises Overloaded at once when the queue is full.
         """
-        size = _ROW_BYTES + len(row.input) + len(row.result or "")
-        if len(self._queue) >= self._max_rows or self._bytes + size > self._max_bytes:
-            self._metrics.recorder_refused.labels("full").inc()
+        size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
+        if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
+            self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded.")
         if self._closing:
             raise StoreUnavailable("The service is shutting down.")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append(_Entry(row, size, monotonic(), done))
+        self._queue.append(_Entry(rows, size, monotonic(), done))
+        self._rows += len(rows)
         self._bytes += size
         self._arrival.set()
         return done
+
+    async def ping(self) -> None:
+        """Return when commits go on; raises StoreUnavailable when one hangs or none is made any more."""
+        if self._runner.done() or monotonic() - self._commit_began > self._max_age:
+            raise StoreUnavailable("Calculations are not being recorded.")
 
     async def aclose(self) -> None:
         """Commit what is queued, then stop; what comes later is refused."""
@@ -92,52 +101,69 @@ class Recorder:
                 await self._arrival.wait()
                 continue
             commit = asyncio.ensure_future(self._commit(self._take()))
+            self._commit_began = monotonic()
             while not commit.done():
                 await asyncio.wait({commit}, timeout=self._max_age / 4)
                 self._withdraw_aged()
+            self._commit_began = math.inf
             commit.result()
 
     def _take(self) -> list[_Entry]:
         """Take the next batch out of the queue."""
-        batch = [self._queue.popleft() for _ in range(min(self._batch_rows, len(self._queue)))]
-        self._bytes -= sum(entry.size for entry in batch)
+        batch: list[_Entry] = []
+        rows = 0
+        while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
+            entry = self._leave()
+            batch.append(entry)
+            rows += len(entry.rows)
         return batch
+
+    def _leave(self) -> _Entry:
+        entry = self._queue.popleft()
+        self._rows -= len(entry.rows)
+        self._bytes -= entry.size
+        return entry
 
     def _withdraw_aged(self) -> None:
         """Refuse the rows that have waited too long behind a commit that does not end."""
         oldest = monotonic() - self._max_age
         while self._queue and self._queue[0].arrived < oldest:
-            entry = self._queue.popleft()
-            self._bytes -= entry.size
-            self._metrics.recorder_refused.labels("aged").inc()
+            entry = self._leave()
+            self._metrics.recorder_refused.labels("aged").inc(len(entry.rows))
             _fail(entry, StoreUnavailable("The database does not answer in time."))
 
     async def _commit(self, batch: list[_Entry]) -> None:
-        """Commit a batch and tell its callers; a row that can't be stored fails alone."""
+        """Commit a batch and tell its callers; what can't be stored fails alone."""
         started = perf_counter()
+        rows = [row for entry in batch for row in entry.rows]
         try:
-            await self._history.append([entry.row for entry in batch])
-        except PycalcError as error:
-            if len(batch) > 1 and not isinstance(error, StoreUnavailable):
-                for entry in batch:
-                    await self._commit([entry])
-            else:
-                _log.warning("commit failed", rows=len(batch), error=str(error))
-                self._refuse(batch, error)
+            await self._history.append(rows)
+        except StoreUnavailable as error:
+            _log.warning("commit failed", rows=len(rows), error=str(error))
+            self._refuse(batch, error)
             return
-        except Exception:
-            _log.exception("commit failed", rows=len(batch))
-            self._refuse(batch, StoreUnavailable("The calculation could not be recorded."))
+        except Exception as error:
+            await self._isolate(batch, error)
             return
-        self._metrics.commit_rows.observe(len(batch))
+        self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
         for entry in batch:
             with suppress(asyncio.InvalidStateError):  # cancelled: its caller has gone
                 entry.done.set_result(None)
         self._committed()
 
+    async def _isolate(self, batch: list[_Entry], error: Exception) -> None:
+        """Commit one by one what failed together; what fails alone is refused."""
+        if len(batch) > 1:
+            for entry in batch:
+                await self._commit([entry])
+            return
+        _log.error("commit failed", exc_info=error)
+        unknown = StoreUnavailable("The calculation could not be recorded.")
+        self._refuse(batch, error if isinstance(error, PycalcError) else unknown)
+
     def _refuse(self, batch: list[_Entry], error: PycalcError) -> None:
-        self._metrics.recorder_refused.labels("failed").inc(len(batch))
+        self._metrics.recorder_refused.labels("failed").inc(sum(len(entry.rows) for entry in batch))
         for entry in batch:
             _fail(entry, error)
 

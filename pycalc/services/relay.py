@@ -13,6 +13,7 @@ from contextlib import suppress
 from structlog import get_logger
 
 from pycalc.db.base import OutboxRow, OutboxStore
+from pycalc.errors import StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import Stream
@@ -41,6 +42,11 @@ class Relay:
     def wake(self) -> None:
         """Say that there are new entries."""
         self._work.set()
+
+    async def ping(self) -> None:
+        """Return when events are relayed; raises StreamUnavailable when they are not any more."""
+        if self._runner.done():
+            raise StreamUnavailable("Events are not being relayed.")
 
     async def aclose(self) -> None:
         """Publish what is left, if the stream takes it, and stop."""

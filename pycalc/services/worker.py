@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pycalc.errors import Overloaded, VerificationFailed
 from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.gmp import text_of
 from pycalc.services.operations.modular import random_prime
 from pycalc.services.operations.texts import describe
 
@@ -17,36 +20,80 @@ VERIFIED_DIGITS = 1_000
 """Results of more digits than this are verified before anyone sees them."""
 INLINE_BYTES = 64 * 1024
 """A text up to this size travels back in the reply, a longer one in a file that the service maps."""
+_NICENESS = 10
+"""Workers give way to the service: it answers everybody else while they compute."""
+
+View = Literal["value", "modulo", "summary"]
+
+
+class Task(NamedTuple):
+    """One computation: what is wanted of an operation's result."""
+
+    operation: str
+    args: Any
+    precision: int
+    view: View = "value"
+    modulus: int = 0
 
 
 class Outcome(NamedTuple):
     """A verified result: its text, or None when it stands in the agreed file, and the facts about it."""
 
     text: bytes | None
-    digits: int
+    digits: str
+    exact: bool
     leading: str
     trailing: str
-    sha256: bytes
+    sha256: bytes | None
 
 
-def execute(name: str, args: Any, precision: int, file: str | None = None) -> Outcome:
+def execute(task: Task, file: str | None = None) -> Outcome:
     """Compute, verify and describe one result; a text over INLINE_BYTES is written to ``file`` if there is one.
 
     Raises VerificationFailed when the text does not agree with an independent residue.
     """
-    operation = OPERATIONS[name]
-    text = operation.compute(args, precision)
+    operation = OPERATIONS[task.operation]
+    if task.view == "summary":
+        summary = operation.summary(task.args, task.precision)
+        return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
+    text = _modulo(operation, task) if task.view == "modulo" else _value(operation, task)
     facts = describe(text)
-    if facts.digits > VERIFIED_DIGITS and not operation.verify(args, precision, text, random_prime()):
-        raise VerificationFailed(f"{name}{operation.input(args)} did not agree with its residue")
-    digest = sha256(text).digest()
+    exact = task.view == "modulo" or operation.estimate(task.args, task.precision).exact
+    described = (str(facts.digits), exact, facts.leading, facts.trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
         Path(file).write_bytes(text)
-        return Outcome(None, facts.digits, facts.leading, facts.trailing, digest)
-    return Outcome(text, facts.digits, facts.leading, facts.trailing, digest)
+        return Outcome(None, *described)
+    return Outcome(text, *described)
 
 
-def execute_limited(seconds: float, name: str, args: Any, precision: int, file: str) -> Outcome:
+def _value(operation: Operation[Any], task: Task) -> bytes:
+    text = operation.compute(task.args, task.precision)
+    long = len(text) > VERIFIED_DIGITS
+    if long and not operation.verify(task.args, task.precision, text, random_prime()):
+        raise VerificationFailed(f"{task.operation}{operation.input(task.args)} did not agree with its residue")
+    return text
+
+
+def _modulo(operation: Operation[Any], task: Task) -> bytes:
+    """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
+    result = operation.modulo(task.args, task.modulus)
+    text = text_of(result).encode()
+    if len(text) > VERIFIED_DIGITS:
+        prime = random_prime()
+        wider = operation.modulo(task.args, task.modulus * prime)
+        if wider % task.modulus != result or wider % prime != operation.residue(task.args, task.precision, prime):
+            raise VerificationFailed(
+                f"{task.operation}{operation.input(task.args)} modulo did not agree with its residue"
+            )
+    return text
+
+
+def be_ready() -> None:
+    """Be the first call into a worker: lower its priority, once however often this is called."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def execute_limited(seconds: float, task: Task, file: str) -> Outcome:
     """Execute in a worker process whose processor time ends shortly after the deadline.
 
     The service kills a worker at its deadline; the limit ends one whose service was killed first.
@@ -55,6 +102,6 @@ def execute_limited(seconds: float, name: str, args: Any, precision: int, file: 
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     try:
-        return execute(name, args, precision, file)
+        return execute(task, file)
     except MemoryError:
         raise Overloaded("There is not enough memory for this computation now.", 5) from None

@@ -55,8 +55,9 @@ def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
 
 def test_a_worker_process_imports_no_service() -> None:
     """What runs in worker processes brings neither the web framework nor a database along."""
-    heavy = {"alembic", "fastapi", "granian", "prometheus_client", "pydantic", "sqlalchemy", "starlette", "structlog"}
-    code = f"import sys, pycalc.services.worker; print(*({heavy!r} & sys.modules.keys()))"
+    heavy = {"alembic", "anyio", "asyncio", "fastapi", "granian", "prometheus_client", "pydantic", "pydantic_core"}
+    heavy |= {"pydantic_settings", "sqlalchemy", "starlette", "structlog", "uvloop"}
+    code = f"import sys, pycalc.services.planning, pycalc.services.worker; print(*({heavy!r} & sys.modules.keys()))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

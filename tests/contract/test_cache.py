@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.cache import open_cache
 from pycalc.cache.base import Cache
-from pycalc.models.results import Result
+from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from tests.contract.backends import CACHES
 
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.anyio
 
 def result(text: bytes = b"55") -> Result:
     """Return a result with this text."""
-    return Result(text, len(text), True, "55", "55", bytes(32), b'"result":', b',"cached":', None)
+    facts = Facts(text.decode()[:1_000], str(len(text)), True, "55", "55", bytes(32))
+    return Result(text, facts, b'"result":', b',"cached":')
 
 
 @pytest.fixture(params=CACHES)

@@ -167,13 +167,13 @@ class TestHistory:
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
         """More rows than one statement takes stand in the outbox in the order of the batch."""
-        rows = [history_row(n) for n in range(150)]
-        await history.append(rows[:100])
-        await history.append(rows[100:])
-        pending = await outbox.pending(0, 1_000)
+        rows = [history_row(n) for n in range(1_150)]
+        await history.append(rows[:1_100])
+        await history.append(rows[1_100:])
+        pending = await outbox.pending(0, 2_000)
         assert [entry.row for entry in pending] == rows
         assert all(a.seq < b.seq for a, b in pairwise(pending))
-        assert await outbox.backlog() == 150
+        assert await outbox.backlog() == 1_150
 
     async def test_a_batch_is_stored_whole_or_not_at_all(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
@@ -183,6 +183,8 @@ class TestHistory:
         await history.append([known])
         with pytest.raises(Conflict):
             await history.append([*(history_row(n) for n in range(100)), known])
+        with pytest.raises(Conflict):
+            await history.append([*(history_row(n) for n in range(300)), known])
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
 

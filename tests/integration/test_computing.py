@@ -7,24 +7,20 @@ import os
 import signal
 from pathlib import Path
 
+import gmpy2
 import httpx
 import pytest
 
 from pycalc.resources import Resources
 from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
+from pycalc.services.operations.power import Power
 from tests.services.accounts import PASSWORD, new_name, new_person, registration
+from tests.services.processes import children
 from tests.services.servers import Server, pycalc
 from tests.services.waiting import wait_until
 
-SLOW = "/factorial/8000000"
-"""51 million digits: many seconds."""
-
-
-def children(pid: int) -> list[int]:
-    """Return the process ids of a process's children."""
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+SLOW = "/fibonacci/120000000"
+"""25 million digits: some three seconds, less than is refused at once."""
 
 
 class TestVerification:
@@ -59,11 +55,62 @@ class TestVerification:
         value = resources.metrics.registry.get_sample_value
         assert value("pycalc_verification_failures_total") == 1
         assert value("pycalc_calculations_total", {"operation": "fibonacci", "outcome": "failed"}) == 1
+        assert value("pycalc_calculations_total", {"operation": "fibonacci", "outcome": "computed"}) == 0
+        assert value("pycalc_compute_duration_seconds_count", {"operation": "fibonacci"}) in (None, 0)
+        assert value("pycalc_cache_entries") == 0
         assert (await client.get("/secure-history", headers=headers)).json()["items"] == []
         monkeypatch.undo()
         again = (await client.get("/fibonacci/5000", headers=headers)).json()
         assert again["cached"] is False
         assert again["result"].encode() == right
+
+    async def test_a_wrong_residue_is_an_internal_error_too(
+        self,
+        client: httpx.AsyncClient,
+        resources: Resources,
+        headers: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A residue over 1,000 digits that is one too large: 500, not recorded; a right one agrees with ``pow``."""
+        modulus = int("7" * 1_199 + "3")
+        right = Power.modulo
+        monkeypatch.setattr(Power, "modulo", lambda self, args, m: right(self, args, m) + (m == modulus))
+        monkeypatch.setattr("pycalc.services.compute.INLINE_SECONDS", 1.0)
+        path = f"/pow/3/{10**1_000}"
+        answer = await client.get(path, headers=headers, params={"mod": str(modulus)})
+        assert (answer.status_code, answer.json()["type"]) == (500, "/docs/problems#internal-error")
+        assert resources.metrics.registry.get_sample_value("pycalc_verification_failures_total") == 1
+        assert (await client.get("/secure-history", headers=headers)).json()["items"] == []
+        monkeypatch.undo()
+        again = (await client.get(path, headers=headers, params={"mod": str(modulus)})).json()
+        assert again["result"] == str(gmpy2.mpz(pow(3, 10**1_000, modulus)))
+
+
+class TestMemory:
+    """Long results that are alive are bounded in bytes."""
+
+    pytestmark = pytest.mark.anyio
+
+    async def test_over_the_bound_it_is_503_until_something_is_let_go(
+        self, client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The cache keeps F(10^6), 208,988 bytes of 200,000: overloaded with Retry-After; a cached one is answered."""
+        name = new_name()
+        await client.post("/register", json=registration(name))
+        session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+        client.headers["Authorization"] = f"Bearer {session['access_token']}"
+        monkeypatch.setattr("pycalc.services.compute.MAX_MAPPED_BYTES", 200_000)
+        assert (await client.get("/fibonacci/1000000")).status_code == 200
+        value = resources.metrics.registry.get_sample_value
+        assert value("pycalc_results_mapped_bytes") == 208_988
+        refused = await client.get("/fibonacci/1000001")
+        assert (refused.status_code, refused.json()["type"]) == (503, "/docs/problems#overloaded")
+        assert refused.headers["Retry-After"] == "5"
+        assert value("pycalc_compute_refused_total") == 1
+        assert (await client.get("/fibonacci/1000000")).json()["cached"] is True
+        assert (await client.get("/fibonacci/1000")).status_code == 200
+        monkeypatch.undo()
+        assert (await client.get("/fibonacci/1000001")).status_code == 200
 
 
 class TestWorkers:

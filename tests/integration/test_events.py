@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
-from tests.services.accounts import Person, new_admin, new_person
+from tests.services.accounts import Person, new_admin, new_admin_by, new_person
 from tests.services.servers import pycalc
 
 SECONDS = 15
@@ -37,6 +37,12 @@ def client(data: Path) -> Iterator[httpx.Client]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def admin(client: httpx.Client, data: Path) -> Person:
+    """Return the service's first admin."""
+    return new_admin(client, data)
+
+
 @contextmanager
 def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[Told]]:
     """Follow somebody's events; the stream has begun when this is entered."""
@@ -44,9 +50,10 @@ def listening(client: httpx.Client, person: Person, last_id: str | None = None) 
     with client.stream("GET", "/events", headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["Content-Type"].startswith("text/event-stream")
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "private, no-store"
         lines = answer.iter_lines()
-        assert next(lines) == ": connected"
+        assert next(lines).startswith((": connected", "id: "))
+        assert next(lines) == ""
         yield _events(lines)
 
 
@@ -96,9 +103,9 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
         assert [next(events).id for _ in range(2)] == made
 
 
-def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Client, data: Path) -> None:
+def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Client, admin: Person) -> None:
     """Between two of one's own events nothing of anybody else's is told; an admin is told everything."""
-    admin, ada, bob = new_admin(client, data), new_person(client), new_person(client)
+    ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:
         made = calculate(client, bob, "/fibonacci/1")
         made += calculate(client, ada, "/fibonacci/2")
@@ -125,3 +132,37 @@ def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
             lines = answer.iter_lines()
             assert next(lines) == ": connected"
         assert not [line for line in lines if line and not line.startswith(":")]
+
+
+def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
+    """A client that is cut off before its first event can resume all the same: the marker is an id to resume from."""
+    person = new_person(client)
+    (before,) = calculate(client, person, "/fibonacci/1")
+    with client.stream("GET", "/events", headers=person.headers) as answer:
+        assert next(answer.iter_lines()) == f"id: {before}"
+    missed = calculate(client, person, "/fibonacci/2")
+    with listening(client, person, last_id=before) as events:
+        assert next(events).id == missed[0]
+
+
+def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person) -> None:
+    """An open stream ends with the rights of its reader, before the next event."""
+    second, bob = new_admin_by(client, admin), new_person(client)
+    with listening(client, second) as events:
+        calculate(client, bob, "/fibonacci/1")
+        next(events)
+        assert client.delete(f"/users/{second.name}", headers=admin.headers).status_code == 204
+        calculate(client, bob, "/fibonacci/2")
+        assert list(events) == []
+
+
+def test_followers_are_bounded(client: httpx.Client) -> None:
+    """One user follows with 20 clients at most; the next is told to come back."""
+    person = new_person(client)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(listening(client, person))
+        refused = client.get("/events", headers=person.headers)
+        assert refused.status_code == 503
+        assert refused.json()["type"].endswith("#overloaded")
+        assert refused.headers["Retry-After"] == "5"

@@ -16,9 +16,10 @@ from tests.services.servers import Server, pycalc
 from tests.services.waiting import wait_until
 
 PROBLEMS = {
-    "GET /fibonacci/{n}": {401, 422, 500, 503, 504},
-    "GET /factorial/{n}": {401, 422, 500, 503, 504},
-    "GET /pow/{x}/{y}": {401, 422, 500, 503, 504},
+    "GET /fibonacci/{n}": {401, 416, 422, 500, 503, 504},
+    "GET /factorial/{n}": {401, 416, 422, 500, 503, 504},
+    "GET /pow/{x}/{y}": {401, 416, 422, 500, 503, 504},
+    "POST /batch": {401, 413, 422, 500, 503},
     "POST /register": {401, 403, 409, 413, 422, 500, 503},
     "POST /login": {401, 413, 422, 500, 503},
     "GET /me": {401, 500, 503},
@@ -71,7 +72,7 @@ class TestHealth:
         assert answer.status_code == 200
         body = answer.json()
         assert body["status"] == "ok"
-        assert set(body["checks"]) == {"database", "cache", "stream"}
+        assert set(body["checks"]) == {"database", "cache", "stream", "recorder", "relay"}
         for check in body["checks"].values():
             assert check["ok"] is True
             assert check["latency_ms"] >= 0
@@ -128,12 +129,37 @@ class TestDocuments:
             ("/fibonacci/100", "GET /fibonacci/{n}"),
             ("/pow/2/0.5", "GET /pow/{x}/{y}"),
             ("/pow/10/-3", "GET /pow/{x}/{y}"),
+            ("/pow/7/10?mod=11", "GET /pow/{x}/{y}"),
+            ("/fibonacci/1000000000000000000?view=summary", "GET /fibonacci/{n}"),
             ("/secure-history", "GET /secure-history"),
             ("/me", "GET /me"),
         ):
             schema = operations(document)[name]["responses"]["200"]["content"]["application/json"]["schema"]
             body = client.get(path, headers=person.headers).raise_for_status().json()
             Draft202012Validator(resolved(document, schema)).validate(body)
+
+    def test_every_representation_of_a_result_is_documented(self, document: dict[str, Any]) -> None:
+        """JSON and bare digits, whole (200) or in part (206), and the good copy (304), which has no body."""
+        for name in ("GET /fibonacci/{n}", "GET /factorial/{n}", "GET /pow/{x}/{y}"):
+            responses = operations(document)[name]["responses"]
+            assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
+            assert set(responses["206"]["content"]) == {"text/plain"}
+            assert "content" not in responses["304"]
+            assert "Content-Range" in responses["416"]["description"]
+            parameters = {parameter["name"] for parameter in operations(document)[name]["parameters"]}
+            assert {"mod", "view"} <= parameters
+
+    def test_a_batch_is_documented_with_an_example_that_works(
+        self, client: httpx.Client, document: dict[str, Any]
+    ) -> None:
+        """The example fits its schema and is answered, in a body that fits the answer's schema."""
+        operation = operations(document)["POST /batch"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        Draft202012Validator(resolved(document, schema)).validate(schema["example"])
+        answer = client.post("/batch", json=schema["example"], headers=new_person(client).headers).raise_for_status()
+        assert [made["result"] for made in answer.json()["results"]] == ["0.5", 72]
+        described = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        Draft202012Validator(resolved(document, described)).validate(answer.json())
 
     @pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/problems", "/"])
     def test_pages_are_served_whole_from_here(self, client: httpx.Client, page: str) -> None:
@@ -177,8 +203,8 @@ class TestMetrics:
             assert value("pycalc_calculations_total", operation="fibonacci", outcome="computed") == 2
             assert value("pycalc_calculations_total", operation="fibonacci", outcome="cached") == 2
             assert value("pycalc_calculations_total", operation="fibonacci", outcome="refused") == 1
-            assert value("pycalc_cache_requests_total", outcome="hit") == 2
-            assert value("pycalc_cache_requests_total", outcome="miss") == 2
+            assert value("pycalc_cache_misses_total") == 2
+            assert value("pycalc_cache_errors_total") == 0
             assert value("pycalc_commit_rows_sum") == 4
             assert value("http_requests_total", route="/nowhere/7") == 0
             assert value("http_requests_total", route="(none)", status="404") == 1

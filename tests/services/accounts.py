@@ -47,6 +47,12 @@ def new_admin(client: httpx.Client, data: Path) -> Person:
     return _log_in(client, client.post("/register", json=body, headers={"X-Bootstrap-Token": token}))
 
 
+def new_admin_by(client: httpx.Client, admin: Person) -> Person:
+    """Let an admin register another one, and log that one in."""
+    body = registration(new_name(), role="admin")
+    return _log_in(client, client.post("/register", json=body, headers=admin.headers))
+
+
 def _log_in(client: httpx.Client, registered: httpx.Response) -> Person:
     assert registered.status_code == 201, registered.text
     account = registered.json()

@@ -22,26 +22,31 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """Accounts that are read before, and given back after, ``open`` is set."""
+    """Accounts of which the one that is ``held`` is read at once, and given back after ``released`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads = 0
-        self.open = asyncio.Event()
-        self.open.set()
+        self.held: bytes | None = None
+        self.reading = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def by_id(self, user_id: bytes) -> User | None:
         """See UserStore."""
         self.reads += 1
         found = await super().by_id(user_id)
-        await self.open.wait()
+        if user_id == self.held:
+            self.reading.set()
+            await self.released.wait()
         return found
 
 
 def authenticator(users: MemoryUserStore) -> Authenticator:
     """Return an authenticator over these accounts, where anyone may become an admin."""
     metrics, ids = Metrics(), IdSource()
-    return Authenticator(users, PasswordHasher(metrics, 4), TokenSigner(["k" * 32], ids, 3600), ids, metrics, "open")
+    tokens = TokenSigner(["k" * 32], ids, 3600)
+    passwords = PasswordHasher(metrics, 4)
+    return Authenticator(users, passwords, tokens, ids, metrics, "open", bootstrapped=lambda: None)
 
 
 async def opened(accounts: Authenticator, name: str, role: Role = Role.USER) -> bytes:
@@ -102,12 +107,12 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
     accounts = authenticator(users)
     root = await admin_of(accounts)
     token = await opened(accounts, "ada")
-    users.open.clear()
+    (users.held,) = await users.ids_of("ada")
     reading = asyncio.create_task(accounts.authenticate(token))
-    deleting = asyncio.create_task(accounts.delete_user(root, "ada"))
-    await asyncio.sleep(0)
-    users.open.set()
-    await asyncio.gather(reading, deleting)
+    await users.reading.wait()
+    await accounts.delete_user(root, "ada")
+    users.released.set()
+    await reading
     assert accounts.recognize(token) is None
     with pytest.raises(Unauthorized):
         await accounts.authenticate(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pycalc.models.auth import Registration, Role
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.auth import AdminRegistration, Authenticator
-from pycalc.services.bootstrap import development_key, offer_bootstrap_token, write_private
+from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token, write_private
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.tokens import TokenSigner
 from tests.services.stores import MemoryUserStore
@@ -21,11 +22,15 @@ from tests.services.stores import MemoryUserStore
 pytestmark = pytest.mark.anyio
 
 
-def authenticator(users: MemoryUserStore, admin_registration: AdminRegistration = "bootstrap") -> Authenticator:
+def authenticator(
+    users: MemoryUserStore,
+    admin_registration: AdminRegistration = "bootstrap",
+    bootstrapped: Callable[[], None] = lambda: None,
+) -> Authenticator:
     """Return an authenticator over these accounts."""
     metrics, ids = Metrics(), IdSource()
-    tokens = TokenSigner(["k" * 32], ids, 3600)
-    return Authenticator(users, PasswordHasher(metrics, 4), tokens, ids, metrics, admin_registration)
+    tokens, passwords = TokenSigner(["k" * 32], ids, 3600), PasswordHasher(metrics, 4)
+    return Authenticator(users, passwords, tokens, ids, metrics, admin_registration, bootstrapped)
 
 
 def admin(name: str) -> Registration:
@@ -126,3 +131,12 @@ async def test_open_means_open() -> None:
     """Under ``open`` anyone is the admin that they ask to be."""
     user = await authenticator(MemoryUserStore(), "open").register(admin("ada"), None, None)
     assert user.role is Role.ADMIN
+
+
+async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
+    """When the first admin has used the token, its file is gone before the registration is answered."""
+    users = MemoryUserStore()
+    token = await offer_bootstrap_token(users, tmp_path)
+    accounts = authenticator(users, bootstrapped=lambda: forget_bootstrap_token(tmp_path))
+    await accounts.register(admin("root"), None, token)
+    assert not (tmp_path / "bootstrap-token").exists()

@@ -21,12 +21,14 @@ ARGUMENTS: dict[str, Any] = {
     "leading": "1",
     "trailing": "2",
     "retry_after": 7,
+    "length": 21,
     "facts": "more",
 }
 SLUGS = [
     "validation-error",
     "domain-error",
     "result-too-large",
+    "range-not-satisfiable",
     "unauthorized",
     "forbidden",
     "not-found",

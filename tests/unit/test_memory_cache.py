@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from pycalc.cache.memory import MemoryCache
-from pycalc.models.results import Result
+from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.anyio
 def result(size: int) -> Result:
     """Return a result of so many bytes, made anew."""
     text = bytes(bytearray(b"9") * size)
-    return Result(text, size, True, "1" * 20, "0" * 20, bytes(bytearray(32)), b"%b" % (b"h" * 80), b"t" * 40, None)
+    facts = Facts(text.decode() if size <= 1_000 else None, str(size), True, "1" * 20, "0" * 20, bytes(bytearray(32)))
+    return Result(text, facts, bytes(bytearray(b"h") * 80), bytes(bytearray(b"t") * 40))
 
 
 async def kept(cache: MemoryCache, count: int) -> list[int]:

@@ -37,7 +37,7 @@ async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
     store.open.clear()
     async with recording(store, woken.set) as recorder:
         row = history_row()
-        answer = recorder.record(row)
+        answer = recorder.record([row])
         await until(lambda: store.batches == [[row]], "the row is being committed")
         assert not answer.done()
         assert not woken.is_set()
@@ -53,9 +53,9 @@ async def test_rows_that_arrive_during_a_commit_are_the_next_batch_in_order() ->
     store.open.clear()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(20)]
-        first = recorder.record(rows[0])
+        first = recorder.record([rows[0]])
         await until(lambda: len(store.batches) == 1, "the first commit has begun")
-        others = [recorder.record(row) for row in rows[1:]]
+        others = [recorder.record([row]) for row in rows[1:]]
         store.open.set()
         await asyncio.gather(first, *others)
         assert store.batches == [rows[:1], rows[1:]]
@@ -66,7 +66,7 @@ async def test_a_batch_has_a_largest_size() -> None:
     store = MemoryHistoryStore()
     async with recording(store, batch_rows=8) as recorder:
         rows = [history_row(n) for n in range(20)]
-        await asyncio.gather(*[recorder.record(row) for row in rows])
+        await asyncio.gather(*[recorder.record([row]) for row in rows])
         assert [len(batch) for batch in store.batches] == [8, 8, 4]
         assert store.rows == rows
 
@@ -77,9 +77,40 @@ async def test_a_bad_row_fails_alone() -> None:
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
         store.refused = {rows[2].id}
-        outcomes = await asyncio.gather(*[recorder.record(row) for row in rows], return_exceptions=True)
+        outcomes = await asyncio.gather(*[recorder.record([row]) for row in rows], return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [type(None), type(None), Conflict, type(None), type(None)]
         assert store.rows == [rows[0], rows[1], rows[3], rows[4]]
+
+
+async def test_the_rows_of_one_call_are_one_transaction() -> None:
+    """They are given to one ``append``, in their order, even where they are more than ``batch_rows``."""
+    store = MemoryHistoryStore()
+    async with recording(store, batch_rows=8) as recorder:
+        rows = [history_row(n) for n in range(20)]
+        await asyncio.gather(*[recorder.record(group) for group in (rows[:3], rows[3:14], rows[14:17], rows[17:])])
+        assert store.batches == [rows[:3], rows[3:14], rows[14:]]
+
+
+async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
+    """All or none of what belongs together is stored; the other groups of the same commit are."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(9)]
+        store.refused = {rows[4].id}
+        groups = (rows[:3], rows[3:6], rows[6:])
+        outcomes = await asyncio.gather(*[recorder.record(group) for group in groups], return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, type(None)]
+        assert store.rows == rows[:3] + rows[6:]
+
+
+async def test_the_bound_counts_every_row_of_a_group() -> None:
+    """A group that would take the queue over ``max_rows`` is refused whole; one that just fits is taken."""
+    store = MemoryHistoryStore()
+    async with recording(store, max_rows=5) as recorder:
+        with pytest.raises(Overloaded):
+            recorder.record([history_row(n) for n in range(6)])
+        await recorder.record([history_row(n) for n in range(5)])
+        assert len(store.rows) == 5
 
 
 async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored() -> None:
@@ -87,12 +118,12 @@ async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored()
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = StoreUnavailable("The database is not available.")
-        answers = [recorder.record(history_row(n)) for n in range(3)]
+        answers = [recorder.record([history_row(n)]) for n in range(3)]
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
         assert len(store.batches) == 1
         store.failure = None
-        await recorder.record(history_row())
+        await recorder.record([history_row()])
         assert len(store.rows) == 1
 
 
@@ -102,9 +133,9 @@ async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_th
     async with recording(store) as recorder:
         store.failure = RuntimeError("a bug in the store")
         with pytest.raises(StoreUnavailable):
-            await recorder.record(history_row())
+            await recorder.record([history_row()])
         store.failure = None
-        await recorder.record(history_row())
+        await recorder.record([history_row()])
         assert len(store.rows) == 1
 
 
@@ -115,7 +146,7 @@ async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
     async with recording(store) as recorder:
 
         async def ask(number: int) -> None:
-            await recorder.record(history_row(number))
+            await recorder.record([history_row(number)])
 
         committing = asyncio.create_task(ask(1))
         await until(lambda: len(store.batches) == 1, "the first commit has begun")
@@ -127,7 +158,7 @@ async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
         assert committing.cancelled()
         assert queued.cancelled()
         store.open.set()
-        await recorder.record(history_row(3))
+        await recorder.record([history_row(3)])
         assert [row.input for row in store.rows] == ['{"n":1}', '{"n":2}', '{"n":3}']
 
 
@@ -136,11 +167,11 @@ async def test_the_queue_is_bounded_in_rows() -> None:
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_rows=2) as recorder:
-        first = recorder.record(history_row(0))
+        first = recorder.record([history_row(0)])
         await until(lambda: len(store.batches) == 1, "the first commit has begun")
-        waiting = [recorder.record(history_row(n)) for n in (1, 2)]
+        waiting = [recorder.record([history_row(n)]) for n in (1, 2)]
         with pytest.raises(Overloaded):
-            recorder.record(history_row(3))
+            recorder.record([history_row(3)])
         store.open.set()
         await asyncio.gather(first, *waiting)
         assert [row.input for row in store.rows] == ['{"n":0}', '{"n":1}', '{"n":2}']
@@ -151,10 +182,10 @@ async def test_the_queue_is_bounded_in_bytes() -> None:
     store = MemoryHistoryStore()
     async with recording(store, max_bytes=10_000) as recorder:
         with pytest.raises(Overloaded):
-            recorder.record(history_row()._replace(input="9" * 10_000))
+            recorder.record([history_row()._replace(input="9" * 10_000)])
         with pytest.raises(Overloaded):
-            recorder.record(history_row()._replace(result="9" * 10_000))
-        await recorder.record(history_row())
+            recorder.record([history_row()._replace(result="9" * 10_000)])
+        await recorder.record([history_row()])
         assert len(store.rows) == 1
 
 
@@ -163,14 +194,14 @@ async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn(
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_age=0.05) as recorder:
-        committing = recorder.record(history_row(1))
+        committing = recorder.record([history_row(1)])
         await until(lambda: len(store.batches) == 1, "the first commit has begun")
         with pytest.raises(StoreUnavailable):
-            await recorder.record(history_row(2))
+            await recorder.record([history_row(2)])
         assert not committing.done()
         store.open.set()
         await committing
-        await recorder.record(history_row(3))
+        await recorder.record([history_row(3)])
         assert [row.input for row in store.rows] == ['{"n":1}', '{"n":3}']
 
 
@@ -178,22 +209,22 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> 
     """Every row accepted before ``aclose`` is stored when it returns."""
     store = MemoryHistoryStore()
     recorder = Recorder(store, Metrics(), lambda: None, batch_rows=2)
-    answers = [recorder.record(history_row(n)) for n in range(5)]
+    answers = [recorder.record([history_row(n)]) for n in range(5)]
     await recorder.aclose()
     assert all(answer.done() and answer.exception() is None for answer in answers)
     assert len(store.rows) == 5
     with pytest.raises(StoreUnavailable):
-        recorder.record(history_row())
+        recorder.record([history_row()])
 
 
 async def test_the_metrics_tell_of_commits_and_refusals() -> None:
     """Batch sizes, and refusals by their reason, are counted; the queue's gauges go back to zero."""
     store, metrics = MemoryHistoryStore(), Metrics()
     recorder = Recorder(store, metrics, lambda: None, max_rows=1)
-    await recorder.record(history_row())
+    await recorder.record([history_row()])
     store.failure = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
-        await recorder.record(history_row())
+        await recorder.record([history_row()])
     await recorder.aclose()
     value = metrics.registry.get_sample_value
     assert value("pycalc_commit_rows_count") == 1

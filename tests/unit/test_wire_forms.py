@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from pycalc.models.events import CloudEvent, event_of
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item
 from pycalc.models.ids import text_of_id
-from pycalc.models.math import json_literal
+from pycalc.models.numbers import json_literal
+from pycalc.services.planning import DEFAULT_OPTIONS, Options, make_plan
 from tests.services.stores import history_row
 
 EVENT = TypeAdapter(CloudEvent)
@@ -93,27 +94,38 @@ def test_the_time_of_an_item_is_that_of_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "operands",
+    ("operation", "literals", "precision"),
     [
-        {"x": "9" * 10_000, "y": 1},
-        {"x": "9" * 10_000, "y": "0." + "9" * 9_998, "precision": 10_000},
-        {"x": 1, "y": "9" * 4_000},
+        ("fibonacci", ("9" * 10_000,), 50),
+        ("pow", ("9" * 10_000, "1"), 50),
+        ("pow", ("0." + "7" * 9_998, "0." + "9" * 9_998), 10_000),
+        ("pow", ("9" * 1_000, "0." + "9" * 998), 10_000),
     ],
-    ids=["a long one", "two of the longest", "the most that stays"],
+    ids=["an index", "a long one", "two of the longest", "two that stand as they are"],
 )
-def test_an_event_never_exceeds_8_kib(operands: dict[str, object]) -> None:
+def test_an_event_never_exceeds_8_kib(operation: str, literals: tuple[str, ...], precision: int) -> None:
     """Brokers' and readers' limit holds for the longest literals that are accepted, with the largest stored result."""
-    row = LARGEST._replace(input=json.dumps(operands, separators=(",", ":")))
+    plan = make_plan(25_000_000, operation, literals, Options(precision))
+    row = LARGEST._replace(operation=operation, input=plan.recorded_input)
     payload = event_of(row).payload
     assert len(payload) <= MAX_EVENT_BYTES
     told = EVENT.validate_json(payload, strict=True, extra="forbid")
     assert told["data"]["result"] == LARGEST.result
+    assert told["data"]["input"] == json.loads(plan.recorded_input)
 
 
-def test_only_operands_that_do_not_fit_are_left_out_of_an_event() -> None:
-    """A long operand is null in the event, never cut; the others stay, and the history keeps all of them."""
-    row = history_row()._replace(input=json.dumps({"x": "9" * 10_000, "y": 1, "precision": 7}))
-    assert json.loads(event_of(row).payload)["data"]["input"] == {"x": None, "y": 1, "precision": 7}
-    assert json.loads(encode_item(row))["input"]["x"] == "9" * 10_000
-    fits = history_row()._replace(input=json.dumps({"x": "9" * 4_000, "y": 1}))
-    assert json.loads(event_of(fits).payload)["data"]["input"] == {"x": "9" * 4_000, "y": 1}
+def test_the_longest_modulus_does_not_exceed_8_kib_either() -> None:
+    """Operands and modulus of 10,000 characters each are all abbreviated."""
+    plan = make_plan(25_000_000, "pow", ("7" * 10_000, "9" * 10_000), Options(modulus="3" * 10_000))
+    assert len(event_of(LARGEST._replace(operation="pow", input=plan.recorded_input)).payload) <= MAX_EVENT_BYTES
+
+
+def test_long_operands_are_recorded_by_their_ends_length_and_digest() -> None:
+    """Over 1,000 characters: 20 from each end, the length, the SHA-256 (by sha256sum); up to that, as they are."""
+    recorded = json.loads(make_plan(25_000_000, "pow", ("9" * 1_001, "1"), DEFAULT_OPTIONS).recorded_input)
+    digest = "663bbd9ed59af005a385b54c35ed317116420a741bf214d5bfebdc981a9ba472"
+    assert recorded == {"x": f"{'9' * 20}...{'9' * 20} (1001 characters, SHA-256 {digest})", "y": 1}
+    plan = make_plan(25_000_000, "pow", ("9" * 1_001, "1"), DEFAULT_OPTIONS)
+    assert json.loads(plan.input) == {"x": "9" * 1_001, "y": 1}
+    short = make_plan(25_000_000, "pow", ("9" * 1_000, "1"), DEFAULT_OPTIONS)
+    assert json.loads(short.recorded_input) == json.loads(short.input) == {"x": "9" * 1_000, "y": 1}

@@ -57,10 +57,6 @@ class ExactText(NamedTuple):
         ends = self.numerator.ends()
         return ends.followed_by(self.denominator.ends()) if self.denominator else ends
 
-    def significant_digits(self) -> int:
-        """The digits that have to be computed: those of the powers without their powers of ten."""
-        return self.numerator.power.digits() + (self.denominator.power.digits() if self.denominator else 0)
-
     def encode(self) -> bytes:
         """The text itself."""
         text = self.numerator.text()

@@ -45,8 +45,3 @@ def fibonacci_residue(n: int, modulus: int) -> int:
         else:
             low, high = (low * low - 2 * sign) % wide, middle % wide
     return int((2 * high - low) % wide // 5)
-
-
-def power_residue(base: int, exponent: int, modulus: int) -> int:
-    """``base``^``exponent`` (``exponent`` >= 0) modulo ``modulus``, by GMP's sliding window."""
-    return int(gmp.powmod(base, exponent, modulus))

@@ -65,7 +65,8 @@ class Power(Operation[PowerArgs]):
         exact = _exact(args)
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
-            return Estimate(digits, thresholds.seconds(thresholds.ROUNDED_SECONDS, precision), False)
+            size = max(precision, len(text_of(abs(args.x.unscaled))), len(text_of(abs(args.y.unscaled))))
+            return Estimate(digits, thresholds.seconds(thresholds.ROUNDED_SECONDS, size), False)
         return Estimate(exact.digits(), _exact_seconds(exact), True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:

@@ -1,0 +1,46 @@
+"""Many calculations in one request."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from pycalc.errors import PycalcError
+from pycalc.models.math import Batch, BatchResults
+from pycalc.routers.connection import while_connected
+from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.problems import problem_body, responses
+from pycalc.routers.representations import json_around
+from pycalc.services.batches import read_batch
+from pycalc.services.math import Answer
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": TypeAdapter(Batch).json_schema()}},
+    }
+}
+
+router = APIRouter(tags=["calculations"])
+
+
+@router.post(
+    "/batch",
+    openapi_extra=_BODY,
+    response_model=BatchResults,
+    responses=responses("validation-error", "unauthorized", "payload-too-large", "overloaded", "unavailable"),
+)
+async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
+    """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
+    requests = read_batch(await request.body())
+    answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
+    body = b'{"results":[%b]}' % b",".join(map(_encode, answers))
+    return Response(body, media_type="application/json")
+
+
+def _encode(answer: Answer | PycalcError) -> bytes:
+    if isinstance(answer, PycalcError):
+        return to_json(problem_body(answer, "/batch"))
+    before, after = json_around(answer)
+    return b"%b%b%b" % (before, answer.result.text[:], after)

@@ -1,0 +1,96 @@
+"""What a client accepts and asks of a representation: Accept, Accept-Encoding, Range, conditions (RFC 9110)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+_RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
+
+
+class Asked(NamedTuple):
+    """The header fields that choose a representation, as they came; empty where they did not."""
+
+    accept: str = ""
+    accept_encoding: str = ""
+    range: str = ""
+    if_range: str = ""
+    if_none_match: str = ""
+
+
+_NOTHING = Asked()
+_FIELDS = {field.replace("_", "-").encode(): field for field in Asked._fields}
+
+
+def asked_of(scope: Scope) -> Asked:
+    """Return what a request asks of the representation; a field sent twice is one list (RFC 9110 §5.3)."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        field = _FIELDS.get(name)
+        if field is not None:
+            text = value.decode("latin-1")
+            found[field] = f"{found[field]}, {text}" if field in found else text
+    return Asked(**found) if found else _NOTHING
+
+
+def _quality(parameters: str) -> float:
+    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed one counts as none."""
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def preferred(header: str, offered: Sequence[str]) -> str | None:
+    """Return the member of ``offered`` that a header likes best, the first among equals; None where it names none.
+
+    A wildcard accepts without naming, so it decides nothing here: the caller's default stands.
+    """
+    best: str | None = None
+    best_quality = 0.0
+    weights = {}
+    for member in header.split(","):
+        name, _, parameters = member.partition(";")
+        weights[name.strip().lower()] = _quality(parameters)
+    for candidate in offered:
+        quality = weights.get(candidate, 0.0)
+        if quality > best_quality:
+            best, best_quality = candidate, quality
+    return best
+
+
+def matching(header: str, etags: Sequence[str]) -> str | None:
+    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2)."""
+    named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
+    return etags[0] if "*" in named else next((etag for etag in etags if etag in named), None)
+
+
+def byte_range(asked: Asked, etag: str, length: int) -> tuple[int, int] | None:
+    """Return the first byte and the end of the one range that is asked for; None for the whole.
+
+    Several ranges, other units, malformed ones and a failed If-Range mean the whole (RFC 9110 §14.2). Raises
+    ValueError for a range outside of the representation.
+    """
+    found = _RANGE.fullmatch(asked.range.replace(" ", ""))
+    if found is None or (asked.if_range and asked.if_range != etag):
+        return None
+    first_text, last_text, suffix_text = found.groups()
+    if suffix_text:
+        suffix = int(suffix_text)
+        if not suffix or not length:
+            raise ValueError("an empty suffix")
+        return max(0, length - suffix), length
+    first = int(first_text)
+    end = min(length, int(last_text) + 1) if last_text else length
+    if last_text and int(last_text) < first:
+        return None
+    if first >= length:
+        raise ValueError("beyond the end")
+    return first, end

@@ -1,0 +1,166 @@
+"""A result on its way to the client: JSON or bare digits, whole, in part, or compressed (ADR 10)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+import zlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from hashlib import sha256
+from mmap import mmap
+from typing import Protocol
+
+from starlette.types import Send
+
+from pycalc.errors import RangeNotSatisfiable
+from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
+from pycalc.routers.negotiation import Asked, byte_range, preferred
+from pycalc.services.math import Answer
+from pycalc.services.planning import Plan
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+TEXT = "text/plain"
+_SLICE = 256 * 1024
+"""Long results go to the socket in slices of this many bytes, so that a slow reader holds no more than one."""
+_COMPRESSED_BYTES = 1_024
+"""What is shorter is not worth compressing."""
+_CODINGS = ("zstd", "gzip")
+_GZIP = zlib.MAX_WBITS | 16
+
+Header = tuple[bytes, bytes]
+Piece = bytes | mmap
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def wants_text(plan: Plan, asked: Asked) -> bool:
+    """Whether the client prefers the bare digits; a summary has none."""
+    return plan.task.view != "summary" and preferred(asked.accept, ("application/json", TEXT)) == TEXT
+
+
+def etags_of(plan: Plan) -> tuple[str, ...]:
+    """Return the strong validators of a result's bare digits, plain and in each coding.
+
+    Results never change, so their key is enough: a validator costs no computation.
+    """
+    name = base64.urlsafe_b64encode(sha256(plan.key.encode()).digest()[:18]).decode()
+    return f'"{name}"', *(f'"{name}-{coding}"' for coding in _CODINGS)
+
+
+async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
+    """Send a calculation, its result's text as it is; return the status."""
+    before, after = json_around(answer)
+    headers = [(b"content-type", b"application/json"), NO_STORE]
+    text = answer.result.text
+    length = len(before) + len(text) + len(after)
+    coding = preferred(asked.accept_encoding, _CODINGS) if asked is not None and length > _COMPRESSED_BYTES else None
+    if length > _COMPRESSED_BYTES:
+        headers.append((b"vary", b"Accept, Accept-Encoding"))
+    return await _send(200, headers, (before, text, after), coding, send)
+
+
+def json_around(answer: Answer) -> tuple[bytes, bytes]:
+    """Return what stands before and after the result's text in a calculation's JSON: there is no other encoder."""
+    cached = b"true" if answer.cached else b"false"
+    before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
+    return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
+
+
+async def send_text(plan: Plan, answer: Answer, asked: Asked, send: Send) -> int:
+    """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
+
+    A range is always one of the plain digits. Raises RangeNotSatisfiable.
+    """
+    etag, *coded = etags_of(plan)
+    text = answer.result.text
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes")]
+    try:
+        part = byte_range(asked, etag, len(text))
+    except ValueError:
+        raise RangeNotSatisfiable("The range begins beyond the result's end.", len(text)) from None
+    digest = answer.result.facts.sha256
+    whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
+    if part is not None:
+        first, end = part
+        headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
+        return await _send(206, headers, (text,), None, send, first, end)
+    coding = preferred(asked.accept_encoding, _CODINGS) if len(text) > _COMPRESSED_BYTES else None
+    if coding is None:
+        return await _send(200, [*headers, *validators(etag), *whole], (text,), None, send)
+    return await _send(200, [*headers, *validators(coded[_CODINGS.index(coding)])], (text,), coding, send)
+
+
+def validators(etag: str) -> list[Header]:
+    """Return the header fields by which a client may keep the bare digits for good."""
+    return [
+        (b"etag", etag.encode()),
+        (b"cache-control", b"private, max-age=31536000, immutable"),
+        (b"vary", b"Accept, Accept-Encoding, Authorization"),
+    ]
+
+
+async def send_not_modified(etag: str, send: Send) -> int:
+    """Say that the client's copy is good; return the status."""
+    return await _send(304, validators(etag), (), None, send)
+
+
+async def _send(
+    status: int,
+    headers: list[Header],
+    pieces: Sequence[Piece],
+    coding: str | None,
+    send: Send,
+    first: int = 0,
+    end: int | None = None,
+) -> int:
+    """Send pieces one after the other, of a single one the bytes from ``first`` to ``end``; return the status."""
+    length = sum(map(len, pieces)) if end is None else end - first
+    if coding is not None:
+        headers = [*headers, (b"content-encoding", coding.encode())]
+    elif status != 304:
+        headers = [*headers, (b"content-length", b"%d" % length)]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
+    if coding is not None:
+        async for compressed in _compressed(pieces, coding):
+            await send({"type": "http.response.body", "body": compressed, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return status
+    if length <= _SLICE:
+        await send({"type": "http.response.body", "body": b"".join(piece[first:end] for piece in pieces)})
+        return status
+    for part in _slices(pieces, first, end):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return status
+
+
+def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
+    for piece in pieces:
+        stop = len(piece) if end is None else end
+        for start in range(first, stop, _SLICE):
+            yield piece[start : min(start + _SLICE, stop)]
+
+
+async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
+    """Yield the compressed bytes; long ones are compressed in a thread, slice by slice."""
+    compressor = _compressor(coding)
+    long = sum(map(len, pieces)) > _SLICE
+    for part in _slices(pieces):
+        yield await asyncio.to_thread(compressor.compress, part) if long else compressor.compress(part)
+    yield compressor.flush()
+
+
+def _compressor(coding: str) -> _Compressor:
+    """Return a fast compressor: random digits get hardly smaller than 10/3 bits each, whatever the effort."""
+    if coding == "gzip":
+        return zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+    return zstd.ZstdCompressor(level=1)

@@ -1,0 +1,69 @@
+"""Batches: many calculations read from one body (ADR 10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.models.math import MAX_BATCH
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.planning import DEFAULT_OPTIONS, Options, options_of, pointer_of
+
+Request = tuple[str, tuple[str, ...], Options]
+"""An operation's name, its operands' literals, and the options."""
+
+
+def read_batch(body: bytes) -> list[Request | PycalcError]:
+    """Return the calculations that a body asks for; one with a missing or unknown operand stands as its error.
+
+    Numbers are taken as the literals they are: no digit passes through a float. Raises InvalidInput when the body is
+    not of the batch's form, with pointers into it.
+    """
+    try:
+        document = json.loads(body, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidInput("The body is not JSON.", (FieldProblem("", "not JSON"),)) from None
+    if not isinstance(document, dict) or document.keys() != {"operations"}:
+        raise InvalidInput("The body is not a batch.", (FieldProblem("", 'must be {"operations": [...]}'),))
+    items = document["operations"]
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
+        problem = FieldProblem("/operations", f"must be a list of 1 to {MAX_BATCH}")
+        raise InvalidInput("The body is not a batch.", (problem,))
+    if problems := tuple(problem for index, item in enumerate(items) for problem in _malformed(index, item)):
+        raise InvalidInput("The batch is not of the documented form.", problems)
+    return [_request(item["operation"], item["input"]) for item in items]
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
+    """Yield what is wrong with the form of one item."""
+    at = f"/operations/{index}"
+    if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
+        yield FieldProblem(at, 'must be {"operation": ..., "input": {...}}')
+        return
+    if not isinstance(item["operation"], str) or item["operation"] not in OPERATIONS:
+        yield FieldProblem(f"{at}/operation", f"must be one of {', '.join(OPERATIONS)}")
+    if not isinstance(item["input"], dict):
+        yield FieldProblem(f"{at}/input", "must be an object")
+        return
+    for name, value in item["input"].items():
+        if not isinstance(value, str):
+            yield FieldProblem(f"{at}/input{pointer_of(name)}", "must be a number or a string")
+
+
+def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
+    """Return one calculation's request; its operands leave ``given``, what remains are options."""
+    operation = OPERATIONS[name]
+    try:
+        literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
+        return name, literals, options_of(operation, given) if given else DEFAULT_OPTIONS
+    except KeyError as missing:
+        operand = missing.args[0]
+        return InvalidInput(f"{operand} is missing.", (FieldProblem(f"/{operand}", "is required"),))
+    except InvalidInput as error:
+        return error

@@ -1,0 +1,168 @@
+"""Planning a calculation: parse, check the domain, estimate; nothing is computed (ADR 7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.numbers import json_literal
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.gmp import text_of
+from pycalc.services.operations.literals import parse_natural
+from pycalc.services.worker import VERIFIED_DIGITS, Task
+
+DEFAULT_PRECISION = 50
+MAX_PRECISION = 10_000
+LONGEST_RECORDED = 1_000
+"""An operand longer than this stands in the history and in events by its ends, its length and its digest."""
+_LONGEST_SUMMARIZED = 1_000
+_PLANS = 4_096
+_LONGEST_SHORT = 100
+"""Literals up to this length together are planned on the event loop, and their plans kept."""
+
+
+class Options(NamedTuple):
+    """What is wanted of a result: by default all of it."""
+
+    precision: int = DEFAULT_PRECISION
+    modulus: str | None = None
+    summary: bool = False
+
+
+DEFAULT_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A calculation that is well-formed and within its domain."""
+
+    task: Task
+    key: str
+    input: str
+    recorded_input: str
+    seconds: float
+    digits: int
+    """Those of the result's text, as estimated; 0 for a summary."""
+    too_large: bool
+    """More digits than are written out: only its summary is computed, to say so."""
+
+
+def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
+    """Return the options among what a request gives beside the operands; raises InvalidInput for anything else."""
+    known = {"mod", "view"} | ({"precision"} if takes_precision(operation) else set())
+    for name in given:
+        if name not in known:
+            raise _invalid(name, "there is no such parameter")
+    if given.get("view", "full") not in ("full", "summary"):
+        raise _invalid("view", "must be full or summary")
+    summary = given.get("view") == "summary"
+    if summary and "mod" in given:
+        raise _invalid("view", "there is no summary of a result modulo m")
+    precision = given.get("precision", str(DEFAULT_PRECISION))
+    if not (
+        precision.isascii() and precision.isdigit() and len(precision) <= 5 and 1 <= int(precision) <= MAX_PRECISION
+    ):
+        raise _invalid("precision", f"must be a whole number from 1 to {MAX_PRECISION}")
+    return Options(int(precision), given.get("mod"), summary)
+
+
+def takes_precision(operation: Operation[Any]) -> bool:
+    """Whether an operation's results may have to be rounded."""
+    return any(parameter.kind == "decimal" for parameter in operation.parameters)
+
+
+def is_short(literals: tuple[str, ...], options: Options) -> bool:
+    """Whether planning takes well under a millisecond: estimates of long operands take up to a quarter of a second."""
+    return sum(map(len, literals)) + len(options.modulus or "") <= _LONGEST_SHORT
+
+
+@lru_cache(_PLANS)
+def kept_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+    """Return what ``make_plan`` returns, kept from an earlier call: for short literals, which bound the memory."""
+    return make_plan(max_digits, name, literals, options)
+
+
+def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+    """Return the plan for an operation of the registry and its operands' literals, in their order.
+
+    Raises InvalidInput, or DomainError.
+    """
+    operation = OPERATIONS[name]
+    names = [parameter.name for parameter in operation.parameters]
+    args = operation.parse(dict(zip(names, literals, strict=True)))
+    inputs = operation.input(args)
+    key = operation.key(args, options.precision)
+    if options.modulus is not None:
+        return _modulo_plan(operation, args, inputs, key, options.modulus)
+    length = sum(map(len, literals))
+    summary = Task(name, args, options.precision, "summary")
+    if options.summary:
+        if length > _LONGEST_SUMMARIZED:
+            raise _invalid(names[0], f"operands of a summary have at most {_LONGEST_SUMMARIZED} characters")
+        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, _summary_seconds(length))
+    estimate = operation.estimate(args, options.precision)
+    if not estimate.exact and options.precision != DEFAULT_PRECISION:
+        inputs["precision"] = options.precision
+    if estimate.digits > max_digits:
+        return _plan(summary, f"{key}?ends", inputs, _summary_seconds(length), too_large=True)
+    return _plan(Task(name, args, options.precision), key, inputs, estimate.seconds, estimate.digits)
+
+
+def pointer_of(name: str) -> str:
+    """Return the JSON pointer (RFC 6901) of a client's member; half a surrogate pair, which no UTF-8 has, is U+FFFD."""
+    readable = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "/" + readable.replace("~", "~0").replace("/", "~1")
+
+
+def ends_of(plan: Plan) -> Plan:
+    """Return the plan that finds a result's size and ends without the result; a residue is computed: it is all ends."""
+    if plan.task.view == "modulo":
+        return plan
+    summary = plan.task._replace(view="summary")
+    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=_summary_seconds(len(plan.input)))
+
+
+def _summary_seconds(length: int) -> float:
+    """Return how long a summary takes for operands of so many characters."""
+    return 2e-4 * (1 + (length / 100) ** 2)
+
+
+def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
+    modulus = parse_natural({"mod": literal}, "mod")
+    if modulus < 1:
+        raise _invalid("mod", "must be 1 or more")
+    text = text_of(modulus)
+    seconds = operation.modulo_seconds(args, modulus) * (3 if len(text) > VERIFIED_DIGITS else 1)
+    named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
+    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus)
+    mod = int(text) if json_literal(text) == text else text
+    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text))
+
+
+def _plan(
+    task: Task, key: str, inputs: dict[str, int | str], seconds: float, digits: int = 0, *, too_large: bool = False
+) -> Plan:
+    recorded = {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
+    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, too_large)
+
+
+def _json(inputs: dict[str, int | str]) -> str:
+    return json.dumps(inputs, separators=(",", ":"))
+
+
+def _abbreviated(operand: str) -> str:
+    """Return an operand as the history gives it, so that an event stays below its bound."""
+    if len(operand) <= LONGEST_RECORDED:
+        return operand
+    digest = sha256(operand.encode()).hexdigest()
+    return f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"
+
+
+def _invalid(name: str, detail: str) -> InvalidInput:
+    return InvalidInput("A parameter is not valid.", (FieldProblem(pointer_of(name), detail),))

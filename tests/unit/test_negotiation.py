@@ -1,0 +1,153 @@
+"""Header fields that choose a representation: the tables of RFC 9110."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.routers.negotiation import Asked, asked_of, byte_range, matching, preferred
+
+MEDIA = ("application/json", "text/plain")
+CODINGS = ("zstd", "gzip")
+ETAG = '"abc"'
+TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", None),
+        ("text/plain", "text/plain"),
+        ("TEXT/Plain", "text/plain"),
+        ("text/plain; charset=utf-8", "text/plain"),
+        ("application/json", "application/json"),
+        ("text/plain, application/json", "application/json"),
+        ("text/plain;q=0.5, application/json;q=0.4", "text/plain"),
+        ("text/plain;q=0.4, application/json;q=0.5", "application/json"),
+        ("text/plain;q=0.001", "text/plain"),
+        ("text/plain;q=0", None),
+        ("text/plain;q=0.000, application/json;q=0", None),
+        ("text/plain ; Q=0.9 , application/json ; q=0.1", "text/plain"),
+        ("text/plain;charset=utf-8;q=0.3, application/json;q=0.2", "text/plain"),
+        ("*/*", None),
+        ("text/*", None),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None),
+        ("text/plain;q=, application/json;q=0.1", "application/json"),
+        ("text/plain;q=high, application/json;q=0.1", "application/json"),
+        ("text/plain;q=nan", None),
+        ("text/plain;q=-1", None),
+        (",, ;q=1, text/plain,", "text/plain"),
+        (";", None),
+        ("text/plainer", None),
+    ],
+)
+def test_the_media_type_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
+    """§12.4.2 weights, §12.5.1 Accept: a malformed weight counts as none, a wildcard names nothing."""
+    assert preferred(header, MEDIA) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip;q=1.0, zstd;q=0.5", "gzip"),
+        ("zstd;q=0, gzip", "gzip"),
+        ("zstd;q=0, gzip;q=0", None),
+        ("*", None),
+        ("br", None),
+    ],
+)
+def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
+    """§12.5.3 Accept-Encoding: none is used that was not named, or was named with q=0."""
+    assert preferred(header, CODINGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=0-499", (0, 500)),
+        ("bytes=500-999", (500, 1000)),
+        ("bytes=9500-", (9500, 10_000)),
+        ("bytes=0-", (0, 10_000)),
+        ("bytes=-500", (9500, 10_000)),
+        ("bytes=-1", (9999, 10_000)),
+        ("bytes=-10000", (0, 10_000)),
+        ("bytes=-10001", (0, 10_000)),
+        ("bytes=-999999999999", (0, 10_000)),
+        ("bytes=9999-", (9999, 10_000)),
+        ("bytes=9000-99999", (9000, 10_000)),
+        ("", None),
+        ("bytes", None),
+        ("bytes=", None),
+        ("bytes=-", None),
+        ("bytes=5-4", None),
+        ("bytes=0-0,-1", None),
+        ("bytes=500-600,601-999", None),
+        ("bytes=a-b", None),
+        ("bytes=0x0-0x10", None),
+        ("bytes=--5", None),
+        ("bytes=1.5-3", None),
+        ("items=0-5", None),
+        ("bytes=" + "9" * 25 + "-", None),
+        ("bytes=\N{SUPERSCRIPT TWO}-3", None),
+    ],
+)
+def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
+    """§14.1.2, with its own examples; several ranges, other units and malformed ones are ignored (§14.2)."""
+    assert byte_range(Asked(range=field), ETAG, 10_000) == expected
+
+
+@pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
+def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
+    """§14.1.2: not satisfiable when it begins at or after the end, or is an empty suffix."""
+    with pytest.raises(ValueError, match=r"end|empty"):
+        byte_range(Asked(range=field), ETAG, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("if_range", "expected"),
+    [
+        ('"abc"', (0, 5)),
+        ('"other"', None),
+        ('W/"abc"', None),
+        ('"abc-gzip"', None),
+        ("Sun, 22 Nov 2026 12:00:00 GMT", None),
+    ],
+)
+def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
+    """§13.1.5 If-Range compares strongly; otherwise the whole is sent, even where the range would be beyond the end."""
+    assert byte_range(Asked(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
+    if expected is None:
+        assert byte_range(Asked(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", None),
+        ('"abc"', '"abc"'),
+        ('W/"abc"', '"abc"'),
+        ('"abc-gzip"', '"abc-gzip"'),
+        ('"x", "abc-zstd"', '"abc-zstd"'),
+        ('"x",W/"abc-gzip"', '"abc-gzip"'),
+        ("*", '"abc"'),
+        ('"x"', None),
+        ("abc", None),
+        ('"ABC"', None),
+    ],
+)
+def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None) -> None:
+    """§13.1.2 If-None-Match compares weakly; each coding's tag is a copy's too, and ``*`` is any."""
+    assert matching(header, TAGS) == expected
+
+
+def test_a_field_that_comes_twice_is_one_list() -> None:
+    """§5.3: members in the order of the lines; fields of no interest are left out."""
+    headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
+    assert asked_of({"headers": headers}) == Asked(
+        accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'
+    )
+    assert asked_of({"headers": []}) == Asked()
