@@ -13,6 +13,7 @@ from pycalc.db import open_database
 from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError
 from pycalc.models.ids import IdSource
@@ -26,6 +27,7 @@ from pycalc.services.math import Calculator
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
+from pycalc.services.sessions import Sessions
 from pycalc.services.tokens import TokenSigner
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
@@ -110,6 +112,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             metrics=metrics,
             authenticator=Authenticator(
                 users,
+                Sessions(SqlSessionStore(database), ids),
                 passwords,
                 tokens,
                 ids,

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
         "bootstrap", description="who may register admins: bootstrap, open (demos only) or closed"
     )
-    access_token_seconds: int = Field(3600, ge=60, le=86400, description="life of an access token, seconds")
+    access_token_seconds: int = Field(900, ge=60, le=86400, description="life of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="bcrypt's cost factor")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")

@@ -77,6 +77,10 @@ class UserStore(Protocol):
         """Return the ids of all accounts that have or had that name, deleted ones too, letter case aside."""
         ...
 
+    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
+        """Store a new password's hash and end the user's other sessions, in one transaction."""
+        ...
+
     async def delete(self, username: str) -> User:
         """Delete an account and return what it was; its history stays.
 
@@ -94,6 +98,60 @@ class UserStore(Protocol):
 
     async def offer_bootstrap(self, token_hash: bytes) -> bool:
         """Put a new bootstrap token in force unless there is an admin; return whether it is in force."""
+        ...
+
+
+class NewSession(NamedTuple):
+    """A session to open at a time, milliseconds since the epoch."""
+
+    id: bytes
+    user_id: bytes
+    refresh_hash: bytes
+    now_ms: int
+
+
+class SessionLimits(NamedTuple):
+    """How long sessions live, milliseconds, and how many a user has."""
+
+    idle_ms: int
+    absolute_ms: int
+    grace_ms: int
+    per_user: int
+
+
+class Rotation(NamedTuple):
+    """What came of a refresh: the session's user, or none; ``reused`` when that ended the session."""
+
+    user: User | None
+    reused: bool
+
+
+class SessionStore(Protocol):
+    """Open sessions."""
+
+    async def open(self, session: NewSession, limits: SessionLimits) -> None:
+        """Open a session; the user's expired ones go, and beyond the limit the ones used longest ago."""
+        ...
+
+    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
+        """Return the user of an open session."""
+        ...
+
+    async def rotate(
+        self, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
+    ) -> Rotation:
+        """Replace a session's refresh token if the presented hash is the current one's.
+
+        For the time of grace that of the one before is good too. Any other ends the session.
+        """
+        ...
+
+    async def close(self, session_id: bytes) -> None:
+        """End a session."""
+        ...
+
+    async def close_all(self, user_id: bytes) -> None:
+        """End all sessions of a user."""
         ...
 
 

@@ -28,6 +28,19 @@ users = Table(
     Column("created_ms", BigInteger, nullable=False),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("refresh_hash", LargeBinary(32), nullable=False),
+    Column("previous_hash", LargeBinary(32)),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger, nullable=False),
+    Column("rotated_ms", BigInteger, nullable=False),
+)
+Index(None, sessions.c.user_id, sessions.c.used_ms)
+
 retired_names = Table(
     "retired_names",
     metadata,

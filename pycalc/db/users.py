@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, union_all
+from sqlalchemy import Connection, Row, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
-from pycalc.db.tables import bootstrap, retired_names, users
+from pycalc.db.tables import bootstrap, retired_names, sessions, users
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
@@ -16,7 +16,8 @@ from pycalc.models.ids import unix_ms
 _BOOTSTRAP_ROW = 1
 
 
-def _user(row: Row[tuple[object, ...]] | None) -> User | None:
+def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
+    """Return the account that a row of its table holds."""
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
@@ -47,11 +48,12 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> No
 
 
 def _delete(connection: Connection, username: str) -> User:
-    user = _user(connection.execute(select(users).where(users.c.username_key == username.lower())).one_or_none())
+    user = user_of(connection.execute(select(users).where(users.c.username_key == username.lower())).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
     if user.role is Role.ADMIN and _admins(connection) == 1:
         raise Conflict("The last admin can't be deleted.")
+    connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
     connection.execute(delete(users).where(users.c.id == user.id))
     connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
     return user
@@ -81,12 +83,12 @@ class SqlUserStore:
     async def by_username(self, username: str) -> User | None:
         """See UserStore."""
         query = select(users).where(users.c.username_key == username.lower())
-        return await self._database.read(lambda connection: _user(connection.execute(query).one_or_none()))
+        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def by_id(self, user_id: bytes) -> User | None:
         """See UserStore."""
         query = select(users).where(users.c.id == user_id)
-        return await self._database.read(lambda connection: _user(connection.execute(query).one_or_none()))
+        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def ids_of(self, username: str) -> tuple[bytes, ...]:
         """See UserStore."""
@@ -96,6 +98,17 @@ class SqlUserStore:
             select(retired_names.c.user_id).where(retired_names.c.username_key == name),
         )
         return await self._database.read(lambda connection: tuple(connection.scalars(query)))
+
+    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
+        """See UserStore."""
+        change = update(users).where(users.c.id == user_id).values(password_hash=password_hash)
+        others = delete(sessions).where((sessions.c.user_id == user_id) & (sessions.c.id != keep_session))
+
+        def work(connection: Connection) -> None:
+            connection.execute(change)
+            connection.execute(others)
+
+        await self._database.write(work)
 
     async def delete(self, username: str) -> User:
         """See UserStore."""

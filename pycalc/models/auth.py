@@ -38,6 +38,7 @@ class Principal:
     user_id: bytes
     username: str
     role: Role
+    session_id: bytes
     expires_at: float
 
     @property
@@ -123,4 +124,25 @@ class Session(BaseModel):
         description="a JWT, to be sent as `Authorization: Bearer ...`", examples=["eyJhbGciOiJIUzI1NiJ9..."]
     )
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
-    expires_in: int = Field(description="seconds until the access token expires", examples=[3600])
+    expires_in: int = Field(description="seconds until the access token expires", examples=[900])
+    refresh_token: str = Field(
+        description="opens the next access token at POST /token/refresh; replaced at each use",
+        examples=["pcr_AZqrEnwA..."],
+    )
+
+
+class Refresh(BaseModel):
+    """A refresh token, to be exchanged for new tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: str = Field(max_length=200, examples=["pcr_AZqrEnwA..."])
+
+
+class PasswordChange(BaseModel):
+    """A new password, and the current one as the proof of who asks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    new_password: Password

@@ -10,10 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.auth import Account, Credentials, Registration, Session, User
+from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
 from pycalc.models.ids import text_of_id
+from pycalc.resources import Resources
 from pycalc.routers.deps import CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.problems import responses
+from pycalc.services.auth import Tokens
 
 _FORM = "application/x-www-form-urlencoded"
 _OAUTH2_FIELDS = {"grant_type", "scope", "client_id", "client_secret"}
@@ -99,11 +101,48 @@ def _form_fields(body: bytes) -> dict[str, str]:
 async def log_in(request: Request, resources: ResourcesDep) -> Session:
     """Open a session, from JSON or from the OAuth2 password form."""
     credentials = await _credentials(request)
-    token = await resources.authenticator.log_in(credentials.username, credentials.password)
-    return Session(access_token=token, expires_in=resources.authenticator.token_lifetime)
+    return _session(await resources.authenticator.log_in(credentials.username, credentials.password), resources)
+
+
+def _session(tokens: Tokens, resources: Resources) -> Session:
+    lifetime = resources.authenticator.token_lifetime
+    return Session(access_token=tokens.access, expires_in=lifetime, refresh_token=tokens.refresh)
+
+
+@router.post(
+    "/token/refresh",
+    responses=responses("unauthorized", "payload-too-large", "validation-error", "unavailable"),
+)
+async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
+    """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session."""
+    return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
+
+
+@router.post("/logout", status_code=204, responses=responses("unauthorized", "unavailable"))
+async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
+    """End this session: its access and refresh tokens are refused at once."""
+    await resources.authenticator.log_out(caller)
+
+
+@router.post("/logout-all", status_code=204, responses=responses("unauthorized", "unavailable"))
+async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
+    """End all sessions of the account."""
+    await resources.authenticator.log_out_all(caller)
 
 
 @router.get("/me", responses=responses("unauthorized", "unavailable"))
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return _account(await resources.authenticator.account(caller))
+
+
+@router.put(
+    "/me/password",
+    status_code=204,
+    responses=responses(
+        "unauthorized", "forbidden", "payload-too-large", "validation-error", "overloaded", "unavailable"
+    ),
+)
+async def change_password(change: PasswordChange, caller: CallerDep, resources: ResourcesDep) -> None:
+    """Set a new password; the account's other sessions end."""
+    await resources.authenticator.change_password(caller, change.current_password, change.new_password)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import time
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from structlog import get_logger
 
@@ -18,6 +18,7 @@ from pycalc.models.auth import Principal, Registration, Role, User
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.passwords import PasswordHasher
+from pycalc.services.sessions import OpenedSession, Reused, Sessions
 from pycalc.services.tokens import TokenSigner
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
@@ -56,11 +57,18 @@ class _KnownTokens:
         if len(self._bearers) > self._limit:
             self._bearers.popitem(last=False)
 
-    def forget(self, user_id: bytes) -> None:
-        """Forget every token of a user, and what is being read from the store just now."""
+    def forget(self, revoked: Callable[[Principal], bool]) -> None:
+        """Forget the tokens of all bearers that are revoked, and what is being read from the store just now."""
         self.epoch += 1
-        for token in [token for token, bearer in self._bearers.items() if bearer.user_id == user_id]:
+        for token in [token for token, bearer in self._bearers.items() if revoked(bearer)]:
             del self._bearers[token]
+
+
+class Tokens(NamedTuple):
+    """What a login or a refresh gives: shown to the client and nowhere else."""
+
+    access: str
+    refresh: str
 
 
 class Authenticator:
@@ -69,6 +77,7 @@ class Authenticator:
     def __init__(
         self,
         users: UserStore,
+        sessions: Sessions,
         passwords: PasswordHasher,
         tokens: TokenSigner,
         ids: IdSource,
@@ -77,6 +86,7 @@ class Authenticator:
         bootstrapped: Callable[[], None],
     ) -> None:
         self._users = users
+        self._sessions = sessions
         self._passwords = passwords
         self._tokens = tokens
         self._ids = ids
@@ -104,10 +114,10 @@ class Authenticator:
         except UnicodeDecodeError:
             raise Unauthorized("The token is not valid.") from None
         epoch = self._known.epoch
-        user = await self._users.by_id(claims.user_id)
+        user = await self._sessions.bearer(claims.user_id, claims.session_id)
         if user is None:
-            raise Unauthorized("The account of this token does not exist any more.")
-        bearer = Principal(user.id, user.username, user.role, claims.expires_at)
+            raise Unauthorized("The session of this token has ended.")
+        bearer = Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at)
         self._known.keep(token, bearer, epoch)
         return bearer
 
@@ -129,12 +139,56 @@ class Authenticator:
         _log.info("account created", user=user.username, role=user.role.value, by=caller.username if caller else None)
         return user
 
-    async def log_in(self, username: str, password: str) -> str:
-        """Return an access token; raises Unauthorized without saying what was wrong, Overloaded."""
+    async def log_in(self, username: str, password: str) -> Tokens:
+        """Open a session; raises Unauthorized without saying what was wrong, Overloaded."""
         user = await self._users.by_username(username)
         if not await self._passwords.check(password, user.password_hash if user else None) or user is None:
             raise Unauthorized("The username or the password is wrong.")
-        return self._tokens.issue(user.id)
+        return self._issue(user, await self._sessions.open(user.id))
+
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """Exchange a refresh token for new tokens; raises Unauthorized. Reuse of an old one ends its session."""
+        try:
+            user, session = await self._sessions.refresh(refresh_token)
+        except Reused as reuse:
+            ended = reuse.session_id
+            self._known.forget(lambda bearer: bearer.session_id == ended)
+            raise
+        return self._issue(user, session)
+
+    async def log_out(self, caller: Principal) -> None:
+        """End the caller's session: its tokens are refused from now on."""
+        await asyncio.shield(
+            self._revoke(self._sessions.close(caller.session_id), lambda bearer: bearer.session_id == caller.session_id)
+        )
+
+    async def log_out_all(self, caller: Principal) -> None:
+        """End all of the caller's sessions."""
+        await asyncio.shield(
+            self._revoke(self._sessions.close_all(caller.user_id), lambda bearer: bearer.user_id == caller.user_id)
+        )
+
+    async def change_password(self, caller: Principal, current: str, new: str) -> None:
+        """Store a new password and end the caller's other sessions; raises Forbidden for a wrong current one."""
+        user = await self.account(caller)
+        if not await self._passwords.check(current, user.password_hash):
+            raise Forbidden("The current password is wrong.")
+        change = self._users.set_password(user.id, await self._passwords.hash(new), caller.session_id)
+        await asyncio.shield(
+            self._revoke(
+                change, lambda bearer: bearer.user_id == caller.user_id and bearer.session_id != caller.session_id
+            )
+        )
+
+    async def _revoke(self, change: Coroutine[None, None, object], revoked: Callable[[Principal], bool]) -> None:
+        """Change the store and forget the tokens that this revokes: a client that hangs up must not part the two."""
+        try:
+            await change
+        finally:
+            self._known.forget(revoked)
+
+    def _issue(self, user: User, session: OpenedSession) -> Tokens:
+        return Tokens(self._tokens.issue(user.id, session.id), session.refresh_token)
 
     async def account(self, caller: Principal) -> User:
         """Return the caller's account; raises Unauthorized when it is gone."""
@@ -146,12 +200,9 @@ class Authenticator:
     async def delete_user(self, caller: Principal, username: str) -> None:
         """Delete an account; its tokens are refused from now on. Raises Forbidden, NotFound, Conflict."""
         await self._require_admin(caller)
-        await asyncio.shield(self._delete(caller, username))  # a client that hangs up must not part the two
-
-    async def _delete(self, caller: Principal, username: str) -> None:
-        user = await self._users.delete(username)
-        self._known.forget(user.id)
-        _log.info("account deleted", user=user.username, by=caller.username)
+        name = username.lower()
+        await asyncio.shield(self._revoke(self._users.delete(username), lambda bearer: bearer.username.lower() == name))
+        _log.info("account deleted", user=username, by=caller.username)
 
     async def _require_admin(self, caller: Principal) -> None:
         """Ask the store, not the kept token, whether the caller is an admin."""

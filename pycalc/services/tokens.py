@@ -16,7 +16,7 @@ ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  # RFC 9068 §2.1
 ISSUER = AUDIENCE = "pycalc"
 LONGEST_TOKEN = 2_048
-_REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti"]
+_REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid"]
 _REFUSAL = "The token is not valid, or not any more."
 
 
@@ -24,6 +24,7 @@ class Claims(NamedTuple):
     """What a valid token says."""
 
     user_id: bytes
+    session_id: bytes
     expires_at: float
 
 
@@ -38,8 +39,8 @@ class TokenSigner:
         self._ids = ids
         self.lifetime = lifetime
 
-    def issue(self, user_id: bytes) -> str:
-        """Return a token for a user, valid from now for ``lifetime`` seconds."""
+    def issue(self, user_id: bytes, session_id: bytes) -> str:
+        """Return a token for a user's session, valid from now for ``lifetime`` seconds."""
         now = int(time())
         claims = {
             "iss": ISSUER,
@@ -49,6 +50,7 @@ class TokenSigner:
             "nbf": now,
             "exp": now + self.lifetime,
             "jti": text_of_id(self._ids.next()),
+            "sid": text_of_id(session_id),
         }
         headers = {"kid": self._newest, "typ": TOKEN_TYPE}
         return jwt.encode(claims, self._keys[self._newest], ALGORITHM, headers)
@@ -69,6 +71,6 @@ class TokenSigner:
                 audience=AUDIENCE,
                 options={"require": _REQUIRED},
             )
-            return Claims(id_of_text(claims["sub"]), float(claims["exp"]))
+            return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
             raise Unauthorized(_REFUSAL) from error

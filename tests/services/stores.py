@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
-from pycalc.db.base import HistoryFilter, OutboxRow
+from pycalc.db.base import HistoryFilter, NewSession, OutboxRow, Rotation, SessionLimits
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.history import HistoryRow
@@ -109,10 +110,11 @@ class MemoryOutboxStore:
 
 
 class MemoryUserStore:
-    """Accounts."""
+    """Accounts, and the session store that reads them."""
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
+        self.sessions = MemorySessionStore(self)
         self.retired: list[User] = []
         self.token_hash: bytes | None = None
 
@@ -133,6 +135,13 @@ class MemoryUserStore:
     async def by_id(self, user_id: bytes) -> User | None:
         """See UserStore."""
         return self.users.get(user_id)
+
+    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
+        """See UserStore."""
+        self.users[user_id] = replace(self.users[user_id], password_hash=password_hash)
+        for session in [known for known in self.sessions.open_ones.values() if known.user_id == user_id]:
+            if session.id != keep_session:
+                await self.sessions.close(session.id)
 
     async def ids_of(self, username: str) -> tuple[bytes, ...]:
         """See UserStore."""
@@ -163,3 +172,37 @@ class MemoryUserStore:
             return False
         self.token_hash = token_hash
         return True
+
+
+class MemorySessionStore:
+    """Sessions; the current hash only, so nothing has a time of grace."""
+
+    def __init__(self, users: MemoryUserStore) -> None:
+        self._users = users
+        self.open_ones: dict[bytes, NewSession] = {}
+
+    async def open(self, session: NewSession, limits: SessionLimits) -> None:
+        """See SessionStore."""
+        self.open_ones[session.id] = session
+
+    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
+        """See SessionStore."""
+        return await self._users.by_id(user_id) if session_id in self.open_ones else None
+
+    async def rotate(
+        self, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
+    ) -> Rotation:
+        """See SessionStore."""
+        session = self.open_ones.pop(session_id, None)
+        if session is None or session.refresh_hash != presented:
+            return Rotation(None, session is not None)
+        self.open_ones[session_id] = session._replace(refresh_hash=replacement)
+        return Rotation(await self._users.by_id(session.user_id), False)
+
+    async def close(self, session_id: bytes) -> None:
+        """See SessionStore."""
+        self.open_ones.pop(session_id, None)
+
+    async def close_all(self, user_id: bytes) -> None:
+        """See SessionStore."""
+        self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}

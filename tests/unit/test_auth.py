@@ -13,6 +13,7 @@ from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.auth import Authenticator
 from pycalc.services.passwords import PasswordHasher
+from pycalc.services.sessions import Sessions
 from pycalc.services.tokens import TokenSigner
 from tests.services.stores import MemoryUserStore
 
@@ -46,7 +47,9 @@ def authenticator(users: MemoryUserStore) -> Authenticator:
     metrics, ids = Metrics(), IdSource()
     tokens = TokenSigner(["k" * 32], ids, 3600)
     passwords = PasswordHasher(metrics, 4)
-    return Authenticator(users, passwords, tokens, ids, metrics, "open", bootstrapped=lambda: None)
+    return Authenticator(
+        users, Sessions(users.sessions, ids), passwords, tokens, ids, metrics, "open", bootstrapped=lambda: None
+    )
 
 
 async def opened(accounts: Authenticator, name: str, role: Role = Role.USER) -> bytes:
@@ -56,7 +59,7 @@ async def opened(accounts: Authenticator, name: str, role: Role = Role.USER) -> 
         None,
         None,
     )
-    return (await accounts.log_in(name, PASSWORD)).encode()
+    return (await accounts.log_in(name, PASSWORD)).access.encode()
 
 
 async def admin_of(accounts: Authenticator) -> Principal:
@@ -91,7 +94,7 @@ async def test_a_deleted_users_token_is_refused_at_once() -> None:
     """Known or not, the token of an account that is gone is Unauthorized."""
     accounts = authenticator(MemoryUserStore())
     root = await admin_of(accounts)
-    known, unknown = await opened(accounts, "ada"), (await accounts.log_in("ada", PASSWORD)).encode()
+    known, unknown = await opened(accounts, "ada"), (await accounts.log_in("ada", PASSWORD)).access.encode()
     await accounts.authenticate(known)
     await accounts.delete_user(root, "ada")
     for token in (known, unknown):

@@ -16,6 +16,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.auth import AdminRegistration, Authenticator
 from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token, write_private
 from pycalc.services.passwords import PasswordHasher
+from pycalc.services.sessions import Sessions
 from pycalc.services.tokens import TokenSigner
 from tests.services.stores import MemoryUserStore
 
@@ -30,7 +31,9 @@ def authenticator(
     """Return an authenticator over these accounts."""
     metrics, ids = Metrics(), IdSource()
     tokens, passwords = TokenSigner(["k" * 32], ids, 3600), PasswordHasher(metrics, 4)
-    return Authenticator(users, passwords, tokens, ids, metrics, admin_registration, bootstrapped)
+    return Authenticator(
+        users, Sessions(users.sessions, ids), passwords, tokens, ids, metrics, admin_registration, bootstrapped
+    )
 
 
 def admin(name: str) -> Registration:

@@ -16,6 +16,7 @@ from pycalc.models.ids import IdSource, text_of_id
 from pycalc.services.tokens import TokenSigner
 from tests.services.stores import USER_ID
 
+SESSION_ID = IdSource().next()
 OLD, NEW, FOREIGN = "old" * 12, "new" * 12, "foreign" * 6
 
 
@@ -37,7 +38,7 @@ def decoded(part: str) -> dict[str, Any]:
 
 def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "sha256", **claims: Any) -> str:
     """Return a token like one of ours, signed with ``key``, with these changes; a value of None leaves a claim out."""
-    ours = signer(NEW).issue(USER_ID).split(".")
+    ours = signer(NEW).issue(USER_ID, SESSION_ID).split(".")
     head = {**decoded(ours[0]), **(header or {})}
     body = {name: value for name, value in {**decoded(ours[1]), **claims}.items() if value is not None}
     signed = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(body).encode())}"
@@ -48,9 +49,9 @@ def test_a_token_is_valid_and_says_whose_it_is() -> None:
     """The claims are the profile's (RFC 9068 §2.2), the lifetime is the one that was set."""
     now = time()
     tokens = signer(NEW, lifetime=600)
-    token = tokens.issue(USER_ID)
+    token = tokens.issue(USER_ID, SESSION_ID)
     claims = tokens.verify(token)
-    assert claims.user_id == USER_ID
+    assert (claims.user_id, claims.session_id) == (USER_ID, SESSION_ID)
     assert now + 599 <= claims.expires_at <= time() + 600
     head, body, _ = token.split(".")
     assert (decoded(head)["alg"], decoded(head)["typ"]) == ("HS256", "at+jwt")
@@ -61,16 +62,16 @@ def test_a_token_is_valid_and_says_whose_it_is() -> None:
 def test_two_tokens_differ() -> None:
     """Each token has an id of its own."""
     tokens = signer(NEW)
-    assert tokens.issue(USER_ID) != tokens.issue(USER_ID)
+    assert tokens.issue(USER_ID, SESSION_ID) != tokens.issue(USER_ID, SESSION_ID)
 
 
 def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
     """Rotation: put the new key first, and drop the old one when its last token has expired."""
     before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
-    assert between.verify(before.issue(USER_ID)).user_id == USER_ID
-    assert after.verify(between.issue(USER_ID)).user_id == USER_ID
+    assert between.verify(before.issue(USER_ID, SESSION_ID)).user_id == USER_ID
+    assert after.verify(between.issue(USER_ID, SESSION_ID)).user_id == USER_ID
     with pytest.raises(Unauthorized):
-        after.verify(before.issue(USER_ID))
+        after.verify(before.issue(USER_ID, SESSION_ID))
 
 
 def test_without_a_key_there_is_no_signer() -> None:
@@ -107,7 +108,7 @@ BAD = {
     "no signature": GOOD.rpartition(".")[0] + ".",
     "cut signature": GOOD[:-4],
     "another user's signature": ".".join(
-        [*signer(NEW).issue(bytes(16)).split(".")[:2], GOOD.rpartition(".")[2]]
+        [*signer(NEW).issue(bytes(16), SESSION_ID).split(".")[:2], GOOD.rpartition(".")[2]]
     ),
     "expired": forged(exp=int(time()) - 1),
     "not yet": forged(nbf=int(time()) + 600),
@@ -117,6 +118,8 @@ BAD = {
     "no expiry": forged(exp=None),
     "no subject": forged(sub=None),
     "no token id": forged(jti=None),
+    "no session": forged(sid=None),
+    "a session that is no id": forged(sid="all"),
     "no issue time": forged(iat=None),
     "a subject that is no id": forged(sub="ada"),
     "a numeric subject": forged(sub=7),

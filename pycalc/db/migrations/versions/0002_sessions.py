@@ -1,0 +1,25 @@
+"""Sessions, each with the hash of its refresh token and of the one before."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create the table; who was logged in before logs in again."""
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("refresh_hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("previous_hash", sa.LargeBinary(32)),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("used_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rotated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sessions"),
+    )
+    op.create_index("ix_sessions_user_id_used_ms", "sessions", ["user_id", "used_ms"])

@@ -1,0 +1,100 @@
+"""Sessions: refresh tokens, rotated at every use; reuse of an old one ends the session (ADR 11, RFC 9700 §4.14)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from hashlib import sha256
+from time import time_ns
+from typing import NamedTuple
+
+from structlog import get_logger
+
+from pycalc.db.base import NewSession, SessionLimits, SessionStore
+from pycalc.errors import Unauthorized
+from pycalc.models.auth import User
+from pycalc.models.ids import IdSource, text_of_id
+
+_DAY_MS = 24 * 3600 * 1000
+LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
+_PREFIX = "pcr_"
+_SECRET_BYTES = 32
+_REFUSAL = "The refresh token is not valid, or not any more."
+
+_log = get_logger(__name__)
+
+
+class OpenedSession(NamedTuple):
+    """A session and the refresh token that keeps it open; the token is shown this once."""
+
+    id: bytes
+    refresh_token: str
+
+
+class Reused(Unauthorized):
+    """A refresh token was used that had been replaced: somebody else may have it, so its session has ended."""
+
+    def __init__(self, detail: str, session_id: bytes) -> None:
+        super().__init__(detail, session_id)
+        self.session_id = session_id
+
+
+class Sessions:
+    """Opens, refreshes and closes sessions."""
+
+    def __init__(self, store: SessionStore, ids: IdSource) -> None:
+        self._store = store
+        self._ids = ids
+
+    async def open(self, user_id: bytes) -> OpenedSession:
+        """Open a session for a user who has logged in."""
+        identity = self._ids.next()
+        token, token_hash = _new_token(identity)
+        await self._store.open(NewSession(identity, user_id, token_hash, _now_ms()), LIMITS)
+        return OpenedSession(identity, token)
+
+    async def refresh(self, token: str) -> tuple[User, OpenedSession]:
+        """Return a session's user and its next refresh token; raises Unauthorized, as Reused when it ends a session."""
+        session_id, presented = _parse(token)
+        replacement, replacement_hash = _new_token(session_id)
+        rotation = await self._store.rotate(session_id, presented, replacement_hash, _now_ms(), LIMITS)
+        if rotation.reused:
+            _log.warning("refresh token reused: session ended", session=text_of_id(session_id))
+            raise Reused(_REFUSAL, session_id)
+        if rotation.user is None:
+            raise Unauthorized(_REFUSAL)
+        return rotation.user, OpenedSession(session_id, replacement)
+
+    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
+        """Return the user of a session that is open."""
+        return await self._store.bearer(user_id, session_id)
+
+    async def close(self, session_id: bytes) -> None:
+        """End a session."""
+        await self._store.close(session_id)
+
+    async def close_all(self, user_id: bytes) -> None:
+        """End all sessions of a user."""
+        await self._store.close_all(user_id)
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000
+
+
+def _new_token(session_id: bytes) -> tuple[str, bytes]:
+    """Return a new refresh token for a session, and the hash that is stored."""
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()
+
+
+def _parse(token: str) -> tuple[bytes, bytes]:
+    """Return a refresh token's session and the hash of its secret; raises Unauthorized."""
+    try:
+        raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if not token.startswith(_PREFIX) or len(raw) != 16 + _SECRET_BYTES:
+        raise Unauthorized(_REFUSAL)
+    return raw[:16], sha256(raw[16:]).digest()
