@@ -7,6 +7,7 @@ The tree::
     ├── DomainError             domain-error           the operation has no real value there
     ├── ResultTooLarge          result-too-large       the result has more digits than the service writes out
     ├── Unauthorized            unauthorized
+    │   └── RefreshTokenReused                         carries the session that has ended by it
     ├── Forbidden               forbidden
     ├── NotFound                not-found
     ├── Conflict                conflict               a name is taken, the last admin would go
@@ -35,6 +36,15 @@ class FieldProblem(NamedTuple):
 
     pointer: str
     detail: str
+
+
+class Quota(NamedTuple):
+    """How a caller stands with a limit of ``amount`` in ``window`` seconds: what remains, and for how many seconds."""
+
+    amount: int
+    window: int
+    remaining: int
+    reset: int
 
 
 class PycalcError(Exception):
@@ -88,6 +98,14 @@ class Unauthorized(PycalcError):
 
     code = "unauthorized"
     title = "Valid credentials are needed"
+
+
+class RefreshTokenReused(Unauthorized):
+    """A refresh token was used that had been replaced: somebody else may have it, so its session has ended."""
+
+    def __init__(self, detail: str, session_id: bytes) -> None:
+        super().__init__(detail, session_id)
+        self.session_id = session_id
 
 
 class Forbidden(PycalcError):
@@ -145,10 +163,15 @@ class RetryLater(PycalcError):
 
 
 class RateLimited(RetryLater):
-    """The caller asks more often than it may."""
+    """The caller asks more often than it may; ``quota`` is how it stands, where it may know."""
 
     code = "rate-limited"
     title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after: int = 1, quota: Quota | None = None) -> None:
+        PycalcError.__init__(self, detail, retry_after, quota)
+        self.retry_after = retry_after
+        self.quota = quota
 
 
 class Overloaded(RetryLater):

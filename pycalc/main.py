@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc import __version__
 from pycalc.resources import Resources, open_resources
-from pycalc.routers import auth, batch, events, history, math, system, users
+from pycalc.routers import auth, batch, events, history, keys, math, system, users
 from pycalc.routers.middleware import Edge
 from pycalc.routers.problems import document_problems, install_problems
 from pycalc.settings import Settings
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=MAX_BODY_BYTES,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (batch.router, auth.router, users.router, history.router, events.router, system.router):
+    for router in (batch.router, auth.router, keys.router, users.router, history.router, events.router, system.router):
         app.include_router(router)
     app.mount("/web", system.assets, name="web")
     install_problems(app)

@@ -12,17 +12,30 @@ from pycalc.cache import open_cache
 from pycalc.db import open_database
 from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
+from pycalc.db.keys import SqlKeyStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts import Accounts
+from pycalc.services.addresses import ClientAddresses
 from pycalc.services.auth import Authenticator
+from pycalc.services.bearers import Bearers
 from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token
 from pycalc.services.compute import Computer
 from pycalc.services.feed import Feed
 from pycalc.services.history import HistoryReader
+from pycalc.services.keys import ApiKeys
+from pycalc.services.limits import (
+    Calculations,
+    LoginLimit,
+    RegistrationLimit,
+    calculation_limit,
+    login_limit,
+    registration_limit,
+)
 from pycalc.services.math import Calculator
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
@@ -50,9 +63,15 @@ class Resources:
 
     metrics: Metrics
     authenticator: Authenticator
+    accounts: Accounts
     calculator: Calculator
     history: HistoryReader
     feed: Feed
+    addresses: ClientAddresses
+    login_limit: LoginLimit
+    registration_limit: RegistrationLimit
+    calculation_limit: Calculations | None
+    """None where there is no limit: the hot path asks no more than that."""
     bootstrap_token: str | None
     """The new bootstrap token, for the console."""
     pings: dict[str, Callable[[], Awaitable[None]]]
@@ -106,17 +125,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             bootstrap_token = await offer_bootstrap_token(users, settings.data_dir)
         else:
             forget_bootstrap_token(settings.data_dir)
-        keys = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
-        tokens = TokenSigner(keys, ids, settings.access_token_seconds)
+        secrets = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
+        tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
+        bearers, keys = Bearers(metrics), ApiKeys(SqlKeyStore(database), ids)
         yield Resources(
             metrics=metrics,
             authenticator=Authenticator(
+                users, Sessions(SqlSessionStore(database), ids), keys, passwords, tokens, bearers
+            ),
+            accounts=Accounts(
                 users,
-                Sessions(SqlSessionStore(database), ids),
+                keys,
                 passwords,
-                tokens,
+                bearers,
                 ids,
-                metrics,
                 settings.admin_registration,
                 bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
             ),
@@ -131,6 +153,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             ),
             history=HistoryReader(history, users),
             feed=Feed(history, stream, metrics),
+            addresses=ClientAddresses(settings.trusted_proxies),
+            login_limit=login_limit(settings.login_limit, metrics),
+            registration_limit=registration_limit(settings.register_limit, metrics),
+            calculation_limit=calculation_limit(settings.rate_limit, metrics),
             bootstrap_token=bootstrap_token,
             pings={
                 "database": database.ping,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pycalc.services.limits import parse_limit
 
 MIN_SECRET_LENGTH = 32
 
@@ -42,17 +45,39 @@ class Settings(BaseSettings):
     )
     access_token_seconds: int = Field(900, ge=60, le=86400, description="life of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="bcrypt's cost factor")
+    login_limit: str = Field(
+        "10/minute", description="failed logins per account, ten times that per address; empty: no limit"
+    )
+    register_limit: str = Field("60/hour", description="registrations per address; empty: no limit")
+    rate_limit: str = Field("", description="calculations per user, such as 600/minute; empty: no limit")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="proxies whose X-Forwarded-For counts: addresses or networks, comma-separated"
+    )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     compute_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="worker processes; default: one per core"
     )
 
-    @field_validator("secret_keys", mode="before")
+    @field_validator("secret_keys", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """A variable holds the keys separated by commas."""
+        """A variable holds the values separated by commas."""
         return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+    @field_validator("login_limit", "register_limit", "rate_limit")
+    @classmethod
+    def _readable_limit(cls, value: str) -> str:
+        if value:
+            parse_limit(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _readable_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from pycalc.models.auth import User
+from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 
 T = TypeVar("T")
@@ -77,6 +77,21 @@ class UserStore(Protocol):
         """Return the ids of all accounts that have or had that name, deleted ones too, letter case aside."""
         ...
 
+    async def page(self, after: str | None, limit: int) -> list[User]:
+        """Return up to ``limit`` accounts by name, those after a name."""
+        ...
+
+    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+        """Change an account's role or whether it is disabled, and return it; a disabled one's sessions end.
+
+        Raises NotFound, or Conflict when no admin would be left.
+        """
+        ...
+
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
+        """Store a password's new hash if the stored one is still ``before``."""
+        ...
+
     async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
         """Store a new password's hash and end the user's other sessions, in one transaction."""
         ...
@@ -98,6 +113,34 @@ class UserStore(Protocol):
 
     async def offer_bootstrap(self, token_hash: bytes) -> bool:
         """Put a new bootstrap token in force unless there is an admin; return whether it is in force."""
+        ...
+
+
+class KeyBearer(NamedTuple):
+    """Whose API key it is, and until when."""
+
+    user: User
+    key_id: bytes
+    expires_ms: int | None
+
+
+class KeyStore(Protocol):
+    """API keys."""
+
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+        """Insert a key; raises Conflict when the user has ``limit`` of them."""
+        ...
+
+    async def of_user(self, user_id: bytes) -> list[StoredKey]:
+        """Return a user's keys, oldest first."""
+        ...
+
+    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        """Return whose key has that hash and note its use; None when it is expired, or its account disabled."""
+        ...
+
+    async def remove(self, user_id: bytes, key_id: bytes) -> None:
+        """Remove a user's key; raises NotFound."""
         ...
 
 

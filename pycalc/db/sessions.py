@@ -46,7 +46,7 @@ def _rotate(
     else:
         connection.execute(delete(sessions).where(of_session))
         return Rotation(None, alive)
-    owner = connection.execute(select(users).where(users.c.id == session.user_id)).one_or_none()
+    owner = connection.execute(select(users).where((users.c.id == session.user_id) & ~users.c.disabled)).one_or_none()
     return Rotation(user_of(owner), False)
 
 
@@ -65,7 +65,7 @@ class SqlSessionStore:
         query = (
             select(users)
             .join(sessions, sessions.c.user_id == users.c.id)
-            .where((sessions.c.id == session_id) & (users.c.id == user_id))
+            .where((sessions.c.id == session_id) & (users.c.id == user_id) & ~users.c.disabled)
         )
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
-from pycalc.db.tables import bootstrap, retired_names, sessions, users
+from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
@@ -21,11 +22,13 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
-    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at)
+    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at, row.disabled)
 
 
 def _admins(connection: Connection) -> int:
-    return connection.scalar(select(func.count()).select_from(users).where(users.c.role == Role.ADMIN)) or 0
+    """Return the number of admins who can act."""
+    acting = (users.c.role == Role.ADMIN) & ~users.c.disabled
+    return connection.scalar(select(func.count()).select_from(users).where(acting)) or 0
 
 
 def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> None:
@@ -47,12 +50,38 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> No
     )
 
 
-def _delete(connection: Connection, username: str) -> User:
+def _named(connection: Connection, username: str) -> User:
     user = user_of(connection.execute(select(users).where(users.c.username_key == username.lower())).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
-    if user.role is Role.ADMIN and _admins(connection) == 1:
-        raise Conflict("The last admin can't be deleted.")
+    return user
+
+
+def _require_other_admin(connection: Connection, user: User) -> None:
+    """Raise Conflict when this is the last admin who can act."""
+    if user.role is Role.ADMIN and not user.disabled and _admins(connection) == 1:
+        raise Conflict("The last admin must stay.")
+
+
+def _change(connection: Connection, username: str, role: Role | None, disabled: bool | None) -> User:
+    user = _named(connection, username)
+    changed = replace(
+        user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
+    )
+    if changed.role is not Role.ADMIN or changed.disabled:
+        _require_other_admin(connection, user)
+    connection.execute(
+        update(users).where(users.c.id == user.id).values(role=changed.role.value, disabled=changed.disabled)
+    )
+    if changed.disabled:
+        connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+    return changed
+
+
+def _delete(connection: Connection, username: str) -> User:
+    user = _named(connection, username)
+    _require_other_admin(connection, user)
+    connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
     connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
     connection.execute(delete(users).where(users.c.id == user.id))
     connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
@@ -98,6 +127,27 @@ class SqlUserStore:
             select(retired_names.c.user_id).where(retired_names.c.username_key == name),
         )
         return await self._database.read(lambda connection: tuple(connection.scalars(query)))
+
+    async def page(self, after: str | None, limit: int) -> list[User]:
+        """See UserStore."""
+        query = select(users).order_by(users.c.username_key).limit(limit)
+        if after is not None:
+            query = query.where(users.c.username_key > after.lower())
+
+        def fetch(connection: Connection) -> list[User]:
+            return [user for row in connection.execute(query) if (user := user_of(row)) is not None]
+
+        return await self._database.read(fetch)
+
+    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+        """See UserStore."""
+        return await self._database.write(lambda connection: _change(connection, username, role, disabled))
+
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
+        """See UserStore."""
+        unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
+        query = update(users).where(unchanged).values(password_hash=after)
+        await self._database.write(lambda connection: connection.execute(query))
 
     async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
         """See UserStore."""

@@ -29,6 +29,20 @@ class User:
     password_hash: str
     role: Role
     created_at: datetime
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """An API key as it is stored, but for its hash; times in milliseconds since the epoch."""
+
+    id: bytes
+    user_id: bytes
+    name: str
+    prefix: str
+    created_ms: int
+    expires_ms: int | None
+    used_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,10 @@ class Principal:
     user_id: bytes
     username: str
     role: Role
-    session_id: bytes
+    credential_id: bytes
+    """The session's id, or the API key's."""
     expires_at: float
+    is_key: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -115,6 +131,56 @@ class Account(BaseModel):
     email: str = Field(examples=["ada@example.com"])
     role: Role
     created_at: datetime
+
+
+class UserAccount(Account):
+    """An account as admins see it."""
+
+    disabled: bool
+
+
+class UserPage(BaseModel):
+    """A page of the accounts, by name."""
+
+    items: list[UserAccount]
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+
+
+class UserChange(BaseModel):
+    """What an admin may change of an account; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+class KeyRequest(BaseModel):
+    """A request for an API key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[
+        str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["nightly report"])
+    ]
+    expires_in: int | None = Field(None, ge=60, le=10 * 365 * 86_400, description="seconds; null: never")
+
+
+class ApiKey(BaseModel):
+    """An API key as its owner sees it."""
+
+    id: str
+    name: str
+    prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None = Field(description="to the minute")
+
+
+class NewApiKey(ApiKey):
+    """A new API key, with its text: it is shown this once."""
+
+    key: str = Field(description="send it as `Authorization: Bearer ...`", examples=["pck_AZqrEnwA..."])
 
 
 class Session(BaseModel):

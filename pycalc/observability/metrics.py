@@ -94,6 +94,8 @@ class Metrics:
             "Logins and registrations refused because the queue was full",
             registry=registry,
         )
+        self.rate_limited = Counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",), registry=registry)
+        self.limit_keys = Gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",), registry=registry)
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     def render(self) -> bytes:

@@ -13,7 +13,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
 from pycalc.models.ids import text_of_id
 from pycalc.resources import Resources
-from pycalc.routers.deps import CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.deps import AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.problems import responses
 from pycalc.services.auth import Tokens
 
@@ -55,19 +55,28 @@ def _account(user: User) -> Account:
     "/register",
     status_code=201,
     responses=responses(
-        "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "overloaded", "unavailable"
+        "unauthorized",
+        "forbidden",
+        "conflict",
+        "payload-too-large",
+        "validation-error",
+        "rate-limited",
+        "overloaded",
+        "unavailable",
     ),
 )
 async def register(
     registration: Registration,
     caller: OptionalCallerDep,
     resources: ResourcesDep,
+    address: AddressDep,
     x_bootstrap_token: Annotated[
         str | None, Header(max_length=200, description="one-time token that allows the first admin")
     ] = None,
 ) -> Account:
     """Create an account. `role: "admin"` needs an admin's token, or the bootstrap token for the first one."""
-    return _account(await resources.authenticator.register(registration, caller, x_bootstrap_token))
+    await resources.registration_limit.admit(address)
+    return _account(await resources.accounts.register(registration, caller, x_bootstrap_token))
 
 
 async def _credentials(request: Request) -> Credentials:
@@ -96,12 +105,16 @@ def _form_fields(body: bytes) -> dict[str, str]:
 @router.post(
     "/login",
     openapi_extra=_LOGIN_BODY,
-    responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
+    responses=responses(
+        "unauthorized", "payload-too-large", "validation-error", "rate-limited", "overloaded", "unavailable"
+    ),
 )
-async def log_in(request: Request, resources: ResourcesDep) -> Session:
+async def log_in(request: Request, resources: ResourcesDep, address: AddressDep) -> Session:
     """Open a session, from JSON or from the OAuth2 password form."""
     credentials = await _credentials(request)
-    return _session(await resources.authenticator.log_in(credentials.username, credentials.password), resources)
+    async with resources.login_limit.attempt(credentials.username, address):
+        tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
+    return _session(tokens, resources)
 
 
 def _session(tokens: Tokens, resources: Resources) -> Session:
@@ -118,13 +131,13 @@ async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
     return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
 
 
-@router.post("/logout", status_code=204, responses=responses("unauthorized", "unavailable"))
+@router.post("/logout", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
 async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
 
 
-@router.post("/logout-all", status_code=204, responses=responses("unauthorized", "unavailable"))
+@router.post("/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
 async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
@@ -133,7 +146,7 @@ async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
 @router.get("/me", responses=responses("unauthorized", "unavailable"))
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
-    return _account(await resources.authenticator.account(caller))
+    return _account(await resources.accounts.own(caller))
 
 
 @router.put(
@@ -145,4 +158,4 @@ async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
 )
 async def change_password(change: PasswordChange, caller: CallerDep, resources: ResourcesDep) -> None:
     """Set a new password; the account's other sessions end."""
-    await resources.authenticator.change_password(caller, change.current_password, change.new_password)
+    await resources.accounts.change_password(caller, change.current_password, change.new_password)

@@ -10,6 +10,7 @@ from pycalc.errors import PycalcError
 from pycalc.models.math import Batch, BatchResults
 from pycalc.routers.connection import while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.headers import quota_fields
 from pycalc.routers.problems import problem_body, responses
 from pycalc.routers.representations import json_around
 from pycalc.services.batches import read_batch
@@ -29,14 +30,19 @@ router = APIRouter(tags=["calculations"])
     "/batch",
     openapi_extra=_BODY,
     response_model=BatchResults,
-    responses=responses("validation-error", "unauthorized", "payload-too-large", "overloaded", "unavailable"),
+    responses=responses(
+        "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"
+    ),
 )
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     requests = read_batch(await request.body())
+    headers: dict[str, str] = {}
+    if resources.calculation_limit is not None:
+        headers = quota_fields(await resources.calculation_limit.spend(caller.user_id, len(requests)))
     answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
     body = b'{"results":[%b]}' % b",".join(map(_encode, answers))
-    return Response(body, media_type="application/json")
+    return Response(body, headers=headers, media_type="application/json")
 
 
 def _encode(answer: Answer | PycalcError) -> bytes:

@@ -31,6 +31,11 @@ def bearer_token(scope: Scope) -> bytes | None:
     return None
 
 
+def forwarded_for(scope: Scope) -> list[bytes]:
+    """Return the values of X-Forwarded-For, in their order."""
+    return [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+
+
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
     """Return the caller of a request; raises Unauthorized."""
     token = bearer_token(scope)
@@ -60,3 +65,12 @@ async def _optional_caller(request: Request, resources: ResourcesDep) -> Princip
 
 
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
+
+
+def _address(request: Request, resources: ResourcesDep) -> str:
+    peer = request.scope.get("client")
+    return resources.addresses.client(peer[0] if peer else None, forwarded_for(request.scope))
+
+
+AddressDep = Annotated[str, Depends(_address)]
+"""What tells clients apart that have not said who they are."""

@@ -21,6 +21,7 @@ from pycalc.models.math import Calculation, Summary
 from pycalc.resources import Resources
 from pycalc.routers.connection import while_connected
 from pycalc.routers.deps import BEARER, caller_of, resources_of
+from pycalc.routers.headers import telling_quota
 from pycalc.routers.negotiation import asked_of, matching
 from pycalc.routers.problems import responses
 from pycalc.routers.representations import etags_of, send_json, send_not_modified, send_text, wants_text
@@ -43,6 +44,7 @@ _ERRORS = (
     "result-too-large",
     "range-not-satisfiable",
     "unauthorized",
+    "rate-limited",
     "computation-timeout",
     "overloaded",
     "unavailable",
@@ -89,6 +91,8 @@ class CalculationRoute(APIRoute):
         """Authenticate, plan, calculate, answer; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
         caller = await caller_of(scope, resources)
+        if resources.calculation_limit is not None:
+            send = telling_quota(await resources.calculation_limit.spend(caller.user_id), send)
         query = scope["query_string"]
         options = DEFAULT_OPTIONS
         if query:

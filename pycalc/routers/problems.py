@@ -16,6 +16,7 @@ from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.routers.connection import ClientGone
+from pycalc.routers.headers import quota_fields
 from pycalc.services.operations.gmp import text_of
 
 TYPE_BASE = "/docs/problems#"
@@ -139,7 +140,8 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
     if isinstance(error, errors.Unauthorized):
         return {"WWW-Authenticate": 'Bearer realm="pycalc"'}
     if isinstance(error, errors.RetryLater):
-        return {"Retry-After": str(error.retry_after)}
+        quota = error.quota if isinstance(error, errors.RateLimited) else None
+        return {"Retry-After": str(error.retry_after), **(quota_fields(quota) if quota else {})}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.length}"}
     return {}

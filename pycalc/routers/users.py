@@ -4,12 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
+from pycalc.models.auth import User, UserAccount, UserChange, UserPage
+from pycalc.models.ids import text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.problems import responses
 
+Username = Annotated[str, Path(max_length=254)]
+
 router = APIRouter(tags=["accounts"])
+
+
+def _account(user: User) -> UserAccount:
+    return UserAccount(
+        id=text_of_id(user.id),
+        username=user.username,
+        email=user.email,
+        role=user.role,
+        created_at=user.created_at,
+        disabled=user.disabled,
+    )
+
+
+@router.get("/users", responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"))
+async def list_users(
+    caller: CallerDep,
+    resources: ResourcesDep,
+    limit: Annotated[int, Query(ge=1, le=1000, description="accounts in a page")] = 50,
+    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before")] = None,
+) -> UserPage:
+    """Return the accounts by name (admins only)."""
+    users, following = await resources.accounts.page(caller, cursor, limit)
+    return UserPage(items=[_account(user) for user in users], next_cursor=following)
+
+
+@router.patch(
+    "/users/{username}",
+    responses=responses("unauthorized", "forbidden", "not-found", "conflict", "payload-too-large", "validation-error", "unavailable"),
+)
+async def change_user(
+    username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
+) -> UserAccount:
+    """Change an account's role or disable it (admins only); it holds at once. The last admin must stay one."""
+    return _account(await resources.accounts.change(caller, username, change.role, change.disabled))
 
 
 @router.delete(
@@ -17,8 +55,6 @@ router = APIRouter(tags=["accounts"])
     status_code=204,
     responses=responses("unauthorized", "forbidden", "not-found", "conflict", "validation-error", "unavailable"),
 )
-async def delete_user(
-    username: Annotated[str, Path(max_length=254)], caller: CallerDep, resources: ResourcesDep
-) -> None:
+async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Delete an account (admins only). Its tokens are refused at once; its history stays. The last admin can't go."""
-    await resources.authenticator.delete_user(caller, username)
+    await resources.accounts.delete(caller, username)

@@ -7,11 +7,13 @@ import base64
 import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import bcrypt
 
-from pycalc.errors import Overloaded
+from pycalc.errors import FieldProblem, InvalidInput, Overloaded
 from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
@@ -29,6 +31,19 @@ def _prehash(password: str) -> bytes:
     The key separates these digests from plain ones leaked elsewhere (password shucking).
     """
     return base64.b64encode(hmac.digest(_CONTEXT, password.encode(), "sha256"))
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset(Path(__file__).with_name("common-passwords.txt").read_text().split())
+
+
+def require_uncommon(password: str, pointer: str) -> None:
+    """Raise InvalidInput, pointing there, for one of the 3,000 most common passwords of 8 characters or more."""
+    if password.lower() in _common():
+        raise InvalidInput(
+            "The password is one of the most common ones.", (FieldProblem(pointer, "is too common: choose another"),)
+        )
 
 
 class PasswordHasher:
@@ -50,6 +65,10 @@ class PasswordHasher:
         """Return whether a password has that hash; for no hash (no such user) take as long and return False."""
         known = hashed.encode() if hashed is not None else self._nobody
         return await self._run(lambda: bcrypt.checkpw(_prehash(password), known)) and hashed is not None
+
+    def outdated(self, hashed: str) -> bool:
+        """Whether a hash was made with another cost factor than the one in force."""
+        return int(hashed.split("$")[2]) != self._rounds
 
     async def aclose(self) -> None:
         """Finish what was begun and end the threads."""

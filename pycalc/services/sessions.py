@@ -12,7 +12,7 @@ from typing import NamedTuple
 from structlog import get_logger
 
 from pycalc.db.base import NewSession, SessionLimits, SessionStore
-from pycalc.errors import Unauthorized
+from pycalc.errors import RefreshTokenReused, Unauthorized
 from pycalc.models.auth import User
 from pycalc.models.ids import IdSource, text_of_id
 
@@ -32,14 +32,6 @@ class OpenedSession(NamedTuple):
     refresh_token: str
 
 
-class Reused(Unauthorized):
-    """A refresh token was used that had been replaced: somebody else may have it, so its session has ended."""
-
-    def __init__(self, detail: str, session_id: bytes) -> None:
-        super().__init__(detail, session_id)
-        self.session_id = session_id
-
-
 class Sessions:
     """Opens, refreshes and closes sessions."""
 
@@ -55,13 +47,13 @@ class Sessions:
         return OpenedSession(identity, token)
 
     async def refresh(self, token: str) -> tuple[User, OpenedSession]:
-        """Return a session's user and its next refresh token; raises Unauthorized, as Reused when it ends a session."""
+        """Return a session's user and its next refresh token; raises Unauthorized, as RefreshTokenReused when it ends a session."""
         session_id, presented = _parse(token)
         replacement, replacement_hash = _new_token(session_id)
         rotation = await self._store.rotate(session_id, presented, replacement_hash, _now_ms(), LIMITS)
         if rotation.reused:
             _log.warning("refresh token reused: session ended", session=text_of_id(session_id))
-            raise Reused(_REFUSAL, session_id)
+            raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)
         return rotation.user, OpenedSession(session_id, replacement)

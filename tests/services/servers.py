@@ -144,6 +144,8 @@ def pycalc(server: str = "serve", data: Path | None = None, **settings: str) -> 
             "PYCALC_DATA_DIR": str(data or empty),
             "PYCALC_PORT": str(port),
             "PYCALC_BCRYPT_ROUNDS": "4",
+            "PYCALC_LOGIN_LIMIT": "1000/minute",
+            "PYCALC_REGISTER_LIMIT": "",
             **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
         }
         command = {

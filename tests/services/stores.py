@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pycalc.db.base import HistoryFilter, NewSession, OutboxRow, Rotation, SessionLimits
+from pycalc.db.base import HistoryFilter, KeyBearer, NewSession, OutboxRow, Rotation, SessionLimits
 from pycalc.errors import Conflict, Forbidden, NotFound
-from pycalc.models.auth import Role, User
+from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
 
@@ -136,6 +136,28 @@ class MemoryUserStore:
         """See UserStore."""
         return self.users.get(user_id)
 
+    async def page(self, after: str | None, limit: int) -> list[User]:
+        """See UserStore."""
+        ordered = sorted(self.users.values(), key=lambda user: user.username.lower())
+        return [user for user in ordered if after is None or user.username.lower() > after.lower()][:limit]
+
+    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+        """See UserStore."""
+        user = await self.by_username(username)
+        if user is None:
+            raise NotFound("There is no such user.")
+        changed = replace(
+            user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
+        )
+        self.users[user.id] = changed
+        if changed.disabled:
+            await self.sessions.close_all(user.id)
+        return changed
+
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
+        """See UserStore."""
+        self.users[user_id] = replace(self.users[user_id], password_hash=after)
+
     async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
         """See UserStore."""
         self.users[user_id] = replace(self.users[user_id], password_hash=password_hash)
@@ -206,3 +228,29 @@ class MemorySessionStore:
     async def close_all(self, user_id: bytes) -> None:
         """See SessionStore."""
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}
+
+
+class MemoryKeyStore:
+    """API keys."""
+
+    def __init__(self, users: MemoryUserStore) -> None:
+        self._users = users
+        self.stored: dict[bytes, StoredKey] = {}
+
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+        """See KeyStore."""
+        self.stored[key_hash] = key
+
+    async def of_user(self, user_id: bytes) -> list[StoredKey]:
+        """See KeyStore."""
+        return [key for key in self.stored.values() if key.user_id == user_id]
+
+    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        """See KeyStore."""
+        key = self.stored.get(key_hash)
+        owner = None if key is None else await self._users.by_id(key.user_id)
+        return None if key is None or owner is None else KeyBearer(owner, key.id, key.expires_ms)
+
+    async def remove(self, user_id: bytes, key_id: bytes) -> None:
+        """See KeyStore."""
+        self.stored = {digest: key for digest, key in self.stored.items() if key.id != key_id}

@@ -9,12 +9,7 @@ import pytest
 
 from pycalc.errors import Forbidden, Unauthorized
 from pycalc.models.auth import Principal, Registration, Role, User
-from pycalc.models.ids import IdSource
-from pycalc.observability.metrics import Metrics
-from pycalc.services.auth import Authenticator
-from pycalc.services.passwords import PasswordHasher
-from pycalc.services.sessions import Sessions
-from pycalc.services.tokens import TokenSigner
+from tests.services.authentication import Authentication, authentication
 from tests.services.stores import MemoryUserStore
 
 pytestmark = pytest.mark.anyio
@@ -42,108 +37,101 @@ class SlowUserStore(MemoryUserStore):
         return found
 
 
-def authenticator(users: MemoryUserStore) -> Authenticator:
-    """Return an authenticator over these accounts, where anyone may become an admin."""
-    metrics, ids = Metrics(), IdSource()
-    tokens = TokenSigner(["k" * 32], ids, 3600)
-    passwords = PasswordHasher(metrics, 4)
-    return Authenticator(
-        users, Sessions(users.sessions, ids), passwords, tokens, ids, metrics, "open", bootstrapped=lambda: None
-    )
-
-
-async def opened(accounts: Authenticator, name: str, role: Role = Role.USER) -> bytes:
+async def opened(services: Authentication, name: str, role: Role = Role.USER) -> bytes:
     """Register an account and return a token for it."""
-    await accounts.register(
+    await services.accounts.register(
         Registration(username=name, email=f"{name}@example.com", password=PASSWORD, confirm_password=None, role=role),
         None,
         None,
     )
-    return (await accounts.log_in(name, PASSWORD)).access.encode()
+    return (await services.authenticator.log_in(name, PASSWORD)).access.encode()
 
 
-async def admin_of(accounts: Authenticator) -> Principal:
+async def admin_of(services: Authentication) -> Principal:
     """Register an admin and return the caller that it is."""
-    return await accounts.authenticate(await opened(accounts, "root", Role.ADMIN))
+    return await services.authenticator.authenticate(await opened(services, "root", Role.ADMIN))
 
 
 async def test_a_token_is_verified_once() -> None:
     """The second request of a token asks neither the signer nor the store."""
     users = SlowUserStore()
-    accounts = authenticator(users)
-    token = await opened(accounts, "ada")
-    assert accounts.recognize(token) is None
-    bearer = await accounts.authenticate(token)
+    services = authentication(users)
+    token = await opened(services, "ada")
+    assert services.authenticator.recognize(token) is None
+    bearer = await services.authenticator.authenticate(token)
     assert (bearer.username, bearer.role) == ("ada", Role.USER)
-    assert accounts.recognize(token) == bearer
-    assert await accounts.authenticate(token) == bearer
+    assert services.authenticator.recognize(token) == bearer
+    assert await services.authenticator.authenticate(token) == bearer
     assert users.reads == 1
 
 
 async def test_a_known_token_ends_with_its_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept is not valid for longer than the token says."""
-    accounts = authenticator(MemoryUserStore())
-    token = await opened(accounts, "ada")
-    bearer = await accounts.authenticate(token)
-    monkeypatch.setattr("pycalc.services.auth.time", lambda: bearer.expires_at)
-    assert accounts.recognize(token) is None
+    services = authentication(MemoryUserStore())
+    token = await opened(services, "ada")
+    bearer = await services.authenticator.authenticate(token)
+    monkeypatch.setattr("pycalc.services.bearers.time", lambda: bearer.expires_at)
+    assert services.authenticator.recognize(token) is None
     assert bearer.expires_at > time()
 
 
 async def test_a_deleted_users_token_is_refused_at_once() -> None:
     """Known or not, the token of an account that is gone is Unauthorized."""
-    accounts = authenticator(MemoryUserStore())
-    root = await admin_of(accounts)
-    known, unknown = await opened(accounts, "ada"), (await accounts.log_in("ada", PASSWORD)).access.encode()
-    await accounts.authenticate(known)
-    await accounts.delete_user(root, "ada")
+    services = authentication(MemoryUserStore())
+    root = await admin_of(services)
+    known, unknown = (
+        await opened(services, "ada"),
+        (await services.authenticator.log_in("ada", PASSWORD)).access.encode(),
+    )
+    await services.authenticator.authenticate(known)
+    await services.accounts.delete(root, "ada")
     for token in (known, unknown):
         with pytest.raises(Unauthorized):
-            await accounts.authenticate(token)
+            await services.authenticator.authenticate(token)
     with pytest.raises(Unauthorized):
-        await accounts.log_in("ada", PASSWORD)
+        await services.authenticator.log_in("ada", PASSWORD)
 
 
 async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_before() -> None:
     """A bearer that was read from the store before the deletion is not kept after it."""
     users = SlowUserStore()
-    accounts = authenticator(users)
-    root = await admin_of(accounts)
-    token = await opened(accounts, "ada")
+    services = authentication(users)
+    root = await admin_of(services)
+    token = await opened(services, "ada")
     (users.held,) = await users.ids_of("ada")
-    reading = asyncio.create_task(accounts.authenticate(token))
+    reading = asyncio.create_task(services.authenticator.authenticate(token))
     await users.reading.wait()
-    await accounts.delete_user(root, "ada")
+    await services.accounts.delete(root, "ada")
     users.released.set()
     await reading
-    assert accounts.recognize(token) is None
+    assert services.authenticator.recognize(token) is None
     with pytest.raises(Unauthorized):
-        await accounts.authenticate(token)
+        await services.authenticator.authenticate(token)
 
 
 async def test_only_an_admin_deletes_and_the_store_says_who_that_is() -> None:
     """A token kept from the time when its bearer was an admin is not enough."""
     users = MemoryUserStore()
-    accounts = authenticator(users)
-    root = await admin_of(accounts)
-    ada = await accounts.authenticate(await opened(accounts, "ada"))
+    services = authentication(users)
+    root = await admin_of(services)
+    ada = await services.authenticator.authenticate(await opened(services, "ada"))
     with pytest.raises(Forbidden):
-        await accounts.delete_user(ada, "root")
+        await services.accounts.delete(ada, "root")
     stored = users.users[root.user_id]
     users.users[root.user_id] = User(
         stored.id, stored.username, stored.email, stored.password_hash, Role.USER, stored.created_at
     )
     with pytest.raises(Forbidden):
-        await accounts.delete_user(root, "ada")
+        await services.accounts.delete(root, "ada")
 
 
 async def test_login_does_not_say_what_was_wrong() -> None:
     """An unknown name and a wrong password are refused in the same words."""
-    accounts = authenticator(MemoryUserStore())
-    await opened(accounts, "ada")
+    services = authentication(MemoryUserStore())
+    await opened(services, "ada")
     refusals = []
     for name, password in (("ada", "wrong"), ("eve", PASSWORD)):
         with pytest.raises(Unauthorized) as refusal:
-            await accounts.log_in(name, password)
+            await services.authenticator.log_in(name, password)
         refusals.append(str(refusal.value))
     assert refusals[0] == refusals[1]

@@ -11,29 +11,21 @@ import pytest
 
 from pycalc.errors import Forbidden
 from pycalc.models.auth import Registration, Role
-from pycalc.models.ids import IdSource
-from pycalc.observability.metrics import Metrics
-from pycalc.services.auth import AdminRegistration, Authenticator
+from pycalc.services.accounts import Accounts, AdminRegistration
 from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token, write_private
-from pycalc.services.passwords import PasswordHasher
-from pycalc.services.sessions import Sessions
-from pycalc.services.tokens import TokenSigner
+from tests.services.authentication import authentication
 from tests.services.stores import MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 
 
-def authenticator(
+def accounts_over(
     users: MemoryUserStore,
     admin_registration: AdminRegistration = "bootstrap",
     bootstrapped: Callable[[], None] = lambda: None,
-) -> Authenticator:
-    """Return an authenticator over these accounts."""
-    metrics, ids = Metrics(), IdSource()
-    tokens, passwords = TokenSigner(["k" * 32], ids, 3600), PasswordHasher(metrics, 4)
-    return Authenticator(
-        users, Sessions(users.sessions, ids), passwords, tokens, ids, metrics, admin_registration, bootstrapped
-    )
+) -> Accounts:
+    """Return the service over these accounts."""
+    return authentication(users, admin_registration, bootstrapped).accounts
 
 
 def admin(name: str) -> Registration:
@@ -87,14 +79,14 @@ async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil
     assert second not in (None, first)
     assert (tmp_path / "bootstrap-token").read_text().strip() == second
     with pytest.raises(Forbidden):
-        await authenticator(users).register(admin("ada"), None, first)
+        await accounts_over(users).register(admin("ada"), None, first)
 
 
 async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
     """Once an admin exists nothing is offered, and the file goes."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path)
-    await authenticator(users).register(admin("ada"), None, token)
+    await accounts_over(users).register(admin("ada"), None, token)
     assert await offer_bootstrap_token(users, tmp_path) is None
     assert not (tmp_path / "bootstrap-token").exists()
     assert users.token_hash is None
@@ -104,7 +96,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
     """The token is burned with the insertion of the admin."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path)
-    accounts = authenticator(users)
+    accounts = accounts_over(users)
     outcomes = await asyncio.gather(
         *(accounts.register(admin(f"admin{n}"), None, token) for n in range(20)), return_exceptions=True
     )
@@ -118,7 +110,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path)
     with pytest.raises(Forbidden):
-        await authenticator(users).register(admin("ada"), None, token)
+        await accounts_over(users).register(admin("ada"), None, token)
     assert not users.users
 
 
@@ -127,12 +119,12 @@ async def test_closed_means_closed(tmp_path: Path) -> None:
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path)
     with pytest.raises(Forbidden):
-        await authenticator(users, "closed").register(admin("ada"), None, token)
+        await accounts_over(users, "closed").register(admin("ada"), None, token)
 
 
 async def test_open_means_open() -> None:
     """Under ``open`` anyone is the admin that they ask to be."""
-    user = await authenticator(MemoryUserStore(), "open").register(admin("ada"), None, None)
+    user = await accounts_over(MemoryUserStore(), "open").register(admin("ada"), None, None)
     assert user.role is Role.ADMIN
 
 
@@ -140,6 +132,6 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     """When the first admin has used the token, its file is gone before the registration is answered."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path)
-    accounts = authenticator(users, bootstrapped=lambda: forget_bootstrap_token(tmp_path))
+    accounts = accounts_over(users, bootstrapped=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()

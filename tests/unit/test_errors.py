@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pycalc import errors
-from pycalc.errors import FieldProblem, PycalcError
+from pycalc.errors import FieldProblem, PycalcError, Quota
 from pycalc.routers.problems import MEANING, STATUS
 
 ARGUMENTS: dict[str, Any] = {
@@ -21,7 +21,9 @@ ARGUMENTS: dict[str, Any] = {
     "leading": "1",
     "trailing": "2",
     "retry_after": 7,
+    "quota": Quota(600, 60, 0, 7),
     "length": 21,
+    "session_id": bytes(16),
     "facts": "more",
 }
 SLUGS = [

@@ -67,3 +67,11 @@ async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPa
     assert await asyncio.gather(*accepted) == [True] * 32
     assert value("pycalc_password_hashes_waiting") == 0
     await passwords.aclose()
+
+
+async def test_an_outdated_hash_is_known_by_its_cost() -> None:
+    """A hash of another cost factor is outdated; one of the factor in force is not."""
+    cheap, dear = PasswordHasher(Metrics(), 4), PasswordHasher(Metrics(), 5)
+    hashed = await cheap.hash("correct horse battery staple")
+    assert not cheap.outdated(hashed)
+    assert dear.outdated(hashed)

@@ -112,6 +112,12 @@ def test_lines_of_an_env_file_are_settings() -> None:
         ("PYCALC_COMPUTE_WORKERS", "0"),
         ("PYCALC_BCRYPT_ROUNDS", "3"),
         ("PYCALC_MAX_DIGITS", "999"),
+        ("PYCALC_LOGIN_LIMIT", "10"),
+        ("PYCALC_LOGIN_LIMIT", "1/minute;5/hour"),
+        ("PYCALC_REGISTER_LIMIT", "0/hour"),
+        ("PYCALC_RATE_LIMIT", "many/minute"),
+        ("PYCALC_TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("PYCALC_TRUSTED_PROXIES", "10.0.0.1,proxy.internal"),
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -119,6 +125,33 @@ def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logins and registrations are limited unless the settings are empty; calculations when one says so."""
+    settings = Settings()
+    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("10/minute", "60/hour", "")
+    for name in ("PYCALC_LOGIN_LIMIT", "PYCALC_REGISTER_LIMIT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PYCALC_RATE_LIMIT", "600/minute")
+    settings = Settings()
+    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("", "", "600/minute")
+
+
+def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's refusal names the setting, what stands there, and what could."""
+    from pycalc.cli import main
+
+    monkeypatch.setenv("PYCALC_LOGIN_LIMIT", "ten/minute")
+    with pytest.raises(SystemExit, match=r"login_limit: .*'ten/minute' is not a limit such as 10/minute"):
+        main(["serve"])
+
+
+def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses and networks of both families."""
+    assert Settings().trusted_proxies == ()
+    monkeypatch.setenv("PYCALC_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1,")
+    assert Settings().trusted_proxies == ("10.0.0.0/8", "2001:db8::1")
 
 
 def test_settings_do_not_change() -> None:

@@ -1,0 +1,77 @@
+"""The API keys' SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from pycalc.db.base import Database, KeyBearer
+from pycalc.db.tables import api_keys, users
+from pycalc.db.users import user_of
+from pycalc.errors import Conflict, NotFound
+from pycalc.models.auth import StoredKey
+
+_USE_STEP_MS = 60_000
+"""How exactly the last use is kept: a key in constant use costs a write a minute."""
+
+
+def _key(row: Row[tuple[object, ...]]) -> StoredKey:
+    return StoredKey(row.id, row.user_id, row.name, row.prefix, row.created_ms, row.expires_ms, row.used_ms)
+
+
+def _add(connection: Connection, key: StoredKey, key_hash: bytes, limit: int) -> None:
+    of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
+    if (connection.scalar(of_user) or 0) >= limit:
+        raise Conflict(f"An account has at most {limit} keys: delete one first.")
+    connection.execute(
+        insert(api_keys).values(
+            id=key.id,
+            user_id=key.user_id,
+            name=key.name,
+            prefix=key.prefix,
+            key_hash=key_hash,
+            created_ms=key.created_ms,
+            expires_ms=key.expires_ms,
+        )
+    )
+
+
+def _use(connection: Connection, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+    row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
+    if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
+        return None
+    owner = user_of(connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none())
+    if owner is None or owner.disabled:
+        return None
+    if row.used_ms is None or row.used_ms <= now_ms - _USE_STEP_MS:
+        connection.execute(update(api_keys).where(api_keys.c.id == row.id).values(used_ms=now_ms))
+    return KeyBearer(owner, row.id, row.expires_ms)
+
+
+def _remove(connection: Connection, user_id: bytes, key_id: bytes) -> None:
+    removed = connection.execute(delete(api_keys).where((api_keys.c.id == key_id) & (api_keys.c.user_id == user_id)))
+    if removed.rowcount != 1:
+        raise NotFound("There is no such key.")
+
+
+class SqlKeyStore:
+    """API keys in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+        """See KeyStore."""
+        await self._database.write(lambda connection: _add(connection, key, key_hash, limit))
+
+    async def of_user(self, user_id: bytes) -> list[StoredKey]:
+        """See KeyStore."""
+        query = select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
+        return await self._database.read(lambda connection: [_key(row) for row in connection.execute(query)])
+
+    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        """See KeyStore."""
+        return await self._database.write(lambda connection: _use(connection, key_hash, now_ms))
+
+    async def remove(self, user_id: bytes, key_id: bytes) -> None:
+        """See KeyStore."""
+        await self._database.write(lambda connection: _remove(connection, user_id, key_id))

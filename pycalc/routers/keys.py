@@ -1,0 +1,58 @@
+"""API keys for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from pycalc.errors import NotFound
+from pycalc.models.auth import ApiKey, KeyRequest, NewApiKey, StoredKey
+from pycalc.models.history import timestamp
+from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.problems import responses
+
+router = APIRouter(tags=["accounts"])
+
+
+def _told(key: StoredKey) -> dict[str, str | None]:
+    return {
+        "id": text_of_id(key.id),
+        "name": key.name,
+        "prefix": key.prefix,
+        "created_at": timestamp(key.created_ms),
+        "expires_at": None if key.expires_ms is None else timestamp(key.expires_ms),
+        "last_used_at": None if key.used_ms is None else timestamp(key.used_ms),
+    }
+
+
+@router.post(
+    "/me/keys",
+    status_code=201,
+    responses=responses(
+        "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"
+    ),
+)
+async def create_key(request: KeyRequest, caller: CallerDep, resources: ResourcesDep) -> NewApiKey:
+    """Make an API key, to be sent as a bearer token. Its text is shown this once."""
+    key, text = await resources.accounts.create_key(caller, request.name, request.expires_in)
+    return NewApiKey.model_validate({**_told(key), "key": text})
+
+
+@router.get("/me/keys", responses=responses("unauthorized", "unavailable"))
+async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
+    """Return one's own keys, oldest first, without their texts."""
+    return [ApiKey.model_validate(_told(key)) for key in await resources.accounts.keys(caller)]
+
+
+@router.delete(
+    "/me/keys/{key_id}", status_code=204, responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable")
+)
+async def remove_key(key_id: Annotated[str, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep) -> None:
+    """Remove one of one's own keys: it is refused at once."""
+    try:
+        identity = id_of_text(key_id)
+    except ValueError:
+        raise NotFound("There is no such key.") from None
+    await resources.accounts.remove_key(caller, identity)

@@ -1,0 +1,164 @@
+"""Accounts: registration, one's own password and keys, and what admins do; grants and refusals are audited."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Literal
+
+from structlog import get_logger
+
+from pycalc.db.base import UserStore
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
+from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
+from pycalc.models.ids import IdSource
+from pycalc.services.auth import require_session
+from pycalc.services.bearers import Bearers
+from pycalc.services.keys import ApiKeys
+from pycalc.services.passwords import PasswordHasher, require_uncommon
+
+AdminRegistration = Literal["bootstrap", "open", "closed"]
+
+_audit = get_logger("pycalc.audit")
+
+
+class Accounts:
+    """Keeps accounts. What admins do is decided by the store, not by a kept token."""
+
+    def __init__(
+        self,
+        users: UserStore,
+        keys: ApiKeys,
+        passwords: PasswordHasher,
+        bearers: Bearers,
+        ids: IdSource,
+        admin_registration: AdminRegistration,
+        bootstrapped: Callable[[], None],
+    ) -> None:
+        self._users = users
+        self._keys = keys
+        self._passwords = passwords
+        self._bearers = bearers
+        self._ids = ids
+        self._admin_registration = admin_registration
+        self._bootstrapped = bootstrapped
+
+    async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
+        """Create an account; an admin's needs what the setting asks for. Raises Conflict, Forbidden, Overloaded."""
+        require_uncommon(registration.password, "/password")
+        burn = await self._admission_to_admin(caller, bootstrap_token) if registration.role is Role.ADMIN else None
+        now = datetime.now(UTC)
+        user = User(
+            id=self._ids.next(),
+            username=registration.username,
+            email=registration.email,
+            password_hash=await self._passwords.hash(registration.password),
+            role=registration.role,
+            created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+        )
+        await self._users.add(user, burn_bootstrap=burn)
+        if burn is not None:
+            self._bootstrapped()
+        by = caller.username if caller else None
+        _audit.info("account created", user=user.username, role=user.role.value, by=by)
+        return user
+
+    async def own(self, caller: Principal) -> User:
+        """Return the caller's account; raises Unauthorized when it is gone or disabled."""
+        user = await self._users.by_id(caller.user_id)
+        if user is None or user.disabled:
+            raise Unauthorized("The account does not exist any more.")
+        return user
+
+    async def change_password(self, caller: Principal, current: str, new: str) -> None:
+        """Store a new password and end the caller's other sessions; raises Forbidden for a wrong current one."""
+        require_session(caller)
+        require_uncommon(new, "/new_password")
+        user = await self.own(caller)
+        if not await self._passwords.check(current, user.password_hash):
+            _audit.warning("password change refused", user=caller.username)
+            raise Forbidden("The current password is wrong.")
+        kept = caller.credential_id
+        await self._bearers.revoke(
+            self._users.set_password(user.id, await self._passwords.hash(new), kept),
+            lambda bearer: bearer.user_id == user.id and not bearer.is_key and bearer.credential_id != kept,
+        )
+        _audit.info("password changed", user=user.username)
+
+    async def create_key(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
+        """Return a new API key and its text, which is shown this once; raises Conflict when there are too many."""
+        require_session(caller)
+        key, text = await self._keys.create(caller.user_id, name, expires_in)
+        _audit.info("key created", user=caller.username, key=key.prefix)
+        return key, text
+
+    async def keys(self, caller: Principal) -> list[StoredKey]:
+        """Return the caller's API keys, oldest first."""
+        return await self._keys.of_user(caller.user_id)
+
+    async def remove_key(self, caller: Principal, key_id: bytes) -> None:
+        """Remove one of the caller's API keys: it is refused from now on. Raises NotFound."""
+        require_session(caller)
+        await self._bearers.revoke(
+            self._keys.remove(caller.user_id, key_id), lambda bearer: bearer.credential_id == key_id
+        )
+        _audit.info("key removed", user=caller.username)
+
+    async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
+        """Return up to ``limit`` accounts by name, and the cursor of the next page; admins only."""
+        await self._require_admin(caller)
+        users = await self._users.page(None if cursor is None else _name_of(cursor), limit + 1)
+        following = _cursor_of(users[limit - 1].username) if len(users) > limit else None
+        return users[:limit], following
+
+    async def change(self, caller: Principal, username: str, role: Role | None, disabled: bool | None) -> User:
+        """Change an account's role, or disable it; holds from now on. Admins only; raises NotFound, Conflict."""
+        await self._require_admin(caller)
+        name = username.lower()
+        user = await self._bearers.revoke(
+            self._users.change(username, role, disabled), lambda bearer: bearer.username.lower() == name
+        )
+        _audit.info(
+            "account changed", user=user.username, role=user.role.value, disabled=user.disabled, by=caller.username
+        )
+        return user
+
+    async def delete(self, caller: Principal, username: str) -> None:
+        """Delete an account; its tokens are refused from now on. Admins only; raises NotFound, Conflict."""
+        await self._require_admin(caller)
+        name = username.lower()
+        user = await self._bearers.revoke(self._users.delete(username), lambda bearer: bearer.username.lower() == name)
+        _audit.info("account deleted", user=user.username, by=caller.username)
+
+    async def _require_admin(self, caller: Principal) -> None:
+        """Ask the store, not the kept token, whether the caller is an admin."""
+        if (await self.own(caller)).role is not Role.ADMIN:
+            _audit.warning("admin action refused", by=caller.username)
+            raise Forbidden("Only an admin may do this.")
+
+    async def _admission_to_admin(self, caller: Principal | None, bootstrap_token: str | None) -> bytes | None:
+        """Return the hash of the bootstrap token to burn, if it is that which allows a new admin; raises Forbidden."""
+        if self._admin_registration == "open":
+            return None
+        if self._admin_registration == "bootstrap":
+            if bootstrap_token is not None:
+                return sha256(bootstrap_token.encode()).digest()
+            if caller is not None:
+                await self._require_admin(caller)
+                return None
+        _audit.warning("admin registration refused", by=caller.username if caller else None)
+        raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
+
+
+def _cursor_of(name: str) -> str:
+    return base64.urlsafe_b64encode(name.lower().encode()).rstrip(b"=").decode()
+
+
+def _name_of(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),)) from None

@@ -1,0 +1,64 @@
+"""Who bears which token: verified once, kept within bounds, forgotten at once when revoked (ADR 11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from time import time
+from typing import TypeVar
+
+from pycalc.models.auth import Principal
+from pycalc.observability.metrics import Metrics
+
+T = TypeVar("T")
+
+_LIMIT = 10_000
+
+
+class Bearers:
+    """Verified tokens and their bearers, a bounded LRU."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
+        self.epoch = 0
+        """Counts revocations: what was read from the store before one must not be kept after it."""
+        metrics.tokens_cached.set_function(lambda: len(self._bearers))
+
+    def get(self, token: bytes) -> Principal | None:
+        """Return the bearer of a token that was verified before and has not expired."""
+        bearer = self._bearers.get(token)
+        if bearer is None:
+            return None
+        if bearer.expires_at <= time():
+            del self._bearers[token]
+            return None
+        self._bearers.move_to_end(token)
+        return bearer
+
+    def keep(self, token: bytes, bearer: Principal, epoch: int) -> None:
+        """Keep a bearer that was read from the store at ``epoch``, unless there was a revocation since."""
+        if epoch != self.epoch:
+            return
+        self._bearers[token] = bearer
+        if len(self._bearers) > _LIMIT:
+            self._bearers.popitem(last=False)
+
+    async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
+        """Change the store, and forget the bearers that this revokes before it is answered.
+
+        Both happen whatever becomes of the caller: a client that hangs up must not part the two.
+        """
+        return await asyncio.shield(self._revoke(change, revoked))
+
+    async def _revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
+        try:
+            return await change
+        finally:
+            self.forget(revoked)
+
+    def forget(self, revoked: Callable[[Principal], bool]) -> None:
+        """Forget the bearers that are revoked, and what is being read from the store just now."""
+        self.epoch += 1
+        for token in [token for token, bearer in self._bearers.items() if revoked(bearer)]:
+            del self._bearers[token]

@@ -1,0 +1,81 @@
+"""What the limits count with: counters in this process, bounded (ADR 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import nsmallest
+from math import ceil
+from operator import itemgetter
+from time import monotonic
+
+from limits.aio.storage import Storage
+
+MAX_KEYS = 50_000
+"""Counters that each limit keeps."""
+
+
+class Counters(Storage):
+    """A storage for the strategies of ``limits``: counters in this process that expire, never more than ``bound``.
+
+    The library's own in-memory storage holds any number of keys and walks over all of them at each hit. Here a key
+    that is one too many sweeps out what has expired, or else the tenth that expires soonest. Nothing here waits, so a
+    test and the hit that follows it are one step.
+    """
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
+        """``clock`` tells seconds, from whenever."""
+        super().__init__()
+        self.clock = clock
+        self._bound = bound
+        self._counts: dict[str, int] = {}
+        self._expiries: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        if not await self.get(key):
+            if len(self._counts) >= self._bound:
+                self._make_room()
+            self._counts[key] = 0
+            self._expiries[key] = self.clock() + expiry
+        self._counts[key] += amount
+        return self._counts[key]
+
+    async def get(self, key: str) -> int:
+        if self._expiries.get(key, 0.0) <= self.clock():
+            self._forget(key)
+        return self._counts.get(key, 0)
+
+    async def get_expiry(self, key: str) -> float:
+        return self._expiries.get(key, self.clock())
+
+    async def check(self) -> bool:
+        return True
+
+    async def reset(self) -> int:
+        held = len(self._counts)
+        self._counts.clear()
+        self._expiries.clear()
+        return held
+
+    async def clear(self, key: str) -> None:
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self._counts.pop(key, None)
+        self._expiries.pop(key, None)
+
+    def _make_room(self) -> None:
+        now = self.clock()
+        going = [key for key, expiry in self._expiries.items() if expiry <= now]
+        if not going:
+            going = [key for key, _ in nsmallest(ceil(self._bound / 10), self._expiries.items(), itemgetter(1))]
+        for key in going:
+            self._forget(key)

@@ -1,0 +1,39 @@
+"""Authentication over accounts in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts import Accounts, AdminRegistration
+from pycalc.services.auth import Authenticator
+from pycalc.services.bearers import Bearers
+from pycalc.services.keys import ApiKeys
+from pycalc.services.passwords import PasswordHasher
+from pycalc.services.sessions import Sessions
+from pycalc.services.tokens import TokenSigner
+from tests.services.stores import MemoryKeyStore, MemoryUserStore
+
+
+class Authentication(NamedTuple):
+    """Accounts, and who is calling."""
+
+    accounts: Accounts
+    authenticator: Authenticator
+
+
+def authentication(
+    users: MemoryUserStore,
+    admin_registration: AdminRegistration = "open",
+    bootstrapped: Callable[[], None] = lambda: None,
+) -> Authentication:
+    """Return the services over these accounts."""
+    metrics, ids = Metrics(), IdSource()
+    bearers, passwords, keys = Bearers(metrics), PasswordHasher(metrics, 4), ApiKeys(MemoryKeyStore(users), ids)
+    sessions, tokens = Sessions(users.sessions, ids), TokenSigner(["k" * 32], ids, 3600)
+    return Authentication(
+        Accounts(users, keys, passwords, bearers, ids, admin_registration, bootstrapped),
+        Authenticator(users, sessions, keys, passwords, tokens, bearers),
+    )

@@ -1,0 +1,298 @@
+"""Limits: what they let through, what they refuse and for how long, and what they keep."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
+from pycalc.observability.metrics import Metrics
+from pycalc.services.counters import Counters
+from pycalc.services.limits import (
+    Calculations,
+    FailedLogins,
+    Registrations,
+    calculation_limit,
+    login_limit,
+    parse_limit,
+    registration_limit,
+)
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "198.51.100.7", "203.0.113.9"
+HOUR = 3600
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Door:
+    """A login limit, and how many passwords it let through to be checked."""
+
+    def __init__(self, limit: str = "10/minute", bound: int = 1000) -> None:
+        self.clock = Clock()
+        self.metrics = Metrics()
+        self.limit = FailedLogins(limit, self.metrics, bound=bound, clock=self.clock)
+        self.checks: list[float] = []
+
+    @property
+    def checked(self) -> int:
+        """How many passwords were looked at."""
+        return len(self.checks)
+
+    def too_often(self) -> bool:
+        """Return whether any 60 minutes saw more than thirty."""
+        return any(later - earlier < HOUR for earlier, later in zip(self.checks, self.checks[30:], strict=False))
+
+    async def fail(self, name: str = "ada", address: str = HERE) -> int:
+        """Try a wrong password; return 0, or the seconds to wait when it was not looked at."""
+        try:
+            async with self.limit.attempt(name, address):
+                self.checks.append(self.clock.now)
+                raise Unauthorized("wrong")
+        except Unauthorized:
+            return 0
+        except RateLimited as refusal:
+            return refusal.retry_after
+
+    async def succeed(self, name: str = "ada", address: str = HERE) -> None:
+        """Log in; raises RateLimited."""
+        async with self.limit.attempt(name, address):
+            self.checks.append(self.clock.now)
+
+    def refused(self, limit: str) -> float:
+        """Return how often a limit refused."""
+        return self.metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": limit}) or 0
+
+
+async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() -> None:
+    """Letter case does not make another account of it; other accounts are not concerned."""
+    door = Door()
+    assert [await door.fail(name) for name in ("ada", "ADA") * 5] == [0] * 10
+    assert await door.fail("Ada") == 60
+    with pytest.raises(RateLimited):
+        await door.succeed()
+    assert door.checked == 10
+    assert door.refused("login-account") == 2
+    await door.succeed("bob")
+
+
+async def test_the_wait_doubles_up_to_an_hour() -> None:
+    """Each run into the limit makes the next wait twice as long; waiting it out is enough."""
+    door = Door("1/minute")
+    door.limit._accounts = door.limit._addresses  # the limit of ten a minute, without the hour's
+    waits = []
+    for _ in range(8):
+        while not (wait := await door.fail()):
+            continue
+        waits.append(wait)
+        door.clock.now += wait
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+
+
+async def test_refused_tries_do_not_prolong_the_wait() -> None:
+    """Who knocks during the wait is let in at its end."""
+    door = Door()
+    for _ in range(10):
+        await door.fail()
+    door.clock.now += 59
+    assert {await door.fail() for _ in range(1000)} == {1}
+    door.clock.now += 1
+    await door.succeed()
+
+
+async def test_a_success_forgets_the_accounts_failures() -> None:
+    """After a login there are ten tries again, and the wait is the first one's."""
+    door = Door()
+    for _ in range(3):
+        for _ in range(9):
+            assert await door.fail() == 0
+        await door.succeed()
+    for _ in range(10):
+        await door.fail()
+    assert await door.fail() == 60
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.4, 6.5, 7.0, 60.0, 119.0, 241.0])
+async def test_ten_thousand_attempts_cost_thirty_hashes_an_hour_at_most(pause: float) -> None:
+    """However the attempts are paced, from however many addresses, no 60 minutes see more than thirty."""
+    door = Door()
+    for attempt in range(10_000):
+        await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
+        door.clock.now += pause
+    assert door.checked >= 10
+    assert not door.too_often()
+
+
+async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
+    """Who waits for the end of an hour's window to use it up, and then the next, gets thirty at most."""
+    door = Door()
+    await door.fail()
+    door.clock.now += HOUR - 125
+    for _ in range(2000):
+        await door.fail()
+        door.clock.now += 7
+    assert door.checked > 30
+    assert not door.too_often()
+
+
+async def test_an_address_has_ten_times_as_many() -> None:
+    """Spraying one password over many accounts ends, for that address alone."""
+    door = Door()
+    assert [await door.fail(f"user{number}") for number in range(100)] == [0] * 100
+    assert await door.fail("user100") == 60
+    assert door.refused("login-address") == 1
+    assert await door.fail("user100", THERE) == 0
+
+
+async def test_tries_at_once_count_before_they_fail() -> None:
+    """Of 50 guesses sent at the same moment ten are looked at; the others may come back in a second."""
+    door = Door()
+    gate = asyncio.Event()
+
+    async def guess() -> int:
+        try:
+            async with door.limit.attempt("ada", HERE):
+                door.checks.append(door.clock.now)
+                await gate.wait()
+                raise Unauthorized("wrong")
+        except Unauthorized:
+            return 0
+        except RateLimited as refusal:
+            return refusal.retry_after
+
+    guesses = [asyncio.create_task(guess()) for _ in range(50)]
+    assert await asyncio.gather(*guesses[10:]) == [1] * 40
+    gate.set()
+    assert await asyncio.gather(*guesses[:10]) == [0] * 10
+    assert await door.fail() == 60
+
+
+async def test_a_guess_whose_client_hangs_up_counts() -> None:
+    """A cancelled try has cost a hash all the same."""
+    door = Door()
+    for _ in range(10):
+        with suppress(asyncio.CancelledError):
+            async with door.limit.attempt("ada", HERE):
+                raise asyncio.CancelledError
+    assert await door.fail() == 60
+
+
+async def test_what_is_not_the_clients_fault_does_not_count() -> None:
+    """A full queue before the hashes is no failed login."""
+    door = Door()
+    for _ in range(20):
+        with pytest.raises(Overloaded):
+            async with door.limit.attempt("ada", HERE):
+                raise Overloaded("busy")
+    assert await door.fail() == 0
+
+
+async def test_registrations_are_counted_by_address() -> None:
+    """The refusal says when the window ends; another address is not concerned."""
+    clock, metrics = Clock(), Metrics()
+    limit = Registrations("3/hour", metrics, clock=clock)
+    for _ in range(3):
+        await limit.admit(HERE)
+    clock.now += 600
+    with pytest.raises(RateLimited) as refusal:
+        await limit.admit(HERE)
+    assert refusal.value.retry_after == HOUR - 600
+    await limit.admit(THERE)
+    clock.now += HOUR - 600
+    await limit.admit(HERE)
+    assert metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": "register"}) == 1
+
+
+async def test_calculations_tell_how_the_user_stands() -> None:
+    """What remains goes down with each, the seconds with the clock; a refusal says it too and costs nothing."""
+    clock = Clock()
+    limit = Calculations("10/minute", Metrics(), clock=clock)
+    assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
+    clock.now += 12.5
+    assert await limit.spend(b"ada", 4) == Quota(10, 60, 5, 48)
+    with pytest.raises(RateLimited) as refusal:
+        await limit.spend(b"ada", 6)
+    assert (refusal.value.retry_after, refusal.value.quota) == (48, Quota(10, 60, 5, 48))
+    assert await limit.spend(b"ada", 5) == Quota(10, 60, 0, 48)
+    assert await limit.spend(b"bob") == Quota(10, 60, 9, 60)
+    clock.now += 48
+    assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
+
+
+async def test_a_batch_that_never_fits_is_told_so() -> None:
+    """Waiting would not help, and the refusal says why."""
+    limit = Calculations("10/minute", Metrics())
+    with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
+        await limit.spend(b"ada", 11)
+
+
+async def test_no_more_keys_than_the_bound_are_kept() -> None:
+    """What has expired goes first, then what expires soonest: a long wait outlives a flood of new names."""
+    clock = Clock()
+    counters = Counters(100, clock)
+    await counters.incr("waits", HOUR)
+    for number in range(1000):
+        await counters.incr(f"key{number}", 60)
+        assert len(counters) <= 100
+    assert await counters.get("waits") == 1
+    clock.now += 60
+    await counters.incr("one more", 60)
+    await counters.incr("another", 60)
+    for number in range(100):
+        await counters.incr(f"new{number}", 60)
+    assert await counters.get("waits") == 1
+    assert len(counters) <= 100
+
+
+async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
+    """Counters of other names push each other out, not the account's that must wait."""
+    door = Door("10/hour", bound=50)
+    for _ in range(10):
+        await door.fail()
+    for number in range(40):
+        await door.fail(f"user{number}", THERE)
+    assert await door.fail() > 0
+    keys = door.metrics.registry.get_sample_value("pycalc_rate_limit_keys", {"limit": "login-account"})
+    assert keys is not None
+    assert keys <= 50
+
+
+async def test_an_empty_setting_is_no_limit() -> None:
+    """The null twins let everything through; calculations have none at all."""
+    metrics = Metrics()
+    logins, registrations = login_limit("", metrics), registration_limit("", metrics)
+    for _ in range(1000):
+        with pytest.raises(Unauthorized):
+            async with logins.attempt("ada", HERE):
+                raise Unauthorized("wrong")
+        await registrations.admit(HERE)
+    assert calculation_limit("", metrics) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "seconds"), [("10/minute", 10, 60), ("1 per 2 hours", 1, 7200), ("600/day", 600, 86400)]
+)
+def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
+    """The notation of the ``limits`` library."""
+    limit = parse_limit(text)
+    assert (limit.amount, limit.get_expiry()) == (amount, seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["ten/minute", "10", "10/fortnight", "-1/minute", "0/minute", "1/minute;2/hour", " ", "9" * 5000 + "/day"]
+)
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    """With a sentence that shows what was read."""
+    with pytest.raises(ValueError, match="limit"):
+        parse_limit(text)
