@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from mmap import mmap
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pycalc.cache.base import Cache
 from pycalc.errors import (
     CacheUnavailable,
     ComputationTimeout,
     DomainError,
+    FieldProblem,
     InvalidInput,
+    Overloaded,
     PayloadTooLarge,
     PycalcError,
     ResultTooLarge,
@@ -32,10 +34,13 @@ from pycalc.services.compute import INLINE_SECONDS, Computer
 from pycalc.services.flights import Flights
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
-from pycalc.services.planning import Plan, ends_of, is_short, kept_plan, make_plan
+from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, kept_plan, make_plan
 from pycalc.services.recorder import Recorder
 from pycalc.services.worker import Outcome
 
+T = TypeVar("T")
+
+_BATCH_OVER = "The batch's deadline was over."
 _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
 _LONGEST_BREATH = 0.005
@@ -99,10 +104,10 @@ class Calculator:
 
         Raises InvalidInput or DomainError, and what the computer raises.
         """
-        name, literals, options = request
+        name = request[0]
         try:
-            if is_short(literals, options):
-                return kept_plan(self._max_digits, name, literals, options)
+            if is_short(*request):
+                return kept_plan(self._max_digits, *request)
             return await self._computer.call(caller.user_id, make_plan, self._max_digits, *request)
         except PycalcError as error:
             outcome = "refused" if isinstance(error, InvalidInput | DomainError) else _outcome_of(error)
@@ -152,14 +157,18 @@ class Calculator:
         made: list[_Made | PycalcError] = []
         breath = perf_counter()
         for request in requests:
-            if perf_counter() - breath > _LONGEST_BREATH:
+            now = perf_counter()
+            if now - breath > _LONGEST_BREATH:
                 await asyncio.sleep(0)
                 breath = perf_counter()
             if isinstance(request, PycalcError):
                 made.append(request)
                 continue
             try:
-                plan = await self.plan(caller, request)
+                if now > deadline:
+                    raise ComputationTimeout(_BATCH_OVER)
+                planning = self.plan(caller, request)
+                plan = await (planning if is_short(*request) else _in_time(planning, deadline))
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 made.append(await self._make_in_time(caller, plan, deadline))
@@ -170,17 +179,12 @@ class Calculator:
 
     async def _make_in_time(self, caller: Principal, plan: Plan, deadline: float) -> _Made:
         """Make one of a batch; raises ComputationTimeout when the batch's deadline is over."""
+        making = self._make(caller, plan)
         try:
-            if plan.seconds <= INLINE_SECONDS:
-                return await self._make(caller, plan)
-            async with asyncio.timeout(max(0.0, deadline - perf_counter())):
-                return await self._make(caller, plan)
-        except TimeoutError:
-            error: PycalcError = ComputationTimeout("The batch's deadline was over.")
-        except PycalcError as refusal:
-            error = refusal
-        self._outcomes[plan.task.operation, _outcome_of(error)].inc()
-        raise error
+            return await (making if plan.seconds <= INLINE_SECONDS else _in_time(making, deadline))
+        except PycalcError as error:
+            self._outcomes[plan.task.operation, _outcome_of(error)].inc()
+            raise
 
     async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
         """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
@@ -201,6 +205,8 @@ class Calculator:
                 result.facts.leading,
                 result.facts.trailing,
             )
+        if len(result.facts.digits) > LONGEST_RECORDED:
+            raise InvalidInput("The result's size is itself too long.", (FieldProblem("/view", "operands too large"),))
         return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
@@ -227,8 +233,13 @@ class Calculator:
         """Compute a result and keep it; the same one wanted by several at once is computed once."""
         if plan.seconds <= INLINE_SECONDS:
             return await self._compute_and_keep(plan, user)
-        result, _ = await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
-        return result
+        joined = self._flights.under_way(plan.key)
+        try:
+            return await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
+        except Overloaded:
+            if not joined:
+                raise
+            return await self._compute_and_keep(plan, user)  # it was another user's queue that was full
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         result = _result(plan, *await self._computer.compute(plan.task, plan.seconds, user))
@@ -253,6 +264,15 @@ def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
     facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
     return Result(text, facts, head.encode(), tail.encode())
+
+
+async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
+    """Return what the work returns; raises ComputationTimeout when the deadline, by ``perf_counter``, is over."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - perf_counter())):
+            return await work
+    except TimeoutError:
+        raise ComputationTimeout(_BATCH_OVER) from None
 
 
 def _outcome_of(error: PycalcError) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.services.admission import Admission
+from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -173,3 +175,25 @@ async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
     assert bob.inside
     await bob.left()
     assert (admission.running, admission.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timed out"])
+async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost(end: str) -> None:
+    """The waiter has left and has not run since when a place becomes free: the next caller gets it."""
+    admission = Admission(1, max_wait=0.01 if end == "timed out" else 10)
+    holder = admission.slot(ADA)
+    await holder.__aenter__()
+    waiter = asyncio.create_task(admission.slot(BOB).__aenter__())
+    await until(lambda: admission.waiting == 1, "somebody waits")
+    if end == "cancelled":
+        waiter.cancel()
+    else:
+        deadline = perf_counter() + 0.02
+        while perf_counter() < deadline:  # the loop does not run: the timeout is due and has not been told
+            pass
+    await holder.__aexit__(None, None, None)
+    await asyncio.wait({waiter})
+    if not waiter.cancelled() and waiter.exception() is None:
+        pytest.skip("the waiter was given the place")
+    async with asyncio.timeout(1), admission.slot(ADA):
+        assert (admission.running, admission.waiting) == (1, 0)
