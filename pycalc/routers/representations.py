@@ -48,7 +48,9 @@ class _Compressor(Protocol):
 
 def wants_text(plan: Plan, asked: Asked) -> bool:
     """Whether the client prefers the bare digits; a summary has none."""
-    return plan.task.view != "summary" and preferred(asked.accept, ("application/json", TEXT)) == TEXT
+    if TEXT not in asked.accept.lower() or plan.task.view == "summary":
+        return False
+    return preferred(asked.accept, ("application/json", TEXT)) == TEXT
 
 
 def etags_of(plan: Plan) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ async def _send(
         await send({"type": "http.response.body", "body": b""})
         return status
     if length <= _SLICE:
-        await send({"type": "http.response.body", "body": b"".join(piece[first:end] for piece in pieces)})
+        parts = pieces if end is None else [piece[first:end] for piece in pieces]
+        await send({"type": "http.response.body", "body": b"".join(parts)})
         return status
     for part in _slices(pieces, first, end):
         await send({"type": "http.response.body", "body": part, "more_body": True})

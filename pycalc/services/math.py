@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from mmap import mmap
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -34,21 +33,22 @@ from pycalc.services.compute import INLINE_SECONDS, Computer
 from pycalc.services.flights import Flights
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
-from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, kept_plan, make_plan
+from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
 from pycalc.services.recorder import Recorder
 from pycalc.services.worker import Outcome
 
 T = TypeVar("T")
 
 _BATCH_OVER = "The batch's deadline was over."
+_PLANS = 4_096
+"""Plans that are kept: those of short operands, which bounds their memory; the oldest goes first."""
 _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
 _LONGEST_BREATH = 0.005
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A recorded calculation."""
 
     id: str
@@ -91,6 +91,7 @@ class Calculator:
         self._max_digits = max_digits
         self._batch_seconds = batch_seconds
         self._flights: Flights[Result] = Flights()
+        self._plans: dict[Request, Plan] = {}
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
             for name in OPERATIONS
@@ -98,6 +99,10 @@ class Calculator:
         }
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
+
+    def planned(self, request: Request) -> Plan | None:
+        """Return a plan that was made before; None says nothing: ask ``plan``."""
+        return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
         """Return the plan for a calculation; that of long literals is made by a worker.
@@ -107,12 +112,18 @@ class Calculator:
         name = request[0]
         try:
             if is_short(*request):
-                return kept_plan(self._max_digits, *request)
+                return self._keep(request, make_plan(self._max_digits, *request))
             return await self._computer.call(caller.user_id, make_plan, self._max_digits, *request)
         except PycalcError as error:
             outcome = "refused" if isinstance(error, InvalidInput | DomainError) else _outcome_of(error)
             self._outcomes[name, outcome].inc()
             raise
+
+    def _keep(self, request: Request, plan: Plan) -> Plan:
+        if len(self._plans) >= _PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[request] = plan
+        return plan
 
     async def calculate(self, caller: Principal, plan: Plan, *, held: bool = False) -> Answer:
         """Return the result once it is recorded; raises what the computer and the recorder raise.
@@ -167,8 +178,8 @@ class Calculator:
             try:
                 if now > deadline:
                     raise ComputationTimeout(_BATCH_OVER)
-                planning = self.plan(caller, request)
-                plan = await (planning if is_short(*request) else _in_time(planning, deadline))
+                kept = self.planned(request)
+                plan = kept if kept is not None else await _in_time(self.plan(caller, request), deadline)
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 made.append(await self._make_in_time(caller, plan, deadline))

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -24,7 +23,6 @@ LONGEST_RECORDED = 1_000
 """An operand longer than this stands in the history and in events by its ends, its length and its digest."""
 _HUGE = 20_000
 """What a very large exponent counts for, in digits."""
-_PLANS = 4_096
 _LONGEST_SHORT = 100
 """Literals up to this length together are planned on the event loop, and their plans kept."""
 
@@ -94,12 +92,6 @@ def _size(literal: str) -> int:
     if not exponent.isdigit():
         return len(literal)
     return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
-
-
-@lru_cache(_PLANS)
-def kept_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return what ``make_plan`` returns, kept from an earlier call: for short literals, which bound the memory."""
-    return make_plan(max_digits, name, literals, options)
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
