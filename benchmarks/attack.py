@@ -16,6 +16,17 @@ from tests.services.servers import Server, log_in, pycalc
 
 ATTACKERS = 100
 SECONDS = 20.0
+SHAPES = (
+    "/fibonacci/{fib}",
+    "/factorial/{fac}",
+    "/pow/3/{pow}",
+    "/fibonacci/{fib}{zeros}1",
+    "/pow/{odd}/1e9980?view=summary",
+    "/pow/{odd}/0.5?precision=10000",
+    "/factorial/1000000000000000000?mod=1000000000000000000000000{odd}",
+    "/fibonacci/1000000000000000{odd}",
+)
+"""The largest results that are allowed, and what is far beyond: each time another one."""
 
 
 def _client(server_url: str, token: str) -> httpx.AsyncClient:
@@ -33,8 +44,11 @@ async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int])
     while True:
         attempt += 1
         number = 119_000_000 - 1000 * attempt - index
-        paths = (f"/fibonacci/{number}", f"/factorial/{number // 30}", f"/fibonacci/{number}{'0' * (attempt % 2000)}1")
-        async with client.stream("GET", paths[(index + attempt) % 3], headers={"Accept": "text/plain"}) as answer:
+        shape = SHAPES[(index + attempt) % len(SHAPES)]
+        path = shape.format(
+            fib=number, fac=number // 30, pow=number // 3, zeros="0" * (attempt % 2000), odd=2 * attempt + 1
+        )
+        async with client.stream("GET", path, headers={"Accept": "text/plain"}) as answer:
             statuses[answer.status_code] += 1
             async for _ in answer.aiter_raw():
                 pass

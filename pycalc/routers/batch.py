@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -12,7 +14,7 @@ from pycalc.routers.connection import while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
 from pycalc.routers.problems import problem_body, responses
-from pycalc.routers.representations import json_around
+from pycalc.routers.representations import BatchResponse, Piece, json_around
 from pycalc.services.batches import read_batch
 from pycalc.services.math import Answer
 
@@ -41,12 +43,12 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     if resources.calculation_limit is not None:
         headers = quota_fields(await resources.calculation_limit.spend(caller.user_id, len(requests)))
     answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
-    body = b'{"results":[%b]}' % b",".join(map(_encode, answers))
-    return Response(body, headers=headers, media_type="application/json")
+    return BatchResponse(map(_pieces, answers), headers)
 
 
-def _encode(answer: Answer | PycalcError) -> bytes:
+def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:
+    """Return what one calculation's JSON, or one problem's, consists of."""
     if isinstance(answer, PycalcError):
-        return to_json(problem_body(answer, "/batch"))
+        return (to_json(problem_body(answer, "/batch")),)
     before, after = json_around(answer)
-    return b"%b%b%b" % (before, answer.result.text[:], after)
+    return before, answer.result.text, after

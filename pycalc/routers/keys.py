@@ -47,7 +47,9 @@ async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
 
 
 @router.delete(
-    "/me/keys/{key_id}", status_code=204, responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable")
+    "/me/keys/{key_id}",
+    status_code=204,
+    responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
 )
 async def remove_key(key_id: Annotated[str, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""

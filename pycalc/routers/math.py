@@ -99,7 +99,8 @@ class CalculationRoute(APIRoute):
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             options = options_of(OPERATIONS[self.name], given)
         request = (self.name, tuple(scope["path_params"].values()), options)
-        plan = await resources.calculator.plan(caller, request)
+        calculator = resources.calculator
+        plan = calculator.planned(request) or await calculator.plan(caller, request)
         asked = asked_of(scope)
         if not wants_text(plan, asked):
             return await send_json(await _calculate(resources, caller, plan, receive), asked, send)

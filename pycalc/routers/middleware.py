@@ -46,7 +46,8 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
             message = {**message, "body": b""}
         await send(message)
 
-    return {**scope, "method": "GET"}, send_without_content
+    headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
+    return {**scope, "method": "GET", "headers": headers}, send_without_content
 
 
 class Edge:

@@ -67,9 +67,12 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2)."""
+    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2).
+
+    ``*`` names none: it asks whether there is a representation at all, which nobody knows before computing it.
+    """
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
-    return etags[0] if "*" in named else next((etag for etag in etags if etag in named), None)
+    return next((etag for etag in etags if etag in named), None)
 
 
 def byte_range(asked: Asked, etag: str, length: int) -> tuple[int, int] | None:

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain, repeat
 from mmap import mmap
 from typing import Protocol
 
-from starlette.types import Send
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import RangeNotSatisfiable
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
@@ -29,6 +31,8 @@ _SLICE = 256 * 1024
 """Long results go to the socket in slices of this many bytes, so that a slow reader holds no more than one."""
 _COMPRESSED_BYTES = 1_024
 """What is shorter is not worth compressing."""
+_COMPRESSED_INLINE_BYTES = 16 * 1024
+"""What is longer is compressed in a thread."""
 _CODINGS = ("zstd", "gzip")
 _GZIP = zlib.MAX_WBITS | 16
 
@@ -44,7 +48,9 @@ class _Compressor(Protocol):
 
 def wants_text(plan: Plan, asked: Asked) -> bool:
     """Whether the client prefers the bare digits; a summary has none."""
-    return plan.task.view != "summary" and preferred(asked.accept, ("application/json", TEXT)) == TEXT
+    if TEXT not in asked.accept.lower() or plan.task.view == "summary":
+        return False
+    return preferred(asked.accept, ("application/json", TEXT)) == TEXT
 
 
 def etags_of(plan: Plan) -> tuple[str, ...]:
@@ -66,6 +72,21 @@ async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
     if length > _COMPRESSED_BYTES:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
     return await _send(200, headers, (before, text, after), coding, send)
+
+
+class BatchResponse(Response):
+    """The results of a batch: their texts go to the socket from where they are, like a single one's."""
+
+    def __init__(self, parts: Iterable[Sequence[Piece]], headers: Mapping[str, str]) -> None:
+        super().__init__(media_type="application/json")
+        self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        separators = chain((b'{"results":[',), repeat(b","))
+        self._pieces: list[Piece] = [piece for part in parts for piece in (next(separators), *part)] + [b"]}"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
+        await _send(200, headers, self._pieces, None, send)
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
@@ -135,7 +156,8 @@ async def _send(
         await send({"type": "http.response.body", "body": b""})
         return status
     if length <= _SLICE:
-        await send({"type": "http.response.body", "body": b"".join(piece[first:end] for piece in pieces)})
+        parts = pieces if end is None else [piece[first:end] for piece in pieces]
+        await send({"type": "http.response.body", "body": b"".join(parts)})
         return status
     for part in _slices(pieces, first, end):
         await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -144,16 +166,26 @@ async def _send(
 
 
 def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of the pieces in parts of at most _SLICE, short pieces joined."""
+    gathered: list[bytes] = []
+    size = 0
     for piece in pieces:
         stop = len(piece) if end is None else end
         for start in range(first, stop, _SLICE):
-            yield piece[start : min(start + _SLICE, stop)]
+            part = piece[start : min(start + _SLICE, stop)]
+            if size + len(part) > _SLICE:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+            gathered.append(part)
+            size += len(part)
+    if gathered:
+        yield b"".join(gathered)
 
 
 async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
     """Yield the compressed bytes; long ones are compressed in a thread, slice by slice."""
     compressor = _compressor(coding)
-    long = sum(map(len, pieces)) > _SLICE
+    long = sum(map(len, pieces)) > _COMPRESSED_INLINE_BYTES
     for part in _slices(pieces):
         yield await asyncio.to_thread(compressor.compress, part) if long else compressor.compress(part)
     yield compressor.flush()

@@ -41,7 +41,9 @@ async def list_users(
 
 @router.patch(
     "/users/{username}",
-    responses=responses("unauthorized", "forbidden", "not-found", "conflict", "payload-too-large", "validation-error", "unavailable"),
+    responses=responses(
+        "unauthorized", "forbidden", "not-found", "conflict", "payload-too-large", "validation-error", "unavailable"
+    ),
 )
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep

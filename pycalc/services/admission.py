@@ -59,13 +59,15 @@ class Admission:
             raise
 
     def _withdraw(self, user: bytes, turn: asyncio.Future[None]) -> None:
-        """Take back a request that nobody waits for any more, granted or not."""
+        """Take back a request that nobody waits for any more: granted, still queued, or passed over already."""
         if turn.done() and not turn.cancelled():
             self._release(user)
             return
-        self._waiting[user].remove(turn)
-        self.waiting -= 1
-        self._forget_if_empty(user)
+        queue = self._waiting.get(user, ())
+        if turn in queue:
+            self._waiting[user].remove(turn)
+            self.waiting -= 1
+            self._forget_if_empty(user)
 
     def _release(self, user: bytes) -> None:
         self._running[user] -= 1
@@ -84,6 +86,8 @@ class Admission:
             self._waiting.move_to_end(user)
             self._forget_if_empty(user)
             self.waiting -= 1
+            if turn.done():  # cancelled, and its caller has not run since
+                continue
             self._free -= 1
             self._running[user] += 1
             turn.set_result(None)

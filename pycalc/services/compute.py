@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -17,7 +18,7 @@ from structlog import get_logger
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
 from pycalc.observability.metrics import Metrics
 from pycalc.services.admission import Admission
-from pycalc.services.worker import Outcome, Task, be_ready, execute, execute_limited
+from pycalc.services.worker import Outcome, Task, be_ready, execute, limited
 
 INLINE_SECONDS = 0.0003
 """Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
@@ -27,6 +28,9 @@ _TRUSTED_SECONDS = 60.0
 """A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
 MAX_MAPPED_BYTES = 1024 * 1024 * 1024
 """Long results that may be alive at once, being sent or cached."""
+
+_COPIED_BYTES = 1024 * 1024
+"""What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those."""
 
 T = TypeVar("T")
 
@@ -43,6 +47,7 @@ class Computer:
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
         self._mapped_bytes = 0
+        self._mapped_by: Counter[bytes] = Counter()
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
         metrics.results_mapped_bytes.set_function(lambda: self._mapped_bytes)
@@ -74,9 +79,9 @@ class Computer:
         if seconds > _HOPELESS * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._admission.slot(user):
-            if self._mapped_bytes > MAX_MAPPED_BYTES:
+            if self._mapped_bytes > MAX_MAPPED_BYTES or self._mapped_by[user] > MAX_MAPPED_BYTES // 4:
                 raise Overloaded("Too many long results are being sent.", 5)
-            return await self._with_memory(task)
+            return await self._with_memory(task, user)
 
     async def _ready_worker(self) -> None:
         """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
@@ -98,13 +103,16 @@ class Computer:
         async with self._admission.slot(user):
             return await self._in_worker(function, *args)
 
-    async def _with_memory(self, task: Task) -> tuple[bytes | mmap.mmap, Outcome]:
+    async def _with_memory(self, task: Task, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
         """Compute in a worker, which writes a long text into memory of ours."""
-        memory = os.memfd_create("pycalc-result")  # a file without a disk: no sync of another file waits for it
+        try:
+            memory = os.memfd_create("pycalc-result")  # a file without a disk: no sync of another file waits for it
+        except OSError as error:
+            raise Overloaded("There is no memory for a long result now.", 5) from error
         try:
             file = f"/proc/{os.getpid()}/fd/{memory}"
-            outcome = await self._in_worker(execute_limited, self._timeout, task, file)
-            return (self._map(memory) if outcome.text is None else outcome.text), outcome
+            outcome = await self._in_worker(execute, task, file)
+            return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
         finally:
             os.close(memory)
 
@@ -113,7 +121,9 @@ class Computer:
         await self._ready_worker()
         try:
             with anyio.fail_after(self._timeout):
-                returned = await anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
+                returned = await anyio.to_process.run_sync(
+                    limited, self._timeout, function, *args, cancellable=True, limiter=self._limiter
+                )
         except TimeoutError:
             raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
         except anyio.BrokenWorkerProcess as error:
@@ -126,16 +136,22 @@ class Computer:
         self._idle.append(monotonic())
         return returned
 
-    def _map(self, memory: int) -> mmap.mmap:
+    def _map(self, memory: int, user: bytes) -> bytes | mmap.mmap:
         """Map a result's memory: its pages go straight from the worker to the socket."""
-        mapped = mmap.mmap(memory, 0, access=mmap.ACCESS_READ)
-        size = len(mapped)
+        size = os.fstat(memory).st_size
+        if size <= _COPIED_BYTES:
+            return os.pread(memory, size, 0)
+        mapped = mmap.mmap(memory, size, access=mmap.ACCESS_READ)
         self._mapped_bytes += size
-        weakref.finalize(mapped, self._unmapped, size)
+        self._mapped_by[user] += size
+        weakref.finalize(mapped, self._unmapped, size, user)
         return mapped
 
-    def _unmapped(self, size: int) -> None:
+    def _unmapped(self, size: int, user: bytes) -> None:
         self._mapped_bytes -= size
+        self._mapped_by[user] -= size
+        if not self._mapped_by[user]:
+            del self._mapped_by[user]
 
 
 def _heard(starting: asyncio.Future[None]) -> None:

@@ -22,18 +22,21 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._flights: dict[str, _Flight[T]] = {}
 
-    async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> tuple[T, bool]:
-        """Return what the work under ``key`` returns or raises, and whether somebody else had begun it.
+    def under_way(self, key: str) -> bool:
+        """Whether somebody has begun this."""
+        return key in self._flights
+
+    async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
+        """Return what the work under ``key`` returns or raises, begun by this call or an earlier one.
 
         The work is cancelled when the last of its callers has gone; who comes after that begins anew.
         """
         flight = self._flights.get(key)
-        joined = flight is not None
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.create_task(start()))
         flight.waiting += 1
         try:
-            return await asyncio.shield(flight.task), joined
+            return await asyncio.shield(flight.task)
         finally:
             flight.waiting -= 1
             if not flight.waiting:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from mmap import mmap
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pycalc.cache.base import Cache
 from pycalc.errors import (
     CacheUnavailable,
     ComputationTimeout,
     DomainError,
+    FieldProblem,
     InvalidInput,
+    Overloaded,
     PayloadTooLarge,
     PycalcError,
     ResultTooLarge,
@@ -32,18 +33,22 @@ from pycalc.services.compute import INLINE_SECONDS, Computer
 from pycalc.services.flights import Flights
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
-from pycalc.services.planning import Plan, ends_of, is_short, kept_plan, make_plan
+from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
 from pycalc.services.recorder import Recorder
 from pycalc.services.worker import Outcome
 
+T = TypeVar("T")
+
+_BATCH_OVER = "The batch's deadline was over."
+_PLANS = 4_096
+"""Plans that are kept: those of short operands, which bounds their memory; the oldest goes first."""
 _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
 _LONGEST_BREATH = 0.005
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A recorded calculation."""
 
     id: str
@@ -86,6 +91,7 @@ class Calculator:
         self._max_digits = max_digits
         self._batch_seconds = batch_seconds
         self._flights: Flights[Result] = Flights()
+        self._plans: dict[Request, Plan] = {}
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
             for name in OPERATIONS
@@ -94,20 +100,30 @@ class Calculator:
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
 
+    def planned(self, request: Request) -> Plan | None:
+        """Return a plan that was made before; None says nothing: ask ``plan``."""
+        return self._plans.get(request)
+
     async def plan(self, caller: Principal, request: Request) -> Plan:
         """Return the plan for a calculation; that of long literals is made by a worker.
 
         Raises InvalidInput or DomainError, and what the computer raises.
         """
-        name, literals, options = request
+        name = request[0]
         try:
-            if is_short(literals, options):
-                return kept_plan(self._max_digits, name, literals, options)
+            if is_short(*request):
+                return self._keep(request, make_plan(self._max_digits, *request))
             return await self._computer.call(caller.user_id, make_plan, self._max_digits, *request)
         except PycalcError as error:
             outcome = "refused" if isinstance(error, InvalidInput | DomainError) else _outcome_of(error)
             self._outcomes[name, outcome].inc()
             raise
+
+    def _keep(self, request: Request, plan: Plan) -> Plan:
+        if len(self._plans) >= _PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[request] = plan
+        return plan
 
     async def calculate(self, caller: Principal, plan: Plan, *, held: bool = False) -> Answer:
         """Return the result once it is recorded; raises what the computer and the recorder raise.
@@ -152,14 +168,18 @@ class Calculator:
         made: list[_Made | PycalcError] = []
         breath = perf_counter()
         for request in requests:
-            if perf_counter() - breath > _LONGEST_BREATH:
+            now = perf_counter()
+            if now - breath > _LONGEST_BREATH:
                 await asyncio.sleep(0)
                 breath = perf_counter()
             if isinstance(request, PycalcError):
                 made.append(request)
                 continue
             try:
-                plan = await self.plan(caller, request)
+                if now > deadline:
+                    raise ComputationTimeout(_BATCH_OVER)
+                kept = self.planned(request)
+                plan = kept if kept is not None else await _in_time(self.plan(caller, request), deadline)
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 made.append(await self._make_in_time(caller, plan, deadline))
@@ -170,17 +190,12 @@ class Calculator:
 
     async def _make_in_time(self, caller: Principal, plan: Plan, deadline: float) -> _Made:
         """Make one of a batch; raises ComputationTimeout when the batch's deadline is over."""
+        making = self._make(caller, plan)
         try:
-            if plan.seconds <= INLINE_SECONDS:
-                return await self._make(caller, plan)
-            async with asyncio.timeout(max(0.0, deadline - perf_counter())):
-                return await self._make(caller, plan)
-        except TimeoutError:
-            error: PycalcError = ComputationTimeout("The batch's deadline was over.")
-        except PycalcError as refusal:
-            error = refusal
-        self._outcomes[plan.task.operation, _outcome_of(error)].inc()
-        raise error
+            return await (making if plan.seconds <= INLINE_SECONDS else _in_time(making, deadline))
+        except PycalcError as error:
+            self._outcomes[plan.task.operation, _outcome_of(error)].inc()
+            raise
 
     async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
         """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
@@ -201,6 +216,8 @@ class Calculator:
                 result.facts.leading,
                 result.facts.trailing,
             )
+        if len(result.facts.digits) > LONGEST_RECORDED:
+            raise InvalidInput("The result's size is itself too long.", (FieldProblem("/view", "operands too large"),))
         return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
@@ -227,8 +244,13 @@ class Calculator:
         """Compute a result and keep it; the same one wanted by several at once is computed once."""
         if plan.seconds <= INLINE_SECONDS:
             return await self._compute_and_keep(plan, user)
-        result, _ = await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
-        return result
+        joined = self._flights.under_way(plan.key)
+        try:
+            return await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
+        except Overloaded:
+            if not joined:
+                raise
+            return await self._compute_and_keep(plan, user)  # it was another user's queue that was full
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         result = _result(plan, *await self._computer.compute(plan.task, plan.seconds, user))
@@ -253,6 +275,15 @@ def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
     facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
     return Result(text, facts, head.encode(), tail.encode())
+
+
+async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
+    """Return what the work returns; raises ComputationTimeout when the deadline, by ``perf_counter``, is over."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - perf_counter())):
+            return await work
+    except TimeoutError:
+        raise ComputationTimeout(_BATCH_OVER) from None
 
 
 def _outcome_of(error: PycalcError) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -21,8 +21,8 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 LONGEST_RECORDED = 1_000
 """An operand longer than this stands in the history and in events by its ends, its length and its digest."""
-_LONGEST_SUMMARIZED = 1_000
-_PLANS = 4_096
+_HUGE = 20_000
+"""What a very large exponent counts for, in digits."""
 _LONGEST_SHORT = 100
 """Literals up to this length together are planned on the event loop, and their plans kept."""
 
@@ -49,6 +49,8 @@ class Plan:
     seconds: float
     digits: int
     """Those of the result's text, as estimated; 0 for a summary."""
+    summary_seconds: float
+    """What only its size and ends would take."""
     too_large: bool
     """More digits than are written out: only its summary is computed, to say so."""
 
@@ -77,15 +79,19 @@ def takes_precision(operation: Operation[Any]) -> bool:
     return any(parameter.kind == "decimal" for parameter in operation.parameters)
 
 
-def is_short(literals: tuple[str, ...], options: Options) -> bool:
-    """Whether planning takes well under a millisecond: estimates of long operands take up to a quarter of a second."""
-    return sum(map(len, literals)) + len(options.modulus or "") <= _LONGEST_SHORT
+def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
+    """Whether planning takes well under a millisecond: estimates of large operands take up to a quarter of a second."""
+    size = sum(map(_size, literals)) + len(options.modulus or "")
+    slow = options.modulus is not None and OPERATIONS[name].slow_modulo_plans
+    return size <= _LONGEST_SHORT and options.precision <= _LONGEST_SHORT and not slow
 
 
-@lru_cache(_PLANS)
-def kept_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return what ``make_plan`` returns, kept from an earlier call: for short literals, which bound the memory."""
-    return make_plan(max_digits, name, literals, options)
+def _size(literal: str) -> int:
+    """Return how many digits a literal stands for, about: its characters, and what its exponent adds."""
+    exponent = literal.lower().partition("e")[2].lstrip("+-")
+    if not exponent.isdigit():
+        return len(literal)
+    return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
@@ -100,18 +106,18 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     key = operation.key(args, options.precision)
     if options.modulus is not None:
         return _modulo_plan(operation, args, inputs, key, options.modulus)
-    length = sum(map(len, literals))
-    summary = Task(name, args, options.precision, "summary")
-    if options.summary:
-        if length > _LONGEST_SUMMARIZED:
-            raise _invalid(names[0], f"operands of a summary have at most {_LONGEST_SUMMARIZED} characters")
-        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, _summary_seconds(length))
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != DEFAULT_PRECISION:
         inputs["precision"] = options.precision
+    summary = Task(name, args, options.precision, "summary")
+    seconds = estimate.seconds if not estimate.exact else _summary_seconds(sum(map(_size, literals)))
+    if options.summary:
+        if sum(map(len, literals)) > LONGEST_RECORDED:
+            raise _invalid(names[0], f"operands of a summary have at most {LONGEST_RECORDED} characters")
+        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
     if estimate.digits > max_digits:
-        return _plan(summary, f"{key}?ends", inputs, _summary_seconds(length), too_large=True)
-    return _plan(Task(name, args, options.precision), key, inputs, estimate.seconds, estimate.digits)
+        return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
+    return _plan(Task(name, args, options.precision), key, inputs, estimate.seconds, estimate.digits, seconds)
 
 
 def pointer_of(name: str) -> str:
@@ -125,12 +131,12 @@ def ends_of(plan: Plan) -> Plan:
     if plan.task.view == "modulo":
         return plan
     summary = plan.task._replace(view="summary")
-    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=_summary_seconds(len(plan.input)))
+    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds)
 
 
-def _summary_seconds(length: int) -> float:
-    """Return how long a summary takes for operands of so many characters."""
-    return 2e-4 * (1 + (length / 100) ** 2)
+def _summary_seconds(size: int) -> float:
+    """Return how long a summary takes for operands of so many digits, within a factor of about two."""
+    return 2e-4 * (1.0 + math.pow(size / 100, 1.4))
 
 
 def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
@@ -146,10 +152,17 @@ def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | s
 
 
 def _plan(
-    task: Task, key: str, inputs: dict[str, int | str], seconds: float, digits: int = 0, *, too_large: bool = False
+    task: Task,
+    key: str,
+    inputs: dict[str, int | str],
+    seconds: float,
+    digits: int = 0,
+    summary_seconds: float = 0.0,
+    *,
+    too_large: bool = False,
 ) -> Plan:
     recorded = {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
-    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, too_large)
+    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, summary_seconds, too_large)
 
 
 def _json(inputs: dict[str, int | str]) -> str:

@@ -47,7 +47,10 @@ class Sessions:
         return OpenedSession(identity, token)
 
     async def refresh(self, token: str) -> tuple[User, OpenedSession]:
-        """Return a session's user and its next refresh token; raises Unauthorized, as RefreshTokenReused when it ends a session."""
+        """Return a session's user and its next refresh token.
+
+        Raises Unauthorized; RefreshTokenReused when the session has ended by it.
+        """
         session_id, presented = _parse(token)
         replacement, replacement_hash = _new_token(session_id)
         rotation = await self._store.rotate(session_id, presented, replacement_hash, _now_ms(), LIMITS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import resource
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from pycalc.errors import Overloaded, VerificationFailed
+from pycalc.errors import DomainError, Overloaded, VerificationFailed
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation
 from pycalc.services.operations.gmp import text_of
@@ -23,6 +24,7 @@ INLINE_BYTES = 64 * 1024
 _NICENESS = 10
 """Workers give way to the service: it answers everybody else while they compute."""
 
+T = TypeVar("T")
 View = Literal["value", "modulo", "summary"]
 
 
@@ -53,12 +55,15 @@ def execute(task: Task, file: str | None = None) -> Outcome:
     Raises VerificationFailed when the text does not agree with an independent residue.
     """
     operation = OPERATIONS[task.operation]
+    exact = task.view == "modulo" or operation.estimate(task.args, task.precision).exact
+    if task.view == "summary" and not exact:  # the value has few digits, and is verified like any other
+        facts = describe(_value(operation, task))
+        return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
     if task.view == "summary":
         summary = operation.summary(task.args, task.precision)
         return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     text = _modulo(operation, task) if task.view == "modulo" else _value(operation, task)
     facts = describe(text)
-    exact = task.view == "modulo" or operation.estimate(task.args, task.precision).exact
     described = (str(facts.digits), exact, facts.leading, facts.trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
         Path(file).write_bytes(text)
@@ -78,14 +83,19 @@ def _modulo(operation: Operation[Any], task: Task) -> bytes:
     """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
     result = operation.modulo(task.args, task.modulus)
     text = text_of(result).encode()
-    if len(text) > VERIFIED_DIGITS:
-        prime = random_prime()
-        wider = operation.modulo(task.args, task.modulus * prime)
-        if wider % task.modulus != result or wider % prime != operation.residue(task.args, task.precision, prime):
-            raise VerificationFailed(
-                f"{task.operation}{operation.input(task.args)} modulo did not agree with its residue"
-            )
+    if len(text) > VERIFIED_DIGITS and not _agrees_wider(operation, task, result):
+        given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
+        raise VerificationFailed(f"{task.operation}{given} did not agree with its residue")
     return text
+
+
+def _agrees_wider(operation: Operation[Any], task: Task, result: int) -> bool:
+    prime = random_prime()
+    try:
+        wider = operation.modulo(task.args, task.modulus * prime)
+        return wider % task.modulus == result and operation.agrees_modulo(task.args, wider % prime, prime)
+    except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
+        return _agrees_wider(operation, task, result)
 
 
 def be_ready() -> None:
@@ -93,8 +103,8 @@ def be_ready() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-def execute_limited(seconds: float, task: Task, file: str) -> Outcome:
-    """Execute in a worker process whose processor time ends shortly after the deadline.
+def limited(seconds: float, function: Callable[..., T], *args: object) -> T:
+    """Return what a function returns in a worker process whose processor time ends shortly after the deadline.
 
     The service kills a worker at its deadline; the limit ends one whose service was killed first.
     """
@@ -102,6 +112,6 @@ def execute_limited(seconds: float, task: Task, file: str) -> Outcome:
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     try:
-        return execute(task, file)
+        return function(*args)
     except MemoryError:
         raise Overloaded("There is not enough memory for this computation now.", 5) from None

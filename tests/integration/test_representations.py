@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
+from pathlib import Path
 
 import gmpy2
 import httpx
@@ -16,7 +17,7 @@ import pytest
 from tests.services.accounts import Person, new_person
 from tests.services.metrics import computed, metric
 from tests.services.raw import Reply, exchange
-from tests.services.servers import Server, pycalc
+from tests.services.servers import Server, free_port, pycalc, running
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -182,7 +183,7 @@ class TestConditions:
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)
-        tags = (tag, f'{tag[:-1]}-zstd"', f'{tag[:-1]}-gzip"', f"W/{tag}", f'"other", {tag}', "*")
+        tags = (tag, f'{tag[:-1]}-zstd"', f'{tag[:-1]}-gzip"', f"W/{tag}", f'"other", {tag}')
         for held in tags:
             answer = client.get(MILLION, headers={**TEXT, "If-None-Match": held})
             assert (answer.status_code, answer.content) == (304, b"")
@@ -290,3 +291,27 @@ class TestLargeJson:
         assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
         assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
         assert len(reply.body) < 0.55 * len(DIGITS)
+
+
+def test_head_is_get_without_the_content(client: httpx.Client) -> None:
+    """The same header fields, no body, and no ranges (RFC 9110 §9.3.2, §14.2)."""
+    client.headers.update(new_person(client).headers)
+    got = client.get("/fibonacci/1000", headers=TEXT)
+    told = client.head("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3"})
+    assert (told.status_code, told.content) == (200, b"")
+    for name in ("Content-Length", "ETag", "Repr-Digest", "Content-Type"):
+        assert told.headers[name] == got.headers[name]
+
+
+def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
+    """More long results are cached than the process may open files."""
+    command = f"ulimit -n 160; exec {sys.executable} -m pycalc.cli serve"
+    port = free_port()
+    environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}
+    with (
+        running("pycalc with few descriptors", ["bash", "-c", command], "/healthz", port, environment) as server,
+        httpx.Client(base_url=server.url, timeout=60) as own,
+    ):
+        own.headers.update(new_person(own).headers)
+        answers = [own.get(f"/fibonacci/{320_000 + n}?view=full").status_code for n in range(200)]
+        assert answers == [200] * 200

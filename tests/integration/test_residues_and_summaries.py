@@ -229,3 +229,24 @@ class TestSummaries:
         before = computed(client)
         assert client.get(path).json()["cached"] is True
         assert computed(client) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/pow/4/10000.5", pow(2, 20_001, 10**1_100 + 7)),
+        ("/pow/-32/10000.2", -pow(2, 50_001, 10**1_100 + 7) % (10**1_100 + 7)),
+        ("/pow/-1/0.2", 10**1_100 + 6),
+    ],
+)
+def test_a_long_residue_of_an_exact_root_is_verified(client: httpx.Client, path: str, expected: int) -> None:
+    """4^10000.5 = 2^20001, (-32)^10000.2 = -2^50001 and (-1)^0.2 = -1, modulo 10^1100 + 7."""
+    answer = client.get(path, params={"mod": "1" + "0" * 1_099 + "7"}).raise_for_status().json()
+    assert answer["result"] == str(expected)
+
+
+def test_a_summary_whose_size_is_too_long_is_refused(client: httpx.Client) -> None:
+    """A digit count of 10,000 digits would not fit into an event: 422, and nothing is recorded."""
+    answer = client.get("/pow/10/1e9999", params={"view": "summary"})
+    assert answer.status_code == 422
+    assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/view"]

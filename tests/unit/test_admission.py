@@ -8,6 +8,7 @@ import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.services.admission import Admission
+from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -173,3 +174,17 @@ async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
     assert bob.inside
     await bob.left()
     assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost() -> None:
+    """The waiter was cancelled and has not run since when a place becomes free: the next caller gets it."""
+    admission = Admission(1)
+    holder = admission.slot(ADA)
+    await holder.__aenter__()
+    waiter = asyncio.create_task(admission.slot(BOB).__aenter__())
+    await until(lambda: admission.waiting == 1, "somebody waits")
+    waiter.cancel()
+    await holder.__aexit__(None, None, None)
+    await asyncio.wait({waiter})
+    async with asyncio.timeout(1), admission.slot(ADA):
+        assert (admission.running, admission.waiting) == (1, 0)

@@ -34,9 +34,7 @@ class Work:
         return f"result {self.begun}"
 
 
-async def joined(
-    flights: Flights[str], work: Work, callers: int, key: str = "key"
-) -> list[asyncio.Task[tuple[str, bool]]]:
+async def joined(flights: Flights[str], work: Work, callers: int, key: str = "key") -> list[asyncio.Task[str]]:
     """Return callers that are all waiting for the work under a key."""
     tasks = [asyncio.create_task(flights.join(key, work)) for _ in range(callers)]
     for _ in range(3):
@@ -45,11 +43,13 @@ async def joined(
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """Everybody gets the same result; the first is told that nobody had begun it, the others that somebody had."""
+    """Everybody gets the same result, and while it is made it is under way."""
     flights, work = Flights[str](), Work()
+    assert not flights.under_way("key")
     callers = await joined(flights, work, 5)
+    assert flights.under_way("key")
     work.end.set()
-    assert await asyncio.gather(*callers) == [("result 1", False)] + [("result 1", True)] * 4
+    assert await asyncio.gather(*callers) == ["result 1"] * 5
 
 
 async def test_other_keys_are_other_work() -> None:
@@ -65,8 +65,8 @@ async def test_nothing_is_kept() -> None:
     """Flights are no cache: who asks after the end begins anew."""
     flights, work = Flights[str](), Work()
     work.end.set()
-    assert await flights.join("key", work) == ("result 1", False)
-    assert await flights.join("key", work) == ("result 2", False)
+    assert await flights.join("key", work) == "result 1"
+    assert await flights.join("key", work) == "result 2"
 
 
 async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
@@ -77,7 +77,7 @@ async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
     work.end.set()
     assert await asyncio.gather(*callers, return_exceptions=True) == [work.failure] * 3
     work.failure = None
-    assert await flights.join("key", work) == ("result 2", False)
+    assert await flights.join("key", work) == "result 2"
 
 
 async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
@@ -88,7 +88,7 @@ async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
         quitter.cancel()
     await asyncio.wait(callers[:2])
     work.end.set()
-    assert await callers[2] == ("result 1", True)
+    assert await callers[2] == "result 1"
     assert work.cancelled == 0
 
 
@@ -112,5 +112,5 @@ async def test_who_comes_after_the_cancellation_begins_anew() -> None:
     later = asyncio.create_task(flights.join("key", work))
     await until(lambda: work.begun == 2, "the later caller began")
     work.end.set()
-    assert await later == ("result 2", False)
+    assert await later == "result 2"
     assert work.cancelled == 1

@@ -63,6 +63,8 @@ class Operation(ABC, Generic[ArgsT]):
     title: ClassVar[str]
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
+    slow_modulo_plans: ClassVar[bool] = False
+    """Whether ``modulo_seconds`` itself takes more than a fraction of a millisecond."""
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -116,6 +118,10 @@ class Operation(ABC, Generic[ArgsT]):
             return self._agrees(args, precision, text, prime)
         except ZeroDivisionError:
             return self.verify(args, precision, text, random_prime())
+
+    def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
+        """Whether ``value`` is an exact result's residue modulo ``prime``; ZeroDivisionError as ``residue``."""
+        return self.residue(args, 1, prime) == value
 
     def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         expected = self.residue(args, precision, prime)

@@ -40,6 +40,7 @@ class Factorial(Operation[FactorialArgs]):
     title = "Factorial"
     description = "The product of the whole numbers from 1 to n, in full; 0! = 1."
     parameters = (Parameter("n", "natural", "How many factors, from 0.", "100"),)
+    slow_modulo_plans = True
 
     def parse(self, raw: Mapping[str, str]) -> FactorialArgs:
         return FactorialArgs(parse_natural(raw, "n"))

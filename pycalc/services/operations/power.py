@@ -99,6 +99,14 @@ class Power(Operation[PowerArgs]):
             return text == exact.encode()
         return text.startswith(b"-") == exact.negative and _is_root(args, text, prime)
 
+    def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
+        if args.y.is_integer:
+            return super().agrees_modulo(args, value, prime)
+        exact = _exact(args)
+        if exact is not None and _is_trivial(args.x):
+            return int(exact.encode()) % prime == value
+        return exact is not None and _is_root(args, text_of(value).encode(), prime)
+
     def summary(self, args: PowerArgs, precision: int) -> Summary:
         exact = _exact(args)
         if exact is not None:
