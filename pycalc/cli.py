@@ -44,18 +44,14 @@ def _serve() -> int:
 def _migrate() -> int:
     import asyncio
 
-    from pycalc.db import open_database
+    from pycalc.db import migrate_database
     from pycalc.errors import PycalcError
 
-    async def migrate(url: str) -> None:
-        await (await open_database(url)).aclose()
-
-    settings = _settings()
     try:
-        asyncio.run(migrate(settings.database))
-    except PycalcError as error:
+        asyncio.run(migrate_database(_settings().database))
+    except (PycalcError, ValueError) as error:
         raise SystemExit(f"pycalc: {error}") from None
-    print(f"{settings.database} is up to date")
+    print("the database is up to date")
     return 0
 
 

@@ -14,6 +14,7 @@ from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError
@@ -40,6 +41,7 @@ from pycalc.services.math import Calculator
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
+from pycalc.services.revocations import RevocationWatch
 from pycalc.services.sessions import Sessions
 from pycalc.services.tokens import TokenSigner
 from pycalc.settings import Settings
@@ -112,7 +114,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(cache.aclose)
         stream = await open_stream(settings.stream_url, metrics)
         stack.push_async_callback(stream.aclose)
-        relay = Relay(outbox, stream, metrics)
+        relay = Relay(outbox, stream, metrics, shared=database.shared)
         stack.push_async_callback(relay.aclose)
         recorder = Recorder(history, metrics, committed=relay.wake)
         stack.push_async_callback(recorder.aclose)
@@ -128,6 +130,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         secrets = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
         tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
         bearers, keys = Bearers(metrics), ApiKeys(SqlKeyStore(database), ids)
+        revocations = await RevocationWatch.open(SqlRevocationStore(database), bearers, metrics)
+        stack.push_async_callback(revocations.aclose)
         yield Resources(
             metrics=metrics,
             authenticator=Authenticator(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,9 +11,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from pycalc.db import migrate_database
 from pycalc.main import create_app
 from pycalc.resources import Resources
 from pycalc.settings import Settings
+from tests.contract.backends import DATABASES
+from tests.services.postgres import Postgres, missing, postgres
 from tests.services.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
@@ -28,6 +33,39 @@ def server() -> Iterator[Server]:
     """Run one real ``pycalc serve`` for all the tests that only need one."""
     with pycalc() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Run one real PostgreSQL for all the tests that need one; where it is missing they are skipped, but not in CI."""
+    reason = missing()
+    if reason is not None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: Postgres) -> str:
+    """The name of a database whose tables are made, to copy."""
+    url = postgres_server.new_database()
+    asyncio.run(migrate_database(url))
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, migrated: str) -> str:
+    """The URL of a database of the test's own, migrated and empty."""
+    return postgres_server.new_database(migrated)
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'pycalc.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @pytest.fixture

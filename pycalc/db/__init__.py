@@ -1,15 +1,42 @@
-"""The durable store: users, history, outbox."""
+"""The durable store: users, sessions, history, outbox."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Protocol, cast
+
 from pycalc.db.base import Database
+
+_DATABASES = {
+    "sqlite": "pycalc.db.sqlite:SqliteDatabase",
+    "postgresql": "pycalc.db.postgres:PostgresDatabase",
+}
+
+
+class _Adapter(Protocol):
+    async def open(self, url: str) -> Database: ...
+
+    async def migrate(self, url: str) -> None: ...
+
+
+def _adapter(url: str) -> _Adapter:
+    """Return the adapter for a URL; its driver is imported only now. Raises ValueError for an unknown scheme."""
+    scheme = url.partition(":")[0]
+    if scheme not in _DATABASES:
+        known = ", ".join(_DATABASES)
+        raise ValueError(f"PYCALC_DATABASE_URL: there is no database for {scheme!r}; known: {known}")
+    module, _, name = _DATABASES[scheme].partition(":")
+    return cast("_Adapter", getattr(import_module(module), name))
 
 
 async def open_database(url: str) -> Database:
-    """Open the database that a URL names and bring its tables up to date; raises ValueError for an unknown scheme."""
-    scheme = url.partition(":")[0]
-    if scheme != "sqlite":
-        raise ValueError(f"PYCALC_DATABASE_URL: there is no database for {scheme!r}; known: sqlite")
-    from pycalc.db.sqlite import SqliteDatabase
+    """Open the database that a URL names; an SQLite file is migrated.
 
-    return await SqliteDatabase.open(url)
+    Raises ValueError for a URL that names none, StoreUnavailable when it is not there or not migrated.
+    """
+    return await _adapter(url).open(url)
+
+
+async def migrate_database(url: str) -> None:
+    """Bring a database's tables up to date; raises as ``open_database`` does."""
+    await _adapter(url).migrate(url)

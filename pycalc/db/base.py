@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
@@ -21,7 +21,12 @@ ROWS_AT_ONCE = 128
 
 
 class Database(Protocol):
-    """Runs units of work: plain functions over a connection, off the event loop, each in one transaction."""
+    """Runs units of work: plain functions over a connection, never blocking the event loop, each in one transaction."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the database at the same time."""
+        ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Return what ``work`` reads; it can't write."""
@@ -31,8 +36,11 @@ class Database(Protocol):
         """Return what ``work`` returned, once its transaction is durable; roll back when it raises."""
         ...
 
-    async def execute(self, statement: str, parameters: Sequence[object]) -> None:
-        """Run one statement of the driver's, a transaction of its own, and return once that is durable."""
+    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert whole rows, all or none, in a transaction of their own, and return once that is durable.
+
+        Raises Conflict when a row can't be stored whatever is tried. The short way that the recorder takes.
+        """
         ...
 
     async def ping(self) -> None:
@@ -198,6 +206,31 @@ class SessionStore(Protocol):
         ...
 
 
+class Revocations(NamedTuple):
+    """What was revoked after a number."""
+
+    newest: int
+    """The number of the newest revocation."""
+    users: frozenset[bytes] | None
+    """Whose tokens are to be looked up anew; None for everybody's: too many revocations ago to tell."""
+
+
+class RevocationStore(Protocol):
+    """Revocations of all processes on the database, numbered in the order of their commits.
+
+    What revokes something notes it in the same transaction: logout, a new password, a change of role, disabling,
+    deletion, the removal of a key, and the reuse of a refresh token.
+    """
+
+    async def newest(self) -> int:
+        """Return the number of the newest revocation, 0 when there was none."""
+        ...
+
+    async def since(self, number: int) -> Revocations:
+        """Return what was revoked after the revocation of that number."""
+        ...
+
+
 class HistoryStore(Protocol):
     """Recorded calculations."""
 
@@ -226,6 +259,14 @@ class OutboxRow(NamedTuple):
 
 class OutboxStore(Protocol):
     """Events that were recorded and not yet published."""
+
+    async def hold(self, owner: bytes, milliseconds: int) -> bool:
+        """Take the lease that allows to publish, or prolong it; return whether ``owner`` has it for so long now."""
+        ...
+
+    async def release(self, owner: bytes) -> None:
+        """Give the lease back, if ``owner`` has it."""
+        ...
 
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` entries in order of commit, with sequence numbers above ``after``."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from pycalc.db.base import Database, NewSession, Rotation, SessionLimits
+from pycalc.db.revocations import revoke
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import user_of
+from pycalc.errors import Unauthorized
 from pycalc.models.auth import User
 
 
 def _open(connection: Connection, session: NewSession, limits: SessionLimits) -> None:
+    owner = select(users.c.id).where((users.c.id == session.user_id) & ~users.c.disabled).with_for_update()
+    if connection.scalar(owner) is None:
+        raise Unauthorized("The account does not exist any more.")
     of_user = sessions.c.user_id == session.user_id
     stale = (sessions.c.created_ms < session.now_ms - limits.absolute_ms) | (
         sessions.c.used_ms < session.now_ms - limits.idle_ms
     )
     connection.execute(delete(sessions).where(of_user & stale))
     kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
-    connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
+    dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
     connection.execute(
         insert(sessions).values(
             id=session.id,
@@ -28,13 +33,15 @@ def _open(connection: Connection, session: NewSession, limits: SessionLimits) ->
             rotated_ms=session.now_ms,
         )
     )
+    if dropped.rowcount:
+        revoke(connection, session.user_id)
 
 
 def _rotate(
     connection: Connection, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
 ) -> Rotation:
     of_session = sessions.c.id == session_id
-    session = connection.execute(select(sessions).where(of_session)).one_or_none()
+    session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
         return Rotation(None, False)
     change = update(sessions).where(of_session).values(refresh_hash=replacement, used_ms=now_ms)
@@ -44,10 +51,17 @@ def _rotate(
     elif alive and session.previous_hash == presented and now_ms - session.rotated_ms <= limits.grace_ms:
         connection.execute(change)
     else:
-        connection.execute(delete(sessions).where(of_session))
+        _close(connection, of_session)
         return Rotation(None, alive)
     owner = connection.execute(select(users).where((users.c.id == session.user_id) & ~users.c.disabled)).one_or_none()
     return Rotation(user_of(owner), False)
+
+
+def _close(connection: Connection, which: ColumnElement[bool]) -> None:
+    """End sessions, all of one user."""
+    ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
+    if ended:
+        revoke(connection, ended[0])
 
 
 class SqlSessionStore:
@@ -79,10 +93,8 @@ class SqlSessionStore:
 
     async def close(self, session_id: bytes) -> None:
         """See SessionStore."""
-        query = delete(sessions).where(sessions.c.id == session_id)
-        await self._database.write(lambda connection: connection.execute(query))
+        await self._database.write(lambda connection: _close(connection, sessions.c.id == session_id))
 
     async def close_all(self, user_id: bytes) -> None:
         """See SessionStore."""
-        query = delete(sessions).where(sessions.c.user_id == user_id)
-        await self._database.write(lambda connection: connection.execute(query))
+        await self._database.write(lambda connection: _close(connection, sessions.c.user_id == user_id))

@@ -9,16 +9,19 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
-from pycalc.errors import StoreUnavailable
+from pycalc.db.base import ROWS_AT_ONCE
+from pycalc.errors import Conflict, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -131,8 +134,26 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
+@lru_cache(maxsize=ROWS_AT_ONCE)
+def _statement(table: Table, rows: int) -> str:
+    """Return the INSERT of so many rows.
+
+    One statement is one call into the driver: the interpreter's lock is given up and won back once for the whole
+    transaction, its sync included, which is what a busy event loop in the same process can spare.
+    """
+    columns = [column.name for column in table.columns]
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own
+
+
+def _insertion(table: Table, rows: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
+    return _statement(table, len(rows)), tuple(chain.from_iterable(rows))
+
+
 class SqliteDatabase:
     """An SQLite file, served by this process alone."""
+
+    shared = False
 
     def __init__(self, path: Path) -> None:
         self._lock = _lock(path)
@@ -146,6 +167,11 @@ class SqliteDatabase:
         self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
         self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES)
         self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS)
+
+    @classmethod
+    async def migrate(cls, url: str) -> None:
+        """Bring the tables up to date, which opening does; raises StoreUnavailable."""
+        await (await cls.open(url)).aclose()
 
     @classmethod
     async def open(cls, url: str) -> SqliteDatabase:
@@ -172,9 +198,9 @@ class SqliteDatabase:
         """See Database."""
         return await self._writing.run(lambda: self._transact(self._writer, work))
 
-    async def execute(self, statement: str, parameters: Sequence[object]) -> None:
+    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """See Database."""
-        await self._writing.run(lambda: self._execute(statement, parameters))
+        await self._writing.run(lambda: self._insert(table, rows))
 
     async def ping(self) -> None:
         """See Database."""
@@ -184,14 +210,28 @@ class SqliteDatabase:
         """See Database."""
         await asyncio.to_thread(self._close)
 
-    def _execute(self, statement: str, parameters: Sequence[object]) -> None:
-        """Run a statement past SQLAlchemy, whose bookkeeping would cost as much as the rows."""
+    def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert past SQLAlchemy, whose bookkeeping would cost as much as the rows."""
         try:
-            self._connection.execute(statement, parameters)
+            if len(rows) <= ROWS_AT_ONCE:
+                self._connection.execute(*_insertion(table, rows))
+            else:
+                self._insert_many(table, rows)
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
-            raise IntegrityError(statement, None, error) from error
+            raise Conflict("The rows can't be stored.") from error
         except sqlite3.Error as error:
             raise StoreUnavailable("The database is not available.") from error
+
+    def _insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                self._connection.execute(*_insertion(table, rows[start : start + ROWS_AT_ONCE]))
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def _close(self) -> None:
         self._reading.close()

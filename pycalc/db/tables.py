@@ -92,6 +92,28 @@ Index(None, history.c.user_id, history.c.id)
 Index(None, history.c.user_id, history.c.operation, history.c.id)
 Index(None, history.c.operation, history.c.id)
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", _ID),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+revocation_counter = Table(
+    "revocation_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", _ID, nullable=False),
+)
+
 outbox = Table(
     "outbox",
     metadata,

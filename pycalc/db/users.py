@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, union_all, update
+from sqlalchemy import Connection, Row, delete, insert, select, union_all, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
+from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 
 _BOOTSTRAP_ROW = 1
+_ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
@@ -26,9 +28,9 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
 
 
 def _admins(connection: Connection) -> int:
-    """Return the number of admins who can act."""
-    acting = (users.c.role == Role.ADMIN) & ~users.c.disabled
-    return connection.scalar(select(func.count()).select_from(users).where(acting)) or 0
+    """Return the number of admins who can act, who stay so until the transaction ends."""
+    query = select(users.c.id).where(_ACTING_ADMIN).order_by(users.c.id).with_for_update()
+    return len(connection.scalars(query).all())
 
 
 def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> None:
@@ -51,48 +53,54 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> No
 
 
 def _named(connection: Connection, username: str) -> User:
-    user = user_of(connection.execute(select(users).where(users.c.username_key == username.lower())).one_or_none())
+    query = select(users).where(users.c.username_key == username.lower()).with_for_update()
+    user = user_of(connection.execute(query).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
     return user
 
 
-def _require_other_admin(connection: Connection, user: User) -> None:
+def _require_other_admin(user: User, admins: int) -> None:
     """Raise Conflict when this is the last admin who can act."""
-    if user.role is Role.ADMIN and not user.disabled and _admins(connection) == 1:
+    if user.role is Role.ADMIN and not user.disabled and admins == 1:
         raise Conflict("The last admin must stay.")
 
 
 def _change(connection: Connection, username: str, role: Role | None, disabled: bool | None) -> User:
+    admins = _admins(connection)  # locked first by everybody, so that two changes never wait for each other
     user = _named(connection, username)
     changed = replace(
         user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
     )
     if changed.role is not Role.ADMIN or changed.disabled:
-        _require_other_admin(connection, user)
+        _require_other_admin(user, admins)
     connection.execute(
         update(users).where(users.c.id == user.id).values(role=changed.role.value, disabled=changed.disabled)
     )
     if changed.disabled:
         connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+    revoke(connection, user.id)
     return changed
 
 
 def _delete(connection: Connection, username: str) -> User:
+    admins = _admins(connection)
     user = _named(connection, username)
-    _require_other_admin(connection, user)
+    _require_other_admin(user, admins)
     connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
     connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
     connection.execute(delete(users).where(users.c.id == user.id))
     connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
+    revoke(connection, user.id)
     return user
 
 
 def _offer(connection: Connection, token_hash: bytes) -> bool:
     if _admins(connection):
         return False
-    connection.execute(delete(bootstrap))
-    connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
+    replaced = connection.execute(update(bootstrap).values(token_hash=token_hash))
+    if replaced.rowcount == 0:
+        connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
     return True
 
 
@@ -157,6 +165,7 @@ class SqlUserStore:
         def work(connection: Connection) -> None:
             connection.execute(change)
             connection.execute(others)
+            revoke(connection, user_id)
 
         await self._database.write(work)
 
@@ -166,7 +175,8 @@ class SqlUserStore:
 
     async def has_admin(self) -> bool:
         """See UserStore."""
-        return await self._database.read(_admins) > 0
+        query = select(users.c.id).where(_ACTING_ADMIN).limit(1)
+        return await self._database.read(lambda connection: connection.scalar(query)) is not None
 
     async def bootstrap_hash(self) -> bytes | None:
         """See UserStore."""

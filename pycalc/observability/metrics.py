@@ -73,6 +73,9 @@ class Metrics:
         )
 
         self.outbox_backlog = Gauge("pycalc_outbox_backlog", "Recorded events not yet published", registry=registry)
+        self.relay_leading = Gauge(
+            "pycalc_relay_leading", "Whether this process's relay is the one that publishes", registry=registry
+        )
         self.events_published = Counter("pycalc_events_published", "Events taken by the stream", registry=registry)
         self.relay_failures = Counter(
             "pycalc_relay_failures", "Batches that the relay must try again", registry=registry
@@ -96,6 +99,9 @@ class Metrics:
         )
         self.rate_limited = Counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",), registry=registry)
         self.limit_keys = Gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",), registry=registry)
+        self.revocation_failures = Counter(
+            "pycalc_revocation_read_failures", "Times that revocations could not be read", registry=registry
+        )
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     def render(self) -> bytes:

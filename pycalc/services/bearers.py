@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from time import time
 from typing import TypeVar
 
+from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.observability.metrics import Metrics
 
@@ -23,10 +24,17 @@ class Bearers:
         self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
         self.epoch = 0
         """Counts revocations: what was read from the store before one must not be kept after it."""
+        self.suspended = False
+        """Whether no bearer may be believed, because revocations can't be read."""
         metrics.tokens_cached.set_function(lambda: len(self._bearers))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return the bearer of a token that was verified before and has not expired."""
+        """Return the bearer of a token that was verified before and has not expired.
+
+        Raises StoreUnavailable while it can't be known who has lost their rights.
+        """
+        if self.suspended:
+            raise StoreUnavailable("It can't be told at the moment whether this token still holds.")
         bearer = self._bearers.get(token)
         if bearer is None:
             return None

@@ -1,7 +1,8 @@
 """The relay: outbox -> stream, at least once, in the order of commit (ADR 5).
 
 It reads entries, publishes them and only then deletes them: a crash between the last two publishes them again, with
-the same ids. While the stream is down the entries stay where they are.
+the same ids. While the stream is down the entries stay where they are. Of several relays on one database the one that
+holds the lease publishes, which keeps each user's events in order; the others stand by.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from time import monotonic
+from uuid import uuid4
 
 from structlog import get_logger
 
@@ -22,17 +25,27 @@ _BATCH = 500
 _GATHER_SECONDS = 0.02
 """Pause between batches, in which events gather: a busy service pays for tens of batches a second, not thousands."""
 _LONGEST_BACKOFF = 30.0
+_LEASE_SECONDS = 10.0
+_LEASE_LEFT_SECONDS = 6.0
+"""What must be left of the lease when a batch is begun: more than the longest that publishing one may take."""
+_POLL_SECONDS = 0.1
+_STANDBY_SECONDS = 0.5
+_DRAIN_SECONDS = 1.5
+"""How long publishing the rest may take in the end."""
 
 _log = get_logger(__name__)
 
 
 class Relay:
-    """Publishes the outbox; one at a time on an SQLite file."""
+    """Publishes the outbox; ``shared`` says that others fill it too, so that it must look by itself."""
 
-    def __init__(self, outbox: OutboxStore, stream: Stream, metrics: Metrics) -> None:
+    def __init__(self, outbox: OutboxStore, stream: Stream, metrics: Metrics, *, shared: bool = False) -> None:
         self._outbox = outbox
         self._stream = stream
         self._metrics = metrics
+        self._shared = shared
+        self._owner = uuid4().bytes
+        self._held_until = 0.0
         self._work = asyncio.Event()
         self._work.set()  # what an earlier process left
         self._closing = asyncio.Event()
@@ -56,8 +69,7 @@ class Relay:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            await self._work.wait()
-            self._work.clear()
+            await self._wait_for_work()
             try:
                 while await self._publish_batch():
                     await self._pause(_GATHER_SECONDS)
@@ -66,11 +78,35 @@ class Relay:
                 await self._back_off(error)
             await self._pause(_GATHER_SECONDS)
         with suppress(Exception):
-            while await self._publish_batch():
-                pass
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while await self._publish_batch():
+                    pass
+                await self._outbox.release(self._owner)
+
+    async def _wait_for_work(self) -> None:
+        """Return when there are new entries, or may be."""
+        look = (_POLL_SECONDS if self._leading else _STANDBY_SECONDS) if self._shared else None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._work.wait(), look)
+        self._work.clear()
+
+    @property
+    def _leading(self) -> bool:
+        return monotonic() < self._held_until
+
+    async def _lead(self) -> bool:
+        """Make sure of the lease for the time that a batch may take; return whether this relay has it."""
+        began = monotonic()
+        if self._held_until - began < _LEASE_LEFT_SECONDS:
+            held = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
+            self._held_until = began + _LEASE_SECONDS if held else 0.0
+            self._metrics.relay_leading.set(held)
+        return self._leading
 
     async def _publish_batch(self) -> bool:
         """Publish the oldest entries and delete them; return whether there may be more."""
+        if not await self._lead():
+            return False
         entries: list[OutboxRow] = await self._outbox.pending(0, _BATCH)
         if not entries:
             self._metrics.outbox_backlog.set(0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 CACHES: dict[str, str] = {"memory": "memory://?max_bytes=1000000"}
 STREAMS: dict[str, str] = {"memory": "memory://"}
-DATABASES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'pycalc.db'}"}
+DATABASES = ("sqlite", "postgresql")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from pycalc.db import open_database
 from pycalc.db.base import Database, NewSession, SessionLimits
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import IdSource
-from tests.contract.backends import DATABASES
 
 pytestmark = pytest.mark.anyio
 
@@ -22,14 +18,6 @@ ids = IdSource()
 LIMITS = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
 FIRST, SECOND, THIRD, FOURTH = (bytes([number]) * 32 for number in range(4))
 START = 1_000_000
-
-
-@pytest.fixture(params=DATABASES)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """Open an empty database."""
-    opened = await open_database(DATABASES[request.param](tmp_path))
-    yield opened
-    await opened.aclose()
 
 
 @pytest.fixture

@@ -1,59 +1,191 @@
-"""The migrations: they lead to the tables that the queries use, and the command that runs them can be repeated."""
+"""The migrations, on both databases: they lead to the tables that the queries use, and keep what is there."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from pycalc.db import migrations, open_database
+from pycalc.db import migrate_database, migrations, open_database
+from pycalc.db.base import HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.tables import metadata
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import StoreUnavailable
+from tests.contract.backends import DATABASES
+from tests.services.postgres import Postgres
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.anyio
+
+USER = bytes(15) + b"u"
+ROWS = [bytes(15) + bytes([number]) for number in range(3)]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config
+
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+
+
+@pytest.fixture(params=DATABASES)
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'pycalc.db'}"
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+async def _on(url: str, work: Callable[[Connection], T]) -> T:
+    """Run work on a connection that pycalc had no hand in."""
+    if url.startswith("sqlite"):
+        file = create_engine(url)
+        with file.begin() as connection:
+            result = work(connection)
+        file.dispose()
+        return result
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    try:
+        async with engine.begin() as shared:
+            return await shared.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade_to(revision: str) -> Callable[[Connection], None]:
+    def work(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    return work
+
+
+def _fill(connection: Connection) -> None:
+    """Store an account and three calculations with what the first revision has."""
+    connection.execute(
+        text(
+            "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role, created_ms) "
+            "VALUES (:id, 'Ada', 'ada', 'Ada@example.com', 'ada@example.com', '$2b$hash', 'admin', 1700000000123)"
+        ),
+        {"id": USER},
+    )
+    connection.execute(
+        text(
+            "INSERT INTO history (id, user_id, username, operation, input, result, digits, exact, "
+            '"leading", "trailing", sha256, cached, elapsed_us) VALUES '
+            "(:id, :user, 'Ada', 'fibonacci', '{}', '55', '2', true, '55', '55', :digest, false, 20)"
+        ),
+        [{"id": row, "user": USER, "digest": bytes(32)} for row in ROWS],
+    )
 
 
 def test_head_is_the_newest_revision() -> None:
     """The constant that spares Alembic's import at every start names the one end of the revisions' chain."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+    assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
+    assert sorted(REVISIONS) == REVISIONS
 
 
-async def test_migrated_tables_are_the_queries_tables(tmp_path: Path) -> None:
+async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
     """Alembic finds nothing to change between the migrated schema and the metadata: tables, columns, indexes."""
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
-    database = await open_database(f"sqlite:///{tmp_path / 'pycalc.db'}")
+    await migrate_database(bare_url)
+    assert await _on(bare_url, differences) == []
+    assert await _on(bare_url, migrations.current) == migrations.HEAD
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revision: str) -> None:
+    """Accounts, history and unpublished events that an earlier version stored are there and usable afterwards."""
+    await _on(bare_url, _upgrade_to(revision))
+    await _on(bare_url, _fill)
+    await migrate_database(bare_url)
+    database = await open_database(bare_url)
     try:
-        assert await database.write(differences) == []
-        assert await database.read(migrations.current) == migrations.HEAD
+        ada = await SqlUserStore(database).by_username("ada")
+        assert ada is not None
+        assert (ada.id, ada.username, ada.email, ada.role, ada.disabled) == (
+            USER,
+            "Ada",
+            "Ada@example.com",
+            "admin",
+            False,
+        )
+        rows = await SqlHistoryStore(database).page(HistoryFilter(), None, 10)
+        assert [(row.id, row.result, row.sha256) for row in rows] == [(row, "55", bytes(32)) for row in ROWS[::-1]]
+        assert [entry.row.id for entry in await SqlOutboxStore(database).pending(0, 10)] == ROWS
     finally:
         await database.aclose()
 
 
-def test_the_command_migrates_and_can_be_repeated(tmp_path: Path) -> None:
-    """``pycalc migrate`` makes the tables in an empty folder, says so, and finds nothing to do the second time."""
-    command = [sys.executable, "-m", "pycalc.cli", "migrate"]
+async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres_server: Postgres) -> None:
+    """PostgreSQL is migrated by the command, not by whoever starts first: an older schema says what to do."""
+    url = postgres_server.new_database()
+    for revision in (None, REVISIONS[-2]):
+        if revision is not None:
+            await _on(url, _upgrade_to(revision))
+        with pytest.raises(StoreUnavailable, match="pycalc migrate"):
+            await open_database(url)
+
+
+async def test_a_newer_schema_serves_an_older_program(database_url: str) -> None:
+    """A release can be taken back without its migration: what is newer is left as it is."""
+    await migrate_database(database_url)
+    await _on(
+        database_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'"))
+    )
+    await migrate_database(database_url)
+    await (await open_database(database_url)).aclose()
+    assert await _on(database_url, migrations.current) == "9999"
+
+
+def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
+    """Start ``pycalc migrate``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pycalc.cli", "migrate"],
+        env={"PYCALC_DATABASE_URL": url, "PYTHONPATH": ":".join(sys.path), "PATH": os.environ["PATH"]},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path) -> None:
+    """``pycalc migrate`` makes the tables, says so without telling the URL, and finds nothing to do the second time."""
     for _ in range(2):
-        done = subprocess.run(
-            command,
-            env={"PYCALC_DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": ":".join(sys.path)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "is up to date" in done.stdout
-    assert (tmp_path / "data" / "pycalc.db").exists()
+        with _migrating(bare_url, tmp_path) as command:
+            assert command.communicate(timeout=60) == ("the database is up to date\n", "")
+            assert command.returncode == 0
+    assert asyncio.run(_on(bare_url, migrations.current)) == migrations.HEAD
+
+
+def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
+    """Three instances that are deployed together and migrate together all succeed."""
+    url = postgres_server.new_database()
+    commands = [_migrating(url, tmp_path) for _ in range(3)]
+    assert [command.communicate(timeout=60)[1] for command in commands] == ["", "", ""]
+    assert [command.returncode for command in commands] == [0, 0, 0]

@@ -91,6 +91,15 @@ class MemoryOutboxStore:
         first = max(self.entries, default=0) + 1
         self.entries.update(enumerate(rows, first))
 
+    async def hold(self, owner: bytes, milliseconds: int) -> bool:
+        """See OutboxStore."""
+        if self.failure is not None:
+            raise self.failure
+        return True
+
+    async def release(self, owner: bytes) -> None:
+        """See OutboxStore."""
+
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
         """See OutboxStore."""
         if self.failure is not None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD = "0003"
+from pycalc.errors import StoreUnavailable
+
+HEAD = "0004"
 """The newest revision; a test compares it with the revisions' own order."""
 
 
@@ -18,9 +20,18 @@ def current(connection: Connection) -> str | None:
     return revision
 
 
+def require_current(revision: str | None) -> None:
+    """Raise StoreUnavailable when a database's revision is older than this program.
+
+    A newer one will do: revisions only add what programs before them can ignore, so that a release can be taken back.
+    """
+    if revision is None or revision < HEAD:
+        raise StoreUnavailable("The database's tables are not up to date: run `pycalc migrate` first.")
+
+
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest revision within the caller's transaction."""
-    if current(connection) == HEAD:
+    """Bring the tables to the newest revision within the caller's transaction; a newer one stays as it is."""
+    if (current(connection) or "") >= HEAD:
         return  # Alembic's import costs more than the rest of a start
     from alembic import command
     from alembic.config import Config

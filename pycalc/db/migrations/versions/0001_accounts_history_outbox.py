@@ -9,15 +9,34 @@ revision = "0001"
 down_revision = None
 
 
+_TRIGGER = {
+    "sqlite": [
+        "CREATE TRIGGER history_outbox AFTER INSERT ON history "
+        "BEGIN INSERT INTO outbox (history_id) VALUES (NEW.id); END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION history_outbox() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO outbox (history_id) SELECT id FROM added ORDER BY id; RETURN NULL; END $$",
+        "CREATE TRIGGER history_outbox AFTER INSERT ON history "
+        "REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION history_outbox()",
+    ],
+}
+
+
+def _key(length: int) -> sa.types.TypeEngine[str]:
+    """Return the type of a text that is compared byte by byte, whatever the database's language."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     """Create the first tables."""
     op.create_table(
         "users",
         sa.Column("id", sa.LargeBinary(16), nullable=False),
         sa.Column("username", sa.String(32), nullable=False),
-        sa.Column("username_key", sa.String(32), nullable=False),
+        sa.Column("username_key", _key(32), nullable=False),
         sa.Column("email", sa.String(254), nullable=False),
-        sa.Column("email_key", sa.String(254), nullable=False),
+        sa.Column("email_key", _key(254), nullable=False),
         sa.Column("password_hash", sa.String(200), nullable=False),
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
@@ -27,7 +46,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "retired_names",
-        sa.Column("username_key", sa.String(32), nullable=False),
+        sa.Column("username_key", _key(32), nullable=False),
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),
         sa.PrimaryKeyConstraint("username_key", "user_id", name="pk_retired_names"),
     )
@@ -64,7 +83,5 @@ def upgrade() -> None:
         sa.Column("history_id", sa.LargeBinary(16), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
     )
-    op.execute(
-        "CREATE TRIGGER history_outbox AFTER INSERT ON history "
-        "BEGIN INSERT INTO outbox (history_id) VALUES (NEW.id); END"
-    )
+    for statement in _TRIGGER[op.get_bind().dialect.name]:
+        op.execute(statement)

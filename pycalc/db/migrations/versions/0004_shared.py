@@ -1,0 +1,34 @@
+"""What several processes on one database need: the relay's lease, and the revocations in their order."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Create the tables; nobody holds the lease, and nothing was revoked."""
+    leases = op.create_table(
+        "leases",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("owner", sa.LargeBinary(16)),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+    )
+    op.bulk_insert(leases, [{"name": "relay", "owner": None, "until_ms": 0}])
+    counter = op.create_table(
+        "revocation_counter",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_revocation_counter"),
+    )
+    op.bulk_insert(counter, [{"id": 1, "value": 0}])
+    op.create_table(
+        "revocations",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_revocations"),
+    )

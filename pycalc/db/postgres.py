@@ -1,0 +1,216 @@
+"""PostgreSQL through asyncpg: pools of connections of their own for writing and reading (ADR 13)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+import asyncpg
+from sqlalchemy import Connection, Table, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pycalc.db import migrations
+from pycalc.errors import Conflict, StoreUnavailable
+
+T = TypeVar("T")
+
+_WRITERS = 4
+_READERS = 8
+_WAITING = 256
+_CONNECT_SECONDS = 1.0
+_STATEMENT_SECONDS = 1.0
+_UNKNOWN_SECONDS = 1.5
+"""How long an insert is tried again whose outcome is not known."""
+_ANSWER_SECONDS = 1.8
+"""How long a caller waits, for a connection and everything; work that has begun runs to its end all the same."""
+_UNKNOWN_PAUSE = 0.05
+_UNKNOWN = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    PoolTimeoutError,
+)
+"""After these a statement may have been done, or the next one may be: the server went away, or was late."""
+_MIGRATION_LOCK = 0x7079_6361_6C63
+"""The advisory lock under which one process migrates while others wait."""
+
+_ARRAYS = {bytes: "bytea[]", str: "text[]", bool: "boolean[]", int: "bigint[]"}
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Turn the drivers' errors into the domain's; what a row's own values cause stays for the store to name."""
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise StoreUnavailable("The database is not available.") from error
+
+
+async def _connect(url: str, seconds: float | None, **server: str) -> asyncpg.Connection:
+    """Open a connection whose commits are durable, whatever the server's default."""
+    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
+    connection = await asyncpg.connect(
+        url,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=seconds,
+        server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
+    )
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    return connection
+
+
+def _engine(url: str, connections: int, seconds: float | None, **server: str) -> AsyncEngine:
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=partial(_connect, url, seconds, **server),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_STATEMENT_SECONDS,
+        pool_use_lifo=True,
+    )
+
+
+@cache
+def _insertion(table: Table) -> str:
+    """Return the INSERT of any number of rows, given by an array for each column."""
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, 1))
+    return f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
+
+
+class PostgresDatabase:
+    """A PostgreSQL database, shared with other processes."""
+
+    shared = True
+
+    def __init__(self, url: str) -> None:
+        self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
+        self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str) -> PostgresDatabase:
+        """Open the database that a URL names; raises StoreUnavailable when it is not there or not migrated."""
+        database = cls(url)
+        try:
+            migrations.require_current(await database.read(migrations.current))
+        except BaseException:
+            await database.aclose()
+            raise
+        return database
+
+    @classmethod
+    async def migrate(cls, url: str) -> None:
+        """Bring the tables up to date, one process at a time; raises StoreUnavailable."""
+        engine = _engine(url, 1, None)
+        try:
+            with _mapped():
+                async with engine.begin() as connection:
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                    await connection.run_sync(migrations.upgrade)
+        finally:
+            await engine.dispose()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._read(work))
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._transact(self._writer, work))
+
+    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """See Database."""
+        await self._run(self._insert(table, rows))
+
+    async def ping(self) -> None:
+        """See Database."""
+        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+
+    async def aclose(self) -> None:
+        """See Database."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what the work returns; once begun it runs to its end, cancelled or late or not."""
+        if self._closed or len(self._tasks) >= _WAITING:
+            work.close()
+            raise StoreUnavailable("The database is closed." if self._closed else "The database has too much to do.")
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            raise StoreUnavailable("The database does not answer in time.") from error
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have left
+
+    @staticmethod
+    async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+        with _mapped():
+            async with engine.begin() as connection:
+                return await connection.run_sync(work)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """Read; once more when the connection turns out to be dead, which tells SQLAlchemy to drop the others too."""
+        try:
+            return await self._transact(self._reader, work)
+        except StoreUnavailable as error:
+            if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
+                raise
+            return await self._transact(self._reader, work)
+
+    async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert the rows; when the connection is lost on the way, make sure of it on another.
+
+        Whether the lost statement was committed can't be known, so the next try skips rows that are there: they are
+        all there or none is.
+        """
+        statement, columns = _insertion(table), list(zip(*rows, strict=True))
+        deadline = monotonic() + _UNKNOWN_SECONDS
+        seconds = _STATEMENT_SECONDS
+        while True:
+            try:
+                with _mapped():
+                    return await self._execute(statement, columns, seconds)
+            except (IntegrityError, DataError) as error:
+                raise Conflict("The rows can't be stored.") from error
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, _UNKNOWN) or monotonic() > deadline:
+                    raise
+                statement = f"{_insertion(table)} ON CONFLICT DO NOTHING"
+                await asyncio.sleep(_UNKNOWN_PAUSE)
+                seconds = max(_UNKNOWN_PAUSE, deadline - monotonic())
+
+    async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
+        """Run a statement past SQLAlchemy, in a transaction of its own."""
+        async with self._writer.connect() as connection:
+            driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
+            try:
+                await driver.execute(statement, *columns, timeout=seconds)
+            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+                raise IntegrityError(statement, None, error) from error
+            except BaseException:
+                await connection.invalidate()
+                raise

@@ -1,0 +1,45 @@
+"""The revocations' SQL: numbered in the order of their commits, so that whoever reads them misses none."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from pycalc.db.base import Database, Revocations
+from pycalc.db.tables import revocation_counter, revocations
+
+_KEPT = 10_000
+
+
+def revoke(connection: Connection, user_id: bytes) -> None:
+    """Note, as the transaction's last act, that what was known of a user holds no more.
+
+    Until the transaction ends the counter's row is locked: numbers are given in the order of commits.
+    """
+    number = connection.scalar(
+        update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
+    )
+    connection.execute(insert(revocations).values(number=number, user_id=user_id))
+    connection.execute(delete(revocations).where(revocations.c.number <= number - _KEPT))
+
+
+def _since(connection: Connection, number: int) -> Revocations:
+    newest: int = connection.execute(select(revocation_counter.c.value)).scalar_one()
+    later = select(revocations.c.user_id).where((revocations.c.number > number) & (revocations.c.number <= newest))
+    users = list(connection.scalars(later)) if newest > number else []
+    return Revocations(newest, frozenset(users) if len(users) == newest - number else None)
+
+
+class SqlRevocationStore:
+    """Revocations in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def newest(self) -> int:
+        """See RevocationStore."""
+        query = select(revocation_counter.c.value)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def since(self, number: int) -> Revocations:
+        """See RevocationStore."""
+        return await self._database.read(lambda connection: _since(connection, number))

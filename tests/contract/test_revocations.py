@@ -1,0 +1,143 @@
+"""What every database promises of revocations, and of accounts that are changed from several sides at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from pycalc.db.base import Database, NewSession, SessionLimits
+from pycalc.db.keys import SqlKeyStore
+from pycalc.db.revocations import SqlRevocationStore
+from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import Conflict, Unauthorized
+from pycalc.models.auth import Role, StoredKey, User
+from pycalc.models.ids import IdSource
+
+pytestmark = pytest.mark.anyio
+
+ids = IdSource()
+LIMITS = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=2)
+HASH, OTHER = b"1" * 32, b"2" * 32
+SESSION, KEY = ids.next(), ids.next()
+
+
+class Stores:
+    """Everything that revokes."""
+
+    def __init__(self, database: Database) -> None:
+        self.users = SqlUserStore(database)
+        self.sessions = SqlSessionStore(database)
+        self.keys = SqlKeyStore(database)
+        self.revocations = SqlRevocationStore(database)
+
+
+@pytest.fixture
+def stores(database: Database) -> Stores:
+    """Return the stores of an empty database."""
+    return Stores(database)
+
+
+async def added(stores: Stores, name: str = "ada", role: Role = Role.USER) -> User:
+    """Store an account."""
+    user = User(ids.next(), name, f"{name}@example.com", "$2b$hash", role, datetime(2026, 11, 22, tzinfo=UTC))
+    await stores.users.add(user)
+    return user
+
+
+async def opened(stores: Stores, user: User, session: bytes, now_ms: int = 1_000) -> None:
+    """Open a session of an id."""
+    await stores.sessions.open(NewSession(session, user.id, HASH, now_ms), LIMITS)
+
+
+REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
+    "a change of role": lambda stores, user: stores.users.change("ADA", Role.ADMIN, None),
+    "disabling": lambda stores, user: stores.users.change("ada", None, True),
+    "deletion": lambda stores, user: stores.users.delete("ada"),
+    "a new password": lambda stores, user: stores.users.set_password(user.id, "$2b$new", SESSION),
+    "logout": lambda stores, user: stores.sessions.close(SESSION),
+    "logout everywhere": lambda stores, user: stores.sessions.close_all(user.id),
+    "reuse of a refresh token": lambda stores, user: stores.sessions.rotate(SESSION, OTHER, OTHER, 1_001, LIMITS),
+    "removal of a key": lambda stores, user: stores.keys.remove(user.id, KEY),
+    "one session too many": lambda stores, user: opened(stores, user, ids.next(), 1_002),
+}
+
+
+@pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING)
+async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores, User], Awaitable[object]]) -> None:
+    """Each act that takes a right away is one revocation of that user's, seen by whoever asks what came since."""
+    user = await added(stores)
+    await opened(stores, user, SESSION, 1_000)
+    await opened(stores, user, ids.next(), 1_001)
+    await stores.keys.add(StoredKey(KEY, user.id, "ci", "pck_1234", 1, None, None), HASH, 10)
+    before = await stores.revocations.newest()
+    assert (await stores.revocations.since(before)).users == frozenset()
+    await revoke(stores, user)
+    assert await stores.revocations.newest() == before + 1
+    assert await stores.revocations.since(before) == (before + 1, frozenset({user.id}))
+
+
+async def test_what_fails_revokes_nothing(stores: Stores) -> None:
+    """The number and the act are one transaction: the last admin stays, and nobody is told otherwise."""
+    await added(stores, "ada", Role.ADMIN)
+    with pytest.raises(Conflict):
+        await stores.users.change("ada", Role.USER, None)
+    assert await stores.revocations.newest() == 0
+
+
+async def test_revocations_too_far_back_concern_everybody(database: Database) -> None:
+    """Of ten thousand the users are known; who asks for what came before gets no list, and so must forget all."""
+    stores = Stores(database)
+    users = [await added(stores, f"user{number}") for number in range(3)]
+    for user in users:
+        await stores.users.change(user.username, None, False)
+    forget_first = text("DELETE FROM revocations WHERE number = 1")
+    await database.write(lambda connection: connection.execute(forget_first))
+    assert await stores.revocations.since(0) == (3, None)
+    assert await stores.revocations.since(1) == (3, frozenset({users[1].id, users[2].id}))
+
+
+async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
+    """Fifty revocations at the same time have fifty numbers, and a reader who polls meanwhile misses no user."""
+    users = [await added(stores, f"user{number}") for number in range(50)]
+    seen: set[bytes] = set()
+    acts = asyncio.gather(*(stores.users.change(user.username, None, True) for user in users))
+    number = 0
+    while number < 50:
+        number, concerned = await stores.revocations.since(number)
+        assert concerned is not None
+        seen |= concerned
+    await acts
+    assert seen == {user.id for user in users}
+
+
+async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
+    """Of ten admins who are all demoted, disabled and deleted at the same time exactly one stays."""
+    for number in range(10):
+        await added(stores, f"admin{number}", Role.ADMIN)
+    acts = [
+        stores.users.delete(f"admin{number}")
+        if number % 3 == 0
+        else stores.users.change(f"admin{number}", Role.USER if number % 3 == 1 else None, number % 3 == 2)
+        for number in range(10)
+    ]
+    outcomes = await asyncio.gather(*acts, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if isinstance(outcome, BaseException)] == [Conflict]
+    assert await stores.users.has_admin()
+
+
+async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: Stores) -> None:
+    """A session or a key for an account that is gone or disabled is Unauthorized, and is not made."""
+    ada, bob = await added(stores, "ada"), await added(stores, "bob")
+    await stores.users.change("ada", None, True)
+    await stores.users.delete("bob")
+    for user in (ada, bob):
+        with pytest.raises(Unauthorized):
+            await opened(stores, user, ids.next())
+    with pytest.raises(Unauthorized):
+        await stores.keys.add(StoredKey(KEY, bob.id, "ci", "pck_1234", 1, None, None), HASH, 10)
+    assert await stores.keys.of_user(bob.id) == []

@@ -1,0 +1,67 @@
+"""A TCP proxy between the service and a server: cuts connections, and swallows answers that were on their way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Proxy:
+    """Passes bytes on, until a test says otherwise."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.port = 0
+        self.swallow_answers_to: bytes | None = None
+        """Once a client sends this, the server gets it, and the connection is cut without an answer; happens once."""
+        self.swallowed = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client."""
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, server_writer}
+        cut = asyncio.Event()
+        try:
+            with suppress(OSError):
+                await asyncio.gather(
+                    self._requests(reader, server_writer, cut), self._answers(server_reader, writer, cut)
+                )
+        finally:
+            self._writers -= {writer, server_writer}
+            writer.close()
+            server_writer.close()
+
+    async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event) -> None:
+        while data := await reader.read(65536):
+            if self.swallow_answers_to is not None and self.swallow_answers_to in data:
+                self.swallow_answers_to = None
+                cut.set()
+            server.write(data)
+            await server.drain()
+        server.close()
+
+    async def _answers(self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
+        while data := await server.read(65536):
+            if cut.is_set():
+                self.swallowed += 1
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxy(port: int) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of a port of 127.0.0.1."""
+    opened = Proxy(port)
+    server = await asyncio.start_server(opened.accept, "127.0.0.1", 0)
+    opened.port = server.sockets[0].getsockname()[1]
+    try:
+        yield opened
+    finally:
+        server.close()
+        for writer in list(opened._writers):
+            writer.transport.abort()
+        await server.wait_closed()
