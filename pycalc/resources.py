@@ -124,7 +124,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
         bootstrap_token = None
         if settings.admin_registration == "bootstrap":
-            bootstrap_token = await offer_bootstrap_token(users, settings.data_dir)
+            bootstrap_token = await offer_bootstrap_token(users, settings.data_dir, replace=not database.shared)
         else:
             forget_bootstrap_token(settings.data_dir)
         secrets = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]

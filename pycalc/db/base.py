@@ -119,8 +119,11 @@ class UserStore(Protocol):
         """Return the hash of the bootstrap token in force."""
         ...
 
-    async def offer_bootstrap(self, token_hash: bytes) -> bool:
-        """Put a new bootstrap token in force unless there is an admin; return whether it is in force."""
+    async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
+        """Put a new bootstrap token in force unless there is an admin; return whether it is in force.
+
+        Without ``replace`` one that is in force already stays.
+        """
         ...
 
 

@@ -95,13 +95,15 @@ def _delete(connection: Connection, username: str) -> User:
     return user
 
 
-def _offer(connection: Connection, token_hash: bytes) -> bool:
+def _offer(connection: Connection, token_hash: bytes, replace: bool) -> bool:
     if _admins(connection):
         return False
-    replaced = connection.execute(update(bootstrap).values(token_hash=token_hash))
-    if replaced.rowcount == 0:
+    if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
         connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
-    return True
+        return True
+    if replace:
+        connection.execute(update(bootstrap).values(token_hash=token_hash))
+    return replace
 
 
 class SqlUserStore:
@@ -183,6 +185,9 @@ class SqlUserStore:
         query = select(bootstrap.c.token_hash)
         return await self._database.read(lambda connection: connection.scalar(query))
 
-    async def offer_bootstrap(self, token_hash: bytes) -> bool:
+    async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         """See UserStore."""
-        return await self._database.write(lambda connection: _offer(connection, token_hash))
+        try:
+            return await self._database.write(lambda connection: _offer(connection, token_hash, replace))
+        except IntegrityError:  # another process was first
+            return False

@@ -41,11 +41,11 @@ def forget_bootstrap_token(data_dir: Path) -> None:
     (data_dir / TOKEN_FILE).unlink(missing_ok=True)
 
 
-async def offer_bootstrap_token(users: UserStore, data_dir: Path) -> str | None:
+async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, replace: bool) -> str | None:
     """Keep exactly one bootstrap token in force while there is no admin; return it when it is a new one.
 
     The token has 256 bits, only its SHA-256 is stored, and registering the admin uses it up in the same
-    transaction. A token whose file was lost is replaced.
+    transaction. With ``replace`` a token whose file is not here is replaced; without, it is another instance's.
     """
     file = data_dir / TOKEN_FILE
     if await users.has_admin():
@@ -55,7 +55,7 @@ async def offer_bootstrap_token(users: UserStore, data_dir: Path) -> str | None:
         if await users.bootstrap_hash() == sha256(file.read_text().strip().encode()).digest():
             return None
     token = secrets.token_urlsafe(32)
-    if not await users.offer_bootstrap(sha256(token.encode()).digest()):
+    if not await users.offer_bootstrap(sha256(token.encode()).digest(), replace=replace):
         return None
     write_private(file, token)
     return token

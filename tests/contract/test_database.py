@@ -125,6 +125,12 @@ class TestUsers:
         assert await users.by_username("eve") is None
         assert await users.bootstrap_hash() == bytes(32)
 
+    async def test_an_offer_may_leave_the_old_in_force(self, users: SqlUserStore) -> None:
+        """Of instances that start together on one database one offers a token, and the others leave it alone."""
+        offers = await asyncio.gather(*(users.offer_bootstrap(bytes([n]) * 32, replace=False) for n in range(5)))
+        assert sum(offers) == 1
+        assert await users.bootstrap_hash() == bytes([offers.index(True)]) * 32
+
     async def test_a_new_offer_replaces_the_old(self, users: SqlUserStore) -> None:
         """There is one token at most."""
         assert await users.bootstrap_hash() is None

@@ -197,9 +197,9 @@ class MemoryUserStore:
         """See UserStore."""
         return self.token_hash
 
-    async def offer_bootstrap(self, token_hash: bytes) -> bool:
+    async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         """See UserStore."""
-        if await self.has_admin():
+        if await self.has_admin() or (self.token_hash is not None and not replace):
             return False
         self.token_hash = token_hash
         return True

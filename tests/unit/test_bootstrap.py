@@ -58,13 +58,13 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
     """The first start offers a token; a second one with the file in place offers none, and the first stays in force."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path)
+    token = await offer_bootstrap_token(users, tmp_path, replace=True)
     file = tmp_path / "bootstrap-token"
     assert token is not None
     assert file.read_text().strip() == token
     assert file.stat().st_mode & 0o777 == 0o600
     assert users.token_hash == sha256(token.encode()).digest()
-    assert await offer_bootstrap_token(users, tmp_path) is None
+    assert await offer_bootstrap_token(users, tmp_path, replace=True) is None
     assert users.token_hash == sha256(token.encode()).digest()
 
 
@@ -72,10 +72,10 @@ async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None
 async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil: object) -> None:
     """Nobody is locked out by a lost file; the token that was in it is not valid any more."""
     users = MemoryUserStore()
-    first = await offer_bootstrap_token(users, tmp_path)
+    first = await offer_bootstrap_token(users, tmp_path, replace=True)
     assert callable(spoil)
     spoil(tmp_path / "bootstrap-token")
-    second = await offer_bootstrap_token(users, tmp_path)
+    second = await offer_bootstrap_token(users, tmp_path, replace=True)
     assert second not in (None, first)
     assert (tmp_path / "bootstrap-token").read_text().strip() == second
     with pytest.raises(Forbidden):
@@ -85,9 +85,9 @@ async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil
 async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
     """Once an admin exists nothing is offered, and the file goes."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path)
+    token = await offer_bootstrap_token(users, tmp_path, replace=True)
     await accounts_over(users).register(admin("ada"), None, token)
-    assert await offer_bootstrap_token(users, tmp_path) is None
+    assert await offer_bootstrap_token(users, tmp_path, replace=True) is None
     assert not (tmp_path / "bootstrap-token").exists()
     assert users.token_hash is None
 
@@ -95,7 +95,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
     """The token is burned with the insertion of the admin."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path)
+    token = await offer_bootstrap_token(users, tmp_path, replace=True)
     accounts = accounts_over(users)
     outcomes = await asyncio.gather(
         *(accounts.register(admin(f"admin{n}"), None, token) for n in range(20)), return_exceptions=True
@@ -108,7 +108,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
 async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
     """A refusal is a refusal: never an account with a lesser role."""
     users = MemoryUserStore()
-    await offer_bootstrap_token(users, tmp_path)
+    await offer_bootstrap_token(users, tmp_path, replace=True)
     with pytest.raises(Forbidden):
         await accounts_over(users).register(admin("ada"), None, token)
     assert not users.users
@@ -117,7 +117,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
 async def test_closed_means_closed(tmp_path: Path) -> None:
     """Under ``closed`` not even the right token makes an admin."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path)
+    token = await offer_bootstrap_token(users, tmp_path, replace=True)
     with pytest.raises(Forbidden):
         await accounts_over(users, "closed").register(admin("ada"), None, token)
 
@@ -131,7 +131,7 @@ async def test_open_means_open() -> None:
 async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     """When the first admin has used the token, its file is gone before the registration is answered."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path)
+    token = await offer_bootstrap_token(users, tmp_path, replace=True)
     accounts = accounts_over(users, bootstrapped=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()
