@@ -21,6 +21,7 @@ The tree::
     │       ├── StoreUnavailable
     │       ├── CacheUnavailable
     │       └── StreamUnavailable
+    ├── EventsRefused           internal-error         the stream will never take some events; it has the others
     └── VerificationFailed      internal-error         a result did not agree with its residue
 
 Errors cross process borders by pickle, so every argument is positional and stands in ``args``.
@@ -28,6 +29,7 @@ Errors cross process borders by pickle, so every argument is positional and stan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 
@@ -198,6 +200,14 @@ class CacheUnavailable(Unavailable):
 
 class StreamUnavailable(Unavailable):
     """The event stream does not take events; they stay in the outbox."""
+
+
+class EventsRefused(PycalcError):
+    """The stream will never take these events, by id with the reason; it has taken all others of their batch."""
+
+    def __init__(self, detail: str, refused: Mapping[bytes, str]) -> None:
+        super().__init__(detail, refused)
+        self.refused = refused
 
 
 class VerificationFailed(PycalcError):

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc import __version__
 from pycalc.resources import Resources, open_resources
-from pycalc.routers import auth, batch, events, history, keys, math, system, users
+from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
 from pycalc.routers.middleware import Edge
 from pycalc.routers.problems import document_problems, install_problems
 from pycalc.settings import Settings
@@ -65,8 +65,8 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=MAX_BODY_BYTES,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (batch.router, auth.router, keys.router, users.router, history.router, events.router, system.router):
-        app.include_router(router)
+    for part in (batch, auth, keys, users, history, usage, events, system):
+        app.include_router(part.router)
     app.mount("/web", system.assets, name="web")
     install_problems(app)
     _document(app)

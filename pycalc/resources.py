@@ -11,11 +11,13 @@ from time import perf_counter
 from pycalc.cache import open_cache
 from pycalc.db import open_database
 from pycalc.db.base import HistoryFilter
+from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.usage import SqlUsageStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError
 from pycalc.models.ids import IdSource
@@ -43,9 +45,12 @@ from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
 from pycalc.services.revocations import RevocationWatch
 from pycalc.services.sessions import Sessions
+from pycalc.services.tail import HistoryTail
 from pycalc.services.tokens import TokenSigner
+from pycalc.services.usage import UsageConsumer, UsageReader
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
+from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
 
@@ -68,6 +73,7 @@ class Resources:
     accounts: Accounts
     calculator: Calculator
     history: HistoryReader
+    usage: UsageReader
     feed: Feed
     addresses: ClientAddresses
     login_limit: LoginLimit
@@ -114,9 +120,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(cache.aclose)
         stream = await open_stream(settings.stream_url, metrics)
         stack.push_async_callback(stream.aclose)
+        usage = SqlUsageStore(database)
+        if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
+            consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics)
+            stack.push_async_callback(consumer.aclose)
         relay = Relay(outbox, stream, metrics, shared=database.shared)
         stack.push_async_callback(relay.aclose)
-        recorder = Recorder(history, metrics, committed=relay.wake)
+        tail = HistoryTail(history, metrics, shared=database.shared)
+        stack.push_async_callback(tail.aclose)
+
+        def committed() -> None:
+            relay.wake()
+            tail.wake()
+
+        recorder = Recorder(history, metrics, committed)
         stack.push_async_callback(recorder.aclose)
         computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
         passwords = PasswordHasher(metrics, settings.bcrypt_rounds)
@@ -156,7 +173,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 batch_seconds=settings.compute_timeout,
             ),
             history=HistoryReader(history, users),
-            feed=Feed(history, stream, metrics),
+            usage=UsageReader(usage, users),
+            feed=Feed(history, tail, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
             login_limit=login_limit(settings.login_limit, metrics),
             registration_limit=registration_limit(settings.register_limit, metrics),

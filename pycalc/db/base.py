@@ -6,13 +6,14 @@ raises StoreUnavailable when the database does not answer in time, can't write o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, Table
 
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
+from pycalc.models.usage import Total, Use
 
 T = TypeVar("T")
 
@@ -260,6 +261,20 @@ class OutboxRow(NamedTuple):
     row: HistoryRow
 
 
+class DeadLetter(NamedTuple):
+    """An event that could not be delivered, or a message that is none."""
+
+    number: int
+    stage: str
+    """Where it failed: ``relay`` or ``consumer``."""
+    event_id: bytes | None
+    """None for what is no event of this service."""
+    origin: str
+    reason: str
+    payload: bytes
+    created_ms: int
+
+
 class OutboxStore(Protocol):
     """Events that were recorded and not yet published."""
 
@@ -279,6 +294,59 @@ class OutboxStore(Protocol):
         """Delete published entries."""
         ...
 
+    async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
+        """Move entries, by their sequence numbers, to the dead letters, in one transaction."""
+        ...
+
     async def backlog(self) -> int:
         """Return the number of unpublished entries."""
+        ...
+
+
+class DeadLetterStore(Protocol):
+    """Events put aside so that the rest flows on, until an admin looks at them."""
+
+    async def put(self, letters: Sequence[DeadLetter]) -> None:
+        """Add letters."""
+        ...
+
+    async def page(self, after: int, limit: int) -> list[DeadLetter]:
+        """Return up to ``limit`` letters in the order of their numbers, those above ``after``."""
+        ...
+
+    async def requeue(self, number: int) -> bool:
+        """Put a letter's event back into the outbox; return False when it is no event, or not in the history."""
+        ...
+
+    async def discard(self, number: int) -> bool:
+        """Delete a letter; return whether there was one."""
+        ...
+
+    async def size(self) -> int:
+        """Return the number of letters."""
+        ...
+
+
+class UsageFilter(NamedTuple):
+    """A selection of the totals; None selects all."""
+
+    user_ids: tuple[bytes, ...] | None = None
+    since: int | None = None
+    """Days from this one on, since 1970-01-01."""
+    until: int | None = None
+    """Days before this one."""
+
+
+class UsageStore(Protocol):
+    """Usage totals, by user, day and operation."""
+
+    async def count(self, uses: Sequence[Use]) -> int:
+        """Add what was not counted yet, by event id, in one transaction; return how many that were.
+
+        Raises Conflict when another consumer counts some of them at the same time: then none was added, try again.
+        """
+        ...
+
+    async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+        """Return the sums by day and operation, newest day first, at most ``limit`` of them."""
         ...

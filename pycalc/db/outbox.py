@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 
-from pycalc.db.base import Database, OutboxRow
+from pycalc.db.base import Database, DeadLetter, OutboxRow
+from pycalc.db.dead_letters import insert_letters
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
@@ -92,6 +93,15 @@ class SqlOutboxStore:
         """See OutboxStore."""
         runs = [{"first": first, "last": last} for first, last in _runs(seqs)]
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
+
+    async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
+        """See OutboxStore."""
+
+        def work(connection: Connection) -> None:
+            insert_letters(connection, letters.values())
+            connection.execute(delete(outbox).where(outbox.c.seq.in_(letters)))
+
+        await self._database.write(work)
 
     async def backlog(self) -> int:
         """See OutboxStore."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
+from pycalc.db.rows import arrays_insert
 from pycalc.errors import Conflict, StoreUnavailable
 
 T = TypeVar("T")
@@ -40,8 +41,6 @@ _UNKNOWN = (
 """After these a statement may have been done, or the next one may be: the server went away, or was late."""
 _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
-
-_ARRAYS = {bytes: "bytea[]", str: "text[]", bool: "boolean[]", int: "bigint[]"}
 
 
 @contextmanager
@@ -79,14 +78,6 @@ def _engine(url: str, connections: int, seconds: float | None, **server: str) ->
         pool_timeout=_STATEMENT_SECONDS,
         pool_use_lifo=True,
     )
-
-
-@cache
-def _insertion(table: Table) -> str:
-    """Return the INSERT of any number of rows, given by an array for each column."""
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, 1))
-    return f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 class PostgresDatabase:
@@ -187,7 +178,7 @@ class PostgresDatabase:
         Whether the lost statement was committed can't be known, so the next try skips rows that are there: they are
         all there or none is.
         """
-        statement, columns = _insertion(table), list(zip(*rows, strict=True))
+        statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
         deadline = monotonic() + _UNKNOWN_SECONDS
         seconds = _STATEMENT_SECONDS
         while True:
@@ -199,7 +190,7 @@ class PostgresDatabase:
             except StoreUnavailable as error:
                 if not isinstance(error.__cause__, _UNKNOWN) or monotonic() > deadline:
                     raise
-                statement = f"{_insertion(table)} ON CONFLICT DO NOTHING"
+                statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
                 await asyncio.sleep(_UNKNOWN_PAUSE)
                 seconds = max(_UNKNOWN_PAUSE, deadline - monotonic())
 

@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import IO, TypeVar
@@ -21,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import ROWS_AT_ONCE
+from pycalc.db.rows import values_insert
 from pycalc.errors import Conflict, StoreUnavailable
 
 T = TypeVar("T")
@@ -134,20 +134,8 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
-@lru_cache(maxsize=ROWS_AT_ONCE)
-def _statement(table: Table, rows: int) -> str:
-    """Return the INSERT of so many rows.
-
-    One statement is one call into the driver: the interpreter's lock is given up and won back once for the whole
-    transaction, its sync included, which is what a busy event loop in the same process can spare.
-    """
-    columns = [column.name for column in table.columns]
-    row = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # our own
-
-
 def _insertion(table: Table, rows: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
-    return _statement(table, len(rows)), tuple(chain.from_iterable(rows))
+    return values_insert(table, len(rows)), tuple(chain.from_iterable(rows))
 
 
 class SqliteDatabase:

@@ -92,6 +92,35 @@ Index(None, history.c.user_id, history.c.id)
 Index(None, history.c.user_id, history.c.operation, history.c.id)
 Index(None, history.c.operation, history.c.id)
 
+usage = Table(
+    "usage",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("operation", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("digits_high", BigInteger, nullable=False),
+    Column("digits_low", BigInteger, nullable=False),
+    Column("compute_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(None, usage.c.day)
+
+consumed = Table("consumed", metadata, Column("event_id", _ID, primary_key=True), sqlite_with_rowid=False)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("stage", String(16), nullable=False),
+    Column("event_id", _ID),
+    Column("origin", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,

@@ -80,13 +80,34 @@ class Metrics:
         self.relay_failures = Counter(
             "pycalc_relay_failures", "Batches that the relay must try again", registry=registry
         )
-        self.subscribers = Gauge("pycalc_event_subscribers", "Clients listening to events", registry=registry)
-        self.subscribers_dropped = Counter(
-            "pycalc_event_subscribers_dropped", "Clients dropped because they read too slowly", registry=registry
+        self.dead_letters = Counter(
+            "pycalc_dead_letters", "Events and messages put aside", ("stage",), registry=registry
+        )
+        self.events_consumed = Counter(
+            "pycalc_events_consumed", "Events counted in the usage totals", registry=registry
+        )
+        self.events_repeated = Counter(
+            "pycalc_events_repeated", "Events that were delivered again, and not counted again", registry=registry
+        )
+        self.consumer_failures = Counter(
+            "pycalc_consumer_failures", "Times that the consumer had to join its group anew", registry=registry
+        )
+        self.consumer_lag = Histogram(
+            "pycalc_consumer_lag_seconds",
+            "From a calculation's recording to its being counted",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stream_failures = Counter(
+            "pycalc_stream_failures", "Calls that the stream did not answer as it should", ("call",), registry=registry
+        )
+        self.followers = Gauge("pycalc_event_followers", "Clients listening to events", registry=registry)
+        self.followers_dropped = Counter(
+            "pycalc_event_followers_dropped", "Clients dropped because they read too slowly", registry=registry
         )
 
-        self.subscribers_refused = Counter(
-            "pycalc_event_subscribers_refused", "Clients refused because too many follow events", registry=registry
+        self.followers_refused = Counter(
+            "pycalc_event_followers_refused", "Clients refused because too many follow events", registry=registry
         )
 
         self.hashes_waiting = Gauge(

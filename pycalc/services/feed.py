@@ -1,4 +1,4 @@
-"""The live feed of events: resumed from the history, then as the stream brings them, without gap or duplicate."""
+"""The live feed of events: resumed from the history, then as it grows, without gap or duplicate."""
 
 from __future__ import annotations
 
@@ -7,53 +7,46 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from pycalc.db.base import HistoryFilter, HistoryStore
-from pycalc.errors import Overloaded, StreamUnavailable
+from pycalc.errors import Overloaded
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.base import Stream, Subscribable
+from pycalc.services.tail import HistoryTail
 
 _PAGE = 200
 MAX_FOLLOWERS = 1_000
 MAX_FOLLOWERS_EACH = 20
 
 
-def _selection(caller: Principal) -> HistoryFilter:
-    return HistoryFilter(user_ids=None if caller.is_admin else (caller.user_id,))
-
-
 class Feed:
     """What GET /events shows; bounded in followers, for all and for each user."""
 
-    def __init__(self, history: HistoryStore, stream: Stream, metrics: Metrics) -> None:
+    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: Metrics) -> None:
         self._history = history
-        self._stream = stream
-        self._refused = metrics.subscribers_refused
+        self._tail = tail
+        self._refused = metrics.followers_refused
         self._followers: Counter[bytes] = Counter()
 
     async def follow(self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None) -> AsyncIterator[Event]:
-        """Yield the caller's events (an admin: everyone's), those after ``last_id`` first.
+        """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
 
-        Listening begins before the history is read, so nothing falls between; ids grow with commits, so what the
-        history already gave is recognized by its id. The first event is a marker without payload: from where on the
-        others follow. ``identify`` is asked before each event, and raises when the caller has lost
-        its rights. Ends when the stream ends or the client reads too slowly; raises Overloaded over the bounds.
+        The first event is a marker without payload: from where on the others follow. ``identify`` is asked before
+        each event, and raises when the caller has lost its rights. Ends when the service ends, when the caller's role
+        changes or the client reads too slowly; raises Overloaded over the bounds, StoreUnavailable.
         """
-        if not isinstance(self._stream, Subscribable):
-            raise StreamUnavailable("This service's stream can't be followed.")
         caller = await identify()
+        user_id = None if caller.is_admin else caller.user_id
         with self._counted(caller.user_id):
-            async with self._stream.subscribe() as live:
-                newest = await self._history.page(_selection(caller), None, 1)
-                seen = newest[0].id if newest else b""
-                yield Event(last_id or seen, caller.user_id, b"")
-                if last_id is not None:
-                    async for event in self._replay(_selection(caller), last_id):
-                        seen = event.id
-                        yield event
-                async for event in live:
-                    caller = await identify()
-                    if event.id > seen and (caller.is_admin or event.key == caller.user_id):
+            async with self._tail.follow(user_id) as follower:
+                seen = follower.position if last_id is None else last_id
+                yield Event(seen, caller.user_id, b"")
+                async for event in self._replay(user_id, seen, follower.position):
+                    seen = event.id
+                    yield event
+                async for event in follower:
+                    if (await identify()).is_admin != caller.is_admin:
+                        return
+                    if event.id > seen:
                         yield event
 
     @contextmanager
@@ -69,8 +62,12 @@ class Feed:
             if not self._followers[user]:
                 del self._followers[user]
 
-    async def _replay(self, selection: HistoryFilter, after: bytes) -> AsyncIterator[Event]:
-        while rows := await self._history.following(selection, after, _PAGE):
+    async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
+        """Yield what was recorded after one id, up to and with another."""
+        user_ids = None if user_id is None else (user_id,)
+        while rows := await self._history.following(HistoryFilter(user_ids), after, _PAGE):
             for row in rows:
+                if row.id > last:
+                    return
                 yield event_of(row)
             after = rows[-1].id

@@ -7,10 +7,11 @@ import binascii
 from datetime import datetime
 
 from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput
+from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.history import encode_item
 from pycalc.models.ids import first_id_of_ms, unix_ms
+from pycalc.services.visibility import whose
 
 _CURSOR_VERSION = b"\x01"
 
@@ -58,7 +59,7 @@ class HistoryReader:
         Raises Forbidden when a user asks for another's, InvalidInput for a cursor that is not ours.
         """
         selection = HistoryFilter(
-            user_ids=await self._whose(caller, user),
+            user_ids=await whose(self._users, caller, user),
             operation=operation,
             since=_bound(since),
             until=_bound(until),
@@ -67,11 +68,3 @@ class HistoryReader:
         following = f'"{_cursor_text(rows[limit - 1].id)}"' if len(rows) > limit else "null"
         items = ",".join(map(encode_item, rows[:limit]))
         return f'{{"items":[{items}],"next_cursor":{following},"role":"{caller.role.value}"}}'
-
-    async def _whose(self, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
-        """Return the ids of the users whose history is meant, None for everyone's."""
-        if caller.is_admin:
-            return None if user is None else await self._users.ids_of(user)
-        if user is not None and user.lower() != caller.username.lower():
-            raise Forbidden("Only an admin may read another user's history.")
-        return (caller.user_id,)

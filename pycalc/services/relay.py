@@ -2,23 +2,27 @@
 
 It reads entries, publishes them and only then deletes them: a crash between the last two publishes them again, with
 the same ids. While the stream is down the entries stay where they are. Of several relays on one database the one that
-holds the lease publishes, which keeps each user's events in order; the others stand by.
+holds the lease publishes, which keeps each user's events in order; the others stand by. An event that the stream keeps
+refusing goes to the dead letters, and the rest flows on meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time_ns
 from uuid import uuid4
 
 from structlog import get_logger
 
-from pycalc.db.base import OutboxRow, OutboxStore
-from pycalc.errors import StreamUnavailable
+from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
+from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.observability.metrics import Metrics
+from pycalc.services import refusals
+from pycalc.services.backoff import full_jitter
+from pycalc.services.refusals import Refusals
 from pycalc.streaming.base import Stream
 
 _BATCH = 500
@@ -36,14 +40,28 @@ _DRAIN_SECONDS = 1.5
 _log = get_logger(__name__)
 
 
+def _letter(entry: OutboxRow, reason: str) -> DeadLetter:
+    event = event_of(entry.row)
+    return DeadLetter(0, "relay", event.id, "outbox", reason, event.payload, time_ns() // 1_000_000)
+
+
 class Relay:
     """Publishes the outbox; ``shared`` says that others fill it too, so that it must look by itself."""
 
-    def __init__(self, outbox: OutboxStore, stream: Stream, metrics: Metrics, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        outbox: OutboxStore,
+        stream: Stream,
+        metrics: Metrics,
+        *,
+        shared: bool = False,
+        try_seconds: float = refusals.SECONDS,
+    ) -> None:
         self._outbox = outbox
         self._stream = stream
         self._metrics = metrics
         self._shared = shared
+        self._refusals = Refusals(try_seconds)
         self._owner = uuid4().bytes
         self._held_until = 0.0
         self._work = asyncio.Event()
@@ -86,6 +104,8 @@ class Relay:
     async def _wait_for_work(self) -> None:
         """Return when there are new entries, or may be."""
         look = (_POLL_SECONDS if self._leading else _STANDBY_SECONDS) if self._shared else None
+        if self._refusals:
+            look = _STANDBY_SECONDS
         with suppress(TimeoutError):
             await asyncio.wait_for(self._work.wait(), look)
         self._work.clear()
@@ -107,24 +127,44 @@ class Relay:
         """Publish the oldest entries and delete them; return whether there may be more."""
         if not await self._lead():
             return False
-        entries: list[OutboxRow] = await self._outbox.pending(0, _BATCH)
-        if not entries:
-            self._metrics.outbox_backlog.set(0)
-            return False
-        more = len(entries) == _BATCH
+        limit = _BATCH + len(self._refusals)
+        entries = await self._outbox.pending(0, limit)
+        more = len(entries) == limit
+        self._metrics.outbox_backlog.set(await self._outbox.backlog() if more else len(entries))
+        removed = await self._publish(self._refusals.due(entries))
         if not more:
-            self._metrics.outbox_backlog.set(len(entries))
-        await self._stream.publish([event_of(entry.row) for entry in entries])
-        self._metrics.events_published.inc(len(entries))
-        await self._outbox.remove([entry.seq for entry in entries])
-        self._metrics.outbox_backlog.set(await self._outbox.backlog() if more else 0)
-        return more
+            self._metrics.outbox_backlog.set(len(entries) - removed)
+        return more and removed > 0
+
+    async def _publish(self, entries: Sequence[OutboxRow]) -> int:
+        """Publish entries and delete what the stream took or never will; return how many those are."""
+        if not entries:
+            return 0
+        reasons: Mapping[bytes, str] = {}
+        try:
+            await self._stream.publish([event_of(entry.row) for entry in entries])
+        except EventsRefused as error:
+            reasons = error.refused
+        taken = [entry.seq for entry in entries if entry.row.id not in reasons]
+        self._metrics.events_published.inc(len(taken))
+        if taken:
+            await self._outbox.remove(taken)
+        return len(taken) + await self._put_aside(entries, self._refusals.settle(entries, reasons))
+
+    async def _put_aside(self, entries: Sequence[OutboxRow], reasons: Mapping[int, str]) -> int:
+        """Move entries to the dead letters, by sequence number; return how many."""
+        if reasons:
+            letters = {entry.seq: _letter(entry, reasons[entry.seq]) for entry in entries if entry.seq in reasons}
+            await self._outbox.put_aside(letters)
+            self._metrics.dead_letters.labels("relay").inc(len(letters))
+            _log.error("events put aside", count=len(letters), reasons=sorted(set(reasons.values()))[:5])
+        return len(reasons)
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try: exponentially longer, with full jitter."""
         self._failures += 1
         self._metrics.relay_failures.inc()
-        delay = random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**self._failures))  # noqa: S311  # jitter, no secret
+        delay = full_jitter(self._failures, _LONGEST_BACKOFF)
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         with suppress(Exception):  # the count is for the metric only
             self._metrics.outbox_backlog.set(await self._outbox.backlog())

@@ -1,83 +1,128 @@
-"""A stream within this process: it keeps nothing, whoever listens hears it."""
+"""A stream within this process: it keeps nothing, who consumes it is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
+from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
-
-MAX_BEHIND = 2_048
-"""Events that a subscriber may be behind before it is dropped."""
+from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
 
 
-class _Subscriber:
-    """One listener's bounded queue."""
+class _Handover:
+    """A part of a published batch on its way through a group."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class _Group:
+    """Consumers that share the events; it stays when its last member leaves, and then takes nothing.
+
+    It holds no more than its publishers wait for.
+    """
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-        self._changed = asyncio.Event()
-        self._ended = False
+        self._waiting: deque[_Handover] = deque()
+        self._changed = asyncio.Condition()
 
-    def offer(self, events: Sequence[Event]) -> bool:
-        """Queue events; end the subscription and return False when it is too far behind."""
-        if len(self._events) + len(events) > MAX_BEHIND:
-            self.end()
-            return False
-        self._events.extend(events)
-        self._changed.set()
-        return True
+    async def hand_over(self, events: Sequence[Event]) -> None:
+        """Return when members have committed the events; they are withdrawn when the caller does not wait for that."""
+        for start in range(0, len(events), MAX_MESSAGES):
+            handover = _Handover(events[start : start + MAX_MESSAGES])
+            await self.put(handover)
+            try:
+                await handover.taken
+            finally:
+                handover.taken.cancel()
+                with suppress(ValueError):
+                    self._waiting.remove(handover)
 
-    def end(self) -> None:
-        """End the iteration after what is queued."""
-        self._ended = True
-        self._changed.set()
+    async def put(self, handover: _Handover) -> None:
+        """Let a member have it, the one that waits longest, if its publisher still waits."""
+        async with self._changed:
+            if not handover.taken.done():
+                self._waiting.append(handover)
+                self._changed.notify()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self._ended:
+    async def next(self) -> _Handover | None:
+        """Return what a member is to deal with, or None when there is nothing for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECEIVE_SECONDS), self._changed:
+                await self._changed.wait_for(lambda: self._waiting)
+                return self._waiting.popleft()
+        return None
+
+
+class _Member:
+    """See Member."""
+
+    def __init__(self, group: _Group) -> None:
+        self._group = group
+        self._held: list[_Handover] = []
+
+    async def receive(self) -> Batch:
+        handover = await self._group.next()
+        if handover is None:
+            return Batch((), None)
+        self._held.append(handover)
+        return Batch([Delivery(event, event.payload, "memory") for event in handover.events], handover)
+
+    async def commit(self, batch: Batch) -> None:
+        while self._held and batch.position is not None:
+            handover = self._held.pop(0)
+            if not handover.taken.done():
+                handover.taken.set_result(None)
+            if handover is batch.position:
                 return
-            self._changed.clear()
-            await self._changed.wait()
+
+    async def leave(self) -> None:
+        """Give what was not committed to another member."""
+        for handover in self._held:
+            await self._group.put(handover)
 
 
 class MemoryStream:
     """The stream of the embedded service."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._subscribers: set[_Subscriber] = set()
-        self._dropped = metrics.subscribers_dropped
-        metrics.subscribers.set_function(lambda: len(self._subscribers))
+    def __init__(self, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+        self._publish_seconds = publish_seconds
+        self._groups: dict[str, _Group] = {}
+        self._failures = metrics.stream_failures
+
+    @classmethod
+    def of_url(cls, url: str, metrics: Metrics, _credentials: str) -> MemoryStream:
+        """Return the stream; raises ValueError where the URL says more than its scheme."""
+        if any(urlsplit(url)[1:]):
+            raise ValueError("memory:// has no host, name or option")
+        return cls(metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
-        for subscriber in self._snapshot():
-            if not subscriber.offer(events):
-                self._subscribers.discard(subscriber)
-                self._dropped.inc()
+        """See Stream: nothing is kept here, so for good means that every group has committed the events."""
+        try:
+            async with asyncio.timeout(self._publish_seconds):
+                await asyncio.gather(*(group.hand_over(events) for group in self._groups.values()))
+        except TimeoutError:
+            self._failures.labels("publish").inc()
+            raise StreamUnavailable("Events are not being consumed.") from None
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
-        """See Subscribable."""
-        subscriber = _Subscriber()
-        self._subscribers.add(subscriber)
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        """See Consumable."""
+        member = _Member(self._groups.setdefault(group, _Group()))
         try:
-            yield aiter(subscriber)
+            yield member
         finally:
-            self._subscribers.discard(subscriber)
+            await member.leave()
 
     async def ping(self) -> None:
         """See Stream."""
 
     async def aclose(self) -> None:
         """See Stream."""
-        for subscriber in self._snapshot():
-            subscriber.end()
-
-    def _snapshot(self) -> Iterator[_Subscriber]:
-        return iter(tuple(self._subscribers))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pycalc.db.base import HistoryFilter, KeyBearer, NewSession, OutboxRow, Rotation, SessionLimits
+from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Rotation, SessionLimits
 from pycalc.errors import Conflict, Forbidden, NotFound
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
@@ -84,6 +84,7 @@ class MemoryOutboxStore:
 
     def __init__(self, rows: Sequence[HistoryRow] = ()) -> None:
         self.entries = dict(enumerate(rows, 1))
+        self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
@@ -99,6 +100,11 @@ class MemoryOutboxStore:
 
     async def release(self, owner: bytes) -> None:
         """See OutboxStore."""
+
+    async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
+        """See OutboxStore."""
+        await self.remove(list(letters))
+        self.letters += letters.values()
 
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
         """See OutboxStore."""

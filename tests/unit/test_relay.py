@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pycalc.errors import StoreUnavailable, StreamUnavailable
+from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
+from pycalc.services.backoff import full_jitter
 from pycalc.services.relay import Relay
 from tests.services.stores import MemoryOutboxStore, history_row
 from tests.services.waiting import until
@@ -29,6 +30,7 @@ class ListeningStream:
         self.in_outbox: list[int] = []
         """How many entries the outbox had when a batch was published."""
         self.failure: Exception | None = None
+        self.refused: set[bytes] = set()
         self._outbox = outbox
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -37,7 +39,10 @@ class ListeningStream:
         self.in_outbox.append(len(self._outbox.entries))
         if self.failure is not None:
             raise self.failure
-        self.events += events
+        refused = {event.id: "too large" for event in events if event.id in self.refused}
+        self.events += [event for event in events if event.id not in refused]
+        if refused:
+            raise EventsRefused("Some events are too large.", refused)
 
     async def ping(self) -> None:
         """See Stream."""
@@ -50,7 +55,7 @@ class ListeningStream:
 async def relaying(outbox: MemoryOutboxStore, stream: ListeningStream) -> AsyncIterator[tuple[Relay, Metrics]]:
     """Run a relay, and close it in the end."""
     metrics = Metrics()
-    relay = Relay(outbox, stream, metrics)
+    relay = Relay(outbox, stream, metrics, try_seconds=0.2)
     try:
         yield relay, metrics
     finally:
@@ -165,3 +170,44 @@ async def test_closing_ends_although_the_stream_is_down() -> None:
     async with asyncio.timeout(5):
         await relay.aclose()
     assert len(outbox.entries) == 1
+
+
+async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
+    """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
+    rows = [history_row(n) for n in range(3)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[1].id}
+    async with relaying(outbox, stream) as (relay, metrics):
+        await until(lambda: len(outbox.entries) == 1, "the others have gone")
+        later = history_row()
+        outbox.add([later])
+        relay.wake()
+        await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
+        await until(lambda: not outbox.entries, "the poison event is put aside")
+        assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
+    assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
+    assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
+    (letter,) = outbox.letters
+    assert (letter.stage, letter.event_id, letter.reason) == ("relay", rows[1].id, "too large")
+
+
+async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
+    """A limit that is raised meanwhile: the next try takes the event, and it is no dead letter."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[0].id}
+    async with relaying(outbox, stream):
+        await until(lambda: len(outbox.entries) == 1, "the other one has gone")
+        stream.refused = set()
+        await until(lambda: not outbox.entries, "the refused one has gone too")
+    assert [event.id for event in stream.events] == [rows[1].id, rows[0].id]
+    assert outbox.letters == []
+
+
+def test_the_longest_outage_has_a_next_try() -> None:
+    """After the first failure up to 0.2 s, and after any number of them no more than the bound."""
+    assert all(0 <= full_jitter(1, 30) <= 0.2 for _ in range(100))
+    assert all(0 <= full_jitter(failures, 30) <= 30 for failures in (10, 1_000, 1_000_000))
+    assert max(full_jitter(1_000, 30) for _ in range(100)) > 5

@@ -1,0 +1,92 @@
+"""The usage totals' SQL: an event's id and its effect are one transaction, so an event counts once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import IntegrityError
+
+from pycalc.db.base import Database, UsageFilter
+from pycalc.db.rows import insert_rows
+from pycalc.db.tables import consumed, usage
+from pycalc.errors import Conflict
+from pycalc.models.usage import Total, Use
+
+_LOW = 10**12
+"""Sums of digits may exceed 64 bits: they are kept as high * 10^12 + low."""
+_ADD = f"""
+ON CONFLICT (user_id, day, operation) DO UPDATE SET
+    count = usage.count + excluded.count,
+    cached = usage.cached + excluded.cached,
+    digits_high = usage.digits_high + excluded.digits_high + (usage.digits_low + excluded.digits_low) / {_LOW},
+    digits_low = (usage.digits_low + excluded.digits_low) % {_LOW},
+    compute_us = usage.compute_us + excluded.compute_us
+"""
+
+
+def _new(connection: Connection, uses: Sequence[Use]) -> list[Use]:
+    """Return the uses that were not counted yet, each once."""
+    by_id = {use.event_id: use for use in uses}
+    known = connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id)))
+    for event_id in known:
+        del by_id[event_id]
+    return list(by_id.values())
+
+
+def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
+    """Return the rows to add, in an order that is the same for every consumer."""
+    sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for use in uses:
+        total = sums[use.user_id, use.day, use.operation]
+        for n, value in enumerate((1, use.cached, use.digits, use.compute_us)):
+            total[n] += value
+    return [
+        (*key, count, cached, *divmod(digits, _LOW), compute_us)
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())
+    ]
+
+
+def _count(connection: Connection, uses: Sequence[Use]) -> int:
+    new = _new(connection, uses)
+    if new:
+        insert_rows(connection, consumed, [(use.event_id,) for use in new])
+        insert_rows(connection, usage, _summed(new), _ADD)
+    return len(new)
+
+
+class SqlUsageStore:
+    """Usage totals in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def count(self, uses: Sequence[Use]) -> int:
+        """See UsageStore."""
+        try:
+            return await self._database.write(lambda connection: _count(connection, uses))
+        except IntegrityError as error:
+            raise Conflict("Another consumer counts some of these events.") from error
+
+    async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+        """See UsageStore."""
+        columns = [usage.c.count, usage.c.cached, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us]
+        query = (
+            select(usage.c.day, usage.c.operation, *(func.sum(column) for column in columns))
+            .group_by(usage.c.day, usage.c.operation)
+            .order_by(usage.c.day.desc(), usage.c.operation)
+            .limit(limit)
+        )
+        if selection.user_ids is not None:
+            query = query.where(usage.c.user_id.in_(selection.user_ids))
+        if selection.since is not None:
+            query = query.where(usage.c.day >= selection.since)
+        if selection.until is not None:
+            query = query.where(usage.c.day < selection.until)
+        return await self._database.read(
+            lambda connection: [
+                Total(day, operation, int(count), int(cached), int(high) * _LOW + int(low), int(compute_us))
+                for day, operation, count, cached, high, low, compute_us in connection.execute(query)
+            ]
+        )

@@ -1,0 +1,35 @@
+"""Usage totals."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pycalc.models.usage import UsageReport
+from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.problems import responses
+
+router = APIRouter(tags=["history"])
+
+
+class UsageQuery(BaseModel):
+    """The selection of the totals; anything else is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Annotated[date | None, Field(description="from this day on, UTC")] = None
+    until: Annotated[date | None, Field(description="before this day, UTC")] = None
+    user: Annotated[str | None, Field(max_length=32, description="only this user's (admins)")] = None
+
+
+@router.get(
+    "/usage",
+    response_model=UsageReport,
+    responses=responses("validation-error", "unauthorized", "forbidden", "unavailable"),
+)
+async def usage(caller: CallerDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
+    """Return totals by day and operation, counted from the event stream: one's own; an admin sees everyone's."""
+    return Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")

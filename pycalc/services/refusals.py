@@ -1,0 +1,55 @@
+"""Events that the stream refuses: tried again for a while, then given up, so that the rest flows on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from pycalc.db.base import OutboxRow
+
+TRIES, SECONDS = 5, 60.0
+"""An event is given up after so many refusals, over so long."""
+_MOST = 1_000
+"""Refused events that are tried again; what is refused beyond them is given up at once."""
+
+
+class _Refusal(NamedTuple):
+    tries: int
+    first: float
+    next_try: float
+
+
+class Refusals:
+    """Which entries wait for another try."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._waiting: dict[int, _Refusal] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def due(self, entries: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Return the entries that may be tried now."""
+        now = monotonic()
+        return [entry for entry in entries if (known := self._waiting.get(entry.seq)) is None or known.next_try <= now]
+
+    def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
+        """Note what was refused, by event id with the reason; return the entries to give up, by sequence number."""
+        now = monotonic()
+        hopeless: dict[int, str] = {}
+        for entry in tried:
+            known = self._waiting.pop(entry.seq, None)
+            reason = reasons.get(entry.row.id)
+            if reason is None:
+                continue
+            refusal = _Refusal(
+                known.tries + 1 if known else 1, known.first if known else now, now + self._seconds / TRIES
+            )
+            patient = refusal.tries < TRIES or now - refusal.first < self._seconds
+            if patient and len(self._waiting) < _MOST:
+                self._waiting[entry.seq] = refusal
+            else:
+                hopeless[entry.seq] = reason
+        return hopeless

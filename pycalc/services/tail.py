@@ -1,0 +1,172 @@
+"""The newest end of the history, as it grows: read once for all who follow it in this process (ADR 17)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from time import time_ns
+
+from structlog import get_logger
+
+from pycalc.db.base import HistoryFilter, HistoryStore
+from pycalc.errors import StoreUnavailable
+from pycalc.models.events import Event, event_of
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import first_id_of_ms
+from pycalc.observability.metrics import Metrics
+
+HOLD_BACK_SECONDS = 2.5
+"""With several processes: how old a calculation is before it is told of. Until then one with an earlier id may still be
+committed by another process: a row is committed within 2 s of its id, or its caller was refused."""
+_POLL_SECONDS = 0.25
+_GATHER_SECONDS = 0.02
+_ROWS = 500
+MAX_BEHIND = 2_048
+"""Events that a follower may be behind before it is dropped."""
+
+_log = get_logger(__name__)
+
+
+class Follower:
+    """One reader's bounded queue of events, in the order of their ids, all after ``position``."""
+
+    def __init__(self, position: bytes) -> None:
+        self.position = position
+        self._events: deque[Event] = deque()
+        self._changed = asyncio.Event()
+        self._ended = False
+
+    def offer(self, events: Sequence[Event]) -> bool:
+        """Queue events; end the following and return False when it is too far behind."""
+        if len(self._events) + len(events) > MAX_BEHIND:
+            self.end()
+            return False
+        self._events.extend(events)
+        self._changed.set()
+        return True
+
+    def end(self) -> None:
+        """End the iteration after what is queued."""
+        self._ended = True
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._ended:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class HistoryTail:
+    """Reads what is recorded, by whatever process, and hands it to the followers; reads nothing while there are none.
+
+    ``shared`` says that other processes record too: then it looks by itself, and tells of each calculation after
+    HOLD_BACK_SECONDS, so that the order of ids is the order of telling and an id is a place to resume from.
+    """
+
+    def __init__(self, history: HistoryStore, metrics: Metrics, *, shared: bool) -> None:
+        self._history = history
+        self._shared = shared
+        self._followers: dict[bytes | None, set[Follower]] = defaultdict(set)
+        self._dropped = metrics.followers_dropped
+        self._position = b""
+        self._reading = asyncio.Lock()
+        self._work = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+        metrics.followers.set_function(self._count)
+
+    def wake(self) -> None:
+        """Say that something was recorded."""
+        self._work.set()
+
+    @asynccontextmanager
+    async def follow(self, user_id: bytes | None) -> AsyncIterator[Follower]:
+        """Follow one user's calculations, or everybody's with None; raises StoreUnavailable.
+
+        The iteration ends when the tail closes, or when its reader has fallen too far behind: nobody waits for it.
+        """
+        async with self._reading:
+            if not self._count():
+                self._position = await self._end()
+            else:
+                await self._read()
+            follower = Follower(self._position)
+            self._followers[user_id].add(follower)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name="history tail")
+        try:
+            yield follower
+        finally:
+            self._forget(user_id, follower)
+
+    async def aclose(self) -> None:
+        """End every following."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait({self._runner})
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.end()
+
+    def _count(self) -> int:
+        return sum(map(len, self._followers.values()))
+
+    def _forget(self, user_id: bytes | None, follower: Follower) -> None:
+        self._followers[user_id].discard(follower)
+        if not self._followers[user_id]:
+            del self._followers[user_id]
+
+    async def _end(self) -> bytes:
+        """Return the id up to which everything is told already."""
+        newest = await self._history.page(HistoryFilter(until=self._horizon()), None, 1)
+        return newest[0].id if newest else b""
+
+    def _horizon(self) -> bytes | None:
+        """Return the id from which on other processes may still record; None when there are none."""
+        now_ms = time_ns() // 1_000_000
+        return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000)) if self._shared else None
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._work.wait(), _POLL_SECONDS if self._shared else None)
+            self._work.clear()
+            try:
+                async with self._reading:
+                    more = self._count() > 0 and await self._read()
+            except StoreUnavailable as error:
+                _log.warning("followers wait", error=str(error))
+                more = True
+                await asyncio.sleep(_POLL_SECONDS)
+            if more:
+                self._work.set()
+            await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _read(self) -> bool:
+        """Hand on what follows the position; return whether there may be more."""
+        rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
+        for user_id, own in _by_follower(rows, self._followers).items():
+            events = [event_of(row) for row in own]
+            for follower in list(self._followers[user_id]):
+                if not follower.offer(events):
+                    self._forget(user_id, follower)
+                    self._dropped.inc()
+        if rows:
+            self._position = rows[-1].id
+        return len(rows) == _ROWS
+
+
+def _by_follower(
+    rows: Sequence[HistoryRow], followers: dict[bytes | None, set[Follower]]
+) -> dict[bytes | None, list[HistoryRow]]:
+    """Return the rows that each kind of follower is to hear of."""
+    heard: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in followers else {}
+    for row in rows:
+        if row.user_id in followers:
+            heard.setdefault(row.user_id, []).append(row)
+    return heard

@@ -1,0 +1,123 @@
+"""What every database promises of usage totals and dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from pycalc.db.base import Database, DeadLetter, UsageFilter
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.usage import SqlUsageStore
+from pycalc.errors import Conflict, StoreUnavailable
+from pycalc.models.ids import IdSource
+from pycalc.models.usage import Total, Use
+from tests.services.stores import history_row
+
+pytestmark = pytest.mark.anyio
+
+ids = IdSource()
+ADA, BOB = ids.next(), ids.next()
+ALL = UsageFilter()
+
+
+@pytest.fixture
+def usage(database: Database) -> SqlUsageStore:
+    """Return the totals, which are empty."""
+    return SqlUsageStore(database)
+
+
+def use(user: bytes = ADA, day: int = 100, operation: str = "pow", *, cached: bool = False, digits: int = 3) -> Use:
+    """Return a calculation that took 20 microseconds."""
+    return Use(ids.next(), user, day, operation, cached, digits, 20)
+
+
+async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -> None:
+    """Each combination has its own sums; the newest day comes first; without a user those of all are added."""
+    assert await usage.count([use(), use(cached=True), use(BOB), use(day=101), use(operation="fibonacci")]) == 5
+    assert await usage.count([use(digits=4)]) == 1
+    assert await usage.totals(UsageFilter(user_ids=(ADA,)), 10) == [
+        Total(101, "pow", 1, 0, 3, 20),
+        Total(100, "fibonacci", 1, 0, 3, 20),
+        Total(100, "pow", 3, 1, 10, 60),
+    ]
+    assert await usage.totals(ALL, 10) == [
+        Total(101, "pow", 1, 0, 3, 20),
+        Total(100, "fibonacci", 1, 0, 3, 20),
+        Total(100, "pow", 4, 1, 13, 80),
+    ]
+    assert await usage.totals(UsageFilter((ADA, BOB), 101), 10) == [Total(101, "pow", 1, 0, 3, 20)]
+    assert await usage.totals(UsageFilter((ADA,), 100, 101), 1) == [Total(100, "fibonacci", 1, 0, 3, 20)]
+    assert await usage.totals(UsageFilter(()), 10) == []
+
+
+async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
+    """Delivered again, alone, among new ones or twice in one batch: its id is known, and nothing is added."""
+    first, second = use(), use()
+    assert await usage.count([first, first]) == 1
+    assert await usage.count([first]) == 0
+    assert await usage.count([first, second, second]) == 1
+    assert await usage.totals(ALL, 10) == [Total(100, "pow", 2, 0, 6, 40)]
+
+
+async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
+    """A summary may tell of 10^21 digits, a thousand times: no sum is rounded."""
+    await usage.count([use(digits=10**21 + 7) for _ in range(600)])
+    await usage.count([use(digits=10**12 - 1), use(digits=1), use(BOB, digits=5)])
+    (total,) = await usage.totals(ALL, 10)
+    assert total.digits == 600 * 10**21 + 4_200 + 10**12 + 5
+
+
+async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageStore) -> None:
+    """Ten at once, each with the same events in another order and some of its own: the sums are exact."""
+    shared = [use(user, day) for user in (ADA, BOB) for day in range(5)]
+
+    async def consume(number: int) -> None:
+        own = [use(), use(BOB)]
+        while True:
+            with suppress(Conflict, StoreUnavailable):  # another consumer was first: the batch comes again
+                await usage.count([*shared[number:], *own, *shared[:number]])
+                return
+
+    await asyncio.gather(*(consume(number) for number in range(10)))
+    assert sum(total.calculations for total in await usage.totals(ALL, 100)) == 10 + 20
+
+
+class TestDeadLetters:
+    """Events that were put aside."""
+
+    @staticmethod
+    def letter(event_id: bytes | None) -> DeadLetter:
+        """Return a letter that has no number yet."""
+        return DeadLetter(0, "relay", event_id, "outbox", "too large", b"{}", 1_700_000_000_000)
+
+    async def test_a_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
+        """Moved, it is not pending any more; requeued, it is; the others stay in their order."""
+        history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
+        rows = [history_row(number) for number in range(3)]
+        await history.append(rows)
+        entries = await outbox.pending(0, 10)
+        await outbox.put_aside({entries[1].seq: self.letter(rows[1].id)})
+        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0], rows[2]]
+        (put,) = await letters.page(0, 10)
+        assert put == self.letter(rows[1].id)._replace(number=put.number)
+        assert await letters.size() == 1
+        assert await letters.page(put.number, 10) == []
+        assert await letters.requeue(put.number)
+        assert await letters.size() == 0
+        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0], rows[2], rows[1]]
+        assert not await letters.requeue(put.number)
+
+    async def test_what_is_no_event_can_only_be_discarded(self, database: Database) -> None:
+        """A foreign message, or an event whose calculation is not in the history, is not published."""
+        letters = SqlDeadLetterStore(database)
+        await letters.put([self.letter(None), self.letter(ids.next())])
+        numbers = [letter.number for letter in await letters.page(0, 10)]
+        assert [await letters.requeue(number) for number in numbers] == [False, False]
+        assert [await letters.discard(number) for number in numbers] == [True, True]
+        assert not await letters.discard(numbers[0])
+        assert await letters.size() == 0
+        assert await SqlOutboxStore(database).backlog() == 0

@@ -1,0 +1,219 @@
+"""Following the history as it grows, over a history in memory into which several processes write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import time
+
+import pytest
+
+from pycalc.db.base import HistoryFilter
+from pycalc.errors import Overloaded, StoreUnavailable
+from pycalc.models.auth import Principal, Role
+from pycalc.models.events import Event
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import first_id_of_ms
+from pycalc.observability.metrics import Metrics
+from pycalc.services import tail as module
+from pycalc.services.feed import MAX_FOLLOWERS_EACH, Feed
+from pycalc.services.tail import MAX_BEHIND, HistoryTail
+from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ADA, BOB = b"a" * 16, b"b" * 16
+
+
+def caller(user: bytes = ADA, role: Role = Role.USER) -> Callable[[], Awaitable[Principal]]:
+    """Return who is calling, whenever it is asked."""
+
+    async def identify() -> Principal:
+        return Principal(user, "name", role, user, time() + 900)
+
+    return identify
+
+
+class ReadHistoryStore(MemoryHistoryStore):
+    """A history that counts how often it is followed, and fails on demand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.failing = False
+
+    async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
+        """See HistoryStore."""
+        self.reads += 1
+        if self.failing:
+            raise StoreUnavailable("The database is not available.")
+        return await super().following(selection, after, limit)
+
+
+class Following:
+    """A tail and the feed over it."""
+
+    def __init__(self, *, shared: bool) -> None:
+        self.history = ReadHistoryStore()
+        self.metrics = Metrics()
+        self.tail = HistoryTail(self.history, self.metrics, shared=shared)
+        self.feed = Feed(self.history, self.tail, self.metrics)
+
+    async def record(self, *rows: HistoryRow) -> None:
+        """Commit rows as this process does."""
+        await self.history.append(rows)
+        self.tail.wake()
+
+    async def begin(self, last_id: bytes | None = None, user: bytes = ADA) -> AsyncIterator[Event]:
+        """Follow; the marker has come when this returns."""
+        events = self.feed.follow(caller(user), last_id)
+        assert (await anext(events)).payload == b""
+        return events
+
+
+@pytest.fixture
+async def alone() -> AsyncIterator[Following]:
+    """A process that has the database for itself."""
+    following = Following(shared=False)
+    yield following
+    await following.tail.aclose()
+
+
+@pytest.fixture
+async def shared(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Following]:
+    """One of several processes, which holds back for a tenth of the real time."""
+    monkeypatch.setattr(module, "HOLD_BACK_SECONDS", 0.25)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    following = Following(shared=True)
+    yield following
+    await following.tail.aclose()
+
+
+async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
+    """Return the ids of the next events."""
+    async with asyncio.timeout(10):
+        return [(await anext(events)).id for _ in range(count)]
+
+
+async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
+    """Each user's rows go to that user's followers, to all of them, in order; what was before is not told."""
+    await alone.record(history_row(user_id=ADA))
+    first, second, bobs = await alone.begin(), await alone.begin(), await alone.begin(user=BOB)
+    rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(9)]
+    await alone.record(*rows[:4])
+    await alone.record(*rows[4:])
+    of_ada = [row.id for row in rows if row.user_id == ADA]
+    assert await take(first, 6) == await take(second, 6) == of_ada
+    assert await take(bobs, 3) == [row.id for row in rows if row.user_id == BOB]
+
+
+async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) -> None:
+    """Whatever event a client heard last, it goes on with the next one, while others are being recorded."""
+    rows = [history_row(n, user_id=ADA) for n in range(30)]
+    await alone.record(*rows[:10])
+    for heard in range(10):
+        await alone.record(rows[10 + heard])
+        events = await alone.begin(rows[heard].id)
+        await alone.record(rows[20 + heard])
+        alone.history.rows.sort()
+        assert (await take(events, 10))[:9] == [row.id for row in rows[heard + 1 : heard + 10]]
+
+
+async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place(shared: Following) -> None:
+    """Ids are given before commits: what another process commits later under an earlier id is neither lost nor late."""
+    events = await shared.begin()
+    rows = [history_row(n, user_id=ADA) for n in range(4)]
+    await shared.history.append([rows[1], rows[3]])
+    await shared.history.append([rows[0], rows[2]])
+    assert await take(events, 4) == [row.id for row in rows]
+    resumed = await shared.begin(rows[1].id)
+    assert await take(resumed, 2) == [rows[2].id, rows[3].id]
+
+
+async def test_one_resumes_on_an_instance_that_is_behind(shared: Following) -> None:
+    """An id that this process has not told of yet: what follows it comes, and it does not come again."""
+    rows = [history_row(n, user_id=ADA) for n in range(3)]
+    await shared.history.append(rows)
+    events = await shared.begin(rows[1].id)
+    assert await take(events, 1) == [rows[2].id]
+
+
+async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
+    """The stream of a reader that is far behind ends after what was queued; others, and the writer, notice nothing."""
+    slow, quick = await alone.begin(), await alone.begin()
+    heard = 0
+    for _ in range(MAX_BEHIND // 400 + 2):
+        await alone.record(*(history_row(n, user_id=ADA) for n in range(400)))
+        heard += len(await take(quick, 400))
+    assert heard > MAX_BEHIND
+    assert len([event async for event in slow]) <= MAX_BEHIND
+    assert alone.metrics.registry.get_sample_value("pycalc_event_followers_dropped_total") == 1
+    assert alone.metrics.registry.get_sample_value("pycalc_event_followers") == 1
+
+
+async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
+    """Recording costs the tail nothing: the history is not asked."""
+    events = await alone.begin()
+    await alone.record(history_row(user_id=ADA))
+    await take(events, 1)
+    await events.aclose()  # type: ignore[attr-defined]  # an async generator
+    reads = alone.history.reads
+    await alone.record(history_row(user_id=ADA))
+    await until(lambda: not alone.tail._work.is_set(), "the tail has looked")
+    assert alone.history.reads == reads
+
+
+async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following) -> None:
+    """Followers wait, and hear afterwards what was recorded meanwhile."""
+    events = await alone.begin()
+    alone.history.failing = True
+    row = history_row(user_id=ADA)
+    reads = alone.history.reads
+    await alone.record(row)
+    await until(lambda: alone.history.reads > reads, "a failure")
+    alone.history.failing = False
+    assert await take(events, 1) == [row.id]
+
+
+async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
+    """Closing finishes every stream."""
+    events = await alone.begin()
+    await alone.tail.aclose()
+    assert [event async for event in events] == []
+
+
+async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
+    """What an admin may see a user may not, and the other way round: the client comes again and gets what is its."""
+    roles = [Role.ADMIN, Role.USER]
+
+    async def identify() -> Principal:
+        return Principal(ADA, "name", roles.pop(0) if len(roles) > 1 else roles[0], ADA, time() + 900)
+
+    events = alone.feed.follow(identify, None)
+    await anext(events)
+    await alone.record(history_row(user_id=BOB))
+    assert [event async for event in events] == []
+
+
+async def test_followers_are_bounded(alone: Following) -> None:
+    """One user has twenty streams; the next is refused until one ends."""
+    streams = [await alone.begin() for _ in range(MAX_FOLLOWERS_EACH)]
+    with pytest.raises(Overloaded):
+        await alone.begin()
+    await alone.begin(user=BOB)
+    await streams[0].aclose()  # type: ignore[attr-defined]  # an async generator
+    await alone.begin()
+
+
+async def test_the_marker_is_a_place_to_resume_from(shared: Following) -> None:
+    """What is held back when a stream begins comes after its marker, whether the client stays or comes again."""
+    old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
+    await shared.history.append([old])
+    row = history_row(user_id=ADA)
+    await shared.history.append([row])
+    events = shared.feed.follow(caller(), None)
+    marker = await anext(events)
+    assert marker.id == old.id
+    assert await take(events, 1) == [row.id]
+    assert await take(await shared.begin(marker.id), 1) == [row.id]
