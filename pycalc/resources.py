@@ -10,7 +10,7 @@ from time import perf_counter
 
 from pycalc.cache import open_cache
 from pycalc.db import open_database
-from pycalc.db.base import HistoryFilter
+from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.keys import SqlKeyStore
@@ -19,7 +19,7 @@ from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.users import SqlUserStore
-from pycalc.errors import PycalcError
+from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts import Accounts
@@ -188,3 +188,48 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "relay": relay.ping,
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A part of the service that runs in a process of its own."""
+
+    metrics: Metrics
+
+
+async def _open_shared(settings: Settings, stack: AsyncExitStack) -> Database:
+    """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
+    if settings.database.startswith("sqlite:"):
+        raise StoreUnavailable("With SQLite the relay and the consumer run inside `pycalc serve`.")
+    database = await open_database(settings.database)
+    stack.push_async_callback(database.aclose)
+    return database
+
+
+@asynccontextmanager
+async def open_relay(settings: Settings) -> AsyncIterator[Background]:
+    """Run a relay; at the end it publishes what is committed and gives its lease back."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        database = await _open_shared(settings, stack)
+        stream = await open_stream(settings.stream_url, metrics)
+        stack.push_async_callback(stream.aclose)
+        stack.push_async_callback(Relay(SqlOutboxStore(database), stream, metrics, shared=True).aclose)
+        yield Background(metrics)
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings) -> AsyncIterator[Background]:
+    """Run a consumer; at the end it finishes its batch and leaves the group."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        if settings.stream_url.startswith("memory:"):
+            raise StreamUnavailable("With memory:// the consumer runs inside `pycalc serve`.")
+        database = await _open_shared(settings, stack)
+        stream = await open_stream(settings.stream_url, metrics)
+        stack.push_async_callback(stream.aclose)
+        if not isinstance(stream, Consumable):
+            raise StreamUnavailable("This stream can't be consumed.")
+        consumer = UsageConsumer(stream, SqlUsageStore(database), SqlDeadLetterStore(database), metrics)
+        stack.push_async_callback(consumer.aclose)
+        yield Background(metrics)

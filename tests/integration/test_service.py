@@ -34,6 +34,7 @@ PROBLEMS = {
     "PATCH /users/{username}": {401, 403, 404, 409, 413, 422, 500, 503},
     "DELETE /users/{username}": {401, 403, 404, 409, 422, 500, 503},
     "GET /secure-history": {401, 403, 422, 500, 503},
+    "GET /usage": {401, 403, 422, 500, 503},
     "GET /events": {401, 422, 500, 503},
 }
 """The problems of each operation that can have any."""
