@@ -8,10 +8,18 @@ import sys
 
 from benchmarks.attack import attack
 from benchmarks.headline import headline
+from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
 from benchmarks.timing import CONNECTIONS
 
-PARTS = {"headline": headline, "results": long_results, "memory": memory, "batches": batches, "attack": attack}
+PARTS = {
+    "headline": headline,
+    "recording": recording,
+    "results": long_results,
+    "memory": memory,
+    "batches": batches,
+    "attack": attack,
+}
 
 
 def main() -> None:

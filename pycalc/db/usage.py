@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
@@ -48,12 +49,12 @@ def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
     ]
 
 
-def _count(connection: Connection, uses: Sequence[Use]) -> int:
-    new = _new(connection, uses)
-    if new:
-        insert_rows(connection, consumed, [(use.event_id,) for use in new])
-        insert_rows(connection, usage, _summed(new), _ADD)
-    return len(new)
+def _add(connection: Connection, uses: Sequence[Use]) -> int:
+    """Add uses that are all new; raises IntegrityError when one is not."""
+    if uses:
+        insert_rows(connection, consumed, [(use.event_id,) for use in uses])
+        insert_rows(connection, usage, _summed(uses), _ADD)
+    return len(uses)
 
 
 class SqlUsageStore:
@@ -64,8 +65,10 @@ class SqlUsageStore:
 
     async def count(self, uses: Sequence[Use]) -> int:
         """See UsageStore."""
+        with suppress(IntegrityError):  # mostly all are new
+            return await self._database.write(lambda connection: _add(connection, uses))
         try:
-            return await self._database.write(lambda connection: _count(connection, uses))
+            return await self._database.write(lambda connection: _add(connection, _new(connection, uses)))
         except IntegrityError as error:
             raise Conflict("Another consumer counts some of these events.") from error
 

@@ -19,7 +19,13 @@ class Event(NamedTuple):
 
     id: bytes
     key: bytes
-    payload: bytes
+    content: bytes | HistoryRow
+    """The event's JSON, or the calculation that it is made of: who never asks for the JSON does not pay for it."""
+
+    @property
+    def payload(self) -> bytes:
+        """The event as CloudEvents JSON."""
+        return self.content if isinstance(self.content, bytes) else _encode(self.content)
 
 
 class CloudEvent(TypedDict):
@@ -36,14 +42,18 @@ class CloudEvent(TypedDict):
 
 
 def event_of(row: HistoryRow) -> Event:
-    """Return the event that tells of a recorded calculation.
+    """Return the event that tells of a recorded calculation."""
+    return Event(row.id, row.user_id, row)
+
+
+def _encode(row: HistoryRow) -> bytes:
+    """Return a calculation's event as JSON.
 
     It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
     """
     identity, time = text_of_id(row.id), timestamp(unix_ms_of_id(row.id))
-    payload = (
+    return (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
         f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'
         f'"datacontenttype":"application/json","data":{encode_item_as(row, identity, time)}}}'
-    )
-    return Event(row.id, row.user_id, payload.encode())
+    ).encode()

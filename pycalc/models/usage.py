@@ -10,6 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pycalc.models.events import Event
+from pycalc.models.history import HistoryRow
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.math import Number
 from pycalc.models.numbers import json_literal
@@ -61,12 +62,16 @@ class UsageReport(TypedDict):
 
 def use_of(event: Event) -> Use:
     """Return what an event adds to the totals; raises ValueError for one that does not say."""
+    day = unix_ms_of_id(event.id) // _DAY_MS
+    if isinstance(event.content, HistoryRow):
+        row = event.content
+        return Use(row.id, row.user_id, day, row.operation, bool(row.cached), int(row.digits), row.elapsed_us)
     try:
-        item = json.loads(event.payload)["data"]
+        item = json.loads(event.content)["data"]
         return Use(
             event.id,
             event.key,
-            unix_ms_of_id(event.id) // _DAY_MS,
+            day,
             str(item["operation"]),
             bool(item["cached"]),
             int(item["digits"]),

@@ -94,7 +94,7 @@ class Metrics:
         )
         self.consumer_lag = Histogram(
             "pycalc_consumer_lag_seconds",
-            "From a calculation's recording to its being counted",
+            "From the recording of a batch's oldest calculation to its being counted",
             buckets=_SECONDS,
             registry=registry,
         )

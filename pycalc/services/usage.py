@@ -99,9 +99,8 @@ class UsageConsumer:
         counted = await self._usage.count(uses)
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
-        now = time()
-        for use in uses:
-            self._metrics.consumer_lag.observe(max(0.0, now - unix_ms_of_id(use.event_id) / 1000))
+        oldest = min(use.event_id for use in uses)
+        self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
 
     async def _put_aside(self, letters: Sequence[DeadLetter]) -> None:
         self._metrics.dead_letters.labels("consumer").inc(len(letters))
@@ -128,9 +127,10 @@ def _use(delivery: Delivery) -> Use:
 
 
 def _letter(delivery: Delivery, reason: str) -> DeadLetter:
-    event_id = None if delivery.event is None else delivery.event.id
-    payload = delivery.raw[:_LETTER_BYTES]
-    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload, time_ns() // 1_000_000)
+    event = delivery.event
+    payload = delivery.raw if event is None else event.payload
+    event_id = None if event is None else event.id
+    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_LETTER_BYTES], time_ns() // 1_000_000)
 
 
 class UsageReader:

@@ -42,10 +42,12 @@ class Stream(Protocol):
 
 
 class Delivery(NamedTuple):
-    """One message as it arrived: ``event`` is None where it is no event of this service."""
+    """One message as it arrived."""
 
     event: Event | None
+    """None where it is no event of this service."""
     raw: bytes
+    """What arrived, where that is no event."""
     origin: str
     """Where it stands in the stream, for people."""
 

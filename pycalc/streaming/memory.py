@@ -72,7 +72,7 @@ class _Member:
         if handover is None:
             return Batch((), None)
         self._held.append(handover)
-        return Batch([Delivery(event, event.payload, "memory") for event in handover.events], handover)
+        return Batch([Delivery(event, b"", "memory") for event in handover.events], handover)
 
     async def commit(self, batch: Batch) -> None:
         while self._held and batch.position is not None:
