@@ -96,6 +96,9 @@ class Metrics:
         )
         self.rate_limited = Counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",), registry=registry)
         self.limit_keys = Gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",), registry=registry)
+        self.keys_unreadable = Gauge(
+            "pycalc_key_file_unreadable", "Whether the file of the signing keys could not be read", registry=registry
+        )
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     def render(self) -> bytes:
