@@ -1,4 +1,4 @@
-"""The command line: ``pycalc serve`` and ``pycalc migrate``."""
+"""The command line: ``pycalc serve``, ``pycalc migrate`` and ``pycalc admin create``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from pycalc.models.auth import Registration
     from pycalc.settings import Settings
 
 
@@ -18,7 +21,7 @@ def _settings_help() -> str:
     lines = ["settings (environment variables, or lines of .env):"]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
-        lines.append(f"  PYCALC_{name.upper():<22} {field.description} [{'' if default == () else default}]")
+        lines.append(f"  PYCALC_{name.upper():<22} {field.description} [{'' if default in ((), None) else default}]")
     return "\n".join(lines)
 
 
@@ -31,8 +34,12 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
-        raise SystemExit(f"pycalc: bad settings: {problems}") from None
+        raise SystemExit(f"pycalc: bad settings: {_told(error)}") from None
+
+
+def _told(error: ValidationError) -> str:
+    """Return what was not valid, and nothing of the values."""
+    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
 
 
 def _serve() -> int:
@@ -55,6 +62,55 @@ def _migrate() -> int:
     return 0
 
 
+def _password() -> str:
+    """Return the new admin's password: typed twice unseen at a terminal, else the first line of what is piped in."""
+    from getpass import getpass
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n")
+    password = getpass("Password: ")
+    if getpass("Again: ") != password:
+        raise SystemExit("pycalc: the passwords are not the same")
+    return password
+
+
+def _registration(username: str, email: str) -> Registration:
+    """Return the registration of an admin; what registration refuses ends the program with a sentence."""
+    from pydantic import ValidationError
+
+    from pycalc.models.auth import Registration, Role
+
+    try:
+        return Registration(
+            username=username, email=email, password=_password(), confirm_password=None, role=Role.ADMIN
+        )
+    except ValidationError as error:
+        raise SystemExit(f"pycalc: {_told(error)}") from None
+
+
+def _create_admin(username: str, email: str) -> int:
+    import asyncio
+    import logging
+
+    from pycalc.errors import PycalcError
+    from pycalc.observability.logging import configure_logging
+    from pycalc.resources import open_accounts
+
+    async def create(settings: Settings, registration: Registration) -> None:
+        async with open_accounts(settings) as accounts:
+            await accounts.create_admin(registration)
+
+    settings = _settings()
+    configure_logging()
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        asyncio.run(create(settings, _registration(username, email)))
+    except (PycalcError, OSError, ValueError) as error:
+        raise SystemExit(f"pycalc: {error}") from None
+    print(f"{username} is an admin")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic over HTTP.")
@@ -63,7 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     commands.add_parser("serve", help="run the service", epilog=epilog, formatter_class=raw).set_defaults(run=_serve)
     commands.add_parser("migrate", help="bring the database's tables up to date").set_defaults(run=_migrate)
-    status: int = parser.parse_args(arguments).run()
+    admin = commands.add_parser("admin", help="keep the admins' accounts").add_subparsers(required=True, metavar="DO")
+    create = admin.add_parser("create", help="create an admin; the password is asked for, or read from standard input")
+    create.add_argument("--username", required=True)
+    create.add_argument("--email", required=True)
+    create.set_defaults(run=_create_admin)
+    options = vars(parser.parse_args(arguments))
+    status: int = options.pop("run")(**options)
     return status
 
 

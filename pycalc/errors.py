@@ -9,6 +9,7 @@ The tree::
     ├── Unauthorized            unauthorized
     │   └── RefreshTokenReused                         carries the session that has ended by it
     ├── Forbidden               forbidden
+    │   └── WrongPassword                              of a caller who is known: a guess, perhaps
     ├── NotFound                not-found
     ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
@@ -115,6 +116,10 @@ class Forbidden(PycalcError):
 
     code = "forbidden"
     title = "Not allowed"
+
+
+class WrongPassword(Forbidden):
+    """A caller who is known gave a password that is not its own."""
 
 
 class NotFound(PycalcError):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc import __version__
+from pycalc.observability.logging import configure_logging
 from pycalc.resources import Resources, open_resources
 from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
-from pycalc.routers.middleware import Edge
+from pycalc.routers.cors import CrossOrigin
+from pycalc.routers.headers import STRICT_TRANSPORT, telling
+from pycalc.routers.middleware import Edge, by_https
 from pycalc.routers.problems import document_problems, install_problems
 from pycalc.settings import Settings
 
@@ -34,15 +37,19 @@ class State(TypedDict):
 class Application(FastAPI):
     """FastAPI behind the service's own edge."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, cors_origins: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
         calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
         self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        self._edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
+        edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
+        self._entry: ASGIApp = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests through the edge."""
-        await (self._edge if scope["type"] == "http" else super().__call__)(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        await self._entry(scope, receive, telling((STRICT_TRANSPORT,), send) if by_https(scope) else send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield {"resources": resources}
 
     app = Application(
+        settings.cors_origins,
         title="pycalc",
         version=__version__,
         summary="Exact arithmetic over HTTP",
@@ -95,5 +103,6 @@ def _document(app: FastAPI) -> None:
 def __getattr__(name: str) -> Any:
     """Make ``app`` when an ASGI server asks for it: importing this module reads no settings."""
     if name == "app":
+        configure_logging()
         return create_app(Settings())
     raise AttributeError(name)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 from pycalc.cache import open_cache
@@ -26,10 +27,17 @@ from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
 from pycalc.services.auth import Authenticator
 from pycalc.services.bearers import Bearers
-from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token
+from pycalc.services.bootstrap import (
+    KEY_FILE,
+    PASSWORD_KEY_FILE,
+    development_key,
+    forget_bootstrap_token,
+    offer_bootstrap_token,
+)
 from pycalc.services.compute import Computer
 from pycalc.services.feed import Feed
 from pycalc.services.history import HistoryReader
+from pycalc.services.keyfile import KeyFile, read_keys
 from pycalc.services.keys import ApiKeys
 from pycalc.services.limits import (
     Calculations,
@@ -102,6 +110,43 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     return Health(name, ok, round((perf_counter() - started) * 1000, 3))
 
 
+def _key_file(settings: Settings) -> Path | None:
+    """Return the file that holds the signing keys, None when the settings do; in development it is made once."""
+    if settings.secret_keys or settings.secret_keys_file:
+        return settings.secret_keys_file
+    file = settings.data_dir / KEY_FILE
+    development_key(file)
+    return file
+
+
+def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
+    """Return the hasher with the settings' keys, or the one of the data folder."""
+    keys = [key.get_secret_value() for key in settings.password_keys]
+    return PasswordHasher(
+        metrics, settings.bcrypt_rounds, keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
+    )
+
+
+@asynccontextmanager
+async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
+    """Open what the command line keeps accounts with: the database, and nothing that serves requests."""
+    metrics, ids = Metrics(), IdSource()
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings.database)
+        stack.push_async_callback(database.aclose)
+        passwords = _hasher(settings, metrics)
+        stack.push_async_callback(passwords.aclose)
+        yield Accounts(
+            SqlUserStore(database),
+            ApiKeys(SqlKeyStore(database), ids),
+            passwords,
+            Bearers(metrics),
+            ids,
+            settings.admin_registration,
+            bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
+        )
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that the settings name.
@@ -136,7 +181,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         recorder = Recorder(history, metrics, committed)
         stack.push_async_callback(recorder.aclose)
         computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
-        passwords = PasswordHasher(metrics, settings.bcrypt_rounds)
+        passwords = _hasher(settings, metrics)
         stack.push_async_callback(passwords.aclose)
 
         bootstrap_token = None
@@ -144,16 +189,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             bootstrap_token = await offer_bootstrap_token(users, settings.data_dir, replace=not database.shared)
         else:
             forget_bootstrap_token(settings.data_dir)
-        secrets = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
+        key_file = _key_file(settings)
+        secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
         tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
         bearers, keys = Bearers(metrics), ApiKeys(SqlKeyStore(database), ids)
         revocations = await RevocationWatch.open(SqlRevocationStore(database), bearers, metrics)
         stack.push_async_callback(revocations.aclose)
+        sessions = Sessions(SqlSessionStore(database), ids)
+        authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
+        if key_file is not None:
+            stack.push_async_callback(KeyFile(key_file, secrets, authenticator.replace_keys, metrics).aclose)
         yield Resources(
             metrics=metrics,
-            authenticator=Authenticator(
-                users, Sessions(SqlSessionStore(database), ids), keys, passwords, tokens, bearers
-            ),
+            authenticator=authenticator,
             accounts=Accounts(
                 users,
                 keys,

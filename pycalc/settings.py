@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,16 +11,23 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pycalc.services.keyfile import MIN_KEY_LENGTH
 from pycalc.services.limits import parse_limit
 
-MIN_SECRET_LENGTH = 32
+_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_OWN_PORT = {"http": ":80", "https": ":443"}
 
 
 class Settings(BaseSettings):
     """Every setting of the service; the descriptions are what ``pycalc serve --help`` prints."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PYCALC_", env_file=".env", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="PYCALC_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may be a key
     )
 
     env: Literal["development", "production"] = Field("development", description="development or production")
@@ -40,6 +48,14 @@ class Settings(BaseSettings):
         description="signing keys, comma-separated, newest first, 32 characters or more each; "
         "development: made once and kept in the data folder",
     )
+    secret_keys_file: Path | None = Field(
+        None, description="file with the signing keys instead, one a line, newest first; read again each second"
+    )
+    password_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="keys of the password hashes, comma-separated, newest first, 32 characters or more each; "
+        "whose hash a removed key made can't log in; development: made once and kept in the data folder",
+    )
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
         "bootstrap", description="who may register admins: bootstrap, open (demos only) or closed"
     )
@@ -51,7 +67,10 @@ class Settings(BaseSettings):
     register_limit: str = Field("60/hour", description="registrations per address; empty: no limit")
     rate_limit: str = Field("", description="calculations per user, such as 600/minute; empty: no limit")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="proxies whose X-Forwarded-For counts: addresses or networks, comma-separated"
+        (), description="proxies whose X-Forwarded-For and -Proto count: addresses or networks, comma-separated"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
@@ -59,7 +78,13 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="worker processes; default: one per core"
     )
 
-    @field_validator("secret_keys", "trusted_proxies", mode="before")
+    @field_validator("secret_keys_file", mode="before")
+    @classmethod
+    def _none_for_empty(cls, value: object) -> object:
+        """An empty variable names no file."""
+        return value or None
+
+    @field_validator("secret_keys", "password_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """A variable holds the values separated by commas."""
@@ -79,15 +104,30 @@ class Settings(BaseSettings):
             ip_network(network, strict=False)
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each origin is named as a browser sends it (RFC 6454 §6.2), without the port that its scheme implies."""
+        for origin in value:
+            found = _ORIGIN.fullmatch(origin)
+            if found is None or found[2] == _OWN_PORT[found[1]]:
+                raise ValueError(f"{origin!r} is not an origin such as https://app.example; there are no wildcards")
+        return value
+
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         """Production needs keys and a closed door; weak keys are refused everywhere."""
-        if any(len(key.get_secret_value()) < MIN_SECRET_LENGTH for key in self.secret_keys):
-            raise ValueError(f"each key in PYCALC_SECRET_KEYS needs {MIN_SECRET_LENGTH} characters or more")
+        for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
+            if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
+                raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
+        if self.secret_keys and self.secret_keys_file:
+            raise ValueError("set PYCALC_SECRET_KEYS or PYCALC_SECRET_KEYS_FILE, not both")
         if self.hardened and self.admin_registration == "open":
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
-        if self.env == "production" and not self.secret_keys:
-            raise ValueError("PYCALC_SECRET_KEYS is required when PYCALC_ENV=production")
+        if self.env == "production" and not (self.secret_keys or self.secret_keys_file):
+            raise ValueError("PYCALC_SECRET_KEYS is required when PYCALC_ENV=production (or PYCALC_SECRET_KEYS_FILE)")
+        if self.env == "production" and not self.password_keys:
+            raise ValueError("PYCALC_PASSWORD_KEYS is required when PYCALC_ENV=production")
         return self
 
     @property

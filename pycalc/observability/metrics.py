@@ -123,6 +123,9 @@ class Metrics:
         self.revocation_failures = Counter(
             "pycalc_revocation_read_failures", "Times that revocations could not be read", registry=registry
         )
+        self.keys_unreadable = Gauge(
+            "pycalc_key_file_unreadable", "Whether the file of the signing keys could not be read", registry=registry
+        )
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     def render(self) -> bytes:

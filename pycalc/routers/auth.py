@@ -153,9 +153,18 @@ async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     "/me/password",
     status_code=204,
     responses=responses(
-        "unauthorized", "forbidden", "payload-too-large", "validation-error", "overloaded", "unavailable"
+        "unauthorized",
+        "forbidden",
+        "payload-too-large",
+        "validation-error",
+        "rate-limited",
+        "overloaded",
+        "unavailable",
     ),
 )
-async def change_password(change: PasswordChange, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Set a new password; the account's other sessions end."""
-    await resources.accounts.change_password(caller, change.current_password, change.new_password)
+async def change_password(
+    change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep
+) -> None:
+    """Set a new password; the account's other sessions end. A wrong current one counts as a failed login."""
+    async with resources.login_limit.attempt(caller.username, address):
+        await resources.accounts.change_password(caller, change.current_password, change.new_password)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.types import Message, Send
 
 from pycalc.errors import Quota
@@ -21,6 +23,16 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+"""For answers by https: a year without http, for the host and those below it (RFC 6797)."""
+
+
+def secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add the header fields that every answer carries where it has none of its own."""
+    present = list(headers)
+    names = {name for name, _ in present}
+    return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
+
 
 def quota_fields(quota: Quota) -> dict[str, str]:
     """Return the header fields that tell a caller how it stands (draft-ietf-httpapi-ratelimit-headers)."""
@@ -32,11 +44,15 @@ def quota_fields(quota: Quota) -> dict[str, str]:
 
 def telling_quota(quota: Quota, send: Send) -> Send:
     """Return a ``send`` that adds these header fields to the answer."""
-    fields = [(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()]
+    return telling([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
 
-    async def send_with_quota(message: Message) -> None:
+
+def telling(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
+    """Return a ``send`` that adds header fields to the answer."""
+
+    async def send_with_fields(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *fields]}
+            message = {**message, "headers": [*message.get("headers", ()), *fields]}
         await send(message)
 
-    return send_with_quota
+    return send_with_fields

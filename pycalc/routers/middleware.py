@@ -11,19 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc.errors import PayloadTooLarge
 from pycalc.routers.deps import resources_of
-from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
+from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.problems import answer_to
 
 _UNMATCHED = "(none)"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-
-
-def _secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Add the header fields that every answer carries where it has none of its own."""
-    present = list(headers)
-    names = {name for name, _ in present}
-    return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 def _declared_length(scope: Scope) -> int:
@@ -36,6 +29,18 @@ async def _refuse_body(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer as a problem what the framework's limit would answer as plain text."""
     response = await answer_to(Request(scope), PayloadTooLarge("The body is larger than this service takes."))
     await response(scope, receive, send)
+
+
+def by_https(scope: Scope) -> bool:
+    """Whether the client came by https, as far as the server or a trusted proxy tells."""
+    if scope.get("scheme") == "https":
+        return True
+    addresses = resources_of(scope).addresses
+    if not addresses.proxied:
+        return False
+    peer = scope.get("client")
+    told = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    return addresses.by_https(peer[0] if peer else None, told)
 
 
 def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
@@ -79,7 +84,7 @@ class Edge:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    message["headers"] = _secured(message.get("headers", ()))
+                    message["headers"] = secured(message.get("headers", ()))
                 await send(message)
 
             app = _refuse_body if _declared_length(scope) > self._max_body_bytes else self._app
@@ -89,7 +94,7 @@ class Edge:
                 raise
             response = await answer_to(Request(scope), error)
             status = response.status_code
-            response.raw_headers = _secured(response.raw_headers)
+            response.raw_headers = secured(response.raw_headers)
             await response(scope, receive, send)
         finally:
             self._observe(scope, status, perf_counter() - started)

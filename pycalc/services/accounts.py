@@ -12,12 +12,13 @@ from typing import Literal
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized, WrongPassword
 from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
 from pycalc.models.ids import IdSource
 from pycalc.services.auth import require_session
 from pycalc.services.bearers import Bearers
 from pycalc.services.keys import ApiKeys
+from pycalc.services.pacing import Pace
 from pycalc.services.passwords import PasswordHasher, require_uncommon
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
@@ -45,11 +46,25 @@ class Accounts:
         self._ids = ids
         self._admin_registration = admin_registration
         self._bootstrapped = bootstrapped
+        self._pace = Pace()
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account; an admin's needs what the setting asks for. Raises Conflict, Forbidden, Overloaded."""
-        require_uncommon(registration.password, "/password")
+        require_uncommon(registration.password, "/password", registration.username, registration.email)
         burn = await self._admission_to_admin(caller, bootstrap_token) if registration.role is Role.ADMIN else None
+        user = await self._create(registration, burn, caller.username if caller else None)
+        if burn is not None:
+            self._bootstrapped()
+        return user
+
+    async def create_admin(self, registration: Registration) -> None:
+        """Create an admin for who keeps the service; it uses up the bootstrap token. Raises Conflict, InvalidInput."""
+        require_uncommon(registration.password, "/password", registration.username, registration.email)
+        burn = None if await self._users.has_admin() else await self._users.bootstrap_hash()
+        await self._create(registration, burn, "the command line")
+        self._bootstrapped()
+
+    async def _create(self, registration: Registration, burn: bytes | None, by: str | None) -> User:
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),
@@ -59,10 +74,7 @@ class Accounts:
             role=registration.role,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
-        await self._users.add(user, burn_bootstrap=burn)
-        if burn is not None:
-            self._bootstrapped()
-        by = caller.username if caller else None
+        await self._pace.keep(self._users.add(user, burn_bootstrap=burn))
         _audit.info("account created", user=user.username, role=user.role.value, by=by)
         return user
 
@@ -74,13 +86,13 @@ class Accounts:
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
-        """Store a new password and end the caller's other sessions; raises Forbidden for a wrong current one."""
+        """Store a new password and end the caller's other sessions; raises Forbidden, WrongPassword."""
         require_session(caller)
-        require_uncommon(new, "/new_password")
         user = await self.own(caller)
+        require_uncommon(new, "/new_password", user.username, user.email)
         if not await self._passwords.check(current, user.password_hash):
             _audit.warning("password change refused", user=caller.username)
-            raise Forbidden("The current password is wrong.")
+            raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
         await self._bearers.revoke(
             self._users.set_password(user.id, await self._passwords.hash(new), kept),

@@ -18,6 +18,8 @@ class ClientAddresses:
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         """``trusted``: addresses and CIDR networks of proxies; raises ValueError for what is neither."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
+        self.proxied = bool(self._trusted)
+        """Whether there are any such proxies."""
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
         """Return the client's address, for IPv6 its network of 64 bits; whatever stands there, nothing is raised.
@@ -35,6 +37,17 @@ class ClientAddresses:
                     break
                 nearest = further
         return _told(nearest)
+
+    def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
+        """Return whether a trusted proxy says that the client came by https; ``forwarded``: X-Forwarded-Proto's values.
+
+        The first member counts, which is the client's own hop. Where proxies pass on what a client made up, the lie is
+        told to the liar alone.
+        """
+        nearest = _parsed(peer or "")
+        if nearest is None or not self._is_trusted(nearest):
+            return False
+        return b",".join(forwarded).partition(b",")[0].strip().lower() == b"https"
 
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from time import time
 from typing import NamedTuple
 
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, RefreshTokenReused, Unauthorized
+from pycalc.errors import Forbidden, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Principal, User
 from pycalc.services.bearers import Bearers
 from pycalc.services.keys import PREFIX, ApiKeys
+from pycalc.services.pacing import blur
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.sessions import OpenedSession, Sessions
 from pycalc.services.tokens import TokenSigner
@@ -92,9 +95,11 @@ class Authenticator:
         right = await self._passwords.check(password, user.password_hash if user else None)
         if not right or user is None or user.disabled:
             _audit.warning("login refused", user=username)
+            await blur()
             raise Unauthorized("The username or the password is wrong.")
         if self._passwords.outdated(user.password_hash):
-            await self._users.upgrade_hash(user.id, user.password_hash, await self._passwords.hash(password))
+            with suppress(Overloaded):  # then at the next login
+                await self._users.upgrade_hash(user.id, user.password_hash, await self._passwords.hash(password))
         _audit.info("session opened", user=user.username)
         return self._issue(user, await self._sessions.open(user.id))
 
@@ -123,6 +128,12 @@ class Authenticator:
             lambda bearer: bearer.user_id == caller.user_id and not bearer.is_key,
         )
         _audit.info("all sessions ended", user=caller.username)
+
+    def replace_keys(self, keys: Sequence[str]) -> None:
+        """Sign with the first of these keys, and accept tokens signed by any of them and no other, from now on."""
+        self._tokens.replace_keys(keys)
+        self._bearers.forget(lambda bearer: not bearer.is_key)
+        _audit.info("signing keys replaced", newest=self._tokens.newest, listed=len(keys))
 
     def _issue(self, user: User, session: OpenedSession) -> Tokens:
         return Tokens(self._tokens.issue(user.id, session.id), session.refresh_token)

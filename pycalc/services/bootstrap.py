@@ -1,4 +1,4 @@
-"""Secrets in the data folder: the development signing key, and the one-time token for the first admin."""
+"""Secrets in the data folder: the development keys, and the one-time token for the first admin."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pycalc.db.base import UserStore
 
 TOKEN_FILE = "bootstrap-token"  # noqa: S105  # a file's name
 KEY_FILE = "secret-key"
+PASSWORD_KEY_FILE = "password-key"  # noqa: S105  # a file's name
 
 
 def write_private(file: Path, text: str) -> None:
@@ -27,9 +28,8 @@ def write_private(file: Path, text: str) -> None:
     part.rename(file)
 
 
-def development_key(data_dir: Path) -> str:
-    """Return the data folder's signing key, made at the first call."""
-    file = data_dir / KEY_FILE
+def development_key(file: Path) -> str:
+    """Return the key in a file, made at the first call."""
     with suppress(FileNotFoundError):
         return file.read_text().strip()
     write_private(file, secrets.token_hex(32))

@@ -14,7 +14,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, parse_many
 from limits.aio.strategies import FixedWindowRateLimiter
 from structlog import get_logger
 
-from pycalc.errors import Quota, RateLimited, Unauthorized
+from pycalc.errors import Quota, RateLimited, Unauthorized, WrongPassword
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import MAX_KEYS, Counters
 
@@ -87,7 +87,7 @@ class _Failures:
                 wait = max(wait, 1)
         if wait:
             self._refused.inc()
-            raise RateLimited("Too many failed logins; try again later.", wait)
+            raise RateLimited("Too many wrong passwords; try again later.", wait)
 
     @contextmanager
     def trying(self, key: str) -> Iterator[None]:
@@ -127,10 +127,13 @@ class _Failures:
 
 
 class LoginLimit(Protocol):
-    """Says who may try to log in."""
+    """Says who may try a password, at a login or to change it."""
 
     def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Return the context of one try: raises RateLimited at its beginning; Unauthorized within is a failure."""
+        """Return the context of one try: raises RateLimited at its beginning.
+
+        Unauthorized and WrongPassword within are a failure.
+        """
 
 
 class FailedLogins:
@@ -158,7 +161,7 @@ class FailedLogins:
         with self._addresses.trying(address), self._accounts.trying(account):
             try:
                 yield
-            except (Unauthorized, CancelledError):  # hanging up must not make a guess free
+            except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
                 await self._addresses.failed(address)
                 await self._accounts.failed(account)
                 raise

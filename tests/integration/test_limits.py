@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import bcrypt
 import httpx
 import pytest
 
+from pycalc.observability.metrics import Metrics
 from pycalc.resources import Resources
+from pycalc.services.limits import FailedLogins
 from pycalc.settings import Settings
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.servers import pycalc
@@ -119,6 +122,75 @@ async def test_the_owners_session_goes_on_while_logins_are_refused(
     assert (await log_in(client, other)).status_code == 200
 
 
+async def change_password(
+    client: httpx.AsyncClient, headers: dict[str, str], current: str, new: str = "a quite different password"
+) -> httpx.Response:
+    """Try to set a new password."""
+    return await client.put("/me/password", headers=headers, json={"current_password": current, "new_password": new})
+
+
+async def test_a_stolen_session_does_not_guess_the_password(
+    client: httpx.AsyncClient, hashes: Callable[[], int]
+) -> None:
+    """Wrong current passwords are failed logins of the account: ten are looked at, then the right one is refused too.
+
+    The session goes on, and another account's guesses are not concerned.
+    """
+    _, name = await register(client)
+    headers = {"Authorization": f"Bearer {(await log_in(client, name)).json()['access_token']}"}
+    other = await bearer(client)
+    before = hashes()
+    answers = [await change_password(client, headers, "a wrong password") for _ in range(100)]
+    assert [answer.status_code for answer in answers] == [403] * 10 + [429] * 90
+    assert 55 <= assert_refused(answers[10]) <= 60
+    assert_refused(await change_password(client, headers, PASSWORD))
+    assert_refused(await log_in(client, name))
+    assert hashes() - before == 10
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
+    assert (await change_password(client, other, PASSWORD)).status_code == 204
+
+
+@limited(trusted_proxies=("127.0.0.1",))
+async def test_ten_thousand_guesses_cost_thirty_hashes_an_hour(
+    client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
+) -> None:
+    """Over five hours, each from another address; meanwhile the owner calculates and refreshes its session."""
+    clock = [1000.0]
+    resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
+    _, name = await register(client)
+    session = (await log_in(client, name)).json()
+    before = hashes()
+    spent: list[int] = []
+    statuses: Counter[int] = Counter()
+    for number in range(10_000):
+        forged = f"10.{number >> 8}.{number & 255}.1"
+        answer = await log_in(client, name, f"guess {number}", forged)
+        statuses[answer.status_code] += 1
+        spent.append(hashes() - before)
+        clock[0] += 1.8
+        if number % 1_000 == 0:
+            headers = {"Authorization": f"Bearer {session['access_token']}"}
+            assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
+            refresh = {"refresh_token": session["refresh_token"]}
+            session = (await client.post("/token/refresh", json=refresh)).raise_for_status().json()
+    assert statuses == {401: spent[-1], 429: 10_000 - spent[-1]}
+    assert spent[0] == 1
+    assert max(later - earlier for earlier, later in zip(spent, spent[2_000:], strict=False)) <= 30
+
+
+@limited(login_limit="2/minute")
+async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> None:
+    """A new password that is refused, a key that may not change it; and a success gives the tries back."""
+    headers = await bearer(client)
+    key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
+    for _ in range(5):
+        assert (await change_password(client, headers, PASSWORD, "password")).status_code == 422
+        assert (await change_password(client, {"Authorization": f"Bearer {key}"}, "x")).status_code == 403
+    for current, new in ((PASSWORD, PASSWORD + "!"), (PASSWORD + "!", PASSWORD), (PASSWORD, PASSWORD + "?")):
+        assert (await change_password(client, headers, "a wrong password")).status_code == 403
+        assert (await change_password(client, headers, current, new)).status_code == 204
+
+
 @limited(login_limit="2/minute")
 async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None:
     """Who mistypes now and then is never refused."""
@@ -209,6 +281,7 @@ async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
     for path, method in (
         ("/register", "post"),
         ("/login", "post"),
+        ("/me/password", "put"),
         ("/batch", "post"),
         ("/fibonacci/{n}", "get"),
         ("/factorial/{n}", "get"),

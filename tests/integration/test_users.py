@@ -106,3 +106,29 @@ async def test_common_passwords_are_refused(client: httpx.AsyncClient, password:
     answer = await client.post("/register", json={**registration(new_name()), "password": password})
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/password"]
+
+
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("ada.lovelace", 422),
+        ("Ada.Lovelace1!", 422),
+        ("countess_a", 422),
+        ("pycalc2026", 201),
+        ("PyCalc123", 422),
+        ("fibonacci", 422),
+        ("pycalc-fibonacci-ada.lovelace", 422),
+        ("countess of lovelace", 201),
+    ],
+)
+async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
+    """What is left without the name, the address and the service's own words must be four characters at least."""
+    body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
+    registered = await client.post("/register", json=body)
+    assert registered.status_code == status
+    await client.post("/register", json={**body, "password": PASSWORD})
+    if status == 422:
+        assert [entry["pointer"] for entry in registered.json()["errors"]] == ["/password"]
+        change = {"current_password": PASSWORD, "new_password": password}
+        changed = await client.put("/me/password", headers=await log_in(client, "ada.lovelace"), json=change)
+        assert [entry["pointer"] for entry in changed.json()["errors"]] == ["/new_password"]

@@ -31,7 +31,11 @@ def authentication(
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
-    bearers, passwords, keys = Bearers(metrics), PasswordHasher(metrics, 4), ApiKeys(MemoryKeyStore(users), ids)
+    bearers, passwords, keys = (
+        Bearers(metrics),
+        PasswordHasher(metrics, 4, ["p" * 32]),
+        ApiKeys(MemoryKeyStore(users), ids),
+    )
     sessions, tokens = Sessions(users.sessions, ids), TokenSigner(["k" * 32], ids, 3600)
     return Authentication(
         Accounts(users, keys, passwords, bearers, ids, admin_registration, bootstrapped),

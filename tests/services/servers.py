@@ -68,13 +68,19 @@ class Server:
 
 @contextmanager
 def running(
-    name: str, command: Sequence[str], path: str, port: int, environment: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str],
+    path: str,
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[Server]:
-    """Start a server, wait for its first 200 on ``path``, and stop it in the end."""
+    """Start a server, wait for its first 200 on ``path``, and stop it in the end; ``log``: a file for its log."""
     started = perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-    )
+    with Path(log or os.devnull).open("ab") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **(environment or {})}
+        )
     try:
         deadline = started + 30
         while True:
@@ -136,7 +142,9 @@ def bare(server: str) -> Iterator[Server]:
 
 
 @contextmanager
-def pycalc(server: str = "serve", data: Path | None = None, **settings: str) -> Iterator[Server]:
+def pycalc(
+    server: str = "serve", data: Path | None = None, *, log: Path | None = None, **settings: str
+) -> Iterator[Server]:
     """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn."""
     port = free_port()
     with TemporaryDirectory(prefix="pycalc-") as empty:
@@ -157,7 +165,7 @@ def pycalc(server: str = "serve", data: Path | None = None, **settings: str) -> 
                 *("--log-level", "error"),
             ),
         }[server]
-        with running(f"pycalc, {server}", command, "/healthz", port, environment) as started:
+        with running(f"pycalc, {server}", command, "/healthz", port, environment, log) as started:
             yield started
 
 

@@ -62,3 +62,26 @@ def test_what_is_no_network_is_refused() -> None:
     """A bad entry ends the start."""
     with pytest.raises(ValueError, match=r"proxy\.internal"):
         ClientAddresses(["proxy.internal"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "https"),
+    [
+        ("10.1.2.3", [b"https"], True),
+        ("10.1.2.3", [b" HTTPS , http"], True),
+        ("10.1.2.3", [b"https", b"http"], True),
+        ("10.1.2.3", [b"http, https"], False),
+        ("10.1.2.3", [b"http"], False),
+        ("10.1.2.3", [b"\xffhttps"], False),
+        ("10.1.2.3", [], False),
+        (CLIENT, [b"https"], False),
+        (None, [b"https"], False),
+    ],
+)
+def test_https_is_what_a_trusted_proxy_says(peer: str | None, forwarded: list[bytes], https: bool) -> None:
+    """The client's own hop stands first; what anybody else says does not count."""
+    addresses = ClientAddresses(PROXIES)
+    assert addresses.proxied
+    assert addresses.by_https(peer, forwarded) is https
+    assert not ClientAddresses().proxied
+    assert not ClientAddresses().by_https(peer, forwarded)

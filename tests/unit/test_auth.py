@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
+from dataclasses import replace
 from time import time
 
+import bcrypt
 import pytest
 
 from pycalc.errors import Forbidden, Unauthorized
@@ -135,3 +139,35 @@ async def test_login_does_not_say_what_was_wrong() -> None:
             await services.authenticator.log_in(name, password)
         refusals.append(str(refusal.value))
     assert refusals[0] == refusals[1]
+
+
+async def test_an_outdated_hash_is_replaced_at_login() -> None:
+    """Who logs in with a hash of before there were keys has one with the newest key afterwards, and logs in again."""
+    users = MemoryUserStore()
+    services = authentication(users)
+    await opened(services, "ada")
+    (user_id,) = await users.ids_of("ada")
+    digest = base64.b64encode(hmac.digest(b"pycalc password v1", PASSWORD.encode(), "sha256"))
+    unkeyed = bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
+    users.users[user_id] = replace(users.users[user_id], password_hash=unkeyed)
+    with pytest.raises(Unauthorized):
+        await services.authenticator.log_in("ada", "wrong")
+    assert users.users[user_id].password_hash == unkeyed
+    await services.authenticator.log_in("ada", PASSWORD)
+    upgraded = users.users[user_id].password_hash
+    assert upgraded.partition("$")[0]
+    await services.authenticator.log_in("ada", PASSWORD)
+    assert users.users[user_id].password_hash == upgraded
+
+
+async def test_replaced_keys_hold_for_tokens_that_are_known() -> None:
+    """A verified token is not remembered beyond its key; an API key has nothing to do with signing keys."""
+    services = authentication(MemoryUserStore())
+    token = await opened(services, "ada")
+    caller = await services.authenticator.authenticate(token)
+    _, text = await services.accounts.create_key(caller, "program", None)
+    await services.authenticator.authenticate(text.encode())
+    services.authenticator.replace_keys(["n" * 32])
+    with pytest.raises(Unauthorized):
+        await services.authenticator.authenticate(token)
+    assert services.authenticator.recognize(text.encode()) is not None

@@ -48,10 +48,11 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 def test_the_development_key_is_made_once(tmp_path: Path) -> None:
     """256 bits in hexadecimal, kept for the next start, private."""
-    key = development_key(tmp_path)
+    file = tmp_path / "new" / "key"
+    key = development_key(file)
     assert len(bytes.fromhex(key)) == 32
-    assert development_key(tmp_path) == key
-    assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
+    assert development_key(file) == key
+    assert file.stat().st_mode & 0o777 == 0o600
     assert development_key(tmp_path / "other") != key
 
 

@@ -1,12 +1,17 @@
-"""Password hashes: the whole password counts, the pool is bounded, and a missing user costs as much as any."""
+"""Password hashes: the whole password counts, keyed and upgraded; the pool is bounded; a missing user costs as much."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import bcrypt
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
@@ -14,21 +19,29 @@ from pycalc.services.passwords import PasswordHasher
 
 pytestmark = pytest.mark.anyio
 
+OLD, NEW = "o" * 32, "n" * 32
+PASSWORD = "correct horse battery staple"
 
-async def test_the_right_password_and_no_other_is_accepted() -> None:
-    """The hash is bcrypt's; every character counts, those after the 72nd byte and non-ASCII ones too."""
-    passwords = PasswordHasher(Metrics(), rounds=4)
-    hashed = await passwords.hash("p" * 72 + "ä")
-    assert hashed.startswith("$2b$04$")
-    assert await passwords.check("p" * 72 + "ä", hashed)
-    for wrong in ("p" * 72, "p" * 72 + "a", "p" * 73, ""):
-        assert not await passwords.check(wrong, hashed)
-    assert await passwords.hash("p" * 72 + "ä") != hashed
-    await passwords.aclose()
+Open = Callable[..., PasswordHasher]
 
 
-async def test_a_missing_user_costs_a_hash_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no hash to check against, one of the same cost is computed all the same, and does not fit."""
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """Open hashers, and close them in the end."""
+    hashers: list[PasswordHasher] = []
+
+    def open_one(*keys: str, rounds: int = 4, metrics: Metrics | None = None) -> PasswordHasher:
+        hashers.append(PasswordHasher(metrics or Metrics(), rounds, keys or (NEW,)))
+        return hashers[-1]
+
+    yield open_one
+    for hasher in hashers:
+        await hasher.aclose()
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what bcrypt is asked to check, how each begins: its cost is what a check takes."""
     costs: list[bytes] = []
     real = bcrypt.checkpw
 
@@ -37,15 +50,83 @@ async def test_a_missing_user_costs_a_hash_too(monkeypatch: pytest.MonkeyPatch) 
         return real(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", watched)
-    passwords = PasswordHasher(Metrics(), rounds=5)
-    hashed = await passwords.hash("correct horse")
+    return costs
+
+
+def unkeyed(password: str) -> str:
+    """Return a hash as the service made them before there were keys."""
+    digest = hmac.digest(b"pycalc password v1", password.encode(), "sha256")
+    return bcrypt.hashpw(base64.b64encode(digest), bcrypt.gensalt(4)).decode()
+
+
+async def test_the_right_password_and_no_other_is_accepted(opened: Open) -> None:
+    """The hash is bcrypt's; every character counts, those after the 72nd byte and non-ASCII ones too."""
+    passwords = opened()
+    hashed = await passwords.hash("p" * 72 + "ä")
+    assert hashed[8:].startswith("$2b$04$")
+    assert await passwords.check("p" * 72 + "ä", hashed)
+    for wrong in ("p" * 72, "p" * 72 + "a", "p" * 73, ""):
+        assert not await passwords.check(wrong, hashed)
+    assert await passwords.hash("p" * 72 + "ä") != hashed
+
+
+async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
+    """Without the key no guess can be checked: neither the plain password nor another key's pre-hash fits."""
+    hashed = await opened(NEW).hash(PASSWORD)
+    assert NEW not in hashed
+    stored = hashed[8:].encode()
+    assert not bcrypt.checkpw(PASSWORD.encode(), stored)
+    for key in (b"", b"pycalc password v1", NEW.encode(), OLD.encode()):
+        assert not bcrypt.checkpw(base64.b64encode(hmac.digest(key, PASSWORD.encode(), "sha256")), stored)
+    renamed = (await opened(OLD).hash("x"))[:8] + hashed[8:]
+    assert not await opened(OLD).check(PASSWORD, renamed)
+
+
+async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None:
+    """Rotation: the new key stands first; what the older one made is good until it goes, and is to be upgraded."""
+    before, between, after = opened(OLD), opened(NEW, OLD), opened(NEW)
+    old, new = await before.hash(PASSWORD), await between.hash(PASSWORD)
+    assert await between.check(PASSWORD, old)
+    assert not await between.check("wrong", old)
+    assert (between.outdated(old), between.outdated(new)) == (True, False)
+    assert await after.check(PASSWORD, new)
+    with capture_logs() as logs:
+        assert not await after.check(PASSWORD, old)
+    assert [(entry["log_level"], entry["key"]) for entry in logs] == [("error", old[:8])]
+
+
+async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> None:
+    """Hashes made before there were keys still verify, each at the cost of one hash."""
+    passwords, hashed = opened(), unkeyed(PASSWORD)
+    assert await passwords.check(PASSWORD, hashed)
     assert not await passwords.check("wrong", hashed)
-    assert not await passwords.check("wrong", None)
-    assert costs == [b"$2b$05$", b"$2b$05$"]
-    await passwords.aclose()
+    assert passwords.outdated(hashed)
+    assert not passwords.outdated(await passwords.hash(PASSWORD))
 
 
-async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_check_costs_one_hash_whoever_is_asked_for(opened: Open, checked: list[bytes]) -> None:
+    """For a wrong password, a missing user, an older key, one that is gone and none at all: one of the same cost."""
+    passwords = opened(NEW, OLD)
+    hashes: list[Any] = [await opened(key).hash(PASSWORD) for key in (NEW, OLD, "g" * 32)]
+    for hashed in (*hashes, unkeyed(PASSWORD), None):
+        assert not await passwords.check("wrong", hashed)
+    assert not await passwords.check(PASSWORD, None)
+    assert checked == [b"$2b$04$"] * 6
+
+
+async def test_a_missing_user_costs_what_is_set(opened: Open, checked: list[bytes]) -> None:
+    """The cost factor in force is the one that a name which nobody has costs."""
+    assert not await opened(rounds=5).check("wrong", None)
+    assert checked == [b"$2b$05$"]
+
+
+def test_without_a_key_there_is_no_hasher() -> None:
+    """Nothing is ever hashed with an empty key."""
+    with pytest.raises(ValueError, match="key"):
+        PasswordHasher(Metrics(), 4, [])
+
+
+async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
     """With the pool and its queue full a login is refused at once and counted; the others finish."""
     release = threading.Event()
 
@@ -55,23 +136,22 @@ async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(bcrypt, "checkpw", slow)
     metrics = Metrics()
-    passwords = PasswordHasher(metrics, rounds=4)
-    accepted = [asyncio.create_task(passwords.check("a", "b")) for _ in range(32)]
+    passwords = opened(metrics=metrics)
+    accepted = [asyncio.create_task(passwords.check("a", "$b")) for _ in range(32)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await passwords.check("a", "b")
+        await passwords.check("a", "$b")
     value = metrics.registry.get_sample_value
     assert value("pycalc_password_hashes_waiting") == 32
     assert value("pycalc_password_hashes_refused_total") == 1
     release.set()
     assert await asyncio.gather(*accepted) == [True] * 32
     assert value("pycalc_password_hashes_waiting") == 0
-    await passwords.aclose()
 
 
-async def test_an_outdated_hash_is_known_by_its_cost() -> None:
+async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
     """A hash of another cost factor is outdated; one of the factor in force is not."""
-    cheap, dear = PasswordHasher(Metrics(), 4), PasswordHasher(Metrics(), 5)
+    cheap, dear = opened(rounds=4), opened(rounds=5)
     hashed = await cheap.hash("correct horse battery staple")
     assert not cheap.outdated(hashed)
     assert dear.outdated(hashed)

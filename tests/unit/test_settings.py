@@ -36,12 +36,30 @@ def test_the_database_stands_in_the_data_folder() -> None:
 
 
 def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PYCALC_SECRET_KEYS the service does not start in production; with them it does."""
+    """Without keys for tokens and for passwords the service does not start in production; with them it does."""
     monkeypatch.setenv("PYCALC_ENV", "production")
     with pytest.raises(ValidationError, match="PYCALC_SECRET_KEYS is required"):
         Settings()
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
-    assert [key.get_secret_value() for key in Settings().secret_keys] == [KEY]
+    with pytest.raises(ValidationError, match="PYCALC_PASSWORD_KEYS is required"):
+        Settings()
+    monkeypatch.setenv("PYCALC_PASSWORD_KEYS", OLDER)
+    settings = Settings()
+    assert [key.get_secret_value() for key in settings.secret_keys] == [KEY]
+    assert [key.get_secret_value() for key in settings.password_keys] == [OLDER]
+
+
+def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two, in production too; an empty variable names no file."""
+    monkeypatch.setenv("PYCALC_ENV", "production")
+    monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
+    monkeypatch.setenv("PYCALC_SECRET_KEYS_FILE", "/run/secrets/keys")
+    assert Settings().secret_keys_file == Path("/run/secrets/keys")
+    monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
+    with pytest.raises(ValidationError, match="not both"):
+        Settings()
+    monkeypatch.setenv("PYCALC_SECRET_KEYS_FILE", "")
+    assert Settings().secret_keys_file is None
 
 
 def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +70,15 @@ def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPat
     assert KEY not in repr(settings)
 
 
-@pytest.mark.parametrize("keys", ["short", f"{KEY},short", "k" * 31])
-def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+@pytest.mark.parametrize("name", ["PYCALC_SECRET_KEYS", "PYCALC_PASSWORD_KEYS"])
+@pytest.mark.parametrize("keys", ["hunter2", f"{KEY},hunter2", "hunter2" * 4])
+def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name: str, keys: str) -> None:
     """Each key needs 32 characters (RFC 7518 §3.2: as long as the hash), and the refusal does not show it."""
-    monkeypatch.setenv("PYCALC_SECRET_KEYS", keys)
-    with pytest.raises(ValidationError, match="32 characters"):
+    monkeypatch.setenv(name, keys)
+    with pytest.raises(ValidationError, match="32 characters") as refusal:
         Settings()
+    assert name in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_a_refused_key_is_not_told_to_the_console(
@@ -81,6 +102,7 @@ def test_open_admin_registration_is_refused_where_it_matters(
     """``open`` is for demos: not in production, not on Cloud Run."""
     monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
+    monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
     assert Settings().admin_registration == "open"
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match="PYCALC_ADMIN_REGISTRATION=open"):
@@ -152,6 +174,37 @@ def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Settings().trusted_proxies == ()
     monkeypatch.setenv("PYCALC_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1,")
     assert Settings().trusted_proxies == ("10.0.0.0/8", "2001:db8::1")
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None by default; a port that is not the scheme's own belongs to the origin."""
+    assert Settings().cors_origins == ()
+    monkeypatch.setenv("PYCALC_CORS_ORIGINS", "https://app.example, http://localhost:5173,http://[::1]:8443,")
+    assert Settings().cors_origins == ("https://app.example", "http://localhost:5173", "http://[::1]:8443")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "app.example",
+        "https://*.app.example",
+        "https://app.example/",
+        "https://app.example/page",
+        "https://App.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://user@app.example",
+        "https://app.example\n",
+        "ftp://app.example",
+        "https://",
+    ],
+)
+def test_what_no_browser_would_send_as_an_origin_is_refused(origin: str) -> None:
+    """Wildcards above all: with a sentence that shows one as it should be."""
+    with pytest.raises(ValidationError, match=r"https://app\.example"):
+        Settings(cors_origins=(origin,))
 
 
 def test_settings_do_not_change() -> None:

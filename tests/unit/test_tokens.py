@@ -56,6 +56,7 @@ def test_a_token_is_valid_and_says_whose_it_is() -> None:
     head, body, _ = token.split(".")
     assert (decoded(head)["alg"], decoded(head)["typ"]) == ("HS256", "at+jwt")
     assert decoded(body)["sub"] == text_of_id(USER_ID)
+    assert decoded(body)["ver"] == 1
     assert NEW not in token
 
 
@@ -74,10 +75,28 @@ def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
         after.verify(before.issue(USER_ID, SESSION_ID))
 
 
+def test_keys_are_replaced_while_it_runs() -> None:
+    """From then on the new first one signs, and a key that is not listed any more verifies nothing."""
+    tokens = signer(OLD)
+    before = tokens.issue(USER_ID, SESSION_ID)
+    tokens.replace_keys([NEW, OLD])
+    assert tokens.verify(before).user_id == USER_ID
+    after = tokens.issue(USER_ID, SESSION_ID)
+    assert decoded(after.split(".")[0])["kid"] != decoded(before.split(".")[0])["kid"]
+    tokens.replace_keys([NEW])
+    assert tokens.verify(after).user_id == USER_ID
+    with pytest.raises(Unauthorized):
+        tokens.verify(before)
+
+
 def test_without_a_key_there_is_no_signer() -> None:
-    """Nothing is ever signed with an empty key."""
+    """Nothing is ever signed with an empty key, and a signer keeps the keys that it has."""
     with pytest.raises(ValueError, match="key"):
         signer()
+    tokens = signer(NEW)
+    with pytest.raises(ValueError, match="key"):
+        tokens.replace_keys([])
+    assert tokens.verify(forged()).user_id == USER_ID
 
 
 def test_the_forger_of_these_tests_can_forge() -> None:
@@ -105,6 +124,12 @@ BAD = {
     "an id token": forged(header={"typ": "JWT"}),
     "no typ": forged(header={"typ": None}),
     "critical extension": forged(header={"crit": ["exp2"], "exp2": 1}),
+    "critical extension that the library knows": forged(header={"crit": ["b64"], "b64": True}),
+    "a key's address": forged(header={"jku": "https://evil.example/keys"}),
+    "a header nested 1,400 deep": encoded(b"[" * 1_400) + ".e30." + "A" * 43,
+    "a padded signature": GOOD + "=",
+    "a signature written otherwise": GOOD[:-1] + chr(ord(GOOD[-1]) + 1),
+    "a line feed at the end": GOOD + "\n",
     "no signature": GOOD.rpartition(".")[0] + ".",
     "cut signature": GOOD[:-4],
     "another user's signature": ".".join(
@@ -125,6 +150,17 @@ BAD = {
     "a numeric subject": forged(sub=7),
     "an expiry that is no number": forged(exp="soon"),
     "an infinite expiry": forged(exp=float("inf")),
+    "no number as expiry": forged(exp=float("nan")),
+    "a number's text as expiry": forged(exp=str(int(time()) + 600)),
+    "an expiry beyond all floats": forged(exp=10**400),
+    "a fraction as expiry": forged(exp=time() + 600),
+    "for us and others": forged(aud=["pycalc", "others"]),
+    "a list of sessions": forged(sid=[text_of_id(SESSION_ID)]),
+    "a numeric session": forged(sid=7),
+    "no version": forged(ver=None),
+    "another version": forged(ver=2),
+    "true as version": forged(ver=True),
+    "a version's text": forged(ver="1"),
 }  # fmt: skip
 
 

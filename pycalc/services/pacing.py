@@ -1,0 +1,41 @@
+"""Times that tell nothing: how long a refusal takes must not say why it is one (ADR 13)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from random import SystemRandom
+from time import perf_counter, sleep
+
+from pycalc.errors import Conflict
+
+_BLUR_SECONDS = 0.02
+_REMEMBERED = 64
+_LONGEST_SECONDS = 1.0
+
+_random = SystemRandom()
+
+
+async def blur() -> None:
+    """Wait for up to 20 ms, at random: microseconds of difference drown in it for as many tries as the limits allow."""
+    await asyncio.sleep(_random.uniform(0, _BLUR_SECONDS))
+
+
+class Pace:
+    """Lets a conflict take as long as what would have been done: that is durable on disk, a conflict is not."""
+
+    def __init__(self) -> None:
+        self._taken: deque[float] = deque(maxlen=_REMEMBERED)
+
+    async def keep(self, work: Coroutine[None, None, None]) -> None:
+        """Do the work; when it raises Conflict, wait until as much time has passed as a former success took."""
+        began = perf_counter()
+        try:
+            await work
+        except Conflict:
+            if self._taken:
+                until = began + _random.choice(self._taken)
+                await asyncio.to_thread(sleep, max(0.0, until - perf_counter()))
+            raise
+        self._taken.append(min(_LONGEST_SECONDS, perf_counter() - began))

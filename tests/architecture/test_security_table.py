@@ -1,0 +1,104 @@
+"""What docs/security.md says of the ASVS: complete, and kept by tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "security.md").read_text()
+COUNTS = {"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4} | {
+    "7.1": 3,
+    "7.2": 4,
+    "7.3": 2,
+    "7.4": 5,
+    "7.5": 2,
+    "7.6": 2,
+    "9.1": 3,
+    "9.2": 4,
+}
+"""How many requirements of levels 1 and 2 each section of ASVS 5.0.0 has: they are the first ones of each."""
+LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1", "6.4.2"} | {
+    *(f"7.2.{n}" for n in range(1, 5)),
+    "7.4.1",
+    "7.4.2",
+    "9.1.1",
+    "9.1.2",
+    "9.1.3",
+    "9.2.1",
+}
+STATES = {"met": True, "partly": True, "not met": False, "not applicable": False}
+"""Whether tests keep it."""
+TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
+
+
+def rows() -> list[list[str]]:
+    """Return the cells of the table's rows."""
+    found = re.findall(r"^\| (\d\.\d\.\d+ \|.*) \|$", DOCUMENT, re.MULTILINE)
+    return [[cell.strip() for cell in f"{row} ".split(" | ")] for row in found]
+
+
+@cache
+def names_of_tests(file: Path) -> frozenset[str]:
+    """Return the names of a file's tests, those in classes too."""
+    tree = ast.parse(file.read_text())
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(function.name for function in functions if function.name.startswith("test_"))
+
+
+def test_every_requirement_is_answered() -> None:
+    """Each requirement of the chapters and levels once, in order, under its level, with a state and a reason."""
+    expected = [f"{section}.{number}" for section, count in COUNTS.items() for number in range(1, count + 1)]
+    assert [row[0] for row in rows()] == expected
+    for number, level, meaning, state, how, *_ in rows():
+        assert level == ("1" if number in LEVEL_1 else "2"), number
+        assert meaning, number
+        assert state in STATES, number
+        assert how, number
+
+
+def test_what_is_met_is_kept_by_a_test_and_the_rest_claims_none() -> None:
+    """No promise without a test, and no test for what is not there."""
+    for number, *_, state, _, kept_by in rows():
+        assert bool(TEST.findall(kept_by)) is STATES[state], number
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """A test that was renamed or removed is noticed here."""
+    named = TEST.findall(DOCUMENT)
+    assert len(named) > 50
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / "tests" / file).exists() or name not in names_of_tests(ROOT / "tests" / file)
+    ]
+    assert missing == []
+
+
+class _Fields(HTMLParser):
+    """Collects the attributes of the input fields that hold passwords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passwords: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "input" and "password" in (dict(attrs).get("name") or ""):
+            self.passwords.append(dict(attrs))
+
+
+def test_password_fields_are_masked_and_filled_in_by_managers() -> None:
+    """Masked until they are revealed; a password manager is told which password it is, and nothing blocks pasting."""
+    page = (ROOT / "pycalc" / "web" / "index.html").read_text()
+    fields = _Fields()
+    fields.feed(page)
+    assert {(field["type"], field["autocomplete"]) for field in fields.passwords} == {
+        ("password", "current-password"),
+        ("password", "new-password"),
+    }
+    scripts = "".join(file.read_text() for file in (ROOT / "pycalc" / "web" / "console").glob("*.js"))
+    assert "onpaste" not in page
+    assert '"paste"' not in scripts
