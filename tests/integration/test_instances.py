@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -31,7 +31,7 @@ def instances(
     postgres_server: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Instances]:
     """Run two instances with one key on one database."""
-    shared = {
+    shared: dict[str, Any] = {
         "database_url": postgres_server.new_database(migrated),
         "secret_keys": "k" * 32,
         "compute_workers": "1",

@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, Any] = {
     "length": 21,
     "session_id": bytes(16),
     "facts": "more",
+    "refused": {bytes(16): "too large"},
 }
 SLUGS = [
     "validation-error",
