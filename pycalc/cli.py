@@ -36,6 +36,9 @@ def _settings() -> Settings:
 
 
 def _serve() -> int:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it starts, Ctrl-C ends it without a word
     from pycalc.server import serve
 
     return serve(_settings())

@@ -65,6 +65,7 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     calculator: Calculator
+    computer: Computer
     history: HistoryReader
     feed: Feed
     addresses: ClientAddresses
@@ -151,6 +152,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 max_digits=settings.max_digits,
                 batch_seconds=settings.compute_timeout,
             ),
+            computer=computer,
             history=HistoryReader(history, users),
             feed=Feed(history, stream, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),

@@ -35,6 +35,7 @@ SLUGS = [
     "forbidden",
     "not-found",
     "method-not-allowed",
+    "request-timeout",
     "conflict",
     "payload-too-large",
     "rate-limited",
