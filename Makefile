@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench wheel requirements clean
+.PHONY: help run test lint format bench drill wheel requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ format: $(VENV)/dev  ## format the code
 
 bench: $(VENV)/dev  ## measure speed and memory (needs wrk)
 	$(BIN)/python -m benchmarks.run
+
+drill: $(VENV)/dev  ## kill, fill, lock and flood real servers (strace, root for the full disk)
+	$(BIN)/python -m drills.run
 
 wheel: $(VENV)/dev  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -43,6 +43,9 @@ def _told(error: ValidationError) -> str:
 
 
 def _serve() -> int:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it starts, Ctrl-C ends it without a word
     from pycalc.server import serve
 
     return serve(_settings())

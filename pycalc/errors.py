@@ -20,6 +20,7 @@ The tree::
     │   ├── Overloaded          overloaded             a bounded queue is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
+    │       │   └── OutcomeUnknown                     a write was begun; what became of it is not known
     │       ├── CacheUnavailable
     │       └── StreamUnavailable
     ├── EventsRefused           internal-error         the stream will never take some events; it has the others
@@ -189,7 +190,7 @@ class Overloaded(RetryLater):
 
 
 class Unavailable(RetryLater):
-    """Something the service depends on does not answer; nothing was done."""
+    """Something the service depends on does not answer; nothing was done, unless it is an OutcomeUnknown."""
 
     code = "unavailable"
     title = "The service is not available"
@@ -197,6 +198,10 @@ class Unavailable(RetryLater):
 
 class StoreUnavailable(Unavailable):
     """The database does not answer or can't write."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """A write was begun, and it is not known whether it was done: the one failure that may have left something."""
 
 
 class CacheUnavailable(Unavailable):

@@ -80,6 +80,7 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     calculator: Calculator
+    computer: Computer
     history: HistoryReader
     usage: UsageReader
     feed: Feed
@@ -220,6 +221,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 max_digits=settings.max_digits,
                 batch_seconds=settings.compute_timeout,
             ),
+            computer=computer,
             history=HistoryReader(history, users),
             usage=UsageReader(usage, users),
             feed=Feed(history, tail, metrics),

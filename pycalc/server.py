@@ -1,34 +1,42 @@
-"""Serving the application with Granian inside this process (ADR 2)."""
+"""Serving the application inside this process, from the first signal on for a few seconds more (ADR 2)."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import cast
 
 import uvloop
 from fastapi import FastAPI
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
+from pycalc.listener import HttpServer, bind
 from pycalc.main import State, create_app
 from pycalc.observability.logging import configure_logging
 from pycalc.services.bootstrap import TOKEN_FILE
 from pycalc.settings import Settings
 
-_HEADER_READ_MS = 10_000
-_DRAIN_SECONDS = 7.0
-"""How long accepted requests may take to finish after SIGTERM."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_QUIET_SECONDS = 0.1
+_LAME_DUCK_SECONDS = 1.0
+"""After the signal answers say ``Connection: close`` until nothing is asked for so long, for no longer than this."""
+_COMPUTING_SECONDS = 5.0
+"""From the signal on: what is still being computed then is refused."""
+_DRAIN_SECONDS = 6.5
+"""From the signal on: connections that are still busy then are dropped."""
+_EXIT_SECONDS = 8.5
+"""From the signal on: then the process ends, whatever hangs."""
 
 
 def serve(settings: Settings) -> int:
@@ -42,27 +50,42 @@ def serve(settings: Settings) -> int:
     except (PycalcError, OSError, ValueError) as error:
         print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
         return 1
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # all is done: a second one has nothing to end
     return 0
 
 
-def _require_free_port(host: str, port: int) -> None:
-    """Raise OSError when somebody listens there: Granian shares its port, so two services would take turns."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(f"can't listen on {host}:{port}: {error.strerror}") from error
+def _stop_at_signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the process ends _EXIT_SECONDS later at the latest."""
+    stop = asyncio.Event()
+    watchdog = threading.Timer(_EXIT_SECONDS, _give_up)
+    watchdog.daemon = True
+
+    def begin() -> None:
+        if not stop.is_set():
+            stop.set()
+            watchdog.start()
+
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, begin)
+    return stop
+
+
+def _give_up() -> None:
+    """End the process although something hangs: what was answered is on disk."""
+    print("pycalc: something did not end in time; stopped without it", file=sys.stderr)  # noqa: T201
+    os._exit(1)
 
 
 async def _serve(settings: Settings) -> None:
-    _require_free_port(settings.host, settings.port)
-    app = create_app(settings)
-    async with app.router.lifespan_context(app) as opened:
-        state = cast("State", opened)
-        _greet(settings, state)
-        await _listen(app, state, settings)
+    stop = _stop_at_signals()
+    with bind(settings.host, settings.port) as listener:
+        app = create_app(settings)
+        async with app.router.lifespan_context(app) as opened:
+            state = cast("State", opened)
+            if not stop.is_set():
+                _greet(settings, state)
+                await _listen(listener, app, state, stop)
 
 
 def _greet(settings: Settings, state: State) -> None:
@@ -82,37 +105,53 @@ def _greet(settings: Settings, state: State) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def _listen(app: FastAPI, state: State, settings: Settings) -> None:
+async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asyncio.Event) -> None:
     """Accept requests until a signal comes, then let those that were accepted finish."""
+    arrived = 0
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal arrived
+        arrived += 1
         scope["state"] = state
-        await app(scope, receive, send)
+        await app(scope, receive, _closing(send) if stop.is_set() else send)
 
-    server = Server(
-        entry,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_MS),
-        websockets=False,
-        backlog=1024,
-        log_level=LogLevels.error,
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    server = HttpServer(listener, entry)
     gc.collect()
     gc.freeze()  # what start-up made stays: full collections need not walk it
-    serving = loop.create_task(server.serve())
-    stopped = loop.create_task(stop.wait())
+    serving = asyncio.ensure_future(server.serve())
+    stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()
         raise OSError("the server ended by itself")
+    began = monotonic()
     state["resources"].stopping.set()
+    asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, state["resources"].computer.abandon)
+    server.refuse_connections()
+    await _until_quiet(lambda: arrived)
     server.stop()  # type: ignore[no-untyped-call]
     with suppress(TimeoutError):
-        await asyncio.wait_for(serving, _DRAIN_SECONDS)
+        await asyncio.wait_for(serving, began + _DRAIN_SECONDS - monotonic())
+
+
+async def _until_quiet(count: Callable[[], int]) -> None:
+    """Return when nothing has arrived for _QUIET_SECONDS, or _LAME_DUCK_SECONDS are over.
+
+    Meanwhile each answer ends its connection, so that few clients find theirs closed when they ask again.
+    """
+    latest = monotonic() + _LAME_DUCK_SECONDS
+    before = -1
+    while count() != before and monotonic() < latest:
+        before = count()
+        await asyncio.sleep(_QUIET_SECONDS)
+
+
+def _closing(send: Send) -> Send:
+    """Return a ``send`` whose answer is the connection's last (RFC 9112 §9.6)."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return send_and_close

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
 from pycalc.db.rows import arrays_insert
-from pycalc.errors import Conflict, StoreUnavailable
+from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -30,15 +30,10 @@ _UNKNOWN_SECONDS = 1.5
 """How long an insert is tried again whose outcome is not known."""
 _ANSWER_SECONDS = 1.8
 """How long a caller waits, for a connection and everything; work that has begun runs to its end all the same."""
-_UNKNOWN_PAUSE = 0.05
-_UNKNOWN = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.OperatorInterventionError,
-    PoolTimeoutError,
-)
-"""After these a statement may have been done, or the next one may be: the server went away, or was late."""
+_PAUSE_SECONDS = 0.05
+_GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
+"""What a server says that shuts down or starts, or whose connection broke."""
+_NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
 _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
 
@@ -80,6 +75,10 @@ def _engine(url: str, connections: int, seconds: float | None, **server: str) ->
     )
 
 
+class _Lost(Exception):
+    """A statement was sent, and there is no answer."""
+
+
 class PostgresDatabase:
     """A PostgreSQL database, shared with other processes."""
 
@@ -116,15 +115,15 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._read(work))
+        return await self._run(self._read(work), StoreUnavailable("The database does not answer in time."))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._transact(self._writer, work))
+        return await self._run(self._transact(self._writer, work), OutcomeUnknown(_NOT_KNOWN))
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """See Database."""
-        await self._run(self._insert(table, rows))
+        await self._run(self._insert(table, rows), OutcomeUnknown(_NOT_KNOWN))
 
     async def ping(self) -> None:
         """See Database."""
@@ -138,8 +137,8 @@ class PostgresDatabase:
         await self._reader.dispose()
         await self._writer.dispose()
 
-    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what the work returns; once begun it runs to its end, cancelled or late or not."""
+    async def _run(self, work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
+        """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not."""
         if self._closed or len(self._tasks) >= _WAITING:
             work.close()
             raise StoreUnavailable("The database is closed." if self._closed else "The database has too much to do.")
@@ -150,7 +149,7 @@ class PostgresDatabase:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await asyncio.shield(task)
         except TimeoutError as error:
-            raise StoreUnavailable("The database does not answer in time.") from error
+            raise late from error
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -180,28 +179,37 @@ class PostgresDatabase:
         """
         statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
         deadline = monotonic() + _UNKNOWN_SECONDS
-        seconds = _STATEMENT_SECONDS
+        lost, seconds = False, _STATEMENT_SECONDS
         while True:
             try:
                 with _mapped():
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise Conflict("The rows can't be stored.") from error
-            except StoreUnavailable as error:
-                if not isinstance(error.__cause__, _UNKNOWN) or monotonic() > deadline:
-                    raise
+            except _Lost:
+                lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
-                await asyncio.sleep(_UNKNOWN_PAUSE)
-                seconds = max(_UNKNOWN_PAUSE, deadline - monotonic())
+            except StoreUnavailable as error:
+                if _is_final(error) and not lost:
+                    raise
+            if monotonic() > deadline:
+                raise OutcomeUnknown(_NOT_KNOWN) if lost else StoreUnavailable("The database is not available.")
+            await asyncio.sleep(_PAUSE_SECONDS)
+            seconds = max(_PAUSE_SECONDS, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
-        """Run a statement past SQLAlchemy, in a transaction of its own."""
+        """Run a statement past SQLAlchemy, in a transaction of its own; raises _Lost when there is no answer to it."""
         async with self._writer.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:
                 await driver.execute(statement, *columns, timeout=seconds)
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
-            except BaseException:
+            except (*_GONE, OSError, asyncpg.InterfaceError) as error:
                 await connection.invalidate()
-                raise
+                raise _Lost from error
+
+
+def _is_final(error: StoreUnavailable) -> bool:
+    """Return whether the server has said no, rather than that it is about to go or to come."""
+    return isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(error.__cause__, _GONE)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import IO, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
@@ -28,12 +29,14 @@ T = TypeVar("T")
 _READERS = 4
 _WAITING_READS = 256
 _WAITING_WRITES = 256
-_BUSY_MS = 1_000
+_LONGEST_WAIT = 1.0
+"""Seconds in a lane's queue after which work is refused instead of begun: nobody waits for it any more."""
+_BUSY_MS = 250
 """How long a write waits for another process's lock; the file lock makes that somebody's shell, not a second pycalc."""
 
 
 class _Lane:
-    """A bounded pool of threads: what is over ``limit`` is refused, not queued."""
+    """A bounded pool of threads: what is over ``limit`` is refused, not queued, and so is what has waited too long."""
 
     def __init__(self, name: str, threads: int, limit: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -44,8 +47,15 @@ class _Lane:
         """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not."""
         if self._entered >= self._limit:
             raise StoreUnavailable("The database has too much to do.")
+        latest = monotonic() + _LONGEST_WAIT
+
+        def in_time() -> T:
+            if monotonic() > latest:
+                raise StoreUnavailable("The database does not get to it in time.")
+            return work()
+
         try:
-            begun = self._threads.submit(work)
+            begun = self._threads.submit(in_time)
         except RuntimeError as error:
             raise StoreUnavailable("The database is closed.") from error
         self._entered += 1

@@ -30,6 +30,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.requests_refused = Counter(
+            "pycalc_requests_refused",
+            "Requests refused before anything was done for them",
+            ("reason",),
+            registry=registry,
+        )
         self.calculations = Counter(
             "pycalc_calculations", "Calculations by operation and outcome", ("operation", "outcome"), registry=registry
         )

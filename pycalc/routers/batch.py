@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
-from pycalc.models.math import Batch, BatchResults
+from pycalc.models.math import MAX_BATCH, Batch, BatchResults
 from pycalc.routers.connection import while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
@@ -38,6 +38,7 @@ router = APIRouter(tags=["calculations"])
 )
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
+    resources.calculator.require_room(MAX_BATCH)  # before the body is read
     requests = read_batch(await request.body())
     headers: dict[str, str] = {}
     if resources.calculation_limit is not None:

@@ -1,14 +1,20 @@
-"""Whether the client is still there."""
+"""Whether the client is still there, and sends what it announced."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from time import monotonic
 from typing import Any, TypeVar
 
-from starlette.types import Receive
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
 T = TypeVar("T")
+
+_BODY_SECONDS = 10.0
+_BODY_BYTES_A_SECOND = 16_384
+"""A body may take so many seconds, and one more for each so many bytes that have come."""
 
 
 class ClientGone(Exception):
@@ -32,3 +38,24 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def body_in_time(receive: Receive) -> Receive:
+    """Return a ``receive`` that raises HTTPException 408 when a body comes too slowly; after the body it just waits."""
+    deadline = monotonic() + _BODY_SECONDS
+    whole = False
+
+    async def receive_in_time() -> Message:
+        nonlocal deadline, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        deadline += len(message.get("body", b"")) / _BODY_BYTES_A_SECOND
+        whole = not message.get("more_body", False)
+        return message
+
+    return receive_in_time

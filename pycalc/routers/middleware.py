@@ -9,11 +9,13 @@ from fastapi import Request
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pycalc.errors import PayloadTooLarge
+from pycalc.errors import Overloaded, PayloadTooLarge
+from pycalc.routers.connection import body_in_time
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.problems import answer_to
+from pycalc.services.math import MOST_AT_ONCE
 
 _UNMATCHED = "(none)"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -77,6 +79,7 @@ class Edge:
         status = 500
         try:
             if route is not None:
+                self._require_room(scope)
                 status = await route.answer(scope, receive, send)
                 return
 
@@ -88,7 +91,7 @@ class Edge:
                 await send(message)
 
             app = _refuse_body if _declared_length(scope) > self._max_body_bytes else self._app
-            await app(scope, receive, send_with_headers)
+            await app(scope, body_in_time(receive), send_with_headers)
         except Exception as error:
             if route is None:
                 raise
@@ -98,6 +101,14 @@ class Edge:
             await response(scope, receive, send)
         finally:
             self._observe(scope, status, perf_counter() - started)
+
+    @staticmethod
+    def _require_room(scope: Scope) -> None:
+        """Raise Overloaded before anything is done for a calculation that would wait too long (ADR 13)."""
+        resources = resources_of(scope)
+        if resources.calculator.under_way >= MOST_AT_ONCE:
+            resources.metrics.requests_refused.labels("overload").inc()
+            raise Overloaded("More is asked for than this service can do.")
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation that a request asks for, its operands noted in the scope; None for other requests."""

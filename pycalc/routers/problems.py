@@ -30,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "forbidden": 403,
     "not-found": 404,
     "method-not-allowed": 405,
+    "request-timeout": 408,
     "conflict": 409,
     "payload-too-large": 413,
     "rate-limited": 429,
@@ -49,16 +50,23 @@ MEANING: Mapping[str, str] = {
     "forbidden": "The token is valid and does not allow this.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
+    "request-timeout": "The request's body came too slowly.",
     "conflict": "The name or the address is taken, or the last admin would go.",
     "payload-too-large": "The request's body is over the limit.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "computation-timeout": "The computation was stopped at its deadline.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
-    "unavailable": "A dependency does not answer; nothing was done.",
+    "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service; the log knows more.",
 }
-_FRAMEWORK = {400: "validation-error", 404: "not-found", 405: "method-not-allowed", 413: "payload-too-large"}
-_FRAMEWORK_TITLES = {"method-not-allowed": "Method not allowed"} | {
+_FRAMEWORK = {
+    400: "validation-error",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "payload-too-large",
+}
+_FRAMEWORK_TITLES = {"method-not-allowed": "Method not allowed", "request-timeout": "The request came too slowly"} | {
     error.code: error.title
     for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
 }
@@ -70,9 +78,10 @@ _log = get_logger(__name__)
 
 
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of these problem types, for a route."""
+    """Return the OpenAPI entries of these problem types, for a route; who takes a body may wait for it in vain."""
     by_status: dict[int, list[str]] = {}
-    for slug in (*slugs, "internal-error"):
+    slow = ("request-timeout",) if "payload-too-large" in slugs else ()
+    for slug in (*slugs, *slow, "internal-error"):
         by_status.setdefault(STATUS[slug], []).append(slug)
     return {
         status: {
@@ -188,6 +197,7 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     detail = {
         "not-found": "There is no such path.",
         "method-not-allowed": "The path does not know this method.",
+        "request-timeout": "The body came too slowly.",
         "payload-too-large": "The body is larger than this service takes.",
         "validation-error": "The body could not be read.",
     }.get(slug, "The request could not be handled.")

@@ -7,7 +7,8 @@ import mmap
 import os
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
 from typing import TypeVar
 
@@ -18,10 +19,13 @@ from structlog import get_logger
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
 from pycalc.observability.metrics import Metrics
 from pycalc.services.admission import Admission
+from pycalc.services.turns import Turns
 from pycalc.services.worker import Outcome, Task, be_ready, execute, limited
 
 INLINE_SECONDS = 0.0003
 """Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
+_UNNOTICED_SECONDS = 0.00005
+"""Estimated cost up to which a computation runs without waiting for its turn on the event loop."""
 _HOPELESS = 4
 """An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
 _TRUSTED_SECONDS = 60.0
@@ -43,11 +47,15 @@ class Computer:
     def __init__(self, metrics: Metrics, *, workers: int, timeout: float) -> None:
         self._metrics = metrics
         self._timeout = timeout
+        self.turns = Turns()
+        """For computations that run on the event loop."""
         self._admission = Admission(workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
         self._mapped_bytes = 0
         self._mapped_by: Counter[bytes] = Counter()
+        self._abandoned = False
+        self._limits: set[asyncio.Timeout] = set()
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
         metrics.results_mapped_bytes.set_function(lambda: self._mapped_bytes)
@@ -61,6 +69,8 @@ class Computer:
         started = perf_counter()
         try:
             if seconds <= INLINE_SECONDS:
+                if seconds > _UNNOTICED_SECONDS:
+                    await self.turns.turn(seconds)
                 outcome = execute(task)
                 text: bytes | mmap.mmap = outcome.text or b""
             else:
@@ -78,7 +88,7 @@ class Computer:
     async def _dispatch(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
         if seconds > _HOPELESS * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
-        async with self._admission.slot(user):
+        async with self._until_abandoned(), self._admission.slot(user):
             if self._mapped_bytes > MAX_MAPPED_BYTES or self._mapped_by[user] > MAX_MAPPED_BYTES // 4:
                 raise Overloaded("Too many long results are being sent.", 5)
             return await self._with_memory(task, user)
@@ -100,8 +110,30 @@ class Computer:
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
         """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
-        async with self._admission.slot(user):
+        async with self._until_abandoned(), self._admission.slot(user):
             return await self._in_worker(function, *args)
+
+    def abandon(self) -> None:
+        """Stop what runs or waits, and refuse what comes: the service has to end. Raises Unavailable in its callers."""
+        self._abandoned = True
+        for limit in self._limits:
+            limit.reschedule(0)
+
+    @asynccontextmanager
+    async def _until_abandoned(self) -> AsyncIterator[None]:
+        """Run the body unless everything is abandoned, and no longer than that."""
+        ending = Unavailable("The service is shutting down.")
+        if self._abandoned:
+            raise ending
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limits.add(limit)
+                try:
+                    yield
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError:
+            raise ending from None
 
     async def _with_memory(self, task: Task, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
         """Compute in a worker, which writes a long text into memory of ours."""

@@ -44,8 +44,12 @@ _PLANS = 4_096
 """Plans that are kept: those of short operands, which bounds their memory; the oldest goes first."""
 _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
-_LONGEST_BREATH = 0.005
+_LONGEST_BREATH = 0.002
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
+MOST_AT_ONCE = 1_000
+"""Calculations asked for one by one, and batches, that may be under way together."""
+_MOST_BATCHED = 8_000
+"""Calculations in all batches under way, which the recorder has room for."""
 
 
 class Answer(NamedTuple):
@@ -91,12 +95,15 @@ class Calculator:
         self._max_digits = max_digits
         self._batch_seconds = batch_seconds
         self._flights: Flights[Result] = Flights()
+        self.under_way = 0
+        self._batched = 0
         self._plans: dict[Request, Plan] = {}
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
             for name in OPERATIONS
             for outcome in ("computed", "cached", "refused", "timeout", "busy", "failed")
         }
+        self._refused = metrics.requests_refused.labels("batches")
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
 
@@ -131,6 +138,7 @@ class Calculator:
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
         has the result already: where it is not cached, only the facts about it are found.
         """
+        self.under_way += 1
         try:
             made = await self._make(caller, plan, held=held)
             row = self._row(caller, made)
@@ -138,6 +146,8 @@ class Calculator:
         except PycalcError as error:
             self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
+        finally:
+            self.under_way -= 1
         self._outcomes[plan.task.operation, made.outcome].inc()
         return _answer(row, made)
 
@@ -147,8 +157,27 @@ class Calculator:
         """Return the answers to a batch in order, recorded in one transaction; errors stand for themselves.
 
         Results that together would be longer than one may be, and what is not done by the batch's deadline, become
-        errors. Raises what the recorder raises.
+        errors. Raises Overloaded, before anything is computed, while many batches are under way, and what the
+        recorder raises.
         """
+        self.require_room(len(requests))
+        self._batched += len(requests)
+        self.under_way += 1
+        try:
+            return await self._answer_all(caller, requests)
+        finally:
+            self._batched -= len(requests)
+            self.under_way -= 1
+
+    def require_room(self, calculations: int) -> None:
+        """Raise Overloaded while the batches under way leave no room for one of so many calculations."""
+        if self._batched and self._batched + calculations > _MOST_BATCHED:
+            self._refused.inc()
+            raise Overloaded("Too many batches at once.")
+
+    async def _answer_all(
+        self, caller: Principal, requests: Sequence[Request | PycalcError]
+    ) -> list[Answer | PycalcError]:
         made = await self._make_all(caller, requests)
         rows = [self._row(caller, each) for each in made if isinstance(each, _Made)]
         if rows:
@@ -170,7 +199,7 @@ class Calculator:
         for request in requests:
             now = perf_counter()
             if now - breath > _LONGEST_BREATH:
-                await asyncio.sleep(0)
+                await self._computer.turns.turn(now - breath)
                 breath = perf_counter()
             if isinstance(request, PycalcError):
                 made.append(request)

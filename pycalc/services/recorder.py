@@ -1,7 +1,8 @@
 """Bounded group commit: a calculation is answered after the transaction that holds it is durable (ADR 5).
 
 Rows that arrive while a commit runs make up the next one; there is no timer in the way of a row. The queue is
-bounded by rows, bytes and age. A caller that goes away does not take its row with it.
+bounded by rows, bytes and age, and nobody waits for longer than that age, whatever the database does. A caller that
+goes away does not take its row with it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import NamedTuple
 
 from structlog import get_logger
 
 from pycalc.db.base import ROWS_AT_ONCE, HistoryStore
-from pycalc.errors import Overloaded, PycalcError, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
 
 _ROW_BYTES = 600
 """What a queued row costs beside its texts."""
+
+_FAILING_SECONDS = 5.0
+"""How long a failed commit shows in the ping unless one succeeds before: somebody must try again to find out."""
 
 _log = get_logger(__name__)
 
@@ -45,7 +48,7 @@ class Recorder:
         *,
         max_rows: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
-        max_age: float = 2.0,
+        max_age: float = 1.25,
         batch_rows: int = ROWS_AT_ONCE,
     ) -> None:
         self._history = history
@@ -58,7 +61,9 @@ class Recorder:
         self._bytes = 0
         self._arrival = asyncio.Event()
         self._closing = False
+        self._committing: list[_Entry] = []
         self._commit_began = math.inf
+        self._failed = -math.inf
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
         metrics.recorder_rows.set_function(lambda: self._rows)
@@ -68,7 +73,8 @@ class Recorder:
         """Queue rows that belong into one transaction; the returned future is done when they are durable.
 
         It raises StoreUnavailable when they could not be committed, and then they are not in the history; what waits
-        longer than the queue's age is withdrawn so. Raises Overloaded at once when the queue is full.
+        longer than ``max_age`` is withdrawn so. What is being committed for as long gets OutcomeUnknown: it may be in
+        the history or not. Raises at once Overloaded over the bounds, StoreUnavailable behind a commit that hangs.
         """
         size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
@@ -76,16 +82,22 @@ class Recorder:
             raise Overloaded("Too many calculations are waiting to be recorded.")
         if self._closing:
             raise StoreUnavailable("The service is shutting down.")
+        now = monotonic()
+        if now - self._commit_began > self._max_age:
+            self._metrics.recorder_refused.labels("aged").inc(len(rows))
+            raise StoreUnavailable("The database does not answer in time.")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append(_Entry(rows, size, monotonic(), done))
+        self._queue.append(_Entry(rows, size, now, done))
         self._rows += len(rows)
         self._bytes += size
         self._arrival.set()
         return done
 
     async def ping(self) -> None:
-        """Return when commits go on; raises StoreUnavailable when one hangs or none is made any more."""
-        if self._runner.done() or monotonic() - self._commit_began > self._max_age:
+        """Return when commits go on; raises StoreUnavailable when one hangs or has just failed, or none is made."""
+        now = monotonic()
+        hangs, fails = now - self._commit_began > self._max_age, now - self._failed < _FAILING_SECONDS
+        if self._runner.done() or hangs or fails:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def aclose(self) -> None:
@@ -100,12 +112,13 @@ class Recorder:
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            commit = asyncio.ensure_future(self._commit(self._take()))
+            self._committing = self._take()
+            commit = asyncio.ensure_future(self._commit(self._committing))
             self._commit_began = monotonic()
             while not commit.done():
-                await asyncio.wait({commit}, timeout=self._max_age / 4)
-                self._withdraw_aged()
-            self._commit_began = math.inf
+                await asyncio.wait({commit}, timeout=self._max_age / 16)
+                self._answer_aged()
+            self._committing, self._commit_began = [], math.inf
             commit.result()
 
     def _take(self) -> list[_Entry]:
@@ -124,13 +137,17 @@ class Recorder:
         self._bytes -= entry.size
         return entry
 
-    def _withdraw_aged(self) -> None:
-        """Refuse the rows that have waited too long behind a commit that does not end."""
+    def _answer_aged(self) -> None:
+        """Answer those who have waited too long: what is queued is withdrawn, what is being committed is not known."""
         oldest = monotonic() - self._max_age
+        aged = []
         while self._queue and self._queue[0].arrived < oldest:
-            entry = self._leave()
-            self._metrics.recorder_refused.labels("aged").inc(len(entry.rows))
-            _fail(entry, StoreUnavailable("The database does not answer in time."))
+            aged.append(self._leave())
+        if aged:
+            self._refuse(aged, StoreUnavailable("The database does not answer in time."), "aged")
+        if self._committing[0].arrived < oldest:
+            slow = [entry for entry in self._committing if entry.arrived < oldest]
+            self._refuse(slow, OutcomeUnknown("The database hangs: not known whether this is recorded."), "unknown")
 
     async def _commit(self, batch: list[_Entry]) -> None:
         """Commit a batch and tell its callers; what can't be stored fails alone."""
@@ -140,15 +157,17 @@ class Recorder:
             await self._history.append(rows)
         except StoreUnavailable as error:
             _log.warning("commit failed", rows=len(rows), error=str(error))
-            self._refuse(batch, error)
+            self._failed = monotonic()
+            self._refuse(batch, error, "failed")
             return
         except Exception as error:
             await self._isolate(batch, error)
             return
+        self._failed = -math.inf
         self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
         for entry in batch:
-            with suppress(asyncio.InvalidStateError):  # cancelled: its caller has gone
+            if not entry.done.done():  # else its caller has gone, or was told that this is not known
                 entry.done.set_result(None)
         self._committed()
 
@@ -160,14 +179,12 @@ class Recorder:
             return
         _log.error("commit failed", exc_info=error)
         unknown = StoreUnavailable("The calculation could not be recorded.")
-        self._refuse(batch, error if isinstance(error, PycalcError) else unknown)
+        self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
-    def _refuse(self, batch: list[_Entry], error: PycalcError) -> None:
-        self._metrics.recorder_refused.labels("failed").inc(sum(len(entry.rows) for entry in batch))
-        for entry in batch:
-            _fail(entry, error)
-
-
-def _fail(entry: _Entry, error: PycalcError) -> None:
-    if not entry.done.done():
-        entry.done.set_exception(error)
+    def _refuse(self, entries: list[_Entry], error: PycalcError, reason: str) -> None:
+        """Answer those that still wait with an error."""
+        waiting = [entry for entry in entries if not entry.done.done()]
+        for entry in waiting:
+            entry.done.set_exception(error)
+        if waiting:
+            self._metrics.recorder_refused.labels(reason).inc(sum(len(entry.rows) for entry in waiting))

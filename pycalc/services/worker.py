@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
+import signal
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +25,9 @@ INLINE_BYTES = 64 * 1024
 """A text up to this size travels back in the reply, a longer one in a file that the service maps."""
 _NICENESS = 10
 """Workers give way to the service: it answers everybody else while they compute."""
+
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 
 T = TypeVar("T")
 View = Literal["value", "modulo", "summary"]
@@ -99,7 +104,14 @@ def _agrees_wider(operation: Operation[Any], task: Task, result: int) -> bool:
 
 
 def be_ready() -> None:
-    """Be the first call into a worker: lower its priority, once however often this is called."""
+    """Be the first call into a worker: lower its priority and tie its life to the service's; repeating it is harmless.
+
+    Signals for the whole process group (Ctrl-C, a supervisor's SIGTERM) are the service's affair, which lets workers
+    finish. When it is killed the kernel kills them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 

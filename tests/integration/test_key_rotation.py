@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,7 +53,7 @@ def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: boo
     file = tmp_path / "keys" if own else data / "secret-key"
     data.mkdir()
     put(file, FIRST)
-    settings = {"secret_keys_file": str(file)} if own else {}
+    settings: dict[str, Any] = {"secret_keys_file": str(file)} if own else {}
     with pycalc(data=data, log=log, **settings) as server, httpx.Client(base_url=server.url) as client:
         name = new_person(client).name
         before = logged_in(client, name)

@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
@@ -37,13 +37,15 @@ class Server:
     pid: int
     start_seconds: float
     """From the command to the first 200."""
+    process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def _processes(self) -> Iterator[Path]:
+    def processes(self) -> Iterator[Path]:
+        """Yield the folder in /proc of each process of the tree."""
         pending = [self.pid]
         while pending:
             process = Path(f"/proc/{pending.pop()}")
@@ -53,17 +55,25 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the process tree has used."""
-        fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in self._processes()]
+        fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in self.processes()]
         return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
 
     def memory_mib(self, key: str = "VmRSS") -> float:
         """Return the process tree's resident memory (VmRSS) or its peak (VmHWM), summed over the processes."""
         total = 0
-        for process in self._processes():
+        for process in self.processes():
             for line in (process / "status").read_text().splitlines():
                 if line.startswith(key + ":"):
                     total += int(line.split()[1])
         return total / 1024
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own, its output appended to a file or dropped."""
+    with (log or Path(os.devnull)).open("ab") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
+        )
 
 
 @contextmanager
@@ -77,10 +87,7 @@ def running(
 ) -> Iterator[Server]:
     """Start a server, wait for its first 200 on ``path``, and stop it in the end; ``log``: a file for its log."""
     started = perf_counter()
-    with Path(log or os.devnull).open("ab") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **(environment or {})}
-        )
+    process = spawn(command, environment or {}, log)
     try:
         deadline = started + 30
         while True:
@@ -91,7 +98,7 @@ def running(
                 if process.poll() is not None or perf_counter() > deadline:
                     raise RuntimeError(f"{name} did not start") from None
                 sleep(0.005)
-        yield Server(name, port, process.pid, perf_counter() - started)
+        yield Server(name, port, process.pid, perf_counter() - started, process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(15)
@@ -141,23 +148,42 @@ def bare(server: str) -> Iterator[Server]:
         yield started
 
 
+def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
+    """Return the environment of a pycalc for tests: cheap password hashes, hardly any limits."""
+    return {
+        "PYCALC_DATA_DIR": str(data),
+        "PYCALC_PORT": str(port),
+        "PYCALC_BCRYPT_ROUNDS": "4",
+        "PYCALC_LOGIN_LIMIT": "1000/minute",
+        "PYCALC_REGISTER_LIMIT": "",
+        **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
+SERVE = _python("pycalc.cli", "serve")
+A_DAY = "86400"
+"""The life of an access token that has to outlast several servers, seconds."""
+
+
 @contextmanager
 def pycalc(
-    server: str = "serve", data: Path | None = None, *, log: Path | None = None, **settings: str
+    server: str = "serve",
+    data: Path | None = None,
+    *,
+    port: int | None = None,
+    prefix: Sequence[str] = (),
+    log: Path | None = None,
+    **settings: str,
 ) -> Iterator[Server]:
-    """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn."""
-    port = free_port()
+    """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn.
+
+    ``prefix`` is a program that runs it, such as strace; ``log`` is where its output goes.
+    """
+    port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as empty:
-        environment = {
-            "PYCALC_DATA_DIR": str(data or empty),
-            "PYCALC_PORT": str(port),
-            "PYCALC_BCRYPT_ROUNDS": "4",
-            "PYCALC_LOGIN_LIMIT": "1000/minute",
-            "PYCALC_REGISTER_LIMIT": "",
-            **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
-        }
+        environment = settings_of(data or Path(empty), port, **settings)
         command = {
-            "serve": _python("pycalc.cli", "serve"),
+            "serve": SERVE,
             "uvicorn": _python(
                 "uvicorn",
                 "pycalc.main:app",
@@ -165,7 +191,7 @@ def pycalc(
                 *("--log-level", "error"),
             ),
         }[server]
-        with running(f"pycalc, {server}", command, "/healthz", port, environment, log) as started:
+        with running(f"pycalc, {server}", [*prefix, *command], "/healthz", port, environment, log) as started:
             yield started
 
 

@@ -36,6 +36,7 @@ SLUGS = [
     "forbidden",
     "not-found",
     "method-not-allowed",
+    "request-timeout",
     "conflict",
     "payload-too-large",
     "rate-limited",

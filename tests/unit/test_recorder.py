@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pycalc.errors import Conflict, Overloaded, StoreUnavailable
+from pycalc.errors import Conflict, OutcomeUnknown, Overloaded, StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.recorder import Recorder
 from tests.services.stores import MemoryHistoryStore, history_row
@@ -127,6 +127,21 @@ async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored()
         assert len(store.rows) == 1
 
 
+async def test_the_ping_tells_of_failing_commits() -> None:
+    """After a commit that failed the ping raises StoreUnavailable, after one that succeeded it does not."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        await recorder.ping()
+        store.failure = StoreUnavailable("The database is not available.")
+        with pytest.raises(StoreUnavailable):
+            await recorder.record([history_row()])
+        with pytest.raises(StoreUnavailable):
+            await recorder.ping()
+        store.failure = None
+        await recorder.record([history_row()])
+        await recorder.ping()
+
+
 async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_the_end() -> None:
     """Whatever a store raises, the callers are told that nothing was recorded and the recorder goes on."""
     store = MemoryHistoryStore()
@@ -196,12 +211,48 @@ async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn(
     async with recording(store, max_age=0.05) as recorder:
         committing = recorder.record([history_row(1)])
         await until(lambda: len(store.batches) == 1, "the first commit has begun")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable) as withdrawn:
             await recorder.record([history_row(2)])
-        assert not committing.done()
+        assert not isinstance(withdrawn.value, OutcomeUnknown)
+        with pytest.raises(OutcomeUnknown):
+            await committing
         store.open.set()
-        await committing
+        await until(lambda: len(store.rows) == 1, "the first commit has ended")
         await recorder.record([history_row(3)])
+        assert [row.input for row in store.rows] == ['{"n":1}', '{"n":3}']
+
+
+async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> None:
+    """At ``max_age`` each of them gets OutcomeUnknown, which is counted; what becomes of the commit stays as it is."""
+    store, metrics = MemoryHistoryStore(), Metrics()
+    store.open.clear()
+    recorder = Recorder(store, metrics, lambda: None, max_age=0.05)
+    answers = [recorder.record([history_row(n)]) for n in range(3)]
+    outcomes = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 3
+    assert "not known" in str(outcomes[0])
+    assert metrics.registry.get_sample_value("pycalc_recorder_refused_total", {"reason": "unknown"}) == 3
+    store.open.set()
+    await recorder.aclose()
+    assert len(store.rows) == 3
+    assert metrics.registry.get_sample_value("pycalc_recorder_refused_total", {"reason": "failed"}) is None
+
+
+async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
+    """Once a commit has lasted for ``max_age``, nobody waits behind it; the ping fails until it has ended."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store, max_age=0.05) as recorder:
+        with pytest.raises(OutcomeUnknown):
+            await recorder.record([history_row(1)])
+        with pytest.raises(StoreUnavailable):
+            recorder.record([history_row(2)])
+        with pytest.raises(StoreUnavailable):
+            await recorder.ping()
+        store.open.set()
+        await until(lambda: len(store.rows) == 1, "the first commit has ended")
+        await recorder.record([history_row(3)])
+        await recorder.ping()
         assert [row.input for row in store.rows] == ['{"n":1}', '{"n":3}']
 
 

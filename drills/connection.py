@@ -1,0 +1,117 @@
+"""One HTTP/1.1 connection that tells exactly what was sent, what came back, and when.
+
+Client libraries retry, pool and time out by themselves; a drill must see what really happened on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from time import perf_counter
+from typing import NamedTuple, cast
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    head: bytes
+    body: bytes
+    seconds: float
+    """From the request's sending to the answer's last byte."""
+
+    def field(self, name: str) -> str | None:
+        """Return the value of a header field."""
+        found = re.search(rf"\r\n{name}: ([^\r]*)\r\n".encode(), self.head, re.IGNORECASE)
+        return found[1].decode() if found else None
+
+
+class Unanswered(Exception):
+    """The connection ended before an answer was whole; ``received`` is what had come of it."""
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__(received)
+        self.received = received
+
+
+def request(path: str, headers: Mapping[str, str], method: str = "GET", body: bytes = b"") -> bytes:
+    """Return a request's bytes."""
+    fields = {"Host": "127.0.0.1", **headers, **({"Content-Length": str(len(body))} if body else {})}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Connection(asyncio.Protocol):
+    """A kept connection, for one request at a time whose answer tells its length."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._waiting: asyncio.Future[None] | None = None
+        self.usable = True
+        """False when the server has closed it, or has said that it will."""
+
+    @classmethod
+    async def open(cls, port: int) -> Connection:
+        """Connect; raises OSError."""
+        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return connection
+
+    async def ask(self, sent: bytes) -> Answer:
+        """Send a request and return its answer; raises Unanswered."""
+        assert self._transport is not None  # noqa: S101  # open() has connected it
+        self._received.clear()
+        started = perf_counter()
+        if not self.usable:
+            raise Unanswered(b"")
+        self._transport.write(sent)
+        while (whole := self._whole()) is None:
+            if not self.usable:
+                raise Unanswered(bytes(self._received))
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        head, body = whole
+        if _CLOSE.search(head):
+            self.close()
+        return Answer(int(head[9:12]), head, body, perf_counter() - started)
+
+    def close(self) -> None:
+        """Close it."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def _whole(self) -> tuple[bytes, bytes] | None:
+        """Return the answer's head and body when all of it is there."""
+        end = self._received.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return None
+        head = bytes(self._received[:end])
+        length = _LENGTH.search(head)
+        if length is None:
+            raise ValueError(f"an answer without a length: {head!r}")
+        if len(self._received) < end + int(length[1]):
+            return None
+        return head, bytes(self._received[end:])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._received += data
+        self._wake()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self.usable = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)

@@ -1,0 +1,57 @@
+"""A client of GET /events that comes back after every interruption and resumes where it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+_AGAIN_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class Follower:
+    """Everything that was told of, by the ids of the events."""
+
+    port: int
+    token: str
+    last_id: str
+    """From where on to follow; then the newest event that was told of."""
+    told: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow while the body runs."""
+        task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                try:
+                    writer.write(
+                        f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\n"
+                        f"Last-Event-ID: {self.last_id}\r\n\r\n".encode()
+                    )
+                    await self._read(reader)
+                finally:
+                    writer.close()
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Note each event whose lines are whole: ``id:``, ``data:``, an empty one; markers have no data."""
+        identity, data = "", False
+        while line := await reader.readline():
+            if line.startswith(b"id: "):
+                identity = line[4:].strip().decode()
+            elif line.startswith(b"data: "):
+                data = line.endswith(b"}\n")
+            elif line == b"\n" and data:
+                self.told.append(identity)
+                self.last_id, data = identity, False

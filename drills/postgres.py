@@ -1,0 +1,70 @@
+"""PostgreSQL restarted as good as crashed under load: nothing that was answered is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from time import monotonic
+
+from drills.finding import Finding, faults
+from drills.history import compare, over_http
+from drills.load import Ledger, Load
+from pycalc.db import migrate_database
+from tests.services.postgres import Postgres, postgres
+from tests.services.servers import A_DAY, log_in, pycalc
+from tests.services.waiting import until
+
+_FEWEST_ANSWERS = 50
+_LONGEST_LOAD = 1.0
+_RECOVERED_SECONDS = 1.0
+
+
+def postgres_restarts(rounds: int = 20) -> Finding:
+    """Restart the database so many times with ``-m immediate`` while clients calculate."""
+    with postgres() as database:
+        url = database.new_database()
+        asyncio.run(migrate_database(url))
+        return asyncio.run(_restarts(database, url, rounds))
+
+
+async def _restarts(database: Postgres, url: str, rounds: int) -> Finding:
+    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, no secrets
+    recoveries: list[float] = []
+    with pycalc(database_url=url, access_token_seconds=A_DAY) as server:
+        token = log_in(server)
+        async with Load(ledger, token, patient=True).on(server.port):
+            for _ in range(rounds):
+                await _answers(ledger, _FEWEST_ANSWERS)
+                await asyncio.sleep(chance.uniform(0, _LONGEST_LOAD))
+                await asyncio.to_thread(database.restart, "immediate")
+                began = monotonic()
+                await _answers(ledger, 1)
+                recoveries.append(monotonic() - began)
+        verdict = compare(ledger, over_http(server.url, token))
+    refused = [exchange for exchange in ledger.exchanges if exchange.status == 503]
+    slowest = max((exchange.seconds for exchange in refused), default=0.0)
+    return Finding(
+        "postgres restarts",
+        f"PostgreSQL restarted {rounds} times with -m immediate under load",
+        {
+            "requests": len(ledger.exchanges),
+            "answered 2xx": ledger.answered,
+            "503": len(refused),
+            "slowest 503, s": slowest,
+            "slowest recovery, s": max(recoveries),
+        },
+        faults(
+            **verdict._asdict(),
+            unanswered=sum(exchange.status is None for exchange in ledger.exchanges),
+            other_answers=sum(exchange.status not in (None, 200, 503) for exchange in ledger.exchanges),
+            without_retry_after=sum(exchange.retry_after is None for exchange in refused),
+            refusals_over_2_s=sum(exchange.seconds > 2 for exchange in refused),
+            recoveries_over_1_s=sum(seconds > _RECOVERED_SECONDS for seconds in recoveries),
+        ),
+    )
+
+
+async def _answers(ledger: Ledger, more: int) -> None:
+    """Return when so many more requests have been answered with 2xx."""
+    enough = ledger.answered + more
+    await until(lambda: ledger.answered >= enough, "calculations are answered", 60)

@@ -1,0 +1,50 @@
+"""``make drill``: every drill in its full size, a line of findings for each; the exit status is 1 when one failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+
+from drills.finding import Finding
+from drills.killing import killing
+from drills.large_bodies import large_bodies
+from drills.outages import failing_writes, filling, hanging, locking
+from drills.overload import WORK, overload
+from drills.postgres import postgres_restarts
+from drills.slow_clients import KINDS, slow
+from drills.stopping import stopping
+from drills.syncing import syncing
+
+DRILLS: dict[str, Callable[[], Finding]] = {
+    "killing": killing,
+    "syncing": syncing,
+    "filling": filling,
+    "failing-writes": failing_writes,
+    "locking": locking,
+    "hanging": hanging,
+    "stopping": stopping,
+    **{f"overload-{work}": partial(overload, work) for work in WORK},
+    **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
+    "large-bodies": large_bodies,
+    "postgres": postgres_restarts,
+}
+
+
+def main() -> int:
+    """Run the named drills, by default all."""
+    unknown = set(sys.argv[1:]) - set(DRILLS)
+    if unknown:
+        sys.exit(f"no such drill: {', '.join(unknown)}; there are {', '.join(DRILLS)}")
+    failed = False
+    for name in sys.argv[1:] or DRILLS:
+        started = perf_counter()
+        finding = DRILLS[name]()
+        print(f"{finding} ({perf_counter() - started:.0f} s)", flush=True)
+        failed |= not finding.passed
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""A thousand connections at one byte a second: the service ends them in time, and others hardly notice."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import socket
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from time import monotonic, sleep
+
+from drills.connection import Connection, request
+from drills.finding import Finding, faults
+from tests.services.servers import Server, log_in, pycalc
+
+_IN_TIME = 12.0
+_LONGEST = 20.0
+"""Seconds after which what is not closed will hardly be."""
+_OTHERS = 4
+_PAUSE = 0.01
+_ESTABLISHED_OR_CLOSING = ("01", "04", "05", "08", "09", "0B")
+"""States of /proc/net/tcp in which the service's side of a connection holds memory; not TIME-WAIT, not listening."""
+_LONG_RESULT = "/fibonacci/20000000"
+"""4 million digits: more than the socket's buffers take."""
+
+
+def _slow_header(token: str) -> bytes:
+    return f"GET /fibonacci/10 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-Slow: ".encode()
+
+
+def _slow_body(token: str) -> bytes:
+    fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Content-Length": "1000"}
+    return request("/batch", fields, "POST")
+
+
+def _slow_reading(token: str) -> bytes:
+    return request(_LONG_RESULT, {"Authorization": f"Bearer {token}", "Accept": "text/plain"})
+
+
+KINDS: dict[str, Callable[[str], bytes]] = {
+    "headers": _slow_header,
+    "bodies": _slow_body,
+    "readers": _slow_reading,
+}
+"""What each slow client sends at once, before its one byte a second."""
+
+
+def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
+    """Open the connections, tell their ports and times, then send, or read, one byte a second on each."""
+    os.nice(10)  # slow clients are on machines of their own
+    opened, slow = {}, []
+    for _ in range(connections):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        client.sendall(sent)
+        client.setblocking(False)
+        opened[client.getsockname()[1]] = monotonic()
+        slow.append(client)
+    report.send(opened)
+    while not report.poll(1):
+        for client in slow:
+            with suppress(OSError):
+                client.recv(1) if reading else client.send(b" ")
+
+
+@contextmanager
+def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterator[dict[int, float]]:
+    """Keep slow clients at it while the body runs; yield when each was opened, by its port."""
+    context = multiprocessing.get_context("spawn")
+    report, remote = context.Pipe()
+    arguments = (server.port, KINDS[kind](token), connections, kind == "readers", remote)
+    process = context.Process(target=_attack, args=arguments)
+    process.start()
+    try:
+        yield report.recv()
+    finally:
+        report.send("stop")
+        process.join()
+
+
+def _open_ports(port: int) -> set[int]:
+    """Return the other ends of the connections that the service holds."""
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        if int(local.rpartition(":")[2], 16) == port and state in _ESTABLISHED_OR_CLOSING:
+            found.add(int(remote.rpartition(":")[2], 16))
+    return found
+
+
+def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
+    """Wait until all are closed; return the longest time that one was open, and how many still are."""
+    longest, still = 0.0, set(opened)
+    while still and monotonic() < max(opened.values()) + _LONGEST:
+        sleep(0.1)
+        gone = still - _open_ports(server.port)
+        longest = max([longest, *(monotonic() - opened[port] for port in gone)])
+        still -= gone
+    return longest, len(still)
+
+
+async def _others(port: int, token: str, seconds: float) -> list[float]:
+    """Return the latencies of a few ordinary clients."""
+    until = monotonic() + seconds
+
+    async def client(number: int) -> list[float]:
+        connection, latencies = await Connection.open(port), []
+        while monotonic() < until:
+            number += _OTHERS
+            answer = await connection.ask(request(f"/pow/{number}/2", {"Authorization": f"Bearer {token}"}))
+            if answer.status != 200:
+                raise RuntimeError(f"{answer}")
+            latencies.append(answer.seconds)
+            await asyncio.sleep(_PAUSE)
+        connection.close()
+        return latencies
+
+    found = await asyncio.gather(*(client(number) for number in range(_OTHERS)))
+    return [latency for latencies in found for latency in latencies]
+
+
+def _p99(latencies: list[float]) -> float:
+    return statistics.quantiles(latencies, n=100)[98] * 1000
+
+
+def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
+    """Let so many clients be slow in each of these ways, and measure the others for so long before and meanwhile."""
+    with pycalc() as server, ExitStack() as attacks:
+        token = log_in(server)
+        asyncio.run(_others(server.port, token, 1))
+        before = _p99(asyncio.run(_others(server.port, token, seconds)))
+        idle = server.memory_mib()
+        attackers = [attacks.enter_context(_attacked(server, token, kind, connections)) for kind in kinds]
+        opened = {port: moment for attacker in attackers for port, moment in attacker.items()}
+        meanwhile = _p99(asyncio.run(_others(server.port, token, seconds)))
+        longest, still_open = _closed(server, opened)
+        peak = server.memory_mib("VmHWM")
+    return Finding(
+        f"slow {', '.join(kinds)}",
+        f"{len(opened)} connections at one byte a second",
+        {
+            "open for at most s": longest,
+            "others' p99 before ms": before,
+            "meanwhile ms": meanwhile,
+            "memory before MiB": idle,
+            "at its peak MiB": peak,
+        },
+        faults(still_open=still_open, too_long=longest > _IN_TIME, others_suffer=meanwhile > 2 * before),
+    )

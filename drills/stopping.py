@@ -1,0 +1,132 @@
+"""SIGTERM under load: every accepted request is answered, the process ends in time with status 0.
+
+Accepted is what the service has read. A request that reaches a connection in the moment in which it is closed was not:
+its client finds the connection ended without a byte, no row is there, and HTTP lets it ask again (RFC 9112 §9.3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from drills.finding import Finding, faults
+from drills.history import compare, in_sqlite
+from drills.load import Exchange, Ledger, Load, ask_once
+from tests.services.servers import A_DAY, SERVE, free_port, log_in, pycalc, settings_of, spawn
+
+_FEWEST_ANSWERS = 50
+_LONGEST_LOAD = 0.4
+_LONGEST_START = 1.2
+_LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
+"""x^3,500,000 has 21 million digits, some two seconds of one worker: the last of them wait when the signal comes."""
+_IN_TIME = 9.0
+_BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT)
+"""What Popen tells of a process that a signal ended, as it does before the service has taken them over."""
+
+
+@dataclass(slots=True)
+class _Stops:
+    """What was seen of all the rounds."""
+
+    slowest: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    starting: Counter[int] = field(default_factory=Counter)
+    """Exit statuses of those that were stopped while they started."""
+    long: list[Exchange] = field(default_factory=list)
+    streams_cut: int = 0
+
+
+def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
+    """Stop so many servers under load, every second one by two signals, every fifth also while it starts."""
+    with TemporaryDirectory(prefix="drill-") as folder:
+        data, log = Path(folder), Path(folder) / "log"
+        ledger, stops = asyncio.run(_stopping(data, log, rounds, long))
+        verdict = compare(ledger, rows := list(in_sqlite(data / "pycalc.db")))
+        traces = log.read_text().count("Traceback")
+    there = {row.operand for row in rows}
+    unanswered = [each for each in ledger.exchanges if each.status is None]
+    accepted = [each for each in unanswered if each.cut or there & set(each.operands)]
+    return Finding(
+        "SIGTERM",
+        f"{rounds} servers stopped under load, every second one by two signals",
+        {
+            "requests": len(ledger.exchanges),
+            "closed unread": len(unanswered) - len(accepted),
+            "long computations answered": str(dict(Counter(str(each.status) for each in stops.long))),
+            "slowest exit s": stops.slowest,
+            "while starting": str({str(status): times for status, times in stops.starting.items()}),
+        },
+        faults(
+            **verdict._asdict(),
+            accepted_and_unanswered=len(accepted) + sum(each.status is None for each in stops.long),
+            streams_cut=stops.streams_cut,
+            too_slow=stops.slowest > _IN_TIME,
+            other_exit_statuses=str(+Counter({s: n for s, n in stops.statuses.items() if s != 0}) or ""),
+            other_statuses_at_start=sum(n for s, n in stops.starting.items() if s not in (0, *_BY_SIGNAL)),
+            tracebacks=traces,
+        ),
+    )
+
+
+async def _stopping(data: Path, log: Path, rounds: int, exponents: Sequence[int]) -> tuple[Ledger, _Stops]:
+    ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, no secrets
+    port = free_port()
+    with pycalc(data=data, port=port, access_token_seconds=A_DAY) as server:
+        token = log_in(server)
+    load = Load(ledger, token, patient=False)
+    for number in range(1, rounds + 1):
+        with pycalc(data=data, port=port, log=log, compute_workers="1") as server:
+            async with load.on(port):
+                await ledger.more_answers(_FEWEST_ANSWERS)
+                long = [asyncio.create_task(ask_once(ledger, port, token, exponent)) for exponent in exponents]
+                stream = asyncio.create_task(_stream_ended(port, token))
+                await asyncio.sleep(chance.uniform(0.05, _LONGEST_LOAD))
+                await _stop(
+                    server.process, stops, chance.choice((0.1, 5.0)) * chance.random() if number % 2 == 0 else 30
+                )
+            stops.long += await asyncio.gather(*long)
+            stops.streams_cut += not await stream
+        if number % 5 == 0:
+            await _stop_at_start(data, port, stops, chance)
+    return ledger, stops
+
+
+async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
+    """Send SIGTERM, and so many seconds later a second signal; note when and how the process ends."""
+    began = monotonic()
+    process.send_signal(signal.SIGTERM)
+    ended = asyncio.create_task(asyncio.to_thread(process.wait, 30))
+    await asyncio.wait({ended}, timeout=again_after)
+    if not ended.done():
+        process.send_signal(random.choice((signal.SIGTERM, signal.SIGINT)))  # noqa: S311
+    await ended
+    stops.slowest = max(stops.slowest, monotonic() - began)
+    stops.statuses[process.returncode] += 1
+
+
+async def _stop_at_start(data: Path, port: int, stops: _Stops, chance: random.Random) -> None:
+    process = spawn(SERVE, settings_of(data, port))
+    await asyncio.sleep(chance.uniform(0, _LONGEST_START))
+    process.send_signal(chance.choice((signal.SIGTERM, signal.SIGINT)))
+    await asyncio.to_thread(process.wait, 30)
+    stops.starting[process.returncode] += 1
+
+
+async def _stream_ended(port: int, token: str) -> bool:
+    """Follow events; return whether the stream was ended as a whole (RFC 9112 §7.1), and not cut."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    try:
+        received = await reader.read()
+    except OSError:
+        return False
+    writer.close()
+    return received.startswith(b"HTTP/1.1 200") and received.endswith(b"\r\n0\r\n\r\n")

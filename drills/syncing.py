@@ -1,0 +1,142 @@
+"""The system calls of the service: each answer's bytes leave after the sync of the write that holds its row.
+
+The row's id is the link: it stands in the page that is written to the write-ahead log, and in the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from drills.finding import Finding, faults
+from drills.load import Ledger, Load
+from tests.services.servers import log_in, pycalc
+
+_SENDING = ("write", "writev", "sendto", "sendmsg")
+_TRACED = f"trace=fdatasync,fsync,pwrite64,{','.join(_SENDING)}"
+_LINE = re.compile(r"(?P<pid>\d+) +(?P<time>[\d.]+) (?:<\.\.\. )?(?P<name>\w+)(?P<rest>.*)")
+_RETURNED = re.compile(r"= (?P<value>-?\d+).*<(?P<seconds>[\d.]+)>$")
+_STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+_DESCRIPTOR = re.compile(r"\(\d+<((?:\\x[0-9a-f]{2})*)>")
+_IDENTITY = re.compile(rb'"id":"([0-9a-f-]{36})"')
+
+
+class Call(NamedTuple):
+    """A system call that returned."""
+
+    name: str
+    file: bytes
+    """What its descriptor is of."""
+    data: bytes
+    began: float
+    ended: float
+    value: int
+
+
+def calls(trace: Iterable[str]) -> Iterator[Call]:
+    """Yield the calls of ``strace -f -ttt -T -y -xx`` in the order of their return."""
+    unfinished: dict[str, tuple[float, str]] = {}
+    for line in trace:
+        found = _LINE.match(line)
+        if found is None:
+            continue
+        pid, moment, rest = found["pid"], float(found["time"]), found["rest"]
+        if rest.endswith("<unfinished ...>"):
+            unfinished[pid] = moment, rest
+            continue
+        returned = _RETURNED.search(rest)
+        if returned is None:
+            continue
+        if "<... " in line[:60]:
+            began, before = unfinished.pop(pid)
+            rest, ended = before + rest, moment
+        else:
+            began, ended = moment, moment + float(returned["seconds"])
+        descriptor = _DESCRIPTOR.match(rest)
+        file = _bytes(descriptor[1]) if descriptor else b""
+        data = b"".join(map(_bytes, _STRING.findall(rest)))
+        yield Call(found["name"], file, data, began, ended, int(returned["value"]))
+
+
+def _bytes(escaped: str) -> bytes:
+    return bytes.fromhex(escaped.replace("\\x", ""))
+
+
+class Order(NamedTuple):
+    """What a trace shows of the answers in it."""
+
+    answers: int
+    early: int
+    """Answers that left before the sync of their row had returned, or without one."""
+    syncs: int
+    nearest: float
+    """The shortest time between such a sync's return and the answer's leaving, seconds."""
+
+
+def order_of(traced: Sequence[Call]) -> Order:
+    """Return whether each calculation's answer left after the sync that made its row durable.
+
+    Ids grow with commits, so the search for a row goes on where the one before was found.
+    """
+    log = [call for call in traced if call.file.endswith(b"-wal")]
+    left = {
+        identity.decode(): call.began
+        for call in traced
+        if call.name in _SENDING and call.data.startswith(b"HTTP/1.1 200")
+        for identity in _IDENTITY.findall(call.data)
+    }
+    margins, place = [], 0
+    for identity, moment in sorted(left.items()):
+        row = uuid.UUID(identity).bytes
+        place = next((index for index in range(place, len(log)) if row in log[index].data), len(log))
+        synced = (call.ended for call in log[place + 1 :] if _is_sync(call) and call.began >= log[place].ended)
+        margins.append(moment - next(synced, float("inf")))
+    early = sum(margin < 0 for margin in margins)
+    return Order(len(margins), early, sum(map(_is_sync, log)), min(margins, default=0.0))
+
+
+def _is_sync(call: Call) -> bool:
+    return call.name in ("fdatasync", "fsync") and call.value == 0
+
+
+def syncing(seconds: float = 10.0) -> Finding:
+    """Trace a server's system calls under load for so long."""
+    ledger = Ledger()
+    with TemporaryDirectory(prefix="drill-") as folder:
+        trace = Path(folder) / "trace"
+        strace = ("strace", "-D", "-f", "-ttt", "-T", "-y", "-xx", "-s", "100000", "-e", _TRACED, "-o", str(trace))
+        with pycalc(data=Path(folder), prefix=strace) as server:
+            load = Load(ledger, log_in(server), patient=False)
+            asyncio.run(_under_load(load, server.port, seconds))
+        with trace.open() as lines:
+            order = order_of(list(calls(lines)))
+    return Finding(
+        "strace of the commit",
+        "each answer's bytes left after the sync of the write that holds its row",
+        {
+            "calculations answered": order.answers,
+            "syncs of the log": order.syncs,
+            "nearest ms": order.nearest * 1000,
+        },
+        faults(
+            too_early=order.early,
+            not_in_the_trace=len(ledger.acknowledged()) - order.answers,
+            nothing_answered=not order.answers,
+        ),
+    )
+
+
+def missing() -> str | None:
+    """Return what this drill needs and is not there."""
+    return None if shutil.which("strace") else "strace is not installed"
+
+
+async def _under_load(load: Load, port: int, seconds: float) -> None:
+    async with load.on(port):
+        await asyncio.sleep(seconds)

@@ -1,0 +1,81 @@
+"""More than the service can do: refused at once, before anything is done for it (ADR 13)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from pycalc.resources import Resources
+from pycalc.services.math import MOST_AT_ONCE
+from tests.services.accounts import PASSWORD, new_name, registration
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def headers(client: httpx.AsyncClient) -> dict[str, str]:
+    """Register an account and return the header that says who is calling."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+def refused(resources: Resources, reason: str) -> float | None:
+    """Return how many requests were refused for that reason."""
+    return resources.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": reason})
+
+
+async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """503 overloaded with Retry-After, counted, without looking at the token; then calculations go on."""
+    resources.calculator.under_way = MOST_AT_ONCE
+    for given in (headers, {}):
+        answer = await client.get("/fibonacci/10", headers=given)
+        assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#overloaded")
+        assert answer.headers["Retry-After"] == "1"
+    assert refused(resources, "overload") == 2
+    resources.calculator.under_way = MOST_AT_ONCE - 1
+    assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/me", "/secure-history"])
+async def test_what_is_no_calculation_goes_on(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], path: str
+) -> None:
+    """Health, metrics, accounts and the history are not refused."""
+    resources.calculator.under_way = MOST_AT_ONCE
+    assert (await client.get(path, headers=headers)).status_code == 200
+
+
+async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """Answered, refused by its domain, too large, or one of a batch: nothing is under way afterwards."""
+    for path in ("/fibonacci/10", "/pow/0/-1", "/factorial/100000000", "/fibonacci/20000", "/nowhere"):
+        await client.get(path, headers=headers)
+    await client.post("/batch", headers=headers, json={"operations": [{"operation": "factorial", "input": {"n": 5}}]})
+    assert resources.calculator.under_way == 0
+
+
+async def test_batches_are_bounded_together(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one of 3 is under way, another of 3 is over a bound of 5: refused, counted; alone any batch is taken."""
+    monkeypatch.setattr("pycalc.services.math._MOST_BATCHED", 5)
+    monkeypatch.setattr("pycalc.routers.batch.MAX_BATCH", 1)
+    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (3_000_000, 1, 2)]}
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
+    first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
+    await until(lambda: resources.calculator.under_way > 0, "it has begun", 5)
+    second = await client.post("/batch", headers=headers, json=quick)
+    assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
+    assert refused(resources, "batches") == 1
+    assert (await first).status_code == 200
+    assert (
+        await client.post("/batch", headers=headers, json={"operations": quick["operations"] * 3})
+    ).status_code == 200

@@ -1,0 +1,133 @@
+"""How the service ends: what it accepted is answered, its workers go with it, signals at any time are safe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from drills.connection import Answer, Connection, Unanswered, request
+from pycalc.resources import Resources
+from tests.services.accounts import PASSWORD, new_name, new_person, registration
+from tests.services.metrics import metric
+from tests.services.processes import alive, children, cpu_seconds
+from tests.services.servers import Server, pycalc
+from tests.services.waiting import until, wait_until
+
+LONG = "/fibonacci/90000000"
+"""19 million digits: some two seconds in a worker."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Run a service of its own, which the test ends."""
+    with pycalc(data=tmp_path, compute_workers="1") as running:
+        yield running
+
+
+@pytest.fixture
+def headers(server: Server) -> dict[str, str]:
+    """Return the header of an account."""
+    with httpx.Client(base_url=server.url) as client:
+        return new_person(client).headers
+
+
+async def computing(server: Server, headers: dict[str, str]) -> asyncio.Task[Answer]:
+    """Begin a long computation, and return when a worker is at it."""
+    connection = await Connection.open(server.port)
+    asking = asyncio.create_task(connection.ask(request(LONG, {**headers, "Accept": "text/plain"})))
+    with httpx.Client(base_url=server.url) as client:
+        await until(lambda: metric(client, "pycalc_compute_running") == 1, "the computation runs")
+        await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
+    return asking
+
+
+def at_work(pid: int) -> bool:
+    """Return whether a worker has begun to compute: starting takes less processor time."""
+    with suppress(FileNotFoundError):
+        return cpu_seconds(pid) > 0.6
+    return False
+
+
+def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict[str, str]) -> None:
+    """In the middle of a computation too: nothing computes on for nobody."""
+
+    async def kill() -> list[int]:
+        asking = await computing(server, headers)
+        workers = children(server.pid)
+        os.kill(server.pid, signal.SIGKILL)
+        with suppress(Unanswered):
+            await asking
+        return workers
+
+    workers = asyncio.run(kill())
+    server.process.wait()
+    wait_until(lambda: not any(map(alive, workers)), "the workers have ended", 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_lets_a_computation_finish(
+    server: Server, headers: dict[str, str], number: signal.Signals
+) -> None:
+    """Ctrl-C, or a supervisor that signals every process: the answer comes, the exit status is 0."""
+
+    async def stop() -> Answer:
+        asking = await computing(server, headers)
+        os.killpg(server.pid, number)
+        return await asking
+
+    assert asyncio.run(stop()).status == 200
+    assert server.process.wait(9) == 0
+
+
+def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
+    server: Server, headers: dict[str, str]
+) -> None:
+    """A client that asks on and on has every request answered; the last answer says ``Connection: close``."""
+
+    async def stop() -> tuple[Answer, Answer]:
+        asking = await computing(server, headers)
+        connection = await Connection.open(server.port)
+        last = await connection.ask(request("/healthz", {}))
+        assert last.field("connection") is None
+        server.process.send_signal(signal.SIGTERM)
+        while connection.usable:
+            last = await connection.ask(request("/healthz", {}))
+        with pytest.raises(OSError):  # noqa: PT011  # refused, or not answered at all
+            await asyncio.wait_for(Connection.open(server.port), 3)
+        return last, await asking
+
+    last, computed = asyncio.run(stop())
+    assert (last.status, last.field("connection")) == (200, "close")
+    assert computed.status == 200
+    assert server.process.wait(9) == 0
+
+
+@pytest.mark.anyio
+async def test_a_computation_that_would_take_too_long_is_refused_at_the_end(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    """Running, waiting and new ones get 503 unavailable, none is recorded; what needs no worker is still answered."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    client.headers["Accept"] = "text/plain"
+    asking = [asyncio.create_task(client.get(f"/fibonacci/{119_000_000 + n}")) for n in range(2)]
+    value = resources.metrics.registry.get_sample_value
+    await until(lambda: (value("pycalc_compute_running"), value("pycalc_compute_waiting")) == (1, 1), "both are there")
+    await until(lambda: any(map(at_work, children(os.getpid()))), "a worker is at it")
+    resources.computer.abandon()
+    for answer in [*(await asyncio.gather(*asking)), await client.get("/fibonacci/100000000")]:
+        assert (answer.status_code, json.loads(answer.content)["type"]) == (503, "/docs/problems#unavailable")
+        assert answer.headers["Retry-After"] == "1"
+    assert (await client.get("/fibonacci/10")).text == "55"
+    history = await client.get("/secure-history", headers={"Accept": "application/json"})
+    assert [item["input"]["n"] for item in history.json()["items"]] == [10]

@@ -1,0 +1,37 @@
+"""Turns on the event loop: in order, a portion a round, the loop free in between."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pycalc.services.turns import Turns
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
+    """Ten pieces of a millisecond, two milliseconds a round: whoever comes after them is heard after the first two."""
+    turns, ran = Turns(), list[object]()
+
+    async def work(number: int) -> None:
+        await turns.turn(0.001)
+        ran.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(10)]
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_soon(ran.append, "other"))
+    await asyncio.gather(*tasks)
+    assert [entry for entry in ran if entry != "other"] == list(range(10))
+    assert ran.index("other") <= 4
+
+
+async def test_a_caller_that_goes_away_takes_no_turn() -> None:
+    """The others go on."""
+    turns = Turns()
+    gone, stays = (asyncio.create_task(turns.turn(1.0)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    async with asyncio.timeout(5):
+        await stays
