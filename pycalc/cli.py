@@ -42,13 +42,30 @@ def _told(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
 
 
-def _serve() -> int:
+def _serve(listener: int | None) -> int:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it starts, Ctrl-C ends it without a word
+    settings = _settings()
+    if settings.workers > 1 and listener is None:
+        from pycalc.supervisor import supervise
+
+        return supervise(settings)
     from pycalc.server import serve
 
-    return serve(_settings())
+    return serve(settings, listener)
+
+
+def _relay() -> int:
+    from pycalc.background import relay
+
+    return relay(_settings())
+
+
+def _consume() -> int:
+    from pycalc.background import consume
+
+    return consume(_settings())
 
 
 def _migrate() -> int:
@@ -120,7 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     epilog = _settings_help() if "serve" in (sys.argv[1:] if arguments is None else arguments) else None
     raw = argparse.RawDescriptionHelpFormatter
-    commands.add_parser("serve", help="run the service", epilog=epilog, formatter_class=raw).set_defaults(run=_serve)
+    serving = commands.add_parser("serve", help="run the service", epilog=epilog, formatter_class=raw)
+    serving.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # what the supervisor starts
+    serving.set_defaults(run=_serve)
+    commands.add_parser("relay", help="publish recorded events, beside servers on PostgreSQL").set_defaults(run=_relay)
+    commands.add_parser("consume", help="count events into the usage totals").set_defaults(run=_consume)
     commands.add_parser("migrate", help="bring the database's tables up to date").set_defaults(run=_migrate)
     admin = commands.add_parser("admin", help="keep the admins' accounts").add_subparsers(required=True, metavar="DO")
     create = admin.add_parser("create", help="create an admin; the password is asked for, or read from standard input")

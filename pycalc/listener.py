@@ -42,8 +42,17 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def refuse_connections(listener: socket.socket) -> None:
+    """Let nobody connect any more, by whatever process; those who have are served."""
+    filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
+    program = ctypes.create_string_buffer(filters)
+    with suppress(OSError):
+        option = struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+
+
 class HttpServer(Server):
-    """Serves an ASGI application on a bound socket, which it takes over."""
+    """Serves an ASGI application on a bound socket, which stays its owner's."""
 
     def __init__(self, listener: socket.socket, application: ASGIApp) -> None:
         super().__init__(
@@ -56,15 +65,7 @@ class HttpServer(Server):
             backpressure=min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
             log_level=LogLevels.error,
         )
-        self._descriptor = listener.detach()
-
-    def refuse_connections(self) -> None:
-        """Let nobody connect any more; those who have are served."""
-        filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
-        program = ctypes.create_string_buffer(filters)
-        with socket.socket(fileno=os.dup(self._descriptor)) as listener, suppress(OSError):
-            option = struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
-            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+        self._descriptor = os.dup(listener.fileno())
 
     def _init_shared_socket(self) -> None:
         holder = SocketHolder(self._descriptor, False, _BACKLOG)  # type: ignore[call-arg]

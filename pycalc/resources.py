@@ -148,6 +148,28 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         )
 
 
+async def prepare(settings: Settings) -> str | None:
+    """Make what all server processes share, keys and the bootstrap token; return the token if it is a new one.
+
+    Raises StoreUnavailable when the database is not there or not migrated.
+    """
+    _key_file(settings)
+    await _hasher(settings, Metrics()).aclose()
+    database = await open_database(settings.database)
+    try:
+        return await _bootstrap_token(settings, SqlUserStore(database), replace=not database.shared)
+    finally:
+        await database.aclose()
+
+
+async def _bootstrap_token(settings: Settings, users: SqlUserStore, *, replace: bool) -> str | None:
+    """Keep the bootstrap token as the settings want it; return it if it is a new one."""
+    if settings.admin_registration == "bootstrap":
+        return await offer_bootstrap_token(users, settings.data_dir, replace=replace)
+    forget_bootstrap_token(settings.data_dir)
+    return None
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that the settings name.
@@ -185,11 +207,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         passwords = _hasher(settings, metrics)
         stack.push_async_callback(passwords.aclose)
 
-        bootstrap_token = None
-        if settings.admin_registration == "bootstrap":
-            bootstrap_token = await offer_bootstrap_token(users, settings.data_dir, replace=not database.shared)
-        else:
-            forget_bootstrap_token(settings.data_dir)
+        bootstrap_token = await _bootstrap_token(settings, users, replace=not database.shared)
         key_file = _key_file(settings)
         secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
         tokens = TokenSigner(secrets, ids, settings.access_token_seconds)

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
-from pycalc.listener import HttpServer, bind
+from pycalc.listener import HttpServer, bind, refuse_connections
 from pycalc.main import State, create_app
 from pycalc.observability.logging import configure_logging
 from pycalc.services.bootstrap import TOKEN_FILE
@@ -39,14 +39,18 @@ _EXIT_SECONDS = 8.5
 """From the signal on: then the process ends, whatever hangs."""
 
 
-def serve(settings: Settings) -> int:
-    """Run the service until SIGTERM or SIGINT; return the exit status."""
+def serve(settings: Settings, inherited: int | None = None) -> int:
+    """Run the service until SIGTERM or SIGINT; return the exit status.
+
+    ``inherited`` is the descriptor of a listening socket shared with other processes, whose supervisor holds the other
+    end of standard input.
+    """
     configure_logging()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, inherited))
     except (PycalcError, OSError, ValueError) as error:
         print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
         return 1
@@ -77,22 +81,25 @@ def _give_up() -> None:
     os._exit(1)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = _stop_at_signals()
-    with bind(settings.host, settings.port) as listener:
+    if inherited is not None:
+        asyncio.get_running_loop().add_reader(0, os.kill, os.getpid(), signal.SIGTERM)  # the supervisor is gone
+    with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
             state = cast("State", opened)
-            if not stop.is_set():
-                _greet(settings, state)
-                await _listen(listener, app, state, stop)
+            if stop.is_set():
+                return
+            if inherited is None:
+                greet(settings, state["resources"].bootstrap_token)
+            await _listen(listener, app, state, stop, shared=inherited is not None)
 
 
-def _greet(settings: Settings, state: State) -> None:
-    """Say where the service is and how to become its first admin."""
+def greet(settings: Settings, token: str | None) -> None:
+    """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
     at = f"http://{settings.host}:{settings.port}"
     lines = [f"pycalc is at {at}", f"  documentation: {at}/docs", f"  metrics: {at}/metrics"]
-    token = state["resources"].bootstrap_token
     file = settings.data_dir / TOKEN_FILE
     if token is not None:
         lines += [
@@ -105,7 +112,7 @@ def _greet(settings: Settings, state: State) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asyncio.Event) -> None:
+async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asyncio.Event, *, shared: bool) -> None:
     """Accept requests until a signal comes, then let those that were accepted finish."""
     arrived = 0
 
@@ -127,7 +134,8 @@ async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asy
     began = monotonic()
     state["resources"].stopping.set()
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, state["resources"].computer.abandon)
-    server.refuse_connections()
+    if not shared:
+        refuse_connections(listener)
     await _until_quiet(lambda: arrived)
     server.stop()  # type: ignore[no-untyped-call]
     with suppress(TimeoutError):

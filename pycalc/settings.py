@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
+    workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     compute_workers: int = Field(
@@ -122,6 +123,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
         if self.secret_keys and self.secret_keys_file:
             raise ValueError("set PYCALC_SECRET_KEYS or PYCALC_SECRET_KEYS_FILE, not both")
+        if self.workers > 1 and self.database.startswith("sqlite:"):
+            raise ValueError(
+                "PYCALC_WORKERS: one process serves an SQLite file; more need PYCALC_DATABASE_URL=postgresql://..."
+            )
         if self.hardened and self.admin_registration == "open":
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
         if self.env == "production" and not (self.secret_keys or self.secret_keys_file):

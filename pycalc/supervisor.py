@@ -1,0 +1,84 @@
+"""Several server processes on one port: started, replaced when one dies, and stopped together (ADR 18)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from time import monotonic
+
+from structlog import get_logger
+
+from pycalc.errors import PycalcError
+from pycalc.listener import bind, refuse_connections
+from pycalc.observability.logging import configure_logging
+from pycalc.resources import prepare
+from pycalc.server import greet
+from pycalc.settings import Settings
+
+_SETTLED_SECONDS = 5.0
+"""A process that ends sooner than this after its start would end again: then the whole service does."""
+
+_log = get_logger(__name__)
+
+
+def supervise(settings: Settings) -> int:
+    """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status."""
+    configure_logging()
+    try:
+        asyncio.run(_supervise(settings))
+    except (PycalcError, OSError, ValueError) as error:
+        print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
+        return 1
+    return 0
+
+
+async def _supervise(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    with bind(settings.host, settings.port) as listener:
+        greet(settings, await prepare(settings))
+        keepers = [asyncio.create_task(_keep_running(number, listener, stop)) for number in range(settings.workers)]
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()  # one that can't be kept running ends all
+        refuse_connections(listener)
+        await asyncio.wait(keepers)
+        for keeper in keepers:
+            keeper.result()
+
+
+async def _keep_running(number: int, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Run one server on the listening socket that all share, and another one when it dies."""
+    while not stop.is_set():
+        began = monotonic()
+        process = await _start(listener)
+        ended = asyncio.ensure_future(process.wait())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+        if stop.is_set():
+            return
+        if monotonic() - began < _SETTLED_SECONDS:
+            raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
+        _log.error("server process ended", process=number, status=process.returncode)
+
+
+async def _start(listener: socket.socket) -> asyncio.subprocess.Process:
+    """Start a server; its standard input is a pipe whose end tells it that the supervisor is gone."""
+    descriptor = listener.fileno()
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pycalc.cli", "serve", "--listener", str(descriptor)),
+        stdin=asyncio.subprocess.PIPE,
+        pass_fds=(descriptor,),
+        env=os.environ,
+    )

@@ -1,0 +1,118 @@
+"""Several server processes on one port, over one PostgreSQL: one service to its clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.services.accounts import new_admin, new_person
+from tests.services.processes import alive, children
+from tests.services.servers import Server, pycalc
+from tests.services.waiting import wait_until
+
+CLIENTS = 40
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The data folder, which the supervisor fills before its processes start."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def service(postgres_url: str, data: Path) -> Iterator[Server]:
+    """Run two processes."""
+    with pycalc(data=data, database_url=postgres_url, workers="2", compute_workers="1") as running:
+        wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
+        yield running
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    return sum("socket:" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def answering(service: Server) -> set[int]:
+    """Return the processes that take some of many connections which are opened at the same time."""
+    before = {pid: sockets(pid) for pid in children(service.pid)}
+    with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
+        statuses = pool.map(lambda client: client.get("/healthz").status_code, clients)
+        assert set(statuses) == {200}
+        return {pid for pid, count in before.items() if sockets(pid) > count}
+
+
+def test_they_are_one_service(service: Server, data: Path) -> None:
+    """An account, its token and its history are the same whichever process answers; there is one bootstrap token."""
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        assert new_admin(client, data).name
+        person = new_person(client)
+    for n in range(20):
+        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # a connection of its own
+        assert answer.status_code == 200
+    items = httpx.get(f"{service.url}/secure-history", headers=person.headers).json()["items"]
+    assert [item["input"]["n"] for item in items] == list(range(20))[::-1]
+
+
+def test_a_process_that_dies_is_replaced(service: Server) -> None:
+    """Killed after it has run for a while, another one takes its place; clients are served all the time."""
+    before = set(children(service.pid))
+    assert len(before) == 2
+    wait_until(lambda: all(age(pid) > 6 for pid in before), "both have settled")
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
+    wait_until(lambda: len(answering(service)) == 2, "both answer again")
+
+
+def age(pid: int) -> float:
+    """Return for how many seconds a process has run."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
+
+
+def test_they_end_together(service: Server) -> None:
+    """SIGTERM ends all of them with status 0; when the supervisor is killed they end by themselves."""
+    processes = children(service.pid)
+    os.kill(service.pid, signal.SIGTERM)
+    assert service.process.wait(9) == 0
+    assert not any(map(alive, processes))
+
+
+def test_without_their_supervisor_they_end(service: Server) -> None:
+    """Nobody is left behind on the port when the supervisor is killed."""
+    processes = children(service.pid)
+    os.kill(service.pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"PYCALC_WORKERS": "2"}, "one process serves an SQLite file"),
+        ({"PYCALC_WORKERS": "2", "PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "The database is not available"),
+    ],
+)
+def test_what_can_not_work_ends_with_a_sentence(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+    """Several processes on SQLite, or a database that is not there: status 1, one line, no process left."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pycalc.cli", "serve"],
+        env={"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": "0", "PYTHONPATH": ":".join(sys.path), **settings},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
