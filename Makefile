@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench drill wheel requirements clean
+.PHONY: help run test services lint format bench drill wheel requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -18,6 +18,9 @@ run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 
 test: $(VENV)/dev  ## run the tests
 	$(BIN)/pytest -q
+
+services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
+	@exec $(BIN)/python -m tests.services.run
 
 lint: $(VENV)/dev  ## flake8, ruff, mypy --strict, import-linter
 	$(BIN)/flake8 .

@@ -10,11 +10,13 @@ from benchmarks.attack import attack
 from benchmarks.headline import headline
 from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
+from benchmarks.streams import streams
 from benchmarks.timing import CONNECTIONS
 
 PARTS = {
     "headline": headline,
     "recording": recording,
+    "streams": streams,
     "results": long_results,
     "memory": memory,
     "batches": batches,

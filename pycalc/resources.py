@@ -58,7 +58,7 @@ from pycalc.services.tokens import TokenSigner
 from pycalc.services.usage import UsageConsumer, UsageReader
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
-from pycalc.streaming.base import Consumable
+from pycalc.streaming.base import Consumable, Stream
 
 _PING_SECONDS = 2.0
 
@@ -170,6 +170,10 @@ async def _bootstrap_token(settings: Settings, users: SqlUserStore, *, replace: 
     return None
 
 
+async def _open_stream(settings: Settings, metrics: Metrics) -> Stream:
+    return await open_stream(settings.stream_url, metrics, settings.stream_credentials.get_secret_value())
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that the settings name.
@@ -186,7 +190,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         ids = IdSource(newest[0].id if newest else None)
         cache = await open_cache(settings.cache_url, metrics)
         stack.push_async_callback(cache.aclose)
-        stream = await open_stream(settings.stream_url, metrics)
+        stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
         usage = SqlUsageStore(database)
         if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
@@ -280,7 +284,7 @@ async def open_relay(settings: Settings) -> AsyncIterator[Background]:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         database = await _open_shared(settings, stack)
-        stream = await open_stream(settings.stream_url, metrics)
+        stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
         stack.push_async_callback(Relay(SqlOutboxStore(database), stream, metrics, shared=True).aclose)
         yield Background(metrics)
@@ -294,7 +298,7 @@ async def open_consumer(settings: Settings) -> AsyncIterator[Background]:
         if settings.stream_url.startswith("memory:"):
             raise StreamUnavailable("With memory:// the consumer runs inside `pycalc serve`.")
         database = await _open_shared(settings, stack)
-        stream = await open_stream(settings.stream_url, metrics)
+        stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
         if not isinstance(stream, Consumable):
             raise StreamUnavailable("This stream can't be consumed.")

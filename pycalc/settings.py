@@ -42,7 +42,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="folder for the database, the keys and the bootstrap token")
     database_url: str = Field("", description="sqlite:///PATH; empty: sqlite:///{data}/pycalc.db")
     cache_url: str = Field("memory://", description="memory://?max_bytes=N")
-    stream_url: str = Field("memory://", description="memory://")
+    stream_url: str = Field(
+        "memory://",
+        description="memory://, kafka://host:port/topic, kafka+ssl://user:password@host:port/topic or "
+        "pubsub://project/topic",
+    )
+    stream_credentials: SecretStr = Field(
+        SecretStr(""), description="user:password for the stream, where they are not in its URL"
+    )
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="signing keys, comma-separated, newest first, 32 characters or more each; "

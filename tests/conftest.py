@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,10 @@ from pycalc.main import create_app
 from pycalc.resources import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES
+from tests.services.daemons import Missing
+from tests.services.kafka import Kafka, MockKafka, kafka, mock_kafka
 from tests.services.postgres import Postgres, missing, postgres
+from tests.services.pubsub import PubSub, pubsub
 from tests.services.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
@@ -57,6 +61,53 @@ def migrated(postgres_server: Postgres) -> str:
 def postgres_url(postgres_server: Postgres, migrated: str) -> str:
     """The URL of a database of the test's own, migrated and empty."""
     return postgres_server.new_database(migrated)
+
+
+def _excuse(missing: Missing) -> str:
+    """Return why a server is not here; a machine that checks changes has no excuse."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{missing}, and CI is set")
+    return str(missing)
+
+
+@pytest.fixture(scope="session", name="kafka")
+def kafka_broker() -> Iterator[Kafka | MockKafka]:
+    """Run one Apache Kafka for all tests, or librdkafka's mock of it where Java or Maven is missing."""
+    with ExitStack() as stack:
+        try:
+            broker: Kafka | MockKafka = stack.enter_context(kafka())
+        except Missing as missing:
+            broker = stack.enter_context(mock_kafka(_excuse(missing)))
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def real_kafka(kafka: Kafka | MockKafka) -> Kafka:
+    """Return the broker where it is Apache Kafka itself."""
+    if isinstance(kafka, MockKafka):
+        pytest.skip(f"needs Apache Kafka: {kafka.reason}")
+    return kafka
+
+
+@pytest.fixture(scope="session")
+async def one_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """Keep one event loop from here on: what gRPC's poller still has for a loop that was closed is an error."""
+    loop = asyncio.get_running_loop()
+    yield loop
+    await loop.shutdown_default_executor()
+
+
+@pytest.fixture(scope="session", name="pubsub")
+def pubsub_emulator(one_loop: asyncio.AbstractEventLoop) -> Iterator[PubSub]:
+    """Run one Pub/Sub emulator for all tests, and tell Google's libraries of it."""
+    with ExitStack() as stack:
+        try:
+            emulator = stack.enter_context(pubsub())
+        except Missing as missing:
+            pytest.skip(_excuse(missing))
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("PUBSUB_EMULATOR_HOST", emulator.emulator_host)
+        yield emulator
 
 
 @pytest.fixture(params=DATABASES)

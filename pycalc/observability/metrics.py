@@ -107,6 +107,9 @@ class Metrics:
         self.stream_failures = Counter(
             "pycalc_stream_failures", "Calls that the stream did not answer as it should", ("call",), registry=registry
         )
+        self.events_refused = Counter(
+            "pycalc_events_refused", "Events that the stream will never take, each time it is asked", registry=registry
+        )
         self.followers = Gauge("pycalc_event_followers", "Clients listening to events", registry=registry)
         self.followers_dropped = Counter(
             "pycalc_event_followers_dropped", "Clients dropped because they read too slowly", registry=registry

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Protocol
+from urllib.parse import urlsplit
+
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import Stream
 
+_STREAMS = {
+    "memory": "pycalc.streaming.memory:MemoryStream",
+    "kafka": "pycalc.streaming.kafka:KafkaStream",
+    "kafka+ssl": "pycalc.streaming.kafka:KafkaStream",
+    "pubsub": "pycalc.streaming.pubsub:PubSubStream",
+}
 
-async def open_stream(url: str, metrics: Metrics) -> Stream:
-    """Open the stream that a URL names; raises ValueError for an unknown scheme."""
-    scheme = url.partition(":")[0]
-    if scheme != "memory":
-        raise ValueError(f"PYCALC_STREAM_URL: there is no stream for {scheme!r}; known: memory")
-    from pycalc.streaming.memory import MemoryStream
 
-    return MemoryStream(metrics)
+class _Backend(Protocol):
+    @staticmethod
+    def of_url(url: str, metrics: Metrics, credentials: str) -> Stream: ...
+
+
+async def open_stream(url: str, metrics: Metrics, credentials: str = "") -> Stream:
+    """Open the stream that a URL names, without waiting for a broker: a service starts though it is down.
+
+    ``credentials`` are ``user:password`` for a stream that wants them, so that the URL need not hold a secret.
+    Raises ValueError for an unknown scheme, a bad name or a bad option. A driver is imported only here.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in _STREAMS:
+        known = ", ".join(_STREAMS)
+        raise ValueError(f"PYCALC_STREAM_URL: there is no stream for {scheme!r}; known: {known}")
+    module, _, name = _STREAMS[scheme].partition(":")
+    backend: _Backend = getattr(import_module(module), name)
+    try:
+        return backend.of_url(url, metrics, credentials)
+    except ValueError as error:
+        raise ValueError(f"PYCALC_STREAM_URL: {error}") from None

@@ -2,6 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from tests.services.kafka import Kafka
+from tests.services.pubsub import PubSub
+
 CACHES: dict[str, str] = {"memory": "memory://?max_bytes=1000000"}
-STREAMS: dict[str, str] = {"memory": "memory://"}
+STREAMS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
+    "memory": lambda _request, _topic: "memory://",
+    "kafka": lambda request, topic: request.getfixturevalue("kafka").url(topic, "session.timeout.ms=3000"),
+    "pubsub": lambda request, topic: request.getfixturevalue("pubsub").url(topic),
+}
 DATABASES = ("sqlite", "postgresql")
+
+
+@contextmanager
+def _ended(broker: Kafka) -> Iterator[None]:
+    broker.kill()
+    try:
+        yield
+    finally:
+        broker.start()
+
+
+@contextmanager
+def _hanging(broker: Kafka | PubSub) -> Iterator[None]:
+    broker.pause()
+    try:
+        yield
+    finally:
+        broker.resume()
+
+
+OUTAGES: dict[str, tuple[str, Callable[[pytest.FixtureRequest], AbstractContextManager[None]]]] = {
+    "kafka, killed": ("kafka", lambda request: _ended(request.getfixturevalue("real_kafka"))),
+    "kafka, hanging": ("kafka", lambda request: _hanging(request.getfixturevalue("real_kafka"))),
+    "pubsub, hanging": ("pubsub", lambda request: _hanging(request.getfixturevalue("pubsub"))),
+}
+"""Ways in which the broker of a stream may be away for a while; it keeps what it had."""

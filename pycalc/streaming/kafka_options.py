@@ -1,0 +1,76 @@
+"""What a Kafka URL says: ``kafka://[user:password@]host:port[,host:port]/topic?option=value``, ``kafka+ssl://...``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pycalc.streaming.options import count, flag, options_of
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_CLIENT = {
+    "client.id",
+    "sasl.mechanism",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+}
+_PRODUCER = {"compression.type", "linger.ms", "message.max.bytes"}
+_CONSUMER = {"group.instance.id", "session.timeout.ms"}
+_OWN = {"create", "partitions", "replication"}
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """Where the broker is, and how to talk to it; the drivers' settings go by librdkafka's own names."""
+
+    topic: str
+    create: bool
+    """Whether a missing topic is made."""
+    partitions: int
+    """Of a topic that is made."""
+    replication: int
+    """Of a topic that is made; -1: the broker's default."""
+    client: Mapping[str, str] = field(repr=False)
+    """Settings of every client; there may be a password among them."""
+    producer: Mapping[str, str]
+    consumer: Mapping[str, str]
+
+
+def kafka_options(url: str, credentials: str) -> KafkaOptions:
+    """Return what a URL says; ``credentials`` stand in for those it lacks. Raises ValueError."""
+    parts = urlsplit(url)
+    topic = parts.path.removeprefix("/")
+    if not _TOPIC.fullmatch(topic):
+        raise ValueError(f"{topic!r} is not the name of a Kafka topic")
+    options = options_of(parts.query, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
+    return KafkaOptions(
+        topic=topic,
+        create=flag(options.get("create", "true")),
+        partitions=count(options.get("partitions", "6")),
+        replication=count(options["replication"]) if "replication" in options else -1,
+        client=_client(parts, credentials) | {name: options[name] for name in _CLIENT & options.keys()},
+        producer={name: options[name] for name in _PRODUCER & options.keys()},
+        consumer={name: options[name] for name in _CONSUMER & options.keys()},
+    )
+
+
+def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
+    """Return address and login; a password crosses a plain connection only where ``sasl.mechanism=PLAIN`` says so."""
+    userinfo, _, servers = parts.netloc.rpartition("@")
+    if not servers:
+        raise ValueError("kafka:// needs a broker: kafka://host:port/topic")
+    tls = parts.scheme == "kafka+ssl"
+    user, _, password = credentials.partition(":")
+    if userinfo:
+        user, password = (unquote(part) for part in userinfo.split(":", 1)) if ":" in userinfo else (userinfo, password)
+    client = {"bootstrap.servers": servers, "security.protocol": "SSL" if tls else "PLAINTEXT"}
+    if user:
+        client["security.protocol"] = f"SASL_{client['security.protocol']}"
+        client["sasl.mechanism"] = "PLAIN" if tls else "SCRAM-SHA-512"
+        client["sasl.username"], client["sasl.password"] = user, password
+    return client

@@ -1,0 +1,56 @@
+"""What a Pub/Sub URL says: ``pubsub://project/topic?option=value``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pycalc.streaming.options import flag, options_of
+
+_PROJECT = re.compile(r"[a-z][a-z0-9:.-]{4,61}[a-z0-9]")
+_TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class PubSubOptions:
+    """Which topic, and how it is reached; names are checked here, because the service refuses bad ones per event."""
+
+    project: str
+    topic_id: str
+    create: bool
+    """Whether a missing topic or subscription is made."""
+    endpoint: str
+    """A regional endpoint keeps the order of events of publishers in several regions."""
+    dead_letter_topic: str
+    """For subscriptions that are made: where Pub/Sub puts what was delivered ten times in vain; empty: nowhere."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's full name."""
+        return f"projects/{self.project}/topics/{self.topic_id}"
+
+    def subscription(self, name: str) -> str:
+        """Return the full name of the topic's subscription for a group or a listener."""
+        return f"projects/{self.project}/subscriptions/{self.topic_id}-{name}"
+
+
+def pubsub_options(url: str) -> PubSubOptions:
+    """Return what a URL says; raises ValueError."""
+    parts = urlsplit(url)
+    topic = parts.path.removeprefix("/")
+    if not _PROJECT.fullmatch(parts.netloc):
+        raise ValueError(f"{parts.netloc!r} is not the id of a Google Cloud project")
+    if not _TOPIC.fullmatch(topic):
+        raise ValueError(f"{topic!r} is not the name of a Pub/Sub topic")
+    options = options_of(parts.query, {"create", "dead_letter_topic", "endpoint"})
+    dead_letters = options.get("dead_letter_topic", "")
+    if dead_letters and not _TOPIC.fullmatch(dead_letters):
+        raise ValueError(f"{dead_letters!r} is not the name of a Pub/Sub topic")
+    return PubSubOptions(
+        project=parts.netloc,
+        topic_id=topic,
+        create=flag(options.get("create", "true")),
+        endpoint=options.get("endpoint", "pubsub.googleapis.com"),
+        dead_letter_topic=f"projects/{parts.netloc}/topics/{dead_letters}" if dead_letters else "",
+    )

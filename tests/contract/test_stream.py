@@ -1,0 +1,197 @@
+"""What every event stream promises: taken for good, in order, at least once, shared by who consumes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pycalc.models.events import Event
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming import open_stream
+from pycalc.streaming.base import MAX_MESSAGES, Consumable, Delivery, Member, Stream
+from tests.contract.backends import STREAMS
+from tests.services.events import key_of, numbered
+
+pytestmark = pytest.mark.anyio
+
+ADA, BOB = key_of("ada"), key_of("bob")
+SECONDS = 30.0
+
+
+@pytest.fixture(params=STREAMS)
+def url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a topic of this test's own."""
+    return STREAMS[request.param](request, f"contract-{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+async def stream(url: str) -> AsyncIterator[Stream]:
+    """Open a stream."""
+    opened = await open_stream(url, Metrics())
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def consumable(stream: Stream) -> Consumable:
+    """Return the stream if it can be consumed."""
+    if not isinstance(stream, Consumable):
+        pytest.skip("this stream can't be consumed")
+    return stream
+
+
+async def consume(member: Member, count: int) -> list[Event]:
+    """Receive events, and commit each batch, until there are so many."""
+    events: list[Event] = []
+    async with asyncio.timeout(SECONDS):
+        while len(events) < count:
+            batch = await member.receive()
+            events += events_of(batch.deliveries)
+            await member.commit(batch)
+    return events
+
+
+def events_of(deliveries: Iterable[Delivery]) -> list[Event]:
+    """Return the events of deliveries, which are all good."""
+    events = [delivery.event for delivery in deliveries]
+    assert None not in events
+    return [event for event in events if event is not None]
+
+
+def of_key(events: Sequence[Event], key: bytes) -> list[Event]:
+    """Return the events of one key."""
+    return [event for event in events if event.key == key]
+
+
+@asynccontextmanager
+async def publishing(stream: Stream, events: Sequence[Event]) -> AsyncIterator[None]:
+    """Publish events meanwhile: a stream may wait for its consumers."""
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        tasks.create_task(stream.publish(events))
+        yield
+
+
+async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
+    """Events without consumers are taken, and none at all too."""
+    await stream.publish(numbered(ADA, range(3)))
+    await stream.publish([])
+    await stream.ping()
+
+
+async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, consumable: Consumable) -> None:
+    """A consumer gets what was published since its group exists, whole, in order for each key, in bounded batches."""
+    ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
+    got: list[Event] = []
+    async with consumable.consume("usage") as member, publishing(stream, [*ada, *bob]), asyncio.timeout(SECONDS):
+        while len(got) < 2_400:
+            batch = await member.receive()
+            assert len(batch.deliveries) <= MAX_MESSAGES
+            got += events_of(batch.deliveries)
+            await member.commit(batch)
+    assert of_key(got, ADA) == ada
+    assert of_key(got, BOB) == bob
+
+
+async def test_what_is_committed_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
+    """A member that leaves and comes back goes on behind its last commit."""
+    first, second = numbered(ADA, range(2))
+    async with consumable.consume("usage") as member, publishing(stream, [first]):
+        assert await consume(member, 1) == [first]
+    async with consumable.consume("usage") as member, publishing(stream, [second]):
+        assert await consume(member, 1) == [second]
+
+
+async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Consumable) -> None:
+    """Events that a member left undone go to the next one, in their order, and nothing that follows overtakes them."""
+    events = numbered(ADA, range(5))
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        async with consumable.consume("usage") as member:
+            tasks.create_task(stream.publish(events))
+            undone: list[Event] = []
+            while not undone:
+                undone += events_of((await member.receive()).deliveries)
+        async with consumable.consume("usage") as member:
+            got = await consume(member, 5)
+    assert undone == events[: len(undone)]
+    assert got == events
+
+
+async def test_each_group_gets_every_event(stream: Stream, consumable: Consumable) -> None:
+    """Groups know nothing of each other."""
+    events = numbered(ADA, range(3))
+    async with (
+        consumable.consume("usage") as first,
+        consumable.consume("audit") as second,
+        publishing(stream, events),
+    ):
+        got = await asyncio.gather(consume(first, 3), consume(second, 3))
+    assert list(got) == [events, events]
+
+
+async def test_members_of_a_group_share_the_events(stream: Stream, consumable: Consumable) -> None:
+    """Both members get some of the events, and all of them between them, in order for each key."""
+    keys = [key_of(f"user {n}") for n in range(40)]
+    published: list[Event] = []
+    got: list[list[Event]] = [[], []]
+
+    async def publish() -> None:
+        while not all(got):
+            events = [event for key in keys for event in numbered(key, range(5))]
+            await stream.publish(events)
+            published.extend(events)
+
+    async def work(member: Member, mine: list[Event], publisher: asyncio.Task[None]) -> None:
+        while not publisher.done() or not {*published} <= {*got[0], *got[1]}:
+            batch = await member.receive()
+            mine += events_of(batch.deliveries)
+            await member.commit(batch)
+
+    async with (
+        consumable.consume("usage") as first,
+        consumable.consume("usage") as second,
+        asyncio.timeout(SECONDS),
+        asyncio.TaskGroup() as tasks,
+    ):
+        publisher = tasks.create_task(publish())
+        tasks.create_task(work(first, got[0], publisher))
+        tasks.create_task(work(second, got[1], publisher))
+    for mine in got:
+        for key in keys:
+            first_seen = list(dict.fromkeys(of_key(mine, key)))
+            assert first_seen == sorted(first_seen)
+
+
+async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream, consumable: Consumable) -> None:
+    """A consumer may wait for events under whatever deadline it likes."""
+    events = numbered(ADA, range(3))
+    got: list[Event] = []
+    async with consumable.consume("usage") as member:
+        for event in events:
+            async with publishing(stream, [event]):
+                while event not in got:
+                    try:
+                        async with asyncio.timeout(0.002):
+                            batch = await member.receive()
+                    except TimeoutError:
+                        continue
+                    got += events_of(batch.deliveries)
+                    await member.commit(batch)
+    assert got == events
+
+
+async def test_waiting_for_events_ends_without_any(consumable: Consumable) -> None:
+    """An empty batch after a second or so, which can be committed: a consumer can see to other things in between."""
+    async with consumable.consume("usage") as member, asyncio.timeout(SECONDS):
+        batch = await member.receive()
+        await member.commit(batch)
+    assert not batch.deliveries
+
+
+async def test_an_unknown_scheme_is_a_sentence() -> None:
+    """The refusal names the setting and what there is."""
+    with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*'nowhere'.*memory, kafka, kafka\+ssl, pubsub"):
+        await open_stream("nowhere://host", Metrics())

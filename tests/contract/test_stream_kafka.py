@@ -1,0 +1,244 @@
+"""What Kafka's own clients see of the stream, and Kafka's own troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, closing
+
+import pytest
+from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from structlog.testing import capture_logs
+
+from pycalc.errors import EventsRefused, StreamUnavailable
+from pycalc.models.events import Event
+from pycalc.models.ids import text_of_id
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.base import USAGE_GROUP, Delivery
+from pycalc.streaming.kafka import KafkaStream
+from tests.services.events import key_of, number_of, numbered
+from tests.services.kafka import Kafka, MockKafka
+
+pytestmark = pytest.mark.anyio
+
+ADA, BOB = key_of("ada"), key_of("bob")
+SECONDS = 30.0
+
+Open = Callable[..., KafkaStream]
+
+
+@pytest.fixture
+def topic() -> str:
+    """Return a topic of this test's own."""
+    return f"kafka-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """Open streams by URL, and close them in the end."""
+    async with AsyncExitStack() as stack:
+
+        def open_one(url: str, credentials: str = "", metrics: Metrics | None = None) -> KafkaStream:
+            stream = KafkaStream.of_url(url, metrics or Metrics(), credentials)
+            stack.push_async_callback(stream.aclose)
+            return stream
+
+        yield open_one
+
+
+@pytest.fixture
+def admin(real_kafka: Kafka) -> AdminClient:
+    """Return an administrator of the real broker."""
+    return AdminClient({"bootstrap.servers": real_kafka.servers})
+
+
+def read(servers: str, topic: str, count: int) -> list[Message]:
+    """Return a topic's messages as a plain consumer gets them."""
+    settings = {"bootstrap.servers": servers, "group.id": secrets.token_hex(6), "auto.offset.reset": "earliest"}
+    with closing(Consumer(settings)) as consumer:
+        consumer.subscribe([topic])
+        messages: list[Message] = []
+        while len(messages) < count:
+            messages += consumer.consume(count - len(messages), SECONDS)
+    return messages
+
+
+async def consumed(stream: KafkaStream, count: int) -> list[Event]:
+    """Return the group's next events."""
+    events: list[Event] = []
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        while len(events) < count:
+            batch = await member.receive()
+            events += [delivery.event for delivery in batch.deliveries if delivery.event]
+            await member.commit(batch)
+    return events
+
+
+async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+    """The Kafka binding, §3.3: the event as value, its media type in a header, the attributes in ``ce_`` headers."""
+    (event,) = numbered(ADA, [7])
+    await opened(kafka.url(topic)).publish([event])
+    (message,) = await asyncio.to_thread(read, kafka.servers, topic, 1)
+    assert message.value() == event.payload
+    assert message.key() == b"00000000-0000-0000-0000-000000616461"
+    headers = message.headers()
+    assert isinstance(headers, list)
+    time = dict(headers).pop("ce_time")
+    assert isinstance(time, bytes)
+    assert b'"time":"' + time + b'"' in event.payload
+    assert [pair for pair in headers if pair[0] != "ce_time"] == [
+        ("content-type", b"application/cloudevents+json; charset=UTF-8"),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", text_of_id(event.id).encode()),
+        ("ce_source", b"/pycalc"),
+        ("ce_type", b"pycalc.operation.completed.v1"),
+        ("ce_subject", b"00000000-0000-0000-0000-000000616461"),
+    ]
+
+
+async def test_a_user_s_events_are_in_one_partition(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+    """A key names its partition, so order holds for whoever reads."""
+    keys = [key_of(f"user {n}") for n in range(20)]
+    await opened(kafka.url(topic)).publish([event for key in keys for event in numbered(key, range(3))])
+    partitions: dict[bytes | None, set[int | None]] = {}
+    for message in await asyncio.to_thread(read, kafka.servers, topic, 60):
+        partitions.setdefault(message.key(), set()).add(message.partition())
+    assert [len(used) for used in partitions.values()] == [1] * 20
+    assert len(set.union(*partitions.values())) > 1
+
+
+async def test_a_missing_topic_is_made_as_the_url_says(real_kafka: Kafka, admin: AdminClient, opened: Open) -> None:
+    """With so many partitions, by the first who needs it: a ping will do; without an option there are six."""
+    named, plain = f"kafka-{secrets.token_hex(6)}", f"kafka-{secrets.token_hex(6)}"
+    await opened(real_kafka.url(named, "partitions=3")).ping()
+    await opened(real_kafka.url(plain)).ping()
+    assert len(admin.list_topics(named, SECONDS).topics[named].partitions) == 3
+    assert len(admin.list_topics(plain, SECONDS).topics[plain].partitions) == 6
+
+
+async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: str, opened: Open) -> None:
+    """Everything is unavailable, the log says why, a metric counts it, and it works when somebody makes the topic."""
+    metrics = Metrics()
+    stream = opened(real_kafka.url(topic, "create=false"), metrics=metrics)
+    events = numbered(ADA, range(2))
+    with capture_logs() as logs:
+        with pytest.raises(StreamUnavailable):
+            await stream.publish(events)
+        with pytest.raises(StreamUnavailable):
+            await stream.ping()
+    assert {log["error"] for log in logs} == {"UNKNOWN_TOPIC_OR_PART"}
+    failures = metrics.registry.get_sample_value("pycalc_stream_failures_total", {"call": "topic"})
+    assert failures == 2
+    await opened(real_kafka.url(topic)).ping()
+    await stream.publish(events)
+    await stream.ping()
+    assert await consumed(stream, 2) == events
+
+
+async def test_a_topic_that_is_deleted_meanwhile(
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
+) -> None:
+    """Where it may be made it is made again, and publishing and consuming go on; else it is unavailable."""
+    strict, stream = opened(real_kafka.url(topic, "create=false")), opened(real_kafka.url(topic))
+    first, second = numbered(ADA, range(2))
+    async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
+        await stream.publish([first])
+        await strict.ping()
+        assert [delivery.event for delivery in (await member.receive()).deliveries] == [first]
+        admin.delete_topics([topic])[topic].result(SECONDS)
+        with pytest.raises(StreamUnavailable):
+            await strict.publish([second])
+        with pytest.raises(StreamUnavailable):
+            await strict.ping()
+        while True:
+            try:
+                await stream.publish([second])
+                break
+            except StreamUnavailable:
+                await asyncio.sleep(0.1)
+        got: list[Event | None] = []
+        while second not in got:
+            try:
+                got += [delivery.event for delivery in (await member.receive()).deliveries]
+            except StreamUnavailable:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) -> None:
+    """The right password, in the URL or beside it, gives access to everything; the certificate is checked."""
+    events = numbered(ADA, range(3))
+    url = real_kafka.secure_url(topic)
+    await opened(url).publish(events[:2])
+    beside = opened(url.replace("ada:lovelace@", ""), "ada:lovelace")
+    await beside.publish(events[2:])
+    assert await consumed(beside, 3) == events
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("ada:lovelace@", "ada:wrong@"), "Authentication failed"),
+        (("ada:lovelace@", ""), "transport failure"),
+        (("certificate.pem", "nothing.pem"), "ssl.ca.location failed"),
+        (("?ssl.ca.location=", "?client.id="), "certificate"),
+    ],
+)
+async def test_wrong_credentials(
+    real_kafka: Kafka, topic: str, opened: Open, change: tuple[str, str], reason: str
+) -> None:
+    """A wrong password, none, and a certificate that is not trusted are unavailable in time, and the log says why."""
+    stream = opened(real_kafka.secure_url(topic).replace(*change))
+    with capture_logs() as logs:
+        with pytest.raises(StreamUnavailable):
+            await stream.publish(numbered(ADA, range(1)))
+        with pytest.raises(StreamUnavailable):
+            await stream.ping()
+    assert any(reason in f"{log['reason']} {log.get('trouble')}" for log in logs)
+    assert len(logs) < 10
+    assert not any("lovelace" in str(log) for log in logs)
+
+
+async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
+) -> None:
+    """Kafka refuses messages by the batch: the others are sent again, each alone, and taken in their order."""
+    stream = opened(real_kafka.url(topic))
+    await stream.ping()
+    limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+    admin.incremental_alter_configs([resource])[resource].result(SECONDS)
+    ada, bob = numbered(ADA, range(20)), numbered(BOB, range(20))
+    ada[7:7] = [Event(ada[7].id[:15] + b"!", ADA, secrets.token_hex(8_000).encode())]
+    metrics = stream._metrics.registry.get_sample_value
+    with pytest.raises(EventsRefused) as refusal:
+        await stream.publish([*ada, *bob])
+    assert list(refusal.value.refused) == [ada[7].id]
+    assert metrics("pycalc_events_refused_total") == 1
+    got = list(dict.fromkeys(await consumed(stream, 40)))
+    assert sorted(got) == sorted([*ada[:7], *ada[8:], *bob])
+    assert [number_of(event) for event in got if event.key == BOB] == list(range(20))
+
+
+async def test_foreign_messages_are_delivered_as_such(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+    """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
+    stream = opened(kafka.url(topic, "partitions=1"))
+    (event,) = numbered(ADA, range(1))
+    await stream.ping()
+    plain = Producer({"bootstrap.servers": kafka.servers})
+    plain.produce(topic, b"not an event", b"key")
+    plain.produce(topic, None, b"a tombstone")
+    plain.flush(SECONDS)
+    await stream.publish([event])
+    got: list[Delivery] = []
+    async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(SECONDS):
+        while len(got) < 3:
+            batch = await member.receive()
+            got += batch.deliveries
+            await member.commit(batch)
+    assert sorted((delivery.event, delivery.raw) for delivery in got[:2]) == [(None, b""), (None, b"not an event")]
+    assert got[2].event == event
+    assert got[2].origin == f"{topic}[0]@2"

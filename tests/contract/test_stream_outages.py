@@ -1,0 +1,137 @@
+"""What every stream with a broker promises while the broker is away, and when it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from time import monotonic
+
+import pytest
+
+from pycalc.errors import StreamUnavailable
+from pycalc.models.events import Event
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming import open_stream
+from pycalc.streaming.base import PUBLISH_SECONDS, Consumable, Stream
+from tests.contract.backends import OUTAGES, STREAMS
+from tests.services.events import key_of, number_of, numbered
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+KEYS = [key_of(f"user {n}") for n in range(20)]
+SECONDS = 60.0
+SLACK = 2.0
+"""What a busy machine may take beyond a deadline, seconds."""
+
+Open = Callable[[], Awaitable[Stream]]
+Outage = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(params=OUTAGES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return a broker, and how it is away."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest, kind: str) -> Outage:
+    """Return what takes the broker away for a while."""
+    return lambda: OUTAGES[kind][1](request)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, kind: str) -> str:
+    """Return the URL of a topic of this test's own."""
+    return STREAMS[OUTAGES[kind][0]](request, f"outage-{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+async def another(url: str) -> AsyncIterator[Open]:
+    """Open the stream as one more instance of the service would."""
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> Stream:
+            stream = await open_stream(url, Metrics())
+            stack.push_async_callback(stream.aclose)
+            return stream
+
+        yield opened
+
+
+async def persist(stream: Stream, events: list[Event]) -> None:
+    """Publish as the relay does: the same batch again until it is taken."""
+    while True:
+        try:
+            await stream.publish(events)
+        except StreamUnavailable:
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def fails_within(seconds: float, call: Awaitable[object]) -> None:
+    """Check that a call says that the stream is not available, in time."""
+    started = monotonic()
+    with pytest.raises(StreamUnavailable):
+        await call
+    assert monotonic() - started < seconds
+
+
+async def test_a_broker_that_is_away_is_unavailable_in_time(another: Open, outage: Outage) -> None:
+    """To a stream that was in use and to one that is opened meanwhile; both work when the broker is back."""
+    events = [event for key in KEYS for event in numbered(key, range(3))]
+    used = await another()
+    await used.publish(events)
+    await used.ping()
+    with outage():
+        fresh = await another()
+        assert isinstance(fresh, Consumable)
+        await asyncio.gather(
+            fails_within(PUBLISH_SECONDS + SLACK, used.publish(events)),
+            fails_within(PUBLISH_SECONDS + SLACK, fresh.publish(events)),
+            fails_within(3.0 + SLACK, used.ping()),
+            fails_within(3.0 + SLACK, fresh.ping()),
+            fails_within(3.0 + SLACK, AsyncExitStack().enter_async_context(fresh.consume("usage"))),
+        )
+    async with asyncio.timeout(SECONDS):
+        for stream in (used, fresh):
+            await persist(stream, events)
+            await stream.ping()
+
+
+async def test_nothing_is_lost_and_nothing_overtakes(another: Open, outage: Outage) -> None:
+    """Batches that are tried again until they are taken arrive whole; each key's events are first seen in order."""
+    stream = await another()
+    assert isinstance(stream, Consumable)
+    batches = [[event for key in KEYS for event in numbered(key, range(5 * n, 5 * n + 5))] for n in range(60)]
+    published = 0
+
+    async def publish() -> None:
+        nonlocal published
+        for batch in batches:
+            await persist(stream, batch)
+            published += 1
+
+    seen: dict[bytes, list[Event]] = {key: [] for key in KEYS}
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        tasks.create_task(publish())
+        await until(lambda: published > 5, "some batches are taken")
+        with outage():
+            await asyncio.sleep(1)  # the outage itself, under load
+        while sum(map(len, seen.values())) < 60 * 5 * len(KEYS):
+            try:
+                batch = await member.receive()
+                await member.commit(batch)
+            except StreamUnavailable:
+                continue
+            for event, *_ in batch.deliveries:
+                assert event is not None
+                if event not in seen[event.key]:
+                    seen[event.key].append(event)
+    assert {key: [number_of(event) for event in events] for key, events in seen.items()} == {
+        key: list(range(300)) for key in KEYS
+    }

@@ -1,0 +1,273 @@
+"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1 import ReceivedMessage
+from structlog.testing import capture_logs
+
+from pycalc.errors import EventsRefused, StreamUnavailable
+from pycalc.models.ids import text_of_id
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.base import USAGE_GROUP, Delivery
+from pycalc.streaming.pubsub import PubSubStream
+from tests.services.events import key_of, numbered
+from tests.services.pubsub import PROJECT, PubSub
+from tests.services.servers import free_port
+from tests.services.strict_pubsub import StrictPubSub, strict_pubsub
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_loop")]
+
+ADA = key_of("ada")
+SECONDS = 30.0
+
+Open = Callable[..., PubSubStream]
+
+
+@pytest.fixture
+def topic() -> str:
+    """Return a topic of this test's own."""
+    return f"pubsub-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """Open streams by URL, and close them in the end."""
+    async with AsyncExitStack() as stack:
+
+        def open_one(url: str, metrics: Metrics | None = None) -> PubSubStream:
+            stream = PubSubStream.of_url(url, metrics or Metrics(), "")
+            stack.push_async_callback(stream.aclose)
+            return stream
+
+        yield open_one
+
+
+@pytest.fixture
+def publisher(pubsub: PubSub) -> Iterator[PublisherClient]:
+    """Return Google's own publisher."""
+    with PublisherClient() as client:
+        yield client
+
+
+@pytest.fixture
+def subscriber(pubsub: PubSub) -> Iterator[SubscriberClient]:
+    """Return Google's own subscriber."""
+    with SubscriberClient() as client:
+        yield client
+
+
+def subscription(topic: str, name: str) -> str:
+    """Return the full name of a subscription."""
+    return f"projects/{PROJECT}/subscriptions/{topic}-{name}"
+
+
+async def consumed(stream: PubSubStream, count: int) -> list[Delivery]:
+    """Return the group's next messages."""
+    deliveries: list[Delivery] = []
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        while len(deliveries) < count:
+            batch = await member.receive()
+            deliveries += batch.deliveries
+            await member.commit(batch)
+    return deliveries
+
+
+async def test_a_message_is_a_structured_cloud_event(
+    pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient
+) -> None:
+    """The Pub/Sub binding, §3.2: the event as data, its media type and ``ce-`` attributes, the user as ordering key."""
+    (event,) = numbered(ADA, [7])
+    await opened(pubsub.url(topic)).publish([event])
+    response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
+    (received,) = response.received_messages
+    assert isinstance(received, ReceivedMessage)
+    assert received.message.data == event.payload
+    assert received.message.ordering_key == "00000000-0000-0000-0000-000000616461"
+    attributes = dict(received.message.attributes)
+    assert f'"time":"{attributes.pop("ce-time")}"'.encode() in event.payload
+    assert attributes == {
+        "content-type": "application/cloudevents+json; charset=UTF-8",
+        "ce-specversion": "1.0",
+        "ce-id": text_of_id(event.id),
+        "ce-source": "/pycalc",
+        "ce-type": "pycalc.operation.completed.v1",
+        "ce-subject": "00000000-0000-0000-0000-000000616461",
+    }
+
+
+async def test_what_is_missing_is_made(
+    pubsub: PubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
+) -> None:
+    """A ping makes the topic and the counting group's subscription: ordered, for ever, with its dead letters."""
+    publisher.create_topic(name=f"projects/{PROJECT}/topics/{topic}-dead", timeout=SECONDS)
+    await opened(pubsub.url(topic, f"dead_letter_topic={topic}-dead")).ping()
+    made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
+    assert made.topic == f"projects/{PROJECT}/topics/{topic}"
+    assert made.enable_message_ordering
+    assert "ttl" not in made.expiration_policy
+    assert made.dead_letter_policy.dead_letter_topic == f"projects/{PROJECT}/topics/{topic}-dead"
+
+
+async def test_what_is_missing_and_may_not_be_made(pubsub: PubSub, topic: str, opened: Open) -> None:
+    """Everything is unavailable, the log says why, a metric counts it, and it works when somebody makes the topic."""
+    metrics = Metrics()
+    stream = opened(pubsub.url(topic, "create=false"), metrics)
+    events = numbered(ADA, range(2))
+    with capture_logs() as logs:
+        with pytest.raises(StreamUnavailable):
+            await stream.publish(events)
+        with pytest.raises(StreamUnavailable):
+            await stream.ping()
+    assert {log["error"] for log in logs} == {"NotFound"}
+    failures = metrics.registry.get_sample_value
+    assert failures("pycalc_stream_failures_total", {"call": "publish"}) == 1
+    assert failures("pycalc_stream_failures_total", {"call": "topic"}) == 1
+    await opened(pubsub.url(topic)).ping()
+    await stream.publish(events)
+    await stream.ping()
+
+
+async def test_a_deleted_topic_loses_no_event(
+    pubsub: PubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
+) -> None:
+    """A new topic's events would not reach the old one's subscription: nothing is published until that is gone too."""
+    stream = opened(pubsub.url(topic))
+    old, new = numbered(ADA, range(2))
+    await stream.publish([old])
+    publisher.delete_topic(topic=f"projects/{PROJECT}/topics/{topic}", timeout=SECONDS)
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(StreamUnavailable):
+                await stream.publish([new])
+        with pytest.raises(StreamUnavailable):
+            await stream.ping()
+    assert f"{topic}-usage belongs to a topic that was deleted" in logs[-1]["reason"]
+    subscriber.delete_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
+    await stream.publish([new])
+    await stream.ping()
+    assert [delivery.event for delivery in await consumed(stream, 1)] == [new]
+
+
+async def test_foreign_messages_are_delivered_as_such(
+    pubsub: PubSub, topic: str, opened: Open, publisher: PublisherClient
+) -> None:
+    """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
+    stream = opened(pubsub.url(topic))
+    (event,) = numbered(ADA, range(1))
+    await stream.ping()
+    name = f"projects/{PROJECT}/topics/{topic}"
+    identity = publisher.publish(name, b"not an event", timeout=SECONDS).result(SECONDS)
+    await stream.publish([event])
+    got = sorted(await consumed(stream, 2), key=lambda delivery: delivery.event is not None)
+    assert got[0] == Delivery(None, b"not an event", f"{subscription(topic, 'usage')} {identity}")
+    assert got[1].event == event
+
+
+async def test_events_stay_leased_while_they_are_dealt_with(pubsub: PubSub, topic: str, opened: Open) -> None:
+    """A batch that takes longer than the subscription's deadline is not given to another member meanwhile."""
+    stream = opened(pubsub.url(topic))
+    await stream.publish(numbered(ADA, range(3)))
+    async with stream.consume(USAGE_GROUP) as slow, stream.consume(USAGE_GROUP) as other:
+        batch = await slow.receive()
+        async with asyncio.timeout(3 * SECONDS):
+            for _ in range(13):
+                assert not (await other.receive()).deliveries
+        await slow.commit(batch)
+    assert len(batch.deliveries) == 3
+
+
+def service_account(folder: Path) -> Path:
+    """Write the key of a service account whose tokens would come from a closed port."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key": private,
+        "client_email": f"nobody@{PROJECT}.iam.gserviceaccount.com",
+        "token_uri": f"http://127.0.0.1:{free_port()}/token",
+    }
+    file = folder / "account.json"
+    file.write_text(json.dumps(account))
+    return file
+
+
+@pytest.fixture
+async def strict(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StrictPubSub]:
+    """Run a service that answers as it is told."""
+    async with strict_pubsub() as service:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", service.host)
+        yield service
+
+
+async def test_a_publisher_needs_no_right_but_to_publish(strict: StrictPubSub, topic: str, opened: Open) -> None:
+    """Who may not look at subscriptions publishes all the same, each user's events in one request."""
+    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    ada, bob = numbered(ADA, range(3)), numbered(key_of("bob"), range(2))
+    await stream.publish([ada[0], *bob, *ada[1:]])
+    await stream.ping()
+    assert sorted(strict.requests) == sorted([[event.payload for event in ada], [event.payload for event in bob]])
+
+
+async def test_an_invalid_event_is_refused_alone(strict: StrictPubSub, topic: str, opened: Open) -> None:
+    """Pub/Sub refuses whole requests: the others are sent again, each alone, in their order."""
+    events = numbered(ADA, range(5))
+    strict.bad = {events[2].payload}
+    with pytest.raises(EventsRefused) as refusal:
+        await opened(f"pubsub://{PROJECT}/{topic}").publish(events)
+    assert list(refusal.value.refused) == [events[2].id]
+    assert strict.requests == [[event.payload] for event in (*events[:2], *events[3:])]
+
+
+@pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+async def test_a_service_that_does_not_take_events(strict: StrictPubSub, topic: str, opened: Open, status: str) -> None:
+    """Whatever the status, nothing is refused for good: it is unavailable, a ping says so, and works afterwards."""
+    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    events = numbered(ADA, range(2))
+    strict.failure = grpc.StatusCode[status]
+    with pytest.raises(StreamUnavailable):
+        await stream.publish(events)
+    with pytest.raises(StreamUnavailable):
+        await stream.ping()
+    strict.failure = None
+    await stream.publish(events)
+    await stream.ping()
+    assert strict.requests == [[event.payload for event in events]]
+
+
+@pytest.mark.parametrize("kind", ["none", "no file", "out of reach"])
+async def test_credentials_that_do_not_work(
+    topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Without credentials, and where they lead nowhere, the stream is unavailable in time, and the log says why."""
+    files = {"no file": tmp_path / "nothing.json", "out of reach": service_account(tmp_path)}
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    if kind in files:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(files[kind]))
+    stream = opened(f"pubsub://{PROJECT}/{topic}?endpoint=127.0.0.1:{free_port()}")
+    with capture_logs() as logs:
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(StreamUnavailable):
+                await stream.publish(numbered(ADA, range(1)))
+            with pytest.raises(StreamUnavailable):
+                await stream.ping()
+            with pytest.raises(StreamUnavailable):
+                async with stream.consume(USAGE_GROUP):
+                    pass
+    expected = "ServiceUnavailable" if kind == "out of reach" else "DefaultCredentialsError"
+    assert {log["error"] for log in logs} == {expected}

@@ -1,0 +1,42 @@
+"""Events for tests of streams: each with a number, a key of its own choice, and the form of the real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
+from pycalc.models.history import timestamp
+from pycalc.models.ids import IdSource, text_of_id, unix_ms_of_id
+
+_ids = IdSource()
+
+
+def key_of(name: str) -> bytes:
+    """Return a user's id that is the same for the same name."""
+    return name.encode().rjust(16, b"\0")
+
+
+def numbered(key: bytes, numbers: Iterable[int], size: int = 0) -> list[Event]:
+    """Return new events of one key whose data are these numbers, each padded to ``size`` bytes or more."""
+    return [_event(_ids.next(), key, n, size) for n in numbers]
+
+
+def number_of(event: Event) -> int:
+    """Return the number that an event brings."""
+    number: int = json.loads(event.payload)["data"]["n"]
+    return number
+
+
+def _event(identity: bytes, key: bytes, n: int, size: int) -> Event:
+    payload = {
+        "specversion": "1.0",
+        "id": text_of_id(identity),
+        "source": EVENT_SOURCE,
+        "type": EVENT_TYPE,
+        "subject": text_of_id(key),
+        "time": timestamp(unix_ms_of_id(identity)),
+        "datacontenttype": "application/json",
+        "data": {"n": n, "padding": "x" * size},
+    }
+    return Event(identity, key, json.dumps(payload, separators=(",", ":")).encode())

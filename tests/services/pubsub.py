@@ -1,0 +1,55 @@
+"""Google's Pub/Sub emulator, for tests and for ``make services``; it keeps everything in memory."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.services.daemons import Daemon, Missing, program
+from tests.services.servers import free_port
+
+PROJECT = "pycalc-tests"
+_JAVA_OPTIONS = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+
+class PubSub(Daemon):
+    """A running emulator; what ends it ends its topics, so an outage is a pause."""
+
+    @property
+    def emulator_host(self) -> str:
+        """The value of PUBSUB_EMULATOR_HOST."""
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, topic: str, options: str = "") -> str:
+        """Return a topic's URL."""
+        return f"pubsub://{PROJECT}/{topic}{'?' if options else ''}{options}"
+
+
+@contextmanager
+def pubsub() -> Iterator[PubSub]:
+    """Run the emulator on free ports; raises Missing where Java or the Google Cloud SDK's emulator is not installed.
+
+    Its jar is run directly: the SDK's own wrapper leaves the server behind when it ends.
+    """
+    port = free_port()
+    options = ("--host=127.0.0.1", f"--port={port}", "--iam_host=127.0.0.1", f"--iam_port={free_port()}")
+    command = [program("java"), *_JAVA_OPTIONS, "-jar", str(_jar()), *options]
+    with TemporaryDirectory(prefix="pycalc-pubsub-") as folder:
+        emulator = PubSub("the Pub/Sub emulator", command, port, Path(folder) / "log")
+        try:
+            emulator.start()
+            yield emulator
+        finally:
+            emulator.kill()
+
+
+def _jar() -> Path:
+    gcloud = [program("gcloud"), "info", "--format=value(installation.sdk_root)"]
+    root = subprocess.run(gcloud, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    jars = sorted(Path(root, "platform", "pubsub-emulator", "lib").glob("cloud-pubsub-emulator-*-all.jar"))
+    if not jars:
+        raise Missing("the Google Cloud SDK has no Pub/Sub emulator")
+    return jars[-1]

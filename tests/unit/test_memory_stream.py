@@ -1,0 +1,65 @@
+"""The in-process stream keeps nothing: what it has taken is committed, and what is not committed it has not taken."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.memory import MemoryStream
+from tests.services.events import key_of, numbered
+
+pytestmark = pytest.mark.anyio
+
+ADA = key_of("ada")
+SECONDS = 10.0
+
+
+async def test_publishing_waits_for_the_commit() -> None:
+    """The outbox may forget an event only when the consumer has it in the database: a kill in between loses nothing."""
+    stream = MemoryStream(Metrics())
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
+        publishing = asyncio.create_task(stream.publish(numbered(ADA, range(3))))
+        batch = await member.receive()
+        await asyncio.sleep(0)
+        assert len(batch.deliveries) == 3
+        assert not publishing.done()
+        await member.commit(batch)
+        await publishing
+
+
+async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
+    """Within the deadline; the late commit does no harm, and the events come again when they are published again."""
+    metrics = Metrics()
+    stream = MemoryStream(metrics, publish_seconds=0.05)
+    events = numbered(ADA, range(3))
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
+        publishing = asyncio.create_task(stream.publish(events))
+        late = await member.receive()
+        with pytest.raises(StreamUnavailable):
+            await publishing
+        await member.commit(late)
+        publishing = asyncio.create_task(stream.publish(events))
+        batch = await member.receive()
+        await member.commit(batch)
+        await publishing
+    assert [delivery.event for delivery in batch.deliveries] == events
+    assert metrics.registry.get_sample_value("pycalc_stream_failures_total", {"call": "publish"}) == 1
+
+
+async def test_a_group_stays_when_its_last_member_leaves() -> None:
+    """A consumer that died takes no events, so the outbox keeps them; what nobody took is not given out later."""
+    stream = MemoryStream(Metrics(), publish_seconds=0.05)
+    first, second = numbered(ADA, range(2))
+    async with stream.consume("usage"):
+        pass
+    with pytest.raises(StreamUnavailable):
+        await stream.publish([first])
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
+        publishing = asyncio.create_task(stream.publish([second]))
+        batch = await member.receive()
+        await member.commit(batch)
+        await publishing
+    assert [delivery.event for delivery in batch.deliveries] == [second]

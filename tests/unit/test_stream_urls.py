@@ -1,0 +1,95 @@
+"""What a stream's URL may say."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming import open_stream
+from pycalc.streaming.kafka_options import kafka_options
+from pycalc.streaming.pubsub_options import pubsub_options
+
+pytestmark = pytest.mark.anyio
+
+
+def test_a_kafka_url() -> None:
+    """Brokers and topic; without options a missing topic is made with six partitions."""
+    options = kafka_options("kafka://one:9092,two:9093/events", "")
+    assert (options.topic, options.create, options.partitions, options.replication) == ("events", True, 6, -1)
+    assert options.client == {"bootstrap.servers": "one:9092,two:9093", "security.protocol": "PLAINTEXT"}
+
+
+def test_a_kafka_url_with_options() -> None:
+    """Options go to the side they are for, by librdkafka's names."""
+    query = "create=false&partitions=12&replication=3&linger.ms=50&session.timeout.ms=6000&client.id=one"
+    options = kafka_options(f"kafka://one:9092/events?{query}", "")
+    assert (options.create, options.partitions, options.replication) == (False, 12, 3)
+    assert options.client["client.id"] == "one"
+    assert options.producer == {"linger.ms": "50"}
+    assert options.consumer == {"session.timeout.ms": "6000"}
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "protocol", "mechanism"),
+    [
+        ("kafka+ssl://ada:p%40ss%2F@one:9093/events", "", "SASL_SSL", "PLAIN"),
+        ("kafka+ssl://one:9093/events", "ada:p@ss/", "SASL_SSL", "PLAIN"),
+        ("kafka+ssl://ada@one:9093/events", "ada:p@ss/", "SASL_SSL", "PLAIN"),
+        ("kafka://ada:p%40ss%2F@one:9092/events", "", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
+        ("kafka://one:9092/events?sasl.mechanism=PLAIN", "ada:p@ss/", "SASL_PLAINTEXT", "PLAIN"),
+    ],
+)
+def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: str) -> None:
+    """User and password stand in the URL, or beside it; a password crosses a plain connection only when told to."""
+    client = kafka_options(url, credentials).client
+    assert client["security.protocol"] == protocol
+    assert client["sasl.mechanism"] == mechanism
+    assert (client["sasl.username"], client["sasl.password"]) == ("ada", "p@ss/")
+
+
+def test_a_password_is_not_shown() -> None:
+    """The options may stand in a log or a traceback."""
+    assert "secret" not in repr(kafka_options("kafka+ssl://ada:secret@one:9093/events", ""))
+
+
+def test_a_pubsub_url() -> None:
+    """Project and topic; the topic's subscriptions have names of their own."""
+    options = pubsub_options("pubsub://my-project/events?endpoint=europe-west1-pubsub.googleapis.com")
+    assert options.topic == "projects/my-project/topics/events"
+    assert options.subscription("usage") == "projects/my-project/subscriptions/events-usage"
+    assert options.endpoint == "europe-west1-pubsub.googleapis.com"
+    assert options.create
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("kafka:///events", "needs a broker"),
+        ("kafka://one:9092/", "name of a Kafka topic"),
+        ("kafka://one:9092/a/b", "name of a Kafka topic"),
+        ("kafka://one:9092/events?acks=0", "no option 'acks'"),
+        ("kafka://one:9092/events?client.id=", "'client.id' needs one value"),
+        ("kafka://one:9092/events?partitions=2&partitions=3", "'partitions' needs one value"),
+        ("kafka://one:9092/events?partitions=many", "'many' is not a number"),
+        ("kafka://one:9092/events?partitions=0", "'0' is not a number"),
+        ("kafka://one:9092/events?create=maybe", "neither 'true' nor 'false'"),
+        ("pubsub:///events", "Google Cloud project"),
+        ("pubsub://my-project/", "name of a Pub/Sub topic"),
+        ("pubsub://my-project/ab", "name of a Pub/Sub topic"),
+        ("pubsub://my-project/google-events", "name of a Pub/Sub topic"),
+        ("pubsub://my-project/events?dead_letter_topic=x", "name of a Pub/Sub topic"),
+        ("pubsub://my-project/events?ordering=false", "no option 'ordering'"),
+        ("memory://host", "no host"),
+        ("memory://?size=1", "no host"),
+    ],
+)
+async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
+    """The refusal names the setting and what is wrong, before anything is opened."""
+    with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}"):
+        await open_stream(url, Metrics())
+
+
+async def test_a_password_for_pubsub_is_refused() -> None:
+    """Pub/Sub has credentials of its own kind; others would be ignored silently."""
+    with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*application default credentials"):
+        await open_stream("pubsub://my-project/events", Metrics(), "ada:secret")
