@@ -43,9 +43,11 @@ def _told(error: ValidationError) -> str:
 
 
 def _serve(listener: int | None) -> int:
+    import os
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while it starts, Ctrl-C ends it without a word
+    for ending in (signal.SIGTERM, signal.SIGINT):  # while it starts; process 1 of a container has no default for them
+        signal.signal(ending, lambda number, _: os._exit(128 + number))
     settings = _settings()
     if settings.workers > 1 and listener is None:
         from pycalc.supervisor import supervise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from time import time
+from time import monotonic, time
 from typing import TypeVar
 
-from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.observability.metrics import Metrics
 
@@ -24,17 +24,17 @@ class Bearers:
         self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
         self.epoch = 0
         """Counts revocations: what was read from the store before one must not be kept after it."""
-        self.suspended = False
-        """Whether no bearer may be believed, because revocations can't be read."""
+        self.believed_until = math.inf
+        """Until when kept bearers may be believed, by ``monotonic``: the revocations that were read say no more."""
         metrics.tokens_cached.set_function(lambda: len(self._bearers))
 
     def get(self, token: bytes) -> Principal | None:
         """Return the bearer of a token that was verified before and has not expired.
 
-        Raises StoreUnavailable while it can't be known who has lost their rights.
+        None too while it can't be known who has lost their rights.
         """
-        if self.suspended:
-            raise StoreUnavailable("It can't be told at the moment whether this token still holds.")
+        if monotonic() > self.believed_until:
+            return None
         bearer = self._bearers.get(token)
         if bearer is None:
             return None

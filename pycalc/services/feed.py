@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from pycalc.db.base import HistoryFilter, HistoryStore
@@ -16,6 +16,12 @@ from pycalc.services.tail import HistoryTail
 _PAGE = 200
 MAX_FOLLOWERS = 1_000
 MAX_FOLLOWERS_EACH = 20
+
+
+async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
+    for part in parts:
+        async for event in part:
+            yield event
 
 
 class Feed:
@@ -40,13 +46,11 @@ class Feed:
             async with self._tail.follow(user_id) as follower:
                 seen = follower.position if last_id is None else last_id
                 yield Event(seen, caller.user_id, b"")
-                async for event in self._replay(user_id, seen, follower.position):
-                    seen = event.id
-                    yield event
-                async for event in follower:
+                async for event in _chained(self._replay(user_id, seen, follower.position), follower):
                     if (await identify()).is_admin != caller.is_admin:
                         return
                     if event.id > seen:
+                        seen = event.id
                         yield event
 
     @contextmanager

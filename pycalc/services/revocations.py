@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 
 from structlog import get_logger
 
@@ -14,13 +15,14 @@ from pycalc.services.bearers import Bearers
 
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
-"""For how long kept bearers are believed while revocations can't be read."""
+"""For how long kept bearers are believed after a look. Then every token is looked up in the store: that answers, or the
+request is refused; a process that was frozen for a while, as serverless platforms do, goes on at once."""
 
 _log = get_logger(__name__)
 
 
 class RevocationWatch:
-    """Forgets the bearers that any process on the database has revoked; closes the door when it can't tell."""
+    """Forgets the bearers that any process on the database has revoked; believes none when it can't tell."""
 
     def __init__(self, store: RevocationStore, bearers: Bearers, metrics: Metrics, newest: int) -> None:
         self._store = store
@@ -28,9 +30,8 @@ class RevocationWatch:
         self._failures = metrics.revocation_failures
         self._number = newest
         self._hint = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._patience = self._loop.call_later(_PATIENCE_SECONDS, self._suspend)
-        self._runner = self._loop.create_task(self._run(), name="revocations")
+        self._believe_from(monotonic())
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     @classmethod
     async def open(cls, store: RevocationStore, bearers: Bearers, metrics: Metrics) -> RevocationWatch:
@@ -41,11 +42,23 @@ class RevocationWatch:
         """Say that there may be a revocation: look at once."""
         self._hint.set()
 
+    async def _look(self) -> None:
+        """Read what was revoked since the last look, and forget whom it concerns; raises StoreUnavailable."""
+        began = monotonic()
+        revocations = await self._store.since(self._number)
+        users = revocations.users
+        if users is None or users:
+            self._bearers.forget(lambda bearer: users is None or bearer.user_id in users)
+        self._number = revocations.newest
+        self._believe_from(began)
+
     async def aclose(self) -> None:
         """Stop watching."""
-        self._patience.cancel()
         self._runner.cancel()
         await asyncio.wait({self._runner})
+
+    def _believe_from(self, began: float) -> None:
+        self._bearers.believed_until = began + _PATIENCE_SECONDS
 
     async def _run(self) -> None:
         while True:
@@ -57,18 +70,3 @@ class RevocationWatch:
             except PycalcError as error:
                 self._failures.inc()
                 _log.warning("revocations can't be read", error=str(error))
-
-    async def _look(self) -> None:
-        """Read what was revoked since the last look, and forget whom it concerns."""
-        revocations = await self._store.since(self._number)
-        users = revocations.users
-        if users is None or users:
-            self._bearers.forget(lambda bearer: users is None or bearer.user_id in users)
-        self._number = revocations.newest
-        self._patience.cancel()
-        self._patience = self._loop.call_later(_PATIENCE_SECONDS, self._suspend)
-        self._bearers.suspended = False
-
-    def _suspend(self) -> None:
-        self._bearers.suspended = True
-        _log.error("tokens are refused: revocations could not be read", seconds=_PATIENCE_SECONDS)

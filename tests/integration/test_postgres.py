@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -17,9 +18,12 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
+from tests.services.accounts import Person, new_person
 from tests.services.postgres import Postgres, missing, postgres
 from tests.services.proxy import proxy
+from tests.services.servers import pycalc
 from tests.services.stores import history_row
+from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 ALL = HistoryFilter()
@@ -35,10 +39,10 @@ def own_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-async def url(own_server: Postgres) -> str:
+def url(own_server: Postgres) -> str:
     """Return the URL of an empty, migrated database."""
     url = own_server.new_database()
-    await migrate_database(url)
+    asyncio.run(migrate_database(url))
     return url
 
 
@@ -178,3 +182,20 @@ async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> 
     for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):
         with pytest.raises(StoreUnavailable):
             await open_database(url)
+
+
+def test_a_remembered_token_is_not_believed_while_the_database_hangs(own_server: Postgres, url: str) -> None:
+    """A token in memory is refused with 503 when revocations could not be read for five seconds, and is good after."""
+    with pycalc(database_url=url) as server, httpx.Client(base_url=server.url, timeout=15) as client:
+        person = new_person(client)
+        client.get("/fibonacci/10", headers=person.headers).raise_for_status()
+        with hanging(own_server):
+            wait_until(lambda: refused_at_the_door(client, person), "the token is refused", 10)
+        wait_until(
+            lambda: client.get("/fibonacci/10", headers=person.headers).status_code == 200, "it is good again", 5
+        )
+
+
+def refused_at_the_door(client: httpx.Client, person: Person) -> bool:
+    """Whether a request that needs no database but for its token is answered 503: an impossible operand is 422 else."""
+    return client.get("/fibonacci/-1", headers=person.headers).status_code == 503

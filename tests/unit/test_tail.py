@@ -9,7 +9,7 @@ from time import time
 import pytest
 
 from pycalc.db.base import HistoryFilter
-from pycalc.errors import Overloaded, StoreUnavailable
+from pycalc.errors import Overloaded, StoreUnavailable, Unauthorized
 from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
@@ -217,3 +217,22 @@ async def test_the_marker_is_a_place_to_resume_from(shared: Following) -> None:
     assert marker.id == old.id
     assert await take(events, 1) == [row.id]
     assert await take(await shared.begin(marker.id), 1) == [row.id]
+
+
+async def test_the_past_too_is_told_only_to_who_may_hear_it(alone: Following) -> None:
+    """Rights that end while missed events are told end the telling: an admin who was deleted gets no more of it."""
+    rows = [history_row(n, user_id=BOB) for n in range(5)]
+    await alone.record(*rows)
+    asked = 0
+
+    async def identify() -> Principal:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise Unauthorized("The account does not exist any more.")
+        return Principal(ADA, "name", Role.ADMIN, ADA, time() + 900)
+
+    events = alone.feed.follow(identify, bytes(16))
+    assert [(await anext(events)).id for _ in range(3)] == [bytes(16), rows[0].id, rows[1].id]
+    with pytest.raises(Unauthorized):
+        await anext(events)
