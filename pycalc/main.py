@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pycalc import __version__
 from pycalc.resources import Resources, open_resources
@@ -44,8 +44,12 @@ class Application(FastAPI):
         """Pass requests through the edge."""
         await (self._edge if scope["type"] == "http" else super().__call__)(scope, receive, send)
 
+    def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
+        """Return the answer to a request that there is no room for, None when there is; see Edge."""
+        return self._edge.refusal(scope, waiting)
 
-def create_app(settings: Settings) -> FastAPI:
+
+def create_app(settings: Settings) -> Application:
     """Return the application; its lifespan opens and closes what the settings name."""
 
     @asynccontextmanager
