@@ -1,20 +1,25 @@
-"""Granian's embedded server on a listening socket of ours (ADR 2)."""
+"""Granian's HTTP worker on a listening socket of ours (ADR 2): it reads and writes in threads of its own.
+
+The worker itself is used, not Granian's server around it, for two things that this one can't do: options on the socket,
+and refusing a request in the worker's thread, before it has cost the event loop anything.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import ctypes
 import os
 import resource
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
-from granian.constants import HTTPModes, Interfaces
+from granian import _granian
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.net import SocketHolder  # type: ignore[attr-defined]
-from granian.server.embed import Server
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Scope
 
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 10_000
@@ -26,6 +31,11 @@ _CONNECTIONS = 8_192
 _SO_ATTACH_FILTER = 26
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 """A packet filter: the TCP header's flags; SYN without ACK is dropped, all else passes."""
+
+Refusal = Callable[[Scope, int], tuple[Message, Message] | None]
+"""Returns the whole answer to a request that is to be refused, given how many wait for the event loop; else None."""
+
+_native: Any = _granian
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -51,22 +61,67 @@ def refuse_connections(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
-class HttpServer(Server):
+class HttpServer:
     """Serves an ASGI application on a bound socket, which stays its owner's."""
 
-    def __init__(self, listener: socket.socket, application: ASGIApp) -> None:
-        super().__init__(
-            application,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_MS),
-            websockets=False,
-            backlog=_BACKLOG,
-            backpressure=min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
-            log_level=LogLevels.error,
-        )
+    def __init__(
+        self, listener: socket.socket, application: ASGIApp, refusal: Refusal, state: dict[str, object]
+    ) -> None:
+        self._application = application
+        self._refusal = refusal
+        self._state = state
         self._descriptor = os.dup(listener.fileno())
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._signal = _native.WorkerSignal()
+        self._handed_over = 0
+        """Counted by the worker's thread alone, as the next is by the event loop's: neither needs a lock."""
+        self._begun = 0
 
-    def _init_shared_socket(self) -> None:
-        holder = SocketHolder(self._descriptor, False, _BACKLOG)  # type: ignore[call-arg]
-        self._shd = holder  # type: ignore[assignment]
+    async def serve(self) -> None:
+        """Serve until ``stop``, and until the requests that were accepted before are answered."""
+        ended = asyncio.Event()
+        self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
+        worker = _native.ASGIWorker(
+            1,
+            (None, _native.SocketHolder(self._descriptor, False, _BACKLOG)),
+            None,
+            backpressure=min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+            http1_opts=HTTP1Settings(header_read_timeout=_HEADER_READ_MS),
+        )
+        scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)
+        scheduler._schedule_fn = self._hand_over  # noqa: SLF001  # the worker's seam
+        worker.serve_async(scheduler, self._loop, self._signal)
+        await ended.wait()
+
+    def stop(self) -> None:
+        """Close the listener and idle connections."""
+        self._signal.set()
+
+    def _hand_over(self, request: Any) -> None:
+        """Pass a request to the event loop, or refuse it here, in the worker's thread; nothing may be raised there."""
+        scope = request.scope
+        scope["state"] = self._state
+        refused = self._refusal(scope, self._handed_over - self._begun)
+        if refused is not None:
+            for message in refused:
+                request.proto.send(message)
+            request.done()
+            return
+        self._handed_over += 1
+        try:
+            self._loop.call_soon_threadsafe(self._begin, request, context=self._context)
+        except RuntimeError:  # the loop has ended
+            request.done()
+
+    def _begin(self, request: Any) -> None:
+        self._begun += 1
+        request.taskref(self._loop.create_task(self._answer(request)))
+
+    async def _answer(self, request: Any) -> None:
+        try:
+            await self._application(request.scope, request.proto.receive, request.proto.send)
+        except BaseException as error:
+            request.err(error)
+        else:
+            request.done()

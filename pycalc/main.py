@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc import __version__
 from pycalc.observability.logging import configure_logging
@@ -41,8 +41,8 @@ class Application(FastAPI):
         super().__init__(**options)
         calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
         self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
-        self._entry: ASGIApp = CrossOrigin(edge, cors_origins) if cors_origins else edge
+        self._edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
+        self._entry: ASGIApp = CrossOrigin(self._edge, cors_origins) if cors_origins else self._edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass requests through the edge."""
@@ -51,8 +51,12 @@ class Application(FastAPI):
             return
         await self._entry(scope, receive, telling((STRICT_TRANSPORT,), send) if by_https(scope) else send)
 
+    def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
+        """Return the answer to a request that there is no room for, None when there is; see Edge."""
+        return self._edge.refusal(scope, waiting)
 
-def create_app(settings: Settings) -> FastAPI:
+
+def create_app(settings: Settings) -> Application:
     """Return the application; its lifespan opens and closes what the settings name."""
 
     @asynccontextmanager

@@ -13,22 +13,21 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import cast
 
 import uvloop
-from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
 from pycalc.listener import HttpServer, bind, refuse_connections
-from pycalc.main import State, create_app
+from pycalc.main import Application, State, create_app
 from pycalc.observability.logging import configure_logging
 from pycalc.services.bootstrap import TOKEN_FILE
 from pycalc.settings import Settings
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_QUIET_SECONDS = 0.1
+_QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
 """After the signal answers say ``Connection: close`` until nothing is asked for so long, for no longer than this."""
 _COMPUTING_SECONDS = 5.0
@@ -49,40 +48,31 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # in every thread: one that waits for them gets them
     try:
         uvloop.run(_serve(settings, inherited))
     except (PycalcError, OSError, ValueError) as error:
         print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
         return 1
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # all is done: a second one has nothing to end
     return 0
 
 
-def _stop_at_signals() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the process ends _EXIT_SECONDS later at the latest."""
-    stop = asyncio.Event()
-    watchdog = threading.Timer(_EXIT_SECONDS, _give_up)
-    watchdog.daemon = True
+def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Wait for the first signal, and end the process some seconds later whatever hangs: what was answered is on disk.
 
-    def begin() -> None:
-        if not stop.is_set():
-            stop.set()
-            watchdog.start()
-
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, begin)
-    return stop
-
-
-def _give_up() -> None:
-    """End the process although something hangs: what was answered is on disk."""
+    Later signals stay blocked, to the end of the process.
+    """
+    signal.sigwait(_SIGNALS)
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(stop.set)
+    sleep(_EXIT_SECONDS)
     print("pycalc: something did not end in time; stopped without it", file=sys.stderr)  # noqa: T201
     os._exit(1)
 
 
 async def _serve(settings: Settings, inherited: int | None) -> None:
-    stop = _stop_at_signals()
+    stop = asyncio.Event()
+    threading.Thread(target=_watch, args=(asyncio.get_running_loop(), stop), name="signals", daemon=True).start()
     if inherited is not None:
         asyncio.get_running_loop().add_reader(0, os.kill, os.getpid(), signal.SIGTERM)  # the supervisor is gone
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
@@ -112,17 +102,18 @@ def greet(settings: Settings, token: str | None) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asyncio.Event, *, shared: bool) -> None:
+async def _listen(
+    listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool
+) -> None:
     """Accept requests until a signal comes, then let those that were accepted finish."""
     arrived = 0
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal arrived
         arrived += 1
-        scope["state"] = state
         await app(scope, receive, _closing(send) if stop.is_set() else send)
 
-    server = HttpServer(listener, entry)
+    server = HttpServer(listener, entry, app.refusal, dict(state))
     gc.collect()
     gc.freeze()  # what start-up made stays: full collections need not walk it
     serving = asyncio.ensure_future(server.serve())
@@ -137,7 +128,7 @@ async def _listen(listener: socket.socket, app: FastAPI, state: State, stop: asy
     if not shared:
         refuse_connections(listener)
     await _until_quiet(lambda: arrived)
-    server.stop()  # type: ignore[no-untyped-call]
+    server.stop()
     with suppress(TimeoutError):
         await asyncio.wait_for(serving, began + _DRAIN_SECONDS - monotonic())
 

@@ -1,4 +1,4 @@
-"""Several server processes on one port: started, replaced when one dies, and stopped together (ADR 18)."""
+"""Several server processes on one port: started, replaced when one dies, and stopped together (ADR 19)."""
 
 from __future__ import annotations
 

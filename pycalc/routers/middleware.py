@@ -7,14 +7,16 @@ from time import perf_counter
 
 from fastapi import Request
 from prometheus_client import Counter, Histogram
+from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc.errors import Overloaded, PayloadTooLarge
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.routers.connection import body_in_time
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
-from pycalc.routers.problems import answer_to
+from pycalc.routers.problems import STATUS, answer_to, problem_body, quoted
 from pycalc.services.math import MOST_AT_ONCE
 
 _UNMATCHED = "(none)"
@@ -57,6 +59,14 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
     return {**scope, "method": "GET", "headers": headers}, send_without_content
 
 
+_OVERLOAD = Overloaded("More is asked for than this service can do.")
+_REFUSED: Message = {
+    "type": "http.response.start",
+    "status": STATUS[_OVERLOAD.code],
+    "headers": secured([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")]),
+}
+
+
 class Edge:
     """Counts and times each answer by its route's template, and adds the headers that every answer carries.
 
@@ -74,12 +84,16 @@ class Edge:
         """Answer a request."""
         if scope["method"] == "HEAD":
             scope, send = _as_get(scope, send)
+        refused = self.refusal(scope, 0)
+        if refused is not None:
+            for message in refused:
+                await send(message)
+            return
         started = perf_counter()
         route = self._calculation(scope)
         status = 500
         try:
             if route is not None:
-                self._require_room(scope)
                 status = await route.answer(scope, receive, send)
                 return
 
@@ -102,13 +116,18 @@ class Edge:
         finally:
             self._observe(scope, status, perf_counter() - started)
 
-    @staticmethod
-    def _require_room(scope: Scope) -> None:
-        """Raise Overloaded before anything is done for a calculation that would wait too long (ADR 13)."""
+    def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
+        """Return the whole answer to a calculation that there is no room for (ADR 18), None when there is.
+
+        ``waiting`` is the number of requests that have not begun. Another thread than the event loop's may ask.
+        """
         resources = resources_of(scope)
-        if resources.calculator.under_way >= MOST_AT_ONCE:
-            resources.metrics.requests_refused.labels("overload").inc()
-            raise Overloaded("More is asked for than this service can do.")
+        if resources.calculator.under_way + waiting < MOST_AT_ONCE or self._calculation(scope) is None:
+            return None
+        resources.metrics.requests_refused.labels("overload").inc()
+        self._observe(scope, 503, 0.0)
+        body = to_json(problem_body(_OVERLOAD, quoted(scope["path"])))
+        return _REFUSED, {"type": "http.response.body", "body": body}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation that a request asks for, its operands noted in the scope; None for other requests."""

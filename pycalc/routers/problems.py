@@ -113,11 +113,16 @@ def _example(slug: str) -> dict[str, Any]:
     return example
 
 
+def quoted(path: str) -> str:
+    """Return a request's path as a URI reference, for ``instance``."""
+    return quote(path, safe=_PATH_CHARACTERS)
+
+
 def problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
     """Return the response that tells of a problem."""
-    instance = quote(request.scope["path"], safe=_PATH_CHARACTERS)
+    instance = quoted(request.scope["path"])
     return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
 
 
@@ -158,7 +163,7 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 async def _domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
-    body = problem_body(error, quote(request.scope["path"], safe=_PATH_CHARACTERS))
+    body = problem_body(error, quoted(request.scope["path"]))
     return Response(to_json(body), STATUS[error.code], _headers(error), PROBLEM_MEDIA_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""More than the service can do: refused at once, before anything is done for it (ADR 13)."""
+"""More than the service can do: refused at once, before anything is done for it (ADR 18)."""
 
 from __future__ import annotations
 
