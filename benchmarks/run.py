@@ -8,10 +8,19 @@ import sys
 
 from benchmarks.attack import attack
 from benchmarks.headline import headline
+from benchmarks.history import exports, pages
 from benchmarks.results import batches, long_results, memory
 from benchmarks.timing import CONNECTIONS
 
-PARTS = {"headline": headline, "results": long_results, "memory": memory, "batches": batches, "attack": attack}
+PARTS = {
+    "headline": headline,
+    "results": long_results,
+    "memory": memory,
+    "batches": batches,
+    "attack": attack,
+    "history": pages,
+    "export": exports,
+}
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from pycalc.services.auth import Authenticator
 from pycalc.services.bearers import Bearers
 from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token
 from pycalc.services.compute import Computer
+from pycalc.services.exports import Exports
 from pycalc.services.feed import Feed
 from pycalc.services.history import HistoryReader
 from pycalc.services.keys import ApiKeys
@@ -40,6 +41,7 @@ from pycalc.services.math import Calculator
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
+from pycalc.services.retention import Retention, parse_age
 from pycalc.services.sessions import Sessions
 from pycalc.services.tokens import TokenSigner
 from pycalc.settings import Settings
@@ -66,6 +68,7 @@ class Resources:
     accounts: Accounts
     calculator: Calculator
     history: HistoryReader
+    exports: Exports
     feed: Feed
     addresses: ClientAddresses
     login_limit: LoginLimit
@@ -116,6 +119,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(relay.aclose)
         recorder = Recorder(history, metrics, committed=relay.wake)
         stack.push_async_callback(recorder.aclose)
+        if settings.history_retention:
+            retention = Retention(history, parse_age(settings.history_retention), metrics)
+            stack.push_async_callback(retention.aclose)
         computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
         passwords = PasswordHasher(metrics, settings.bcrypt_rounds)
         stack.push_async_callback(passwords.aclose)
@@ -152,6 +158,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 batch_seconds=settings.compute_timeout,
             ),
             history=HistoryReader(history, users),
+            exports=Exports(history, users, metrics),
             feed=Feed(history, stream, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
             login_limit=login_limit(settings.login_limit, metrics),

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pycalc.services.limits import parse_limit
+from pycalc.services.retention import parse_age
 
 MIN_SECRET_LENGTH = 32
 
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="proxies whose X-Forwarded-For counts: addresses or networks, comma-separated"
     )
+    history_retention: str = Field("", description="how long calculations are kept, such as 365d; empty: for ever")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     compute_workers: int = Field(
@@ -70,6 +72,13 @@ class Settings(BaseSettings):
     def _readable_limit(cls, value: str) -> str:
         if value:
             parse_limit(value)
+        return value
+
+    @field_validator("history_retention")
+    @classmethod
+    def _readable_age(cls, value: str) -> str:
+        if value:
+            parse_age(value)
         return value
 
     @field_validator("trusted_proxies")

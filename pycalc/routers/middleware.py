@@ -13,6 +13,7 @@ from pycalc.errors import PayloadTooLarge
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.math import CalculationRoute
+from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import answer_to
 
 _UNMATCHED = "(none)"
@@ -47,7 +48,7 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
         await send(message)
 
     headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
-    return {**scope, "method": "GET", "headers": headers}, send_without_content
+    return {**scope, "method": "GET", "headers": headers, WITHOUT_CONTENT: True}, send_without_content
 
 
 class Edge:
