@@ -8,6 +8,7 @@ import sys
 
 from benchmarks.attack import attack
 from benchmarks.headline import headline
+from benchmarks.history import exports, pages
 from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
 from benchmarks.streams import streams
@@ -21,6 +22,8 @@ PARTS = {
     "memory": memory,
     "batches": batches,
     "attack": attack,
+    "history": pages,
+    "export": exports,
 }
 
 

@@ -1,10 +1,10 @@
-"""The command line: ``pycalc serve``, ``pycalc migrate`` and ``pycalc admin create``."""
+"""The command line."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -133,6 +133,30 @@ def _create_admin(username: str, email: str) -> int:
     return 0
 
 
+def _prune(older_than: str) -> int:
+    import asyncio
+    from datetime import timedelta
+
+    from pycalc.db import open_database
+    from pycalc.db.history import SqlHistoryStore
+    from pycalc.errors import PycalcError
+    from pycalc.services.retention import parse_age, prune
+
+    async def prune_database(url: str, age: timedelta) -> int:
+        database = await open_database(url)
+        try:
+            return sum([gone async for gone in prune(SqlHistoryStore(database), age)])
+        finally:
+            await database.aclose()
+
+    try:
+        pruned = asyncio.run(prune_database(_settings().database, parse_age(older_than)))
+    except (PycalcError, ValueError) as error:
+        raise SystemExit(f"pycalc: {error}") from None
+    print(f"{pruned} calculations older than {older_than} were deleted")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic over HTTP.")
@@ -150,9 +174,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     create.add_argument("--username", required=True)
     create.add_argument("--email", required=True)
     create.set_defaults(run=_create_admin)
-    options = vars(parser.parse_args(arguments))
-    status: int = options.pop("run")(**options)
-    return status
+    history = commands.add_parser("history", help="the recorded calculations")
+    pruning = history.add_subparsers(required=True, metavar="COMMAND").add_parser("prune", help="delete old ones")
+    pruning.add_argument("--older-than", required=True, metavar="AGE", help="such as 365d, 52w or 36h")
+    pruning.set_defaults(run=_prune)
+    chosen = vars(parser.parse_args(arguments))
+    run: Callable[..., int] = chosen.pop("run")
+    return run(**chosen)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from pycalc.services.bootstrap import (
     offer_bootstrap_token,
 )
 from pycalc.services.compute import Computer
+from pycalc.services.exports import Exports
 from pycalc.services.feed import Feed
 from pycalc.services.history import HistoryReader
 from pycalc.services.keyfile import KeyFile, read_keys
@@ -51,6 +52,7 @@ from pycalc.services.math import Calculator
 from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
+from pycalc.services.retention import Retention, parse_age
 from pycalc.services.revocations import RevocationWatch
 from pycalc.services.sessions import Sessions
 from pycalc.services.tail import HistoryTail
@@ -83,6 +85,7 @@ class Resources:
     computer: Computer
     history: HistoryReader
     usage: UsageReader
+    exports: Exports
     feed: Feed
     addresses: ClientAddresses
     login_limit: LoginLimit
@@ -207,6 +210,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
         recorder = Recorder(history, metrics, committed)
         stack.push_async_callback(recorder.aclose)
+        if settings.history_retention:
+            retention = Retention(history, parse_age(settings.history_retention), metrics)
+            stack.push_async_callback(retention.aclose)
         computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
         passwords = _hasher(settings, metrics)
         stack.push_async_callback(passwords.aclose)
@@ -247,6 +253,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             history=HistoryReader(history, users),
             usage=UsageReader(usage, users),
             feed=Feed(history, tail, metrics),
+            exports=Exports(history, users, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
             login_limit=login_limit(settings.login_limit, metrics),
             registration_limit=registration_limit(settings.register_limit, metrics),

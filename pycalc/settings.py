@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pycalc.services.keyfile import MIN_KEY_LENGTH
 from pycalc.services.limits import parse_limit
+from pycalc.services.retention import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
         (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
+    history_retention: str = Field("", description="how long calculations are kept, such as 365d; empty: for ever")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     compute_workers: int = Field(
@@ -103,6 +105,13 @@ class Settings(BaseSettings):
     def _readable_limit(cls, value: str) -> str:
         if value:
             parse_limit(value)
+        return value
+
+    @field_validator("history_retention")
+    @classmethod
+    def _readable_age(cls, value: str) -> str:
+        if value:
+            parse_age(value)
         return value
 
     @field_validator("trusted_proxies")

@@ -253,6 +253,14 @@ class HistoryStore(Protocol):
         """Return up to ``limit`` rows, oldest first, with ids above ``after``."""
         ...
 
+    async def prune(self, before: bytes, limit: int) -> int:
+        """Delete up to ``limit`` of the oldest rows with ids below ``before``, and return how many.
+
+        Neither a row whose event is not published yet nor any that came after it is deleted. ``before`` must lie in the
+        past, so that no row that is recorded meanwhile is below it.
+        """
+        ...
+
 
 class OutboxRow(NamedTuple):
     """A recorded calculation whose event is to be published."""

@@ -4,27 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, delete, select
 
 from pycalc.db.base import Database, HistoryFilter
-from pycalc.db.tables import history
+from pycalc.db.tables import history, outbox
 from pycalc.models.history import HistoryRow
 
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
-def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:
-    """Return the query for a selection, without order."""
+def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
+    """Return the query for a selection of one user's or everyone's rows, those above ``after``, without order.
+
+    Each side has one bound: of two, an index search would use either, and step over all the rows between them.
+    """
     query = select(*_COLUMNS)
-    if selection.user_ids is not None:
-        query = query.where(history.c.user_id.in_(selection.user_ids))
     if selection.operation is not None:
         query = query.where(history.c.operation == selection.operation)
-    if selection.since is not None:
+    if after is not None and (selection.since is None or after >= selection.since):
+        query = query.where(history.c.id > after)
+    elif selection.since is not None:
         query = query.where(history.c.id >= selection.since)
     if selection.until is not None:
         query = query.where(history.c.id < selection.until)
     return query
+
+
+def _rows(
+    connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
+) -> list[HistoryRow]:
+    """Return the rows of a query, or those that it finds for each of the users: an index orders one user's rows."""
+    queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
+    return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
+
+
+def _prune(connection: Connection, before: bytes, limit: int) -> int:
+    oldest = (
+        select(history.c.id)
+        .where(history.c.id < before)
+        .order_by(history.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # where several prune at once, each takes others
+    )
+    ids = connection.scalars(oldest).all()
+    connection.execute(delete(history).where(history.c.id.in_(ids)))
+    return len(ids)
 
 
 class SqlHistoryStore:
@@ -39,16 +63,21 @@ class SqlHistoryStore:
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
-        query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
         if before is not None:
-            query = query.where(history.c.id < before)
-        return await self._fetch(query)
+            selection = selection._replace(until=min(before, selection.until or before))
+        query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
+        rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
+        return sorted(rows, reverse=True)[:limit]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
-        return await self._fetch(_matching(selection).where(history.c.id > after).order_by(history.c.id).limit(limit))
+        query = _matching(selection, after).order_by(history.c.id).limit(limit)
+        rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
+        return sorted(rows)[:limit]
 
-    async def _fetch(self, query: Select[tuple[object, ...]]) -> list[HistoryRow]:
-        return await self._database.read(
-            lambda connection: [HistoryRow._make(row) for row in connection.execute(query)]
-        )
+    async def prune(self, before: bytes, limit: int) -> int:
+        """See HistoryStore."""
+        waiting = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1)
+        first = await self._database.read(lambda connection: connection.scalar(waiting))  # a long backlog takes long
+        bound = before if first is None else min(before, first)
+        return await self._database.write(lambda connection: _prune(connection, bound, limit))

@@ -116,3 +116,21 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
         f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":"{row.username}",'
         f'"created_at":"{created_at}"}}'
     )
+
+
+CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
+"""The first line of a history as CSV (RFC 4180): the members of an item, in their order."""
+
+
+def encode_csv(row: HistoryRow) -> str:
+    """Return a stored row as a line of CSV: numbers bare, null empty, the operands as JSON text in quotes.
+
+    No cell is a formula to a spreadsheet: what begins with a sign is a number or a fraction, and nothing begins with
+    ``=``, ``@`` or a control character (names begin with a letter or a digit, operands with a brace).
+    """
+    operands = row.input.replace('"', '""')
+    return (
+        f'{text_of_id(row.id)},{row.operation},"{operands}",{row.result or ""},{row.digits},{_BOOLEAN[row.exact]},'
+        f"{row.leading},{row.trailing},{'' if row.sha256 is None else row.sha256.hex()},{_BOOLEAN[row.cached]},"
+        f"{row.elapsed_us / 1000:.3f},{row.username},{timestamp(unix_ms_of_id(row.id))}\r\n"
+    )

@@ -119,6 +119,17 @@ class Metrics:
             "pycalc_event_followers_refused", "Clients refused because too many follow events", registry=registry
         )
 
+        self.exports = Gauge("pycalc_history_exports", "Exports of the history under way", registry=registry)
+        self.exports_refused = Counter(
+            "pycalc_history_exports_refused", "Exports refused because too many are under way", registry=registry
+        )
+        self.exports_cut = Counter(
+            "pycalc_history_exports_cut", "Exports broken off before their end", ("reason",), registry=registry
+        )
+        self.history_pruned = Counter(
+            "pycalc_history_pruned", "Calculations deleted because of their age", registry=registry
+        )
+
         self.hashes_waiting = Gauge(
             "pycalc_password_hashes_waiting", "Password hashes queued or running", registry=registry
         )

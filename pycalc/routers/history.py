@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from pycalc.models.history import HistoryPage
-from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.models.auth import Principal
+from pycalc.models.history import CSV_HEADER, HistoryPage
+from pycalc.resources import Resources
+from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.exports import ExportResponse
+from pycalc.routers.negotiation import asked_of, preferred
 from pycalc.routers.problems import responses
+from pycalc.services.exports import LAYOUTS
+from pycalc.services.history import Wanted
 from pycalc.services.operations import OPERATIONS
 
 if TYPE_CHECKING:
     OperationName = str
 else:
     OperationName = Literal[tuple(OPERATIONS)]
+
+PAGE = "application/json"
+_VARY = {"Vary": "Accept"}
+_EXPORTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A page of calculations; with `Accept: application/x-ndjson` or `text/csv` all of them, "
+        "streamed. An export that is broken off has no last chunk; `cursor` continues it from the last item's id.",
+        "content": {
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "a HistoryItem in each line"},
+                "example": '{"id":"019aab12-7c00-7123-8456-426614174000","operation":"fibonacci", ...}\n',
+            },
+            "text/csv": {
+                "schema": {"type": "string", "description": "RFC 4180, with a header line; `input` is JSON text"},
+                "example": CSV_HEADER + '019aab12-7c00-7123-8456-426614174000,fibonacci,"{""n"":10}",55,2,true,...\r\n',
+            },
+        },
+    }
+}
 
 router = APIRouter(tags=["history"])
 
@@ -25,8 +50,13 @@ class HistoryQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=1000, description="calculations in a page")] = 50
-    cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before")] = None
+    limit: Annotated[
+        int, Field(ge=1, le=1000, description="calculations in a page; in an export at most so many, by default all")
+    ] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
+    ] = None
     operation: Annotated[OperationName | None, Field(description="only this operation")] = None
     since: Annotated[AwareDatetime | None, Field(description="from this moment on (RFC 3339)")] = None
     until: Annotated[AwareDatetime | None, Field(description="before this moment (RFC 3339)")] = None
@@ -36,11 +66,34 @@ class HistoryQuery(BaseModel):
 @router.get(
     "/secure-history",
     response_model=HistoryPage,
-    responses=responses("validation-error", "unauthorized", "forbidden", "unavailable"),
+    responses={**_EXPORTS, **responses("validation-error", "unauthorized", "forbidden", "overloaded", "unavailable")},
 )
 async def secure_history(
-    caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
+    request: Request, caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
-    page = await resources.history.page(caller, **dict(query))
-    return Response(page, media_type="application/json")
+    wanted = Wanted(query.cursor, query.operation, query.since, query.until, query.user)
+    media_type = preferred(asked_of(request.scope).accept, (PAGE, *LAYOUTS)) or PAGE
+    if media_type in LAYOUTS:
+        limit = query.limit if "limit" in query.model_fields_set else None
+        return await _export(request, resources, wanted, media_type, limit)
+    page = await resources.history.page(caller, wanted, query.limit)
+    return Response(page, headers=_VARY, media_type=PAGE)
+
+
+async def _export(
+    request: Request, resources: Resources, wanted: Wanted, media_type: str, limit: int | None
+) -> ExportResponse:
+    """Return an export whose first page has been read: what is refused is refused as a problem."""
+
+    async def identify() -> Principal:
+        return await caller_of(request.scope, resources)
+
+    layout = LAYOUTS[media_type]
+    pages = resources.exports.export(identify, wanted, layout, limit)
+    headers = {
+        "Content-Type": f"{media_type}{layout.parameters}",
+        "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
+        **_VARY,
+    }
+    return ExportResponse(await anext(pages), pages, headers, resources.metrics)

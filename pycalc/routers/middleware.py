@@ -16,6 +16,7 @@ from pycalc.routers.connection import body_in_time
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
+from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import STATUS, answer_to, problem_body, quoted
 from pycalc.services.math import MOST_AT_ONCE
 
@@ -56,7 +57,7 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
         await send(message)
 
     headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
-    return {**scope, "method": "GET", "headers": headers}, send_without_content
+    return {**scope, "method": "GET", "headers": headers, WITHOUT_CONTENT: True}, send_without_content
 
 
 _OVERLOAD = Overloaded("More is asked for than this service can do.")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
+WITHOUT_CONTENT = "pycalc.without_content"
+"""Stands in the scope of a GET that a HEAD was made into: its content is dropped, so it need not be made."""
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 

@@ -208,12 +208,75 @@ class TestHistory:
         assert await found(HistoryFilter(until=rows[1].id)) == [0]
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
 
+    async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
+        """Whichever is the nearer: ``since`` includes its id, ``until``, ``before`` and ``after`` exclude theirs."""
+        rows = [history_row(n) for n in range(8)]
+        ids_of = [row.id for row in rows]
+        await history.append(rows)
+        assert await history.page(HistoryFilter(until=ids_of[3]), ids_of[5], 10) == rows[2::-1]
+        assert await history.page(HistoryFilter(until=ids_of[5]), ids_of[3], 10) == rows[2::-1]
+        assert await history.page(HistoryFilter(since=ids_of[1]), ids_of[3], 10) == rows[2:0:-1]
+        assert await history.following(HistoryFilter(since=ids_of[4]), ids_of[1], 10) == rows[4:]
+        assert await history.following(HistoryFilter(since=ids_of[4]), ids_of[4], 10) == rows[5:]
+        assert await history.following(HistoryFilter(since=ids_of[1]), ids_of[4], 10) == rows[5:]
+        assert await history.following(HistoryFilter(until=ids_of[6]), ids_of[4], 10) == rows[5:6]
+
     async def test_following_is_oldest_first(self, history: SqlHistoryStore) -> None:
         """What came after an id, without it, in the order of the ids, no more than asked for."""
         rows = [history_row(n, user_id=ADA) for n in range(5)]
         await history.append([*rows, history_row(user_id=BOB)])
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[1].id, 2) == rows[2:4]
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[4].id, 2) == []
+
+    async def test_a_page_of_several_users_is_in_order(self, history: SqlHistoryStore) -> None:
+        """Whatever is stored for each, the page has the newest of all, both ways, and no more than asked for."""
+        rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(12)]
+        await history.append([*rows, history_row(user_id=ids.next())])
+        both = HistoryFilter(user_ids=(ADA, BOB))
+        assert await history.page(both, None, 5) == rows[:6:-1]
+        assert await history.page(both, rows[4].id, 10) == rows[3::-1]
+        assert await history.following(both, rows[4].id, 5) == rows[5:10]
+
+    async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """So many of them, only those below the bound, and says how many; then there is nothing left to take."""
+        rows = [history_row(n) for n in range(10)]
+        await history.append(rows)
+        await outbox.remove([entry.seq for entry in await outbox.pending(0, 100)])
+        assert await history.prune(rows[7].id, 5) == 5
+        assert await history.page(ALL, None, 100) == rows[:4:-1]
+        assert await history.prune(rows[7].id, 5) == 2
+        assert await history.prune(rows[7].id, 5) == 0
+        assert await history.page(ALL, None, 100) == rows[:6:-1]
+
+    async def test_pruning_stops_at_an_event_that_is_not_published(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """Neither its row nor any above goes, whatever is asked, until it is published; the event comes out whole."""
+        rows = [history_row(n) for n in range(6)]
+        await history.append(rows)
+        seqs = {entry.row.id: entry.seq for entry in await outbox.pending(0, 100)}
+        await outbox.remove([seqs[row.id] for row in rows if row is not rows[2]])
+        assert await history.prune(ids.next(), 100) == 2
+        assert await history.prune(ids.next(), 100) == 0
+        assert [entry.row for entry in await outbox.pending(0, 100)] == [rows[2]]
+        await outbox.remove([seqs[rows[2].id]])
+        assert await history.prune(ids.next(), 100) == 4
+        assert await history.page(ALL, None, 100) == []
+
+    async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """They take each row once between them, and what is above the bound stays."""
+        rows = [history_row(n) for n in range(500)]
+        await history.append(rows)
+        await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
+
+        async def prune() -> int:
+            taken = 0
+            while gone := await history.prune(rows[490].id, 20):
+                taken += gone
+            return taken
+
+        assert sum(await asyncio.gather(*(prune() for _ in range(4)))) == 490
+        assert await history.page(ALL, None, 1_000) == rows[:489:-1]
 
     async def test_published_entries_are_removed_and_no_others(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore

@@ -44,6 +44,8 @@ class MemoryHistoryStore:
         """What each call of ``append`` was given."""
         self.refused: set[bytes] = set()
         """Ids of rows that can't be stored."""
+        self.unpublished: set[bytes] = set()
+        """Ids of rows whose events are in the outbox."""
         self.failure: Exception | None = None
         self.open = asyncio.Event()
         """While this is not set, ``append`` hangs."""
@@ -61,12 +63,23 @@ class MemoryHistoryStore:
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
+        if self.failure is not None:
+            raise self.failure
         rows = [row for row in self._matching(selection) if before is None or row.id < before]
         return rows[::-1][:limit]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
         return [row for row in self._matching(selection) if row.id > after][:limit]
+
+    async def prune(self, before: bytes, limit: int) -> int:
+        """See HistoryStore."""
+        if self.failure is not None:
+            raise self.failure
+        bound = min([before, *self.unpublished])
+        old = sorted(row for row in self.rows if row.id < bound)[:limit]
+        self.rows = [row for row in self.rows if row not in old]
+        return len(old)
 
     def _matching(self, selection: HistoryFilter) -> list[HistoryRow]:
         return [

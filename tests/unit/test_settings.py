@@ -169,6 +169,16 @@ def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatc
         main(["serve"])
 
 
+def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default nothing is deleted; what is no age is refused with a sentence."""
+    assert Settings().history_retention == ""
+    monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "365d")
+    assert Settings().history_retention == "365d"
+    monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "365")
+    with pytest.raises(ValidationError, match="'365' is not an age such as 365d, 52w or 36h"):
+        Settings()
+
+
 def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Addresses and networks of both families."""
     assert Settings().trusted_proxies == ()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 
 import pytest
 from pydantic import TypeAdapter
 
 from pycalc.models.events import CloudEvent, event_of
-from pycalc.models.history import HistoryItem, HistoryRow, encode_item
+from pycalc.models.history import CSV_HEADER, HistoryItem, HistoryRow, encode_csv, encode_item
 from pycalc.models.ids import text_of_id
 from pycalc.models.numbers import json_literal
 from pycalc.services.planning import DEFAULT_OPTIONS, Options, make_plan
@@ -72,6 +75,42 @@ def test_an_item_is_what_the_model_says(row: HistoryRow) -> None:
     assert (item["exact"], item["cached"]) == (row.exact, row.cached)
     assert item["result"] is None if row.result is None else str(item["result"]) == row.result
     assert item["sha256"] == (None if row.sha256 is None else row.sha256.hex())
+
+
+CSV_ROWS = [
+    history_row(7),
+    LARGEST,
+    history_row()._replace(result=None, digits="208988", sha256=None, leading="0064"),
+    history_row()._replace(result="-1/3", operation="pow", input='{"x":"-0.5","y":-3,"precision":7}', exact=False),
+    history_row()._replace(result="-1.5e-300", username="a.b-c_1"),
+    history_row()._replace(input=json.dumps({"x": f"{'9' * 20}...{'9' * 20} (1001 characters, SHA-256 {'0' * 64})"})),
+]
+
+
+@pytest.mark.parametrize("row", CSV_ROWS)
+def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
+    """RFC 4180: one line that ends in CRLF; each cell is the member's value, null empty, the operands as JSON text."""
+    line = encode_csv(row)
+    assert line.endswith("\r\n")
+    assert line.count("\n") == 1
+    (cells,) = csv.reader(io.StringIO(line, newline=""), strict=True)
+    item = json.loads(encode_item(row))
+    told = dict(zip(CSV_HEADER.removesuffix("\r\n").split(","), cells, strict=True))
+    assert told.keys() == item.keys()
+    assert json.loads(told.pop("input")) == item.pop("input")
+    assert float(told.pop("elapsed_ms")) == item.pop("elapsed_ms")
+    words = {None: "", True: "true", False: "false"}
+    assert told == {
+        name: words[value] if value is None or isinstance(value, bool) else str(value) for name, value in item.items()
+    }
+
+
+@pytest.mark.parametrize("row", CSV_ROWS)
+def test_no_cell_is_a_formula(row: HistoryRow) -> None:
+    """What a spreadsheet takes for one begins with =, +, @, a tab or a return; a minus begins numbers and fractions."""
+    (cells,) = csv.reader(io.StringIO(encode_csv(row), newline=""), strict=True)
+    assert not [text for text in cells if text.startswith(("=", "+", "@", "\t", "\r"))]
+    assert all(re.fullmatch(r"-[0-9]+([./][0-9]+)?(e-?[0-9]+)?", text) for text in cells if text.startswith("-"))
 
 
 def test_an_event_is_a_cloud_event_around_the_item() -> None:

@@ -1,0 +1,131 @@
+"""An export as ASGI messages: whole, or cut so that the client can tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.types import Message
+
+from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
+from pycalc.observability.metrics import Metrics
+from pycalc.routers import exports
+from pycalc.routers.exports import ExportResponse
+from pycalc.routers.negotiation import WITHOUT_CONTENT
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LAST = {"type": "http.response.body", "body": b""}
+
+
+class Pages:
+    """The pages after the first, and whether they were given back."""
+
+    def __init__(self, *pages: bytes, failure: Exception | None = None) -> None:
+        self._pages = pages
+        self._failure = failure
+        self.read = 0
+        self.closed = False
+
+    async def rest(self) -> AsyncGenerator[bytes, None]:
+        """Yield them."""
+        try:
+            for page in self._pages:
+                self.read += 1
+                yield page
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self.closed = True
+
+
+class Client:
+    """A client that reads until it hangs up, or does not read any more."""
+
+    def __init__(self, *, reads: int | None = None) -> None:
+        self.messages: list[Message] = []
+        self.gone = asyncio.Event()
+        self._reads = reads
+
+    async def receive(self) -> Message:
+        """See ASGI."""
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """See ASGI."""
+        if self._reads is not None and len(self.messages) > self._reads:
+            await asyncio.Event().wait()
+        self.messages.append(message)
+
+    @property
+    def body(self) -> bytes:
+        """What came."""
+        return b"".join(message["body"] for message in self.messages[1:])
+
+
+async def answered(client: Client, pages: Pages, metrics: Metrics, **scope: object) -> None:
+    """Send an export to a client."""
+    response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
+    await response({"type": "http", **scope}, client.receive, client.send)
+
+
+async def test_a_whole_export_is_ended() -> None:
+    """The pages in their order, empty ones left out, as a body without a length, and then the last message."""
+    client, pages = Client(), Pages(b"second\n", b"")
+    await answered(client, pages, Metrics())
+    start, *_, last = client.messages
+    assert (start["status"], dict(start["headers"])) == (200, {b"content-type": b"text/csv"})
+    assert [message["body"] for message in client.messages[1:]] == [b"first\n", b"second\n", b""]
+    assert last == LAST
+    assert pages.closed
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("The database is closed."), Unauthorized("Ended.")])
+async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
+    """The last message does not come, which servers turn into a broken connection; the cut is counted by its reason."""
+    client, pages, metrics = Client(), Pages(b"second\n", failure=failure), Metrics()
+    await answered(client, pages, metrics)
+    assert client.body == b"first\nsecond\n"
+    assert all(message["more_body"] for message in client.messages[1:])
+    assert metrics.registry.get_sample_value("pycalc_history_exports_cut_total", {"reason": failure.code}) == 1
+
+
+async def test_a_bug_is_no_end_either() -> None:
+    """What was not foreseen comes out, for the server to log, and there is no last message."""
+    client, pages = Client(), Pages(failure=LookupError("a bug"))
+    with pytest.raises(LookupError):
+        await answered(client, pages, Metrics())
+    assert client.messages[-1] != LAST
+
+
+async def test_a_reader_that_stops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that can't be sent in time ends the export, and its place is given back."""
+    monkeypatch.setattr(exports, "LONGEST_SEND", 0.01)
+    client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
+    await answered(client, pages, metrics)
+    assert client.body == b"first\n"
+    assert pages.closed
+    assert metrics.registry.get_sample_value("pycalc_history_exports_cut_total", {"reason": "slow"}) == 1
+
+
+async def test_a_client_that_hangs_up_ends_the_export() -> None:
+    """Nothing more is read from the database, and the place is given back."""
+    client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
+    answering = asyncio.ensure_future(answered(client, pages, Metrics()))
+    await until(lambda: pages.read == 1, "the second page is being sent")
+    client.gone.set()
+    await answering
+    await until(lambda: pages.closed, "the export is given back")
+    assert pages.read == 1
+
+
+async def test_a_head_reads_no_more_than_the_first_page() -> None:
+    """The header fields of the export, no content, and the rest of the history is left alone."""
+    client, pages = Client(), Pages(b"second\n")
+    await answered(client, pages, Metrics(), **{WITHOUT_CONTENT: True})
+    assert client.messages[0]["status"] == 200
+    assert client.messages[1:] == [LAST]
+    assert pages.read == 0

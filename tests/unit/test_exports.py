@@ -1,0 +1,247 @@
+"""Exports over a history in memory: whole, consistent, the caller's own, and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import perf_counter, thread_time
+
+import pytest
+
+from pycalc.db.base import HistoryFilter
+from pycalc.errors import Forbidden, InvalidInput, Overloaded, PycalcError, StoreUnavailable, Unauthorized
+from pycalc.models.auth import Principal, Role
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import text_of_id
+from pycalc.observability.metrics import Metrics
+from pycalc.services.exports import AT_ONCE, LAYOUTS, MAX_EXPORTS, MAX_EXPORTS_EACH, Exports
+from pycalc.services.history import HistoryReader, Wanted
+from tests.services.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
+
+pytestmark = pytest.mark.anyio
+
+OTHER_ID = bytes(16)
+NDJSON = LAYOUTS["application/x-ndjson"]
+EVERYTHING = Wanted()
+
+
+class Caller:
+    """Somebody whose rights can change."""
+
+    def __init__(self, user_id: bytes = USER_ID, role: Role = Role.USER) -> None:
+        self.principal = Principal(user_id, "ada", role, bytes(16), 2e9)
+        self.lost: PycalcError | None = None
+        self.asked = 0
+
+    async def identify(self) -> Principal:
+        """Return who is calling."""
+        self.asked += 1
+        if self.lost is not None:
+            raise self.lost
+        return self.principal
+
+
+@pytest.fixture
+def history() -> MemoryHistoryStore:
+    """Return a history of some pages, and a rest, of one user."""
+    store = MemoryHistoryStore()
+    store.rows = [history_row(n) for n in range(3 * AT_ONCE + 5)]
+    return store
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Return metrics of the test's own."""
+    return Metrics()
+
+
+@pytest.fixture
+def exports(history: MemoryHistoryStore, metrics: Metrics) -> Exports:
+    """Return exports of the history."""
+    return Exports(history, MemoryUserStore(), metrics)
+
+
+async def lines(pages: AsyncGenerator[bytes, None]) -> list[str]:
+    """Return the lines of the pages that are left."""
+    return b"".join([page async for page in pages]).decode().splitlines()
+
+
+def ids(items: list[str]) -> list[str]:
+    """Return the ids of some NDJSON lines."""
+    return [json.loads(item)["id"] for item in items]
+
+
+def newest_first(rows: list[HistoryRow]) -> list[str]:
+    """Return the ids of rows as an export has them."""
+    return [text_of_id(row.id) for row in sorted(rows, reverse=True)]
+
+
+async def test_an_export_is_what_was_there_when_it_began(exports: Exports, history: MemoryHistoryStore) -> None:
+    """Every row once, newest first; what is recorded between two pages is not in it and displaces nothing."""
+    there = newest_first(history.rows)
+    seen: list[str] = []
+    async with aclosing(exports.export(Caller().identify, EVERYTHING, NDJSON)) as pages:
+        async for page in pages:
+            seen += ids(page.decode().splitlines())
+            history.rows += [history_row(), history_row()]
+    assert seen == there
+
+
+async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
+    """NDJSON repeats the page's items character by character."""
+    caller = Caller()
+    page = await HistoryReader(history, MemoryUserStore()).page(caller.principal, EVERYTHING, 1_000)
+    exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
+    assert page == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
+
+
+@pytest.mark.parametrize("limit", [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 10 * AT_ONCE])
+async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
+    """The newest so many, at and around the size of what is read at once."""
+    exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
+    assert ids(exported) == newest_first(history.rows)[:limit]
+
+
+@pytest.mark.parametrize("rows", [0, 1, AT_ONCE, 2 * AT_ONCE])
+async def test_an_export_of_whole_pages_ends(exports: Exports, history: MemoryHistoryStore, rows: int) -> None:
+    """A selection that just fills its pages, or has nothing in it, is exported like any other."""
+    del history.rows[rows:]
+    assert ids(await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))) == newest_first(history.rows)
+
+
+async def test_an_item_continues_an_export_that_broke_off(exports: Exports, history: MemoryHistoryStore) -> None:
+    """``cursor`` takes the id of the last item that arrived: what is older follows. A page's cursor does the same."""
+    there = newest_first(history.rows)
+    identify = Caller().identify
+    assert ids(await lines(exports.export(identify, Wanted(cursor=there[300]), NDJSON))) == there[301:]
+    page = await HistoryReader(history, MemoryUserStore()).page(await identify(), EVERYTHING, 10)
+    cursor = json.loads(page)["next_cursor"]
+    assert ids(await lines(exports.export(identify, Wanted(cursor=cursor), NDJSON))) == there[10:]
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "z" * 36, "019aab12-7c00-7123-8456-42661417400", "AQ", "A" * 23])
+async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str) -> None:
+    """Neither a page's cursor nor an id: InvalidInput before anything is yielded."""
+    with pytest.raises(InvalidInput):
+        await lines(exports.export(Caller().identify, Wanted(cursor=cursor), NDJSON))
+
+
+async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
+    """By operation, by time and by user, as in a page; everyone's for an admin."""
+    made = history_row(operation="pow")
+    others = history_row(user_id=OTHER_ID)
+    history.rows += [made, others]
+    user, admin = Caller(), Caller(role=Role.ADMIN)
+    assert ids(await lines(exports.export(user.identify, Wanted(operation="pow"), NDJSON))) == [text_of_id(made.id)]
+    assert await lines(exports.export(user.identify, Wanted(until=datetime(2020, 1, 1, tzinfo=UTC)), NDJSON)) == []
+    assert ids(await lines(exports.export(user.identify, EVERYTHING, NDJSON)))[0] == text_of_id(made.id)
+    assert ids(await lines(exports.export(admin.identify, EVERYTHING, NDJSON)))[0] == text_of_id(others.id)
+    with pytest.raises(Forbidden):
+        await lines(exports.export(user.identify, Wanted(user="bob"), NDJSON))
+
+
+def lose_the_token(caller: Caller) -> None:
+    """End the caller's session."""
+    caller.lost = Unauthorized("The session of this token has ended.")
+
+
+def lose_the_role(caller: Caller) -> None:
+    """Make the admin a user."""
+    caller.principal = replace(caller.principal, role=Role.USER)
+
+
+@pytest.mark.parametrize(
+    ("role", "lose", "expected"),
+    [
+        (Role.USER, lose_the_token, Unauthorized),
+        (Role.ADMIN, lose_the_token, Unauthorized),
+        (Role.ADMIN, lose_the_role, Forbidden),
+    ],
+)
+async def test_who_loses_the_right_gets_nothing_more(
+    exports: Exports, role: Role, lose: Callable[[Caller], None], expected: type[PycalcError]
+) -> None:
+    """Between two pages the caller is asked for again: the next one is not given, and the export is not whole."""
+    caller = Caller(role=role)
+    pages = exports.export(caller.identify, EVERYTHING, NDJSON)
+    await anext(pages)
+    lose(caller)
+    with pytest.raises(expected):
+        await anext(pages)
+
+
+async def test_a_store_that_fails_on_the_way_is_no_end(exports: Exports, history: MemoryHistoryStore) -> None:
+    """The failure comes out after the pages before it: a truncated export is never taken for a whole one."""
+    pages = exports.export(Caller().identify, EVERYTHING, NDJSON)
+    await anext(pages)
+    history.failure = StoreUnavailable("The database is not available.")
+    with pytest.raises(StoreUnavailable):
+        await anext(pages)
+
+
+async def begun(stack: AsyncExitStack, exports: Exports, identify: Callable[[], Awaitable[Principal]]) -> None:
+    """Begin an export that goes on as long as the stack."""
+    await anext(await stack.enter_async_context(aclosing(exports.export(identify, EVERYTHING, NDJSON))))
+
+
+async def test_a_user_has_some_places_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
+    """One user's exports are bounded, others' go on; each end of one, an early one too, frees its place."""
+    value = metrics.registry.get_sample_value
+    async with AsyncExitStack() as stack:
+        for _ in range(MAX_EXPORTS_EACH):
+            await begun(stack, exports, Caller().identify)
+        with pytest.raises(Overloaded):
+            await begun(stack, exports, Caller().identify)
+        await begun(stack, exports, Caller(OTHER_ID).identify)
+        assert value("pycalc_history_exports") == MAX_EXPORTS_EACH + 1
+        assert value("pycalc_history_exports_refused_total") == 1
+    assert value("pycalc_history_exports") == 0
+    await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))
+
+
+async def test_all_together_have_some_places(exports: Exports) -> None:
+    """However many users there are, no more exports go on at once."""
+    async with AsyncExitStack() as stack:
+        for number in range(MAX_EXPORTS):
+            await begun(stack, exports, Caller(number.to_bytes(16)).identify)
+        with pytest.raises(Overloaded):
+            await begun(stack, exports, Caller(USER_ID).identify)
+
+
+class BusyHistoryStore(MemoryHistoryStore):
+    """A history during whose reading, the first time excepted, the event loop works 5 ms for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads = 0
+
+    async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
+        """See HistoryStore."""
+        until = thread_time() + 0.005 * (self._reads > 0)
+        self._reads += 1
+        while thread_time() < until:
+            pass
+        return await super().page(selection, before, limit)
+
+
+async def test_exports_make_way_for_others() -> None:
+    """Where the loop works for others during reads, all exports wait several times as long before the next read."""
+    busy = BusyHistoryStore()
+    busy.rows = [history_row(n) for n in range(2 * AT_ONCE + 1)]
+    exports = Exports(busy, MemoryUserStore(), Metrics())
+    started = perf_counter()
+    await asyncio.gather(*(lines(exports.export(Caller().identify, EVERYTHING, NDJSON)) for _ in range(2)))
+    reads, pauses = 5 * 0.005, 4 * 8 * 0.003
+    assert perf_counter() - started > reads + pauses
+
+
+async def test_a_failed_export_frees_its_place(exports: Exports, history: MemoryHistoryStore, metrics: Metrics) -> None:
+    """A store that is away does not use up the places."""
+    history.failure = StoreUnavailable("The database is not available.")
+    with pytest.raises(StoreUnavailable):
+        await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))
+    assert metrics.registry.get_sample_value("pycalc_history_exports") == 0

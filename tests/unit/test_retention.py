@@ -1,0 +1,128 @@
+"""Retention over a history in memory: what is old goes, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pycalc.errors import StoreUnavailable
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import first_id_of_ms, unix_ms
+from pycalc.observability.metrics import Metrics
+from pycalc.services import retention
+from pycalc.services.retention import BATCH, Retention, parse_age, prune
+from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+DAY = timedelta(days=1)
+
+
+def aged(age: timedelta, number: int = 0) -> HistoryRow:
+    """Return a calculation of that age; the number tells those of one age apart."""
+    first = first_id_of_ms(unix_ms(datetime.now(UTC) - age))
+    return history_row(number)._replace(id=(int.from_bytes(first) + number).to_bytes(16))
+
+
+@asynccontextmanager
+async def retaining(history: MemoryHistoryStore, age: timedelta) -> AsyncIterator[Metrics]:
+    """Keep a history so long, and stop in the end."""
+    metrics = Metrics()
+    running = Retention(history, age, metrics)
+    try:
+        yield metrics
+    finally:
+        await running.aclose()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1h", timedelta(hours=1)),
+        ("36h", timedelta(hours=36)),
+        ("365d", timedelta(days=365)),
+        ("52w", timedelta(weeks=52)),
+        ("10000h", timedelta(hours=10_000)),
+    ],
+)
+def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelta) -> None:
+    """The three units, nothing shorter than an hour."""
+    assert parse_age(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "365", "d", "0d", "00d", "-1d", "+1d", "1.5d", "1 d", "1D", "1m", "1y", "1d ", "\u0661d", "100000d", "1d1h"],
+)
+def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
+    """It names what was given and shows what would be an age."""
+    with pytest.raises(ValueError, match=r"is not an age such as 365d, 52w or 36h") as refusal:
+        parse_age(text)
+    assert repr(text) in str(refusal.value)
+
+
+async def test_what_is_older_goes_in_small_batches() -> None:
+    """Each batch is told of; what is younger stays."""
+    history = MemoryHistoryStore()
+    young = [aged(DAY - timedelta(minutes=1)), history_row()]
+    history.rows = [*young, *(aged(DAY + timedelta(minutes=1), n) for n in range(2 * BATCH + 7))]
+    assert [gone async for gone in prune(history, DAY)] == [BATCH, BATCH, 7]
+    assert history.rows == young
+
+
+async def test_the_longest_age_reaches_before_all_time() -> None:
+    """1,900 years are no error: nothing is that old."""
+    history = MemoryHistoryStore()
+    history.rows = [history_row()._replace(id=bytes(16))]
+    assert [gone async for gone in prune(history, parse_age("99999w"))] == []
+
+
+async def test_an_event_that_waits_keeps_its_calculation() -> None:
+    """What is in the outbox stays, however old, with what came after it."""
+    history = MemoryHistoryStore()
+    history.rows = [aged(3 * DAY - n * timedelta(hours=1)) for n in range(5)]
+    history.unpublished = {history.rows[2].id}
+    kept = history.rows[2:]
+    assert [gone async for gone in prune(history, DAY)] == [2]
+    assert history.rows == kept
+
+
+async def test_a_running_service_prunes_at_its_start_and_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is old already, and what grows old later; the metric counts both."""
+    monkeypatch.setattr(retention, "_PERIOD_SECONDS", 0.01)
+    history = MemoryHistoryStore()
+    history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
+    async with retaining(history, DAY) as metrics:
+        await until(lambda: len(history.rows) == 1, "the old ones are gone")
+        history.rows.append(aged(2 * DAY))
+        await until(lambda: len(history.rows) == 1, "the next one is gone")
+    assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == BATCH + 2
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
+async def test_a_store_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """Whatever it raises, the next time may do better."""
+    monkeypatch.setattr(retention, "_PERIOD_SECONDS", 0.01)
+    history = MemoryHistoryStore()
+    history.rows = [aged(2 * DAY)]
+    history.failure = failure
+    async with retaining(history, DAY):
+        await asyncio.sleep(0)
+        history.failure = None
+        await until(lambda: not history.rows, "the old one is gone")
+
+
+async def test_closing_does_not_wait_for_the_rest() -> None:
+    """A batch is finished, the next one not begun: a long way to go does not hold up the service's end."""
+    history = MemoryHistoryStore()
+    history.rows = [aged(2 * DAY, n) for n in range(10 * BATCH)]
+    async with asyncio.timeout(5):
+        async with retaining(history, DAY):
+            await until(lambda: len(history.rows) <= 9 * BATCH, "the first batch is gone")
+    assert len(history.rows) >= 5 * BATCH
+    assert len(history.rows) % BATCH == 0
