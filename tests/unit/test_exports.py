@@ -14,7 +14,7 @@ import pytest
 
 from pycalc.db.base import HistoryFilter
 from pycalc.errors import Forbidden, InvalidInput, Overloaded, PycalcError, StoreUnavailable, Unauthorized
-from pycalc.models.auth import Principal, Role
+from pycalc.models.auth import Principal, Role, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
@@ -27,6 +27,13 @@ pytestmark = pytest.mark.anyio
 OTHER_ID = bytes(16)
 NDJSON = LAYOUTS["application/x-ndjson"]
 EVERYTHING = Wanted()
+
+
+def accounts() -> MemoryUserStore:
+    """Return accounts of which one is the admin who calls here: that is asked of the store."""
+    users = MemoryUserStore()
+    users.users[USER_ID] = User(USER_ID, "ada", "ada@example.com", "", Role.ADMIN, datetime(2026, 11, 22, tzinfo=UTC))
+    return users
 
 
 class Caller:
@@ -62,7 +69,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def exports(history: MemoryHistoryStore, metrics: Metrics) -> Exports:
     """Return exports of the history."""
-    return Exports(history, MemoryUserStore(), metrics)
+    return Exports(history, accounts(), metrics)
 
 
 async def lines(pages: AsyncGenerator[bytes, None]) -> list[str]:
@@ -94,7 +101,7 @@ async def test_an_export_is_what_was_there_when_it_began(exports: Exports, histo
 async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
     """NDJSON repeats the page's items character by character."""
     caller = Caller()
-    page = await HistoryReader(history, MemoryUserStore()).page(caller.principal, EVERYTHING, 1_000)
+    page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
     assert page == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
 
@@ -118,7 +125,7 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
     there = newest_first(history.rows)
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, Wanted(cursor=there[300]), NDJSON))) == there[301:]
-    page = await HistoryReader(history, MemoryUserStore()).page(await identify(), EVERYTHING, 10)
+    page = await HistoryReader(history, accounts()).page(await identify(), EVERYTHING, 10)
     cursor = json.loads(page)["next_cursor"]
     assert ids(await lines(exports.export(identify, Wanted(cursor=cursor), NDJSON))) == there[10:]
 
@@ -232,7 +239,7 @@ async def test_exports_make_way_for_others() -> None:
     """Where the loop works for others during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * AT_ONCE + 1)]
-    exports = Exports(busy, MemoryUserStore(), Metrics())
+    exports = Exports(busy, accounts(), Metrics())
     started = perf_counter()
     await asyncio.gather(*(lines(exports.export(Caller().identify, EVERYTHING, NDJSON)) for _ in range(2)))
     reads, pauses = 5 * 0.005, 4 * 8 * 0.003
