@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test services lint format bench drill wheel requirements clean
+.PHONY: help run test services lint format bench drill wheel up check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,14 +42,25 @@ drill: $(VENV)/dev  ## kill, fill, lock and flood real servers (strace, root for
 wheel: $(VENV)/dev  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+up: .env  ## the whole fleet in containers (needs Docker)
+	docker compose up --build --detach --wait --wait-timeout 300
+
+check-deploy: $(VENV)-deploy/installed  ## check Dockerfile, compose, Terraform, alerts, workflows by their own tools
+	@$(VENV)-deploy/bin/python -m deploy.check
+
+check-image: $(VENV)/dev  ## build the image without Docker and use it (needs root, buildah, debootstrap)
+	PYCALC_CHECK_IMAGE=1 $(BIN)/pytest -q tests/deploy/test_image.py
+
 requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml requirements/build.in -o requirements/runtime.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		requirements/deploy.in -o requirements/deploy.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
@@ -63,3 +74,12 @@ $(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
+
+$(VENV)-deploy/installed: requirements/deploy.txt
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)-deploy
+	$(VENV)-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	@touch $@
+
+.env:
+	@umask 077 && sh deploy/compose/env.sh >$@.part && mv $@.part $@

@@ -14,4 +14,5 @@ def full_jitter(failures: int, longest: float) -> float:
     Up to 0.2 after the first, and up to twice as long each time, but for no longer than ``longest``. Spread evenly, so
     that those who failed together do not come back together.
     """
-    return random.uniform(0, min(longest, _FIRST_SECONDS * 2 ** min(failures - 1, _DOUBLINGS)))  # noqa: S311  # no secret
+    most = min(longest, _FIRST_SECONDS * 2 ** min(failures - 1, _DOUBLINGS))
+    return random.uniform(0, most)  # noqa: S311  # no secret

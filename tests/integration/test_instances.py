@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -52,6 +53,11 @@ def fibonacci(client: httpx.Client, person: Person) -> int:
     return client.get("/fibonacci/10", headers=person.headers).status_code
 
 
+def refused(client: httpx.Client, person: Person) -> bool:
+    """Return whether an instance refuses somebody's token."""
+    return fibonacci(client, person) == 401
+
+
 def logged_out(instances: Instances, person: Person) -> None:
     """End the person's session."""
     assert instances.here.post("/logout", headers=person.headers).status_code == 204
@@ -98,14 +104,14 @@ def test_what_one_instance_revokes_the_other_refuses(
             ended[person.name] = monotonic()
         assert {fibonacci(instances.here, person) for person in people} == {401}
         for person in people:
-            wait_until(lambda person=person: fibonacci(instances.there, person) == 401, "it is refused there", 2)  # type: ignore[misc]
+            wait_until(partial(refused, instances.there, person), "it is refused there", 2)
             assert monotonic() - ended[person.name] < 2
 
 
-def role_told(client: httpx.Client, person: Person) -> str | None:
-    """Return as whom an instance knows somebody."""
-    role: str | None = client.get("/secure-history?limit=1", headers=person.headers).json().get("role")
-    return role
+def known_as(client: httpx.Client, person: Person, role: str) -> bool:
+    """Return whether an instance knows somebody in that role."""
+    told = client.get("/secure-history?limit=1", headers=person.headers).json()
+    return bool(told.get("role") == role)
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
@@ -115,14 +121,14 @@ def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
         for person in people:
             set_role(instances, person, "admin")
         for person in people:
-            wait_until(lambda person=person: role_told(instances.there, person) == "admin", "known as an admin")  # type: ignore[misc]
+            wait_until(partial(known_as, instances.there, person, "admin"), "known as an admin")
         ended: dict[str, float] = {}
         for person in people:
             set_role(instances, person, "user")
             ended[person.name] = monotonic()
             assert instances.there.get("/users", headers=person.headers).status_code == 403
         for person in people:
-            wait_until(lambda person=person: role_told(instances.there, person) == "user", "known as a user", 2)  # type: ignore[misc]
+            wait_until(partial(known_as, instances.there, person, "user"), "known as a user", 2)
             assert monotonic() - ended[person.name] < 2
 
 

@@ -1,0 +1,136 @@
+"""``make check-deploy``: everything in deploy/ and around it against its own tool or published schema, offline.
+
+A tool that is not installed skips its check, and in CI fails it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+from deploy.check.discovery import compare
+from deploy.check.processes import Missing, run
+from deploy.check.terraform import Terraform, planned, terraform
+
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
+
+
+def _lines(*command: str) -> str:
+    """Return a tool's output in one line."""
+    return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
+
+
+def _schema(schema: str, file: str) -> Callable[[], str]:
+    return lambda: _lines("check-jsonschema", "--builtin-schema", schema, file)
+
+
+def _checkov(framework: str, *arguments: str) -> str:
+    """Return checkov's count; what it finds and nobody has justified in the file is an error."""
+    flags = ("--framework", framework, "--quiet", "--compact", "--skip-download")
+    output = run("checkov", *flags, *arguments)
+    return next((line for line in output.splitlines() if line.startswith("Passed checks")), "nothing to check")
+
+
+class _Infrastructure:
+    """The checks of deploy/gcp, which share one Terraform and its plans."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    @cache  # noqa: B019  # one instance, as long as the program
+    def _terraform(self) -> Terraform:
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        return self._stack.enter_context(terraform(_CACHE))
+
+    @cache  # noqa: B019
+    def _plans(self) -> list[Path]:
+        ready = self._terraform()
+        return [ready.plan(), ready.plan(vpc_access="connector")]
+
+    def format(self) -> str:
+        """Every file as `terraform fmt` writes it."""
+        return _lines("terraform", "fmt", "-check", "-recursive", "deploy/gcp")
+
+    def validate(self) -> str:
+        """Every resource, argument and reference against the provider's schema."""
+        return self._terraform()("validate", "-no-color").strip()
+
+    def test(self) -> str:
+        """The module's own tests."""
+        return self._terraform()("test", "-no-color").strip().splitlines()[-1]
+
+    def plan(self) -> str:
+        """The module as it would be applied, in both ways to reach the network."""
+        return ", ".join(f"{planned(plan)} resources" for plan in self._plans())
+
+    def discovery(self) -> str:
+        """What Cloud Run would be sent against its API's description."""
+        told = []
+        for plan in self._plans():
+            found = compare(json.loads(plan.read_text()))
+            if found.problems:
+                raise ValueError("\n".join(found.problems))
+            told.append(f"{found.fields} fields agree")
+        return f"{', '.join(told)}; run.v2 of {found.revision}"
+
+    def checkov(self) -> str:
+        """The plan against checkov's rules."""
+        return _checkov(
+            "terraform_plan", "--repo-root-for-plan-enrichment", "deploy/gcp", "--file", str(self._plans()[0])
+        )
+
+
+def _checks(stack: ExitStack) -> dict[str, Callable[[], str]]:
+    cloud = _Infrastructure(stack)
+    scripts = sorted(str(script) for script in Path("deploy").rglob("*.sh"))
+    workflows = sorted(str(file) for file in Path(".github/workflows").glob("*.yml"))
+    return {
+        "hadolint Dockerfile": lambda: _lines("hadolint", "Dockerfile"),
+        "checkov Dockerfile": lambda: _checkov("dockerfile", "--file", "Dockerfile"),
+        "shellcheck deploy": lambda: _lines("shellcheck", *scripts),
+        "schema compose.yaml": _schema("vendor.compose-spec", "compose.yaml"),
+        "schema cloudbuild.yaml": _schema("vendor.cloudbuild", "cloudbuild.yaml"),
+        "schema dependabot.yml": _schema("vendor.dependabot", ".github/dependabot.yml"),
+        **{f"schema {file}": _schema("vendor.github-workflows", file) for file in workflows},
+        "checkov workflows": lambda: _checkov("github_actions", "--directory", ".github"),
+        "promtool check config": lambda: _lines("promtool", "check", "config", "deploy/prometheus/prometheus.yml"),
+        "promtool check rules": lambda: _lines("promtool", "check", "rules", "deploy/prometheus/alerts.yml"),
+        "promtool test rules": lambda: _lines("promtool", "test", "rules", "deploy/prometheus/alerts.test.yml"),
+        "terraform fmt": cloud.format,
+        "terraform validate": cloud.validate,
+        "terraform test": cloud.test,
+        "terraform plan": cloud.plan,
+        "discovery document": cloud.discovery,
+        "checkov terraform": cloud.checkov,
+    }
+
+
+def _outcome(check: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return "ok", check()
+    except Missing as error:
+        return "FAILED" if os.environ.get("CI") else "skipped", str(error)
+    except (LookupError, OSError, ValueError) as error:
+        return "FAILED", str(error)
+
+
+def main() -> int:
+    """Run every check, print what each says and how long it took; return 1 when one fails."""
+    failed = 0
+    with ExitStack() as stack:
+        for name, check in _checks(stack).items():
+            started = perf_counter()
+            state, told = _outcome(check)
+            failed += state == "FAILED"
+            print(f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}", flush=True)  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+# One account for each program, each with what that program does and nothing else.
+resource "google_service_account" "this" {
+  for_each = {
+    api      = "serves requests and publishes events"
+    consumer = "reads events and keeps the usage totals"
+    migrate  = "brings the database's tables up to date"
+    build    = "builds, tests and releases images"
+  }
+  account_id   = "${var.name}-${each.key}"
+  display_name = "${var.name}: ${each.value}"
+  depends_on   = [google_project_service.api]
+}
+
+locals {
+  api      = google_service_account.this["api"].member
+  consumer = google_service_account.this["consumer"].member
+  build    = google_service_account.this["build"].member
+}
+
+resource "google_pubsub_topic_iam_member" "api_publishes" {
+  topic  = google_pubsub_topic.events.id
+  role   = "roles/pubsub.publisher"
+  member = local.api
+}
+
+# GET /events: each instance listens through a subscription of its own, which it makes and deletes.
+resource "google_project_iam_custom_role" "listener" {
+  role_id     = replace("${var.name}_listener", "-", "_")
+  title       = "${var.name}: follows events"
+  permissions = [for verb in ["consume", "create", "delete", "get"] : "pubsub.subscriptions.${verb}"]
+}
+
+resource "google_project_iam_member" "api_listens" {
+  project = var.project_id
+  role    = google_project_iam_custom_role.listener.id
+  member  = local.api
+}
+
+resource "google_pubsub_topic_iam_member" "api_attaches" {
+  topic  = google_pubsub_topic.events.id
+  role   = "roles/pubsub.subscriber"
+  member = local.api
+}
+
+resource "google_pubsub_subscription_iam_member" "consumer" {
+  for_each     = toset(["roles/pubsub.subscriber", "roles/pubsub.viewer"])
+  subscription = google_pubsub_subscription.usage.name
+  role         = each.key
+  member       = local.consumer
+}
+
+resource "google_artifact_registry_repository_iam_member" "build_pushes" {
+  repository = google_artifact_registry_repository.images.name
+  location   = var.region
+  role       = "roles/artifactregistry.writer"
+  member     = local.build
+}
+
+resource "google_project_iam_member" "build" {
+  for_each = toset(["roles/logging.logWriter", "roles/ondemandscanning.admin", "roles/run.developer"])
+  project  = var.project_id
+  role     = each.key
+  member   = local.build
+}
+
+resource "google_service_account_iam_member" "build_deploys_as" {
+  for_each           = toset(["api", "consumer", "migrate"])
+  service_account_id = google_service_account.this[each.key].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = local.build
+}
+
+# What `gcloud builds submit` uploads.
+resource "google_storage_bucket" "source" {
+  #checkov:skip=CKV_GCP_62: holds the source for seven days; Cloud Build logs who builds
+  #checkov:skip=CKV_GCP_63: the same: it logs nothing, so not to itself either
+  name                        = "${var.project_id}-${var.name}-source"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    condition {
+      age = 7
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_iam_member" "build_reads_source" {
+  bucket = google_storage_bucket.source.name
+  role   = "roles/storage.objectViewer"
+  member = local.build
+}
+
+# The target of the first apply: all that building an image needs.
+resource "terraform_data" "builder" {
+  depends_on = [
+    google_artifact_registry_repository_iam_member.build_pushes,
+    google_project_iam_member.build,
+    google_storage_bucket_iam_member.build_reads_source,
+  ]
+}

@@ -1,0 +1,75 @@
+locals {
+  database_host = google_sql_database_instance.this.private_ip_address
+  database_path = "${local.database_host}:5432/${google_sql_database.this.name}?sslmode=require"
+  redis         = google_redis_instance.this
+  redis_ca_file = "/secrets/redis/ca.pem"
+  redis_address = "rediss://:${local.redis.auth_string}@${local.redis.host}:${local.redis.port}/0"
+
+  # name of the secret -> which of the programs may read it
+  secrets = {
+    "database-url"  = ["api", "consumer", "migrate"]
+    "cache-url"     = ["api"]
+    "redis-ca"      = ["api"]
+    "secret-keys"   = ["api"]
+    "password-keys" = ["api"]
+    "smoke-key"     = ["build"] # an API key for the smoke test of a release; its value is added by hand
+  }
+}
+
+resource "google_secret_manager_secret" "this" {
+  for_each  = local.secrets
+  secret_id = "${var.name}-${each.key}"
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+# Write-only: these values are in no state and no plan.
+resource "google_secret_manager_secret_version" "database_url" {
+  secret                 = google_secret_manager_secret.this["database-url"].id
+  secret_data_wo         = "postgresql://${google_sql_user.this.name}:${coalesce(var.database_password, "unset")}@${local.database_path}"
+  secret_data_wo_version = var.secrets_version
+}
+
+resource "google_secret_manager_secret_version" "secret_keys" {
+  secret                 = google_secret_manager_secret.this["secret-keys"].id
+  secret_data_wo         = var.secret_keys
+  secret_data_wo_version = var.secrets_version
+}
+
+resource "google_secret_manager_secret_version" "password_keys" {
+  secret                 = google_secret_manager_secret.this["password-keys"].id
+  secret_data_wo         = var.password_keys
+  secret_data_wo_version = var.secrets_version
+}
+
+resource "google_secret_manager_secret_version" "cache_url" {
+  secret                 = google_secret_manager_secret.this["cache-url"].id
+  secret_data_wo         = "${local.redis_address}?ssl_ca_certs=${local.redis_ca_file}&ssl_check_hostname=false" # an authority of its own
+  secret_data_wo_version = var.secrets_version
+}
+
+resource "google_secret_manager_secret_version" "redis_ca" {
+  secret      = google_secret_manager_secret.this["redis-ca"].id
+  secret_data = local.redis.server_ca_certs[0].cert
+}
+
+locals {
+  readers = merge([
+    for secret, programs in local.secrets : { for program in programs : "${program}-${secret}" => [program, secret] }
+  ]...)
+}
+
+resource "google_secret_manager_secret_iam_member" "reader" {
+  for_each  = local.readers
+  secret_id = google_secret_manager_secret.this[each.value[1]].id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.this[each.value[0]].member
+}

@@ -1,0 +1,99 @@
+# `terraform test` plans only: nothing is made, no credentials are needed.
+mock_provider "google" {}
+
+variables {
+  project_id      = "pycalc-test-1"
+  billing_account = "012345-6789AB-CDEF01"
+  alert_email     = "on-call@example.com"
+  image           = "europe-west1-docker.pkg.dev/pycalc-test-1/pycalc/pycalc:1"
+}
+
+run "defaults" {
+  command = plan
+
+  assert {
+    condition     = google_cloud_run_v2_service.api.template[0].containers[0].resources[0].cpu_idle == false
+    error_message = "The relay needs a processor between requests."
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.api.template[0].scaling[0].min_instance_count >= 1
+    error_message = "The relay needs an instance that always runs."
+  }
+  assert {
+    condition     = length(google_vpc_access_connector.this) == 0 && length(google_cloud_run_v2_service.api.template[0].vpc_access[0].network_interfaces) == 1
+    error_message = "Direct egress has no connector."
+  }
+  assert {
+    condition     = google_sql_database_instance.this.settings[0].ip_configuration[0].ipv4_enabled == false
+    error_message = "The database has no public address."
+  }
+  assert {
+    condition     = [for secret, reader in google_secret_manager_secret_iam_member.reader : secret if startswith(secret, "consumer-")] == ["consumer-database-url"]
+    error_message = "The consumer reads one secret."
+  }
+}
+
+run "connector" {
+  command = plan
+  variables {
+    vpc_access = "connector"
+  }
+
+  assert {
+    condition     = length(google_vpc_access_connector.this) == 1 && length(google_cloud_run_v2_service.api.template[0].vpc_access[0].network_interfaces) == 0
+    error_message = "The service goes through the connector."
+  }
+}
+
+run "private" {
+  command = plan
+  variables {
+    public = false
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service_iam_member.public) == 0
+    error_message = "Nobody may call a private service."
+  }
+}
+
+run "refusals" {
+  command = plan
+  variables {
+    project_id        = "Not-An-Id"
+    billing_account   = "1"
+    alert_email       = "nobody"
+    image             = "pycalc:latest"
+    region            = "europe"
+    name              = "Py"
+    budget            = 0
+    min_instances     = 0
+    cpu               = 3
+    concurrency       = 0
+    consumers         = 0
+    vpc_access        = "public"
+    database_tier     = "large"
+    redis_gib         = 0
+    database_password = "short"
+    secret_keys       = "short"
+    password_keys     = "short,short"
+  }
+
+  expect_failures = [
+    var.project_id, var.billing_account, var.alert_email, var.image, var.region, var.name, var.budget, var.min_instances,
+    var.cpu, var.concurrency, var.consumers, var.vpc_access, var.database_tier,
+    var.redis_gib, var.database_password, var.secret_keys, var.password_keys,
+  ]
+}
+
+run "refusals_of_what_does_not_fit_together" {
+  command = plan
+  variables {
+    min_instances = 3
+    max_instances = 2
+    cpu           = 8
+    memory_gib    = 2
+  }
+
+  expect_failures = [var.max_instances, var.memory_gib]
+}

@@ -1,0 +1,18 @@
+"""Make the bytecode of pycalc and of what it uses of the standard library: an image's files are only read."""
+
+from __future__ import annotations
+
+import compileall
+from importlib import import_module
+from pkgutil import walk_packages
+
+import pycalc
+
+MIGRATIONS = "pycalc.db.migrations."
+"""Alembic runs these; they can't be imported."""
+
+for module in walk_packages(pycalc.__path__, "pycalc."):
+    if not module.name.startswith(MIGRATIONS):
+        import_module(module.name)
+if not compileall.compile_dir(pycalc.__path__[0], quiet=1):
+    raise SystemExit("not everything compiles")

@@ -1,0 +1,90 @@
+"""compose.yaml's nginx, with its own configuration, in front of a real service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.images import ROOT
+from tests.services.accounts import new_name, new_person, registration
+from tests.services.servers import Server, free_port, pycalc
+from tests.services.waiting import wait_until
+
+CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
+
+
+@contextmanager
+def _nginx(folder: Path, service: Server) -> Iterator[httpx.Client]:
+    """Run nginx before a service that stands for both instances; yield a client of it."""
+    if shutil.which("nginx") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
+    port, text = free_port(), CONFIGURATION.read_text()
+    for instance in ("api-1:8080", "api-2:8080"):
+        text = text.replace(instance, f"127.0.0.1:{service.port}")
+    text = text.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/", f"{folder}/")  # noqa: S108
+    (folder / "nginx.conf").write_text(f"daemon off;\n{text}")
+    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            wait_until(lambda: _answers(client), "an answer by way of nginx")
+            yield client
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def client(tmp_path: Path, server: Server) -> Iterator[httpx.Client]:
+    """A client of nginx."""
+    with _nginx(tmp_path, server) as client:
+        yield client
+
+
+def test_passes_results_on(client: httpx.Client) -> None:
+    """A long result arrives whole, and a part of it as the part that was asked for."""
+    person = new_person(client)
+    headers = {**person.headers, "Accept": "text/plain"}
+    whole = client.get("/factorial/100000", headers=headers)
+    part = client.get("/factorial/100000", headers={**headers, "Range": "bytes=0-9"})
+    assert (whole.status_code, len(whole.text), whole.text[:10]) == (200, 456574, "2824229407")
+    assert (part.status_code, part.text) == (206, "2824229407")
+
+
+def test_passes_events_on_at_once(client: httpx.Client) -> None:
+    """An event reaches its follower while the stream is open."""
+    person = new_person(client)
+    with client.stream("GET", "/events", headers=person.headers) as events:
+        calculation = client.get("/fibonacci/100", headers=person.headers).json()
+        line = next(line for line in events.iter_lines() if line.startswith("id:"))
+    assert line == f"id: {calculation['id']}"
+
+
+def test_metrics_stay_inside(client: httpx.Client) -> None:
+    """Nobody outside reads the metrics."""
+    assert client.get("/metrics").status_code == 404
+
+
+def test_clients_can_not_choose_their_address(tmp_path: Path) -> None:
+    """The service counts registrations by the address that nginx saw, whatever the client says it is."""
+    with pycalc(register_limit="2/hour", trusted_proxies="127.0.0.1") as service, _nginx(tmp_path, service) as client:
+        statuses = [
+            client.post(
+                "/register", json=registration(new_name()), headers={"X-Forwarded-For": f"192.0.2.{n}"}
+            ).status_code
+            for n in range(3)
+        ]
+    assert statuses == [201, 201, 429]
