@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         description="port to listen on (also PORT)",
     )
     data_dir: Path = Field(Path("data"), description="folder for the database, the keys and the bootstrap token")
-    database_url: str = Field("", description="sqlite:///PATH; empty: sqlite:///{data}/pycalc.db")
+    database_url: str = Field("", description="sqlite:///PATH or postgresql://...; empty: sqlite:///{data}/pycalc.db")
     cache_url: str = Field("memory://", description="memory://?max_bytes=N")
     stream_url: str = Field(
         "memory://",
