@@ -1,13 +1,15 @@
 """Three times the capacity: what is accepted is answered as before, what is refused is refused at once.
 
 The capacity is the peak of a closed loop: clients that ask again when they are answered. Three times as much is offered
-by an open one: requests leave at their times, whatever became of the others.
+by an open one, a process of its own: requests leave at their times, whatever became of the others. How soon a refusal
+comes is seen by a few clients in another process, since the crowd's own clock stands while it is busy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import resource
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
@@ -21,9 +23,9 @@ from drills.finding import Finding, faults
 from tests.services.servers import log_in, pycalc
 
 _CONNECTIONS = 64
-_MOST_CONNECTIONS = 1_500
+_MOST_CONNECTIONS = 2_000
 _TICK = 0.001
-_PROBES, _PROBE_PAUSE = 4, 0.01
+_PROBES, _PROBE_PAUSE = 16, 0.02
 _TIMES = 3.0
 _GOODPUT = 0.9
 _REFUSED_MS = 10.0
@@ -92,7 +94,9 @@ async def offered(port: int, requests: Requests, rate: float, seconds: float) ->
     free, asking = deque(opened), set[asyncio.Task[None]]()
 
     async def ask(connection: Connection) -> None:
-        seen.note(await connection.ask(requests.next()))
+        answer = await connection.ask(requests.next())
+        if perf_counter() - began < seconds:
+            seen.note(answer)
         free.append(connection)
 
     began = perf_counter()
@@ -127,11 +131,15 @@ async def probed(port: int, requests: Requests, seconds: float) -> Seen:
     return seen
 
 
-def _ms(latencies: list[float]) -> float:
+def _p99_ms(latencies: list[float]) -> float:
     return statistics.quantiles(latencies, n=100)[98] * 1000 if len(latencies) > 1 else 0.0
 
 
 WORK = {"inline": "/pow/{}/1200", "workers": "/pow/{}/20000", "small": "/pow/{}/1"}
+"""What is asked for: 7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
+
+The clients share the machine with the service: for the last kind they are as busy as it is, and capacity is what is left.
+"""
 
 
 def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
@@ -154,17 +162,15 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
         f"{_TIMES:g} times the capacity offered for {seconds:g} s",
         {
             "capacity/s": peak.rate,
-            "p99 then ms": _ms(peak.accepted),
+            "p99 then ms": _p99_ms(peak.accepted),
             "offered/s": seen.offered / seconds,
             "accepted/s": seen.rate,
             "goodput": goodput,
             "refused": len(seen.refused),
-            "refusals' p50 ms": statistics.median(probe.refused or [0]) * 1000,
-            "p99 ms": _ms(probe.refused),
-            "of": len(probe.refused),
-            "crowd's p50": statistics.median(seen.refused or [0]) * 1000,
-            "accepted ones' p99 ms": _ms(seen.accepted),
-            "unsent": seen.unsent,
+            "a refusal's p50 ms": statistics.median(probe.refused or [0]) * 1000,
+            "p99 ms": _p99_ms(probe.refused),
+            "accepted ones' p99 ms": _p99_ms(seen.accepted),
+            "no free connection": seen.unsent,
         },
         faults(
             too_little_goodput=goodput < _GOODPUT,
@@ -178,6 +184,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
 
 def _crowd(port: int, requests: Requests, rate: float, seconds: float, report: Pipe) -> None:
     """Be the process that offers too much."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     report.send("ready")
     report.send(uvloop.run(offered(port, requests, rate, seconds)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import resource
 import socket
 import statistics
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
     """Open the connections, tell their ports and times, then send, or read, one byte a second on each."""
     os.nice(10)  # slow clients are on machines of their own
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
     for _ in range(connections):
         client = socket.socket()

@@ -46,6 +46,8 @@ class _Stops:
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
     """Stop so many servers under load, every second one by two signals, every fifth also while it starts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and inherited by the servers
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with TemporaryDirectory(prefix="drill-") as folder:
         data, log = Path(folder), Path(folder) / "log"
         ledger, stops = asyncio.run(_stopping(data, log, rounds, long))

@@ -24,6 +24,8 @@ from starlette.types import ASGIApp, Message, Scope
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 10_000
 """How long a client may take nothing of what was sent before the kernel ends its connection."""
+_BUFFER_BYTES = 128 * 1024
+"""The largest header, and about what a connection keeps of an answer before it asks for no more."""
 _BACKLOG = 1_024
 _CONNECTIONS = 8_192
 """Connections at once, as far as there are descriptors; more wait in the backlog."""
@@ -87,7 +89,7 @@ class HttpServer:
             (None, _native.SocketHolder(self._descriptor, False, _BACKLOG)),
             None,
             backpressure=min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
-            http1_opts=HTTP1Settings(header_read_timeout=_HEADER_READ_MS),
+            http1_opts=HTTP1Settings(header_read_timeout=_HEADER_READ_MS, max_buffer_size=_BUFFER_BYTES),
         )
         scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)
         scheduler._schedule_fn = self._hand_over  # noqa: SLF001  # the worker's seam

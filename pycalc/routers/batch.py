@@ -44,7 +44,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     if resources.calculation_limit is not None:
         headers = quota_fields(await resources.calculation_limit.spend(caller.user_id, len(requests)))
     answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
-    return BatchResponse(map(_pieces, answers), headers)
+    return BatchResponse(map(_pieces, answers), headers, resources.computer.turns)
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

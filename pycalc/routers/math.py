@@ -24,7 +24,15 @@ from pycalc.routers.deps import BEARER, caller_of, resources_of
 from pycalc.routers.headers import telling_quota
 from pycalc.routers.negotiation import asked_of, matching
 from pycalc.routers.problems import responses
-from pycalc.routers.representations import etags_of, send_json, send_not_modified, send_text, wants_text
+from pycalc.routers.representations import (
+    WHOLE,
+    etags_of,
+    paced,
+    send_json,
+    send_not_modified,
+    send_text,
+    wants_text,
+)
 from pycalc.services.compute import INLINE_SECONDS
 from pycalc.services.math import Answer
 from pycalc.services.operations import OPERATIONS
@@ -102,12 +110,14 @@ class CalculationRoute(APIRoute):
         calculator = resources.calculator
         plan = calculator.planned(request) or await calculator.plan(caller, request)
         asked = asked_of(scope)
-        if not wants_text(plan, asked):
-            return await send_json(await _calculate(resources, caller, plan, receive), asked, send)
-        if asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
+        text = wants_text(plan, asked)
+        if text and asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
             await _calculate(resources, caller, plan, receive, held=True)
             return await send_not_modified(etag, send)
-        return await send_text(plan, await _calculate(resources, caller, plan, receive), asked, send)
+        answer = await _calculate(resources, caller, plan, receive)
+        if len(answer.result.text) > WHOLE:
+            send = paced(send, resources.computer.turns)
+        return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
 
 
 async def _calculate(

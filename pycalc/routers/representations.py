@@ -13,13 +13,14 @@ from mmap import mmap
 from typing import Protocol
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import RangeNotSatisfiable
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.negotiation import Asked, byte_range, preferred
 from pycalc.services.math import Answer
 from pycalc.services.planning import Plan
+from pycalc.services.turns import Turns
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,8 +28,12 @@ else:
     from backports import zstd
 
 TEXT = "text/plain"
-_SLICE = 256 * 1024
-"""Long results go to the socket in slices of this many bytes, so that a slow reader holds no more than one."""
+WHOLE = 256 * 1024
+"""Answers up to this many bytes go to the server in one piece."""
+_SLICE = 64 * 1024
+"""Longer ones go in slices of this many, so that a slow reader holds no more than a few."""
+_SLICE_SECONDS = 0.00005
+"""What copying and handing over a slice costs the event loop, about."""
 _COMPRESSED_BYTES = 1_024
 """What is shorter is not worth compressing."""
 _COMPRESSED_INLINE_BYTES = 16 * 1024
@@ -62,6 +67,17 @@ def etags_of(plan: Plan) -> tuple[str, ...]:
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in _CODINGS)
 
 
+def paced(send: Send, turns: Turns) -> Send:
+    """Return a ``send`` for which each slice takes its turn: many long results at once leave the loop to others too."""
+
+    async def send_in_turn(message: Message) -> None:
+        if message.get("more_body"):
+            await turns.turn(_SLICE_SECONDS)
+        await send(message)
+
+    return send_in_turn
+
+
 async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
     """Send a calculation, its result's text as it is; return the status."""
     before, after = json_around(answer)
@@ -77,8 +93,9 @@ async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
 class BatchResponse(Response):
     """The results of a batch: their texts go to the socket from where they are, like a single one's."""
 
-    def __init__(self, parts: Iterable[Sequence[Piece]], headers: Mapping[str, str]) -> None:
+    def __init__(self, parts: Iterable[Sequence[Piece]], headers: Mapping[str, str], turns: Turns) -> None:
         super().__init__(media_type="application/json")
+        self._turns = turns
         self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         separators = chain((b'{"results":[',), repeat(b","))
         self._pieces: list[Piece] = [piece for part in parts for piece in (next(separators), *part)] + [b"]}"]
@@ -86,7 +103,7 @@ class BatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        await _send(200, headers, self._pieces, None, send)
+        await _send(200, headers, self._pieces, None, paced(send, self._turns))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
@@ -155,7 +172,7 @@ async def _send(
             await send({"type": "http.response.body", "body": compressed, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return status
-    if length <= _SLICE:
+    if length <= WHOLE:
         parts = pieces if end is None else [piece[first:end] for piece in pieces]
         await send({"type": "http.response.body", "body": b"".join(parts)})
         return status

@@ -71,7 +71,7 @@ async def test_batches_are_bounded_together(
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (3_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
     first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
-    await until(lambda: resources.calculator.under_way > 0, "it has begun", 5)
+    await until(lambda: resources.calculator.under_way == 1, "the first is under way")
     second = await client.post("/batch", headers=headers, json=quick)
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
     assert refused(resources, "batches") == 1

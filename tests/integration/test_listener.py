@@ -1,0 +1,97 @@
+"""The HTTP server on our socket: it serves an application, and refuses without the event loop's help."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from pycalc.listener import HttpServer, bind
+from tests.services.raw import Reply, exchange
+
+pytestmark = pytest.mark.anyio
+
+
+async def application(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer with what the state holds; fail on /fault."""
+    if scope["path"] == "/fault":
+        raise RuntimeError("a fault")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"answer")]})
+    await send({"type": "http.response.body", "body": str(scope["state"]["greeting"]).encode()})
+
+
+def refusal(scope: Scope, _: int) -> tuple[Message, Message] | None:
+    """Refuse /refused."""
+    if scope["path"] != "/refused":
+        return None
+    start: Message = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
+    return start, {"type": "http.response.body", "body": b"no"}
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """Serve while the body runs; yield the port."""
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = HttpServer(listener, application, refusal, {"greeting": "hello"})
+    task = asyncio.create_task(server.serve())
+    await asyncio.sleep(0)
+    try:
+        yield port
+    finally:
+        server.stop()
+        await task
+        listener.close()
+
+
+async def get(port: int, path: str) -> Reply:
+    """Ask in a thread: the event loop serves meanwhile."""
+    return await asyncio.to_thread(exchange, port, "GET", path)
+
+
+async def test_an_application_is_served_with_its_state() -> None:
+    """The lifespan's state is in the scope; a second request finds the server as the first did."""
+    async with serving() as port:
+        for _ in range(2):
+            reply = await get(port, "/")
+            assert (reply.status, reply.headers["x-kind"], reply.body) == (200, "answer", b"hello")
+
+
+async def test_an_application_that_raises_is_a_500_and_no_more() -> None:
+    """The next request is answered."""
+    async with serving() as port:
+        assert (await get(port, "/fault")).status == 500
+        assert (await get(port, "/")).status == 200
+
+
+async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
+    """While the loop is held for a second, a request that is refused is answered; one that is not waits."""
+    async with serving() as port:
+        asking = asyncio.create_task(asyncio.to_thread(_answered, port, "/refused"))
+        waiting = asyncio.create_task(asyncio.to_thread(_answered, port, "/"))
+        await asyncio.sleep(0)
+        time.sleep(1)  # noqa: ASYNC251  # that is the point
+        released = time.monotonic()
+        (refused, soon), (answered, late) = await asking, await waiting
+        assert (refused.status, refused.body) == (503, b"no")
+        assert answered.status == 200
+        assert soon < released < late
+
+
+async def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """It names the address and the reason; the socket that has it goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):
+            bind("127.0.0.1", port)
+
+
+def _answered(port: int, path: str) -> tuple[Reply, float]:
+    """Return the answer, and the moment of its arrival."""
+    reply = exchange(port, "GET", path)
+    return reply, time.monotonic()

@@ -1,0 +1,47 @@
+"""Long results on their way out leave the event loop to others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.types import Message
+
+from pycalc.routers.representations import paced
+from pycalc.services.turns import Turns
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_others_are_heard_between_the_slices_of_many_long_results() -> None:
+    """Ten results of a hundred slices each, sent together: whoever comes then waits for a few dozen slices at most."""
+    turns, sent = Turns(), list[object]()
+
+    async def send(message: Message) -> None:
+        sent.append(message["body"])
+
+    async def result(number: int) -> None:
+        send_in_turn = paced(send, turns)
+        for _ in range(100):
+            await send_in_turn({"type": "http.response.body", "body": number, "more_body": True})
+        await send_in_turn({"type": "http.response.body", "body": number})
+
+    results = [asyncio.create_task(result(number)) for number in range(10)]
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(sent.append, "other")
+    await asyncio.gather(*results)
+    assert len(sent) == 10 * 101 + 1
+    assert sent.index("other") <= 50
+
+
+async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
+    """Short answers, and the ends of long ones, are sent at once."""
+    sent = list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    sending = paced(send, Turns())({"type": "http.response.body", "body": b"55"})
+    with pytest.raises(StopIteration):
+        sending.send(None)  # type: ignore[attr-defined]
+    assert sent == [{"type": "http.response.body", "body": b"55"}]
