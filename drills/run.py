@@ -12,7 +12,6 @@ from drills.killing import killing
 from drills.large_bodies import large_bodies
 from drills.outages import failing_writes, filling, hanging, locking
 from drills.overload import WORK, overload
-from drills.postgres import postgres_restarts
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping
 from drills.syncing import syncing
@@ -28,7 +27,6 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"overload-{work}": partial(overload, work) for work in WORK},
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
-    "postgres": postgres_restarts,
 }
 
 
