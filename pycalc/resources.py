@@ -25,6 +25,7 @@ from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
+from pycalc.services.audit import RefusalLog
 from pycalc.services.auth import Authenticator
 from pycalc.services.bearers import Bearers
 from pycalc.services.bootstrap import (
@@ -85,6 +86,7 @@ class Resources:
     usage: UsageReader
     feed: Feed
     addresses: ClientAddresses
+    refusal_log: RefusalLog
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
     calculation_limit: Calculations | None
@@ -248,6 +250,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             usage=UsageReader(usage, users),
             feed=Feed(history, tail, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
+            refusal_log=RefusalLog(metrics),
             login_limit=login_limit(settings.login_limit, metrics),
             registration_limit=registration_limit(settings.register_limit, metrics),
             calculation_limit=calculation_limit(settings.rate_limit, metrics),
