@@ -89,7 +89,7 @@ def _password() -> str:
     from getpass import getpass
 
     if not sys.stdin.isatty():
-        return sys.stdin.readline().removesuffix("\n")
+        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     password = getpass("Password: ")
     if getpass("Again: ") != password:
         raise SystemExit("pycalc: the passwords are not the same")

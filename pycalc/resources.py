@@ -25,6 +25,7 @@ from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
+from pycalc.services.audit import RefusalLog
 from pycalc.services.auth import Authenticator
 from pycalc.services.bearers import Bearers
 from pycalc.services.bootstrap import (
@@ -88,6 +89,7 @@ class Resources:
     exports: Exports
     feed: Feed
     addresses: ClientAddresses
+    refusal_log: RefusalLog
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
     calculation_limit: Calculations | None
@@ -255,6 +257,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             feed=Feed(history, tail, metrics),
             exports=Exports(history, users, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
+            refusal_log=RefusalLog(metrics),
             login_limit=login_limit(settings.login_limit, metrics),
             registration_limit=registration_limit(settings.register_limit, metrics),
             calculation_limit=calculation_limit(settings.rate_limit, metrics),

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="signing keys, comma-separated, newest first, 32 characters or more each; "
-        "development: made once and kept in the data folder",
+        "development on SQLite: made once and kept in the data folder",
     )
     secret_keys_file: Path | None = Field(
         None, description="file with the signing keys instead, one a line, newest first; read again each second"
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     password_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="keys of the password hashes, comma-separated, newest first, 32 characters or more each; "
-        "whose hash a removed key made can't log in; development: made once and kept in the data folder",
+        "whose hash a removed key made can't log in; development on SQLite: made once and kept in the data folder",
     )
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
         "bootstrap", description="who may register admins: bootstrap, open (demos only) or closed"
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Production needs keys and a closed door; weak keys are refused everywhere."""
+        """Production needs a closed door; weak keys are refused everywhere."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -145,10 +145,18 @@ class Settings(BaseSettings):
             )
         if self.hardened and self.admin_registration == "open":
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
-        if self.env == "production" and not (self.secret_keys or self.secret_keys_file):
-            raise ValueError("PYCALC_SECRET_KEYS is required when PYCALC_ENV=production (or PYCALC_SECRET_KEYS_FILE)")
-        if self.env == "production" and not self.password_keys:
-            raise ValueError("PYCALC_PASSWORD_KEYS is required when PYCALC_ENV=production")
+        return self
+
+    @model_validator(mode="after")
+    def _require_keys(self) -> Self:
+        """Keys are made up only where nobody else needs the same: in development, on an SQLite file."""
+        if not self.hardened and self.database.startswith("sqlite:"):
+            return self
+        where = f"in production, on Cloud Run and with PostgreSQL: {MIN_KEY_LENGTH} random characters or more"
+        if not (self.secret_keys or self.secret_keys_file):
+            raise ValueError(f"PYCALC_SECRET_KEYS is required (or PYCALC_SECRET_KEYS_FILE) {where}")
+        if not self.password_keys:
+            raise ValueError(f"PYCALC_PASSWORD_KEYS is required {where}")
         return self
 
     @property

@@ -175,7 +175,7 @@ class SessionLimits(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """What came of a refresh: the session's user, or none; ``reused`` when that ended the session."""
+    """What came of a refresh: the session's user, or none; ``reused`` when it was refused and ended the session."""
 
     user: User | None
     reused: bool

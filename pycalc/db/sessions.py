@@ -52,9 +52,14 @@ def _rotate(
         connection.execute(change)
     else:
         _close(connection, of_session)
-        return Rotation(None, alive)
-    owner = connection.execute(select(users).where((users.c.id == session.user_id) & ~users.c.disabled)).one_or_none()
-    return Rotation(user_of(owner), False)
+        return Rotation(_owner(connection, session.user_id) if alive else None, alive)
+    return Rotation(_owner(connection, session.user_id), False)
+
+
+def _owner(connection: Connection, user_id: bytes) -> User | None:
+    """Return a session's user, None for one that is disabled."""
+    query = select(users).where((users.c.id == user_id) & ~users.c.disabled)
+    return user_of(connection.execute(query).one_or_none())
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> None:

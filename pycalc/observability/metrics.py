@@ -139,6 +139,9 @@ class Metrics:
             registry=registry,
         )
         self.rate_limited = Counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",), registry=registry)
+        self.audit_suppressed = Counter(
+            "pycalc_audit_suppressed", "Refusals that were too many for the audit log", ("caller",), registry=registry
+        )
         self.limit_keys = Gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",), registry=registry)
         self.revocation_failures = Counter(
             "pycalc_revocation_read_failures", "Times that revocations could not be read", registry=registry

@@ -112,6 +112,7 @@ def _form_fields(body: bytes) -> dict[str, str]:
 async def log_in(request: Request, resources: ResourcesDep, address: AddressDep) -> Session:
     """Open a session, from JSON or from the OAuth2 password form."""
     credentials = await _credentials(request)
+    request.scope["tried"] = credentials.username  # for the audit log, should this be refused
     async with resources.login_limit.attempt(credentials.username, address):
         tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
     return _session(tokens, resources)

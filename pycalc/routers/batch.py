@@ -42,7 +42,8 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     requests = read_batch(await request.body())
     headers: dict[str, str] = {}
     if resources.calculation_limit is not None:
-        headers = quota_fields(await resources.calculation_limit.spend(caller.user_id, len(requests)))
+        quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
+        headers = quota_fields(quota)
     answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
     return BatchResponse(map(_pieces, answers), headers, resources.computer.turns)
 

@@ -41,7 +41,9 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
-    return resources.authenticator.recognize(token) or await resources.authenticator.authenticate(token)
+    caller = resources.authenticator.recognize(token) or await resources.authenticator.authenticate(token)
+    scope["caller"] = caller  # for the audit log, should this be refused
+    return caller
 
 
 def _resources(request: Request) -> Resources:
@@ -67,9 +69,14 @@ async def _optional_caller(request: Request, resources: ResourcesDep) -> Princip
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
+def address_of(scope: Scope, resources: Resources) -> str:
+    """Return what tells clients apart that have not said who they are."""
+    peer = scope.get("client")
+    return resources.addresses.client(peer[0] if peer else None, forwarded_for(scope))
+
+
 def _address(request: Request, resources: ResourcesDep) -> str:
-    peer = request.scope.get("client")
-    return resources.addresses.client(peer[0] if peer else None, forwarded_for(request.scope))
+    return address_of(request.scope, resources)
 
 
 AddressDep = Annotated[str, Depends(_address)]

@@ -100,7 +100,8 @@ class CalculationRoute(APIRoute):
         resources = resources_of(scope)
         caller = await caller_of(scope, resources)
         if resources.calculation_limit is not None:
-            send = telling_quota(await resources.calculation_limit.spend(caller.user_id), send)
+            quota = scope["quota"] = await resources.calculation_limit.spend(caller.user_id)
+            send = telling_quota(quota, send)
         query = scope["query_string"]
         options = DEFAULT_OPTIONS
         if query:

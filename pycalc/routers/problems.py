@@ -15,6 +15,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.routers.audit import AUDITED, audit_refusal
 from pycalc.routers.connection import ClientGone
 from pycalc.routers.headers import quota_fields
 from pycalc.services.operations.gmp import text_of
@@ -164,7 +165,12 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 async def _domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
     body = problem_body(error, quoted(request.scope["path"]))
-    return Response(to_json(body), STATUS[error.code], _headers(error), PROBLEM_MEDIA_TYPE)
+    status = STATUS[error.code]
+    if status in AUDITED:
+        audit_refusal(request.scope, status, error.detail)
+    spent = request.scope.get("quota")  # noted where it is spent
+    headers = {**_headers(error), **(quota_fields(spent) if spent else {})}
+    return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Accounts: registration, one's own password and keys, and what admins do; grants and refusals are audited."""
+"""Accounts: registration, one's own password and keys, and what admins do; grants and revocations are audited."""
 
 from __future__ import annotations
 
@@ -114,10 +114,11 @@ class Accounts:
     async def remove_key(self, caller: Principal, key_id: bytes) -> None:
         """Remove one of the caller's API keys: it is refused from now on. Raises NotFound."""
         require_session(caller)
+        prefixes = {key.id: key.prefix for key in await self._keys.of_user(caller.user_id)}
         await self._bearers.revoke(
             self._keys.remove(caller.user_id, key_id), lambda bearer: bearer.credential_id == key_id
         )
-        _audit.info("key removed", user=caller.username)
+        _audit.info("key removed", user=caller.username, key=prefixes.get(key_id))
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
         """Return up to ``limit`` accounts by name, and the cursor of the next page; admins only."""
@@ -133,9 +134,9 @@ class Accounts:
         user = await self._bearers.revoke(
             self._users.change(username, role, disabled), lambda bearer: bearer.username.lower() == name
         )
-        _audit.info(
-            "account changed", user=user.username, role=user.role.value, disabled=user.disabled, by=caller.username
-        )
+        asked = {"role": role, "disabled": disabled}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
@@ -146,9 +147,9 @@ class Accounts:
         _audit.info("account deleted", user=user.username, by=caller.username)
 
     async def _require_admin(self, caller: Principal) -> None:
-        """Ask the store, not the kept token, whether the caller is an admin."""
+        """Ask the store, not the kept token, whether the caller is an admin; a program's key is none."""
+        require_session(caller)
         if (await self.own(caller)).role is not Role.ADMIN:
-            _audit.warning("admin action refused", by=caller.username)
             raise Forbidden("Only an admin may do this.")
 
     async def _admission_to_admin(self, caller: Principal | None, bootstrap_token: str | None) -> bytes | None:
@@ -161,7 +162,6 @@ class Accounts:
             if caller is not None:
                 await self._require_admin(caller)
                 return None
-        _audit.warning("admin registration refused", by=caller.username if caller else None)
         raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
 
 

@@ -26,6 +26,8 @@ def read_keys(file: Path) -> tuple[str, ...]:
         raise ValueError(f"the key file {file} can't be read: {type(error).__name__}") from error
     if not keys or min(map(len, keys)) < MIN_KEY_LENGTH:
         raise ValueError(f"the key file {file} needs a key a line, of {MIN_KEY_LENGTH} characters or more each")
+    if any(key.startswith("#") or len(key.split()) > 1 for key in keys):
+        raise ValueError(f"the key file {file} must hold keys alone, a line each, without spaces and comments")
     return keys
 
 

@@ -21,6 +21,8 @@ from pycalc.services.counters import MAX_KEYS, Counters
 _HOUR = 3600
 _PER_ADDRESS = 10
 """An address may fail this many times as often as an account: there may be many people behind it."""
+_AT_ONCE = 8
+"""Tries that an address may have under way: a quarter of the places where passwords wait to be hashed."""
 _PER_HOUR = 1.5
 """An account may fail this many times its limit in an hour's window; no hour touches more than two windows."""
 
@@ -112,10 +114,15 @@ class _Failures:
         await self._counters.incr(f"{key} wait", wait)
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
 
+    def require_room(self, key: str) -> None:
+        """Raise RateLimited when a key has too many tries under way, whether they will fail or not."""
+        if self._trying[key] >= _AT_ONCE:
+            self._refused.inc()
+            raise RateLimited("Too many logins at once from this address; try again later.")
+
     async def succeeded(self, key: str) -> None:
-        """Forget a key's failures."""
-        for window in self._windows:
-            await window.clear(key)
+        """Forget a key's wait and the failures of its shortest window; a longer one keeps its own."""
+        await self._windows[0].clear(key)
         for suffix in ("strikes", "wait"):
             await self._counters.clear(f"{key} {suffix}")
 
@@ -156,6 +163,7 @@ class FailedLogins:
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
         account = username.lower()
+        self._addresses.require_room(address)
         await self._addresses.admit(address)
         await self._accounts.admit(account)
         with self._addresses.trying(address), self._accounts.trying(account):

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 from random import SystemRandom
-from time import perf_counter, sleep
+from time import perf_counter
 
 from pycalc.errors import Conflict
 
@@ -36,6 +36,6 @@ class Pace:
         except Conflict:
             if self._taken:
                 until = began + _random.choice(self._taken)
-                await asyncio.to_thread(sleep, max(0.0, until - perf_counter()))
+                await asyncio.sleep(max(0.0, until - perf_counter()))
             raise
         self._taken.append(min(_LONGEST_SECONDS, perf_counter() - began))

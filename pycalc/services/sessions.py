@@ -22,7 +22,7 @@ _PREFIX = "pcr_"
 _SECRET_BYTES = 32
 _REFUSAL = "The refresh token is not valid, or not any more."
 
-_log = get_logger(__name__)
+_audit = get_logger("pycalc.audit")
 
 
 class OpenedSession(NamedTuple):
@@ -55,7 +55,8 @@ class Sessions:
         replacement, replacement_hash = _new_token(session_id)
         rotation = await self._store.rotate(session_id, presented, replacement_hash, _now_ms(), LIMITS)
         if rotation.reused:
-            _log.warning("refresh token reused: session ended", session=text_of_id(session_id))
+            user = rotation.user.username if rotation.user else None
+            _audit.warning("refresh token reused: session ended", user=user, session=text_of_id(session_id))
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)

@@ -19,6 +19,8 @@ ISSUER = AUDIENCE = "pycalc"
 VERSION = 1
 """Of what the claims mean: another one is refused, so that a later meaning is never taken for this one."""
 LONGEST_TOKEN = 2_048
+_LEEWAY_SECONDS = 5
+"""By how much a token may begin in the future: the clock of the instance that made it may be ahead of ours."""
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 """Base64url as it is written, so that no two texts are one token: 256 bits leave two of the last character unused."""
 _HEADER = {"alg", "kid", "typ"}
@@ -83,7 +85,12 @@ class TokenSigner:
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                options={"require": [*_NUMBERS, *_TEXTS], "strict_aud": True},
+                options={
+                    "require": [*_NUMBERS, *_TEXTS],
+                    "strict_aud": True,
+                    "verify_iat": False,  # these two in _read: the library has one leeway for them and the expiry
+                    "verify_nbf": False,
+                },
             )
             return _read(claims)
         except _MALFORMED as error:
@@ -91,9 +98,11 @@ class TokenSigner:
 
 
 def _read(claims: dict[str, Any]) -> Claims:
-    """Return the claims that count; raises TypeError or ValueError for those of another form or version than ours."""
+    """Return the claims that count; raises TypeError or ValueError for those of another form, version or time."""
     if any(type(claims[name]) is not int for name in _NUMBERS) or any(type(claims[name]) is not str for name in _TEXTS):
         raise TypeError("a claim of another type")
     if claims["ver"] != VERSION:
         raise ValueError("another version")
+    if max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
+        raise ValueError("not yet valid")
     return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))

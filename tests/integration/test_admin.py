@@ -72,6 +72,13 @@ def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
     assert create(tmp_path).returncode == 0
 
 
+def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
+    """What ends the piped line, CR and LF, does not belong to the password."""
+    assert create(tmp_path, password=PASSWORD + "\r").returncode == 0
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        assert client.post("/login", json={"username": "root", "password": PASSWORD}).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder where there is an admin."""

@@ -13,6 +13,8 @@ from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.servers import pycalc
 
 ATTEMPTS = 50
+REFUSED = 20
+"""At least so many must have come as far as the token: 32 wait for a hash at once, and the others may be 503."""
 
 
 def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
@@ -30,8 +32,10 @@ def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
         names = [new_name() for _ in range(ATTEMPTS)]
         with ThreadPoolExecutor(ATTEMPTS) as threads:
             statuses = list(threads.map(ask, names))
-        assert Counter(statuses)[201] == 1
-        assert set(statuses) <= {201, 403, 503}
+        counted = Counter(statuses)
+        assert counted[201] == 1
+        assert counted[403] >= REFUSED
+        assert set(counted) <= {201, 403, 503}
         assert not (tmp_path / "bootstrap-token").exists()
 
         first = names[statuses.index(201)]

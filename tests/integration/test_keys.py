@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from pycalc.resources import Resources
 from tests.services.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +101,29 @@ async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
     ]
     assert [(await request).status_code for request in requests] == [403] * 5
     assert (await client.get("/me", headers=session)).status_code == 200
+
+
+async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, resources: Resources) -> None:
+    """It makes no admin, lists, changes and deletes no account; it calculates, and reads everyone's history."""
+    name, other = new_name(), new_name()
+    body = registration(name, role="admin")
+    token = resources.bootstrap_token or ""
+    assert (await client.post("/register", json=body, headers={"X-Bootstrap-Token": token})).status_code == 201
+    assert (await client.post("/register", json=registration(other))).status_code == 201
+    login = await client.post("/login", json={"username": name, "password": PASSWORD})
+    session = bearer(login.json()["access_token"])
+    headers = bearer((await made(client, session))["key"])
+    requests = [
+        client.post("/register", headers=headers, json=registration(new_name(), role="admin")),
+        client.get("/users", headers=headers),
+        client.patch(f"/users/{other}", headers=headers, json={"role": "admin"}),
+        client.delete(f"/users/{other}", headers=headers),
+    ]
+    assert [(await request).status_code for request in requests] == [403] * 4
+    for path in ("/fibonacci/10", f"/secure-history?user={other}", f"/usage?user={other}"):
+        assert (await client.get(path, headers=headers)).status_code == 200
+    users = (await client.get("/users", headers=session)).json()["items"]
+    assert {user["username"]: user["role"] for user in users} == {name: "admin", other: "user"}
 
 
 async def test_logging_out_everywhere_leaves_the_keys(client: httpx.AsyncClient) -> None:

@@ -28,6 +28,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import StoreUnavailable
 from tests.contract.backends import DATABASES
 from tests.services.postgres import Postgres
+from tests.services.servers import KEYS
 
 T = TypeVar("T")
 
@@ -166,7 +167,13 @@ def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
     """Start ``pycalc migrate``."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc.cli", "migrate"],
-        env={"PYCALC_DATABASE_URL": url, "PYTHONPATH": ":".join(sys.path), "PATH": os.environ["PATH"]},
+        env={
+            "PYCALC_DATABASE_URL": url,
+            "PYCALC_SECRET_KEYS": KEYS["secret_keys"],
+            "PYCALC_PASSWORD_KEYS": KEYS["password_keys"],
+            "PYTHONPATH": ":".join(sys.path),
+            "PATH": os.environ["PATH"],
+        },
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

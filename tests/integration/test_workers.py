@@ -16,7 +16,7 @@ import pytest
 
 from tests.services.accounts import new_admin, new_person
 from tests.services.processes import alive, children
-from tests.services.servers import Server, pycalc
+from tests.services.servers import KEYS, Server, pycalc
 from tests.services.waiting import wait_until
 
 CLIENTS = 40
@@ -106,7 +106,14 @@ def test_what_can_not_work_ends_with_a_sentence(tmp_path: Path, settings: dict[s
     """Several processes on SQLite, or a database that is not there: status 1, one line, no process left."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc.cli", "serve"],
-        env={"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": "0", "PYTHONPATH": ":".join(sys.path), **settings},
+        env={
+            "PYCALC_DATA_DIR": str(tmp_path),
+            "PYCALC_PORT": "0",
+            "PYCALC_SECRET_KEYS": KEYS["secret_keys"],
+            "PYCALC_PASSWORD_KEYS": KEYS["password_keys"],
+            "PYTHONPATH": ":".join(sys.path),
+            **settings,
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,

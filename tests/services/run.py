@@ -14,6 +14,7 @@ from tests.services.kafka import kafka
 from tests.services.postgres import postgres
 from tests.services.pubsub import PROJECT, pubsub
 from tests.services.redis import redis
+from tests.services.servers import KEYS
 
 Settings = list[str]
 
@@ -21,7 +22,8 @@ Settings = list[str]
 @contextmanager
 def _postgres() -> Iterator[Settings]:
     with postgres() as server:
-        yield [f"PYCALC_DATABASE_URL={server.new_database()}"]
+        keys = [f"PYCALC_{name.upper()}={key}" for name, key in KEYS.items()]
+        yield [f"PYCALC_DATABASE_URL={server.new_database()}", *keys]
 
 
 @contextmanager

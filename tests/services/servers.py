@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
+"""What instances on one database must share."""
 _PASSWORD = "correct horse battery staple"
 
 
@@ -149,8 +151,10 @@ def bare(server: str) -> Iterator[Server]:
 
 
 def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
-    """Return the environment of a pycalc for tests: cheap password hashes, hardly any limits."""
+    """Return the environment of a pycalc for tests: cheap password hashes, hardly any limits, keys with PostgreSQL."""
+    keys = KEYS if "database_url" in settings else {}
     return {
+        **{f"PYCALC_{name.upper()}": key for name, key in keys.items() if not settings.keys() & {name, f"{name}_file"}},
         "PYCALC_DATA_DIR": str(data),
         "PYCALC_PORT": str(port),
         "PYCALC_BCRYPT_ROUNDS": "4",

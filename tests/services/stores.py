@@ -245,7 +245,7 @@ class MemorySessionStore:
         """See SessionStore."""
         session = self.open_ones.pop(session_id, None)
         if session is None or session.refresh_hash != presented:
-            return Rotation(None, session is not None)
+            return Rotation(await self._users.by_id(session.user_id) if session else None, session is not None)
         self.open_ones[session_id] = session._replace(refresh_hash=replacement)
         return Rotation(await self._users.by_id(session.user_id), False)
 

@@ -53,7 +53,21 @@ async def test_new_keys_are_told_once(watched: Watched) -> None:
     assert watched.told == [(NEW, OLD), (NEW,)]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"short\n", f"{NEW}\nshort".encode(), b"\xff" * 32, None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n",
+        b"short\n",
+        f"{NEW}\nshort".encode(),
+        b"\xff" * 32,
+        None,
+        f"# a short note on who made this key and when\n{NEW}\n".encode(),
+        f"#{OLD}\n{NEW}\n".encode(),
+        f"{NEW}\n{OLD} a short note\n".encode(),
+        f"{NEW}\n{OLD}\t{NEW}\n".encode(),
+    ],
+)
 async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: bytes | None) -> None:
     """The keys in force stay, one line of the log and a metric say so; the next good content counts."""
     with capture_logs() as logs:
@@ -79,6 +93,14 @@ def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -
         read_keys(file)
     assert str(file) in str(refusal.value)
     assert "kkk" not in str(refusal.value)
+
+
+def test_a_comment_is_no_key(tmp_path: Path) -> None:
+    """The refusal says what a line may hold."""
+    file = tmp_path / "keys"
+    file.write_text(f"# the key of the first quarter, made by hand\n{NEW}\n")
+    with pytest.raises(ValueError, match="without spaces and comments"):
+        read_keys(file)
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:

@@ -42,14 +42,24 @@ async def test_a_conflict_takes_as_long_as_a_success() -> None:
     assert perf_counter() - began >= SECONDS
 
 
-async def test_other_refusals_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are no secret, and nobody's thread is held for them."""
-
-    def never(_: float) -> None:
-        raise AssertionError("waited")
-
-    monkeypatch.setattr("pycalc.services.pacing.sleep", never)
+async def test_other_refusals_do_not_wait() -> None:
+    """They are no secret."""
     pace = Pace()
     await pace.keep(succeed())
+    began = perf_counter()
     with pytest.raises(Forbidden):
         await pace.keep(refuse())
+    assert perf_counter() - began < SECONDS
+
+
+async def test_who_waits_holds_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many conflicts wait, the threads are there for others."""
+
+    def no_threads(*_: object) -> None:
+        raise AssertionError("a thread was taken")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", no_threads)
+    pace = Pace()
+    await pace.keep(succeed())
+    with pytest.raises(Conflict):
+        await pace.keep(conflict())

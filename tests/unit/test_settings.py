@@ -49,6 +49,23 @@ def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [key.get_secret_value() for key in settings.password_keys] == [OLDER]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("K_SERVICE", "pycalc"), ("PYCALC_DATABASE_URL", "postgresql://127.0.0.1/pycalc")]
+)
+def test_keys_are_needed_where_several_instances_share_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """On Cloud Run, and with a database that others may use, no instance makes up keys of its own."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match="PYCALC_SECRET_KEYS is required"):
+        Settings()
+    monkeypatch.setenv("PYCALC_SECRET_KEYS_FILE", "/run/secrets/keys")
+    with pytest.raises(ValidationError, match=r"PYCALC_PASSWORD_KEYS is required.*32 random characters"):
+        Settings()
+    monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
+    assert Settings().env == "development"
+
+
 def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the two, in production too; an empty variable names no file."""
     monkeypatch.setenv("PYCALC_ENV", "production")

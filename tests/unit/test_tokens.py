@@ -104,6 +104,12 @@ def test_the_forger_of_these_tests_can_forge() -> None:
     assert signer(NEW).verify(forged()).user_id == USER_ID
 
 
+def test_a_siblings_clock_may_be_seconds_ahead() -> None:
+    """A token that another instance made just now is good, though by this clock it begins in five seconds."""
+    now = int(time())
+    assert signer(NEW).verify(forged(iat=now + 5, nbf=now + 5)).user_id == USER_ID
+
+
 GOOD = forged()
 BAD = {
     "empty": "",
@@ -137,6 +143,9 @@ BAD = {
     ),
     "expired": forged(exp=int(time()) - 1),
     "not yet": forged(nbf=int(time()) + 600),
+    "expired this second": forged(exp=int(time())),
+    "beyond the leeway": forged(nbf=int(time()) + 120),
+    "issued beyond the leeway": forged(iat=int(time()) + 120),
     "issued tomorrow": forged(iat=int(time()) + 86_400),
     "for others": forged(aud="somebody"),
     "by others": forged(iss="somebody"),
