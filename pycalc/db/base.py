@@ -67,10 +67,11 @@ class HistoryFilter(NamedTuple):
 class UserStore(Protocol):
     """Accounts, and the one-time token for the first admin."""
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
-        """Insert an account; with ``burn_bootstrap`` use up the token of that hash in the same transaction.
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+        """Insert an account, and in the same transaction see to it that this is allowed.
 
-        Raises Conflict when the username or the address is taken, Forbidden when the token is not (or no longer) valid.
+        With ``burn_bootstrap`` use up the token of that hash; with ``granted_by`` an admin of that id must be there,
+        and be able to act. Raises Forbidden, and Conflict when the username or the address is taken.
         """
         ...
 
@@ -97,12 +98,15 @@ class UserStore(Protocol):
         """
         ...
 
-    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
-        """Store a password's new hash if the stored one is still ``before``."""
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
+        """Store a password's new hash if the stored one is still ``before``; return whether it was."""
         ...
 
-    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
-        """Store a new password's hash and end the user's other sessions, in one transaction."""
+    async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
+        """Store a new password's hash and end the user's sessions but the one that asks, in one transaction.
+
+        Raises Unauthorized when the stored hash is not ``before`` any more, or that session has ended.
+        """
         ...
 
     async def delete(self, username: str) -> User:
@@ -161,7 +165,21 @@ class NewSession(NamedTuple):
 
     id: bytes
     user_id: bytes
+    password_hash: str
+    """What the password was verified against: it must be the account's still."""
+    family_hash: bytes
+    """Of the part that all refresh tokens of the session have in common."""
     refresh_hash: bytes
+    now_ms: int
+
+
+class Refresh(NamedTuple):
+    """A refresh token that is presented, and the one to come after it, at a time in milliseconds since the epoch."""
+
+    session_id: bytes
+    family_hash: bytes
+    presented: bytes
+    replacement: bytes
     now_ms: int
 
 
@@ -185,19 +203,22 @@ class SessionStore(Protocol):
     """Open sessions."""
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        """Open a session; the user's expired ones go, and beyond the limit the ones used longest ago."""
+        """Open a session; the user's expired ones go, and beyond the limit the ones used longest ago.
+
+        Raises Unauthorized when the account is gone, disabled or has another password's hash.
+        """
         ...
 
-    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
-        """Return the user of an open session."""
+    async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
+        """Return the user of a session that is open, and neither idle nor old beyond the limits."""
         ...
 
-    async def rotate(
-        self, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
-    ) -> Rotation:
+    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
         """Replace a session's refresh token if the presented hash is the current one's.
 
-        For the time of grace that of the one before is good too. Any other ends the session.
+        For the time of grace that of the one before is good too: it gives a second successor, and whichever of
+        the two is used first is the one that was current. Any other of the session's family ends the session;
+        what is not of its family changes nothing, and writes nothing.
         """
         ...
 

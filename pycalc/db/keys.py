@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from pycalc.db.base import Database, KeyBearer
@@ -11,8 +13,8 @@ from pycalc.db.users import user_of
 from pycalc.errors import Conflict, NotFound, Unauthorized
 from pycalc.models.auth import StoredKey
 
-_USE_STEP_MS = 60_000
-"""How exactly the last use is kept: a key in constant use costs a write a minute."""
+_USE_STEP_MS = 300_000
+"""How exactly the last use is kept: for so long a key's bearer is remembered, and it isn't looked up."""
 
 
 def _key(row: Row[tuple[object, ...]]) -> StoredKey:
@@ -39,16 +41,19 @@ def _add(connection: Connection, key: StoredKey, key_hash: bytes, limit: int) ->
     )
 
 
-def _use(connection: Connection, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+class _Found(NamedTuple):
+    bearer: KeyBearer
+    used_ms: int | None
+
+
+def _find(connection: Connection, key_hash: bytes, now_ms: int) -> _Found | None:
     row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
     if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
         return None
     owner = user_of(connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none())
     if owner is None or owner.disabled:
         return None
-    if row.used_ms is None or row.used_ms <= now_ms - _USE_STEP_MS:
-        connection.execute(update(api_keys).where(api_keys.c.id == row.id).values(used_ms=now_ms))
-    return KeyBearer(owner, row.id, row.expires_ms)
+    return _Found(KeyBearer(owner, row.id, row.expires_ms), row.used_ms)
 
 
 def _remove(connection: Connection, user_id: bytes, key_id: bytes) -> None:
@@ -75,7 +80,13 @@ class SqlKeyStore:
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         """See KeyStore."""
-        return await self._database.write(lambda connection: _use(connection, key_hash, now_ms))
+        found = await self._database.read(lambda connection: _find(connection, key_hash, now_ms))
+        if found is None:  # whoever invents keys writes nothing
+            return None
+        if found.used_ms is None or found.used_ms <= now_ms - _USE_STEP_MS:
+            use = update(api_keys).where(api_keys.c.id == found.bearer.key_id).values(used_ms=now_ms)
+            await self._database.write(lambda connection: connection.execute(use))
+        return found.bearer
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """See KeyStore."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
-from pycalc.db.base import Database, NewSession, Rotation, SessionLimits
+from pycalc.db.base import Database, NewSession, Refresh, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import user_of
@@ -12,21 +12,23 @@ from pycalc.errors import Unauthorized
 from pycalc.models.auth import User
 
 
+def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
+    return (sessions.c.created_ms < now_ms - limits.absolute_ms) | (sessions.c.used_ms < now_ms - limits.idle_ms)
+
+
 def _open(connection: Connection, session: NewSession, limits: SessionLimits) -> None:
-    owner = select(users.c.id).where((users.c.id == session.user_id) & ~users.c.disabled).with_for_update()
-    if connection.scalar(owner) is None:
-        raise Unauthorized("The account does not exist any more.")
+    verified = (users.c.id == session.user_id) & (users.c.password_hash == session.password_hash)
+    if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
+        raise Unauthorized("The account is gone, or its password is another by now.")
     of_user = sessions.c.user_id == session.user_id
-    stale = (sessions.c.created_ms < session.now_ms - limits.absolute_ms) | (
-        sessions.c.used_ms < session.now_ms - limits.idle_ms
-    )
-    connection.execute(delete(sessions).where(of_user & stale))
+    connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
     kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
     dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
     connection.execute(
         insert(sessions).values(
             id=session.id,
             user_id=session.user_id,
+            family_hash=session.family_hash,
             refresh_hash=session.refresh_hash,
             created_ms=session.now_ms,
             used_ms=session.now_ms,
@@ -37,19 +39,24 @@ def _open(connection: Connection, session: NewSession, limits: SessionLimits) ->
         revoke(connection, session.user_id)
 
 
-def _rotate(
-    connection: Connection, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
-) -> Rotation:
-    of_session = sessions.c.id == session_id
+def _named(refresh: Refresh) -> ColumnElement[bool]:
+    """Return what selects the session that a refresh token is of; one from before there were families has none."""
+    family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
+    return (sessions.c.id == refresh.session_id) & family
+
+
+def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> Rotation:
+    of_session, now_ms = _named(refresh), refresh.now_ms
     session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
         return Rotation(None, False)
-    change = update(sessions).where(of_session).values(refresh_hash=replacement, used_ms=now_ms)
     alive = now_ms - session.created_ms <= limits.absolute_ms and now_ms - session.used_ms <= limits.idle_ms
-    if alive and session.refresh_hash == presented:
-        connection.execute(change.values(previous_hash=presented, rotated_ms=now_ms))
-    elif alive and session.previous_hash == presented and now_ms - session.rotated_ms <= limits.grace_ms:
-        connection.execute(change)
+    change = update(sessions).where(of_session)
+    if alive and refresh.presented in (session.refresh_hash, session.sibling_hash):
+        replaced = {"previous_hash": refresh.presented, "sibling_hash": None, "rotated_ms": now_ms}
+        connection.execute(change.values(refresh_hash=refresh.replacement, used_ms=now_ms, **replaced))
+    elif alive and session.previous_hash == refresh.presented and now_ms - session.rotated_ms <= limits.grace_ms:
+        connection.execute(change.values(sibling_hash=refresh.replacement, used_ms=now_ms))
     else:
         _close(connection, of_session)
         return Rotation(_owner(connection, session.user_id) if alive else None, alive)
@@ -79,22 +86,22 @@ class SqlSessionStore:
         """See SessionStore."""
         await self._database.write(lambda connection: _open(connection, session, limits))
 
-    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
+    async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """See SessionStore."""
+        open_one = (sessions.c.id == session_id) & ~_expired(now_ms, limits)
         query = (
             select(users)
             .join(sessions, sessions.c.user_id == users.c.id)
-            .where((sessions.c.id == session_id) & (users.c.id == user_id) & ~users.c.disabled)
+            .where(open_one & (users.c.id == user_id) & ~users.c.disabled)
         )
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
-    async def rotate(
-        self, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
-    ) -> Rotation:
+    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
         """See SessionStore."""
-        return await self._database.write(
-            lambda connection: _rotate(connection, session_id, presented, replacement, now_ms, limits)
-        )
+        query = select(sessions.c.id).where(_named(refresh))
+        if await self._database.read(lambda connection: connection.scalar(query)) is None:
+            return Rotation(None, False)  # whoever invents tokens writes nothing
+        return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
 
     async def close(self, session_id: bytes) -> None:
         """See SessionStore."""

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -29,6 +29,8 @@ T = TypeVar("T")
 _READERS = 4
 _WAITING_READS = 256
 _WAITING_WRITES = 256
+_WAITING_UNITS = _WAITING_WRITES // 2
+"""How many writes may wait for a unit of work to join them: the rest of the lane is the recorder's alone."""
 _LONGEST_WAIT = 1.0
 """Seconds in a lane's queue after which work is refused instead of begun: nobody waits for it any more."""
 _BUSY_MS = 250
@@ -43,9 +45,12 @@ class _Lane:
         self._limit = limit
         self._entered = 0
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not."""
-        if self._entered >= self._limit:
+    async def run(self, work: Callable[[], T], limit: int | None = None) -> T:
+        """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not.
+
+        It is refused when the lane has its limit of work, or ``limit``.
+        """
+        if self._entered >= (self._limit if limit is None else limit):
             raise StoreUnavailable("The database has too much to do.")
         latest = monotonic() + _LONGEST_WAIT
 
@@ -100,6 +105,8 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:
+    with suppress(OSError):  # then SQLite says what is wrong
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # its other files take this one's mode
     return _connect(
         path,
         "rwc",
@@ -126,7 +133,7 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
 
 def _lock(path: Path) -> IO[str]:
     """Take the file's lock for this process and keep it while the returned file is open."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +201,7 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._writing.run(lambda: self._transact(self._writer, work))
+        return await self._writing.run(lambda: self._transact(self._writer, work), _WAITING_UNITS)
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """See Database."""

@@ -50,6 +50,8 @@ sessions = Table(
     Column("user_id", _ID, nullable=False),
     Column("refresh_hash", LargeBinary(32), nullable=False),
     Column("previous_hash", LargeBinary(32)),
+    Column("sibling_hash", LargeBinary(32)),
+    Column("family_hash", LargeBinary(32)),
     Column("created_ms", BigInteger, nullable=False),
     Column("used_ms", BigInteger, nullable=False),
     Column("rotated_ms", BigInteger, nullable=False),

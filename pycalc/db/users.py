@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from pycalc.db.base import Database
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
-from pycalc.errors import Conflict, Forbidden, NotFound
+from pycalc.errors import Conflict, Forbidden, NotFound, Unauthorized
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 
@@ -33,7 +33,11 @@ def _admins(connection: Connection) -> int:
     return len(connection.scalars(query).all())
 
 
-def _add(connection: Connection, user: User, burn_bootstrap: bytes | None) -> None:
+def _add(connection: Connection, user: User, burn_bootstrap: bytes | None, granted_by: bytes | None) -> None:
+    if granted_by is not None:
+        admin = select(users.c.id).where((users.c.id == granted_by) & _ACTING_ADMIN).with_for_update()
+        if connection.scalar(admin) is None:
+            raise Forbidden("Only an admin may do this.")
     if burn_bootstrap is not None:
         burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
         if burned.rowcount != 1 or _admins(connection):
@@ -83,6 +87,17 @@ def _change(connection: Connection, username: str, role: Role | None, disabled: 
     return changed
 
 
+def _set_password(connection: Connection, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
+    unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
+    changed = connection.execute(update(users).where(unchanged).values(password_hash=after))
+    of_user = sessions.c.user_id == user_id
+    asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
+    if changed.rowcount != 1 or connection.scalar(asking) is None:
+        raise Unauthorized("The session has ended, or the password is another by now.")
+    connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
+    revoke(connection, user_id)
+
+
 def _delete(connection: Connection, username: str) -> User:
     admins = _admins(connection)
     user = _named(connection, username)
@@ -112,10 +127,10 @@ class SqlUserStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
         """See UserStore."""
         try:
-            await self._database.write(lambda connection: _add(connection, user, burn_bootstrap))
+            await self._database.write(lambda connection: _add(connection, user, burn_bootstrap, granted_by))
         except (IntegrityError, DataError) as error:
             raise Conflict("The username or the email address is taken.") from error
 
@@ -153,23 +168,15 @@ class SqlUserStore:
         """See UserStore."""
         return await self._database.write(lambda connection: _change(connection, username, role, disabled))
 
-    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         """See UserStore."""
         unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
         query = update(users).where(unchanged).values(password_hash=after)
-        await self._database.write(lambda connection: connection.execute(query))
+        return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
 
-    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
+    async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
         """See UserStore."""
-        change = update(users).where(users.c.id == user_id).values(password_hash=password_hash)
-        others = delete(sessions).where((sessions.c.user_id == user_id) & (sessions.c.id != keep_session))
-
-        def work(connection: Connection) -> None:
-            connection.execute(change)
-            connection.execute(others)
-            revoke(connection, user_id)
-
-        await self._database.write(work)
+        await self._database.write(lambda connection: _set_password(connection, user_id, before, after, session_id))
 
     async def delete(self, username: str) -> User:
         """See UserStore."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StrictBool, ValidationInfo, field_validator
 
 MAX_PASSWORD_LENGTH = 1_024
 
@@ -152,7 +152,7 @@ class UserChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
 
 
 class KeyRequest(BaseModel):
@@ -174,7 +174,7 @@ class ApiKey(BaseModel):
     prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
     created_at: str
     expires_at: str | None
-    last_used_at: str | None = Field(description="to the minute")
+    last_used_at: str | None = Field(description="to within five minutes")
 
 
 class NewApiKey(ApiKey):

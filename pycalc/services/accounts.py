@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from structlog import get_logger
 
@@ -24,6 +24,15 @@ from pycalc.services.passwords import PasswordHasher, require_uncommon
 AdminRegistration = Literal["bootstrap", "open", "closed"]
 
 _audit = get_logger("pycalc.audit")
+
+
+class _Grant(NamedTuple):
+    """What allows an account to be made; the store looks at it once more when it makes the account."""
+
+    burn: bytes | None = None
+    """The hash of the bootstrap token, which is used up."""
+    admin: bytes | None = None
+    """The id of the admin who asks."""
 
 
 class Accounts:
@@ -51,9 +60,10 @@ class Accounts:
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account; an admin's needs what the setting asks for. Raises Conflict, Forbidden, Overloaded."""
         require_uncommon(registration.password, "/password", registration.username, registration.email)
-        burn = await self._admission_to_admin(caller, bootstrap_token) if registration.role is Role.ADMIN else None
-        user = await self._create(registration, burn, caller.username if caller else None)
-        if burn is not None:
+        admin = registration.role is Role.ADMIN
+        grant = await self._admission_to_admin(caller, bootstrap_token) if admin else _Grant()
+        user = await self._create(registration, grant, caller.username if caller else None)
+        if grant.burn is not None:
             self._bootstrapped()
         return user
 
@@ -61,10 +71,10 @@ class Accounts:
         """Create an admin for who keeps the service; it uses up the bootstrap token. Raises Conflict, InvalidInput."""
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         burn = None if await self._users.has_admin() else await self._users.bootstrap_hash()
-        await self._create(registration, burn, "the command line")
+        await self._create(registration, _Grant(burn=burn), "the command line")
         self._bootstrapped()
 
-    async def _create(self, registration: Registration, burn: bytes | None, by: str | None) -> User:
+    async def _create(self, registration: Registration, grant: _Grant, by: str | None) -> User:
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),
@@ -74,7 +84,7 @@ class Accounts:
             role=registration.role,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
-        await self._pace.keep(self._users.add(user, burn_bootstrap=burn))
+        await self._pace.keep(self._users.add(user, burn_bootstrap=grant.burn, granted_by=grant.admin))
         _audit.info("account created", user=user.username, role=user.role.value, by=by)
         return user
 
@@ -86,7 +96,7 @@ class Accounts:
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
-        """Store a new password and end the caller's other sessions; raises Forbidden, WrongPassword."""
+        """Store a new password and end the caller's other sessions; raises Forbidden, Unauthorized, WrongPassword."""
         require_session(caller)
         user = await self.own(caller)
         require_uncommon(new, "/new_password", user.username, user.email)
@@ -95,7 +105,7 @@ class Accounts:
             raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
         await self._bearers.revoke(
-            self._users.set_password(user.id, await self._passwords.hash(new), kept),
+            self._users.set_password(user.id, user.password_hash, await self._passwords.hash(new), kept),
             lambda bearer: bearer.user_id == user.id and not bearer.is_key and bearer.credential_id != kept,
         )
         _audit.info("password changed", user=user.username)
@@ -152,16 +162,16 @@ class Accounts:
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
 
-    async def _admission_to_admin(self, caller: Principal | None, bootstrap_token: str | None) -> bytes | None:
-        """Return the hash of the bootstrap token to burn, if it is that which allows a new admin; raises Forbidden."""
+    async def _admission_to_admin(self, caller: Principal | None, bootstrap_token: str | None) -> _Grant:
+        """Return what allows a new admin; raises Forbidden."""
         if self._admin_registration == "open":
-            return None
+            return _Grant()
         if self._admin_registration == "bootstrap":
             if bootstrap_token is not None:
-                return sha256(bootstrap_token.encode()).digest()
+                return _Grant(burn=sha256(bootstrap_token.encode()).digest())
             if caller is not None:
                 await self._require_admin(caller)
-                return None
+                return _Grant(admin=caller.user_id)
         raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from time import time
 from typing import NamedTuple
 
@@ -97,11 +96,23 @@ class Authenticator:
             _audit.warning("login refused", user=username)
             await blur()
             raise Unauthorized("The username or the password is wrong.")
-        if self._passwords.outdated(user.password_hash):
-            with suppress(Overloaded):  # then at the next login
-                await self._users.upgrade_hash(user.id, user.password_hash, await self._passwords.hash(password))
+        session = await self._sessions.open(user.id, await self._upgraded(user, password))
         _audit.info("session opened", user=user.username)
-        return self._issue(user, await self._sessions.open(user.id))
+        return self._issue(user, session)
+
+    async def _upgraded(self, user: User, password: str) -> str:
+        """Return the stored hash that the user's password was verified against, a new one where it was outdated."""
+        if not self._passwords.outdated(user.password_hash):
+            return user.password_hash
+        try:
+            upgraded = await self._passwords.hash(password)
+        except Overloaded:  # then at the next login
+            return user.password_hash
+        if await self._users.upgrade_hash(user.id, user.password_hash, upgraded):
+            return upgraded
+        now = await self._users.by_id(user.id)  # another login has upgraded it, or the password is another
+        right = now is not None and await self._passwords.check(password, now.password_hash)
+        return now.password_hash if now is not None and right else user.password_hash
 
     async def refresh(self, refresh_token: str) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized. Reuse of an old one ends its session."""

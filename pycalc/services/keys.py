@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from hashlib import sha256
 from time import time_ns
@@ -14,6 +15,7 @@ PREFIX = "pck_"
 _SHOWN = 12
 """Characters of a key that stay visible: enough to tell keys apart, far too few to guess one."""
 _PER_USER = 50
+_FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
 class ApiKeys:
@@ -38,6 +40,8 @@ class ApiKeys:
 
     async def bearer(self, text: str) -> KeyBearer | None:
         """Return whose key this is, and note its use; None for a key that is not, or not any more."""
+        if _FORM.fullmatch(text) is None:
+            return None
         return await self._store.use(sha256(text.encode()).digest(), _now_ms())
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:

@@ -113,6 +113,20 @@ class TestUsers:
         assert await users.bootstrap_hash() is None
         assert not await users.offer_bootstrap(b"1" * 32)
 
+    @pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
+    async def test_an_admin_is_made_by_one_who_still_is(self, users: SqlUserStore, how: str) -> None:
+        """Whoever has lost that since the request was let in makes nobody."""
+        ada = user("ada", Role.ADMIN)
+        await users.add(ada)
+        await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
+        if how == "deleted":
+            await users.delete("ada")
+        else:
+            await users.change("ada", Role.USER if how == "demoted" else None, how == "disabled")
+        with pytest.raises(Forbidden):
+            await users.add(user("eve", Role.ADMIN), granted_by=ada.id)
+        assert await users.by_username("eve") is None
+
     async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
         """Token and account are one transaction: where the name is taken the token stays in force."""
         await users.add(user("ada"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from pycalc.db.base import Database, NewSession, SessionLimits
+from pycalc.db.base import Database, NewSession, Refresh, SessionLimits
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
@@ -51,17 +51,19 @@ async def added(stores: Stores, name: str = "ada", role: Role = Role.USER) -> Us
 
 async def opened(stores: Stores, user: User, session: bytes, now_ms: int = 1_000) -> None:
     """Open a session of an id."""
-    await stores.sessions.open(NewSession(session, user.id, HASH, now_ms), LIMITS)
+    await stores.sessions.open(NewSession(session, user.id, user.password_hash, HASH, HASH, now_ms), LIMITS)
 
 
 REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
     "a change of role": lambda stores, user: stores.users.change("ADA", Role.ADMIN, None),
     "disabling": lambda stores, user: stores.users.change("ada", None, True),
     "deletion": lambda stores, user: stores.users.delete("ada"),
-    "a new password": lambda stores, user: stores.users.set_password(user.id, "$2b$new", SESSION),
+    "a new password": lambda stores, user: stores.users.set_password(user.id, user.password_hash, "$2b$new", SESSION),
     "logout": lambda stores, user: stores.sessions.close(SESSION),
     "logout everywhere": lambda stores, user: stores.sessions.close_all(user.id),
-    "reuse of a refresh token": lambda stores, user: stores.sessions.rotate(SESSION, OTHER, OTHER, 1_001, LIMITS),
+    "reuse of a refresh token": lambda stores, user: stores.sessions.rotate(
+        Refresh(SESSION, HASH, OTHER, OTHER, 1_001), LIMITS
+    ),
     "removal of a key": lambda stores, user: stores.keys.remove(user.id, KEY),
     "one session too many": lambda stores, user: opened(stores, user, ids.next(), 1_002),
 }

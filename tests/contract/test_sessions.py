@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
-from pycalc.db.base import Database, NewSession, SessionLimits
+from pycalc.db.base import Database, NewSession, Refresh, Rotation, SessionLimits
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
+from pycalc.errors import Unauthorized
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import IdSource
 
@@ -16,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 ids = IdSource()
 LIMITS = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
-FIRST, SECOND, THIRD, FOURTH = (bytes([number]) * 32 for number in range(4))
+FIRST, SECOND, THIRD, FOURTH, FAMILY, OTHER = (bytes([number]) * 32 for number in range(6))
 START = 1_000_000
 
 
@@ -37,83 +41,172 @@ async def ada(database: Database) -> User:
 async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> bytes:
     """Open a session whose refresh token's hash is FIRST."""
     identity = ids.next()
-    await sessions.open(NewSession(identity, user.id, FIRST, now_ms), LIMITS)
+    await sessions.open(NewSession(identity, user.id, user.password_hash, FAMILY, FIRST, now_ms), LIMITS)
     return identity
+
+
+async def rotated(
+    sessions: SqlSessionStore, session: bytes, presented: bytes, replacement: bytes, now_ms: int, family: bytes = FAMILY
+) -> Rotation:
+    """Exchange a refresh token's hash for another."""
+    return await sessions.rotate(Refresh(session, family, presented, replacement, now_ms), LIMITS)
+
+
+async def bearer(sessions: SqlSessionStore, user_id: bytes, session: bytes, now_ms: int = START) -> User | None:
+    """Return the bearer of a session's access token."""
+    return await sessions.bearer(user_id, session, now_ms, LIMITS)
 
 
 async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore, ada: User) -> None:
     """A session belongs to one user; with another's id, or when it is closed, there is no bearer."""
     session = await opened(sessions, ada)
-    assert await sessions.bearer(ada.id, session) == ada
-    assert await sessions.bearer(ids.next(), session) is None
+    assert await bearer(sessions, ada.id, session) == ada
+    assert await bearer(sessions, ids.next(), session) is None
     await sessions.close(session)
-    assert await sessions.bearer(ada.id, session) is None
+    assert await bearer(sessions, ada.id, session) is None
 
 
 async def test_the_current_token_is_replaced(sessions: SqlSessionStore, ada: User) -> None:
     """Each rotation makes the presented hash the one before, and the replacement the current one."""
     session = await opened(sessions, ada)
-    assert await sessions.rotate(session, FIRST, SECOND, START + 1, LIMITS) == (ada, False)
-    assert await sessions.rotate(session, SECOND, THIRD, START + 2, LIMITS) == (ada, False)
+    assert await rotated(sessions, session, FIRST, SECOND, START + 1) == (ada, False)
+    assert await rotated(sessions, session, SECOND, THIRD, START + 2) == (ada, False)
 
 
 async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessionStore, ada: User) -> None:
     """A client whose reply was lost comes again with the old token; the time of grace does not grow by that."""
     session = await opened(sessions, ada)
-    await sessions.rotate(session, FIRST, SECOND, START, LIMITS)
-    assert await sessions.rotate(session, FIRST, THIRD, START + 10, LIMITS) == (ada, False)
-    assert await sessions.rotate(session, FIRST, FOURTH, START + 11, LIMITS) == (None, True)
+    await rotated(sessions, session, FIRST, SECOND, START)
+    assert await rotated(sessions, session, FIRST, THIRD, START + 10) == (ada, False)
+    assert await rotated(sessions, session, FIRST, FOURTH, START + 11) == (None, True)
 
 
 @pytest.mark.parametrize("stolen", [FIRST, SECOND], ids=["long ago", "lost reply's"])
 async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User, stolen: bytes) -> None:
     """A token that was replaced and is used again has been copied: nobody keeps the session."""
     session = await opened(sessions, ada)
-    await sessions.rotate(session, FIRST, SECOND, START, LIMITS)
-    await sessions.rotate(session, FIRST, THIRD, START + 1, LIMITS)
-    await sessions.rotate(session, THIRD, FOURTH, START + 2, LIMITS)
-    assert await sessions.rotate(session, stolen, FIRST, START + 3, LIMITS) == (None, True)
-    assert await sessions.bearer(ada.id, session) is None
-    assert await sessions.rotate(session, FOURTH, FIRST, START + 4, LIMITS) == (None, False)
+    await rotated(sessions, session, FIRST, SECOND, START)
+    await rotated(sessions, session, FIRST, THIRD, START + 1)
+    await rotated(sessions, session, THIRD, FOURTH, START + 2)
+    assert await rotated(sessions, session, stolen, FIRST, START + 3) == (None, True)
+    assert await bearer(sessions, ada.id, session) is None
+    assert await rotated(sessions, session, FOURTH, FIRST, START + 4) == (None, False)
 
 
 async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: User) -> None:
     """Used within the idle time it goes on, up to its absolute end."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
-    assert await sessions.rotate(idle, FIRST, SECOND, START + 1_001, LIMITS) == (None, False)
+    assert await rotated(sessions, idle, FIRST, SECOND, START + 1_001) == (None, False)
     for step in range(1, 6):
-        assert await sessions.rotate(used, FIRST, FIRST, START + step * 1_000, LIMITS) == (ada, False)
-    assert await sessions.rotate(used, FIRST, FIRST, START + 5_001, LIMITS) == (None, False)
+        assert await rotated(sessions, used, FIRST, FIRST, START + step * 1_000) == (ada, False)
+    assert await rotated(sessions, used, FIRST, FIRST, START + 5_001) == (None, False)
+
+
+async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: User) -> None:
+    """An access token of an idle or old session is refused, though it has not expired itself."""
+    idle, used = await opened(sessions, ada), await opened(sessions, ada)
+    assert await bearer(sessions, ada.id, idle, START + 1_000) == ada
+    assert await bearer(sessions, ada.id, idle, START + 1_001) is None
+    for step in range(1, 6):
+        assert await rotated(sessions, used, FIRST, FIRST, START + step * 1_000) == (ada, False)
+    assert await bearer(sessions, ada.id, used, START + 5_000) == ada
+    assert await bearer(sessions, ada.id, used, START + 5_001) is None
+
+
+async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
+    """The id stands in every access token; only what was a refresh token of the session is reuse."""
+    session = await opened(sessions, ada)
+    for presented in (FIRST, SECOND):
+        assert await rotated(sessions, session, presented, THIRD, START + 1, family=OTHER) == (None, False)
+    assert await rotated(sessions, session, FIRST, SECOND, START + 2) == (ada, False)
+
+
+async def test_a_session_from_before_there_were_families_goes_on(
+    database: Database, sessions: SqlSessionStore, ada: User
+) -> None:
+    """Any token that names it is of its family: it rotates, and reuse ends it."""
+    session = await opened(sessions, ada)
+    await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
+    assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
+    assert await rotated(sessions, session, THIRD, FOURTH, START, family=FAMILY) == (None, True)
+
+
+@pytest.mark.parametrize(("used", "superseded"), [(SECOND, THIRD), (THIRD, SECOND)], ids=["first's", "second's"])
+async def test_two_refreshes_at_once_leave_two_good_tokens(
+    sessions: SqlSessionStore, ada: User, used: bytes, superseded: bytes
+) -> None:
+    """Two tabs with one token: whichever successor is used first goes on, and then the other is reuse."""
+    session = await opened(sessions, ada)
+    both = await asyncio.gather(*(rotated(sessions, session, FIRST, each, START) for each in (SECOND, THIRD)))
+    assert both == [(ada, False), (ada, False)]
+    assert await rotated(sessions, session, used, FOURTH, START + 500) == (ada, False)
+    assert await rotated(sessions, session, superseded, FIRST, START + 501) == (None, True)
+
+
+async def test_an_unknown_token_writes_nothing(
+    database: Database, sessions: SqlSessionStore, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an invented session nor an invented secret of one takes a place among the writes."""
+    session = await opened(sessions, ada)
+    monkeypatch.setattr(database, "write", None)
+    assert await rotated(sessions, ids.next(), FIRST, SECOND, START) == (None, False)
+    assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (None, False)
+
+
+async def test_a_login_does_not_survive_a_new_password(
+    database: Database, sessions: SqlSessionStore, ada: User
+) -> None:
+    """What was verified against the hash from before opens nothing afterwards."""
+    asking = await opened(sessions, ada)
+    await SqlUserStore(database).set_password(ada.id, "hash", "new", asking)
+    with pytest.raises(Unauthorized):
+        await opened(sessions, ada)
+    assert await opened(sessions, replace(ada, password_hash="new"))
 
 
 async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: User) -> None:
     """One more than the limit ends the one that was used longest ago; an expired one goes first."""
     first, second, third = [await opened(sessions, ada, START + step) for step in range(3)]
-    await sessions.rotate(first, FIRST, SECOND, START + 10, LIMITS)
+    await rotated(sessions, first, FIRST, SECOND, START + 10)
     fourth = await opened(sessions, ada, START + 11)
-    assert [await sessions.bearer(ada.id, each) for each in (first, second, third, fourth)] == [ada, None, ada, ada]
+    assert [await bearer(sessions, ada.id, each) for each in (first, second, third, fourth)] == [ada, None, ada, ada]
 
 
 async def test_a_new_password_ends_the_other_sessions(database: Database, sessions: SqlSessionStore, ada: User) -> None:
     """The hash changes and all sessions but the one that asked end, together."""
     kept, ended = await opened(sessions, ada), await opened(sessions, ada)
     users = SqlUserStore(database)
-    await users.set_password(ada.id, "new", kept)
-    changed = await sessions.bearer(ada.id, kept)
+    await users.set_password(ada.id, "hash", "new", kept)
+    changed = await bearer(sessions, ada.id, kept)
     assert changed is not None
     assert changed.password_hash == "new"
-    assert await sessions.bearer(ada.id, ended) is None
+    assert await bearer(sessions, ada.id, ended) is None
+
+
+@pytest.mark.parametrize("how", ["logged out", "changed already", "somebody else's"])
+async def test_a_password_is_changed_by_an_open_session_that_knew_it(
+    database: Database, sessions: SqlSessionStore, ada: User, how: str
+) -> None:
+    """A session that ended on the way, or another change that came before, makes it Unauthorized; nothing changes."""
+    users = SqlUserStore(database)
+    session, other = await opened(sessions, ada), await opened(sessions, ada)
+    if how == "logged out":
+        await sessions.close(session)
+    asking = ids.next() if how == "somebody else's" else session
+    with pytest.raises(Unauthorized):
+        await users.set_password(ada.id, "older" if how == "changed already" else "hash", "new", asking)
+    assert await bearer(sessions, ada.id, other) == ada
 
 
 async def test_an_account_takes_its_sessions_with_it(database: Database, sessions: SqlSessionStore, ada: User) -> None:
     """A refresh token of a deleted account opens nothing."""
     session = await opened(sessions, ada)
     await SqlUserStore(database).delete("ada")
-    assert await sessions.rotate(session, FIRST, SECOND, START, LIMITS) == (None, False)
+    assert await rotated(sessions, session, FIRST, SECOND, START) == (None, False)
 
 
 async def test_all_sessions_end_together(sessions: SqlSessionStore, ada: User) -> None:
     """Whoever logs out everywhere is logged out everywhere."""
     both = [await opened(sessions, ada), await opened(sessions, ada)]
     await sessions.close_all(ada.id)
-    assert [await sessions.bearer(ada.id, session) for session in both] == [None, None]
+    assert [await bearer(sessions, ada.id, session) for session in both] == [None, None]

@@ -132,3 +132,11 @@ async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient,
         change = {"current_password": PASSWORD, "new_password": password}
         changed = await client.put("/me/password", headers=await log_in(client, "ada.lovelace"), json=change)
         assert [entry["pointer"] for entry in changed.json()["errors"]] == ["/new_password"]
+
+
+@pytest.mark.parametrize("value", ["no", "false", 0, 1])
+async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
+    """What only looks like one is 422, and the account stays as it is."""
+    name, headers = await user(client)
+    assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Rotation, SessionLimits
-from pycalc.errors import Conflict, Forbidden, NotFound
+from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Refresh, Rotation, SessionLimits
+from pycalc.errors import Conflict, Forbidden, NotFound, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
@@ -146,8 +146,11 @@ class MemoryUserStore:
         self.retired: list[User] = []
         self.token_hash: bytes | None = None
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None) -> None:
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
         """See UserStore."""
+        admin = None if granted_by is None else self.users.get(granted_by)
+        if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
+            raise Forbidden("Only an admin may do this.")
         if burn_bootstrap is not None and (burn_bootstrap != self.token_hash or await self.has_admin()):
             raise Forbidden("The bootstrap token is not valid.")
         taken = {name for known in self.users.values() for name in (known.username.lower(), known.email.lower())}
@@ -182,15 +185,19 @@ class MemoryUserStore:
             await self.sessions.close_all(user.id)
         return changed
 
-    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> None:
+    async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         """See UserStore."""
+        if self.users[user_id].password_hash != before:
+            return False
         self.users[user_id] = replace(self.users[user_id], password_hash=after)
+        return True
 
-    async def set_password(self, user_id: bytes, password_hash: str, keep_session: bytes) -> None:
+    async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
         """See UserStore."""
-        self.users[user_id] = replace(self.users[user_id], password_hash=password_hash)
+        if session_id not in self.sessions.open_ones or not await self.upgrade_hash(user_id, before, after):
+            raise Unauthorized("The session has ended, or the password is another by now.")
         for session in [known for known in self.sessions.open_ones.values() if known.user_id == user_id]:
-            if session.id != keep_session:
+            if session.id != session_id:
                 await self.sessions.close(session.id)
 
     async def ids_of(self, username: str) -> tuple[bytes, ...]:
@@ -233,20 +240,24 @@ class MemorySessionStore:
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """See SessionStore."""
+        owner = self._users.users.get(session.user_id)
+        if owner is None or owner.disabled or owner.password_hash != session.password_hash:
+            raise Unauthorized("The account is gone, or its password is another by now.")
         self.open_ones[session.id] = session
 
-    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
+    async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """See SessionStore."""
         return await self._users.by_id(user_id) if session_id in self.open_ones else None
 
-    async def rotate(
-        self, session_id: bytes, presented: bytes, replacement: bytes, now_ms: int, limits: SessionLimits
-    ) -> Rotation:
+    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
         """See SessionStore."""
-        session = self.open_ones.pop(session_id, None)
-        if session is None or session.refresh_hash != presented:
-            return Rotation(await self._users.by_id(session.user_id) if session else None, session is not None)
-        self.open_ones[session_id] = session._replace(refresh_hash=replacement)
+        session = self.open_ones.get(refresh.session_id)
+        if session is None or session.family_hash != refresh.family_hash:
+            return Rotation(None, False)
+        if session.refresh_hash != refresh.presented:
+            await self.close(session.id)
+            return Rotation(await self._users.by_id(session.user_id), True)
+        self.open_ones[session.id] = session._replace(refresh_hash=refresh.replacement)
         return Rotation(await self._users.by_id(session.user_id), False)
 
     async def close(self, session_id: bytes) -> None:

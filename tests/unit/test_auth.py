@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 from dataclasses import replace
+from hashlib import sha256
 from time import time
 
 import bcrypt
@@ -14,7 +15,7 @@ import pytest
 from pycalc.errors import Forbidden, Unauthorized
 from pycalc.models.auth import Principal, Registration, Role, User
 from tests.services.authentication import Authentication, authentication
-from tests.services.stores import MemoryUserStore
+from tests.services.stores import MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +40,12 @@ class SlowUserStore(MemoryUserStore):
             self.reading.set()
             await self.released.wait()
         return found
+
+
+def _unkeyed(password: str) -> str:
+    """Return a hash of before there were keys."""
+    digest = base64.b64encode(hmac.digest(b"pycalc password v1", password.encode(), "sha256"))
+    return bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
 
 
 async def opened(services: Authentication, name: str, role: Role = Role.USER) -> bytes:
@@ -147,8 +154,7 @@ async def test_an_outdated_hash_is_replaced_at_login() -> None:
     services = authentication(users)
     await opened(services, "ada")
     (user_id,) = await users.ids_of("ada")
-    digest = base64.b64encode(hmac.digest(b"pycalc password v1", PASSWORD.encode(), "sha256"))
-    unkeyed = bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
+    unkeyed = _unkeyed(PASSWORD)
     users.users[user_id] = replace(users.users[user_id], password_hash=unkeyed)
     with pytest.raises(Unauthorized):
         await services.authenticator.log_in("ada", "wrong")
@@ -171,3 +177,79 @@ async def test_replaced_keys_hold_for_tokens_that_are_known() -> None:
     with pytest.raises(Unauthorized):
         await services.authenticator.authenticate(token)
     assert services.authenticator.recognize(text.encode()) is not None
+
+
+class OvertakenUserStore(MemoryUserStore):
+    """Accounts of which one gets another hash right after it is read by its name, as long as there are ``hashes``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hashes: list[str] = []
+
+    async def by_username(self, username: str) -> User | None:
+        """See UserStore."""
+        found = await super().by_username(username)
+        if found is not None and self.hashes:
+            self.users[found.id] = replace(found, password_hash=self.hashes.pop())
+        return found
+
+
+@pytest.mark.parametrize("outdated", [False, True])
+async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool) -> None:
+    """The password that was verified is not the account's any more when the session is to be opened."""
+    users = OvertakenUserStore()
+    services = authentication(users)
+    await opened(services, "ada")
+    (ada,) = await users.ids_of("ada")
+    if outdated:
+        users.users[ada] = replace(users.users[ada], password_hash=_unkeyed(PASSWORD))
+    users.hashes = [_unkeyed("another password")]
+    with pytest.raises(Unauthorized):
+        await services.authenticator.log_in("ada", PASSWORD)
+
+
+async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
+    """The one that comes second is verified against what the first has stored."""
+    users = OvertakenUserStore()
+    services = authentication(users)
+    await opened(services, "ada")
+    (user_id,) = await users.ids_of("ada")
+    users.hashes = [users.users[user_id].password_hash]
+    users.users[user_id] = replace(users.users[user_id], password_hash=_unkeyed(PASSWORD))
+    assert (await services.authenticator.log_in("ada", PASSWORD)).access
+
+
+class DemotingUserStore(MemoryUserStore):
+    """Accounts of which an admin loses the role right after the role is looked up."""
+
+    async def by_id(self, user_id: bytes) -> User | None:
+        """See UserStore."""
+        found = await super().by_id(user_id)
+        if found is not None:
+            self.users[user_id] = replace(found, role=Role.USER)
+        return found
+
+
+async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
+    """What was allowed before the hash was computed is asked again when the account is stored."""
+    users = DemotingUserStore()
+    services = authentication(users, "bootstrap")
+    token = "b" * 43
+    await users.offer_bootstrap(sha256(token.encode()).digest())
+    body = Registration(username="root", email="root@example.com", password=PASSWORD, role=Role.ADMIN)
+    root = await services.accounts.register(body, None, token)
+    caller = Principal(root.id, "root", Role.ADMIN, bytes(16), time() + 60)
+    with pytest.raises(Forbidden):
+        await services.accounts.register(
+            body.model_copy(update={"username": "eve", "email": "eve@example.com"}), caller, None
+        )
+    assert await users.by_username("eve") is None
+
+
+async def test_a_key_of_another_form_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be a key is refused without asking the store."""
+    services = authentication(MemoryUserStore())
+    monkeypatch.setattr(MemoryKeyStore, "use", None)
+    for text in ("pck_", "pck_" + "a" * 42, "pck_" + "a" * 44, "pck_" + "+" * 43, "pck_" + "a" * 43 + "\n"):
+        with pytest.raises(Unauthorized):
+            await services.authenticator.authenticate(text.encode())
