@@ -17,7 +17,7 @@ run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
 
 test: $(VENV)/dev  ## run the tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(TESTS)
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run

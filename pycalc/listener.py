@@ -104,7 +104,10 @@ class HttpServer:
         """Pass a request to the event loop, or refuse it here, in the worker's thread; nothing may be raised there."""
         scope = request.scope
         scope["state"] = self._state
-        refused = self._refusal(scope, self._handed_over - self._begun)
+        try:
+            refused = self._refusal(scope, self._handed_over - self._begun)
+        except Exception:  # whatever it is: the application answers
+            refused = None
         if refused is not None:
             for message in refused:
                 request.proto.send(message)

@@ -70,11 +70,17 @@ def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     os._exit(1)
 
 
+def _abandoned() -> None:
+    """Stop, as at a signal: the supervisor is gone."""
+    asyncio.get_running_loop().remove_reader(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = asyncio.Event()
     threading.Thread(target=_watch, args=(asyncio.get_running_loop(), stop), name="signals", daemon=True).start()
     if inherited is not None:
-        asyncio.get_running_loop().add_reader(0, os.kill, os.getpid(), signal.SIGTERM)  # the supervisor is gone
+        asyncio.get_running_loop().add_reader(0, _abandoned)
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:

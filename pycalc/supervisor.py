@@ -17,10 +17,14 @@ from pycalc.listener import bind, refuse_connections
 from pycalc.observability.logging import configure_logging
 from pycalc.resources import prepare
 from pycalc.server import greet
+from pycalc.services.backoff import full_jitter
 from pycalc.settings import Settings
 
 _SETTLED_SECONDS = 5.0
-"""A process that ends sooner than this after its start would end again: then the whole service does."""
+"""A first process that ends sooner than this after its start can't work: then the whole service ends."""
+_LONGEST_BACKOFF = 5.0
+_STOP_SECONDS = 8.8
+"""How long a process may take to drain; its own deadline is a little shorter."""
 
 _log = get_logger(__name__)
 
@@ -54,23 +58,42 @@ async def _supervise(settings: Settings) -> None:
 
 async def _keep_running(number: int, listener: socket.socket, stop: asyncio.Event) -> None:
     """Run one server on the listening socket that all share, and another one when it dies."""
+    settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
         process = await _start(listener)
-        ended = asyncio.ensure_future(process.wait())
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            with suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
+        await _until_ended_or(stop, process)
         if stop.is_set():
+            await _end(number, process)
             return
-        if monotonic() - began < _SETTLED_SECONDS:
+        settled = settled or monotonic() - began >= _SETTLED_SECONDS
+        if not settled:
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
+        failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
+        if failures:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), full_jitter(failures, _LONGEST_BACKOFF))
+
+
+async def _until_ended_or(stop: asyncio.Event, process: asyncio.subprocess.Process) -> None:
+    waiting = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _end(number: int, process: asyncio.subprocess.Process) -> None:
+    """Let a server drain; raises OSError when it does not end by itself with status 0."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        status = await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        status = await process.wait()
+    if status:
+        raise OSError(f"server process {number} did not end as it should, status {status}")
 
 
 async def _start(listener: socket.socket) -> asyncio.subprocess.Process:

@@ -20,9 +20,8 @@ def insert_letters(connection: Connection, letters: Iterable[DeadLetter]) -> Non
 
 def _requeue(connection: Connection, number: int) -> bool:
     letter = dead_letters.c.number == number
-    event_id = connection.scalar(
-        select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(letter)
-    )
+    named = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(letter)
+    event_id = connection.scalar(named.with_for_update(of=history))  # who prunes the history waits, or was first
     if event_id is None:
         return False
     connection.execute(insert(outbox).values(history_id=event_id))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, Select, delete, exists, select
 
 from pycalc.db.base import Database, HistoryFilter
-from pycalc.db.tables import history, outbox
+from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
@@ -38,10 +38,15 @@ def _rows(
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
 
+_undelivered = exists().where(outbox.c.history_id == history.c.id) | exists().where(
+    dead_letters.c.event_id == history.c.id
+)
+
+
 def _prune(connection: Connection, before: bytes, limit: int) -> int:
     oldest = (
         select(history.c.id)
-        .where(history.c.id < before)
+        .where((history.c.id < before) & ~_undelivered)
         .order_by(history.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)  # where several prune at once, each takes others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar, cast
@@ -34,6 +34,7 @@ _PAUSE_SECONDS = 0.05
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 """What a server says that shuts down or starts, or whose connection broke."""
 _NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
+_FAREWELL_SECONDS = 0.5
 _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
 
@@ -87,7 +88,9 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
         self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
+        self._writing: set[asyncio.Task[Any]] = set()
+        self._inserting: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @classmethod
@@ -115,15 +118,17 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._read(work), StoreUnavailable("The database does not answer in time."))
+        return await self._run(
+            self._reading, self._read(work), StoreUnavailable("The database does not answer in time.")
+        )
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._transact(self._writer, work), OutcomeUnknown(_NOT_KNOWN))
+        return await self._run(self._writing, self._transact(self._writer, work), OutcomeUnknown(_NOT_KNOWN))
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """See Database."""
-        await self._run(self._insert(table, rows), OutcomeUnknown(_NOT_KNOWN))
+        await self._run(self._inserting, self._insert(table, rows), OutcomeUnknown(_NOT_KNOWN))
 
     async def ping(self) -> None:
         """See Database."""
@@ -132,29 +137,30 @@ class PostgresDatabase:
     async def aclose(self) -> None:
         """See Database."""
         self._closed = True
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self._reader.dispose()
-        await self._writer.dispose()
+        under_way = self._reading | self._writing | self._inserting
+        if under_way:
+            await asyncio.wait(under_way)
+        with suppress(TimeoutError):  # a server that hangs takes no farewell
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await asyncio.gather(self._reader.dispose(), self._writer.dispose())
 
-    async def _run(self, work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
-        """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not."""
-        if self._closed or len(self._tasks) >= _WAITING:
+    async def _run(self, lane: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
+        """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not.
+
+        Each kind of work has a lane of its own, so that readers never keep calculations from being recorded.
+        """
+        if self._closed or len(lane) >= _WAITING:
             work.close()
             raise StoreUnavailable("The database is closed." if self._closed else "The database has too much to do.")
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        lane.add(task)
+        task.add_done_callback(lane.discard)
+        task.add_done_callback(_heard)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await asyncio.shield(task)
         except TimeoutError as error:
             raise late from error
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may have left
 
     @staticmethod
     async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
@@ -208,6 +214,12 @@ class PostgresDatabase:
             except (*_GONE, OSError, asyncpg.InterfaceError) as error:
                 await connection.invalidate()
                 raise _Lost from error
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended: its caller may have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_final(error: StoreUnavailable) -> bool:

@@ -80,7 +80,7 @@ class Recorder:
         if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded.")
-        if self._closing:
+        if self._closing or self._runner.done():
             raise StoreUnavailable("The service is shutting down.")
         now = monotonic()
         if now - self._commit_began > self._max_age:

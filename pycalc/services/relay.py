@@ -23,7 +23,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services import refusals
 from pycalc.services.backoff import full_jitter
 from pycalc.services.refusals import Refusals
-from pycalc.streaming.base import Stream
+from pycalc.streaming.base import PUBLISH_SECONDS, Stream
 
 _BATCH = 500
 _GATHER_SECONDS = 0.02
@@ -139,6 +139,8 @@ class Relay:
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish entries and delete what the stream took or never will; return how many those are."""
         if not entries:
+            return 0
+        if self._held_until - monotonic() < PUBLISH_SECONDS and not await self._lead():
             return 0
         reasons: Mapping[bytes, str] = {}
         try:

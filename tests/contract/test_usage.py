@@ -121,3 +121,18 @@ class TestDeadLetters:
         assert not await letters.discard(numbers[0])
         assert await letters.size() == 0
         assert await SqlOutboxStore(database).backlog() == 0
+
+    async def test_a_calculation_whose_event_is_a_dead_letter_is_not_pruned(self, database: Database) -> None:
+        """It is kept until the letter is requeued and published, or discarded: its event can still be made."""
+        history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
+        rows = [history_row(number) for number in range(3)]
+        await history.append(rows)
+        entries = await outbox.pending(0, 10)
+        await outbox.put_aside({entries[0].seq: self.letter(rows[0].id)})
+        await outbox.remove([entries[1].seq])
+        assert await history.prune(b"\xff" * 16, 10) == 1
+        await outbox.remove([entries[2].seq])
+        assert await history.prune(b"\xff" * 16, 10) == 1
+        (put,) = await letters.page(0, 10)
+        assert await letters.requeue(put.number)
+        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0]]
