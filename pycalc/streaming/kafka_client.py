@@ -86,16 +86,16 @@ class Topic:
         self._thread.shutdown(wait=False)
 
     def _ensure(self) -> None:
-        if self._admin is None:
-            self._admin = AdminClient(settings(self._options.client, troubles=self._troubles))
-        error = self._fault(self._admin)
+        admin = self._admin or AdminClient(settings(self._options.client, troubles=self._troubles))
+        self._admin = admin
+        error = self._fault(admin)
         if error is None or error.name() == "LEADER_NOT_AVAILABLE":
             return
         if error.name() != "UNKNOWN_TOPIC_OR_PART" or not self._options.create:
             raise KafkaException(error)
-        self._make(self._admin)
+        self._make(admin)
         deadline = monotonic() + _ASK_SECONDS
-        while self._fault(self._admin) is not None and monotonic() < deadline:
+        while self._fault(admin) is not None and monotonic() < deadline:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.services.certificates import self_signed
 from tests.services.daemons import Daemon, program
@@ -89,9 +91,21 @@ def kafka() -> Iterator[Kafka]:
         broker.secure_port, broker.certificate = secure_port, data / "certificate.pem"
         try:
             broker.start()
+            _warm_up(broker)
             yield broker
         finally:
             broker.kill()
+
+
+def _warm_up(broker: Kafka) -> None:
+    """Let a first message through, which waits for coordinators that a fresh broker has yet to make."""
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(60)
+    producer = Producer({"bootstrap.servers": broker.servers, "enable.idempotence": True})
+    producer.produce("warm-up", b"warm")
+    if producer.flush(60):
+        raise RuntimeError("Apache Kafka does not take messages")
+    producer.close()
 
 
 def _properties(data: Path, port: int, secure_port: int, controller_port: int) -> str:

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import grpc
+from google.pubsub_v1 import PublisherClient, PubsubMessage
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
 from tests.services.daemons import Daemon, Missing, program
 from tests.services.servers import free_port
 
@@ -41,9 +45,20 @@ def pubsub() -> Iterator[PubSub]:
         emulator = PubSub("the Pub/Sub emulator", command, port, Path(folder) / "log")
         try:
             emulator.start()
+            _warm_up(emulator)
             yield emulator
         finally:
             emulator.kill()
+
+
+def _warm_up(emulator: PubSub) -> None:
+    """Make a first call, which may take a cold virtual machine longer than what tests are about."""
+    with grpc.insecure_channel(emulator.emulator_host) as channel:
+        client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        client.create_topic(name=f"projects/{PROJECT}/topics/warm-up", retry=None, timeout=60)
+        client.publish(
+            topic=f"projects/{PROJECT}/topics/warm-up", messages=[PubsubMessage(data=b"warm")], retry=None, timeout=60
+        )
 
 
 def _jar() -> Path:
