@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: pools of connections of their own for writing and reading (ADR 13)."""
+"""PostgreSQL through asyncpg: pools of connections of their own for writing and reading (ADR 15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports of the history: a whole selection, in reads of some rows each (ADR 14)."""
+"""Exports of the history: a whole selection, in reads of some rows each (ADR 16)."""
 
 from __future__ import annotations
 

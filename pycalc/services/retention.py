@@ -1,4 +1,4 @@
-"""Retention: calculations over an age are deleted, a few at a time, oldest first (ADR 14)."""
+"""Retention: calculations over an age are deleted, a few at a time, oldest first (ADR 16)."""
 
 from __future__ import annotations
 
