@@ -70,6 +70,15 @@ def _consume() -> int:
     return consume(_settings())
 
 
+def _dead_letters(act: str, number: int | None = None) -> int:
+    from pycalc import letters
+
+    url = _settings().database
+    if number is None:
+        return letters.show(url)
+    return letters.requeue(url, number) if act == "requeue" else letters.discard(url, number)
+
+
 def _migrate() -> int:
     import asyncio
 
@@ -178,6 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pruning = history.add_subparsers(required=True, metavar="COMMAND").add_parser("prune", help="delete old ones")
     pruning.add_argument("--older-than", required=True, metavar="AGE", help="such as 365d, 52w or 36h")
     pruning.set_defaults(run=_prune)
+    letters = commands.add_parser("dead-letters", help="events that could not be delivered")
+    acting = letters.add_subparsers(required=True, metavar="COMMAND", dest="act")
+    acting.add_parser("list", help="show them")
+    for act, meaning in (("requeue", "publish one's event after all"), ("discard", "delete one")):
+        acting.add_parser(act, help=meaning).add_argument("number", type=int)
+    letters.set_defaults(run=_dead_letters)
     chosen = vars(parser.parse_args(arguments))
     run: Callable[..., int] = chosen.pop("run")
     return run(**chosen)

@@ -1,0 +1,62 @@
+"""``pycalc dead-letters``: what could not be delivered is looked at, tried again or thrown away (ADR 17)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from pycalc.db import open_database
+from pycalc.db.base import DeadLetterStore
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.errors import PycalcError
+from pycalc.models.history import timestamp
+from pycalc.models.ids import text_of_id
+
+_PAGE = 200
+_SHOWN = 200
+"""Characters of a reason that are shown."""
+
+
+def show(url: str) -> int:
+    """Print all letters, a line each: number, stage, time, event, origin and reason; return the exit status."""
+    return _run(url, _show)
+
+
+def requeue(url: str, number: int) -> int:
+    """Put a letter's event back into the outbox; return the exit status."""
+    return _run(url, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
+
+
+def discard(url: str, number: int) -> int:
+    """Delete a letter; return the exit status."""
+    return _run(url, lambda letters: letters.discard(number), f"there is no letter {number}")
+
+
+def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise: str = "") -> int:
+    async def with_database() -> bool:
+        database = await open_database(url)
+        try:
+            return await work(SqlDeadLetterStore(database))
+        finally:
+            await database.aclose()
+
+    try:
+        done = asyncio.run(with_database())
+    except (PycalcError, ValueError) as error:
+        otherwise, done = str(error), False
+    if not done:
+        print(f"pycalc: {otherwise}", file=sys.stderr)  # noqa: T201  # for the person at the console
+    return int(not done)
+
+
+async def _show(letters: DeadLetterStore) -> bool:
+    last = 0
+    while page := await letters.page(last, _PAGE):
+        for letter in page:
+            event = "no event of ours" if letter.event_id is None else text_of_id(letter.event_id)
+            reason = ascii(letter.reason[:_SHOWN])
+            line = (letter.number, letter.stage, timestamp(letter.created_ms), event, ascii(letter.origin), reason)
+            print(*line)  # noqa: T201  # for the person at the console
+        last = page[-1].number
+    return True
