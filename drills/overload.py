@@ -138,7 +138,8 @@ def _p99_ms(latencies: list[float]) -> float:
 WORK = {"inline": "/pow/{}/1200", "workers": "/pow/{}/20000", "small": "/pow/{}/1"}
 """What is asked for: 7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
 
-The clients share the machine with the service: for the last kind they are as busy as it is, and capacity is what is left.
+The clients share the machine with the service: for the last kind they are as busy as it is, and the capacity is what
+is left.
 """
 
 
@@ -175,7 +176,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
         faults(
             too_little_goodput=goodput < _GOODPUT,
             nothing_refused=not seen.refused,
-            slow_refusals=_ms(probe.refused) > _REFUSED_MS,
+            slow_refusals=_p99_ms(probe.refused) > _REFUSED_MS,
             late_answers=sum(latency > _IN_TIME for latency in seen.accepted),
             other_statuses=str(sorted({*seen.others, *probe.others}) or ""),
         ),
