@@ -91,8 +91,10 @@ class Ledger:
 class Load:
     """Clients that ask one request after the other until they are stopped or their server is gone."""
 
-    def __init__(self, ledger: Ledger, token: str, *, patient: bool) -> None:
+    def __init__(self, ledger: Ledger, token: str, *, patient: bool, workers: bool = True) -> None:
+        """``patient`` clients connect again and again; ``workers`` puts computations for worker processes between."""
         self._ledger = ledger
+        self._workers = workers
         self._headers = {"Authorization": f"Bearer {token}"}
         self._patient = patient
         self._stopping = False
@@ -140,7 +142,7 @@ class Load:
             batch = [{"operation": "pow", "input": {"x": operand, "y": 1}} for operand in operands]
             body = json.dumps({"operations": batch}).encode()
             return request("/batch", {**self._headers, "Content-Type": "application/json"}, "POST", body)
-        exponent = 3_000 if turn % _WORKER_EVERY == 0 else 1
+        exponent = 3_000 if self._workers and turn % _WORKER_EVERY == 0 else 1
         return request(f"/pow/{operands[0]}/{exponent}", self._headers)
 
 

@@ -86,7 +86,7 @@ async def _suffer(
 ) -> tuple[Ledger, Readings, Outage]:
     """Keep a server under load before, during and after an outage."""
     ledger, readings, outage = Ledger(), Readings(), Outage()
-    load = Load(ledger, token, patient=True)
+    load = Load(ledger, token, patient=True, workers=False)  # whose time is the store's, not the computation's
     (first,) = (await ask_once(ledger, server.port, token)).ids
     follower = Follower(server.port, token, first)
     reading = asyncio.create_task(readings.keep_reading(server.port, token))

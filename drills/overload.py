@@ -11,7 +11,6 @@ import asyncio
 import multiprocessing
 import resource
 import statistics
-from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic, perf_counter
@@ -90,10 +89,12 @@ async def closed(port: int, requests: Requests, seconds: float, connections: int
 async def offered(port: int, requests: Requests, rate: float, seconds: float) -> Seen:
     """Send requests at a rate, on as many connections as that takes."""
     seen = Seen(seconds)
-    opened = [await Connection.open(port) for _ in range(_MOST_CONNECTIONS)]
-    free, asking = deque(opened), set[asyncio.Task[None]]()
+    free = [await Connection.open(port) for _ in range(_MOST_CONNECTIONS)]
+    asking = set[asyncio.Task[None]]()
 
     async def ask(connection: Connection) -> None:
+        if not connection.usable:  # the server closes what is idle for ten seconds
+            connection = await Connection.open(port)
         answer = await connection.ask(requests.next())
         if perf_counter() - began < seconds:
             seen.note(answer)
@@ -105,13 +106,13 @@ async def offered(port: int, requests: Requests, rate: float, seconds: float) ->
         seen.offered += due
         seen.unsent += max(0, due - len(free))
         for _ in range(min(due, len(free))):
-            task = asyncio.create_task(ask(free.popleft()))
+            task = asyncio.create_task(ask(free.pop()))
             asking.add(task)
             task.add_done_callback(asking.discard)
         await asyncio.sleep(_TICK)
     if asking:
         await asyncio.wait(set(asking), timeout=10)
-    for connection in opened:
+    for connection in free:
         connection.close()
     return seen
 
@@ -138,7 +139,8 @@ def _p99_ms(latencies: list[float]) -> float:
 WORK = {"inline": "/pow/{}/1200", "workers": "/pow/{}/20000", "small": "/pow/{}/1"}
 """What is asked for: 7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
 
-The clients share the machine with the service: for the last kind they are as busy, and capacity is what is left.
+The clients share the machine with the service: for the last kind they are as busy as it is, and the capacity is what
+is left.
 """
 
 
@@ -176,6 +178,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
             too_little_goodput=goodput < _GOODPUT,
             nothing_refused=not seen.refused,
             slow_refusals=_p99_ms(probe.refused) > _REFUSED_MS,
+            no_refusal_timed=len(probe.refused) < 2,
             late_answers=sum(latency > _IN_TIME for latency in seen.accepted),
             other_statuses=str(sorted({*seen.others, *probe.others}) or ""),
         ),

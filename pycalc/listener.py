@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
 
 _HEADER_READ_MS = 10_000
-_STALLED_MS = 10_000
+_STALLED_MS = 8_000
 """How long a client may take nothing of what was sent before the kernel ends its connection."""
 _BUFFER_BYTES = 128 * 1024
 """The largest header, and about what a connection keeps of an answer before it asks for no more."""

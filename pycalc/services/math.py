@@ -47,7 +47,7 @@ _MARKS = 24
 _LONGEST_BREATH = 0.002
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
 MOST_AT_ONCE = 1_000
-"""Calculations asked for one by one, and batches, that may be under way together."""
+"""Calculations asked for one by one, and batches, that may be under way together; workers bound theirs themselves."""
 _MOST_BATCHED = 8_000
 """Calculations in all batches under way, which the recorder has room for."""
 
@@ -138,7 +138,8 @@ class Calculator:
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
         has the result already: where it is not cached, only the facts about it are found.
         """
-        self.under_way += 1
+        small = plan.seconds <= INLINE_SECONDS
+        self.under_way += small
         try:
             made = await self._make(caller, plan, held=held)
             row = self._row(caller, made)
@@ -147,7 +148,7 @@ class Calculator:
             self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
         finally:
-            self.under_way -= 1
+            self.under_way -= small
         self._outcomes[plan.task.operation, made.outcome].inc()
         return _answer(row, made)
 

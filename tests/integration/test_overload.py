@@ -62,6 +62,17 @@ async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
     assert resources.calculator.under_way == 0
 
 
+async def test_who_waits_for_a_worker_keeps_nobody_out(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """However many want the same long result: they are not counted among those that the event loop has to do with."""
+    asking = [asyncio.create_task(client.get("/fibonacci/3000000", headers=headers)) for _ in range(20)]
+    value = resources.metrics.registry.get_sample_value
+    await until(lambda: value("pycalc_compute_running") == 1, "it is being computed")
+    assert resources.calculator.under_way == 0
+    assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 20
+
+
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
