@@ -79,7 +79,7 @@ async def test_batches_are_bounded_together(
     """While one of 3 is under way, another of 3 is over a bound of 5: refused, counted; alone any batch is taken."""
     monkeypatch.setattr("pycalc.services.math._MOST_BATCHED", 5)
     monkeypatch.setattr("pycalc.routers.batch.MAX_BATCH", 1)
-    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (3_000_000, 1, 2)]}
+    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
     first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
     await until(lambda: resources.calculator.under_way == 1, "the first is under way")
