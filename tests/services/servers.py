@@ -71,10 +71,14 @@ class Server:
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own, its output appended to a file or dropped."""
-    with (log or Path(os.devnull)).open("ab") as output:
+    """Start a command in a process group of its own, its log (standard error) appended to a file or dropped."""
+    with (log or Path(os.devnull)).open("ab") as errors:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, **environment},
+            start_new_session=True,
         )
 
 
