@@ -142,7 +142,7 @@ BAD = {
         [*signer(NEW).issue(bytes(16), SESSION_ID).split(".")[:2], GOOD.rpartition(".")[2]]
     ),
     "expired": forged(exp=int(time()) - 1),
-    "not yet": forged(nbf=int(time()) + 600),
+    "not yet": forged(nbf=int(time()) + 100_000),
     "expired this second": forged(exp=int(time())),
     "beyond the leeway": forged(nbf=int(time()) + 100_000),
     "issued beyond the leeway": forged(iat=int(time()) + 100_000),
