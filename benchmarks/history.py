@@ -122,6 +122,7 @@ def exports() -> None:
         with _served(LARGE) as (server, history):
             path = f"/secure-history?{urlencode({'since': history.moment(1 - EXPORTED / LARGE)})}"
             headers = {**_bearer(server, ADMIN), "Accept": media_type}
+            _warm(history)
             idle = server.memory_mib()
             started = perf_counter()
             size, waits = _download(server, path, headers)
@@ -155,4 +156,4 @@ def _waits(server: Server, process: subprocess.Popen[bytes]) -> Iterator[float]:
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         yield (perf_counter() - started) * 1000
-        sleep(0.005)
+        sleep(0.025)
