@@ -33,7 +33,7 @@ def test_a_flood_of_logins_does_not_slow_calculations_down() -> None:
         hashing = median(seconds(client, "POST", "/login", json=login) for _ in range(3))
         with flood.logins(server.url) as statuses:
             times = [seconds(client, "GET", "/fibonacci/1000", headers=person.headers) for _ in range(CALCULATIONS)]
-            health = seconds(client, "GET", "/healthz")
+            health = median(seconds(client, "GET", "/healthz") for _ in range(5))
         assert set(statuses) == {401, 503}
         assert statuses[503] > statuses[401]
         refused = metric(client, "pycalc_password_hashes_refused_total")
