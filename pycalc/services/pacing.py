@@ -17,9 +17,13 @@ _LONGEST_SECONDS = 1.0
 _random = SystemRandom()
 
 
-async def blur() -> None:
-    """Wait for up to 20 ms, at random: microseconds of difference drown in it for as many tries as the limits allow."""
-    await asyncio.sleep(_random.uniform(0, _BLUR_SECONDS))
+async def blur(since: float = 0.0) -> None:
+    """Wait for that moment (perf_counter, seconds), then up to 20 ms at random.
+
+    Microseconds of difference drown in that for as many tries as the limits allow.
+    """
+    now = perf_counter()
+    await asyncio.sleep(max(since, now) - now + _random.uniform(0, _BLUR_SECONDS))
 
 
 class Pace:
@@ -29,13 +33,15 @@ class Pace:
         self._taken: deque[float] = deque(maxlen=_REMEMBERED)
 
     async def keep(self, work: Coroutine[None, None, None]) -> None:
-        """Do the work; when it raises Conflict, wait until as much time has passed as a former success took."""
+        """Do the work; when it raises Conflict, wait until as much time has passed as a former success took.
+
+        A success is blurred like a conflict: timers round up to whole milliseconds, which would tell who waited.
+        """
         began = perf_counter()
         try:
             await work
         except Conflict:
-            if self._taken:
-                until = began + _random.choice(self._taken)
-                await asyncio.sleep(max(0.0, until - perf_counter()))
+            await blur(began + _random.choice(self._taken or (0.0,)))
             raise
         self._taken.append(min(_LONGEST_SECONDS, perf_counter() - began))
+        await blur()

@@ -23,7 +23,8 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-_THREADS = 2
+_THREADS = max(1, (os.cpu_count() or 1) // 2)
+"""One core in two at most: what a flood of logins must not slow down needs the others."""
 _WAITING = 32
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")

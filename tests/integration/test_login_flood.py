@@ -32,16 +32,13 @@ def test_a_flood_of_logins_does_not_slow_calculations_down() -> None:
         login = {"username": person.name, "password": PASSWORD}
         hashing = median(seconds(client, "POST", "/login", json=login) for _ in range(3))
         with flood.logins(server.url) as statuses:
-            tries = [
-                median(seconds(client, "GET", "/fibonacci/1000", headers=person.headers) for _ in range(CALCULATIONS))
-                for _ in range(3)  # the flood's own clients share the machine: the calmest of three counts
-            ]
-            health = median(seconds(client, "GET", "/healthz") for _ in range(5))
+            times = [seconds(client, "GET", "/fibonacci/1000", headers=person.headers) for _ in range(CALCULATIONS)]
+            health = seconds(client, "GET", "/healthz")
         assert set(statuses) == {401, 503}
         assert statuses[503] > statuses[401]
         refused = metric(client, "pycalc_password_hashes_refused_total")
         assert refused >= statuses[503]
-        assert min(tries) < SHARE * hashing, (tries, hashing)
+        assert median(times) < SHARE * hashing, (median(times), hashing)
         assert health < hashing
         wait_until(lambda: metric(client, "pycalc_password_hashes_waiting") == 0, "the last hash of the flood", 60)
         assert client.post("/login", json=login).status_code == 200
