@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import urllib.request
@@ -9,9 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from drills.load import Ledger
+
+_AGAIN_SECONDS = 0.1
 
 
 class Row(NamedTuple):
@@ -66,6 +70,19 @@ def over_http(url: str, token: str) -> Iterator[Row]:
         if page["next_cursor"] is None:
             return
         cursor = f"&cursor={page['next_cursor']}"
+
+
+async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) -> int:
+    """Return how many rows the owner's usage totals lack when so much time has been given to their events.
+
+    The totals count each event once, so 0 says that every event arrived; less than 0, that some count twice.
+    """
+    end = monotonic() + seconds
+    while True:
+        lacking: int = rows - sum(item["count"] for item in _get(f"{url}/usage", token)["items"])
+        if lacking <= 0 or monotonic() > end:
+            return lacking
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def in_sqlite(file: Path) -> Iterator[Row]:

@@ -6,16 +6,19 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
-
 from drills.finding import Finding, faults
 from drills.follower import Follower
-from drills.history import compare, in_sqlite, outbox_in_sqlite, over_http
+from drills.history import compare, in_sqlite, not_counted, outbox_in_sqlite, over_http
 from drills.load import Ledger, Load, ask_once
-from tests.services.metrics import metric
+from pycalc.db import migrate_database
+from tests.services.postgres import postgres
 from tests.services.processes import alive, children
 from tests.services.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
 from tests.services.waiting import until
@@ -27,58 +30,99 @@ _STARTS_EVERY = 10
 """Each so manieth kill hits a server that starts."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """What is killed and started again."""
+
+    start: Callable[..., AbstractContextManager[Server]]
+    environment: Mapping[str, str]
+    several: bool = False
+    """Whether it has several server processes."""
+
+
 def killing(rounds: int = 200) -> Finding:
     """Kill a server so many times, each time on the data that the last one left."""
     with TemporaryDirectory(prefix="drill-") as folder:
-        return asyncio.run(_killing(Path(folder), rounds))
+        data, port = Path(folder), free_port()
+        service = _Service(partial(pycalc, data=data, port=port), settings_of(data, port))
+        ledger, figures, wrong = asyncio.run(_killing(service, rounds))
+        stored = compare(ledger, in_sqlite(data / "pycalc.db"))
+        outbox = outbox_in_sqlite(data / "pycalc.db")
+    return Finding(
+        "kill -9",
+        f"{rounds} servers killed at random moments under load, each restarted on the same data",
+        {**figures, "integrity_check": "ok"},
+        faults(**wrong, outbox=outbox, in_the_file=str(stored) if any(stored) else ""),
+    )
 
 
-async def _killing(data: Path, rounds: int) -> Finding:
-    port, ledger, chance = free_port(), Ledger(), random.Random()  # noqa: S311  # moments, no secrets
-    with pycalc(data=data, port=port, access_token_seconds=A_DAY) as server:
-        token = log_in(server)
+def killing_several(rounds: int = 50) -> Finding:
+    """Kill a service of several processes on PostgreSQL so many times: one of them, and then all at once."""
+    with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
+        url, data, port = database.new_database(), Path(folder), free_port()
+        asyncio.run(migrate_database(url))
+        start = partial(pycalc, data=data, port=port, workers="2", database_url=url)
+        service = _Service(start, settings_of(data, port, workers="2", database_url=url), several=True)
+        _, figures, wrong = asyncio.run(_killing(service, rounds))
+    return Finding(
+        "kill -9, several processes",
+        f"one of two server processes on PostgreSQL killed under load, then all of them, {rounds} times",
+        figures,
+        faults(**wrong),
+    )
+
+
+async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
+    """Return what was asked, what was seen, and what was wrong with it."""
+    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, no secrets
+    with service.start(access_token_seconds=A_DAY) as server:
+        token, port = log_in(server), server.port
         (first,) = (await ask_once(ledger, port, token)).ids
-    load, follower = Load(ledger, token, patient=False), Follower(port, token, first)
+    load, follower = Load(ledger, token, patient=service.several), Follower(port, token, first)
     left_behind = 0
     async with follower.following():
         for number in range(1, rounds + 1):
             if number % _STARTS_EVERY == 0:
-                await _kill_at_start(data, port, chance.uniform(0, _LONGEST_START))
+                await _kill_at_start(service.environment, chance.uniform(0, _LONGEST_START))
                 continue
-            with pycalc(data=data, port=port) as server:
+            with service.start() as server:
                 async with load.on(port):
-                    left_behind += await _kill(server, ledger, chance.uniform(0, _LONGEST_LOAD))
-        with pycalc(data=data, port=port) as server, httpx.Client(base_url=server.url) as client:
+                    if service.several:
+                        await _kill_one(server, ledger, chance)
+                    wait = chance.uniform(0, _LONGEST_LOAD)
+                    left_behind += await _kill(server, ledger, wait, several=service.several)
+        with service.start() as server:
             expected = set(ledger.acknowledged()) - {first}
-            await until(lambda: expected <= set(follower.told), "every event has arrived", 60)
-            await until(lambda: metric(client, "pycalc_outbox_backlog") == 0, "the outbox is empty")
-            seen = compare(ledger, over_http(server.url, token))
-    stored = compare(ledger, in_sqlite(data / "pycalc.db"))
-    return Finding(
-        "kill -9",
-        f"{rounds} servers killed at random moments under load, each restarted on the same data",
-        {
-            "requests": len(ledger.exchanges),
-            "answered 2xx": ledger.answered,
-            "events told": len(follower.told),
-            "of them again": len(follower.told) - len(set(follower.told)),
-            "integrity_check": "ok",
-        },
-        faults(
-            **stored._asdict(),
-            history_over_http_differs=seen != stored,
-            outbox=outbox_in_sqlite(data / "pycalc.db"),
-            processes_left_behind=left_behind,
-        ),
-    )
+            await until(lambda: expected <= set(follower.told), "every event has been told", 60)
+            rows = list(over_http(server.url, token))
+            uncounted = await not_counted(server.url, token, len(rows))
+    figures = {
+        "requests": len(ledger.exchanges),
+        "answered 2xx": ledger.answered,
+        "rows": len(rows),
+        "events told": len(follower.told),
+        "of them again": len(follower.told) - len(set(follower.told)),
+    }
+    wrong = {"events_not_counted_once": uncounted, "processes_left_behind": left_behind}
+    return ledger, figures, {**compare(ledger, rows)._asdict(), **wrong}
 
 
-async def _kill(server: Server, ledger: Ledger, seconds: float) -> int:
-    """Kill a server so long after its load has begun; return how many of its workers outlive it."""
+async def _kill_one(server: Server, ledger: Ledger, chance: random.Random) -> None:
+    """Kill one of the server processes; the others go on, and another one takes its place."""
+    await ledger.more_answers(_FEWEST_ANSWERS)
+    await asyncio.sleep(chance.uniform(0, _LONGEST_LOAD))
+    os.kill(chance.choice(children(server.pid)), signal.SIGKILL)
+
+
+async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool) -> int:
+    """Kill a service's server processes so long after its load has begun; return how many workers outlive them."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(seconds)
-    workers = children(server.pid)
-    os.kill(server.pid, signal.SIGKILL)
+    os.kill(server.pid, signal.SIGSTOP)  # so that it starts no other meanwhile
+    servers = [server.pid, *(children(server.pid) if several else ())]
+    workers = {int(process.name) for process in server.processes()} - set(servers)
+    for each in servers:
+        os.kill(each, signal.SIGKILL)
     server.process.wait()
     try:
         await until(lambda: not any(map(alive, workers)), "the workers have ended with it", 2)
@@ -87,9 +131,9 @@ async def _kill(server: Server, ledger: Ledger, seconds: float) -> int:
     return 0
 
 
-async def _kill_at_start(data: Path, port: int, seconds: float) -> None:
-    """Kill a server so long after its start, wherever it is then."""
-    process = spawn(SERVE, settings_of(data, port))
+async def _kill_at_start(environment: Mapping[str, str], seconds: float) -> None:
+    """Kill a service so long after its start, wherever it is then."""
+    process = spawn(SERVE, environment)
     await asyncio.sleep(seconds)
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()

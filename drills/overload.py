@@ -1,44 +1,132 @@
 """Three times the capacity: what is accepted is answered as before, what is refused is refused at once.
 
 The capacity is the peak of a closed loop: clients that ask again when they are answered. Three times as much is offered
-by an open one, a process of its own: requests leave at their times, whatever became of the others. How soon a refusal
+by many that pause between their requests, so long that answers hardly change when they ask. How soon an answer
 comes is seen by a few clients in another process, since the crowd's own clock stands while it is busy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import resource
+import os
+import shutil
 import statistics
+import subprocess
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection as Pipe
-from time import monotonic, perf_counter
-
-import uvloop
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 
 from drills.connection import Answer, Connection, request
 from drills.finding import Finding, faults
-from tests.services.servers import log_in, pycalc
+from tests.services.servers import Server, log_in, pycalc
 
 _CONNECTIONS = 64
-_MOST_CONNECTIONS = 2_000
-_TICK = 0.001
+_CROWD = 4_000
+_WARM_UP = 1.0
 _PROBES, _PROBE_PAUSE = 16, 0.02
 _TIMES = 3.0
+_HASTE = 0.8
+"""Pauses are so much shorter than their number would ask for: answers take their time too."""
+_SENT = 0.9
+"""The share of what is to be offered that must really be sent."""
 _GOODPUT = 0.9
 _REFUSED_MS = 10.0
 _IN_TIME = 2.0
+_SCRIPT = """
+local sent, counts = 0, {}
+function request()
+  sent = sent + 1
+  return wrk.format("GET", string.format(os.getenv("DRILL_PATH"), os.getenv("DRILL_OPERAND") + 2 * sent))
+end
+if os.getenv("DRILL_PAUSE_MS") ~= "0" then
+  function delay() return 2 * math.random() * os.getenv("DRILL_PAUSE_MS") end
+end
+function response(status)
+  if status == 200 then accepted = (accepted or 0) + 1
+  elseif status == 503 then refused = (refused or 0) + 1
+  else others = (others or 0) + 1 end
+end
+function setup(thread) the_thread = thread end
+function done(summary)
+  local errors = summary.errors
+  local function told(name) return the_thread:get(name) or 0 end
+  print("SEEN", summary.duration / 1e6, told("accepted"), told("refused"), told("others"),
+        errors.connect + errors.read + errors.write + errors.timeout)
+end
+"""
+
+WORK = {"inline": "/pow/%d/1200", "workers": "/pow/%d/20000", "small": "/pow/%d/1"}
+"""What is asked for, each time with an operand of its own, which no cache holds.
+
+7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The answers to a crowd."""
+
+    seconds: float
+    accepted: float
+    refused: float
+    others: float
+    unanswered: float
+
+    @property
+    def rate(self) -> float:
+        """Accepted requests a second."""
+        return self.accepted / self.seconds
+
+    @property
+    def asked(self) -> float:
+        """Requests a second."""
+        return (self.accepted + self.refused + self.others) / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Clients, as many as wrk keeps."""
+
+    server: Server
+    path: str
+    token: str
+    script: Path
+
+    def begin(self, connections: int, seconds: float, operand: int, pause: float = 0.0) -> subprocess.Popen[str]:
+        """Let so many ask, each after a pause of so many seconds on average; they leave the processors to the service.
+
+        Who would really ask is on other machines.
+        """
+        self.script.write_text(_SCRIPT)
+        return subprocess.Popen(
+            [
+                *("nice", "wrk", "--threads", "1", "--connections", f"{connections}", "--duration", f"{seconds:.0f}"),
+                *("--timeout", "10", "--header", f"Authorization: Bearer {self.token}"),
+                *("--script", str(self.script), self.server.url),
+            ],
+            env={
+                **os.environ,
+                "DRILL_PATH": self.path,
+                "DRILL_OPERAND": str(operand),
+                "DRILL_PAUSE_MS": f"{pause * 1000:.0f}",
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    @staticmethod
+    def end(crowd: subprocess.Popen[str]) -> Seen:
+        """Wait for a crowd, and return what it saw."""
+        told, _ = crowd.communicate()
+        seen = next(line.split()[1:] for line in told.splitlines() if line.startswith("SEEN"))
+        return Seen(*map(float, seen))
 
 
 @dataclass(slots=True)
-class Seen:
-    """The answers of one phase."""
+class Timed:
+    """How long answers took, in seconds."""
 
-    seconds: float = 0.0
-    offered: int = 0
-    unsent: int = 0
-    """Requests whose time came while no connection was free."""
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
@@ -52,146 +140,70 @@ class Seen:
         else:
             self.others.append(answer.status)
 
-    @property
-    def rate(self) -> float:
-        """Accepted requests a second."""
-        return len(self.accepted) / self.seconds
 
+async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
+    """Ask on a few connections with pauses: what one client among many sees."""
+    timed, end = Timed(), monotonic() + seconds
 
-@dataclass(slots=True)
-class Requests:
-    """Requests that no cache can answer: each has an operand of its own."""
-
-    path: str
-    token: str
-    operand: int = 1_000_001
-
-    def next(self) -> bytes:
-        """Return the next request."""
-        self.operand += 2
-        return request(self.path.format(self.operand), {"Authorization": f"Bearer {self.token}"})
-
-
-async def closed(port: int, requests: Requests, seconds: float, connections: int = _CONNECTIONS) -> Seen:
-    """Ask from so many connections, one request after the other."""
-    seen, end = Seen(seconds), monotonic() + seconds
-
-    async def client() -> None:
-        connection = await Connection.open(port)
+    async def client(number: int) -> None:
+        connection, asked = await Connection.open(crowd.server.port), operand + number
         while monotonic() < end:
-            seen.note(await connection.ask(requests.next()))
-        connection.close()
-
-    await asyncio.gather(*(client() for _ in range(connections)))
-    return seen
-
-
-async def offered(port: int, requests: Requests, rate: float, seconds: float) -> Seen:
-    """Send requests at a rate, on as many connections as that takes."""
-    seen = Seen(seconds)
-    free = [await Connection.open(port) for _ in range(_MOST_CONNECTIONS)]
-    asking = set[asyncio.Task[None]]()
-
-    async def ask(connection: Connection) -> None:
-        if not connection.usable:  # the server closes what is idle for ten seconds
-            connection = await Connection.open(port)
-        answer = await connection.ask(requests.next())
-        if perf_counter() - began < seconds:
-            seen.note(answer)
-        free.append(connection)
-
-    began = perf_counter()
-    while (elapsed := perf_counter() - began) < seconds:
-        due = int(elapsed * rate) - seen.offered
-        seen.offered += due
-        seen.unsent += max(0, due - len(free))
-        for _ in range(min(due, len(free))):
-            task = asyncio.create_task(ask(free.pop()))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-        await asyncio.sleep(_TICK)
-    if asking:
-        await asyncio.wait(set(asking), timeout=10)
-    for connection in free:
-        connection.close()
-    return seen
-
-
-async def probed(port: int, requests: Requests, seconds: float) -> Seen:
-    """Ask on a few connections with pauses: what one client among many sees, undisturbed by the others' machine."""
-    seen, end = Seen(seconds), monotonic() + seconds
-
-    async def client() -> None:
-        connection = await Connection.open(port)
-        while monotonic() < end:
-            seen.note(await connection.ask(requests.next()))
+            asked += _PROBES
+            sent = request(crowd.path % asked, {"Authorization": f"Bearer {crowd.token}"})
+            timed.note(await connection.ask(sent))
             await asyncio.sleep(_PROBE_PAUSE)
         connection.close()
 
-    await asyncio.gather(*(client() for _ in range(_PROBES)))
-    return seen
-
-
-def _p99_ms(latencies: list[float]) -> float:
-    return statistics.quantiles(latencies, n=100)[98] * 1000 if len(latencies) > 1 else 0.0
-
-
-WORK = {"inline": "/pow/{}/1200", "workers": "/pow/{}/20000", "small": "/pow/{}/1"}
-"""What is asked for: 7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
-
-The clients share the machine with the service: for the last kind they are as busy as it is, and the capacity is what
-is left.
-"""
+    await asyncio.gather(*map(client, range(_PROBES)))
+    return timed
 
 
 def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
     """Measure the capacity for one kind of request, then offer three times as much."""
-    with pycalc() as server:
-        path, token = WORK[work], log_in(server)
-        peak: Seen = uvloop.run(_peak(server.port, Requests(path, token), seconds))
-        context = multiprocessing.get_context("spawn")
-        report, remote = context.Pipe(duplex=False)
-        arguments = (server.port, Requests(path, token, 3_000_001), _TIMES * peak.rate, seconds, remote)
-        crowd = context.Process(target=_crowd, args=arguments)
-        crowd.start()
-        report.recv()
-        probe: Seen = uvloop.run(probed(server.port, Requests(path, token, 5_000_001), seconds - 1))
-        seen: Seen = report.recv()
-        crowd.join()
+    with pycalc() as server, TemporaryDirectory(prefix="drill-") as folder:
+        crowd = Crowd(server, WORK[work], log_in(server), Path(folder) / "crowd.lua")
+        Crowd.end(crowd.begin(_CONNECTIONS, _WARM_UP, 1_000_001))
+        peak = Crowd.end(crowd.begin(_CONNECTIONS, seconds, 2_000_001))
+        offered = _TIMES * peak.rate
+        clients = min(_CROWD, round(offered))
+        pause = _HASTE * clients / offered
+        offering = crowd.begin(clients, _WARM_UP + seconds, 100_000_001, pause)
+        sleep(_WARM_UP)
+        probe = asyncio.run(_probed(crowd, 10_000_001, seconds - 1))
+        seen = Crowd.end(offering)
     goodput = seen.rate / peak.rate
     return Finding(
         f"overload, {work}",
         f"{_TIMES:g} times the capacity offered for {seconds:g} s",
         {
             "capacity/s": peak.rate,
-            "p99 then ms": _p99_ms(peak.accepted),
-            "offered/s": seen.offered / seconds,
+            "asked/s": seen.asked,
             "accepted/s": seen.rate,
             "goodput": goodput,
-            "refused": len(seen.refused),
-            "a refusal's p50 ms": statistics.median(probe.refused or [0]) * 1000,
-            "p99 ms": _p99_ms(probe.refused),
-            "accepted ones' p99 ms": _p99_ms(seen.accepted),
-            "no free connection": seen.unsent,
+            "refused": seen.refused,
+            "a refusal's p50 ms": _percentile(probe.refused, 50),
+            "p99 ms": _percentile(probe.refused, 99),
+            "accepted ones' p50 ms": _percentile(probe.accepted, 50),
+            "accepted ones' p99 ms": _percentile(probe.accepted, 99),
         },
         faults(
+            too_little_asked=seen.asked < _SENT * offered,
             too_little_goodput=goodput < _GOODPUT,
             nothing_refused=not seen.refused,
-            slow_refusals=_p99_ms(probe.refused) > _REFUSED_MS,
+            slow_refusals=_percentile(probe.refused, 99) > _REFUSED_MS,
             no_refusal_timed=len(probe.refused) < 2,
-            late_answers=sum(latency > _IN_TIME for latency in seen.accepted),
-            other_statuses=str(sorted({*seen.others, *probe.others}) or ""),
+            late_answers=sum(latency > _IN_TIME for latency in probe.accepted),
+            unanswered=seen.unanswered,
+            other_statuses=seen.others + len(probe.others),
         ),
     )
 
 
-def _crowd(port: int, requests: Requests, rate: float, seconds: float, report: Pipe) -> None:
-    """Be the process that offers too much."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    report.send("ready")
-    report.send(uvloop.run(offered(port, requests, rate, seconds)))
+def _percentile(latencies: list[float], percent: int) -> float:
+    """Return a percentile of seconds, in milliseconds."""
+    return statistics.quantiles(latencies, n=100)[percent - 1] * 1000 if len(latencies) > 1 else 0.0
 
 
-async def _peak(port: int, requests: Requests, seconds: float) -> Seen:
-    await closed(port, requests, 1)
-    return await closed(port, requests, seconds)
+def missing() -> str | None:
+    """Return what this drill needs and is not there."""
+    return None if shutil.which("wrk") else "wrk is not installed"

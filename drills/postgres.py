@@ -7,12 +7,11 @@ import random
 from time import monotonic
 
 from drills.finding import Finding, faults
-from drills.history import compare, over_http
+from drills.history import compare, not_counted, over_http
 from drills.load import Ledger, Load
 from pycalc.db import migrate_database
 from tests.services.postgres import Postgres, postgres
 from tests.services.servers import A_DAY, log_in, pycalc
-from tests.services.waiting import until
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 1.0
@@ -34,13 +33,14 @@ async def _restarts(database: Postgres, url: str, rounds: int) -> Finding:
         token = log_in(server)
         async with Load(ledger, token, patient=True).on(server.port):
             for _ in range(rounds):
-                await _answers(ledger, _FEWEST_ANSWERS)
+                await ledger.more_answers(_FEWEST_ANSWERS)
                 await asyncio.sleep(chance.uniform(0, _LONGEST_LOAD))
                 await asyncio.to_thread(database.restart, "immediate")
                 began = monotonic()
-                await _answers(ledger, 1)
+                await ledger.more_answers(1)
                 recoveries.append(monotonic() - began)
-        verdict = compare(ledger, over_http(server.url, token))
+        rows = list(over_http(server.url, token))
+        uncounted = await not_counted(server.url, token, len(rows))
     refused = [exchange for exchange in ledger.exchanges if exchange.status == 503]
     slowest = max((exchange.seconds for exchange in refused), default=0.0)
     return Finding(
@@ -54,7 +54,8 @@ async def _restarts(database: Postgres, url: str, rounds: int) -> Finding:
             "slowest recovery, s": max(recoveries),
         },
         faults(
-            **verdict._asdict(),
+            **compare(ledger, rows)._asdict(),
+            events_not_counted_once=uncounted,
             unanswered=sum(exchange.status is None for exchange in ledger.exchanges),
             other_answers=sum(exchange.status not in (None, 200, 503) for exchange in ledger.exchanges),
             without_retry_after=sum(exchange.retry_after is None for exchange in refused),
@@ -62,9 +63,3 @@ async def _restarts(database: Postgres, url: str, rounds: int) -> Finding:
             recoveries_over_1_s=sum(seconds > _RECOVERED_SECONDS for seconds in recoveries),
         ),
     )
-
-
-async def _answers(ledger: Ledger, more: int) -> None:
-    """Return when so many more requests have been answered with 2xx."""
-    enough = ledger.answered + more
-    await until(lambda: ledger.answered >= enough, "calculations are answered", 60)

@@ -8,22 +8,26 @@ from functools import partial
 from time import perf_counter
 
 from drills.finding import Finding
-from drills.killing import killing
+from drills.killing import killing, killing_several
 from drills.large_bodies import large_bodies
 from drills.outages import failing_writes, filling, hanging, locking
 from drills.overload import WORK, overload
+from drills.postgres import postgres_restarts
 from drills.slow_clients import KINDS, slow
-from drills.stopping import stopping
+from drills.stopping import stopping, stopping_several
 from drills.syncing import syncing
 
 DRILLS: dict[str, Callable[[], Finding]] = {
     "killing": killing,
+    "killing-several": killing_several,
+    "postgres-restarts": postgres_restarts,
     "syncing": syncing,
     "filling": filling,
     "failing-writes": failing_writes,
     "locking": locking,
     "hanging": hanging,
     "stopping": stopping,
+    "stopping-several": stopping_several,
     **{f"overload-{work}": partial(overload, work) for work in WORK},
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,

@@ -11,16 +11,20 @@ import random
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 from drills.finding import Finding, faults
-from drills.history import compare, in_sqlite
+from drills.history import Row, compare, in_sqlite, over_http
 from drills.load import Exchange, Ledger, Load, ask_once
-from tests.services.servers import A_DAY, SERVE, free_port, log_in, pycalc, settings_of, spawn
+from pycalc.db import migrate_database
+from tests.services.postgres import postgres
+from tests.services.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
@@ -28,6 +32,8 @@ _LONGEST_START = 1.2
 _LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
 """x^3,500,000 has 21 million digits, some two seconds of one worker: the last of them wait when the signal comes."""
 _IN_TIME = 9.0
+_UNREAD = 0.001
+"""The share of requests that may find their connection closed."""
 _BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT)
 """What Popen tells of a process that a signal ended, as it does before the service has taken them over."""
 
@@ -42,50 +48,84 @@ class _Stops:
     """Exit statuses of those that were stopped while they started."""
     long: list[Exchange] = field(default_factory=list)
     streams_cut: int = 0
+    tracebacks: int = 0
+    """In the servers' logs."""
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
     """Stop so many servers under load, every second one by two signals, every fifth also while it starts."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and inherited by the servers
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     with TemporaryDirectory(prefix="drill-") as folder:
-        data, log = Path(folder), Path(folder) / "log"
-        ledger, stops = asyncio.run(_stopping(data, log, rounds, long))
-        verdict = compare(ledger, rows := list(in_sqlite(data / "pycalc.db")))
-        traces = log.read_text().count("Traceback")
+        data, port = Path(folder), free_port()
+        start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")
+        ledger, stops, _ = asyncio.run(_stopping(start, settings_of(data, port), rounds, long))
+        stops.tracebacks = (data / "log").read_text().count("Traceback")
+        rows = list(in_sqlite(data / "pycalc.db"))
+    return _finding(
+        "SIGTERM", f"{rounds} servers stopped under load, every second one by two signals", ledger, stops, rows
+    )
+
+
+def stopping_several(rounds: int = 20, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
+    """Stop so many services of two processes on PostgreSQL in the same way."""
+    with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
+        url = database.new_database()
+        asyncio.run(migrate_database(url))
+        data, port = Path(folder), free_port()
+        start = partial(
+            pycalc, data=data, port=port, log=data / "log", compute_workers="1", workers="2", database_url=url
+        )
+        environment = settings_of(data, port, workers="2", database_url=url)
+        ledger, stops, token = asyncio.run(_stopping(start, environment, rounds, long))
+        stops.tracebacks = (data / "log").read_text().count("Traceback")
+        with pycalc(database_url=url) as server:
+            rows = list(over_http(server.url, token))
+    shown = f"{rounds} services of two processes on PostgreSQL stopped under load, every second one by two signals"
+    return _finding("SIGTERM, several processes", shown, ledger, stops, rows)
+
+
+def _finding(drill: str, shown: str, ledger: Ledger, stops: _Stops, rows: list[Row]) -> Finding:
     there = {row.operand for row in rows}
     unanswered = [each for each in ledger.exchanges if each.status is None]
     accepted = [each for each in unanswered if each.cut or there & set(each.operands)]
+    unread = len(unanswered) - len(accepted)
     return Finding(
-        "SIGTERM",
-        f"{rounds} servers stopped under load, every second one by two signals",
+        drill,
+        shown,
         {
             "requests": len(ledger.exchanges),
-            "closed unread": len(unanswered) - len(accepted),
+            "closed unread": unread,
             "long computations answered": str(dict(Counter(str(each.status) for each in stops.long))),
             "slowest exit s": stops.slowest,
             "while starting": str({str(status): times for status, times in stops.starting.items()}),
         },
         faults(
-            **verdict._asdict(),
+            **compare(ledger, rows)._asdict(),
             accepted_and_unanswered=len(accepted) + sum(each.status is None for each in stops.long),
+            too_many_unread=unread > max(1.0, _UNREAD * len(ledger.exchanges)),
             streams_cut=stops.streams_cut,
             too_slow=stops.slowest > _IN_TIME,
             other_exit_statuses=str(+Counter({s: n for s, n in stops.statuses.items() if s != 0}) or ""),
             other_statuses_at_start=sum(n for s, n in stops.starting.items() if s not in (0, *_BY_SIGNAL)),
-            tracebacks=traces,
+            tracebacks=stops.tracebacks,
         ),
     )
 
 
-async def _stopping(data: Path, log: Path, rounds: int, exponents: Sequence[int]) -> tuple[Ledger, _Stops]:
+async def _stopping(
+    start: Callable[..., AbstractContextManager[Server]],
+    environment: Mapping[str, str],
+    rounds: int,
+    exponents: Sequence[int],
+) -> tuple[Ledger, _Stops, str]:
+    """Return what was asked, what was seen, and the token that it was asked with."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and inherited by the servers
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, no secrets
-    port = free_port()
-    with pycalc(data=data, port=port, access_token_seconds=A_DAY) as server:
-        token = log_in(server)
+    with start(access_token_seconds=A_DAY) as server:
+        token, port = log_in(server), server.port
     load = Load(ledger, token, patient=False)
     for number in range(1, rounds + 1):
-        with pycalc(data=data, port=port, log=log, compute_workers="1") as server:
+        with start() as server:
             async with load.on(port):
                 await ledger.more_answers(_FEWEST_ANSWERS)
                 long = [asyncio.create_task(ask_once(ledger, port, token, exponent)) for exponent in exponents]
@@ -97,8 +137,8 @@ async def _stopping(data: Path, log: Path, rounds: int, exponents: Sequence[int]
             stops.long += await asyncio.gather(*long)
             stops.streams_cut += not await stream
         if number % 5 == 0:
-            await _stop_at_start(data, port, stops, chance)
-    return ledger, stops
+            await _stop_at_start(environment, stops, chance)
+    return ledger, stops, token
 
 
 async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
@@ -114,8 +154,8 @@ async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: fl
     stops.statuses[process.returncode] += 1
 
 
-async def _stop_at_start(data: Path, port: int, stops: _Stops, chance: random.Random) -> None:
-    process = spawn(SERVE, settings_of(data, port))
+async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: random.Random) -> None:
+    process = spawn(SERVE, environment)
     await asyncio.sleep(chance.uniform(0, _LONGEST_START))
     process.send_signal(chance.choice((signal.SIGTERM, signal.SIGINT)))
     await asyncio.to_thread(process.wait, 30)

@@ -76,9 +76,15 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._signal = _native.WorkerSignal()
+        self._refused = 0
+        """Counted by the worker's thread alone, as the next; the last by the event loop's: none needs a lock."""
         self._handed_over = 0
-        """Counted by the worker's thread alone, as the next is by the event loop's: neither needs a lock."""
         self._begun = 0
+
+    @property
+    def arrived(self) -> int:
+        """How many requests have been read."""
+        return self._refused + self._handed_over
 
     async def serve(self) -> None:
         """Serve until ``stop``, and until the requests that were accepted before are answered."""
@@ -109,6 +115,7 @@ class HttpServer:
         except Exception:  # whatever it is: the application answers
             refused = None
         if refused is not None:
+            self._refused += 1
             for message in refused:
                 request.proto.send(message)
             request.done()

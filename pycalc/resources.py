@@ -175,6 +175,16 @@ async def _bootstrap_token(settings: Settings, users: SqlUserStore, *, replace: 
     return None
 
 
+def _tell_of(database: Database, metrics: Metrics) -> None:
+    """Let the metrics show how much the database has to do."""
+
+    def show(lane: str) -> None:
+        metrics.database_work.labels(lane).set_function(lambda: database.under_way()[lane])
+
+    for lane in database.under_way():
+        show(lane)
+
+
 async def _open_stream(settings: Settings, metrics: Metrics) -> Stream:
     return await open_stream(settings.stream_url, metrics, settings.stream_credentials.get_secret_value())
 
@@ -190,6 +200,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database)
         stack.push_async_callback(database.aclose)
+        _tell_of(database, metrics)
         users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
         newest = await history.page(HistoryFilter(), None, 1)
         ids = IdSource(newest[0].id if newest else None)

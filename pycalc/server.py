@@ -89,7 +89,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 return
             if inherited is None:
                 greet(settings, state["resources"].bootstrap_token)
-            await _listen(listener, app, state, stop, shared=inherited is not None)
+            await listen(listener, app, state, stop, shared=inherited is not None)
 
 
 def greet(settings: Settings, token: str | None) -> None:
@@ -108,18 +108,17 @@ def greet(settings: Settings, token: str | None) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def _listen(
-    listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool
-) -> None:
+async def listen(listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool) -> None:
     """Accept requests until a signal comes, then let those that were accepted finish."""
-    arrived = 0
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal arrived
-        arrived += 1
         await app(scope, receive, _closing(send) if stop.is_set() else send)
 
-    server = HttpServer(listener, entry, app.refusal, dict(state))
+    def refusal(scope: Scope, waiting: int) -> tuple[Message, Message] | None:
+        refused = app.refusal(scope, waiting)
+        return refused if refused is None or not stop.is_set() else (_last(refused[0]), refused[1])
+
+    server = HttpServer(listener, entry, refusal, dict(state))
     gc.collect()
     gc.freeze()  # what start-up made stays: full collections need not walk it
     serving = asyncio.ensure_future(server.serve())
@@ -133,7 +132,7 @@ async def _listen(
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, state["resources"].computer.abandon)
     if not shared:
         refuse_connections(listener)
-    await _until_quiet(lambda: arrived)
+    await _until_quiet(lambda: server.arrived)
     server.stop()
     with suppress(TimeoutError):
         await asyncio.wait_for(serving, began + _DRAIN_SECONDS - monotonic())
@@ -152,11 +151,16 @@ async def _until_quiet(count: Callable[[], int]) -> None:
 
 
 def _closing(send: Send) -> Send:
-    """Return a ``send`` whose answer is the connection's last (RFC 9112 §9.6)."""
+    """Return a ``send`` whose answer is the connection's last."""
 
     async def send_and_close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-        await send(message)
+        await send(_last(message))
 
     return send_and_close
+
+
+def _last(message: Message) -> Message:
+    """Return an answer's message; its beginning says that the connection ends with it (RFC 9112 §9.6)."""
+    if message["type"] != "http.response.start":
+        return message
+    return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}

@@ -21,7 +21,7 @@ from pycalc.services.backoff import full_jitter
 from pycalc.settings import Settings
 
 _SETTLED_SECONDS = 5.0
-"""A first process that ends sooner than this after its start can't work: then the whole service ends."""
+"""A first process that ends by itself sooner than this after its start can't work: then the whole service ends."""
 _LONGEST_BACKOFF = 5.0
 _STOP_SECONDS = 8.8
 """How long a process may take to drain; its own deadline is a little shorter."""
@@ -67,7 +67,7 @@ async def _keep_running(number: int, listener: socket.socket, stop: asyncio.Even
             await _end(number, process)
             return
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
-        if not settled:
+        if not settled and (process.returncode or 0) >= 0:  # else somebody has killed it, which says nothing about it
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)

@@ -44,6 +44,10 @@ class Database(Protocol):
         """
         ...
 
+    def under_way(self) -> Mapping[str, int]:
+        """Return how many units of work each lane has, those that wait included; every lane is bounded."""
+        ...
+
     async def ping(self) -> None:
         """Return when the database answers."""
         ...

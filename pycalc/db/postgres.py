@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
@@ -21,6 +21,7 @@ from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
 
 T = TypeVar("T")
 
+_INSERTERS = 2
 _WRITERS = 4
 _READERS = 8
 _WAITING = 256
@@ -86,6 +87,7 @@ class PostgresDatabase:
     shared = True
 
     def __init__(self, url: str) -> None:
+        self._inserter = _engine(url, _INSERTERS, _STATEMENT_SECONDS)
         self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
         self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
         self._reading: set[asyncio.Task[Any]] = set()
@@ -130,6 +132,10 @@ class PostgresDatabase:
         """See Database."""
         await self._run(self._inserting, self._insert(table, rows), OutcomeUnknown(_NOT_KNOWN))
 
+    def under_way(self) -> Mapping[str, int]:
+        """See Database."""
+        return {"read": len(self._reading), "write": len(self._writing), "insert": len(self._inserting)}
+
     async def ping(self) -> None:
         """See Database."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
@@ -142,12 +148,12 @@ class PostgresDatabase:
             await asyncio.wait(under_way)
         with suppress(TimeoutError):  # a server that hangs takes no farewell
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                await asyncio.gather(self._reader.dispose(), self._writer.dispose())
+                await asyncio.gather(*(engine.dispose() for engine in (self._reader, self._writer, self._inserter)))
 
     async def _run(self, lane: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
         """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not.
 
-        Each kind of work has a lane of its own, so that readers never keep calculations from being recorded.
+        Each kind of work has a lane and connections of its own, so that nothing keeps calculations from being recorded.
         """
         if self._closed or len(lane) >= _WAITING:
             work.close()
@@ -205,7 +211,7 @@ class PostgresDatabase:
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run a statement past SQLAlchemy, in a transaction of its own; raises _Lost when there is no answer to it."""
-        async with self._writer.connect() as connection:
+        async with self._inserter.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:
                 await driver.execute(statement, *columns, timeout=seconds)

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -43,14 +43,14 @@ class _Lane:
     def __init__(self, name: str, threads: int, limit: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = limit
-        self._entered = 0
+        self.entered = 0
 
     async def run(self, work: Callable[[], T], limit: int | None = None) -> T:
         """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not.
 
         It is refused when the lane has its limit of work, or ``limit``.
         """
-        if self._entered >= (self._limit if limit is None else limit):
+        if self.entered >= (self._limit if limit is None else limit):
             raise StoreUnavailable("The database has too much to do.")
         latest = monotonic() + _LONGEST_WAIT
 
@@ -63,11 +63,11 @@ class _Lane:
             begun = self._threads.submit(in_time)
         except RuntimeError as error:
             raise StoreUnavailable("The database is closed.") from error
-        self._entered += 1
+        self.entered += 1
         try:
             return await asyncio.wrap_future(begun)
         finally:
-            self._entered -= 1
+            self.entered -= 1
 
     def close(self) -> None:
         """Finish what was begun."""
@@ -206,6 +206,10 @@ class SqliteDatabase:
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """See Database."""
         await self._writing.run(lambda: self._insert(table, rows))
+
+    def under_way(self) -> Mapping[str, int]:
+        """See Database."""
+        return {"read": self._reading.entered, "write": self._writing.entered}
 
     async def ping(self) -> None:
         """See Database."""

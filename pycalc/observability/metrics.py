@@ -72,6 +72,12 @@ class Metrics:
         self.commit_seconds = Histogram(
             "pycalc_commit_duration_seconds", "One commit of the recorder", buckets=_SECONDS, registry=registry
         )
+        self.database_work = Gauge(
+            "pycalc_database_work",
+            "Work that the database does, or that waits for it",
+            ("lane",),
+            registry=registry,
+        )
         self.recorder_rows = Gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit", registry=registry)
         self.recorder_bytes = Gauge("pycalc_recorder_queue_bytes", "Their size", registry=registry)
         self.recorder_refused = Counter(

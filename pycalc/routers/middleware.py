@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable
+from threading import Lock
 from time import perf_counter
 
 from fastapi import Request
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc.errors import Overloaded, PayloadTooLarge
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
+from pycalc.observability.metrics import Metrics
 from pycalc.routers.connection import body_in_time
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
@@ -61,6 +64,8 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
 
 
 _OVERLOAD = Overloaded("More is asked for than this service can do.")
+_PATH = "-"
+_BEFORE, _AFTER = to_json(problem_body(_OVERLOAD, _PATH)).split(to_json(_PATH))
 _REFUSED: Message = {
     "type": "http.response.start",
     "status": STATUS[_OVERLOAD.code],
@@ -80,6 +85,9 @@ class Edge:
         self._calculations = {route.name: route for route in calculations}
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
+        self._turned_away = Tally[str]()
+        """Refusals by operation that the metrics have not been told of: each request that is let in tells them."""
+        self._counting = Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -90,6 +98,8 @@ class Edge:
             for message in refused:
                 await send(message)
             return
+        if self._turned_away:
+            self._tell_of_refusals(resources_of(scope).metrics)
         started = perf_counter()
         route = self._calculation(scope)
         status = 500
@@ -120,15 +130,27 @@ class Edge:
     def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
         """Return the whole answer to a calculation that there is no room for (ADR 18), None when there is.
 
-        ``waiting`` is the number of requests that have not begun. Another thread than the event loop's may ask.
+        ``waiting`` is the number of requests that have not begun. Another thread than the event loop's may ask. Its
+        operands are not looked at, for each microsecond is taken from those that are let in.
         """
-        resources = resources_of(scope)
-        if resources.calculator.under_way + waiting < MOST_AT_ONCE or self._calculation(scope) is None:
+        if resources_of(scope).calculator.under_way + waiting < MOST_AT_ONCE or scope["method"] != "GET":
             return None
-        resources.metrics.requests_refused.labels("overload").inc()
-        self._observe(scope, 503, 0.0)
-        body = to_json(problem_body(_OVERLOAD, quoted(scope["path"])))
-        return _REFUSED, {"type": "http.response.body", "body": body}
+        path: str = scope["path"]
+        operation = path[1 : path.find("/", 1)]
+        if operation not in self._calculations:
+            return None
+        with self._counting:
+            self._turned_away[operation] += 1
+        instance = to_json(quoted(path))
+        return _REFUSED, {"type": "http.response.body", "body": b"".join((_BEFORE, instance, _AFTER))}
+
+    def _tell_of_refusals(self, metrics: Metrics) -> None:
+        """Count what was refused since the last time; it took no time, so none is observed."""
+        with self._counting:
+            told, self._turned_away = self._turned_away, Tally()
+        for operation, times in told.items():
+            metrics.requests_refused.labels("overload").inc(times)
+            metrics.requests.labels(self._calculations[operation].path_format, "GET", "503").inc(times)
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation that a request asks for, its operands noted in the scope; None for other requests."""

@@ -151,19 +151,24 @@ async def test_a_server_that_hangs_is_unavailability_within_two_seconds(
     assert row in await history.page(ALL, None, 10)
 
 
-async def test_readers_that_take_all_connections_do_not_keep_rows_out(database: Database) -> None:
-    """While every reading connection is busy, reads are refused within two seconds and appends go on."""
+@pytest.mark.parametrize(("lane", "connections"), [("read", 8), ("write", 4)])
+async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
+    database: Database, lane: str, connections: int
+) -> None:
+    """While every reading, or writing, connection is busy, more of that is refused in time and appends go on."""
     history = SqlHistoryStore(database)
+    run = database.read if lane == "read" else database.write
     slow = [
-        asyncio.ensure_future(database.read(lambda connection: connection.execute(text("SELECT pg_sleep(5)"))))
-        for _ in range(8)
+        asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT pg_sleep(5)"))))
+        for _ in range(connections)
     ]
     await asyncio.sleep(0)
+    assert database.under_way()[lane] == connections
     began = monotonic()
-    read = asyncio.ensure_future(history.page(ALL, None, 1))
+    one_more = asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT 1"))))
     await history.append([history_row()])
     assert monotonic() - began < 0.9
-    outcomes = await asyncio.gather(read, *slow, return_exceptions=True)
+    outcomes = await asyncio.gather(one_more, *slow, return_exceptions=True)
     assert monotonic() - began < 2.5
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes[1:])
     assert len(await history.page(ALL, None, 10)) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -73,6 +73,10 @@ class ExplainedDatabase:
             plan = connection.exec_driver_sql(f"{EXPLAIN[connection.dialect.name]} {statement}", parameters)
             self.plans.append("\n".join(" ".join(map(str, row)) for row in plan))
         return done
+
+    def under_way(self) -> Mapping[str, int]:
+        """See Database."""
+        return self._database.under_way()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""

@@ -14,7 +14,11 @@ import httpx
 import pytest
 
 from drills.connection import Answer, Connection, Unanswered, request
+from pycalc.listener import bind
+from pycalc.main import Application
 from pycalc.resources import Resources
+from pycalc.server import listen
+from pycalc.services.math import MOST_AT_ONCE
 from tests.services.accounts import PASSWORD, new_name, new_person, registration
 from tests.services.metrics import metric
 from tests.services.processes import alive, children, cpu_seconds
@@ -47,6 +51,15 @@ async def computing(server: Server, headers: dict[str, str]) -> asyncio.Task[Ans
         await until(lambda: metric(client, "pycalc_compute_running") == 1, "the computation runs")
         await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
     return asking
+
+
+async def connected(port: int) -> Connection:
+    """Connect to a server as soon as it listens."""
+    async with asyncio.timeout(5):
+        while True:
+            with suppress(OSError):
+                return await Connection.open(port)
+            await asyncio.sleep(0)
 
 
 def at_work(pid: int) -> bool:
@@ -108,6 +121,23 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     assert (last.status, last.field("connection")) == (200, "close")
     assert computed.status == 200
     assert server.process.wait(9) == 0
+
+
+@pytest.mark.anyio
+async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
+    """It is made in the server's thread, and says ``Connection: close`` like every other answer then."""
+    resources.calculator.under_way = MOST_AT_ONCE
+    stop = asyncio.Event()
+    with bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        listening = asyncio.create_task(listen(listener, app, app.state.lifespan, stop, shared=False))
+        connection = await connected(port)
+        before = await connection.ask(request("/fibonacci/10", {}))
+        stop.set()
+        last = await connection.ask(request("/fibonacci/10", {}))
+        await listening
+    assert (before.status, before.field("connection")) == (503, None)
+    assert (last.status, last.field("connection")) == (503, "close")
 
 
 @pytest.mark.anyio

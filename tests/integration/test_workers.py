@@ -64,20 +64,13 @@ def test_they_are_one_service(service: Server, data: Path) -> None:
 
 
 def test_a_process_that_dies_is_replaced(service: Server) -> None:
-    """Killed after it has run for a while, another one takes its place; clients are served all the time."""
+    """Killed, however soon after its start, another one takes its place; clients are served all the time."""
     before = set(children(service.pid))
     assert len(before) == 2
-    wait_until(lambda: all(age(pid) > 6 for pid in before), "both have settled")
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
     wait_until(lambda: len(answering(service)) == 2, "both answer again")
-
-
-def age(pid: int) -> float:
-    """Return for how many seconds a process has run."""
-    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return float(Path("/proc/uptime").read_text().split()[0]) - started
 
 
 def test_they_end_together(service: Server) -> None:
