@@ -7,11 +7,19 @@ import shutil
 import sys
 
 from benchmarks.attack import attack
+from benchmarks.cache import cache
 from benchmarks.headline import headline
 from benchmarks.results import batches, long_results, memory
 from benchmarks.timing import CONNECTIONS
 
-PARTS = {"headline": headline, "results": long_results, "memory": memory, "batches": batches, "attack": attack}
+PARTS = {
+    "headline": headline,
+    "results": long_results,
+    "memory": memory,
+    "batches": batches,
+    "cache": cache,
+    "attack": attack,
+}
 
 
 def main() -> None:

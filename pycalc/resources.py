@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from pycalc.cache import open_cache
+from pycalc.cache.base import Shared
 from pycalc.db import open_database
 from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
@@ -27,6 +28,8 @@ from pycalc.services.bearers import Bearers
 from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token
 from pycalc.services.compute import Computer
 from pycalc.services.feed import Feed
+from pycalc.services.fingerprint import arithmetic_version
+from pycalc.services.flights import FleetFlights
 from pycalc.services.history import HistoryReader
 from pycalc.services.keys import ApiKeys
 from pycalc.services.limits import (
@@ -48,6 +51,8 @@ from pycalc.settings import Settings
 from pycalc.streaming import open_stream
 
 _PING_SECONDS = 2.0
+_DISPENSABLE = {"cache"}
+"""What the service does without: it is ready all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,13 @@ class Health:
     name: str
     ok: bool
     latency_ms: float
+    detail: str | None = None
+    """What is wrong."""
+
+    @property
+    def fatal(self) -> bool:
+        """Whether requests had better go elsewhere."""
+        return not self.ok and self.name not in _DISPENSABLE
 
 
 @dataclass(slots=True)
@@ -90,10 +102,12 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     try:
         async with asyncio.timeout(_PING_SECONDS):
             await ping()
-        ok = True
-    except (PycalcError, TimeoutError):
-        ok = False
-    return Health(name, ok, round((perf_counter() - started) * 1000, 3))
+        detail = None
+    except PycalcError as error:
+        detail = error.detail
+    except TimeoutError:
+        detail = f"There was no answer in {_PING_SECONDS:g} seconds."
+    return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
 
 @asynccontextmanager
@@ -110,8 +124,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
         newest = await history.page(HistoryFilter(), None, 1)
         ids = IdSource(newest[0].id if newest else None)
-        cache = await open_cache(settings.cache_url, metrics)
+        cache = await open_cache(settings.cache_url, metrics, arithmetic_version())
         stack.push_async_callback(cache.aclose)
+        shared = cache if isinstance(cache, Shared) else None
         stream = await open_stream(settings.stream_url, metrics)
         stack.push_async_callback(stream.aclose)
         relay = Relay(outbox, stream, metrics, shared=database.shared)
@@ -129,9 +144,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             forget_bootstrap_token(settings.data_dir)
         secrets = [key.get_secret_value() for key in settings.secret_keys] or [development_key(settings.data_dir)]
         tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-        bearers, keys = Bearers(metrics), ApiKeys(SqlKeyStore(database), ids)
+        bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
+        keys = ApiKeys(SqlKeyStore(database), ids)
         revocations = await RevocationWatch.open(SqlRevocationStore(database), bearers, metrics)
         stack.push_async_callback(revocations.aclose)
+        if shared is not None:
+            shared.hints.listen(revocations.hint)
         yield Resources(
             metrics=metrics,
             authenticator=Authenticator(
@@ -154,13 +172,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 metrics,
                 max_digits=settings.max_digits,
                 batch_seconds=settings.compute_timeout,
+                fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
             ),
             history=HistoryReader(history, users),
             feed=Feed(history, stream, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
-            login_limit=login_limit(settings.login_limit, metrics),
-            registration_limit=registration_limit(settings.register_limit, metrics),
-            calculation_limit=calculation_limit(settings.rate_limit, metrics),
+            login_limit=login_limit(settings.login_limit, metrics, shared),
+            registration_limit=registration_limit(settings.register_limit, metrics, shared),
+            calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
             bootstrap_token=bootstrap_token,
             pings={
                 "database": database.ping,

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="folder for the database, the keys and the bootstrap token")
     database_url: str = Field("", description="sqlite:///PATH; empty: sqlite:///{data}/pycalc.db")
-    cache_url: str = Field("memory://", description="memory://?max_bytes=N")
+    cache_url: str = Field("memory://", description="memory://?max_bytes=N; redis://HOST:PORT/DB or rediss://")
     stream_url: str = Field("memory://", description="memory://")
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),

@@ -1,0 +1,35 @@
+"""A throw-away Redis, for tests and for ``make services``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.services.daemons import Daemon, program
+from tests.services.servers import free_port
+
+
+class Redis(Daemon):
+    """A running redis-server, which keeps nothing on disk."""
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+@contextmanager
+def redis(*arguments: str) -> Iterator[Redis]:
+    """Run a Redis on a free port, with more of its own arguments; raises Missing where it is not installed."""
+    port = free_port()
+    with TemporaryDirectory(prefix="pycalc-redis-") as folder:
+        options = ("--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", "", "--appendonly", "no")
+        command = [program("redis-server"), *options, *arguments]
+        server = Redis("Redis", command, port, Path(folder) / "log")
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
