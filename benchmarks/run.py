@@ -7,6 +7,8 @@ import shutil
 import sys
 
 from benchmarks.attack import attack
+from benchmarks.cache import cache
+from benchmarks.fleet import fleet
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
 from benchmarks.recording import recording
@@ -21,6 +23,8 @@ PARTS = {
     "results": long_results,
     "memory": memory,
     "batches": batches,
+    "cache": cache,
+    "fleet": fleet,
     "attack": attack,
     "history": pages,
     "export": exports,

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from pycalc.cache import open_cache
+from pycalc.cache.base import Shared
 from pycalc.db import open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.dead_letters import SqlDeadLetterStore
@@ -38,6 +39,8 @@ from pycalc.services.bootstrap import (
 from pycalc.services.compute import Computer
 from pycalc.services.exports import Exports
 from pycalc.services.feed import Feed
+from pycalc.services.fingerprint import arithmetic_version
+from pycalc.services.flights import FleetFlights
 from pycalc.services.history import HistoryReader
 from pycalc.services.keyfile import KeyFile, read_keys
 from pycalc.services.keys import ApiKeys
@@ -64,6 +67,8 @@ from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Stream
 
 _PING_SECONDS = 2.0
+_DISPENSABLE = {"cache"}
+"""What the service does without: it is ready all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,13 @@ class Health:
     name: str
     ok: bool
     latency_ms: float
+    detail: str | None = None
+    """What is wrong."""
+
+    @property
+    def fatal(self) -> bool:
+        """Whether requests had better go elsewhere."""
+        return not self.ok and self.name not in _DISPENSABLE
 
 
 @dataclass(slots=True)
@@ -110,10 +122,12 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     try:
         async with asyncio.timeout(_PING_SECONDS):
             await ping()
-        ok = True
-    except (PycalcError, TimeoutError):
-        ok = False
-    return Health(name, ok, round((perf_counter() - started) * 1000, 3))
+        detail = None
+    except PycalcError as error:
+        detail = error.detail
+    except TimeoutError:
+        detail = f"There was no answer in {_PING_SECONDS:g} seconds."
+    return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
 
 def _key_file(settings: Settings) -> Path | None:
@@ -204,8 +218,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
         newest = await history.page(HistoryFilter(), None, 1)
         ids = IdSource(newest[0].id if newest else None)
-        cache = await open_cache(settings.cache_url, metrics)
+        cache = await open_cache(settings.cache_url, metrics, arithmetic_version())
         stack.push_async_callback(cache.aclose)
+        shared = cache if isinstance(cache, Shared) else None
         stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
         usage = SqlUsageStore(database)
@@ -234,9 +249,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         key_file = _key_file(settings)
         secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
         tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-        bearers, keys = Bearers(metrics), ApiKeys(SqlKeyStore(database), ids)
+        bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
+        keys = ApiKeys(SqlKeyStore(database), ids)
         revocations = await RevocationWatch.open(SqlRevocationStore(database), bearers, metrics)
         stack.push_async_callback(revocations.aclose)
+        if shared is not None:
+            shared.hints.listen(revocations.hint)
         sessions = Sessions(SqlSessionStore(database), ids)
         authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
         if key_file is not None:
@@ -261,6 +279,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 metrics,
                 max_digits=settings.max_digits,
                 batch_seconds=settings.compute_timeout,
+                fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
             ),
             computer=computer,
             history=HistoryReader(history, users),
@@ -269,9 +288,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             exports=Exports(history, users, metrics),
             addresses=ClientAddresses(settings.trusted_proxies),
             refusal_log=RefusalLog(metrics),
-            login_limit=login_limit(settings.login_limit, metrics),
-            registration_limit=registration_limit(settings.register_limit, metrics),
-            calculation_limit=calculation_limit(settings.rate_limit, metrics),
+            login_limit=login_limit(settings.login_limit, metrics, shared),
+            registration_limit=registration_limit(settings.register_limit, metrics, shared),
+            calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
             bootstrap_token=bootstrap_token,
             pings={
                 "database": database.ping,

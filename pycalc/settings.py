@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="folder for the database, the keys and the bootstrap token")
     database_url: str = Field("", description="sqlite:///PATH or postgresql://...; empty: sqlite:///{data}/pycalc.db")
-    cache_url: str = Field("memory://", description="memory://?max_bytes=N")
+    cache_url: str = Field("memory://", description="memory://?max_bytes=N; redis://HOST:PORT/DB or rediss://")
     stream_url: str = Field(
         "memory://",
         description="memory://, kafka://host:port/topic, kafka+ssl://user:password@host:port/topic or "

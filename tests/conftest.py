@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,15 +13,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from pycalc.cache import redis_client
 from pycalc.db import migrate_database
 from pycalc.main import create_app
 from pycalc.resources import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES
-from tests.services.daemons import Missing
+from tests.services.daemons import Missing, program
 from tests.services.kafka import Kafka, MockKafka, kafka, mock_kafka
 from tests.services.postgres import Postgres, missing, postgres
 from tests.services.pubsub import PubSub, pubsub
+from tests.services.redis import Redis, redis
 from tests.services.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
@@ -46,6 +49,42 @@ def postgres_server() -> Iterator[Postgres]:
     if reason is not None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with postgres() as running:
+        yield running
+
+
+def require_program(name: str) -> None:
+    """Skip a test that needs a program which is not installed; in CI that is a failure."""
+    try:
+        program(name)
+    except Missing as error:
+        pytest.skip(_excuse(error))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Run one real Redis for all the tests that only use it."""
+    require_program("redis-server")
+    with redis() as running:
+        yield running
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer of Redis take seconds: this machine may be busy, and the test is not about time."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 5.0)
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """The URL of a namespace of the test's own; options may follow."""
+    return f"{redis_server.url}?namespace=test-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """Run a Redis that the test may stop, pause and kill."""
+    require_program("redis-server")
+    with redis() as running:
         yield running
 
 

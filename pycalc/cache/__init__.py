@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from importlib import import_module
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 
+_CACHES = {
+    "memory": "pycalc.cache.memory:MemoryCache",
+    "redis": "pycalc.cache.redis:RedisCache",
+    "rediss": "pycalc.cache.redis:RedisCache",
+}
 
-async def open_cache(url: str, metrics: Metrics) -> Cache:
-    """Open the cache that a URL names; raises ValueError for an unknown scheme or a bad option."""
-    parts = urlsplit(url)
-    if parts.scheme != "memory":
-        raise ValueError(f"PYCALC_CACHE_URL: there is no cache for {parts.scheme!r}; known: memory")
-    from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 
-    options = parse_qs(parts.query)
-    return MemoryCache(int(options.pop("max_bytes", [str(DEFAULT_MAX_BYTES)])[0]), metrics)
+class _Backend(Protocol):
+    @staticmethod
+    async def of_url(url: str, metrics: Metrics, version: str) -> Cache: ...
+
+
+async def open_cache(url: str, metrics: Metrics, version: str = "0") -> Cache:
+    """Open the cache that a URL names; one that is not there now is not waited for.
+
+    ``version`` names the arithmetic: results of another one are never given back. Raises ValueError for an unknown
+    scheme or a bad option. A driver is imported only here.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in _CACHES:
+        known = ", ".join(_CACHES)
+        raise ValueError(f"PYCALC_CACHE_URL: there is no cache for {scheme!r}; known: {known}")
+    module, _, name = _CACHES[scheme].partition(":")
+    backend: _Backend = getattr(import_module(module), name)
+    try:
+        return await backend.of_url(url, metrics, version)
+    except ValueError as error:
+        raise ValueError(f"PYCALC_CACHE_URL: {error}") from None

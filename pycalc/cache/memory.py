@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 
+from pycalc.cache.options import options_of, whole
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 
@@ -19,21 +21,26 @@ class MemoryCache:
 
     def __init__(self, max_bytes: int, metrics: Metrics) -> None:
         if max_bytes < 0:
-            raise ValueError("PYCALC_CACHE_URL: max_bytes must be 0 or more")
+            raise ValueError("max_bytes must be 0 or more")
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[str, Result] = OrderedDict()
         metrics.cache_bytes.set_function(lambda: self._bytes)
         metrics.cache_entries.set_function(lambda: len(self._entries))
 
-    async def get(self, key: str) -> Result | None:
+    @classmethod
+    async def of_url(cls, url: str, metrics: Metrics, version: str) -> MemoryCache:
+        """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
+        return cls(whole(options_of(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
+
+    async def get(self, key: str, cost: float = inf) -> Result | None:
         """See Cache."""
         result = self._entries.get(key)
         if result is not None:
             self._entries.move_to_end(key)
         return result
 
-    async def put(self, key: str, result: Result) -> None:
+    async def put(self, key: str, result: Result, cost: float = inf) -> None:
         """See Cache."""
         size = _size(key, result)
         if size * _LARGEST_SHARE > self._max_bytes:
@@ -57,4 +64,4 @@ class MemoryCache:
 
 
 def _size(key: str, result: Result) -> int:
-    return _ENTRY_BYTES + len(key) + len(result.text)
+    return _ENTRY_BYTES + len(key) + len(result.head) + len(result.text)

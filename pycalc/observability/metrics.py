@@ -63,6 +63,27 @@ class Metrics:
 
         self.cache_misses = Counter("pycalc_cache_misses", "Results that no cache had", registry=registry)
         self.cache_errors = Counter("pycalc_cache_errors", "Look-ups that a cache did not answer", registry=registry)
+        self.cache_shared_hits = Counter(
+            "pycalc_cache_shared_hits", "Results found in the cache that processes share", registry=registry
+        )
+        self.cache_damaged = Counter(
+            "pycalc_cache_damaged", "Values in the shared cache that were not what was put there", registry=registry
+        )
+        self.cache_dropped = Counter(
+            "pycalc_cache_dropped", "Results that were not put into the shared cache", ("reason",), registry=registry
+        )
+        self.cache_circuit = Gauge(
+            "pycalc_cache_circuit", "The shared cache's breaker: 0 closed, 1 half-open, 2 open", registry=registry
+        )
+        self.cache_circuit_opened = Counter(
+            "pycalc_cache_circuit_opened", "Times that the shared cache's breaker opened", registry=registry
+        )
+        self.flights_shared = Counter(
+            "pycalc_flights_shared",
+            "Expensive results: led (made here for all), handed (by another instance), late and alone (made here too)",
+            ("outcome",),
+            registry=registry,
+        )
         self.cache_bytes = Gauge("pycalc_cache_bytes", "Size of the in-process cache", registry=registry)
         self.cache_entries = Gauge("pycalc_cache_entries", "Results in the in-process cache", registry=registry)
 
@@ -147,6 +168,12 @@ class Metrics:
         self.rate_limited = Counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",), registry=registry)
         self.audit_suppressed = Counter(
             "pycalc_audit_suppressed", "Refusals that were too many for the audit log", ("caller",), registry=registry
+        )
+        self.limit_fallbacks = Counter(
+            "pycalc_rate_limit_fallbacks",
+            "Steps of a limit that counted in this process because the shared counters did not answer",
+            ("limit",),
+            registry=registry,
         )
         self.limit_keys = Gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",), registry=registry)
         self.revocation_failures = Counter(

@@ -120,7 +120,7 @@ class Authenticator:
             user, session = await self._sessions.refresh(refresh_token)
         except RefreshTokenReused as reuse:
             ended = reuse.session_id
-            self._bearers.forget(lambda bearer: bearer.credential_id == ended)
+            self._bearers.end(lambda bearer: bearer.credential_id == ended)
             raise
         return self._issue(user, session)
 

@@ -20,8 +20,10 @@ _LIMIT = 10_000
 class Bearers:
     """Verified tokens and their bearers, a bounded LRU."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, revoked_here: Callable[[], None] = lambda: None) -> None:
+        """``revoked_here`` is called after each revocation by this process, to hurry the others."""
         self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
+        self._revoked_here = revoked_here
         self.epoch = 0
         """Counts revocations: what was read from the store before one must not be kept after it."""
         self.believed_until = math.inf
@@ -63,7 +65,12 @@ class Bearers:
         try:
             return await change
         finally:
-            self.forget(revoked)
+            self.end(revoked)
+
+    def end(self, revoked: Callable[[Principal], bool]) -> None:
+        """Forget the bearers whose rights were taken from them in the store by this process, and say so."""
+        self.forget(revoked)
+        self._revoked_here()
 
     def forget(self, revoked: Callable[[Principal], bool]) -> None:
         """Forget the bearers that are revoked, and what is being read from the store just now."""

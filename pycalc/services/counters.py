@@ -1,22 +1,29 @@
-"""What the limits count with: counters in this process, bounded (ADR 12)."""
+"""What the limits count with: counters in this process, bounded (ADR 12), or those that processes share (ADR 20)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from heapq import nsmallest
 from math import ceil
 from operator import itemgetter
 from time import monotonic
+from typing import TypeVar
 
 from limits.aio.storage import Storage
+
+from pycalc.cache.base import CounterStore, Spent
+from pycalc.errors import CacheUnavailable
+from pycalc.observability.metrics import Metrics
+
+T = TypeVar("T")
 
 MAX_KEYS = 50_000
 """Counters that each limit keeps."""
 
 
 class Counters(Storage):
-    """A storage for the strategies of ``limits``: counters in this process that expire, never more than ``bound``.
+    """A storage for the strategies of ``limits``, and a CounterStore: in this process, never more than ``bound``.
 
     The library's own in-memory storage holds any number of keys and walks over all of them at each hit. Here a key
     that is one too many sweeps out what has expired, or else the tenth that expires soonest. Nothing here waits, so a
@@ -48,7 +55,15 @@ class Counters(Storage):
             self._counts[digest] = 0
             self._expiries[digest] = self.clock() + expiry
         self._counts[digest] += amount
-        return self._counts[digest]
+        if self._counts[digest] <= 0:
+            self._forget(digest)
+        return self._counts.get(digest, 0)
+
+    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
+        """See CounterStore."""
+        allowed = await self.get(key) + amount <= limit
+        used = await self.incr(key, expiry, amount) if allowed else await self.get(key)
+        return Spent(allowed, used, await self.get_expiry(key) - self.clock())
 
     async def get(self, key: str) -> int:
         return self._current(_digest(key))
@@ -84,6 +99,56 @@ class Counters(Storage):
             going = [digest for digest, _ in nsmallest(ceil(self._bound / 10), self._expiries.items(), itemgetter(1))]
         for digest in going:
             self._forget(digest)
+
+
+class SharedCounters(Storage):
+    """The counters that processes share, and while those don't take a number this process's own.
+
+    What was counted here meanwhile goes on counting here: a store that is full answers questions and takes nothing.
+    """
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str) -> None:
+        super().__init__()
+        self.clock = own.clock
+        self._shared = shared
+        self._own = own
+        self._fallbacks = metrics.limit_fallbacks.labels(limit)
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        return await self._of_either(lambda store: store.incr(key, expiry, amount))
+
+    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
+        """See CounterStore."""
+        return await self._of_either(lambda store: store.spend(key, expiry, amount, limit))
+
+    async def get(self, key: str) -> int:
+        return max(await self._own.get(key), await self._of_either(lambda store: store.get(key)))
+
+    async def get_expiry(self, key: str) -> float:
+        return max(await self._own.get_expiry(key), await self._of_either(lambda store: store.get_expiry(key)))
+
+    async def check(self) -> bool:
+        return True
+
+    async def reset(self) -> int:
+        return await self._own.reset()
+
+    async def clear(self, key: str) -> None:
+        await self._own.clear(key)
+        await self._of_either(lambda store: store.clear(key))
+
+    async def _of_either(self, step: Callable[[CounterStore], Awaitable[T]]) -> T:
+        try:
+            return await step(self._shared)
+        except CacheUnavailable:
+            self._fallbacks.inc()
+            return await step(self._own)
 
 
 def _digest(key: str) -> bytes:

@@ -1,13 +1,32 @@
-"""Single flight: what several callers want at once is made once."""
+"""Single flight: what several callers want at once is made once, in this process and in all of them (ADR 20)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from math import inf
+from random import uniform
+from time import monotonic
+from typing import Generic, Protocol, TypeVar
+
+from pycalc.cache.base import Lease, Leases
+from pycalc.errors import CacheUnavailable
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+from pycalc.services.planning import Plan
 
 T = TypeVar("T")
+
+_EXPENSIVE_SECONDS = 0.02
+"""What takes less is made twice sooner than two processes agree on who makes it."""
+_PATIENCE = 5
+_PATIENCE_SECONDS = 5.0
+"""Another process is waited for so many times as long as the result should take, and this, but not past a deadline."""
+_DEAF_SECONDS = 0.25
+"""Who waits already is not put off by a cache that does not answer for a moment."""
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.05
 
 
 @dataclass(slots=True)
@@ -43,3 +62,64 @@ class Flights(Generic[T]):
                 flight.task.cancel()
             if (not flight.waiting or flight.task.done()) and self._flights.get(key) is flight:
                 del self._flights[key]
+
+
+class Fleet(Protocol):
+    """Says who of several processes makes a result."""
+
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
+        """Return a plan's result: what ``make`` returns, having put it into the cache, here or in another process."""
+        ...
+
+
+class Alone:
+    """There is only this process."""
+
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
+        return await make()
+
+
+class FleetFlights:
+    """Single flight across processes: one makes a result, the others wait for what it puts into the cache.
+
+    They wait without a place in any queue of this process, for a few times as long as it should take.
+    """
+
+    def __init__(self, leases: Leases, metrics: Metrics, longest: float) -> None:
+        """``longest``: seconds for which another process is waited for at most."""
+        self._leases = leases
+        self._longest = longest
+        self._led, self._handed, self._late, self._alone = (
+            metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
+        )
+
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
+        if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
+            return await make()
+        deadline = monotonic() + min(self._longest, _PATIENCE_SECONDS + _PATIENCE * plan.seconds)
+        heard, pause = -inf, _FIRST_PAUSE
+        while monotonic() < deadline:
+            try:
+                turn, heard = await self._leases.take(plan.key), monotonic()
+            except CacheUnavailable:
+                if monotonic() - heard > _DEAF_SECONDS:
+                    self._alone.inc()
+                    return await make()
+                turn = None
+            if isinstance(turn, Result):
+                self._handed.inc()
+                return turn
+            if turn is not None:
+                self._led.inc()
+                return await _under(turn, make)
+            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # those who wait need not ask together
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._late.inc()
+        return await make()
+
+
+async def _under(lease: Lease, make: Callable[[], Awaitable[Result]]) -> Result:
+    try:
+        return await make()
+    finally:
+        lease.release()

@@ -1,8 +1,8 @@
-"""Limits: failed logins by account and address, registrations by address, calculations by user (ADR 12)."""
+"""Limits: failed logins by account and address, registrations by address, calculations by user (ADR 12, 20)."""
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, shield
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -14,9 +14,10 @@ from limits import RateLimitItem, RateLimitItemPerHour, parse_many
 from limits.aio.strategies import FixedWindowRateLimiter
 from structlog import get_logger
 
+from pycalc.cache.base import Shared, Spent
 from pycalc.errors import Quota, RateLimited, Unauthorized, WrongPassword
 from pycalc.observability.metrics import Metrics
-from pycalc.services.counters import MAX_KEYS, Counters
+from pycalc.services.counters import MAX_KEYS, Counters, SharedCounters
 
 _HOUR = 3600
 _PER_ADDRESS = 10
@@ -25,6 +26,10 @@ _AT_ONCE = 8
 """Tries that an address may have under way: a quarter of the places where passwords wait to be hashed."""
 _PER_HOUR = 1.5
 """An account may fail this many times its limit in an hour's window; no hour touches more than two windows."""
+_TRY_SECONDS = 60
+"""For how long a try counts that never ended, because its process did."""
+
+_Storage = Counters | SharedCounters
 
 _log = get_logger(__name__)
 
@@ -40,10 +45,19 @@ def parse_limit(text: str) -> RateLimitItem:
     return limit
 
 
+def _counters(
+    name: str, metrics: Metrics, shared: Shared | None, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
+) -> _Storage:
+    """Return the counters of one limit: those that processes share, where there are any."""
+    own = Counters(bound, clock)
+    metrics.limit_keys.labels(name).set_function(lambda: len(own))
+    return own if shared is None else SharedCounters(shared.counters(name), own, metrics, name)
+
+
 class _Window:
     """One limit over one set of counters."""
 
-    def __init__(self, limit: RateLimitItem, counters: Counters) -> None:
+    def __init__(self, limit: RateLimitItem, counters: _Storage) -> None:
         self._limit = limit
         self._counters = counters
         self._limiter = FixedWindowRateLimiter(counters)
@@ -51,74 +65,66 @@ class _Window:
     async def quota(self, key: str) -> Quota:
         """Return how a key stands."""
         expiry, remaining = await self._limiter.get_window_stats(self._limit, key)
-        left = max(0, ceil(expiry - self._counters.clock())) or self._limit.get_expiry()
-        return Quota(self._limit.amount, self._limit.get_expiry(), remaining, left)
+        return self._quota(remaining, expiry - self._counters.clock())
 
-    async def hit(self, key: str, cost: int = 1) -> bool:
-        """Count ``cost`` and return True when the limit allows it; else count nothing."""
-        return await self._limiter.test(self._limit, key, cost=cost) and await self._limiter.hit(
-            self._limit, key, cost=cost
+    async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
+        """Count ``cost`` when the limit allows it, else nothing; return whether it did, and how the key stands."""
+        spent: Spent = await self._counters.spend(
+            self._limit.key_for(key), self._limit.get_expiry(), cost, self._limit.amount
         )
+        return spent.allowed, self._quota(self._limit.amount - spent.used, spent.seconds)
 
     async def clear(self, key: str) -> None:
         """Forget what was counted for a key."""
         await self._limiter.clear(self._limit, key)
 
+    def _quota(self, remaining: int, seconds: float) -> Quota:
+        window = self._limit.get_expiry()
+        return Quota(self._limit.amount, window, remaining, max(0, ceil(seconds)) or window)
+
 
 class _Failures:
     """Failures of one kind of key: when a window is full, a wait that doubles each time, up to an hour."""
 
-    def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: Counters, metrics: Metrics) -> None:
+    def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: _Storage, metrics: Metrics) -> None:
         """``limits``: that of the shortest window, whose length is the first wait, and others beside it."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
         self._windows = [_Window(limit, counters) for limit in limits]
-        self._trying: Counter[str] = Counter()
-        metrics.limit_keys.labels(name).set_function(lambda: len(counters))
         self._refused = metrics.rate_limited.labels(name)
 
-    async def admit(self, key: str) -> None:
-        """Raise RateLimited when a key must wait; a try that is under way counts as if it had failed."""
+    @asynccontextmanager
+    async def trying(self, key: str) -> AsyncIterator[None]:
+        """Count a try that is under way as if it had failed; raises RateLimited when its key must wait."""
+        under_way = await self._counters.incr(f"{key} trying", _TRY_SECONDS)
+        try:
+            await self._admit(key, under_way)
+            yield
+        finally:
+            await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
+
+    async def _admit(self, key: str, under_way: int) -> None:
         wait = await self._blocked(key)
         for window in self._windows:
             quota = await window.quota(key)
             if not quota.remaining:
                 wait = max(wait, quota.reset)
-            elif quota.remaining <= self._trying[key]:
+            elif quota.remaining < under_way:
                 wait = max(wait, 1)
         if wait:
             self._refused.inc()
             raise RateLimited("Too many wrong passwords; try again later.", wait)
 
-    @contextmanager
-    def trying(self, key: str) -> Iterator[None]:
-        """Count a try that is under way."""
-        self._trying[key] += 1
-        try:
-            yield
-        finally:
-            self._trying[key] -= 1
-            if not self._trying[key]:
-                del self._trying[key]
-
     async def failed(self, key: str) -> None:
         """Count a failure; the one that fills a window begins a wait."""
-        for window in self._windows:
-            await window.hit(key)
-        if all([(await window.quota(key)).remaining for window in self._windows]):
+        if all([(await window.spend(key))[1].remaining for window in self._windows]):
             return
         strikes = await self._counters.incr(f"{key} strikes", 3 * _HOUR)
         wait = min(_HOUR, self._first_wait * 2 ** min(strikes - 1, 12))
         await self._counters.clear(f"{key} wait")
         await self._counters.incr(f"{key} wait", wait)
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
-
-    def require_room(self, key: str) -> None:
-        """Raise RateLimited when a key has too many tries under way, whether they will fail or not."""
-        if self._trying[key] >= _AT_ONCE:
-            self._refused.inc()
-            raise RateLimited("Too many logins at once from this address; try again later.")
 
     async def succeeded(self, key: str) -> None:
         """Forget a key's wait and the failures of its shortest window; a longer one keeps its own."""
@@ -150,30 +156,57 @@ class FailedLogins:
     """
 
     def __init__(
-        self, limit: str, metrics: Metrics, *, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
+        self,
+        limit: str,
+        metrics: Metrics,
+        shared: Shared | None = None,
+        *,
+        bound: int = MAX_KEYS,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         per_account = parse_limit(limit)
         per_address = type(per_account)(per_account.amount * _PER_ADDRESS, per_account.multiples)
         of_account = [per_account]
         if per_account.get_expiry() < _HOUR:
             of_account.append(RateLimitItemPerHour(ceil(per_account.amount * _PER_HOUR)))
-        self._accounts = _Failures("login-account", of_account, Counters(bound, clock), metrics)
-        self._addresses = _Failures("login-address", [per_address], Counters(bound, clock), metrics)
+
+        def failures(name: str, limits: Sequence[RateLimitItem]) -> _Failures:
+            return _Failures(name, limits, _counters(name, metrics, shared, bound, clock), metrics)
+
+        self._accounts = failures("login-account", of_account)
+        self._addresses = failures("login-address", [per_address])
+        self._at_once: Counter[str] = Counter()
+        self._refused = metrics.rate_limited.labels("login-address")
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
         account = username.lower()
-        self._addresses.require_room(address)
-        await self._addresses.admit(address)
-        await self._accounts.admit(account)
-        with self._addresses.trying(address), self._accounts.trying(account):
-            try:
-                yield
-            except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
-                await self._addresses.failed(address)
-                await self._accounts.failed(account)
-                raise
+        with self._room(address):
+            async with self._addresses.trying(address), self._accounts.trying(account):
+                try:
+                    yield
+                except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
+                    await shield(self._failed(account, address))
+                    raise
         await self._accounts.succeeded(account)
+
+    @contextmanager
+    def _room(self, address: str) -> Iterator[None]:
+        """Count a try that may take one of this process's places for hashing; raises RateLimited."""
+        if self._at_once[address] >= _AT_ONCE:
+            self._refused.inc()
+            raise RateLimited("Too many logins at once from this address; try again later.")
+        self._at_once[address] += 1
+        try:
+            yield
+        finally:
+            self._at_once[address] -= 1
+            if not self._at_once[address]:
+                del self._at_once[address]
+
+    async def _failed(self, account: str, address: str) -> None:
+        await self._addresses.failed(address)
+        await self._accounts.failed(account)
 
 
 class NoLoginLimit:
@@ -195,17 +228,15 @@ class Registrations:
     """Limits registrations by address, whether they succeed or not."""
 
     def __init__(
-        self, limit: str, metrics: Metrics, *, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
+        self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
     ) -> None:
-        counters = Counters(bound, clock)
-        metrics.limit_keys.labels("register").set_function(lambda: len(counters))
         self._refused = metrics.rate_limited.labels("register")
-        self._window = _Window(parse_limit(limit), counters)
+        self._window = _Window(parse_limit(limit), _counters("register", metrics, shared, clock=clock))
 
     async def admit(self, address: str) -> None:
-        if not await self._window.hit(address):
+        allowed, quota = await self._window.spend(address)
+        if not allowed:
             self._refused.inc()
-            quota = await self._window.quota(address)
             raise RateLimited("Too many registrations from this address; try again later.", quota.reset)
 
 
@@ -220,19 +251,15 @@ class Calculations:
     """Limits calculations by user. There is no null twin: where there is no limit, the hot path must not await one."""
 
     def __init__(
-        self, limit: str, metrics: Metrics, *, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
+        self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
     ) -> None:
-        counters = Counters(bound, clock)
-        metrics.limit_keys.labels("calculations").set_function(lambda: len(counters))
         self._refused = metrics.rate_limited.labels("calculations")
-        self._window = _Window(parse_limit(limit), counters)
+        self._window = _Window(parse_limit(limit), _counters("calculations", metrics, shared, clock=clock))
 
     async def spend(self, user_id: bytes, operations: int = 1) -> Quota:
         """Count calculations, all of them or none, and return how the user stands; raises RateLimited."""
-        key = user_id.hex()
-        spent = await self._window.hit(key, operations)
-        quota = await self._window.quota(key)
-        if spent:
+        allowed, quota = await self._window.spend(user_id.hex(), operations)
+        if allowed:
             return quota
         self._refused.inc()
         if operations > quota.amount:
@@ -242,16 +269,16 @@ class Calculations:
         raise RateLimited(detail, quota.reset, quota)
 
 
-def login_limit(limit: str, metrics: Metrics) -> LoginLimit:
+def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
     """Return what the setting asks for; empty: no limit."""
-    return FailedLogins(limit, metrics) if limit else NoLoginLimit()
+    return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
-def registration_limit(limit: str, metrics: Metrics) -> RegistrationLimit:
+def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> RegistrationLimit:
     """Return what the setting asks for; empty: no limit."""
-    return Registrations(limit, metrics) if limit else NoRegistrationLimit()
+    return Registrations(limit, metrics, shared) if limit else NoRegistrationLimit()
 
 
-def calculation_limit(limit: str, metrics: Metrics) -> Calculations | None:
+def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> Calculations | None:
     """Return what the setting asks for; empty: None."""
-    return Calculations(limit, metrics) if limit else None
+    return Calculations(limit, metrics, shared) if limit else None

@@ -9,7 +9,7 @@ from mmap import mmap
 from time import perf_counter
 from typing import NamedTuple, TypeVar
 
-from pycalc.cache.base import Cache
+from pycalc.cache.base import NEAR, Cache
 from pycalc.errors import (
     CacheUnavailable,
     ComputationTimeout,
@@ -30,7 +30,7 @@ from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.batches import Request
 from pycalc.services.compute import INLINE_SECONDS, Computer
-from pycalc.services.flights import Flights
+from pycalc.services.flights import Alone, Fleet, Flights
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
 from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
@@ -61,6 +61,13 @@ class Answer(NamedTuple):
     elapsed_us: int
 
 
+class _Found(NamedTuple):
+    """A result, and whether a cache had it."""
+
+    result: Result
+    cached: bool
+
+
 class _Made(NamedTuple):
     """A plan's result, whether it was "computed" or "cached", and how long it took, microseconds."""
 
@@ -87,14 +94,17 @@ class Calculator:
         *,
         max_digits: int,
         batch_seconds: float,
+        fleet: Fleet | None = None,
     ) -> None:
+        """``fleet``: the processes that share the cache; by default there is only this one."""
         self._cache = cache
         self._computer = computer
         self._recorder = recorder
         self._ids = ids
         self._max_digits = max_digits
         self._batch_seconds = batch_seconds
-        self._flights: Flights[Result] = Flights()
+        self._flights: Flights[_Found] = Flights()
+        self._fleet = fleet or Alone()
         self.under_way = 0
         self._batched = 0
         self._plans: dict[Request, Plan] = {}
@@ -230,14 +240,13 @@ class Calculator:
     async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
         """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
         started = perf_counter()
-        result = await self._look_up(plan.key)
-        outcome = "computed" if result is None and not held else "cached"
+        by_flight = plan.seconds > INLINE_SECONDS and not held  # which also asks the cache that is further away
+        result, cached = await self._look_up(plan.key, NEAR if by_flight else plan.seconds), True
         if result is None and held:
             plan = ends_of(plan)
-            result = await self._look_up(plan.key)
+            result = await self._look_up(plan.key, plan.seconds)
         if result is None:
-            self._misses.inc()
-            result = await self._compute(plan, caller.user_id)
+            result, cached = await self._find(plan, caller.user_id)
         if plan.too_large:
             raise ResultTooLarge(
                 "The result has more digits than are written out here.",
@@ -248,6 +257,7 @@ class Calculator:
             )
         if len(result.facts.digits) > LONGEST_RECORDED:
             raise InvalidInput("The result's size is itself too long.", (FieldProblem("/view", "operands too large"),))
+        outcome = "cached" if cached or held else "computed"
         return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
@@ -263,29 +273,36 @@ class Calculator:
             made.elapsed_us,
         )
 
-    async def _look_up(self, key: str) -> Result | None:
+    async def _look_up(self, key: str, cost: float) -> Result | None:
         try:
-            return await self._cache.get(key)
+            return await self._cache.get(key, cost)
         except CacheUnavailable:
             self._cache_errors.inc()
             return None
 
-    async def _compute(self, plan: Plan, user: bytes) -> Result:
-        """Compute a result and keep it; the same one wanted by several at once is computed once."""
+    async def _find(self, plan: Plan, user: bytes) -> _Found:
+        """Find a result that this process does not have; the same one wanted by several at once is looked for once."""
         if plan.seconds <= INLINE_SECONDS:
-            return await self._compute_and_keep(plan, user)
+            return _Found(await self._compute_and_keep(plan, user), cached=False)
         joined = self._flights.under_way(plan.key)
         try:
-            return await self._flights.join(plan.key, lambda: self._compute_and_keep(plan, user))
+            return await self._flights.join(plan.key, lambda: self._fetch_or_compute(plan, user))
         except Overloaded:
             if not joined:
                 raise
-            return await self._compute_and_keep(plan, user)  # it was another user's queue that was full
+            return await self._fetch_or_compute(plan, user)  # it was another user's queue that was full
+
+    async def _fetch_or_compute(self, plan: Plan, user: bytes) -> _Found:
+        result = await self._look_up(plan.key, plan.seconds)
+        if result is not None:
+            return _Found(result, cached=True)
+        return _Found(await self._fleet.join(plan, lambda: self._compute_and_keep(plan, user)), cached=False)
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
+        self._misses.inc()
         result = _result(plan, *await self._computer.compute(plan.task, plan.seconds, user))
         try:
-            await self._cache.put(plan.key, result)
+            await self._cache.put(plan.key, result, plan.seconds)
         except CacheUnavailable:
             self._cache_errors.inc()
         return result

@@ -72,8 +72,9 @@ class Relay:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
-        """Say that there are new entries."""
-        self._work.set()
+        """Say that there are new entries; a relay in waiting leaves them to the one that leads."""
+        if self._leading or not self._shared:
+            self._work.set()
 
     async def ping(self) -> None:
         """Return when events are relayed; raises StreamUnavailable when they are not any more."""

@@ -10,7 +10,12 @@ import pytest
 from tests.services.kafka import Kafka
 from tests.services.pubsub import PubSub
 
-CACHES: dict[str, str] = {"memory": "memory://?max_bytes=1000000"}
+CACHES: dict[str, str] = {
+    "memory": "memory://?max_bytes=1000000",
+    "redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
+    "redis alone": "redis://127.0.0.1:{port}/0?max_bytes=0",
+}
+"""Each of about a megabyte, at the port of a Redis that holds no more and evicts."""
 STREAMS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
     "memory": lambda _request, _topic: "memory://",
     "kafka": lambda request, topic: request.getfixturevalue("kafka").url(topic, "session.timeout.ms=3000"),

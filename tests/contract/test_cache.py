@@ -2,57 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis import Redis as Client
 
 from pycalc.cache import open_cache
-from pycalc.cache.base import Cache
-from pycalc.models.results import Facts, Result
+from pycalc.cache.base import NEAR, Cache
 from pycalc.observability.metrics import Metrics
+from tests.conftest import require_program
 from tests.contract.backends import CACHES
+from tests.services.redis import Redis, redis
+from tests.services.results import digits, result
+from tests.services.waiting import found
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 
-def result(text: bytes = b"55") -> Result:
-    """Return a result with this text."""
-    facts = Facts(text.decode()[:1_000], str(len(text)), True, "55", "55", bytes(32))
-    return Result(text, facts, b'"result":', b',"cached":')
+@pytest.fixture(scope="module")
+def small_redis() -> Iterator[Redis]:
+    """Run a Redis that holds about a megabyte beside itself, and evicts what was used least recently."""
+    require_program("redis-server")
+    with redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64") as running:
+        yield running
 
 
 @pytest.fixture(params=CACHES)
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     """Open an empty cache of about a megabyte."""
-    opened = await open_cache(CACHES[request.param], Metrics())
+    url = CACHES[request.param]
+    if "{port}" in url:
+        server: Redis = request.getfixturevalue("small_redis")
+        with Client(port=server.port) as client:
+            client.flushall()
+        url = url.format(port=server.port)
+    opened = await open_cache(url, Metrics())
     yield opened
     await opened.aclose()
 
 
 async def test_what_was_put_in_comes_out(cache: Cache) -> None:
-    """A result comes back equal in every part; another key has nothing."""
+    """A result comes back equal in every part, if only in a moment; another key has nothing."""
     kept = result()
     await cache.put("fibonacci:10", kept)
-    assert await cache.get("fibonacci:10") == kept
+    assert await found(lambda: cache.get("fibonacci:10"), "the result") == kept
     assert await cache.get("fibonacci:11") is None
+
+
+@pytest.mark.parametrize("size", [1, 4_096, 4_097, 65_537, 200_000])
+async def test_results_of_every_size_come_out(cache: Cache, size: int) -> None:
+    """Short ones as they are, longer ones compressed, long ones compressed in a thread: equal in every part."""
+    kept = result(digits(size))
+    await cache.put("pow:3:1", kept)
+    assert await found(lambda: cache.get("pow:3:1"), "the result") == kept
 
 
 async def test_the_last_one_put_in_counts(cache: Cache) -> None:
     """A key has one value."""
-    await cache.put("fibonacci:10", result(b"1"))
-    await cache.put("fibonacci:10", result(b"2"))
-    kept = await cache.get("fibonacci:10")
-    assert kept is not None
-    assert kept.text == b"2"
+    first, second = result(b"1"), result(b"2")
+    await cache.put("fibonacci:10", first)
+    await cache.put("fibonacci:10", second)
+    await cache.put("fibonacci:11", second)
+    assert await found(lambda: cache.get("fibonacci:11"), "the last one") == second
+    assert await cache.get("fibonacci:10") == second
 
 
 async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
-    """Of thirty results of 100 kB no more than ten fit into a megabyte; the one asked for last is among them."""
-    for n in range(30):
-        await cache.put(f"factorial:{n}", result(b"9" * 100_000))
-    kept = [n for n in range(30) if await cache.get(f"factorial:{n}") is not None]
-    assert 1 <= len(kept) <= 10
-    assert 29 in kept
+    """Of 12 MB of results no more than a part is kept; the one put in last is among them."""
+    for n in range(120):
+        await cache.put(f"factorial:{n}", result(digits(100_000, seed=n)))
+        if n % 10 == 9:
+            await found(lambda n=n: cache.get(f"factorial:{n}"), "the last one")  # type: ignore[misc]
+    kept = [n for n in range(120) if await cache.get(f"factorial:{n}") is not None]
+    assert 1 <= len(kept) <= 60
+    assert 119 in kept
+
+
+async def test_what_costs_nothing_to_make_is_not_looked_for_far_away(cache: Cache) -> None:
+    """A key that is not there is not there at any cost."""
+    assert await cache.get("fibonacci:10", NEAR) is None
+    assert await cache.get("fibonacci:10", 10.0) is None
 
 
 async def test_a_ping_is_answered(cache: Cache) -> None:
@@ -64,3 +93,26 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
     """The refusal names the setting and what there is."""
     with pytest.raises(ValueError, match=r"PYCALC_CACHE_URL.*'nowhere'.*memory"):
         await open_cache("nowhere://host", Metrics())
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("memory://?max_bytes=-1", "max_bytes must be 0 or more"),
+        ("memory://?size=1", "no option 'size'"),
+        ("redis://127.0.0.1:1/?max_value=0", "max_value must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=1&ttl=2", "'ttl' needs one value"),
+        ("redis://127.0.0.1:1/first", "the number of a database"),
+        ("redis://127.0.0.1:1/?ssl_check_hostname=false", "rediss:// only"),
+        ("rediss://127.0.0.1:1/?ssl_check_hostname=perhaps", "true or false"),
+        ("redis://127.0.0.1:port/", "the port must be a number"),
+        ("redis://:hush#@127.0.0.1:1/0", "the port must be a number"),
+        ("redis://:1#hush@127.0.0.1:1/0", "special characters of a password percent-encoded"),
+    ],
+)
+async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:
+    """What can't be meant ends the start, with the setting's name, and without a password."""
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        await open_cache(url, Metrics())
+    assert str(refusal.value).startswith("PYCALC_CACHE_URL: ")
+    assert "hush" not in str(refusal.value)

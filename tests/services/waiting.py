@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic, sleep
+from typing import TypeVar
+
+T = TypeVar("T")
 
 DEADLINE_SECONDS = 15.0
 _STEP_SECONDS = 0.005
@@ -26,3 +29,13 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = DEADL
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(_STEP_SECONDS)
+
+
+async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:
+    """Return what is found, as soon as it is there; fail when it is not within ``seconds``."""
+    deadline = monotonic() + seconds
+    while (it := await look()) is None:
+        if monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(_STEP_SECONDS)
+    return it

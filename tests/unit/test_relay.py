@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
 
@@ -94,6 +95,32 @@ async def test_new_entries_follow_when_the_relay_is_woken() -> None:
         relay.wake()
         await until(lambda: not outbox.entries, "the outbox is empty again")
     assert [event.id for event in stream.events[1:]] == [row.id for row in later]
+
+
+class HeldByAnother(MemoryOutboxStore):
+    """An outbox whose lease another relay has."""
+
+    asked = 0
+
+    async def hold(self, owner: bytes, milliseconds: int) -> bool:
+        """See OutboxStore."""
+        self.asked += 1
+        return False
+
+
+async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() -> None:
+    """It asks twice a second, however much its process records: another relay publishes that."""
+    outbox = HeldByAnother([])
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True)
+    began = monotonic()
+
+    def asked_again() -> bool:
+        relay.wake()
+        return outbox.asked >= 3
+
+    await until(asked_again, "it has asked two times more")
+    assert monotonic() - began > 0.9
+    await relay.aclose()
 
 
 @pytest.mark.parametrize("failure", [StreamUnavailable("The broker is down."), RuntimeError("a bug")])

@@ -1,0 +1,114 @@
+"""The whole fleet: 1, 2 and 4 instances on one PostgreSQL, one Redis and one Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import NamedTuple
+
+from benchmarks.timing import burst
+from pycalc.db import migrate_database, open_database
+from pycalc.db.outbox import SqlOutboxStore
+from tests.services.kafka import kafka
+from tests.services.postgres import postgres
+from tests.services.redis import redis
+from tests.services.servers import Server, log_in, pycalc
+
+INSTANCES = (1, 2, 4)
+ROUNDS = 3
+SECONDS = 4
+_PUBLISHED_SECONDS = 120
+_SCRIPT = 'request = function() return wrk.format("GET", "/fibonacci/" .. math.random(0, 9999)) end'
+
+
+class _Round(NamedTuple):
+    """What one round showed: calculations per second of time, and per second of the instances' processor time."""
+
+    per_second: float
+    per_cpu_second: float
+    p99_ms: float
+
+
+class _Fleet(NamedTuple):
+    instances: list[Server]
+    token: str
+    database_url: str
+
+
+def fleet() -> None:
+    """Print the rates; the processor time is that of all instances' processes, from /proc, until all is published."""
+    print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
+    print("Random Fibonacci numbers, each counted in Redis, recorded in PostgreSQL and published to Kafka.\n")
+    print("| instances | calculations/s | calculations per CPU-second | of one instance's | p99 ms |")
+    print("|---|---|---|---|---|")
+    first = 0.0
+    for number in INSTANCES:
+        with _fleet(number) as running:
+            rounds = _rounds(running)
+        rate, efficiency, p99 = (statistics.median(values) for values in zip(*rounds, strict=True))
+        first = first or efficiency
+        print(f"| {number} | {rate:.0f} | {efficiency:.0f} | **{efficiency / first:.2f}** | {p99:.1f} |")
+
+
+@contextmanager
+def _fleet(number: int) -> Iterator[_Fleet]:
+    """Run so many instances on servers of their own."""
+    with postgres() as database, redis() as cache, kafka() as broker, ExitStack() as stack:
+        url = database.new_database()
+        asyncio.run(migrate_database(url))
+        instances = [
+            stack.enter_context(
+                pycalc(
+                    database_url=url,
+                    cache_url=cache.url,
+                    stream_url=broker.url("fleet"),
+                    rate_limit="100000000/hour",
+                    compute_workers="1",
+                )
+            )
+            for _ in range(number)
+        ]
+        yield _Fleet(instances, log_in(instances[0]), url)
+
+
+def _rounds(fleet: _Fleet) -> list[_Round]:
+    with TemporaryDirectory() as folder:
+        script = Path(folder) / "random.lua"
+        script.write_text(_SCRIPT)
+        rounds = [_round(fleet, script) for _ in range(ROUNDS + 1)]
+    return rounds[1:]  # the first one warms up
+
+
+def _round(fleet: _Fleet, script: Path) -> _Round:
+    """Load all instances at once, each as if it were the only one."""
+    before = _cpu_seconds(fleet)
+    with ThreadPoolExecutor(len(fleet.instances)) as threads:
+        loads = list(
+            threads.map(lambda instance: burst(instance, "/", fleet.token, SECONDS, str(script)), fleet.instances)
+        )
+    asyncio.run(_published(fleet.database_url))
+    rate = sum(load.per_second for load in loads)
+    return _Round(rate, rate * SECONDS / (_cpu_seconds(fleet) - before), max(load.p99_ms for load in loads))
+
+
+def _cpu_seconds(fleet: _Fleet) -> float:
+    return sum(instance.cpu_seconds() for instance in fleet.instances)
+
+
+async def _published(database_url: str) -> None:
+    """Return when the outbox is empty: what is published later is paid for too."""
+    database = await open_database(database_url)
+    try:
+        outbox, deadline = SqlOutboxStore(database), monotonic() + _PUBLISHED_SECONDS
+        while await outbox.backlog():
+            if monotonic() > deadline:
+                raise RuntimeError("the events were not published")
+            await asyncio.sleep(0.1)
+    finally:
+        await database.aclose()

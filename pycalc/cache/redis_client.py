@@ -1,0 +1,133 @@
+"""What the cache knows of redis-py: connections, their bounds, and a circuit breaker around them (ADR 20)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from redis.asyncio.connection import Connection as TcpConnection
+from redis.asyncio.connection import parse_url
+from redis.asyncio.lock import Lock
+from redis.exceptions import ResponseError
+
+from pycalc.cache.circuit import Circuit
+from pycalc.cache.redis_lane import Command, Connection, Lane, Reply
+from pycalc.errors import CacheUnavailable
+from pycalc.observability.metrics import Metrics
+
+RELEASE_SCRIPT = Lock.LUA_RELEASE_SCRIPT
+"""Deletes a key (1) that has a value (1)."""
+RENEW_SCRIPT = Lock.LUA_REACQUIRE_SCRIPT
+"""Lets a key (1) that has a value (1) live for so many milliseconds (2); says 0 when it has another one."""
+
+_ANSWER_SECONDS = 0.02
+"""With what the event loop adds, Redis may cost a calculation 25 ms, once."""
+_STORE_SECONDS = 1.0
+_CONNECT_SECONDS = 1.0
+_QUESTIONS = 2_000
+_STORES = 256
+
+
+class RedisClient:
+    """A server, asked by way of two connections: one for what somebody waits for, one for what is stored.
+
+    Nobody waits for a connection: they are made, and made again, by the circuit's probes.
+    """
+
+    def __init__(self, url: str, metrics: Metrics, **connection_options: object) -> None:
+        """``url`` without options; raises ValueError for one that is none."""
+        parsed = dict(parse_url(url))
+        self._class = cast("type[TcpConnection]", parsed.pop("connection_class", TcpConnection))
+        self._options = {
+            **parsed,
+            **connection_options,
+            "protocol": 2,
+            "driver_info": None,
+            "socket_timeout": None,
+            "socket_connect_timeout": _CONNECT_SECONDS,
+        }
+        self._questions = Lane(_ANSWER_SECONDS, _QUESTIONS, ResponseError, self)
+        self._stores = Lane(_STORE_SECONDS, _STORES, ResponseError, self)
+        self.circuit = Circuit(self._probe, metrics)
+
+    def connection(self) -> Connection:
+        """Return a connection of the caller's own, not yet connected."""
+        return cast("Connection", self._class(**self._options))  # type: ignore[arg-type]
+
+    async def ask(self, *commands: Command) -> list[Reply]:
+        """Return the answers to commands, in one round trip of at most 25 ms; raises CacheUnavailable.
+
+        Values are bytes, None or int.
+        """
+        self._require_closed()
+        replies = await self._questions.submit(*commands)
+        refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
+        if refused is not None:
+            raise CacheUnavailable("The cache refuses a command.") from refused
+        return replies
+
+    def post(self, *commands: Command) -> None:
+        """Send commands after those that were asked before; nobody hears what becomes of them."""
+        if self.circuit.closed:
+            self._questions.submit(*commands).add_done_callback(_heard)
+
+    def store(self, *commands: Command) -> asyncio.Future[list[Reply]]:
+        """Return the future answers to commands that take longer, refusals among them; raises CacheUnavailable."""
+        self._require_closed()
+        return self._stores.submit(*commands)
+
+    def distrust(self, what: str) -> CacheUnavailable:
+        """Return the error for an answer that no Redis gives, having opened the circuit."""
+        self.failed(what)
+        return CacheUnavailable("The cache answers something else.")
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self.circuit.aclose()
+        await self._questions.aclose()
+        await self._stores.aclose()
+
+    def _require_closed(self) -> None:
+        if not self.circuit.closed:
+            raise CacheUnavailable(f"The cache is not asked: its circuit is {self.circuit}.")
+
+    def late(self) -> None:
+        """See Owner."""
+        if not self.circuit.doubt():
+            self.failed("no answer in time, again")
+
+    def caught_up(self) -> None:
+        """See Owner."""
+        self.circuit.believe()
+
+    def failed(self, reason: str) -> None:
+        """See Owner."""
+        self.circuit.trip(reason)
+        for lane in (self._questions, self._stores):
+            lane.close("The cache does not answer.")
+
+    async def _probe(self) -> None:
+        """Connect, and return when a question is answered in time."""
+        for lane in (self._questions, self._stores):
+            connection = self.connection()
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await connection.connect()
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                self.failed("a probe failed")
+                raise
+            lane.open(connection)
+        try:
+            pong = await self._questions.submit(("PING",))
+        except CacheUnavailable as error:
+            self.failed(error.detail)
+            raise
+        if pong != [b"PONG"]:
+            raise self.distrust("no answer to a ping")
+
+
+def _heard(answered: asyncio.Future[list[Reply]]) -> None:
+    """Hear of an error, so that nobody is told that nobody did."""
+    if not answered.cancelled():
+        answered.exception()

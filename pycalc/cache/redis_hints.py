@@ -1,0 +1,75 @@
+"""Hints of revocations by Redis' publish and subscribe: immediate, and lost where nobody listens (ADR 20)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import uniform
+
+from structlog import get_logger
+
+from pycalc.cache.redis_client import RedisClient
+
+_CONNECT_SECONDS = 1.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_GATHER_SECONDS = 0.02
+"""Hints that come within this time are one: each has the database read."""
+
+_log = get_logger(__name__)
+
+
+class RedisHints:
+    """See Hints."""
+
+    def __init__(self, client: RedisClient, channel: str) -> None:
+        self._client = client
+        self._channel = channel
+        self._listener: asyncio.Task[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+
+    def publish(self) -> None:
+        """See Hints."""
+        self._client.post(("PUBLISH", self._channel, b""))
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """See Hints; a new connection counts as a hint, for there may have been some before."""
+        self._listener = asyncio.get_running_loop().create_task(self._listen(heard), name="cache hints")
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
+
+    async def _listen(self, heard: Callable[[], None]) -> None:
+        """Listen for ever, on one connection after the other."""
+        pause = _FIRST_PAUSE
+        while True:
+            connection = self._client.connection()
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await connection.connect()
+                    await connection.send_packed_command(connection.pack_commands([("SUBSCRIBE", self._channel)]))
+                    await connection.read_response(disable_decoding=True)
+                pause = _FIRST_PAUSE
+                self._hear(heard)
+                while True:
+                    await connection.read_response(disable_decoding=True)
+                    self._hear(heard)
+            except Exception as error:  # whatever it is: revocations are polled too
+                _log.info("no hints of revocations", reason=str(error) or type(error).__name__)
+            finally:
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # instances need not agree on a moment
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _hear(self, heard: Callable[[], None]) -> None:
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._tell, heard)
+
+    def _tell(self, heard: Callable[[], None]) -> None:
+        self._gathering = None
+        heard()

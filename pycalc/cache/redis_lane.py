@@ -1,0 +1,203 @@
+"""One connection to Redis on which no command waits for another one's answer (ADR 20)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from pycalc.errors import CacheUnavailable
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+Reply = object
+
+_TICKS = 10
+"""A deadline is so many ticks, each a turn of the event loop: one that is busy itself must not take Redis for slow."""
+_GIVEN_UP = 100
+"""After so many ticks without the oldest answer nobody counts on it any more."""
+
+
+class Owner(Protocol):
+    """Who is told how a lane fares."""
+
+    def late(self) -> None:
+        """An answer has not come in time: those who waited are gone, it may come yet."""
+        ...
+
+    def caught_up(self) -> None:
+        """All answers have come that were late."""
+        ...
+
+    def failed(self, reason: str) -> None:
+        """The connection is of no use; this is expected to close the lane."""
+        ...
+
+
+class Connection(Protocol):
+    """What is used of the driver's connection."""
+
+    async def connect(self) -> None:
+        """Connect, and say who is calling."""
+        ...
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        """Let go of the socket."""
+        ...
+
+    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]:
+        """Return the commands as they are sent."""
+        ...
+
+    async def send_packed_command(self, command: Sequence[bytes]) -> None:
+        """Send what was packed."""
+        ...
+
+    async def read_response(self, *, disable_decoding: bool) -> Reply:
+        """Return the next answer; raises what the server says is wrong."""
+        ...
+
+
+class _Asked:
+    """Commands that belong together, and what was answered to them so far."""
+
+    __slots__ = ("answered", "born", "commands", "replies")
+
+    def __init__(self, commands: tuple[Command, ...], born: int) -> None:
+        self.commands = commands
+        self.born = born
+        self.replies: list[Reply] = []
+        self.answered: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+
+
+class Lane:
+    """Sends what is asked in the same turn of the event loop together; answers come in the order of the questions."""
+
+    def __init__(self, seconds: float, bound: int, refusals: type[Exception], owner: Owner) -> None:
+        """An answer may take ``seconds``, and ``bound`` questions may wait for one.
+
+        ``refusals`` are what the driver raises for a command that the server refuses; any other exception means that
+        the connection is of no use.
+        """
+        self._tick_seconds = seconds / _TICKS
+        self._bound = bound
+        self._refusals = refusals
+        self._owner = owner
+        self._late = False
+        self._queued: deque[_Asked] = deque()
+        self._sent: deque[_Asked] = deque()
+        self._wanted = asyncio.Event()
+        self._ticks = 0
+        self._tick_due = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._runner: asyncio.Task[None] | None = None
+
+    def open(self, connection: Connection) -> None:
+        """Use a connection from now on, and disconnect it in the end."""
+        self._wanted.clear()
+        self._runner = asyncio.get_running_loop().create_task(self._run(connection), name="cache lane")
+
+    def submit(self, *commands: Command) -> asyncio.Future[list[Reply]]:
+        """Return the future answers to commands; that to a refused one is the driver's exception.
+
+        Raises CacheUnavailable, as the future does.
+        """
+        if self._runner is None:
+            raise CacheUnavailable("The cache is not connected.")
+        if len(self._queued) + len(self._sent) >= self._bound:
+            raise CacheUnavailable("The cache has too much to do.")
+        asked = _Asked(commands, self._ticks)
+        self._queued.append(asked)
+        self._wanted.set()
+        if self._watch is None:
+            self._watch_on(asyncio.get_running_loop().time())
+        return asked.answered
+
+    def close(self, reason: str) -> None:
+        """Tell all who wait that there will be no answer, and let go of the connection."""
+        runner, self._runner = self._runner, None
+        if runner is not None and runner is not asyncio.current_task():
+            runner.cancel()
+        self._dismiss(reason)
+        self._sent.clear()
+        self._late = False
+
+    async def aclose(self) -> None:
+        """Close the lane, and return when its connection is gone."""
+        runner = self._runner
+        self.close("The cache is closed.")
+        if self._watch is not None:
+            self._watch.cancel()
+        if runner is not None:
+            await asyncio.wait({runner})
+
+    def _tick(self) -> None:
+        """Look whether the oldest question has waited for too long."""
+        self._watch = None
+        self._ticks += 1
+        waiting = self._sent or self._queued
+        waited = self._ticks - waiting[0].born if waiting else 0
+        if waited >= _GIVEN_UP:
+            self._owner.failed("no answer")
+            return
+        if waited >= _TICKS and not self._late:
+            self._late = True
+            self._dismiss("The cache does not answer in time.")
+            if self._sent:
+                self._owner.late()
+            else:
+                self._owner.failed("commands can't be sent")
+        if self._sent or self._queued:
+            now = asyncio.get_running_loop().time()
+            self._watch_on(max(self._tick_due, now - self._tick_seconds))  # what a busy loop missed is not made up for
+
+    def _watch_on(self, since: float) -> None:
+        """Have the next tick a while after a moment of the event loop's clock, or in its next turn if that is over."""
+        self._tick_due = since + self._tick_seconds
+        self._watch = asyncio.get_running_loop().call_at(self._tick_due, self._tick)
+
+    def _dismiss(self, reason: str) -> None:
+        """Tell all who wait that there will be no answer; to what was sent one may come yet."""
+        for asked in (*self._sent, *self._queued):
+            if not asked.answered.done():
+                asked.answered.set_exception(CacheUnavailable(reason))
+        self._queued.clear()
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._send(connection))
+                group.create_task(self._receive(connection))
+        except* Exception as raised:
+            first = raised.exceptions[0]
+            self._owner.failed(str(first) or type(first).__name__)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _send(self, connection: Connection) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            commands = [command for asked in self._queued for command in asked.commands]
+            self._sent.extend(self._queued)
+            self._queued.clear()
+            await connection.send_packed_command(connection.pack_commands(commands))
+
+    async def _receive(self, connection: Connection) -> None:
+        while True:
+            try:
+                reply = await connection.read_response(disable_decoding=True)
+            except self._refusals as refusal:
+                reply = refusal
+            if not self._sent:
+                raise RuntimeError("an answer to no question")
+            asked = self._sent[0]
+            asked.replies.append(reply)
+            if len(asked.replies) == len(asked.commands):
+                self._sent.popleft()
+                if not asked.answered.done():  # else who asked has gone
+                    asked.answered.set_result(asked.replies)
+                if self._late and not self._sent:
+                    self._late = False
+                    self._owner.caught_up()

@@ -1,0 +1,102 @@
+"""What all counters of the limits promise, in this process and in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pycalc.cache import open_cache
+from pycalc.cache.base import CounterStore, Shared
+from pycalc.observability.metrics import Metrics
+from pycalc.services.counters import Counters
+from tests.services.waiting import found
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
+    """Return counters that nobody has used."""
+    if request.param == "memory":
+        yield Counters()
+        return
+    cache = await open_cache(request.getfixturevalue("redis_url"), Metrics())
+    assert isinstance(cache, Shared)
+    yield cache.counters("calculations")
+    await cache.aclose()
+
+
+async def test_what_is_added_is_counted(counters: CounterStore) -> None:
+    """By key; one that nobody has added to is zero."""
+    assert await counters.incr("ada", 60) == 1
+    assert await counters.incr("ada", 60, 4) == 5
+    assert await counters.incr("bob", 60) == 1
+    assert await counters.get("ada") == 5
+    assert await counters.get("eve") == 0
+
+
+async def test_a_counter_expires(counters: CounterStore) -> None:
+    """Its time begins with the first addition and is not prolonged; then it begins anew."""
+    await counters.incr("ada", 1)
+    assert 0 < await counters.get_expiry("ada") - counters.clock() <= 1.01
+    assert await counters.incr("ada", 60) == 2
+    assert await counters.get_expiry("ada") - counters.clock() <= 1.01
+
+    async def gone() -> bool | None:
+        return await counters.get("ada") == 0 or None
+
+    await found(gone, "the counter has expired", 2)
+    assert await counters.get_expiry("ada") <= counters.clock()
+    assert await counters.incr("ada", 60) == 1
+    assert 59 < await counters.get_expiry("ada") - counters.clock() <= 60
+
+
+async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
+    """Others are not."""
+    for key in ("ada", "bob"):
+        await counters.incr(key, 60)
+    await counters.clear("ada")
+    await counters.clear("eve")
+    assert (await counters.get("ada"), await counters.get("bob")) == (0, 1)
+
+
+async def test_none_is_below_zero(counters: CounterStore) -> None:
+    """What is taken from a counter that is not there any more is not owed."""
+    assert await counters.incr("ada", 60, -1) == 0
+    assert await counters.get("ada") == 0
+    assert await counters.incr("ada", 60, 2) == 2
+    assert await counters.incr("ada", 60, -1) == 1
+    assert await counters.incr("ada", 60, -5) == 0
+    assert await counters.incr("ada", 60) == 1
+
+
+async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
+    """What does not fit counts nothing, and leaves the rest for what does; the time left is told with it."""
+    allowed, used, seconds = await counters.spend("ada", 60, 7, 10)
+    assert (allowed, used) == (True, 7)
+    assert 59 < seconds <= 60
+    assert (await counters.spend("ada", 60, 4, 10))[:2] == (False, 7)
+    assert (await counters.spend("ada", 60, 3, 10))[:2] == (True, 10)
+    for _ in range(3):
+        allowed, used, seconds = await counters.spend("ada", 60, 1, 10)
+        assert (allowed, used) == (False, 10)
+        assert 50 < seconds <= 60
+    assert (await counters.spend("bob", 60, 11, 10))[:2] == (False, 0)
+    assert (await counters.spend("bob", 60, 10, 10))[:2] == (True, 10)
+
+
+async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -> None:
+    """Of a hundred at the same moment exactly ten."""
+    spent = await asyncio.gather(*(counters.spend("ada", 60, 1, 10) for _ in range(100)))
+    assert sum(each.allowed for each in spent) == 10
+    assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+async def test_a_name_is_any_text(counters: CounterStore) -> None:
+    """Spaces, letters of other alphabets, a thousand characters, half a character: names are what people type."""
+    for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):
+        assert await counters.incr(key, 60) == 1
+    await counters.clear("*")
+    assert await counters.get("ada lovelace") == 1

@@ -1,0 +1,221 @@
+"""Single flight across processes: two caches on one Redis stand for two instances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from pycalc.cache import open_cache, redis_leases
+from pycalc.cache.base import Lease
+from pycalc.cache.redis import RedisCache
+from pycalc.errors import ComputationTimeout
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+from pycalc.services import flights
+from pycalc.services.flights import FleetFlights
+from pycalc.services.planning import DEFAULT_OPTIONS, Plan, make_plan
+from tests.services.redis import Redis
+from tests.services.results import digits, result
+from tests.services.waiting import found, until
+
+pytestmark = pytest.mark.anyio
+
+PLAN = make_plan(25_000_000, "fibonacci", ("10000000",), DEFAULT_OPTIONS)
+MADE = result(digits(2_089_877))
+
+
+class Instance:
+    """The part of a process that makes results."""
+
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self.cache = cache
+        self.metrics = metrics
+        self.fleet = FleetFlights(cache.leases, metrics, 30.0)
+        self.made = 0
+        self.gate = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def make(self) -> Result:
+        """Make the result as soon as the gate is open."""
+        self.made += 1
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        await self.cache.put(PLAN.key, MADE)
+        return MADE
+
+    def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
+        """Ask for the result."""
+        return asyncio.create_task(self.fleet.join(plan, self.make))
+
+    def outcomes(self) -> dict[str, float]:
+        """Return how often it ended how, where it did."""
+        names = ("led", "handed", "late", "alone")
+        value = self.metrics.registry.get_sample_value
+        counts = {name: value("pycalc_flights_shared_total", {"outcome": name}) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+
+async def instance(url: str) -> Instance:
+    """Open one more instance."""
+    metrics = Metrics()
+    cache = await open_cache(url, metrics)
+    assert isinstance(cache, RedisCache)
+    return Instance(cache, metrics)
+
+
+@pytest.fixture
+async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, Instance]]:
+    """Open two instances."""
+    instances = await instance(redis_url), await instance(redis_url)
+    yield instances
+    for each in instances:
+        await each.cache.aclose()
+
+
+async def led(here: Instance) -> asyncio.Task[Result]:
+    """Let an instance begin to make the result."""
+    task = here.join()
+    await until(lambda: here.made == 1, "it has begun")
+    return task
+
+
+async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance]) -> None:
+    """The other one waits, and has the whole result soon after it is made."""
+    here, there = pair
+    leading = await led(here)
+    waiting = [there.join() for _ in range(3)]
+    done, _ = await asyncio.wait(waiting, timeout=0.1)
+    assert not done
+    here.gate.set()
+    assert await leading == MADE
+    assert await asyncio.gather(*waiting) == [MADE] * 3
+    assert (here.made, there.made) == (1, 0)
+    assert (here.outcomes(), there.outcomes()) == ({"led": 1}, {"handed": 3})
+
+
+async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None:
+    """The lease is let go of after the result is stored, so nobody makes it in between."""
+    here, there = pair
+    here.gate.set()
+    for _ in range(10):
+        await here.join()
+        assert await there.join() == MADE
+    assert there.made == 0
+
+
+async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computation may take longer than a lease."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
+    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
+    here, there = pair
+    leading, waiting = await led(here), there.join()
+    await asyncio.wait({waiting}, timeout=1.0)
+    assert (waiting.done(), there.made) == (False, 0)
+    here.gate.set()
+    assert [await leading, await waiting] == [MADE, MADE]
+
+
+async def test_when_the_leader_is_gone_another_one_makes_it(
+    pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed renews nothing and lets go of nothing: its lease ends by itself."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
+    here, there = pair
+    lease = await here.cache.leases.take(PLAN.key)
+    assert lease is not None
+    here.cache._leases.close()
+    there.gate.set()
+    began = monotonic()
+    assert await there.join() == MADE
+    assert (there.made, there.outcomes()) == (1, {"led": 1})
+    assert monotonic() - began < 2
+
+
+async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
+    """A failure is the leader's own; so is its client's going."""
+    here, there = pair
+    here.failure = ComputationTimeout("too long")
+    leading, waiting = await led(here), there.join()
+    here.gate.set()
+    there.gate.set()
+    with pytest.raises(ComputationTimeout):
+        await leading
+    assert await waiting == MADE
+    assert there.made == 1
+
+
+async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Instance]) -> None:
+    """Nobody waits for a computation that is not made."""
+    here, there = pair
+    leading, waiting = await led(here), there.join()
+    leading.cancel()
+    there.gate.set()
+    assert await waiting == MADE
+    assert there.made == 1
+
+
+async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader that takes far too long is not waited for; what it holds is not taken from it."""
+    monkeypatch.setattr(flights, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(flights, "_PATIENCE", 0)
+    here, there = pair
+    leading = await led(here)
+    there.gate.set()
+    assert await there.join() == MADE
+    assert there.outcomes() == {"late": 1}
+    here.gate.set()
+    await leading
+
+
+@pytest.mark.parametrize("changes", [{"seconds": 0.01}, {"digits": 5_000_000}], ids=["cheap", "very long"])
+async def test_cheap_and_very_long_results_are_everybodys_own(
+    pair: tuple[Instance, Instance], changes: dict[str, Any]
+) -> None:
+    """What takes less than 20 ms, or can't be handed on, is not waited for."""
+    here, there = pair
+    leading = await led(here)
+    there.gate.set()
+    await there.join(replace(PLAN, **changes))
+    assert (there.made, there.outcomes()) == (1, {})
+    here.gate.set()
+    await leading
+
+
+async def test_without_redis_everybody_is_alone(own_redis: Redis) -> None:
+    """Who asks at the moment of its end goes on at once, who waits already a quarter of a second later."""
+    here, there = await instance(own_redis.url), await instance(own_redis.url)
+    leading, waiting = await led(here), there.join()
+    await asyncio.wait({waiting}, timeout=0.1)
+    assert not waiting.done()
+    own_redis.kill()
+    there.gate.set()
+    began = monotonic()
+    assert await waiting == MADE
+    assert await there.join() == MADE
+    assert monotonic() - began < 0.6
+    assert there.outcomes() == {"alone": 2}
+    here.gate.set()
+    assert await leading == MADE
+    for each in (here, there):
+        await each.cache.aclose()
+
+
+async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
+    """Of many that ask at once one has it; it may be had again when it is let go of, and by nobody else before."""
+    here, there = pair
+    turns = await asyncio.gather(*(each.cache.leases.take("fibonacci:5") for each in pair * 20))
+    leases: list[Lease] = [turn for turn in turns if turn is not None and not isinstance(turn, Result)]
+    assert len(leases) == 1
+    assert await there.cache.leases.take("fibonacci:5") is None
+    leases[0].release()
+    leases[0].release()
+
+    again = await found(lambda: here.cache.leases.take("fibonacci:5"), "it may be had again", 2)
+    assert not isinstance(again, Result)
+    assert await there.cache.leases.take("fibonacci:5") is None

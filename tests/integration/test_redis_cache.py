@@ -1,0 +1,394 @@
+"""The cache in Redis: what instances share, what is detected, and what an ailing Redis costs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+
+from pycalc.cache import codec, open_cache, redis_client, redis_writer
+from pycalc.cache import redis as redis_cache
+from pycalc.cache.base import NEAR
+from pycalc.cache.redis import RedisCache
+from pycalc.errors import CacheUnavailable
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+from tests.services.certificates import self_signed
+from tests.services.garbage import SENSELESS, garbage
+from tests.services.redis import Redis, redis
+from tests.services.results import digits, result
+from tests.services.servers import free_port
+from tests.services.waiting import found, until
+
+pytestmark = pytest.mark.anyio
+
+ONCE = 0.025
+"""What Redis may cost, once, in seconds."""
+BUSY = 0.25
+"""What this machine may add when it is busy; the best of several times must do without."""
+
+
+class Opened:
+    """A cache without a tier in this process, and its metrics."""
+
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self.cache = cache
+        self.metrics = metrics
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    async def refused(self, key: str = "key") -> float:
+        """Look up a key, which must fail; return the seconds that took."""
+        began = perf_counter()
+        with pytest.raises(CacheUnavailable):
+            await self.cache.get(key)
+        return perf_counter() - began
+
+
+@asynccontextmanager
+async def opened(url: str, version: str = "1") -> AsyncIterator[Opened]:
+    """Open a cache."""
+    metrics = Metrics()
+    cache = await open_cache(url, metrics, version)
+    assert isinstance(cache, RedisCache)
+    try:
+        yield Opened(cache, metrics)
+    finally:
+        await cache.aclose()
+
+
+@pytest.mark.usefixtures("patience")
+class TestSharing:
+    """Several instances on one Redis."""
+
+    async def test_what_one_makes_the_other_finds(self, redis_url: str) -> None:
+        """And keeps near from then on: the second look-up asks nobody."""
+        kept = result(digits(100_000))
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("fibonacci:1", kept)
+            assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
+            assert await there.cache.get("fibonacci:1", NEAR) == kept
+            assert there.metric("pycalc_cache_shared_hits_total") == 1
+
+    async def test_versions_and_namespaces_are_apart(self, redis_url: str) -> None:
+        """Results of another arithmetic are not given back, nor those of another namespace."""
+        async with (
+            opened(redis_url, "1") as first,
+            opened(redis_url, "2") as second,
+            opened(redis_url + "x", "1") as elsewhere,
+            opened(redis_url, "1") as third,
+        ):
+            await first.cache.put("fibonacci:1", result())
+            assert await found(lambda: third.cache.get("fibonacci:1"), "the result")
+            assert await second.cache.get("fibonacci:1") is None
+            assert await elsewhere.cache.get("fibonacci:1") is None
+
+    async def test_what_is_made_at_once_is_not_shared(self, redis_url: str) -> None:
+        """A result that takes less than a tenth of a millisecond stays in the process."""
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("fibonacci:1", result(), 0.00005)
+            await here.cache.put("fibonacci:2", result(), 0.0002)
+            assert await found(lambda: there.cache.get("fibonacci:2", 0.0002), "the result")
+            assert await there.cache.get("fibonacci:1") is None
+            assert await here.cache.get("fibonacci:1", NEAR) == result()
+
+    async def test_results_expire(self, redis_server: Redis, redis_url: str) -> None:
+        """Each key has the time to live that the URL gives."""
+        async with opened(f"{redis_url}&ttl=100") as here:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                assert 90_000 < client.pttl(key) <= 100_000
+
+    async def test_what_is_too_long_is_not_stored(self, redis_server: Redis, redis_url: str) -> None:
+        """The bound is on what is stored: 20,000 digits fit into 10,000 bytes, 30,000 don't, whatever was estimated."""
+        async with opened(f"{redis_url}&max_value=10000") as here:
+            assert here.cache.leases.hands_on(20_000)
+            assert not here.cache.leases.hands_on(30_000)
+            for n in (30_000, 24_000, 20_000):
+                await here.cache.put(f"pow:{n}:1", result(digits(n)))
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                assert 8_300 < client.strlen(key) <= 10_000
+            assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
+
+    async def test_what_backs_up_is_dropped(self, redis_url: str) -> None:
+        """The queue of what is to be stored is bounded, and counted when it is full; nobody waits for it."""
+        async with opened(redis_url) as here:
+            for n in range(600):
+                await here.cache.put(f"pow:{n}:1", result(b"5"))
+            assert here.metric("pycalc_cache_dropped_total", reason="queue") == 600 - 512
+            for n in range(40):
+                await here.cache.put(f"pow:{n}:2", result(b"5" * 1_000_000))
+            assert here.metric("pycalc_cache_dropped_total", reason="queue") > 600 - 512
+
+    async def test_one_round_trip_for_each_miss(self, redis_server: Redis, redis_url: str) -> None:
+        """A miss is one command; those of the same moment are sent together, on the same connection."""
+        async with opened(redis_url) as here:
+            with Client(port=redis_server.port) as client:
+                before: Any = client.info("stats")
+                assert await asyncio.gather(*(here.cache.get(f"pow:{n}:1") for n in range(200))) == [None] * 200
+                after: Any = client.info("stats")
+        assert after["total_commands_processed"] - before["total_commands_processed"] == 200 + 1
+        assert after["total_connections_received"] == before["total_connections_received"]
+        assert after["total_reads_processed"] - before["total_reads_processed"] < 20
+
+    @pytest.mark.parametrize(("size", "inline"), [(10_000, True), (200_000, False)])
+    async def test_long_results_don_t_hold_the_event_loop(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch, size: int, inline: bool
+    ) -> None:
+        """What takes more than a tenth of a millisecond to compress or expand is done in another thread."""
+        on_loop: list[bool] = []
+
+        def noting(work: Callable[..., Any]) -> Callable[..., Any]:
+            def noted(*arguments: object) -> object:
+                on_loop.append(threading.current_thread() is threading.main_thread())
+                return work(*arguments)
+
+            return noted
+
+        monkeypatch.setattr(redis_writer, "encode", noting(codec.encode))
+        monkeypatch.setattr(redis_cache, "decode", noting(codec.decode))
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("pow:3:1", result(digits(size)))
+            await found(lambda: there.cache.get("pow:3:1"), "the result")
+        assert on_loop == [inline, inline]
+
+    async def test_over_tls(self, tmp_path: Path) -> None:
+        """The certificate is checked against the given authority, and against the host unless told otherwise."""
+        certificate = tmp_path / "certificate.pem"
+        identity = self_signed(certificate, tmp_path / "identity.pem")
+        port = free_port()
+        files = ("--tls-cert-file", identity, "--tls-key-file", identity, "--tls-ca-cert-file", certificate)
+        with redis("--tls-port", str(port), "--tls-auth-clients", "no", *map(str, files), "--requirepass", "pass@word"):
+            url = f"rediss://:pass%40word@127.0.0.1:{port}/0"
+            async with opened(f"{url}?ssl_ca_certs={certificate}") as trusting:
+                await trusting.cache.ping()
+            misnamed = f"{url.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={certificate}"
+            async with opened(f"{misnamed}&ssl_check_hostname=false") as lenient:
+                await lenient.cache.ping()
+            for refused in (url, misnamed):
+                async with opened(refused) as suspicious:
+                    await suspicious.refused()
+
+
+async def keys(client: Any, url: str) -> list[bytes]:
+    """Return the keys of a namespace's results, as soon as there is one."""
+    namespace = url.partition("namespace=")[2].partition("&")[0]
+    found_keys: list[bytes] = []
+
+    def stored() -> bool:
+        found_keys[:] = client.keys(f"{namespace}:result:*")
+        return bool(found_keys)
+
+    await until(stored, "something is stored")
+    return found_keys
+
+
+@pytest.mark.usefixtures("patience")
+class TestDamage:
+    """Values that are not what was put there."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda value: value[:-1] + bytes([value[-1] ^ 1]),
+            lambda value: value[:40],
+            lambda value: b"",
+            lambda value: b"354224848179261915075",
+            lambda value: bytes(1_000_000),
+        ],
+        ids=["a bit", "cut off", "empty", "foreign", "long"],
+    )
+    async def test_a_damaged_value_is_none_and_is_overwritten(
+        self, redis_server: Redis, redis_url: str, damage: Callable[[bytes], bytes]
+    ) -> None:
+        """It is counted, it is not given back, and the next result put there stands."""
+        kept = result(digits(50_000))
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", kept)
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                value: Any = client.get(key)
+                client.set(key, damage(value))
+                assert await there.cache.get("fibonacci:1") is None
+                assert there.metric("pycalc_cache_damaged_total") == 1
+                await here.cache.put("fibonacci:1", kept)
+                assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
+
+    async def test_another_keys_value_is_none(self, redis_server: Redis, redis_url: str) -> None:
+        """A whole and well-formed value under the wrong key."""
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result(b"1"))
+            with Client(port=redis_server.port) as client:
+                (first,) = await keys(client, redis_url)
+                await here.cache.put("fibonacci:2", result(b"2"))
+                await found(lambda: there.cache.get("fibonacci:2"), "the other result")
+                (second,) = {*await keys(client, redis_url)} - {first}
+                value: Any = client.get(first)
+                client.set(second, value)
+                assert await there.cache.get("fibonacci:2") is None
+                assert await there.cache.get("fibonacci:1") == result(b"1")
+
+    async def test_a_value_of_another_kind_is_refused(self, redis_server: Redis, redis_url: str) -> None:
+        """A list where a string should be is Redis' refusal of the command, and closes nothing."""
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                client.delete(key)
+                client.lpush(key, "5")
+            with pytest.raises(CacheUnavailable):
+                await there.cache.get("fibonacci:1")
+            await there.cache.ping()
+
+
+async def healed(there: Opened) -> None:
+    """Wait until the cache answers again."""
+
+    async def answers() -> bool | None:
+        with suppress(CacheUnavailable):
+            await there.cache.ping()
+            return True
+        return None
+
+    await found(answers, "the cache answers again", 20)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer take a quarter of a second: the test is not about how long it may take."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.25)
+
+
+class TestOutages:
+    """A Redis that does not do what it should."""
+
+    async def test_hanging(self, own_redis: Redis) -> None:
+        """Those who ask at that moment wait for 25 ms, nobody after them; when it runs on, it is used again."""
+        waited, afterwards = [], []
+        async with opened(own_redis.url) as there:
+            for _ in range(5):
+                own_redis.pause()
+                waited.append(max(await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))))
+                afterwards.append(max([await there.refused() for _ in range(100)]))
+                await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")
+                own_redis.resume()
+                await healed(there)
+        assert 0.015 < min(waited) <= ONCE
+        assert max(waited) < ONCE + BUSY
+        assert min(afterwards) < 0.002
+        assert max(afterwards) < BUSY
+
+    @pytest.mark.usefixtures("unhurried")
+    async def test_hanging_for_a_moment(self, own_redis: Redis) -> None:
+        """A late answer that comes after all is none to another question, and closes the circuit at once."""
+        async with opened(own_redis.url) as there:
+            await there.cache.put("fibonacci:1", result(b"1"))
+            await there.cache.put("fibonacci:2", result(b"2"))
+            await until(lambda: own_keys(own_redis) == 2, "both are stored")
+            own_redis.pause()
+            there.cache._near._entries.clear()
+            await there.refused("fibonacci:1")
+            own_redis.resume()
+            await healed(there)
+            assert await there.cache.get("fibonacci:2") == result(b"2")
+            assert await there.cache.get("fibonacci:1") == result(b"1")
+            assert there.metric("pycalc_cache_circuit_opened_total") == 1
+            with Client(port=own_redis.port) as client:
+                assert len(client.client_list()) == 3  # two of ours, and this one
+
+    async def test_killed(self, own_redis: Redis) -> None:
+        """Its end is noticed before anybody asks; when it is there again, it is used again, however often."""
+        async with opened(own_redis.url) as there:
+            for _ in range(3):
+                own_redis.kill()
+                await until(lambda: there.metric("pycalc_cache_circuit") == 2, "the end is noticed")
+                assert max([await there.refused() for _ in range(100)]) < BUSY
+                await there.cache.put("fibonacci:1", result())
+                own_redis.start()
+                await healed(there)
+            assert there.metric("pycalc_cache_dropped_total", reason="circuit") == 3
+
+    async def test_refused_from_the_start(self, own_redis: Redis) -> None:
+        """A cache that is not there is opened all the same, and used as soon as it is."""
+        own_redis.stop()
+        async with opened(own_redis.url) as there:
+            assert await there.refused() < BUSY
+            own_redis.start()
+            await healed(there)
+
+    @pytest.mark.usefixtures("unhurried")
+    async def test_full(self, own_redis: Redis) -> None:
+        """What can't be stored is dropped; what is there is found: the circuit stays closed."""
+        async with opened(own_redis.url) as here, opened(f"{own_redis.url}?max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result())
+            await until(lambda: own_keys(own_redis) == 1, "it is stored")
+            with Client(port=own_redis.port) as client:
+                client.config_set("maxmemory", "1")
+                await here.cache.put("fibonacci:2", result())
+                await until(lambda: here.metric("pycalc_cache_dropped_total", reason="refused") == 1, "it is refused")
+                assert await there.cache.get("fibonacci:1") == result()
+                assert await there.cache.get("fibonacci:2") is None
+                client.config_set("maxmemory", "0")
+            await here.cache.put("fibonacci:2", result())
+            assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
+            assert here.metric("pycalc_cache_circuit_opened_total") == 0
+
+    @pytest.mark.usefixtures("unhurried")
+    async def test_the_wrong_password(self) -> None:
+        """Nothing is asked of a server that does not know us; with the right one everything is."""
+        with redis("--requirepass", "right") as server:
+            for password, right in (("wrong@", False), ("", False), (":right@", True)):
+                async with opened(server.url.replace("//", f"//{password}")) as there:
+                    if right:
+                        await there.cache.ping()
+                    else:
+                        assert await there.refused() < BUSY
+                        with pytest.raises(CacheUnavailable, match="open"):
+                            await there.cache.ping()
+
+    @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+    async def test_nonsense(self, answer: bytes) -> None:
+        """Whatever the other side says instead of PONG, it is not asked; its end is the end of it."""
+        with garbage(answer) as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                assert await there.refused() < BUSY
+                assert not there.cache._client.circuit.closed
+
+    @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+    async def test_nonsense_after_a_good_beginning(self, answer: bytes) -> None:
+        """A look-up gets nothing, or an error of the cache's own, in 25 ms; and so do counters, leases and hints."""
+        with garbage(answer, greeting=b"+PONG\r\n") as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                there.cache.hints.listen(lambda: None)
+                there.cache.hints.publish()
+                counters = there.cache.counters("calculations")
+                steps: list[Callable[[], Awaitable[object]]] = [
+                    lambda: there.cache.get("fibonacci:1"),
+                    lambda: counters.spend("ada", 60, 1, 10),
+                    lambda: counters.get("ada"),
+                    lambda: there.cache.leases.take("fibonacci:1"),
+                ]
+                for step in steps:
+                    began = perf_counter()
+                    with suppress(CacheUnavailable):
+                        assert not isinstance(await step(), Result)
+                    assert perf_counter() - began < ONCE + BUSY
+                await there.cache.put("fibonacci:1", result())
+
+
+def own_keys(server: Redis) -> int:
+    """Return how many keys a server has."""
+    with Client(port=server.port) as client:
+        size: Any = client.dbsize()
+        return int(size)

@@ -1,0 +1,77 @@
+"""One connection, many questions: what a busy event loop, a full queue and a caller who leaves do to the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pycalc.cache import redis_client
+from pycalc.cache.redis_client import RedisClient
+from pycalc.errors import CacheUnavailable
+from pycalc.observability.metrics import Metrics
+from tests.services.redis import Redis
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client(redis_server: Redis, patience: None) -> AsyncIterator[RedisClient]:
+    """Open a client."""
+    opened = RedisClient(redis_server.url, Metrics())
+    await opened.circuit.begin()
+    yield opened
+    await opened.aclose()
+
+
+async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the loop has stood still for longer than an answer may take, the answer that is there counts."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.1)
+    client = RedisClient(redis_server.url, Metrics())
+    await client.circuit.begin()
+    for _ in range(5):
+        await client.ask(("PING",))
+        time.sleep(0.2)  # noqa: ASYNC251  # it is what is tested
+        asked = asyncio.create_task(client.ask(("PING",)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251  # it is what is tested
+        assert await asked == [b"PONG"]
+    await client.aclose()
+
+
+async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
+    """Also when some who asked have left before it came."""
+    for _ in range(20):
+        asking = [asyncio.create_task(client.ask(("ECHO", str(n)), ("ECHO", n))) for n in range(100)]
+        await asyncio.sleep(0)
+        for left in asking[::3]:
+            left.cancel()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        for n, answer in enumerate(answers):
+            if n % 3:
+                assert answer == [str(n).encode()] * 2
+            else:
+                assert isinstance(answer, asyncio.CancelledError)
+
+
+async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
+    """Others of the same moment have their answers, and the circuit stays closed."""
+    good, bad, after = await asyncio.gather(
+        client.ask(("ECHO", "1")), client.ask(("NONSENSE",)), client.ask(("ECHO", "2")), return_exceptions=True
+    )
+    assert (good, after) == ([b"1"], [b"2"])
+    assert isinstance(bad, CacheUnavailable)
+    assert client.circuit.closed
+
+
+async def test_more_questions_than_the_bound_are_refused(client: RedisClient) -> None:
+    """At once, and the others are answered."""
+    answers = await asyncio.gather(*(client.ask(("ECHO", str(n))) for n in range(2_100)), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, CacheUnavailable)]
+    assert len(refused) == 100
+    assert {str(refusal) for refusal in refused} == {"The cache has too much to do."}
+    assert answers[:2_000] == [[str(n).encode()] for n in range(2_000)]
+    assert client.circuit.closed

@@ -1,0 +1,20 @@
+"""Results as the cache keeps them."""
+
+from __future__ import annotations
+
+import random
+from hashlib import sha256
+
+from pycalc.models.results import Facts, Result
+
+
+def digits(count: int, seed: int = 1) -> bytes:
+    """Return digits that no compression makes shorter than 10/3 bits each."""
+    return bytes(random.Random(seed).choices(b"0123456789", k=count))  # noqa: S311  # not a secret
+
+
+def result(text: bytes = b"55") -> Result:
+    """Return a result with this text."""
+    stored = text.decode() if len(text) <= 1_000 else None
+    facts = Facts(stored, str(len(text)), True, text[:20].decode(), text[-20:].decode(), sha256(text).digest())
+    return Result(text, facts, b'"operation":"fibonacci","result":', b',"cached":')

@@ -1,0 +1,142 @@
+"""Results as bytes: what was written is read again, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycalc.cache.codec import COMPRESSED_BYTES, decode, encode
+from pycalc.models.results import Facts, Result
+from tests.services.results import digits, result
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+NAME = b"pycalc:v1:fibonacci:10"
+LONGEST = 10_000_000
+
+
+def sealed(body: bytes, name: bytes = NAME) -> bytes:
+    """Return a body with the digest that belongs to it, as somebody would who knows the code."""
+    return sha256(b"%d:%b\n" % (len(name), name) + body).digest()[:16] + body
+
+
+def told(length: int, **changed: object) -> bytes:
+    """Return the line before a text."""
+    facts = {"length": length, "stored": False, "digits": "5", "exact": True, "leading": "5", "trailing": "5"}
+    return json.dumps({**facts, "sha256": None, "head": "", "tail": "", **changed}).encode() + b"\n"
+
+
+@given(
+    st.binary(max_size=300),
+    st.builds(
+        Facts,
+        st.none(),
+        st.text("0123456789", min_size=1),
+        st.booleans(),
+        st.text("-0123456789"),
+        st.text("0123456789"),
+        st.none() | st.binary(min_size=32, max_size=32),
+    ),
+    st.text(),
+)
+def test_what_was_written_is_read(text: bytes, facts: Facts, around: str) -> None:
+    """Equal in every part."""
+    written = Result(text, facts, around.encode(), around.encode())
+    assert decode(NAME, encode(NAME, written), LONGEST) == written
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
+def test_texts_of_every_size(size: int) -> None:
+    """Short ones as they are, long ones in less than 0.43 of their length: the digits of F(10^7) in less than 1 MiB."""
+    written = result(digits(size))
+    stored = encode(NAME, written)
+    assert decode(NAME, stored, LONGEST) == written
+    assert len(stored) < 1_000 + size * (0.46 if size > COMPRESSED_BYTES else 1)
+    assert size < 2_000_000 or len(stored) < 900_000
+
+
+@pytest.mark.parametrize("size", [20, COMPRESSED_BYTES + 1])
+def test_no_damaged_byte_is_overlooked(size: int) -> None:
+    """One bit changed anywhere, or the end cut off, is an error."""
+    stored = encode(NAME, result(digits(size)))
+    for place in range(len(stored)):
+        damaged = bytearray(stored)
+        damaged[place] ^= 1
+        with pytest.raises(ValueError, match="digest"):
+            decode(NAME, bytes(damaged), LONGEST)
+        with pytest.raises(ValueError, match="digest"):
+            decode(NAME, stored[:place], LONGEST)
+
+
+def test_another_names_value_is_an_error() -> None:
+    """A value that stands under a key where it was not put is not that key's."""
+    with pytest.raises(ValueError, match="digest"):
+        decode(b"pycalc:v1:fibonacci:11", encode(NAME, result()), LONGEST)
+    with pytest.raises(ValueError, match="digest"):
+        decode(NAME[:-1], encode(NAME, result()), LONGEST)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"55",
+        b"[]\n55",
+        b"{}\n55",
+        b"[" * 100_000 + b"\n55",
+        b"\xff\n55",
+        told(3) + b"55",
+        told(1) + b"55",
+        told(-1) + b"55",
+        told(2, digits=5, sha256=5) + b"55",
+        told(2, head=None) + b"55",
+        told(2, stored=True) + b"\xff\xff",
+        told("2") + b"55",  # type: ignore[arg-type]
+        told(2.5) + b"55",  # type: ignore[arg-type]
+        told(True) + b"55",
+        told(5_000) + b"5" * 5_000,
+        told(5_000) + zstd.compress(b"5" * 4_999),
+        told(5_000) + zstd.compress(b"5" * 5_000)[:-1],
+        told(LONGEST + 1) + zstd.compress(b"5" * (LONGEST + 1)),
+    ],
+    ids=range(20),
+)
+def test_what_is_no_result_is_an_error(body: bytes) -> None:
+    """Whatever it is, with a digest that is right: a ValueError, no other exception."""
+    with pytest.raises(ValueError, match=r".") as refusal:
+        decode(NAME, sealed(body), LONGEST)
+    assert "digest" not in str(refusal.value)
+
+
+def test_a_bomb_does_not_explode() -> None:
+    """What expands to more than it says, or wants much memory to be expanded, costs no more than what it says."""
+    bomb = zstd.compress(b"0" * 300_000_000, options={zstd.CompressionParameter.window_log: 27})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="text"):
+            decode(NAME, sealed(told(5_000) + bomb), LONGEST)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(bomb) < 100_000
+    assert peak < 1_000_000
+
+
+def test_the_stored_text_is_the_text() -> None:
+    """What the history stores is not written twice."""
+    written = result(b"354224848179261915075")
+    assert encode(NAME, written).count(b"354224848179261915075") == 1
+    assert decode(NAME, encode(NAME, written), LONGEST).facts.stored == "354224848179261915075"
+    longer = replace(written, facts=written.facts._replace(stored=None))
+    assert decode(NAME, encode(NAME, longer), LONGEST).facts.stored is None
