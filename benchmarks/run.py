@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from benchmarks.attack import attack
+from benchmarks.cold_start import cold_start
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
 from benchmarks.recording import recording
@@ -24,6 +25,7 @@ PARTS = {
     "attack": attack,
     "history": pages,
     "export": exports,
+    "cold-start": cold_start,
 }
 
 
