@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test services lint format bench drill wheel up check-deploy check-image requirements clean
+.PHONY: help run test services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -45,6 +45,9 @@ wheel: $(VENV)/dev  ## build the wheel into dist/
 up: .env  ## the whole fleet in containers (needs Docker)
 	docker compose up --build --detach --wait --wait-timeout 300
 
+dashboards: $(VENV)/dev  ## make alert rules and dashboards from the names of the metrics
+	$(BIN)/python -m deploy.observability
+
 check-deploy: $(VENV)-deploy/installed  ## check Dockerfile, compose, Terraform, alerts, workflows by their own tools
 	@$(VENV)-deploy/bin/python -m deploy.check
 
@@ -53,9 +56,9 @@ check-image: $(VENV)/dev  ## build the image without Docker and use it (needs ro
 
 requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml requirements/build.in -o requirements/runtime.txt --upgrade
+		pyproject.toml --extra otel requirements/build.in -o requirements/runtime.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
+		pyproject.toml --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
 

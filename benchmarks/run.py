@@ -8,6 +8,7 @@ import sys
 
 from benchmarks.attack import attack
 from benchmarks.cache import cache
+from benchmarks.cold_start import cold_start
 from benchmarks.fleet import fleet
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
@@ -28,6 +29,7 @@ PARTS = {
     "attack": attack,
     "history": pages,
     "export": exports,
+    "cold-start": cold_start,
 }
 
 

@@ -29,7 +29,7 @@ def consume(settings: Settings) -> int:
 
 
 def _run(name: str, settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[Background]]) -> int:
-    configure_logging()
+    configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         uvloop.run(_until_stopped(name, settings, opening))

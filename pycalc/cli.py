@@ -132,7 +132,7 @@ def _create_admin(username: str, email: str) -> int:
             await accounts.create_admin(registration)
 
     settings = _settings()
-    configure_logging()
+    configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         asyncio.run(create(settings, _registration(username, email)))

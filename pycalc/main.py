@@ -84,6 +84,7 @@ def create_app(settings: Settings) -> Application:
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=MAX_BODY_BYTES,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # the edge has its own
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     for part in (batch, auth, keys, users, history, usage, events, system):
@@ -116,6 +117,7 @@ def _document(app: FastAPI) -> None:
 def __getattr__(name: str) -> Any:
     """Make ``app`` when an ASGI server asks for it: importing this module reads no settings."""
     if name == "app":
-        configure_logging()
-        return create_app(Settings())
+        settings = Settings()
+        configure_logging(form=settings.log_format)
+        return create_app(settings)
     raise AttributeError(name)

@@ -24,6 +24,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer, open_tracer
 from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
 from pycalc.services.audit import RefusalLog
@@ -109,6 +110,7 @@ class Resources:
     bootstrap_token: str | None
     """The new bootstrap token, for the console."""
     pings: dict[str, Callable[[], Awaitable[None]]]
+    tracer: Tracer = NO_TRACER
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service is to end: open streams finish themselves."""
 
@@ -211,7 +213,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     then the relay publishes what is committed, then the stream, the cache and the database are let go.
     """
     metrics = Metrics()
+    metrics.server_processes.set(1)
+    tracer = open_tracer("serve", wanted=settings.tracing)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(tracer.aclose)
         database = await open_database(settings.database)
         stack.push_async_callback(database.aclose)
         _tell_of(database, metrics)
@@ -225,9 +230,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(stream.aclose)
         usage = SqlUsageStore(database)
         if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
-            consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics)
+            consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics, tracer)
             stack.push_async_callback(consumer.aclose)
-        relay = Relay(outbox, stream, metrics, shared=database.shared)
+        relay = Relay(outbox, stream, metrics, shared=database.shared, tracer=tracer)
         stack.push_async_callback(relay.aclose)
         tail = HistoryTail(history, metrics, shared=database.shared)
         stack.push_async_callback(tail.aclose)
@@ -236,12 +241,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             relay.wake()
             tail.wake()
 
-        recorder = Recorder(history, metrics, committed)
+        recorder = Recorder(history, metrics, committed, tracer=tracer)
         stack.push_async_callback(recorder.aclose)
         if settings.history_retention:
             retention = Retention(history, parse_age(settings.history_retention), metrics)
             stack.push_async_callback(retention.aclose)
-        computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout)
+        computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout, tracer=tracer)
         passwords = _hasher(settings, metrics)
         stack.push_async_callback(passwords.aclose)
 
@@ -280,6 +285,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 max_digits=settings.max_digits,
                 batch_seconds=settings.compute_timeout,
                 fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
+                tracer=tracer,
             ),
             computer=computer,
             history=HistoryReader(history, users),
@@ -299,6 +305,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "recorder": recorder.ping,
                 "relay": relay.ping,
             },
+            tracer=tracer,
         )
 
 
@@ -326,7 +333,10 @@ async def open_relay(settings: Settings) -> AsyncIterator[Background]:
         database = await _open_shared(settings, stack)
         stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
-        stack.push_async_callback(Relay(SqlOutboxStore(database), stream, metrics, shared=True).aclose)
+        tracer = open_tracer("relay", wanted=settings.tracing)
+        stack.push_async_callback(tracer.aclose)
+        relay = Relay(SqlOutboxStore(database), stream, metrics, shared=True, tracer=tracer)
+        stack.push_async_callback(relay.aclose)
         yield Background(metrics)
 
 
@@ -342,6 +352,8 @@ async def open_consumer(settings: Settings) -> AsyncIterator[Background]:
         stack.push_async_callback(stream.aclose)
         if not isinstance(stream, Consumable):
             raise StreamUnavailable("This stream can't be consumed.")
-        consumer = UsageConsumer(stream, SqlUsageStore(database), SqlDeadLetterStore(database), metrics)
+        tracer = open_tracer("consume", wanted=settings.tracing)
+        stack.push_async_callback(tracer.aclose)
+        consumer = UsageConsumer(stream, SqlUsageStore(database), SqlDeadLetterStore(database), metrics, tracer)
         stack.push_async_callback(consumer.aclose)
         yield Background(metrics)

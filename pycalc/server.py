@@ -22,7 +22,9 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import PycalcError
 from pycalc.listener import HttpServer, bind, refuse_connections
 from pycalc.main import Application, State, create_app
+from pycalc.observability.line import Line
 from pycalc.observability.logging import configure_logging
+from pycalc.observability.metrics import Metrics
 from pycalc.services.bootstrap import TOKEN_FILE
 from pycalc.settings import Settings
 
@@ -44,7 +46,7 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     ``inherited`` is the descriptor of a listening socket shared with other processes, whose supervisor holds the other
     end of standard input.
     """
-    configure_logging()
+    configure_logging(form=settings.log_format)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -72,22 +74,31 @@ def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def _abandoned() -> None:
     """Stop, as at a signal: the supervisor is gone."""
-    asyncio.get_running_loop().remove_reader(0)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _share(metrics: Metrics, supervisor: Line) -> None:
+    """Tell the supervisor this process's metrics, and clients those of all."""
+
+    async def own() -> bytes:
+        return metrics.render()
+
+    supervisor.tell, metrics.of_all = own, supervisor.ask
 
 
 async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = asyncio.Event()
     threading.Thread(target=_watch, args=(asyncio.get_running_loop(), stop), name="signals", daemon=True).start()
-    if inherited is not None:
-        asyncio.get_running_loop().add_reader(0, _abandoned)
+    supervisor = None if inherited is None else await Line.open(socket.socket(fileno=os.dup(0)), _abandoned)
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
             state = cast("State", opened)
             if stop.is_set():
                 return
-            if inherited is None:
+            if supervisor is not None:
+                _share(state["resources"].metrics, supervisor)
+            else:
                 greet(settings, state["resources"].bootstrap_token)
             await listen(listener, app, state, stop, shared=inherited is not None)
 

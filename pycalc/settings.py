@@ -88,6 +88,14 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="worker processes; default: one per core"
     )
 
+    log_format: Literal["json", "google"] = Field(
+        default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
+        description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
+    )
+    tracing: bool = Field(
+        False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs pycalc[otel]"
+    )
+
     @field_validator("secret_keys_file", mode="before")
     @classmethod
     def _none_for_empty(cls, value: object) -> object:

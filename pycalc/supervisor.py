@@ -14,7 +14,9 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.listener import bind, refuse_connections
+from pycalc.observability.fleet import Fleet
 from pycalc.observability.logging import configure_logging
+from pycalc.observability.metrics import Metrics
 from pycalc.resources import prepare
 from pycalc.server import greet
 from pycalc.services.backoff import full_jitter
@@ -31,7 +33,7 @@ _log = get_logger(__name__)
 
 def supervise(settings: Settings) -> int:
     """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status."""
-    configure_logging()
+    configure_logging(form=settings.log_format)
     try:
         asyncio.run(_supervise(settings))
     except (PycalcError, OSError, ValueError) as error:
@@ -46,7 +48,9 @@ async def _supervise(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     with bind(settings.host, settings.port) as listener:
         greet(settings, await prepare(settings))
-        keepers = [asyncio.create_task(_keep_running(number, listener, stop)) for number in range(settings.workers)]
+        fleet = Fleet(Metrics())
+        numbers = range(settings.workers)
+        keepers = [asyncio.create_task(_keep_running(number, listener, fleet, stop)) for number in numbers]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()  # one that can't be kept running ends all
@@ -56,12 +60,12 @@ async def _supervise(settings: Settings) -> None:
             keeper.result()
 
 
-async def _keep_running(number: int, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _keep_running(number: int, listener: socket.socket, fleet: Fleet, stop: asyncio.Event) -> None:
     """Run one server on the listening socket that all share, and another one when it dies."""
     settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
-        process = await _start(listener)
+        process = await _start(number, listener, fleet)
         await _until_ended_or(stop, process)
         if stop.is_set():
             await _end(number, process)
@@ -69,6 +73,7 @@ async def _keep_running(number: int, listener: socket.socket, stop: asyncio.Even
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
         if not settled and (process.returncode or 0) >= 0:  # else somebody has killed it, which says nothing about it
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
+        fleet.lost(number)
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
@@ -96,12 +101,16 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
         raise OSError(f"server process {number} did not end as it should, status {status}")
 
 
-async def _start(listener: socket.socket) -> asyncio.subprocess.Process:
-    """Start a server; its standard input is a pipe whose end tells it that the supervisor is gone."""
+async def _start(number: int, listener: socket.socket, fleet: Fleet) -> asyncio.subprocess.Process:
+    """Start a server; its standard input is the line to the supervisor, and tells it when that is gone."""
     descriptor = listener.fileno()
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pycalc.cli", "serve", "--listener", str(descriptor)),
-        stdin=asyncio.subprocess.PIPE,
-        pass_fds=(descriptor,),
-        env=os.environ,
-    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pycalc.cli", "serve", "--listener", str(descriptor)),
+            stdin=theirs.fileno(),
+            pass_fds=(descriptor,),
+            env=os.environ,
+        )
+    await fleet.join(number, ours)
+    return process

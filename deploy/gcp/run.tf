@@ -13,6 +13,7 @@ locals {
     PYCALC_STREAM_URL      = local.stream_url
     PYCALC_COMPUTE_WORKERS = tostring(var.cpu)
     PYCALC_TRUSTED_PROXIES = "169.254.0.0/16" # what Cloud Run's front end calls an instance from
+    GOOGLE_CLOUD_PROJECT   = var.project_id   # in the log's names of traces
   }
 }
 
@@ -213,6 +214,10 @@ resource "google_cloud_run_v2_worker_pool" "consumer" {
       env {
         name  = "PYCALC_STREAM_URL"
         value = local.stream_url
+      }
+      env {
+        name  = "PYCALC_LOG_FORMAT"
+        value = "google"
       }
       env {
         name = "PYCALC_DATABASE_URL"

@@ -88,6 +88,7 @@ history = Table(
     Column("sha256", LargeBinary(32)),
     Column("cached", Boolean, nullable=False),
     Column("elapsed_us", BigInteger, nullable=False),
+    Column("traceparent", String(55)),
     sqlite_with_rowid=False,  # clustered by id: one B-tree less to write for each row
 )
 Index(None, history.c.user_id, history.c.id)

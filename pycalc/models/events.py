@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -22,6 +22,9 @@ class Event(NamedTuple):
     content: bytes | HistoryRow
     """The event's JSON, or the calculation that it is made of: who never asks for the JSON does not pay for it."""
 
+    traceparent: str | None = None
+    """The trace that it belongs to."""
+
     @property
     def payload(self) -> bytes:
         """The event as CloudEvents JSON."""
@@ -38,12 +41,13 @@ class CloudEvent(TypedDict):
     subject: Annotated[str, Field(description="the user's id")]
     time: str
     datacontenttype: str
+    traceparent: NotRequired[Annotated[str, Field(description="the trace of the calculation, where there is one")]]
     data: HistoryItem
 
 
 def event_of(row: HistoryRow) -> Event:
     """Return the event that tells of a recorded calculation."""
-    return Event(row.id, row.user_id, row)
+    return Event(row.id, row.user_id, row, row.traceparent)
 
 
 def _encode(row: HistoryRow) -> bytes:
@@ -52,8 +56,9 @@ def _encode(row: HistoryRow) -> bytes:
     It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
     """
     identity, time = text_of_id(row.id), timestamp(unix_ms_of_id(row.id))
+    trace = "" if row.traceparent is None else f'"traceparent":"{row.traceparent}",'
     return (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
         f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'
-        f'"datacontenttype":"application/json","data":{encode_item_as(row, identity, time)}}}'
+        f'"datacontenttype":"application/json",{trace}"data":{encode_item_as(row, identity, time)}}}'
     ).encode()

@@ -35,6 +35,8 @@ class HistoryRow(NamedTuple):
     sha256: bytes | None
     cached: bool
     elapsed_us: int
+    traceparent: str | None = None
+    """The span that recorded it (W3C Trace Context), where its trace is sampled."""
 
 
 @with_config(

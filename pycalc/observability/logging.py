@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
+from pycalc.observability.requests import current, described, marks_of
 
-def configure_logging(level: int = logging.INFO) -> None:
-    """Send structlog's records, and the standard library's, to standard error as JSON lines."""
+Format = Literal["json", "google"]
+
+_SEVERITIES = {"warn": "WARNING", "exception": "ERROR", "notset": "DEFAULT"}
+_GOOGLE = "logging.googleapis.com/"
+
+
+def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Mark a record with the request that it is about."""
+    scope = current.get()
+    return event if scope is None else {**marks_of(scope), **event}
+
+
+def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name a record's fields as Cloud Logging reads them (its documentation: "Structured logging", special fields)."""
+    level = str(event.pop("level", "info"))
+    record: dict[str, Any] = {
+        "severity": _SEVERITIES.get(level, level.upper()),
+        "message": event.pop("event", ""),
+        "time": event.pop("timestamp", None),
+    }
+    if "exception" in event:
+        record["stack_trace"] = event.pop("exception")
+    project, trace = os.environ.get("GOOGLE_CLOUD_PROJECT"), event.get("trace_id")
+    if project and trace:
+        record[f"{_GOOGLE}trace"] = f"projects/{project}/traces/{trace}"
+        record[f"{_GOOGLE}spanId"] = event.pop("span_id")
+        record[f"{_GOOGLE}trace_sampled"] = event.pop("trace_sampled")
+    scope = current.get()
+    if scope is not None:
+        status = {"status": event["status"]} if "status" in event else {}
+        record["httpRequest"] = {**described(scope), **status}
+    return {**record, **event}
+
+
+def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
+    """Send structlog's records, and the standard library's, to standard error as JSON lines.
+
+    ``form`` is ``json``, or ``google`` for the field names of Cloud Logging.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _of_request,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
@@ -29,6 +70,7 @@ def configure_logging(level: int = logging.INFO) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([_google] if form == "google" else []),
                 structlog.processors.JSONRenderer(),
             ],
             foreign_pre_chain=shared,

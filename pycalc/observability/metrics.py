@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -21,6 +23,15 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+        self.of_all: Callable[[], Awaitable[bytes]] | None = None
+        """Returns what all processes of the service export, where there are several (ADR 21)."""
+        self.server_processes = Gauge(
+            "pycalc_server_processes", "Server processes that these metrics are the sums of", registry=registry
+        )
+        self.server_processes_lost = Counter(
+            "pycalc_server_processes_lost", "Server processes that ended and were replaced", registry=registry
+        )
 
         self.requests = Counter("http_requests", "Requests answered", ("route", "method", "status"), registry=registry)
         self.request_seconds = Histogram(
@@ -184,6 +195,10 @@ class Metrics:
         )
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
+    async def exposition(self) -> bytes:
+        """Return what the whole service exports, as Prometheus reads it; raises Unavailable."""
+        return self.render() if self.of_all is None else await self.of_all()
+
     def render(self) -> bytes:
-        """Return the text exposition of everything."""
+        """Return what this process exports, as Prometheus reads it."""
         return generate_latest(self.registry)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycalc.errors import Overloaded, PayloadTooLarge
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
+from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.routers.connection import body_in_time
 from pycalc.routers.deps import resources_of
@@ -100,8 +101,13 @@ class Edge:
             return
         if self._turned_away:
             self._tell_of_refusals(resources_of(scope).metrics)
+        await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
+        requests.current.set(scope)
         route = self._calculation(scope)
+        span = resources_of(scope).tracer.begin(scope)
         status = 500
         try:
             if route is not None:
@@ -126,6 +132,8 @@ class Edge:
             await response(scope, receive, send)
         finally:
             self._observe(scope, status, perf_counter() - started)
+            if span is not None:
+                span.end(getattr(scope.get("route"), "path_format", None), status)
 
     def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
         """Return the whole answer to a calculation that there is no room for (ADR 18), None when there is.

@@ -15,6 +15,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.observability.requests import request_id_of
 from pycalc.routers.audit import AUDITED, audit_refusal
 from pycalc.routers.connection import ClientGone
 from pycalc.routers.headers import quota_fields
@@ -169,7 +170,8 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
     spent = request.scope.get("quota")  # noted where it is spent
-    headers = {**_headers(error), **(quota_fields(spent) if spent else {})}
+    named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
+    headers = {**_headers(error), **(quota_fields(spent) if spent else {}), **named}
     return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
 
 
@@ -217,7 +219,9 @@ async def _framework_error(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return problem(request, "internal-error", errors.PycalcError.title, "Something went wrong here; it was logged.")
+    detail = "Something went wrong here; it was logged."
+    named = {"X-Request-ID": request_id_of(request.scope)}
+    return problem(request, "internal-error", errors.PycalcError.title, detail, named)
 
 
 async def answer_to(request: Request, error: Exception) -> Response:

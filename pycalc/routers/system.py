@@ -91,8 +91,8 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(resources: ResourcesDep) -> Response:
-    """Return the metrics in Prometheus' text format."""
-    return Response(resources.metrics.render(), media_type=CONTENT_TYPE)
+    """Return the metrics in Prometheus' text format, summed over the service's processes."""
+    return Response(await resources.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
 def _told(check: Health) -> dict[str, object]:

@@ -18,9 +18,10 @@ from structlog import get_logger
 
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.admission import Admission
 from pycalc.services.turns import Turns
-from pycalc.services.worker import Outcome, Task, be_ready, execute, limited
+from pycalc.services.worker import Outcome, Task, Timed, be_ready, execute, limited, timed
 
 INLINE_SECONDS = 0.0003
 """Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
@@ -44,8 +45,9 @@ _log = get_logger(__name__)
 class Computer:
     """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
 
-    def __init__(self, metrics: Metrics, *, workers: int, timeout: float) -> None:
+    def __init__(self, metrics: Metrics, *, workers: int, timeout: float, tracer: Tracer = NO_TRACER) -> None:
         self._metrics = metrics
+        self._tracer = tracer
         self._timeout = timeout
         self.turns = Turns()
         """For computations that run on the event loop."""
@@ -74,7 +76,8 @@ class Computer:
                 outcome = execute(task)
                 text: bytes | mmap.mmap = outcome.text or b""
             else:
-                text, outcome = await self._dispatch(task, seconds, user)
+                with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
+                    text, outcome = await self._dispatch(task, seconds, user)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
@@ -143,10 +146,18 @@ class Computer:
             raise Overloaded("There is no memory for a long result now.", 5) from error
         try:
             file = f"/proc/{os.getpid()}/fd/{memory}"
-            outcome = await self._in_worker(execute, task, file)
+            outcome = await self._executed(task, file)
             return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
         finally:
             os.close(memory)
+
+    async def _executed(self, task: Task, file: str) -> Outcome:
+        """Compute in a worker, whose part of it becomes a span of its own where there is a trace."""
+        if not self._tracer.on:
+            return await self._in_worker(execute, task, file)
+        done: Timed[Outcome] = await self._in_worker(timed, execute, task, file)
+        self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
+        return done.returned
 
     async def _in_worker(self, function: Callable[..., T], *args: object) -> T:
         """Return what a function returns in a worker process, which is killed at the deadline or by cancellation."""

@@ -28,6 +28,7 @@ from pycalc.models.ids import IdSource, text_of_id
 from pycalc.models.numbers import json_literal
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.batches import Request
 from pycalc.services.compute import INLINE_SECONDS, Computer
 from pycalc.services.flights import Alone, Fleet, Flights
@@ -95,9 +96,11 @@ class Calculator:
         max_digits: int,
         batch_seconds: float,
         fleet: Fleet | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """``fleet``: the processes that share the cache; by default there is only this one."""
         self._cache = cache
+        self._tracer = tracer
         self._computer = computer
         self._recorder = recorder
         self._ids = ids
@@ -152,8 +155,9 @@ class Calculator:
         self.under_way += small
         try:
             made = await self._make(caller, plan, held=held)
-            row = self._row(caller, made)
-            await self._recorder.record([row])
+            with self._tracer.span("record"):
+                row = self._row(caller, made)
+                await self._recorder.record([row])
         except PycalcError as error:
             self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
@@ -190,9 +194,10 @@ class Calculator:
         self, caller: Principal, requests: Sequence[Request | PycalcError]
     ) -> list[Answer | PycalcError]:
         made = await self._make_all(caller, requests)
-        rows = [self._row(caller, each) for each in made if isinstance(each, _Made)]
-        if rows:
-            await self._recorder.record(rows)
+        with self._tracer.span("record"):
+            rows = [self._row(caller, each) for each in made if isinstance(each, _Made)]
+            if rows:
+                await self._recorder.record(rows)
         recorded = iter(rows)
         outcomes = Counter((each.plan.task.operation, each.outcome) for each in made if isinstance(each, _Made))
         for outcome, times in outcomes.items():
@@ -271,11 +276,13 @@ class Calculator:
             *made.result.facts,
             made.outcome == "cached",
             made.elapsed_us,
+            self._tracer.traceparent(),
         )
 
     async def _look_up(self, key: str, cost: float) -> Result | None:
         try:
-            return await self._cache.get(key, cost)
+            with self._tracer.span("cache"):
+                return await self._cache.get(key, cost)
         except CacheUnavailable:
             self._cache_errors.inc()
             return None

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time_ns
 from typing import NamedTuple
 
 from structlog import get_logger
@@ -20,6 +20,7 @@ from pycalc.db.base import ROWS_AT_ONCE, HistoryStore
 from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
 
 _ROW_BYTES = 600
 """What a queued row costs beside its texts."""
@@ -50,8 +51,10 @@ class Recorder:
         max_bytes: int = 64 * 1024 * 1024,
         max_age: float = 1.25,
         batch_rows: int = ROWS_AT_ONCE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._history = history
+        self._tracer = tracer
         self._metrics = metrics
         self._committed = committed
         self._max_rows, self._max_bytes, self._max_age = max_rows, max_bytes, max_age
@@ -151,7 +154,7 @@ class Recorder:
 
     async def _commit(self, batch: list[_Entry]) -> None:
         """Commit a batch and tell its callers; what can't be stored fails alone."""
-        started = perf_counter()
+        started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         try:
             await self._history.append(rows)
@@ -166,10 +169,18 @@ class Recorder:
         self._failed = -math.inf
         self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
+        if self._tracer.on:
+            self._trace(batch, began_ns, len(rows))
         for entry in batch:
             if not entry.done.done():  # else its caller has gone, or was told that this is not known
                 entry.done.set_result(None)
         self._committed()
+
+    def _trace(self, batch: list[_Entry], began_ns: int, rows: int) -> None:
+        """Note the commit in each of the traces that it was for."""
+        ended_ns = time_ns()
+        for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
+            self._tracer.record("commit", began_ns, ended_ns, traceparent, **{"pycalc.commit.rows": rows})
 
     async def _isolate(self, batch: list[_Entry], error: Exception) -> None:
         """Commit one by one what failed together; what fails alone is refused."""

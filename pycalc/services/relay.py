@@ -20,6 +20,7 @@ from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
 from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services import refusals
 from pycalc.services.backoff import full_jitter
 from pycalc.services.refusals import Refusals
@@ -57,8 +58,10 @@ class Relay:
         *,
         shared: bool = False,
         try_seconds: float = refusals.SECONDS,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._outbox = outbox
+        self._tracer = tracer
         self._stream = stream
         self._metrics = metrics
         self._shared = shared
@@ -145,15 +148,24 @@ class Relay:
         if self._held_until - monotonic() < PUBLISH_SECONDS and not await self._lead():
             return 0
         reasons: Mapping[bytes, str] = {}
+        began_ns = time_ns()
         try:
             await self._stream.publish([event_of(entry.row) for entry in entries])
         except EventsRefused as error:
             reasons = error.refused
+        if self._tracer.on:
+            self._trace(entries, began_ns)
         taken = [entry.seq for entry in entries if entry.row.id not in reasons]
         self._metrics.events_published.inc(len(taken))
         if taken:
             await self._outbox.remove(taken)
         return len(taken) + await self._put_aside(entries, self._refusals.settle(entries, reasons))
+
+    def _trace(self, entries: Sequence[OutboxRow], began_ns: int) -> None:
+        """Note the publishing in the traces of the events."""
+        ended_ns = time_ns()
+        for traceparent in filter(None, (entry.row.traceparent for entry in entries)):
+            self._tracer.record("publish", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "send"})
 
     async def _put_aside(self, entries: Sequence[OutboxRow], reasons: Mapping[int, str]) -> int:
         """Move entries to the dead letters, by sequence number; return how many."""

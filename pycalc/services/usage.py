@@ -16,6 +16,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.backoff import full_jitter
 from pycalc.services.visibility import whose
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
@@ -32,8 +33,16 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """One of the group that builds the totals; commits to the stream only after its own commit (ADR 17)."""
 
-    def __init__(self, stream: Consumable, usage: UsageStore, letters: DeadLetterStore, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        stream: Consumable,
+        usage: UsageStore,
+        letters: DeadLetterStore,
+        metrics: Metrics,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._stream = stream
+        self._tracer = tracer
         self._usage = usage
         self._letters = letters
         self._metrics = metrics
@@ -82,6 +91,7 @@ class UsageConsumer:
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         """Count the events; put what is none aside."""
+        began_ns = time_ns()
         uses: list[Use] = []
         letters: list[DeadLetter] = []
         for delivery in deliveries:
@@ -90,8 +100,16 @@ class UsageConsumer:
             except ValueError as error:
                 letters.append(_letter(delivery, str(error)))
         await self._count(uses)
+        if self._tracer.on:
+            self._trace(deliveries, began_ns)
         if letters:
             await self._put_aside(letters)
+
+    def _trace(self, deliveries: Sequence[Delivery], began_ns: int) -> None:
+        """Note the counting in the traces of the events."""
+        ended_ns = time_ns()
+        for traceparent in filter(None, (delivery.event and delivery.event.traceparent for delivery in deliveries)):
+            self._tracer.record("count", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "process"})
 
     async def _count(self, uses: Sequence[Use]) -> None:
         if not uses:

@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from time import time_ns
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, Overloaded, VerificationFailed
 from pycalc.services.operations import OPERATIONS
@@ -101,6 +102,21 @@ def _agrees_wider(operation: Operation[Any], task: Task, result: int) -> bool:
         return wider % task.modulus == result and operation.agrees_modulo(task.args, wider % prime, prime)
     except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
         return _agrees_wider(operation, task, result)
+
+
+class Timed(NamedTuple, Generic[T]):
+    """What a function returned in a worker process, and when it worked, by Unix time."""
+
+    returned: T
+    began_ns: int
+    ended_ns: int
+    process: int
+
+
+def timed(function: Callable[..., T], *args: object) -> Timed[T]:
+    """Return what a function returns, and when it began and ended."""
+    began_ns = time_ns()
+    return Timed(function(*args), began_ns, time_ns(), os.getpid())
 
 
 def be_ready() -> None:

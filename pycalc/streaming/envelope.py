@@ -27,6 +27,7 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
         f"{prefix}type": EVENT_TYPE,
         f"{prefix}subject": text_of_id(event.key),
         f"{prefix}time": timestamp(unix_ms_of_id(event.id)),
+        **({f"{prefix}traceparent": event.traceparent} if event.traceparent else {}),
     }
 
 
@@ -40,6 +41,7 @@ def event_of_message(headers: Mapping[str, str], prefix: str, body: bytes) -> Ev
     if not of_this_service or not body:
         return None
     try:
-        return Event(id_of_text(headers[f"{prefix}id"]), id_of_text(headers[f"{prefix}subject"]), body)
+        identity, subject = id_of_text(headers[f"{prefix}id"]), id_of_text(headers[f"{prefix}subject"])
+        return Event(identity, subject, body, headers.get(f"{prefix}traceparent"))
     except (KeyError, ValueError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,54 @@ def test_a_stream_imports_its_own_driver_only(url: str, imported: set[str]) -> N
     )
     assert done.returncode == 0, done.stderr
     assert DRIVERS & {*done.stdout.split()} == imported
+
+
+EMBEDDED = """
+import asyncio, sys
+from pycalc.main import create_app
+from pycalc.settings import Settings
+
+async def main():
+    app = create_app(Settings())
+    async with app.router.lifespan_context(app):
+        print(*sorted({name.partition(".")[0] for name in sys.modules}))
+
+asyncio.run(main())
+"""
+SERVERS = DRIVERS | {"asyncpg", "redis", "hiredis", "requests", "aiohttp"}
+"""What speaks to a server that the embedded service does not have."""
+
+
+def test_the_embedded_service_imports_no_driver_of_a_server(tmp_path: Path) -> None:
+    """Everything open, on SQLite and in memory: what no URL asks for is not imported by anything."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", EMBEDDED],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert SERVERS & {*done.stdout.split()} == set()
+
+
+WORKER = "import sys, pycalc.services.worker; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+
+
+def test_a_worker_process_imports_no_framework() -> None:
+    """It computes: neither the web framework, nor the database, nor metrics and logs are loaded for that."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WORKER], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    heavy = SERVERS | {
+        "fastapi",
+        "starlette",
+        "pydantic",
+        "sqlalchemy",
+        "prometheus_client",
+        "structlog",
+        "opentelemetry",
+    }
+    assert heavy & {*done.stdout.split()} == set()

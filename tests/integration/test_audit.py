@@ -16,6 +16,7 @@ from tests.services.servers import pycalc
 
 HERE = "198.51.100.7"
 WRONG = "an unmistakable secret"
+MARKS = {"timestamp", "level", "logger", "event", "request_id", "user_id"}
 
 
 def records_of(log: Path) -> list[dict[str, Any]]:
@@ -42,9 +43,9 @@ class Audited(NamedTuple):
         return records_of(self.log)
 
     def last(self, event: str) -> dict[str, Any]:
-        """Return the newest record of an event, without its time."""
+        """Return the newest record of an event, without its time and what marks every record of a request."""
         found = [record for record in self.records() if record["event"] == event][-1]
-        return {name: value for name, value in found.items() if name not in ("timestamp", "level", "event")}
+        return {name: value for name, value in found.items() if name not in MARKS}
 
 
 @pytest.fixture(scope="module")

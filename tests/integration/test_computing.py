@@ -51,6 +51,7 @@ class TestVerification:
         answer = await client.get("/fibonacci/5000", headers=headers)
         assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#internal-error"
+        assert len(answer.headers["X-Request-ID"]) == 32  # what its records in the log are marked with
         assert "residue" not in answer.text
         value = resources.metrics.registry.get_sample_value
         assert value("pycalc_verification_failures_total") == 1

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.services.accounts import new_admin, new_person
+from tests.services.metrics import metric
 from tests.services.processes import alive, children
 from tests.services.servers import KEYS, Server, pycalc
 from tests.services.waiting import wait_until
@@ -38,7 +39,11 @@ def service(postgres_url: str, data: Path) -> Iterator[Server]:
 
 def sockets(pid: int) -> int:
     """Return how many sockets a process has open."""
-    return sum("socket:" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            count += "socket:" in os.readlink(link)
+    return count
 
 
 def answering(service: Server) -> set[int]:
@@ -71,6 +76,31 @@ def test_a_process_that_dies_is_replaced(service: Server) -> None:
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
     wait_until(lambda: len(answering(service)) == 2, "both answer again")
+
+
+def counted(service: Server) -> float:
+    """Return how many calculations the service says it has answered, asked on a connection of its own."""
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        return metric(client, "pycalc_calculations_total")
+
+
+def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
+    """Calculations that both have answered are one sum, told by both; it does not fall when one is killed."""
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        person = new_person(client)
+    with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
+        answers = pool.map(lambda client: client.get("/fibonacci/7", headers=person.headers).status_code, clients)
+        assert set(answers) == {200}
+        told = list(pool.map(lambda client: metric(client, "pycalc_calculations_total"), clients))
+        assert told == [float(CLIENTS)] * CLIENTS
+        assert metric(clients[0], "pycalc_server_processes") == 2.0
+    before = set(children(service.pid))
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
+    assert counted(service) == float(CLIENTS)
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        assert metric(client, "pycalc_server_processes_lost_total") == 1.0
 
 
 def test_they_end_together(service: Server) -> None:

@@ -22,10 +22,10 @@ _START_SECONDS = "60"
 
 def missing() -> str | None:
     """Return why PostgreSQL can't be started here, None when it can."""
-    return None if _programs() else "PostgreSQL's server programs (initdb, postgres) are not installed"
+    return None if programs() else "PostgreSQL's server programs (initdb, postgres) are not installed"
 
 
-def _programs() -> Path | None:
+def programs() -> Path | None:
     """Return the folder of the server's programs: Debian keeps them off the PATH."""
     candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     on_path = shutil.which("pg_ctl")
@@ -105,11 +105,11 @@ class Postgres:
 @contextmanager
 def postgres() -> Iterator[Postgres]:
     """Run a cluster of its own, which is gone in the end."""
-    programs = _programs()
-    if programs is None:
+    found = programs()
+    if found is None:
         raise RuntimeError(missing())
     with TemporaryDirectory(prefix="pycalc-postgres-") as folder:
-        server = Postgres(Path(folder), programs)
+        server = Postgres(Path(folder), found)
         server.start()
         try:
             yield server

@@ -30,6 +30,7 @@ LARGEST = history_row()._replace(
     sha256=b"\xff" * 32,
     exact=False,
     elapsed_us=10**12,
+    traceparent="00-" + "f" * 32 + "-" + "f" * 16 + "-01",
 )
 
 

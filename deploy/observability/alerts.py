@@ -1,0 +1,177 @@
+"""What somebody must look at, as Prometheus' alerting rules. Each has its entry in docs/operations.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, NamedTuple
+
+from deploy.observability.names import resolved
+
+RUNBOOK = "docs/operations.md"
+
+
+class Alert(NamedTuple):
+    """A rule; ``page`` wakes someone, ``ticket`` can wait for the day."""
+
+    name: str
+    severity: Literal["page", "ticket"]
+    expression: str
+    lasting: str
+    """For how long before anybody is told; empty: at once."""
+    summary: str
+
+    @property
+    def runbook(self) -> str:
+        """Where it is written what to do."""
+        return f"{RUNBOOK}#{self.name.lower()}"
+
+
+ALERTS = (
+    Alert("PycalcDown", "page", 'up{job="pycalc"} == 0', "1m", "{{ $labels.instance }} does not answer Prometheus"),
+    Alert(
+        "PycalcErrors",
+        "page",
+        'sum(rate(<requests>{status=~"5.."}[5m])) / sum(rate(<requests>[5m])) > 0.01',
+        "5m",
+        "{{ $value | humanizePercentage }} of the requests fail",
+    ),
+    Alert(
+        "PycalcSlow",
+        "ticket",
+        'histogram_quantile(0.99, sum by (le) (rate(<request_seconds>_bucket{route!="/events"}[5m]))) > 1',
+        "10m",
+        "The slowest hundredth of the requests takes {{ $value | humanizeDuration }} or more",
+    ),
+    Alert(
+        "PycalcWrongResult",
+        "page",
+        "increase(<verification_failures>[1h]) > 0",
+        "",
+        "{{ $labels.instance }}: a result did not agree with its residue, and was not sent",
+    ),
+    Alert(
+        "PycalcRefusing",
+        "ticket",
+        "sum by (instance, reason) (rate(<requests_refused>[5m])) > 0",
+        "5m",
+        "{{ $labels.instance }} is asked for more than it can do ({{ $labels.reason }}), and refuses some of it",
+    ),
+    Alert(
+        "PycalcComputeRefusing",
+        "ticket",
+        "rate(<compute_refused>[5m]) > 0",
+        "5m",
+        "{{ $labels.instance }} refuses computations: all workers are busy and the queue is full",
+    ),
+    Alert(
+        "PycalcWorkersLost",
+        "ticket",
+        "increase(<workers_lost>[15m]) > 3",
+        "",
+        "{{ $labels.instance }}: worker processes die, {{ $value | humanize }} in 15 min; perhaps for want of memory",
+    ),
+    Alert(
+        "PycalcServersLost",
+        "page",
+        "increase(<server_processes_lost>[15m]) > 3",
+        "",
+        "{{ $labels.instance }}: server processes die, {{ $value | humanize }} in 15 min, and are replaced",
+    ),
+    Alert(
+        "PycalcRecorderRefusing",
+        "page",
+        "sum by (instance, reason) (rate(<recorder_refused>[5m])) > 0",
+        "1m",
+        "{{ $labels.instance }} can't record calculations ({{ $labels.reason }}) and refuses them",
+    ),
+    Alert(
+        "PycalcCommitsSlow",
+        "ticket",
+        "histogram_quantile(0.99, sum by (instance, le) (rate(<commit_seconds>_bucket[5m]))) > 0.25",
+        "10m",
+        "{{ $labels.instance }}: the slowest hundredth of the commits takes {{ $value | humanizeDuration }}",
+    ),
+    Alert(
+        "PycalcEventsWaiting",
+        "ticket",
+        "max(<outbox_backlog>) > 10000",
+        "5m",
+        "{{ $value | humanize }} recorded events wait to be published",
+    ),
+    Alert("PycalcNoRelay", "page", "max(<relay_leading>) == 0", "2m", "No relay publishes events"),
+    Alert(
+        "PycalcRelayFailing",
+        "ticket",
+        "rate(<relay_failures>[5m]) > 0",
+        "10m",
+        "{{ $labels.instance }}: the stream takes no events",
+    ),
+    Alert(
+        "PycalcDeadLetters",
+        "ticket",
+        "sum by (stage) (increase(<dead_letters>[1h])) > 0",
+        "",
+        "{{ $value | humanize }} events or messages were put aside by the {{ $labels.stage }}",
+    ),
+    Alert(
+        "PycalcConsumerFailing",
+        "ticket",
+        "rate(<consumer_failures>[5m]) > 0",
+        "10m",
+        "{{ $labels.instance }}: events are not counted; the usage totals fall behind",
+    ),
+    Alert(
+        "PycalcRevocationsUnread",
+        "page",
+        "increase(<revocation_failures>[1m]) > 3",
+        "1m",
+        "{{ $labels.instance }} can't read who was logged out, and refuses everybody after 5 s",
+    ),
+    Alert(
+        "PycalcKeyFileUnreadable",
+        "page",
+        "<keys_unreadable> > 0",
+        "1m",
+        "{{ $labels.instance }} can't read the file of the signing keys, and goes on with those it has",
+    ),
+    Alert(
+        "PycalcCacheFailing",
+        "ticket",
+        "rate(<cache_errors>[5m]) > 0",
+        "10m",
+        "{{ $labels.instance }}: the cache does not answer; results are computed anew",
+    ),
+    Alert(
+        "PycalcLoginsRefused",
+        "ticket",
+        "rate(<hashes_refused>[5m]) > 0",
+        "5m",
+        "{{ $labels.instance }}: more logins and registrations than it can hash",
+    ),
+    Alert(
+        "PycalcDescriptors",
+        "ticket",
+        'process_open_fds{job="pycalc"} / process_max_fds{job="pycalc"} > 0.8',
+        "5m",
+        "{{ $labels.instance }} has {{ $value | humanizePercentage }} of its file descriptors open",
+    ),
+)
+
+
+def _rule(alert: Alert) -> str:
+    lines = [f"      - alert: {alert.name}", f"        expr: {json.dumps(resolved(alert.expression))}"]
+    if alert.lasting:
+        lines.append(f"        for: {alert.lasting}")
+    lines += [
+        f"        labels: {{severity: {alert.severity}}}",
+        "        annotations:",
+        f"          summary: {json.dumps(alert.summary)}",
+        f"          runbook_url: {json.dumps(alert.runbook)}",
+    ]
+    return "\n".join(lines)
+
+
+def rules() -> str:
+    """Return the rules as Prometheus reads them."""
+    head = "# Made by `make dashboards` from deploy/observability/alerts.py and the names of the code's metrics.\n"
+    return f"{head}groups:\n  - name: pycalc\n    rules:\n" + "\n".join(map(_rule, ALERTS)) + "\n"

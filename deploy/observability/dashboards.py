@@ -1,0 +1,218 @@
+"""Grafana's dashboards: what each shows, and the JSON that Grafana reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from deploy.observability.names import resolved
+
+_WIDTH, _HEIGHT, _COLUMNS = 8, 7, 3
+"""Of a panel, in units of Grafana's grid, which is 24 wide."""
+_SOURCE = {"type": "prometheus", "uid": "prometheus"}
+
+
+class Panel(NamedTuple):
+    """A graph: its lines by legend, each an expression in which ``<name>`` is an attribute of Metrics."""
+
+    title: str
+    unit: str
+    lines: dict[str, str]
+
+
+class Dashboard(NamedTuple):
+    """A page of panels."""
+
+    uid: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def _rate(metric: str, by: str = "") -> str:
+    return f"sum{f' by ({by})' if by else ''} (rate(<{metric}>[$__rate_interval]))"
+
+
+def _quantile(part: float, metric: str, by: str = "", matching: str = "") -> str:
+    keys = ", ".join(filter(None, (by, "le")))
+    return f"histogram_quantile({part}, sum by ({keys}) (rate(<{metric}>_bucket{matching}[$__rate_interval])))"
+
+
+def _spread(metric: str, matching: str = "") -> dict[str, str]:
+    return {f"p{part * 100:g}": _quantile(part, metric, matching=matching) for part in (0.5, 0.9, 0.99)}
+
+
+_QUICK = '{route!="/events"}'
+
+SERVICE = Dashboard(
+    "pycalc-service",
+    "pycalc: the service",
+    (
+        Panel("Requests by route", "reqps", {"{{route}}": _rate("requests", "route")}),
+        Panel(
+            "Failed requests",
+            "percentunit",
+            {"5xx": f'sum(rate(<requests>{{status=~"5.."}}[$__rate_interval])) / {_rate("requests")}'},
+        ),
+        Panel("Answers in", "s", _spread("request_seconds", _QUICK)),
+        Panel("Calculations by outcome", "ops", {"{{outcome}}": _rate("calculations", "outcome")}),
+        Panel("Calculations by operation", "ops", {"{{operation}}": _rate("calculations", "operation")}),
+        Panel(
+            "Found in the cache",
+            "percentunit",
+            {"hits": f'sum(rate(<calculations>{{outcome="cached"}}[$__rate_interval])) / {_rate("calculations")}'},
+        ),
+        Panel(
+            "Refused",
+            "reqps",
+            {
+                "edge: {{reason}}": _rate("requests_refused", "reason"),
+                "limit: {{limit}}": _rate("rate_limited", "limit"),
+                "workers": _rate("compute_refused"),
+                "recorder: {{reason}}": _rate("recorder_refused", "reason"),
+                "passwords": _rate("hashes_refused"),
+                "followers": _rate("followers_refused"),
+                "exports": _rate("exports_refused"),
+            },
+        ),
+        Panel("Processor time", "percentunit", {"{{instance}}": "rate(process_cpu_seconds_total[$__rate_interval])"}),
+        Panel("Resident memory", "bytes", {"{{instance}}": "process_resident_memory_bytes"}),
+        Panel(
+            "Server processes",
+            "short",
+            {"{{instance}}": "<server_processes>", "lost in 15 min": "sum(increase(<server_processes_lost>[15m]))"},
+        ),
+        Panel(
+            "File descriptors",
+            "percentunit",
+            {"{{instance}}": "process_open_fds / process_max_fds"},
+        ),
+        Panel(
+            "Wrong results",
+            "short",
+            {"in an hour": "sum(increase(<verification_failures>[1h]))"},
+        ),
+    ),
+)
+
+INSIDE = Dashboard(
+    "pycalc-inside",
+    "pycalc: inside",
+    (
+        Panel("Computing takes", "s", {"p99 {{operation}}": _quantile(0.99, "compute_seconds", "operation")}),
+        Panel("Workers", "short", {"running": "sum(<compute_running>)", "waiting": "sum(<compute_waiting>)"}),
+        Panel("Workers lost", "short", {"in 15 min": "sum(increase(<workers_lost>[15m]))"}),
+        Panel("Commits take", "s", _spread("commit_seconds")),
+        Panel("Calculations in a commit", "short", {"p50": _quantile(0.5, "commit_rows")}),
+        Panel(
+            "Waiting to be recorded",
+            "short",
+            {"rows": "sum(<recorder_rows>)", "KiB": "sum(<recorder_bytes>) / 1024"},
+        ),
+        Panel(
+            "Cache",
+            "ops",
+            {"misses": _rate("cache_misses"), "errors": _rate("cache_errors")},
+        ),
+        Panel(
+            "Memory for results",
+            "bytes",
+            {"cached in process": "sum(<cache_bytes>)", "long results": "sum(<results_mapped_bytes>)"},
+        ),
+        Panel("Results cached in process", "short", {"results": "sum(<cache_entries>)"}),
+        Panel("Password hashes waiting", "short", {"hashes": "sum(<hashes_waiting>)"}),
+        Panel(
+            "Kept for callers",
+            "short",
+            {"verified tokens": "sum(<tokens_cached>)", "counters: {{limit}}": "sum by (limit) (<limit_keys>)"},
+        ),
+        Panel(
+            "Trouble with keys and logouts",
+            "short",
+            {
+                "revocations unread": "sum(increase(<revocation_failures>[5m]))",
+                "key file unreadable": "sum(<keys_unreadable>)",
+                "refusals not logged: {{caller}}": "sum by (caller) (increase(<audit_suppressed>[5m]))",
+            },
+        ),
+    ),
+)
+
+EVENTS = Dashboard(
+    "pycalc-events",
+    "pycalc: events",
+    (
+        Panel("Events waiting to be published", "short", {"events": "max(<outbox_backlog>)"}),
+        Panel("Relays that publish", "short", {"relays": "sum(<relay_leading>)"}),
+        Panel(
+            "Events",
+            "ops",
+            {
+                "published": _rate("events_published"),
+                "counted": _rate("events_consumed"),
+                "repeated": _rate("events_repeated"),
+            },
+        ),
+        Panel("From recording to counting", "s", _spread("consumer_lag")),
+        Panel(
+            "Failures",
+            "ops",
+            {
+                "relay": _rate("relay_failures"),
+                "consumer": _rate("consumer_failures"),
+                "stream: {{call}}": _rate("stream_failures", "call"),
+                "refused events": _rate("events_refused"),
+            },
+        ),
+        Panel("Dead letters", "short", {"{{stage}}, in an hour": "sum by (stage) (increase(<dead_letters>[1h]))"}),
+        Panel(
+            "Followers",
+            "short",
+            {"now": "sum(<followers>)", "dropped in 5 min": "sum(increase(<followers_dropped>[5m]))"},
+        ),
+        Panel(
+            "Exports",
+            "short",
+            {
+                "under way": "sum(<exports>)",
+                "cut in 5 min: {{reason}}": "sum by (reason) (increase(<exports_cut>[5m]))",
+            },
+        ),
+        Panel("Calculations deleted for their age", "ops", {"rows": _rate("history_pruned")}),
+    ),
+)
+
+DASHBOARDS = (SERVICE, INSIDE, EVENTS)
+
+
+def _panel(panel: Panel, number: int) -> dict[str, Any]:
+    row, column = divmod(number, _COLUMNS)
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": _SOURCE,
+        "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "targets": [
+            {"refId": chr(ord("A") + index), "datasource": _SOURCE, "legendFormat": legend, "expr": resolved(line)}
+            for index, (legend, line) in enumerate(panel.lines.items())
+        ],
+    }
+
+
+def rendered(dashboard: Dashboard) -> str:
+    """Return a dashboard as Grafana reads it."""
+    described = {
+        "uid": dashboard.uid,
+        "title": dashboard.title,
+        "description": "Made by `make dashboards` from deploy/observability/dashboards.py.",
+        "tags": ["pycalc"],
+        "editable": False,
+        "schemaVersion": 41,
+        "refresh": "10s",
+        "time": {"from": "now-1h", "to": "now"},
+        "timezone": "browser",
+        "panels": [_panel(panel, number) for number, panel in enumerate(dashboard.panels)],
+    }
+    return json.dumps(described, indent=1) + "\n"

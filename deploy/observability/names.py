@@ -1,0 +1,33 @@
+"""The names that the code exports, for the files that are made from them."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from pycalc.observability.metrics import Metrics
+
+_NAMED = re.compile(r"<([a-z_]+)>")
+
+
+def _exported() -> dict[str, str]:
+    """Return the series of each metric by the name that the code has for it; a histogram's without its suffix."""
+    metrics = Metrics()
+    names = {}
+    for attribute, value in vars(metrics).items():
+        if isinstance(value, MetricWrapperBase):
+            (family,) = value.describe()
+            names[attribute] = family.name + ("_total" if family.type == "counter" else "")
+    return names
+
+
+_NAMES = _exported()
+
+
+def resolved(expression: str) -> str:
+    """Return a PromQL expression with each ``<attribute of Metrics>`` replaced by its name.
+
+    Raises KeyError for a metric that the code does not export.
+    """
+    return _NAMED.sub(lambda found: _NAMES[found[1]], expression)

@@ -1,0 +1,14 @@
+"""Which trace a calculation belongs to, for its event."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Add the column; what is recorded belongs to no trace."""
+    op.add_column("history", sa.Column("traceparent", sa.String(55)))

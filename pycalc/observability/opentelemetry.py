@@ -1,0 +1,126 @@
+"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables say where, how many and as whose."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import MutableMapping
+from contextlib import AbstractContextManager, suppress
+from contextvars import Token
+from threading import Thread
+from typing import Any
+
+from opentelemetry import context, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from pycalc import __version__
+from pycalc.observability.requests import TraceContext, header, trace_of
+from pycalc.observability.tracing import NO_SPAN, Attribute
+
+_KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""Others are invented, and make no new names of spans."""
+_FAREWELL_SECONDS = 1.0
+
+
+def _remote(found: TraceContext | None) -> context.Context | None:
+    """Return the context of a span that was made elsewhere."""
+    if found is None:
+        return None
+    flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
+    parent = SpanContext(int(found.trace_id, 16), int(found.span_id, 16), is_remote=True, trace_flags=flags)
+    return trace.set_span_in_context(NonRecordingSpan(parent), context.Context())
+
+
+def _named(span: Span) -> TraceContext:
+    of_span = span.get_span_context()
+    return TraceContext(
+        trace.format_trace_id(of_span.trace_id), trace.format_span_id(of_span.span_id), of_span.trace_flags.sampled
+    )
+
+
+class _RequestSpan:
+    """See RequestSpan."""
+
+    def __init__(self, span: Span, method: str) -> None:
+        self._span = span
+        self._method = method
+        self._token: Token[context.Context] = context.attach(trace.set_span_in_context(span))
+
+    def end(self, route: str | None, status: int) -> None:
+        """See RequestSpan."""
+        if self._span.is_recording():
+            self._complete(route, status)
+        context.detach(self._token)
+
+    def _complete(self, route: str | None, status: int) -> None:
+        self._span.set_attribute("http.response.status_code", status)
+        if route is not None:
+            self._span.update_name(f"{self._method} {route}")
+            self._span.set_attribute("http.route", route)
+        if status >= 500:
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
+
+
+class OpenTelemetryTracer:
+    """See Tracer. Spans wait in a bounded queue for a thread that sends them; beyond it they are dropped."""
+
+    on = True
+
+    def __init__(self, part: str) -> None:
+        name = os.environ.get("OTEL_SERVICE_NAME") or "pycalc"
+        resource = Resource.create({"service.name": name, "service.version": __version__, "pycalc.part": part})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("pycalc", __version__)
+
+    def begin(self, scope: MutableMapping[str, Any], /) -> _RequestSpan:
+        """See Tracer."""
+        method: str = scope["method"] if scope["method"] in _METHODS else "HTTP"
+        span = self._tracer.start_span(
+            method,
+            context=_remote(trace_of(header(scope, b"traceparent"))) or context.Context(),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": method, "url.path": scope["path"]},
+        )
+        scope["trace"] = _named(span)
+        return _RequestSpan(span, method)
+
+    def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
+        """See Tracer."""
+        if not trace.get_current_span().is_recording():
+            return NO_SPAN
+        return self._tracer.start_as_current_span(name, attributes=attributes)
+
+    def record(
+        self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
+    ) -> None:
+        """See Tracer."""
+        within = context.get_current() if parent is None else _remote(trace_of(parent))
+        if within is None or not trace.get_current_span(within).get_span_context().trace_flags.sampled:
+            return
+        kind = _KINDS.get(name, SpanKind.INTERNAL)
+        self._tracer.start_span(name, within, kind, attributes, start_time=began_ns).end(ended_ns)
+
+    def traceparent(self) -> str | None:
+        """See Tracer."""
+        span = trace.get_current_span()
+        return _named(span).traceparent if span.is_recording() else None
+
+    async def aclose(self) -> None:
+        """See Tracer: a collector that does not answer is not waited for."""
+        loop, closed = asyncio.get_running_loop(), asyncio.Event()
+
+        def close() -> None:
+            self._provider.shutdown()
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(closed.set)
+
+        Thread(target=close, name="tracing ends", daemon=True).start()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(closed.wait(), _FAREWELL_SECONDS)

@@ -1,0 +1,73 @@
+"""The metrics of several processes as one service's: read from their expositions, added up, exposed again (ADR 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from operator import add
+
+from prometheus_client import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+_CUMULATIVE = {"counter", "histogram", "summary"}
+_LARGEST = {"process_max_fds", "process_open_fds", "pycalc_outbox_backlog", "python_info"}
+"""Gauges that say the same of all processes, or whose worst is what counts; times are of this kind too."""
+_SMALLEST = {"process_start_time_seconds"}
+
+
+def _is_creation(family: Metric) -> bool:
+    """Return whether a family holds the times at which a counter's series began."""
+    return family.type == "gauge" and family.name.endswith("_created")
+
+
+def _combining(family: Metric) -> Callable[[float, float], float]:
+    """Return how two processes' values of a family become one."""
+    if family.type in _CUMULATIVE:
+        return add
+    if family.name in _SMALLEST or _is_creation(family):
+        return min
+    if family.name in _LARGEST or family.name.endswith("_seconds"):
+        return max
+    return add
+
+
+class Totals:
+    """Added expositions; the empty sum at first."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Metric] = {}
+        self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+
+    def copy(self) -> Totals:
+        """Return a sum that goes on from here."""
+        return deepcopy(self)
+
+    def add(self, exposition: bytes, *, ended: bool = False) -> None:
+        """Add a process's exposition in Prometheus' text format.
+
+        Of a process that has ``ended`` only what it has counted is added: it has no state any more.
+        """
+        for family in text_string_to_metric_families(exposition.decode()):
+            if not ended or family.type in _CUMULATIVE or _is_creation(family):
+                self._add(family)
+
+    def _add(self, family: Metric) -> None:
+        self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+        values = self._values.setdefault(family.name, {})
+        combined = _combining(family)
+        for sample in family.samples:
+            key = (sample.name, tuple(sample.labels.items()))
+            values[key] = combined(values[key], sample.value) if key in values else sample.value
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families, as a collector does."""
+        for name, family in self._families.items():
+            summed = Metric(name, family.documentation, family.type)
+            summed.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]
+            yield summed
+
+    def render(self) -> bytes:
+        """Return the sums in Prometheus' text format."""
+        return generate_latest(self)

@@ -1,0 +1,103 @@
+"""Dashboards, alerts and the operations guide speak of what the service really exports and reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.observability.__main__ import files
+from deploy.observability.alerts import ALERTS, Alert
+from deploy.observability.names import resolved
+from pycalc.settings import Settings
+from tests.deploy.images import ROOT
+from tests.services.servers import Server
+
+GUIDE = (ROOT / "docs/operations.md").read_text()
+_SERIES = re.compile(r"\b(?:pycalc|http|process|python)_[a-z_]+\b")
+_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
+
+
+@pytest.fixture(scope="module")
+def exported(server: Server) -> set[str]:
+    """The names of the series that a running server exports."""
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").raise_for_status().text)
+    return {family.name + suffix for family in families for suffix in _SUFFIXES.get(family.type, ("",))}
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
+def test_what_is_committed_is_what_is_made(file: Path) -> None:
+    """`make dashboards` would change nothing."""
+    assert file.read_text() == files()[file]
+
+
+def _expressions(file: Path) -> list[str]:
+    """Return the queries in one of the files."""
+    if file.suffix == ".json":
+        return [target["expr"] for panel in json.loads(file.read_text())["panels"] for target in panel["targets"]]
+    return [line.partition("expr: ")[2] for line in file.read_text().splitlines() if "expr: " in line]
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
+def test_every_query_is_about_what_a_running_server_exports(file: Path, exported: set[str]) -> None:
+    """No dashboard is empty, and no alert silent, because a metric has another name."""
+    for expression in _expressions(file):
+        named = set(_SERIES.findall(expression))
+        assert named or expression == json.dumps('up{job="pycalc"} == 0'), expression
+        assert named - exported == set()
+
+
+def test_a_metric_that_does_not_exist_is_not_named() -> None:
+    """A name that the code does not have stops the making of the files."""
+    assert resolved("rate(<events_published>[5m])") == "rate(pycalc_events_published_total[5m])"
+    with pytest.raises(KeyError, match="events_imagined"):
+        resolved("rate(<events_imagined>[5m])")
+
+
+def test_the_guide_names_metrics_that_exist(exported: set[str]) -> None:
+    """Whoever copies a query from the guide gets an answer."""
+    named = set(_SERIES.findall(GUIDE))
+    assert named
+    assert named - exported == set()
+
+
+def test_the_rules_tests_use_metrics_that_exist(exported: set[str]) -> None:
+    """What promtool runs: it can't know whether a series is ever exported."""
+    named = set(_SERIES.findall((ROOT / "deploy/prometheus/alerts.test.yml").read_text()))
+    assert named
+    assert named - exported == set()
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> None:
+    """A test raises it; its link leads to what to do."""
+    tests = (ROOT / "deploy/prometheus/alerts.test.yml").read_text()
+    assert re.search(rf"alertname: {alert.name}\n +exp_alerts:", tests)
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", GUIDE)}
+    document, _, anchor = alert.runbook.partition("#")
+    assert (ROOT / document).is_file()
+    assert anchor in headings
+
+
+def _table() -> dict[str, str]:
+    """Return the guide's settings and their defaults, as the table has them."""
+    section = GUIDE.partition("## Settings\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"(?m)^\| `(PYCALC_[A-Z_]+)` \|(.*?)\|", section))
+
+
+def test_the_guide_s_settings_are_the_service_s() -> None:
+    """Every setting stands in the guide's table, and nothing else does."""
+    assert sorted(_table()) == sorted(f"PYCALC_{name.upper()}" for name in Settings.model_fields)
+
+
+def test_the_guide_s_defaults_are_the_service_s() -> None:
+    """Those that don't depend on the machine: a bare value in the table is the default itself."""
+    plain = {name: field for name, field in Settings.model_fields.items() if field.default_factory is None}
+    for name, field in plain.items():
+        default = field.default.get_secret_value() if name == "stream_credentials" else field.default
+        told = _table()[f"PYCALC_{name.upper()}"].strip().strip("`")
+        assert told == ("" if default in ((), None) else str(default)), name

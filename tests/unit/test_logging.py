@@ -1,0 +1,149 @@
+"""Log records: what they are marked with, and how each reader of logs names it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from pycalc.models.auth import Principal, Role
+from pycalc.observability.logging import Format, configure_logging
+from pycalc.observability.requests import current, request_id_of, trace_of
+from tests.services.stores import USER_ID
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE}-{SPAN}-01".encode()
+
+
+def scope(**fields: str) -> dict[str, object]:
+    """Return a request with these header fields."""
+    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": "/fibonacci/7",
+        "headers": headers,
+        "http_version": "1.1",
+    }
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Put the logging of the tests back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    token = current.set(None)
+    yield
+    current.reset(token)
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def logged(capsys: pytest.CaptureFixture[str], form: Format, **facts: object) -> dict[str, object]:
+    """Return a record as it is written."""
+    configure_logging(form=form)
+    structlog.get_logger("pycalc.part").warning("it happened", **facts)
+    (line,) = capsys.readouterr().err.splitlines()
+    record: dict[str, object] = json.loads(line)
+    return record
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_record_outside_of_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what happened, when, how bad it is, and where; nothing of a request."""
+    record = logged(capsys, "json", rows=3)
+    assert record.pop("timestamp")
+    assert record == {"event": "it happened", "level": "warning", "logger": "pycalc.part", "rows": 3}
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_request_s_records_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the client's request id, the user, and the trace that the request belongs to."""
+    request = scope(x_request_id="order-66", traceparent=TRACEPARENT.decode())
+    request["caller"] = Principal(USER_ID, "ada", Role.USER, bytes(16), 0.0)
+    current.set(request)
+    record = logged(capsys, "json")
+    assert record["request_id"] == "order-66"
+    assert record["user_id"] == "019aab12-7c00-7123-8456-426614174000"
+    assert (record["trace_id"], record["span_id"], record["trace_sampled"]) == (TRACE, SPAN, True)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_record_for_cloud_logging(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Severity, message, time, trace and request have the names that Cloud Logging gives a meaning to."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    current.set(scope(x_request_id="order-66", traceparent=TRACEPARENT.decode(), user_agent="curl/8"))
+    record = logged(capsys, "google", status=429)
+    assert record.pop("time")
+    assert record == {
+        "severity": "WARNING",
+        "message": "it happened",
+        "logging.googleapis.com/trace": f"projects/my-project/traces/{TRACE}",
+        "logging.googleapis.com/spanId": SPAN,
+        "logging.googleapis.com/trace_sampled": True,
+        "httpRequest": {
+            "requestMethod": "GET",
+            "requestUrl": "/fibonacci/7",
+            "protocol": "HTTP/1.1",
+            "userAgent": "curl/8",
+            "status": 429,
+        },
+        "request_id": "order-66",
+        "trace_id": TRACE,
+        "logger": "pycalc.part",
+        "status": 429,
+    }
+
+
+@pytest.mark.usefixtures("restored")
+def test_an_exception_for_cloud_logging(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its severity is ERROR, and its trace stands where Error Reporting looks for it."""
+    configure_logging(form="google")
+    try:
+        raise ValueError("no such thing")
+    except ValueError:
+        structlog.get_logger("pycalc.part").exception("it failed")
+    record = json.loads(capsys.readouterr().err)
+    assert (record["severity"], record["message"]) == ("ERROR", "it failed")
+    assert "ValueError: no such thing" in record["stack_trace"]
+
+
+@pytest.mark.parametrize("given", ["", "two words", "a" * 129, "line\nfeed", "\x1b[2J", "é"])
+def test_a_hostile_request_id_is_replaced(given: str) -> None:
+    """What is no plain word is not repeated; the request is called something else, the same all the time."""
+    request = scope(x_request_id=given)
+    made = request_id_of(request)
+    assert len(made) == 32
+    assert int(made, 16) >= 0
+    assert request_id_of(request) == made
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "00-x-y-01",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01é",
+    ],
+)
+def test_an_invalid_traceparent_is_none(given: str | None) -> None:
+    """W3C Trace Context, §3.2: such a header counts as absent."""
+    assert trace_of(given) is None
+
+
+def test_a_traceparent_is_read_and_written() -> None:
+    """Both ids and whether the trace is sampled."""
+    for flags, sampled in (("01", True), ("00", False)):
+        found = trace_of(f"00-{TRACE}-{SPAN}-{flags}")
+        assert found == (TRACE, SPAN, sampled)
+        assert found is not None
+        assert found.traceparent == f"00-{TRACE}-{SPAN}-{flags}"

@@ -1,0 +1,144 @@
+"""Several processes' metrics, added up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pycalc.errors import Unavailable
+from pycalc.observability.fleet import Fleet
+from pycalc.observability.line import Line
+from pycalc.observability.metrics import Metrics
+from pycalc.observability.totals import Totals
+
+ONE = b"""# HELP calls_total Calls
+# TYPE calls_total counter
+calls_total{kind="a"} 3.0
+# TYPE calls_created gauge
+calls_created{kind="a"} 1000.0
+# HELP waiting Waiting
+# TYPE waiting gauge
+waiting 2.0
+# TYPE pycalc_outbox_backlog gauge
+pycalc_outbox_backlog 40.0
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds 1000.0
+# TYPE lag_seconds histogram
+lag_seconds_bucket{le="1.0"} 1.0
+lag_seconds_bucket{le="+Inf"} 2.0
+lag_seconds_count 2.0
+lag_seconds_sum 9.5
+"""
+OTHER = (
+    ONE.replace(b'calls_total{kind="a"} 3.0', b'calls_total{kind="a"} 4.0\ncalls_total{kind="b"} 1.0')
+    .replace(b"backlog 40.0", b"backlog 7.0")
+    .replace(b" 1000.0", b" 1200.0")
+)
+
+
+def samples(exposition: bytes) -> dict[str, float]:
+    """Return the values of an exposition by name and labels."""
+    return {
+        sample.name + "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(exposition.decode())
+        for sample in family.samples
+    }
+
+
+def test_what_adds_up_is_added() -> None:
+    """Counts and histograms are sums; a shared backlog is the largest told; the beginning is the first one."""
+    totals = Totals()
+    totals.add(ONE)
+    totals.add(OTHER)
+    assert samples(totals.render()) == {
+        "calls_totala": 7.0,
+        "calls_totalb": 1.0,
+        "calls_createda": 1000.0,
+        "waiting": 4.0,
+        "pycalc_outbox_backlog": 40.0,
+        "process_start_time_seconds": 1000.0,
+        "lag_seconds_bucket1.0": 2.0,
+        "lag_seconds_bucket+Inf": 4.0,
+        "lag_seconds_count": 4.0,
+        "lag_seconds_sum": 19.0,
+    }
+
+
+def test_a_process_that_has_ended_has_no_state() -> None:
+    """What it has counted stays, what it held does not; a sum that goes on from another leaves that as it was."""
+    gone = Totals()
+    gone.add(ONE, ended=True)
+    totals = gone.copy()
+    totals.add(OTHER)
+    assert samples(totals.render())["calls_totala"] == 7.0
+    assert samples(totals.render())["waiting"] == 2.0
+    assert samples(gone.render())["calls_totala"] == 3.0
+    assert "waiting" not in samples(gone.render())
+
+
+async def joined(fleet: Fleet, number: int, metrics: Metrics) -> Line:
+    """Return the line of a process that exports these metrics."""
+
+    async def own() -> bytes:
+        return metrics.render()
+
+    ours, theirs = socket.socketpair()
+    line = await Line.open(theirs, gone=lambda: None)
+    line.tell = own
+    await fleet.join(number, ours)
+    return line
+
+
+@pytest.mark.anyio
+async def test_any_process_tells_the_sums_of_all() -> None:
+    """Two processes say the same; when one ends its counts stay, its place is counted as lost, and no sum falls."""
+    fleet, first, second = Fleet(Metrics()), Metrics(), Metrics()
+    lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((first, second))]
+    for metrics in (first, second):
+        metrics.server_processes.set(1)
+    first.events_published.inc(3)
+    second.events_published.inc(4)
+    first.followers.set(1)
+    second.followers.set(2)
+    for line in lines:
+        told = samples(await line.ask())
+        assert told["pycalc_events_published_total"] == 7.0
+        assert told["pycalc_event_followers"] == 3.0
+        assert told["pycalc_server_processes"] == 2.0
+    lines[0].close()
+    fleet.lost(0)
+    told = samples(await lines[1].ask())
+    assert told["pycalc_events_published_total"] == 7.0
+    assert told["pycalc_event_followers"] == 2.0
+    assert told["pycalc_server_processes"] == 1.0
+    assert told["pycalc_server_processes_lost_total"] == 1.0
+    lines[1].close()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
+    """What it told last stands for it; a process whose supervisor does not answer has no metrics to show."""
+    fleet, busy, idle = Fleet(Metrics()), Metrics(), Metrics()
+    lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((busy, idle))]
+    busy.events_published.inc(5)
+    assert samples(await lines[1].ask())["pycalc_events_published_total"] == 5.0
+    never = asyncio.Event()
+
+    async def silence() -> bytes:
+        await never.wait()
+        return b""
+
+    lines[0].tell = silence
+    assert samples(await lines[1].ask())["pycalc_events_published_total"] == 5.0
+    ours, theirs = socket.socketpair()
+    alone = await Line.open(ours, gone=lambda: None)
+    with pytest.raises(Unavailable):
+        await alone.ask(0.05)
+    theirs.close()
+    with pytest.raises(Unavailable):
+        await alone.ask()
+    for line in lines:
+        line.close()

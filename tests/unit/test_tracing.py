@@ -1,0 +1,49 @@
+"""Traces: what carries them from one process to the next, and what is there without them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pycalc.models.events import event_of
+from pycalc.observability.tracing import NO_TRACER, Tracer, open_tracer
+from pycalc.streaming.envelope import event_of_message, headers_of
+from tests.services.stores import history_row
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("prefix", ["ce_", "ce-"])
+def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
+    """As CloudEvents' distributed tracing extension: an attribute in the headers and in the body, if there is one."""
+    event = event_of(history_row()._replace(traceparent=TRACEPARENT))
+    headers = headers_of(event, prefix)
+    assert headers[f"{prefix}traceparent"] == TRACEPARENT
+    assert f'"traceparent":"{TRACEPARENT}"'.encode() in event.payload
+    received = event_of_message(headers, prefix, event.payload)
+    assert received is not None
+    assert received.traceparent == TRACEPARENT
+    untraced = event_of(history_row())
+    assert f"{prefix}traceparent" not in headers_of(untraced, prefix)
+    assert b"traceparent" not in untraced.payload
+
+
+def test_without_the_packages_tracing_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever switches it on is told what to install; whoever does not needs nothing."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    monkeypatch.delitem(sys.modules, "pycalc.observability.opentelemetry", raising=False)
+    assert open_tracer("serve", wanted=False) is NO_TRACER
+    with pytest.raises(ValueError, match=r"PYCALC_TRACING needs the packages of pycalc\[otel\]"):
+        open_tracer("serve", wanted=True)
+
+
+@pytest.mark.anyio
+async def test_no_tracer_makes_nothing() -> None:
+    """It takes every call of the real one."""
+    tracer: Tracer = NO_TRACER
+    assert tracer.begin({}) is None
+    with tracer.span("record", rows=1):
+        tracer.record("commit", 1, 2, TRACEPARENT, rows=1)
+        assert tracer.traceparent() is None
+    await tracer.aclose()
