@@ -64,6 +64,8 @@ from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Stream
 
 _PING_SECONDS = 2.0
+_DISPENSABLE = {"cache", "stream", "relay"}
+"""What the service does without: it is ready all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,13 @@ class Health:
     name: str
     ok: bool
     latency_ms: float
+    detail: str | None = None
+    """What is wrong."""
+
+    @property
+    def fatal(self) -> bool:
+        """Whether requests had better go elsewhere."""
+        return not self.ok and self.name not in _DISPENSABLE
 
 
 @dataclass(slots=True)
@@ -110,10 +119,12 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     try:
         async with asyncio.timeout(_PING_SECONDS):
             await ping()
-        ok = True
-    except (PycalcError, TimeoutError):
-        ok = False
-    return Health(name, ok, round((perf_counter() - started) * 1000, 3))
+        detail = None
+    except PycalcError as error:
+        detail = error.detail
+    except TimeoutError:
+        detail = f"There was no answer in {_PING_SECONDS:g} seconds."
+    return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
 
 def _key_file(settings: Settings) -> Path | None:
@@ -201,13 +212,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
             consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics)
             stack.push_async_callback(consumer.aclose)
-        relay = Relay(outbox, stream, metrics, shared=database.shared)
-        stack.push_async_callback(relay.aclose)
+        relay = Relay(outbox, stream, metrics, shared=database.shared) if settings.relay else None
+        if relay is not None:
+            stack.push_async_callback(relay.aclose)
         tail = HistoryTail(history, metrics, shared=database.shared)
         stack.push_async_callback(tail.aclose)
 
         def committed() -> None:
-            relay.wake()
+            if relay is not None:
+                relay.wake()
             tail.wake()
 
         recorder = Recorder(history, metrics, committed)
@@ -267,7 +280,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "cache": cache.ping,
                 "stream": stream.ping,
                 "recorder": recorder.ping,
-                "relay": relay.ping,
+                **({"relay": relay.ping} if relay is not None else {}),
             },
         )
 

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from pycalc import __version__
 from pycalc.observability.metrics import CONTENT_TYPE
+from pycalc.resources import Health
 from pycalc.routers.deps import ResourcesDep
 from pycalc.routers.headers import PAGE_POLICY
 from pycalc.services.operations import OPERATIONS
@@ -79,20 +80,24 @@ async def healthz() -> dict[str, str]:
     responses={503: {"description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
-    """Say whether every dependency answers, and how fast."""
+    """Say whether every dependency answers, and how fast; the service is ready without those that it can do without."""
     checks = await resources.check()
-    ready = all(check.ok for check in checks)
     body = {
-        "status": "ok" if ready else "degraded",
-        "checks": {check.name: {"ok": check.ok, "latency_ms": check.latency_ms} for check in checks},
+        "status": "ok" if all(check.ok for check in checks) else "degraded",
+        "checks": {check.name: _told(check) for check in checks},
     }
-    return JSONResponse(body, 200 if ready else 503)
+    return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format."""
     return Response(resources.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _told(check: Health) -> dict[str, object]:
+    told: dict[str, object] = {"ok": check.ok, "latency_ms": check.latency_ms}
+    return told if check.detail is None else {**told, "detail": check.detail}
 
 
 def _page(name: str, styles: str = "") -> FileResponse:
