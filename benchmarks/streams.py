@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter, process_time
 
+from benchmarks.events import outbox_to_totals
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
@@ -24,13 +25,13 @@ USERS = (10, 1_000)
 
 
 @contextmanager
-def _streams() -> Iterator[dict[str, str]]:
+def _streams() -> Iterator[dict[str, Callable[[str], str]]]:
     with kafka() as broker, pubsub() as emulator:
         os.environ["PUBSUB_EMULATOR_HOST"] = emulator.emulator_host
         yield {
-            "memory": "memory://",
-            "Kafka": broker.url("bench"),
-            "Pub/Sub (the emulator)": emulator.url("bench"),
+            "memory": lambda _: "memory://",
+            "Kafka": broker.url,
+            "Pub/Sub (the emulator)": emulator.url,
         }
 
 
@@ -74,5 +75,6 @@ def streams() -> None:
     with _streams() as urls:
         for name, url in urls.items():
             for users in USERS:
-                rate, cpu = asyncio.run(_measure(url, users))
-                print(f"| {name} | {users:,} | {rate:,.0f} | {cpu:.0f} |")
+                rate, cpu = asyncio.run(_measure(url("bench"), users))
+                print(f"| {name} | {users:,} | {rate:,.0f} | {cpu:.0f} |", flush=True)
+        outbox_to_totals(urls)

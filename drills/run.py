@@ -15,8 +15,13 @@ from drills.overload import WORK, overload
 from drills.postgres import postgres_restarts
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
+from drills.streams_killing import consumer_killing, relay_killing, three_relays
+from drills.streams_outages import broker_stops
+from drills.streams_poison import poison
+from drills.streams_troubles import deleted_topic, over_the_limit, wrong_credentials
 from drills.syncing import syncing
 
+STREAMS = ("kafka", "pubsub")
 DRILLS: dict[str, Callable[[], Finding]] = {
     "killing": killing,
     "killing-several": killing_several,
@@ -31,6 +36,14 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"overload-{work}": partial(overload, work) for work in WORK},
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
+    **{f"stream-outages-{kind}": partial(broker_stops, kind) for kind in STREAMS},
+    **{f"relay-killing-{kind}": partial(relay_killing, kind) for kind in STREAMS},
+    **{f"three-relays-{kind}": partial(three_relays, kind) for kind in STREAMS},
+    **{f"consumer-killing-{kind}": partial(consumer_killing, kind) for kind in STREAMS},
+    "poison-event": poison,
+    **{f"topic-deleted-{kind}": partial(deleted_topic, kind) for kind in STREAMS},
+    "over-the-limit": over_the_limit,
+    **{f"wrong-credentials-{kind}": partial(wrong_credentials, kind) for kind in STREAMS},
 }
 
 

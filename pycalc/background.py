@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +15,7 @@ from pycalc.errors import PycalcError
 from pycalc.observability.logging import configure_logging
 from pycalc.resources import Background, open_consumer, open_relay
 from pycalc.settings import Settings
+from pycalc.signals import watch
 
 
 def relay(settings: Settings) -> int:
@@ -29,6 +29,7 @@ def consume(settings: Settings) -> int:
 
 
 def _run(name: str, settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[Background]]) -> int:
+    """Run until the first signal; the caller has blocked the signals, which are waited for from here on."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
@@ -43,12 +44,11 @@ async def _until_stopped(
     name: str, settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[Background]]
 ) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    watch(stop)
     async with opening(settings) as background:
         server, thread = start_http_server(settings.port, settings.host, background.metrics.registry)
         print(f"pycalc {name} runs; metrics: http://{settings.host}:{settings.port}/metrics", flush=True)  # noqa: T201
         await stop.wait()
-        server.shutdown()
+        await asyncio.to_thread(server.shutdown)
         server.server_close()
         thread.join()

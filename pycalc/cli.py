@@ -59,12 +59,18 @@ def _serve(listener: int | None) -> int:
 
 
 def _relay() -> int:
+    from pycalc.signals import block
+
+    block()
     from pycalc.background import relay
 
     return relay(_settings())
 
 
 def _consume() -> int:
+    from pycalc.signals import block
+
+    block()
     from pycalc.background import consume
 
     return consume(_settings())

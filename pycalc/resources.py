@@ -68,7 +68,7 @@ from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Stream
 
 _PING_SECONDS = 2.0
-_DISPENSABLE = {"cache"}
+_DISPENSABLE = {"cache", "stream", "relay"}
 """What the service does without: it is ready all the same."""
 
 
@@ -232,13 +232,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
             consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics, tracer)
             stack.push_async_callback(consumer.aclose)
-        relay = Relay(outbox, stream, metrics, shared=database.shared, tracer=tracer)
-        stack.push_async_callback(relay.aclose)
+        relay = Relay(outbox, stream, metrics, shared=database.shared, tracer=tracer) if settings.relay else None
+        if relay is not None:
+            stack.push_async_callback(relay.aclose)
         tail = HistoryTail(history, metrics, shared=database.shared)
         stack.push_async_callback(tail.aclose)
 
         def committed() -> None:
-            relay.wake()
+            if relay is not None:
+                relay.wake()
             tail.wake()
 
         recorder = Recorder(history, metrics, committed, tracer=tracer)
@@ -303,7 +305,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "cache": cache.ping,
                 "stream": stream.ping,
                 "recorder": recorder.ping,
-                "relay": relay.ping,
+                **({"relay": relay.ping} if relay is not None else {}),
             },
             tracer=tracer,
         )

@@ -10,10 +10,9 @@ import resource
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic, sleep
+from time import monotonic
 from typing import cast
 
 import uvloop
@@ -27,8 +26,8 @@ from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.services.bootstrap import TOKEN_FILE
 from pycalc.settings import Settings
+from pycalc.signals import block, watch
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
 """After the signal answers say ``Connection: close`` until nothing is asked for so long, for no longer than this."""
@@ -36,8 +35,6 @@ _COMPUTING_SECONDS = 5.0
 """From the signal on: what is still being computed then is refused."""
 _DRAIN_SECONDS = 6.5
 """From the signal on: connections that are still busy then are dropped."""
-_EXIT_SECONDS = 8.5
-"""From the signal on: then the process ends, whatever hangs."""
 
 
 def serve(settings: Settings, inherited: int | None = None) -> int:
@@ -50,26 +47,13 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # in every thread: one that waits for them gets them
+    block()
     try:
         uvloop.run(_serve(settings, inherited))
     except (PycalcError, OSError, ValueError) as error:
         print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
         return 1
     return 0
-
-
-def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Wait for the first signal, and end the process some seconds later whatever hangs: what was answered is on disk.
-
-    Later signals stay blocked, to the end of the process.
-    """
-    signal.sigwait(_SIGNALS)
-    with suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(stop.set)
-    sleep(_EXIT_SECONDS)
-    print("pycalc: something did not end in time; stopped without it", file=sys.stderr)  # noqa: T201
-    os._exit(1)
 
 
 def _abandoned() -> None:
@@ -88,7 +72,7 @@ def _share(metrics: Metrics, supervisor: Line) -> None:
 
 async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = asyncio.Event()
-    threading.Thread(target=_watch, args=(asyncio.get_running_loop(), stop), name="signals", daemon=True).start()
+    watch(stop)
     supervisor = None if inherited is None else await Line.open(socket.socket(fileno=os.dup(0)), _abandoned)
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     stream_credentials: SecretStr = Field(
         SecretStr(""), description="user:password for the stream, where they are not in its URL"
     )
+    relay: bool = Field(
+        True, description="whether servers publish events; false: only `pycalc relay` does, on PostgreSQL with a broker"
+    )
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="signing keys, comma-separated, newest first, 32 characters or more each; "
@@ -151,6 +154,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "PYCALC_WORKERS: one process serves an SQLite file; more need PYCALC_DATABASE_URL=postgresql://..."
             )
+        if not self.relay and (self.database.startswith("sqlite:") or self.stream_url.startswith("memory:")):
+            raise ValueError("PYCALC_RELAY=false leaves events to `pycalc relay`, which needs PostgreSQL and a broker")
         if self.hardened and self.admin_registration == "open":
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
         return self

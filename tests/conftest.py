@@ -109,15 +109,26 @@ def _excuse(missing: Missing) -> str:
     return str(missing)
 
 
+_MOCKED = pytest.StashKey[str]()
+
+
 @pytest.fixture(scope="session", name="kafka")
-def kafka_broker() -> Iterator[Kafka | MockKafka]:
+def kafka_broker(pytestconfig: pytest.Config) -> Iterator[Kafka | MockKafka]:
     """Run one Apache Kafka for all tests, or librdkafka's mock of it where Java or Maven is missing."""
     with ExitStack() as stack:
         try:
             broker: Kafka | MockKafka = stack.enter_context(kafka())
         except Missing as missing:
-            broker = stack.enter_context(mock_kafka(_excuse(missing)))
+            pytestconfig.stash[_MOCKED] = _excuse(missing)
+            broker = stack.enter_context(mock_kafka(str(missing)))
         yield broker
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say it when the tests have met a mock instead of Apache Kafka."""
+    if reason := config.stash.get(_MOCKED, ""):
+        terminalreporter.section("Kafka")
+        terminalreporter.line(f"The tests ran on librdkafka's mock cluster instead of Apache Kafka: {reason}.")
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,9 @@ class Metrics:
         )
 
         self.outbox_backlog = Gauge("pycalc_outbox_backlog", "Recorded events not yet published", registry=registry)
+        self.outbox_oldest_seconds = Gauge(
+            "pycalc_outbox_oldest_seconds", "Age of the oldest recorded event not yet published", registry=registry
+        )
         self.relay_leading = Gauge(
             "pycalc_relay_leading", "Whether this process's relay is the one that publishes", registry=registry
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from time import monotonic, time_ns
+from time import monotonic, time, time_ns
 from uuid import uuid4
 
 from structlog import get_logger
@@ -19,6 +19,7 @@ from structlog import get_logger
 from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
 from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
 from pycalc.models.events import event_of
+from pycalc.models.ids import unix_ms_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services import refusals
@@ -37,7 +38,7 @@ _LEASE_LEFT_SECONDS = 6.0
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
 _DRAIN_SECONDS = 1.5
-"""How long publishing the rest may take in the end."""
+"""How long publishing may go on in the end."""
 
 _log = get_logger(__name__)
 
@@ -72,6 +73,8 @@ class Relay:
         self._work.set()  # what an earlier process left
         self._closing = asyncio.Event()
         self._failures = 0
+        self._oldest_ms: int | None = None
+        metrics.outbox_oldest_seconds.set_function(self._oldest_age)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
@@ -80,15 +83,20 @@ class Relay:
             self._work.set()
 
     async def ping(self) -> None:
-        """Return when events are relayed; raises StreamUnavailable when they are not any more."""
+        """Return when events are relayed; raises StreamUnavailable when they are not any more, or some are refused."""
         if self._runner.done():
             raise StreamUnavailable("Events are not being relayed.")
+        if self._refusals:
+            raise StreamUnavailable("The stream refuses some events.")
 
     async def aclose(self) -> None:
-        """Publish what is left, if the stream takes it, and stop."""
+        """Publish what is left, if the stream takes it soon, and stop: what it does not take stays in the outbox."""
         self._closing.set()
         self._work.set()
-        await self._runner
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._runner
+        await self._release()
 
     async def _run(self) -> None:
         while not self._closing.is_set():
@@ -101,10 +109,8 @@ class Relay:
                 await self._back_off(error)
             await self._pause(_GATHER_SECONDS)
         with suppress(Exception):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while await self._publish_batch():
-                    pass
-                await self._outbox.release(self._owner)
+            while await self._publish_batch():
+                pass
 
     async def _wait_for_work(self) -> None:
         """Return when there are new entries, or may be."""
@@ -125,8 +131,16 @@ class Relay:
         if self._held_until - began < _LEASE_LEFT_SECONDS:
             held = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
             self._held_until = began + _LEASE_SECONDS if held else 0.0
+            if not held:
+                self._tell([])
             self._metrics.relay_leading.set(held)
         return self._leading
+
+    async def _release(self) -> None:
+        """Let another relay publish."""
+        self._held_until = 0.0
+        with suppress(Exception):  # it runs out by itself
+            await self._outbox.release(self._owner)
 
     async def _publish_batch(self) -> bool:
         """Publish the oldest entries and delete them; return whether there may be more."""
@@ -135,11 +149,19 @@ class Relay:
         limit = _BATCH + len(self._refusals)
         entries = await self._outbox.pending(0, limit)
         more = len(entries) == limit
-        self._metrics.outbox_backlog.set(await self._outbox.backlog() if more else len(entries))
+        self._tell(entries, await self._outbox.backlog() if more else len(entries))
         removed = await self._publish(self._refusals.due(entries))
         if not more:
-            self._metrics.outbox_backlog.set(len(entries) - removed)
+            self._tell(entries if removed < len(entries) else (), len(entries) - removed)
         return more and removed > 0
+
+    def _tell(self, entries: Sequence[OutboxRow], backlog: int = 0) -> None:
+        """Let the metrics say how many events wait, the oldest first; who does not lead knows of none."""
+        self._metrics.outbox_backlog.set(backlog)
+        self._oldest_ms = unix_ms_of_id(entries[0].row.id) if entries else None
+
+    def _oldest_age(self) -> float:
+        return 0.0 if self._oldest_ms is None else max(0.0, time() - self._oldest_ms / 1000)
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish entries and delete what the stream took or never will; return how many those are."""
@@ -153,6 +175,9 @@ class Relay:
             await self._stream.publish([event_of(entry.row) for entry in entries])
         except EventsRefused as error:
             reasons = error.refused
+            if not self._refusals:  # the first of them: there may be many
+                told = sorted(set(reasons.values()))[:5]
+                _log.warning("the stream refuses events; they are tried again", count=len(reasons), reasons=told)
         if self._tracer.on:
             self._trace(entries, began_ns)
         taken = [entry.seq for entry in entries if entry.row.id not in reasons]
@@ -185,6 +210,8 @@ class Relay:
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         with suppress(Exception):  # the count is for the metric only
             self._metrics.outbox_backlog.set(await self._outbox.backlog())
+        if isinstance(error, StreamUnavailable):
+            await self._release()  # another relay's broker, or credentials, may do
         await self._pause(delay)
         self._work.set()
 

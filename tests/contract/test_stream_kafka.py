@@ -223,12 +223,12 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     assert [number_of(event) for event in got if event.key == BOB] == list(range(20))
 
 
-async def test_foreign_messages_are_delivered_as_such(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: str, opened: Open) -> None:
     """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
-    stream = opened(kafka.url(topic, "partitions=1"))
+    stream = opened(real_kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
-    plain = Producer({"bootstrap.servers": kafka.servers})
+    plain = Producer({"bootstrap.servers": real_kafka.servers})
     plain.produce(topic, b"not an event", b"key")
     plain.produce(topic, None, b"a tombstone")
     plain.flush(SECONDS)

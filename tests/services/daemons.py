@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
+from tests.services.waiting import wait_until
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
@@ -35,6 +37,12 @@ def accepts(port: int) -> bool:
     return False
 
 
+def _stopped(pid: int) -> bool:
+    """Return whether every thread of a process is stopped."""
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 class Daemon:
     """One server process on 127.0.0.1; it does not outlive the test run, not even one that is killed."""
 
@@ -46,6 +54,7 @@ class Daemon:
         self.port = port
         self.start_seconds = 0.0
         """From the command to the first accepted connection."""
+        self._started = 0.0
         self._command = [*([with_parent, "--pdeathsig", "KILL", "--"] if with_parent else []), *command]
         self._environment = {**os.environ, **(environment or {})}
         self._log = log
@@ -59,18 +68,26 @@ class Daemon:
 
     def start(self) -> None:
         """Start the server, and return when it accepts connections."""
-        started = perf_counter()
+        self.launch()
+        self.await_connections()
+
+    def launch(self) -> None:
+        """Start the server; it ends with the thread that calls this."""
+        self._started = perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
+
+    def await_connections(self) -> None:
+        """Return when the server, which was launched, accepts connections."""
         deadline = monotonic() + _START_SECONDS
         while not accepts(self.port):
-            if self._process.poll() is not None or monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text(errors='replace')[-2_000:]}")
             sleep(0.01)
-        self.start_seconds = perf_counter() - started
+        self.start_seconds = perf_counter() - self._started
 
     def stop(self) -> None:
         """End the server as an administrator would; it is killed when it takes too long."""
@@ -82,7 +99,8 @@ class Daemon:
 
     def pause(self) -> None:
         """Let the server hang: it keeps its connections and answers nothing."""
-        os.kill(self.pid, signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)  # each thread stops when it next comes to run: not at once on a busy machine
+        wait_until(lambda: _stopped(self.pid), f"{self.name} has stopped")
 
     def resume(self) -> None:
         """Let the server go on."""

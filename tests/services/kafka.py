@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
@@ -55,14 +55,16 @@ class Kafka(Daemon):
 
 @dataclass(frozen=True, slots=True)
 class MockKafka:
-    """librdkafka's own mock cluster, of one broker, within this process; it makes topics by itself."""
+    """librdkafka's own mock cluster, of one broker, within this process; it can't be asked to make a topic."""
 
     servers: str
     reason: str
     """Why it is not Apache Kafka."""
+    client: Producer = field(repr=False)
 
     def url(self, topic: str, options: str = "") -> str:
-        """Return a topic's URL."""
+        """Return the URL of a topic, which is there: it is made when a client that may make topics looks for it."""
+        self.client.list_topics(topic, timeout=5)
         return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
 
 
@@ -71,7 +73,7 @@ def mock_kafka(reason: str) -> Iterator[MockKafka]:
     """Run the mock cluster."""
     cluster = Producer({"test.mock.num.brokers": 1})
     broker = next(iter(cluster.list_topics(timeout=5).brokers.values()))
-    yield MockKafka(f"{broker.host}:{broker.port}", reason)
+    yield MockKafka(f"{broker.host}:{broker.port}", reason, cluster)
     cluster.close()
 
 

@@ -203,6 +203,21 @@ def pycalc(
             yield started
 
 
+@contextmanager
+def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
+    """Run ``pycalc relay`` or ``pycalc consume``, whose port is where the metrics are."""
+    port = port or free_port()
+    with TemporaryDirectory(prefix="pycalc-") as data:
+        environment = settings_of(Path(data), port, **settings)
+        with running(f"pycalc {command}", background_command(command), "/metrics", port, environment, log) as started:
+            yield started
+
+
+def background_command(command: str) -> list[str]:
+    """Return what starts ``pycalc relay`` or ``pycalc consume``."""
+    return _python("pycalc.cli", command)
+
+
 def post(url: str, body: object) -> dict[str, str]:
     """Send JSON and return the JSON that comes back."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310

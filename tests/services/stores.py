@@ -99,6 +99,9 @@ class MemoryOutboxStore:
         self.entries = dict(enumerate(rows, 1))
         self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
+        self.holder: bytes | None = None
+        """Who has the lease; None: whoever asks."""
+        self.released = False
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
         """Put rows behind those that are there."""
@@ -109,10 +112,11 @@ class MemoryOutboxStore:
         """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
-        return True
+        return self.holder in (None, owner)
 
     async def release(self, owner: bytes) -> None:
         """See OutboxStore."""
+        self.released = True
 
     async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
         """See OutboxStore."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
 from pycalc.models.events import Event
@@ -32,12 +33,15 @@ class ListeningStream:
         """How many entries the outbox had when a batch was published."""
         self.failure: Exception | None = None
         self.refused: set[bytes] = set()
+        self.hanging = False
         self._outbox = outbox
 
     async def publish(self, events: Sequence[Event]) -> None:
         """See Stream."""
         self.attempts.append([event.id for event in events])
         self.in_outbox.append(len(self._outbox.entries))
+        if self.hanging:
+            await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
         refused = {event.id: "too large" for event in events if event.id in self.refused}
@@ -173,6 +177,84 @@ async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
         await until(emptied, "the outbox is empty")
         await until(lambda: backlog() == 0, "the gauge says so")
     assert 700 in told
+
+
+async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
+    """It grows while the stream takes nothing, with every look at it, and is nothing when all has gone."""
+    outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    async with relaying(outbox, stream) as (_, metrics):
+
+        def age() -> float:
+            return metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0
+
+        await until(lambda: age() > 0.05, "the age is told")
+        first = age()
+        await until(lambda: age() > first, "it grows")
+        assert age() < 5
+        stream.failure = None
+        await until(lambda: not outbox.entries, "the outbox is empty")
+        await until(lambda: age() == 0, "nothing waits")
+
+
+async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
+    """A relay whose lease has gone to another one tells no figures of its own any more."""
+    outbox = MemoryOutboxStore([history_row()])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    metrics = Metrics()
+    relay = Relay(outbox, stream, metrics, shared=True)
+    told = metrics.registry.get_sample_value
+    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
+    outbox.holder = b"another"
+    relay._held_until = 0.0
+    await until(lambda: told("pycalc_outbox_backlog") == 0, "it stands by", 60)
+    assert told("pycalc_outbox_oldest_seconds") == 0
+    assert told("pycalc_relay_leading") == 0
+    await relay.aclose()
+
+
+async def test_who_can_not_publish_lets_another_relay_try() -> None:
+    """Its credentials may be the only ones that do not work: it gives the lease back before it waits."""
+    outbox = MemoryOutboxStore([history_row()])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The password is wrong.")
+    relay = Relay(outbox, stream, Metrics(), shared=True)
+    await until(lambda: bool(stream.attempts), "a first try")
+    await until(lambda: outbox.released, "the lease is given back")
+    assert not relay._leading
+    await relay.aclose()
+
+
+async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
+    """A batch that is on its way is given up soon: its entries stay, and are published by the next relay."""
+    outbox = MemoryOutboxStore([history_row()])
+    stream = ListeningStream(outbox)
+    stream.hanging = True
+    relay = Relay(outbox, stream, Metrics())
+    await until(lambda: bool(stream.attempts), "a first try")
+    async with asyncio.timeout(3):
+        await relay.aclose()
+    assert len(outbox.entries) == 1
+    assert outbox.released
+
+
+async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
+    """The ping fails and the log says why, once, until the event is taken or given up."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[0].id}
+    with capture_logs() as logs:
+        async with relaying(outbox, stream) as (relay, _):
+            await until(lambda: len(outbox.entries) == 1, "the other one has gone")
+            with pytest.raises(StreamUnavailable):
+                await relay.ping()
+            await until(lambda: not outbox.entries, "it is put aside")
+            await relay.ping()
+    refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
+    assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
 
 
 async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None:
