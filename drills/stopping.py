@@ -28,14 +28,15 @@ from tests.services.servers import A_DAY, SERVE, Server, free_port, log_in, pyca
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
-_LONGEST_START = 1.2
+_SHORTEST_START, _LONGEST_START = 0.1, 1.2
+"""Sooner than that it is the interpreter, looking for its own modules, that says how it ends."""
 _LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
 """x^3,500,000 has 21 million digits, some two seconds of one worker: the last of them wait when the signal comes."""
 _IN_TIME = 9.0
 _UNREAD = 0.001
 """The share of requests that may find their connection closed."""
-_BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT)
-"""What Popen tells of a process that a signal ended, as it does before the service has taken them over."""
+_BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+"""How a process ends that has not begun to serve: by the signal itself, or with the status that tells of it."""
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: fl
 
 async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: random.Random) -> None:
     process = spawn(SERVE, environment)
-    await asyncio.sleep(chance.uniform(0, _LONGEST_START))
+    await asyncio.sleep(chance.uniform(_SHORTEST_START, _LONGEST_START))
     process.send_signal(chance.choice((signal.SIGTERM, signal.SIGINT)))
     await asyncio.to_thread(process.wait, 30)
     stops.starting[process.returncode] += 1
