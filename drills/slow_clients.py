@@ -25,6 +25,8 @@ _OTHERS = 4
 _PAUSE = 0.01
 _ESTABLISHED_OR_CLOSING = ("01", "04", "05", "08", "09", "0B")
 """States of /proc/net/tcp in which the service's side of a connection holds memory; not TIME-WAIT, not listening."""
+_HALF_CLOSED, _NOBODYS = "05", "0"
+"""The state FIN-WAIT-2, and the inode of what no process has open any more: the kernel only keeps its number."""
 _LONG_RESULT = "/fibonacci/20000000"
 """4 million digits: more than the socket's buffers take."""
 
@@ -89,7 +91,9 @@ def _open_ports(port: int) -> set[int]:
     """Return the other ends of the connections that the service holds."""
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, state, *_ = line.split()
+        _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()
+        if (state, inode) == (_HALF_CLOSED, _NOBODYS):
+            continue
         if int(local.rpartition(":")[2], 16) == port and state in _ESTABLISHED_OR_CLOSING:
             found.add(int(remote.rpartition(":")[2], 16))
     return found

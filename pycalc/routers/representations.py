@@ -30,7 +30,7 @@ else:
 TEXT = "text/plain"
 WHOLE = 256 * 1024
 """Answers up to this many bytes go to the server in one piece."""
-_SLICE = 64 * 1024
+_SLICE = 32 * 1024
 """Longer ones go in slices of this many, so that a slow reader holds no more than a few."""
 _SLICE_SECONDS = 0.0005
 """What a slice counts for in turns: more than it costs the event loop, for the server's thread has to copy it too."""

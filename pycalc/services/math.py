@@ -47,7 +47,7 @@ _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
 _LONGEST_BREATH = 0.002
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
-MOST_AT_ONCE = 256
+MOST_AT_ONCE = 512
 """Calculations asked for one by one, and batches, that may be under way together; workers bound theirs themselves."""
 _MOST_BATCHED = 8_000
 """Calculations in all batches under way, which the recorder has room for."""
