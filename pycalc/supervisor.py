@@ -27,6 +27,9 @@ _SETTLED_SECONDS = 5.0
 _LONGEST_BACKOFF = 5.0
 _STOP_SECONDS = 8.8
 """How long a process may take to drain; its own deadline is a little shorter."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOPPED = {0, *(128 + number for number in _SIGNALS), *(-number for number in _SIGNALS)}
+"""How a server process ends that is told to: drained, or by the signal while it still starts."""
 
 _log = get_logger(__name__)
 
@@ -44,7 +47,7 @@ def supervise(settings: Settings) -> int:
 
 async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
-    for ending in (signal.SIGTERM, signal.SIGINT):
+    for ending in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     with bind(settings.host, settings.port) as listener:
         greet(settings, await prepare(settings))
@@ -89,7 +92,7 @@ async def _until_ended_or(stop: asyncio.Event, process: asyncio.subprocess.Proce
 
 
 async def _end(number: int, process: asyncio.subprocess.Process) -> None:
-    """Let a server drain; raises OSError when it does not end by itself with status 0."""
+    """Let a server drain; raises OSError when it does not end as it should."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
@@ -97,7 +100,7 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         status = await process.wait()
-    if status:
+    if status not in _STOPPED:
         raise OSError(f"server process {number} did not end as it should, status {status}")
 
 

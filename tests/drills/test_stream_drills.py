@@ -63,10 +63,9 @@ def test_a_poison_event_is_put_aside(real_kafka: Kafka, postgres_url: str) -> No
     fine(poison_at(new_place(real_kafka, postgres_url, PLAIN), 1.0))
 
 
-def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: str) -> None:
+def test_a_topic_that_is_deleted_is_degradation(real_kafka: Kafka, postgres_url: str) -> None:
     """The log, a metric and /readyz tell of it, and requests go on; then everything is counted."""
-    options = "create=false" if isinstance(broker, Kafka) else ""
-    fine(deleted_topic_at(new_place(broker, postgres_url, options), 1.0))
+    fine(deleted_topic_at(new_place(real_kafka, postgres_url, "create=false"), 1.0))
 
 
 def test_a_message_over_the_limit_is_degradation(real_kafka: Kafka, postgres_url: str) -> None:

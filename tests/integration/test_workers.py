@@ -17,7 +17,7 @@ import pytest
 from tests.services.accounts import new_admin, new_person
 from tests.services.metrics import metric
 from tests.services.processes import alive, children
-from tests.services.servers import KEYS, Server, pycalc
+from tests.services.servers import KEYS, SERVE, Server, free_port, pycalc, settings_of, spawn
 from tests.services.waiting import wait_until
 
 CLIENTS = 40
@@ -109,6 +109,14 @@ def test_they_end_together(service: Server) -> None:
     os.kill(service.pid, signal.SIGTERM)
     assert service.process.wait(9) == 0
     assert not any(map(alive, processes))
+
+
+def test_they_end_together_while_they_start(postgres_url: str, data: Path) -> None:
+    """SIGTERM as soon as the processes exist, long before they serve: status 0 all the same."""
+    supervisor = spawn(SERVE, settings_of(data, free_port(), database_url=postgres_url, workers="2"))
+    wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(9) == 0
 
 
 def test_without_their_supervisor_they_end(service: Server) -> None:
