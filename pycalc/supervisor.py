@@ -31,6 +31,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _STOPPED = {0, *(128 + number for number in _SIGNALS), *(-number for number in _SIGNALS)}
 """How a server process ends that is told to: drained, or by the signal while it still starts."""
 
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+"""Statuses of a process that somebody else has ended, which says nothing about it."""
+
 _log = get_logger(__name__)
 
 
@@ -74,7 +77,7 @@ async def _keep_running(number: int, listener: socket.socket, fleet: Fleet, stop
             await _end(number, process)
             return
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
-        if not settled and (process.returncode or 0) >= 0:  # else somebody has killed it, which says nothing about it
+        if not settled and process.returncode not in _KILLED:
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
         fleet.lost(number)
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1

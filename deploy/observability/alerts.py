@@ -98,6 +98,13 @@ ALERTS = (
         "5m",
         "{{ $value | humanize }} recorded events wait to be published",
     ),
+    Alert(
+        "PycalcEventsLate",
+        "ticket",
+        "max(<outbox_oldest_seconds>) > 300",
+        "5m",
+        "The oldest event has waited for {{ $value | humanizeDuration }} to be published",
+    ),
     Alert("PycalcNoRelay", "page", "max(<relay_leading>) == 0", "2m", "No relay publishes events"),
     Alert(
         "PycalcRelayFailing",
@@ -137,7 +144,7 @@ ALERTS = (
     Alert(
         "PycalcCacheFailing",
         "ticket",
-        "rate(<cache_errors>[5m]) > 0",
+        "rate(<cache_errors>[5m]) > 0 or <cache_circuit> > 0",
         "10m",
         "{{ $labels.instance }}: the cache does not answer; results are computed anew",
     ),

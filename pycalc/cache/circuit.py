@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from enum import IntEnum
 from math import inf
 from random import uniform
@@ -102,7 +103,9 @@ class Circuit:
             await asyncio.wait({self._recovering})
 
     def _recover(self) -> None:
-        self._recovering = asyncio.get_running_loop().create_task(self._probes(), name="cache circuit")
+        self._recovering = asyncio.get_running_loop().create_task(
+            self._probes(), name="cache circuit", context=Context()
+        )
 
     async def _probes(self) -> None:
         """Probe until that succeeds."""

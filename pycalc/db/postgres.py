@@ -22,8 +22,8 @@ from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
 T = TypeVar("T")
 
 _INSERTERS = 2
-_WRITERS = 4
-_READERS = 8
+_WRITERS = 3
+_READERS = 7
 _WAITING = 256
 _CONNECT_SECONDS = 1.0
 _STATEMENT_SECONDS = 1.0

@@ -8,10 +8,13 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from structlog import get_logger
+
 from pycalc.errors import Unavailable
 
 TOTAL_SECONDS = 3.0
 """Within which a process has the service's metrics, or says that it has not."""
+_log = get_logger(__name__)
 _HEAD = struct.Struct("!cI")
 _ASK, _TELL = b"?", b"="
 
@@ -74,7 +77,13 @@ class Line:
             self._writer.close()
 
     async def _tell(self) -> None:
-        self._send(_TELL, await self.tell())
+        """Answer in any case: who has asked asks nothing else until then."""
+        try:
+            told = await self.tell()
+        except Exception:
+            _log.exception("the metrics could not be told")
+            told = b""
+        self._send(_TELL, told)
 
     def _send(self, kind: bytes, body: bytes) -> None:
         if not self._writer.is_closing():

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from pycalc import __version__
-from pycalc.observability.requests import TraceContext, header, trace_of
+from pycalc.observability.requests import LONGEST, TraceContext, header, trace_of
 from pycalc.observability.tracing import NO_SPAN, Attribute
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
@@ -86,7 +86,7 @@ class OpenTelemetryTracer:
             method,
             context=_remote(trace_of(header(scope, b"traceparent"))) or context.Context(),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": method, "url.path": scope["path"]},
+            attributes={"http.request.method": method, "url.path": scope["path"][:LONGEST]},
         )
         scope["trace"] = _named(span)
         return _RequestSpan(span, method)

@@ -16,7 +16,7 @@ current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", def
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 """Version 00 (W3C Trace Context, §3.2)."""
-_LONGEST = 256
+LONGEST = 256
 """Characters of what clients choose that a record repeats."""
 
 
@@ -73,7 +73,7 @@ def described(scope: MutableMapping[str, Any]) -> dict[str, object]:
     agent = header(scope, b"user-agent")
     return {
         "requestMethod": scope["method"],
-        "requestUrl": scope["path"][:_LONGEST],
+        "requestUrl": scope["path"][:LONGEST],
         "protocol": f"HTTP/{scope.get('http_version', '1.1')}",
-        **({"userAgent": agent.decode("latin-1")[:_LONGEST]} if agent else {}),
+        **({"userAgent": agent.decode("latin-1")[:LONGEST]} if agent else {}),
     }

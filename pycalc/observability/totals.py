@@ -12,7 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 _CUMULATIVE = {"counter", "histogram", "summary"}
-_LARGEST = {"process_max_fds", "process_open_fds", "pycalc_outbox_backlog", "python_info"}
+_LARGEST = {
+    "process_max_fds",
+    "process_open_fds",
+    "pycalc_cache_circuit",
+    "pycalc_key_file_unreadable",
+    "pycalc_outbox_backlog",
+    "python_info",
+}
 """Gauges that say the same of all processes, or whose worst is what counts; times are of this kind too."""
 _SMALLEST = {"process_start_time_seconds"}
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from time import time_ns
 
 from structlog import get_logger
@@ -98,7 +99,8 @@ class HistoryTail:
             follower = Follower(self._position)
             self._followers[user_id].add(follower)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run(), name="history tail")
+            own = Context()  # not that of who came first
+            self._runner = asyncio.create_task(self._run(), name="history tail", context=own)
         try:
             yield follower
         finally:

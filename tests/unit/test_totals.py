@@ -142,3 +142,33 @@ async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
         await alone.ask()
     for line in lines:
         line.close()
+
+
+@pytest.mark.anyio
+async def test_who_fails_to_tell_is_asked_again() -> None:
+    """An error is answered with nothing, and the next question with what there is then."""
+    answers: list[bytes | RuntimeError] = [RuntimeError("not now"), b"waiting 1.0\n"]
+
+    async def told() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    ours, theirs = socket.socketpair()
+    asking = await Line.open(ours, gone=lambda: None)
+    asked = await Line.open(theirs, gone=lambda: None)
+    asked.tell = told
+    assert await asking.ask() == b""
+    assert await asking.ask() == b"waiting 1.0\n"
+    asking.close()
+    asked.close()
+
+
+@pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
+def test_what_all_tell_alike_is_no_sum(gauge: str) -> None:
+    """The worst of them counts: an open circuit is 2, however many processes have it open."""
+    totals = Totals()
+    for value in (2.0, 1.0):
+        totals.add(f"# TYPE {gauge} gauge\n{gauge} {value}\n".encode())
+    assert samples(totals.render()) == {gauge: 2.0}
