@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DRIVERS = {"confluent_kafka", "google", "grpc"}
+DRIVERS = {"confluent_kafka", "google", "grpc", "redis", "hiredis"}
 PROGRAM = """
 import asyncio, sys
 import pycalc.main
+from pycalc.cache import open_cache
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
 
 async def main():
-    stream = await open_stream(sys.argv[1], Metrics())
-    await stream.aclose()
+    opened = await (open_cache if sys.argv[1] == "cache" else open_stream)(sys.argv[2], Metrics())
+    await opened.aclose()
 
 asyncio.run(main())
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
@@ -27,17 +28,20 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 @pytest.mark.parametrize(
-    ("url", "imported"),
+    ("kind", "url", "imported"),
     [
-        ("memory://", set()),
-        ("kafka://127.0.0.1:1/events", {"confluent_kafka"}),
-        ("pubsub://my-project/events", {"google", "grpc"}),
+        ("stream", "memory://", set()),
+        ("stream", "kafka://127.0.0.1:1/events", {"confluent_kafka"}),
+        ("stream", "pubsub://my-project/events", {"google", "grpc"}),
+        ("cache", "memory://", set()),
+        ("cache", "redis://127.0.0.1:1/0", {"hiredis", "redis"}),
+        ("cache", "rediss://127.0.0.1:1/0", {"hiredis", "redis"}),
     ],
 )
-def test_a_stream_imports_its_own_driver_only(url: str, imported: set[str]) -> None:
-    """The whole application with one stream or another: no other stream's driver comes along."""
+def test_a_url_imports_its_own_driver_only(kind: str, url: str, imported: set[str]) -> None:
+    """The whole application with one stream or cache or another: no other one's driver comes along."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, url],
+        [sys.executable, "-W", "error", "-c", PROGRAM, kind, url],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -45,7 +49,7 @@ def test_a_stream_imports_its_own_driver_only(url: str, imported: set[str]) -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert DRIVERS & {*done.stdout.split()} == imported
+    assert DRIVERS & {*done.stdout.splitlines()[-1].split()} == imported
 
 
 EMBEDDED = """
@@ -60,7 +64,7 @@ async def main():
 
 asyncio.run(main())
 """
-SERVERS = DRIVERS | {"asyncpg", "redis", "hiredis", "requests", "aiohttp"}
+SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp"}
 """What speaks to a server that the embedded service does not have."""
 
 
