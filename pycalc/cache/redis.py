@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Hints, Leases
-from pycalc.cache.codec import BEST_RATIO, decode
+from pycalc.cache.codec import DIGITS_RATIO, decode
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.options import options_of, whole
 from pycalc.cache.redis_client import RedisClient
@@ -44,7 +44,7 @@ class RedisCache:
         self._client = client
         self._near = near
         self._names = names
-        self._longest = int(max_value / BEST_RATIO)
+        self._longest = int(max_value / DIGITS_RATIO)
         self._writer = Writer(client, metrics, ttl_ms=ttl * 1000, max_value=max_value)
         self._hints = RedisHints(client, names.revocations)
         self._leases = RedisLeases(client, self._writer, names, self._accept)

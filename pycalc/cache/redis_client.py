@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from hashlib import sha1
 from typing import cast
 
 from redis.asyncio.connection import Connection as TcpConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.lock import Lock
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from pycalc.cache.circuit import Circuit
 from pycalc.cache.redis_lane import Command, Connection, Lane, Reply
@@ -46,8 +48,8 @@ class RedisClient:
             "socket_timeout": None,
             "socket_connect_timeout": _CONNECT_SECONDS,
         }
-        self._questions = Lane(_ANSWER_SECONDS, _QUESTIONS, ResponseError, self)
-        self._stores = Lane(_STORE_SECONDS, _STORES, ResponseError, self)
+        self._questions = Lane(_ANSWER_SECONDS, _QUESTIONS, _refusal, self)
+        self._stores = Lane(_STORE_SECONDS, _STORES, _refusal, self)
         self.circuit = Circuit(self._probe, metrics)
 
     def connection(self) -> Connection:
@@ -66,10 +68,25 @@ class RedisClient:
             raise CacheUnavailable("The cache refuses a command.") from refused
         return replies
 
+    async def evaluate(self, script: str, key: str, *arguments: int) -> Reply:
+        """Return the answer of a script about one key; its text is sent where its digest is not known.
+
+        Raises CacheUnavailable.
+        """
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        try:
+            (reply,) = await self.ask(("EVALSHA", digest, 1, key, *arguments))
+        except CacheUnavailable as refusal:
+            if not isinstance(refusal.__cause__, NoScriptError):
+                raise
+            (reply,) = await self.ask(("EVAL", script, 1, key, *arguments))
+        return reply
+
     def post(self, *commands: Command) -> None:
-        """Send commands after those that were asked before; nobody hears what becomes of them."""
+        """Send commands after those that were asked before; nobody hears what becomes of them, lost or refused."""
         if self.circuit.closed:
-            self._questions.submit(*commands).add_done_callback(_heard)
+            with suppress(CacheUnavailable):
+                self._questions.submit(*commands).add_done_callback(_heard)
 
     def store(self, *commands: Command) -> asyncio.Future[list[Reply]]:
         """Return the future answers to commands that take longer, refusals among them; raises CacheUnavailable."""
@@ -125,6 +142,11 @@ class RedisClient:
             raise
         if pong != [b"PONG"]:
             raise self.distrust("no answer to a ping")
+
+
+def _refusal(error: Exception) -> bool:
+    """Whether an error is about one command; a server that was demoted takes none, and another one may stand there."""
+    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError | MasterDownError)
 
 
 def _heard(answered: asyncio.Future[list[Reply]]) -> None:

@@ -13,6 +13,14 @@ from pycalc.cache.redis_lane import Command, Reply
 
 _INCR_SCRIPT = RedisBridge.SCRIPT_INCR_EXPIRE
 """Adds to a key (1) an amount (2); one that begins by that lives for so many seconds (1)."""
+_SPEND_SCRIPT = """
+local fits = (redis.call('GET', KEYS[1]) or 0) + ARGV[2] <= tonumber(ARGV[3])
+if fits and redis.call('INCRBY', KEYS[1], ARGV[2]) == tonumber(ARGV[2]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
+end
+return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('PTTL', KEYS[1])}
+"""
+"""As that, but adds nothing that takes the count over a limit (3); says whether it fits, count, milliseconds left."""
 
 
 class RedisCounters:
@@ -32,18 +40,12 @@ class RedisCounters:
         return max(0, count)
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore.
-
-        What does not fit is taken back, unless there was no room at all: then the counter only runs on.
-        """
-        added, left = await self._client.ask(self._adding(key, expiry, amount), ("PTTL", self._name(key)))
-        count, seconds = self._whole(added), max(0, self._whole(left)) / 1000
-        if count <= limit:
-            return Spent(True, count, seconds)
-        before = count - amount
-        if before < limit:
-            self._client.post(self._adding(key, expiry, -amount))
-        return Spent(False, min(before, limit), seconds)
+        """See CounterStore: nobody who asks at the same time sees what does not fit."""
+        reply = await self._client.evaluate(_SPEND_SCRIPT, self._name(key), int(expiry), amount, limit)
+        match reply:
+            case [int(fits), int(count), int(left)]:
+                return Spent(fits == 1, min(count, limit), max(0, left) / 1000)
+        raise self._client.distrust("a counter is no number")
 
     async def get(self, key: str) -> int:
         """See CounterStore."""

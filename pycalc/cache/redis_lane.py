@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from pycalc.errors import CacheUnavailable
@@ -74,15 +74,15 @@ class _Asked:
 class Lane:
     """Sends what is asked in the same turn of the event loop together; answers come in the order of the questions."""
 
-    def __init__(self, seconds: float, bound: int, refusals: type[Exception], owner: Owner) -> None:
+    def __init__(self, seconds: float, bound: int, refusal: Callable[[Exception], bool], owner: Owner) -> None:
         """An answer may take ``seconds``, and ``bound`` questions may wait for one.
 
-        ``refusals`` are what the driver raises for a command that the server refuses; any other exception means that
-        the connection is of no use.
+        ``refusal`` says whether what the driver raises is about one command, which the server refuses; any other
+        exception means that the connection is of no use.
         """
         self._tick_seconds = seconds / _TICKS
         self._bound = bound
-        self._refusals = refusals
+        self._refusal = refusal
         self._owner = owner
         self._late = False
         self._queued: deque[_Asked] = deque()
@@ -188,8 +188,10 @@ class Lane:
         while True:
             try:
                 reply = await connection.read_response(disable_decoding=True)
-            except self._refusals as refusal:
-                reply = refusal
+            except Exception as error:
+                if not self._refusal(error):
+                    raise
+                reply = error
             if not self._sent:
                 raise RuntimeError("an answer to no question")
             asked = self._sent[0]

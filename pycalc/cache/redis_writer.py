@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from pycalc.cache.codec import BEST_RATIO, encode
+from structlog import get_logger
+
+from pycalc.cache.codec import DIGITS_RATIO, encode
 from pycalc.cache.redis_client import RedisClient
 from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import CacheUnavailable
@@ -18,6 +20,8 @@ _JOBS = 512
 _BYTES = 32 * 1024 * 1024
 _LAST_SECONDS = 0.5
 """How long the end of the service waits for what is queued."""
+
+_log = get_logger(__name__)
 
 
 class _Store(NamedTuple):
@@ -42,8 +46,8 @@ class Writer:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="cache writer")
 
     def fits(self, length: int) -> bool:
-        """Whether a text of so many bytes can be short enough when it is compressed."""
-        return length * BEST_RATIO <= self._max_value
+        """Whether so many digits can be short enough when they are compressed."""
+        return length * DIGITS_RATIO <= self._max_value
 
     def put(self, name: bytes, label: bytes, result: Result) -> None:
         """Store a result under a name soon, bound to a label."""
@@ -82,6 +86,9 @@ class Writer:
                     self._client.store(job).add_done_callback(self._stored)
             except CacheUnavailable:
                 self._dropped.labels("circuit").inc()
+            except Exception:  # whatever it is: what comes after this job is stored all the same
+                self._dropped.labels("failed").inc()
+                _log.exception("a result could not be stored")
             finally:
                 self._jobs.task_done()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from random import uniform
 from time import monotonic
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from pycalc.cache.base import Lease, Leases
 from pycalc.errors import CacheUnavailable
@@ -64,10 +64,17 @@ class Flights(Generic[T]):
                 del self._flights[key]
 
 
+class Joined(NamedTuple):
+    """A result, and whether another process had made it, and handed it over."""
+
+    result: Result
+    handed: bool
+
+
 class Fleet(Protocol):
     """Says who of several processes makes a result."""
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
         """Return a plan's result: what ``make`` returns, having put it into the cache, here or in another process."""
         ...
 
@@ -75,8 +82,8 @@ class Fleet(Protocol):
 class Alone:
     """There is only this process."""
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
-        return await make()
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
+        return Joined(await make(), handed=False)
 
 
 class FleetFlights:
@@ -93,9 +100,9 @@ class FleetFlights:
             metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
         )
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Result:
+    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
         if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
-            return await make()
+            return Joined(await make(), handed=False)
         deadline = monotonic() + min(self._longest, _PATIENCE_SECONDS + _PATIENCE * plan.seconds)
         heard, pause = -inf, _FIRST_PAUSE
         while monotonic() < deadline:
@@ -104,18 +111,18 @@ class FleetFlights:
             except CacheUnavailable:
                 if monotonic() - heard > _DEAF_SECONDS:
                     self._alone.inc()
-                    return await make()
+                    return Joined(await make(), handed=False)
                 turn = None
             if isinstance(turn, Result):
                 self._handed.inc()
-                return turn
+                return Joined(turn, handed=True)
             if turn is not None:
                 self._led.inc()
-                return await _under(turn, make)
+                return Joined(await _under(turn, make), handed=False)
             await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # those who wait need not ask together
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._late.inc()
-        return await make()
+        return Joined(await make(), handed=False)
 
 
 async def _under(lease: Lease, make: Callable[[], Awaitable[Result]]) -> Result:

@@ -303,7 +303,8 @@ class Calculator:
         result = await self._look_up(plan.key, plan.seconds)
         if result is not None:
             return _Found(result, cached=True)
-        return _Found(await self._fleet.join(plan, lambda: self._compute_and_keep(plan, user)), cached=False)
+        joined = await self._fleet.join(plan, lambda: self._compute_and_keep(plan, user))
+        return _Found(joined.result, cached=joined.handed)
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         self._misses.inc()

@@ -94,6 +94,16 @@ async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -
     assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
+async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> None:
+    """Beside a batch of 1,000 that is over the limit of 600, all of a hundred single calculations fit at once."""
+    batch, *single = await asyncio.gather(
+        counters.spend("ada", 60, 1_000, 600), *(counters.spend("ada", 60, 1, 600) for _ in range(100))
+    )
+    assert batch[:2] == (False, 0)
+    assert sum(each.allowed for each in single) == 100
+    assert await counters.get("ada") == 100
+
+
 async def test_a_name_is_any_text(counters: CounterStore) -> None:
     """Spaces, letters of other alphabets, a thousand characters, half a character: names are what people type."""
     for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):

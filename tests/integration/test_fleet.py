@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import gmpy2
 import httpx
 import pytest
+from redis import Redis as Client
 
 from tests.services.accounts import PASSWORD, Person, new_name, new_person
 from tests.services.metrics import computed, metric
@@ -31,57 +32,88 @@ LONG = f"/factorial/{PRIME // 2}?mod={PRIME}"
 
 
 class Fleet(NamedTuple):
-    """Clients of two instances, and a person whom both know."""
+    """Clients of two instances, a person whom both know, and their namespace in a Redis."""
 
     here: httpx.Client
     there: httpx.Client
     person: Person
+    redis: Redis
+    namespace: str
 
     def get(self, client: httpx.Client, path: str, **headers: str) -> httpx.Response:
         """Ask one of them as the person."""
         return client.get(path, headers={**self.person.headers, **headers})
 
+    def stored(self) -> int:
+        """Return how many results are in Redis."""
+        with Client(port=self.redis.port) as client:
+            return sum(1 for _ in client.scan_iter(f"{self.namespace}:result:*", count=1_000))
+
 
 @pytest.fixture(scope="module")
 def fleet(postgres_server: Postgres, migrated: str, redis_server: Redis) -> Iterator[Fleet]:
     """Run two instances on one database and one Redis."""
+    namespace = new_name()
     shared: dict[str, Any] = {
         "database_url": postgres_server.new_database(migrated),
-        "cache_url": f"{redis_server.url}?namespace={new_name()}",
+        "cache_url": f"{redis_server.url}?namespace={namespace}",
         "compute_workers": "1",
     }
     with ExitStack() as stack:
         servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
         here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
-        yield Fleet(here, there, new_person(here))
+        yield Fleet(here, there, new_person(here), redis_server, namespace)
+
+
+def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
+    """Return the answer of one instance, as soon as the other one may find the result in Redis, or Redis is late."""
+    clients = (fleet.here, fleet.there)
+    before, late = fleet.stored(), _disturbances(clients)
+    answer = fleet.get(fleet.here, path, **headers)
+    wait_until(lambda: fleet.stored() > before or _disturbances(clients) > late, "the result is in Redis")
+    return answer
 
 
 def test_what_one_computes_the_other_has(fleet: Fleet) -> None:
     """As if it had computed it before, recorded as cached; the bare digits have the same tag on both."""
-    first = fleet.get(fleet.here, "/factorial/20000").json()
-    wait_until(lambda: fleet.get(fleet.there, "/factorial/20000").json()["cached"], "the other one has it")
-    second = fleet.get(fleet.there, "/factorial/20000").json()
-    assert (first["cached"], second["cached"]) == (False, True)
-    assert second["result"] == first["result"] == gmpy2.fac(20_000).digits()
-    tags = {fleet.get(client, "/factorial/20000", **TEXT).headers["ETag"] for client in (fleet.here, fleet.there)}
+    numbers = count(20_000)
+
+    def asked() -> tuple[int, dict[str, Any], dict[str, Any], float]:
+        n = next(numbers)
+        first = made_here(fleet, f"/factorial/{n}").json()
+        before = computed(fleet.there)
+        second = fleet.get(fleet.there, f"/factorial/{n}").json()
+        return n, first, second, computed(fleet.there) - before
+
+    n, first, second, computations = _undisturbed((fleet.here, fleet.there), asked)
+    assert (first["cached"], second["cached"], computations) == (False, True, 0)
+    assert second["result"] == first["result"] == gmpy2.fac(n).digits()
+    tags = {fleet.get(client, f"/factorial/{n}", **TEXT).headers["ETag"] for client in (fleet.here, fleet.there)}
     assert len(tags) == 1
 
 
 def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
     """On an instance that has never seen the result, with the tag of another one; it is recorded in full."""
-    tag = fleet.get(fleet.here, "/factorial/21000", **TEXT).headers["ETag"]
-    wait_until(lambda: fleet.get(fleet.there, "/factorial/21000").json()["cached"], "the result is shared")
-    before = computed(fleet.there)
-    answer = fleet.get(fleet.there, "/factorial/21000", **TEXT, **{"If-None-Match": tag})
-    assert (answer.status_code, answer.content) == (304, b"")
-    assert computed(fleet.there) == before
+    numbers = count(21_000)
+
+    def asked() -> tuple[int, httpx.Response, float]:
+        n = next(numbers)
+        tag = made_here(fleet, f"/factorial/{n}", **TEXT).headers["ETag"]
+        before = computed(fleet.there)
+        answer = fleet.get(fleet.there, f"/factorial/{n}", **TEXT, **{"If-None-Match": tag})
+        return n, answer, computed(fleet.there) - before
+
+    n, answer, computations = _undisturbed((fleet.here, fleet.there), asked)
+    assert (answer.status_code, answer.content, computations) == (304, b"", 0)
     newest = fleet.get(fleet.there, "/secure-history?limit=1").json()["items"][0]
-    assert (newest["operation"], newest["input"], newest["cached"]) == ("factorial", {"n": 21000}, True)
+    assert (newest["operation"], newest["input"], newest["cached"]) == ("factorial", {"n": n}, True)
     assert newest["sha256"] is not None
 
 
 def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
     """F(10^7), 2,089,877 digits, and its neighbours: each is computed by one instance and sent whole by both.
+
+    What was handed over is recorded as cached.
 
     Where Redis is late, because this machine is busy, both may compute: that is what a circuit breaker does.
     """
@@ -96,25 +128,34 @@ def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
         changes = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in zip(before, after, strict=True)]
         return sum(change[0] for change in changes), sum(change[1] for change in changes)
 
+    before = _handed(clients)
     undisturbed = [computations for computations, opened in map(asked, range(10**7, 10**7 + 5)) if not opened]
     assert undisturbed
     assert set(undisturbed) == {1}
-    assert sum(metric(client, "pycalc_flights_shared_total", outcome="handed") for client in clients) >= 1
+    handed = _handed(clients) - before
+    newest = fleet.get(fleet.here, "/secure-history?limit=10").json()["items"]
+    assert handed >= 1
+    assert sum(item["cached"] for item in newest) >= handed
+
+
+def _handed(clients: tuple[httpx.Client, ...]) -> float:
+    return sum(metric(client, "pycalc_flights_shared_total", outcome="handed") for client in clients)
 
 
 def test_when_the_leader_is_killed_the_other_one_computes(
     postgres_server: Postgres, migrated: str, redis_server: Redis
 ) -> None:
     """SIGKILL in the middle of a computation: who waits for it makes it anew when the lease is over."""
+    namespace = new_name()
     shared: dict[str, Any] = {
         "database_url": postgres_server.new_database(migrated),
-        "cache_url": f"{redis_server.url}?namespace={new_name()}",
+        "cache_url": f"{redis_server.url}?namespace={namespace}",
         "compute_workers": "1",
     }
     with ExitStack() as stack:
         servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
         here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
-        fleet = Fleet(here, there, new_person(here))
+        fleet = Fleet(here, there, new_person(here), redis_server, namespace)
         threads = stack.enter_context(ThreadPoolExecutor(2))
         leading = threads.submit(fleet.get, here, LONG)
         wait_until(lambda: metric(here, "pycalc_flights_shared_total", outcome="led") == 1, "the one computes")
@@ -244,12 +285,17 @@ def _fallbacks(clients: tuple[httpx.Client, ...]) -> float:
     return sum(metric(client, "pycalc_rate_limit_fallbacks_total") for client in clients)
 
 
+def _disturbances(clients: tuple[httpx.Client, ...]) -> float:
+    names = ("pycalc_rate_limit_fallbacks_total", "pycalc_cache_errors_total", "pycalc_cache_circuit_opened_total")
+    return sum(metric(client, name) for client in clients for name in names)
+
+
 def _undisturbed(clients: tuple[httpx.Client, ...], scenario: Callable[[], T]) -> T:
     """Return what a scenario returns when Redis was never late in it; this machine may be busy."""
     for _ in range(10):
-        before = _fallbacks(clients)
+        before = _disturbances(clients)
         returned = scenario()
-        if _fallbacks(clients) == before:
+        if _disturbances(clients) == before:
             return returned
     raise AssertionError("Redis was late each time")
 

@@ -51,7 +51,11 @@ class Instance:
 
     def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
         """Ask for the result."""
-        return asyncio.create_task(self.fleet.join(plan, self.make))
+
+        async def joined() -> Result:
+            return (await self.fleet.join(plan, self.make)).result
+
+        return asyncio.create_task(joined())
 
     def outcomes(self) -> dict[str, float]:
         """Return how often it ended how, where it did."""
@@ -97,6 +101,17 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
     assert await asyncio.gather(*waiting) == [MADE] * 3
     assert (here.made, there.made) == (1, 0)
     assert (here.outcomes(), there.outcomes()) == ({"led": 1}, {"handed": 3})
+
+
+async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
+    """Who made it is told so; for everybody else it is as if a cache had had it."""
+    here, there = pair
+    leading = asyncio.create_task(here.fleet.join(PLAN, here.make))
+    await until(lambda: here.made == 1, "it has begun")
+    waiting = asyncio.create_task(there.fleet.join(PLAN, there.make))
+    here.gate.set()
+    assert await leading == (MADE, False)
+    assert await waiting == (MADE, True)
 
 
 async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None:

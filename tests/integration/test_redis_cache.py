@@ -114,7 +114,7 @@ class TestSharing:
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.hands_on(20_000)
             assert not here.cache.leases.hands_on(30_000)
-            for n in (30_000, 24_000, 20_000):
+            for n in (30_000, 23_000, 20_000):
                 await here.cache.put(f"pow:{n}:1", result(digits(n)))
             with Client(port=redis_server.port) as client:
                 (key,) = await keys(client, redis_url)
@@ -130,6 +130,21 @@ class TestSharing:
             for n in range(40):
                 await here.cache.put(f"pow:{n}:2", result(b"5" * 1_000_000))
             assert here.metric("pycalc_cache_dropped_total", reason="queue") > 600 - 512
+
+    async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error that nobody expects costs the result that it is about: it is counted, the next one is stored."""
+
+        def failing(name: bytes, kept: Result) -> bytes:
+            if kept.text == b"5":
+                raise MemoryError
+            return codec.encode(name, kept)
+
+        monkeypatch.setattr(redis_writer, "encode", failing)
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("pow:1:1", result(b"5"))
+            await here.cache.put("pow:2:1", result(b"6"))
+            assert await found(lambda: there.cache.get("pow:2:1"), "the next result") == result(b"6")
+            assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
     async def test_one_round_trip_for_each_miss(self, redis_server: Redis, redis_url: str) -> None:
         """A miss is one command; those of the same moment are sent together, on the same connection."""
@@ -343,6 +358,26 @@ class TestOutages:
             await here.cache.put("fibonacci:2", result())
             assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
             assert here.metric("pycalc_cache_circuit_opened_total") == 0
+
+    @pytest.mark.usefixtures("unhurried")
+    @pytest.mark.parametrize(("serving", "refusing"), [("yes", "counting"), ("no", "asking")])
+    async def test_demoted(self, own_redis: Redis, serving: str, refusing: str) -> None:
+        """A primary that becomes a replica is one that fails: the circuit opens, and new connections are tried."""
+        async with opened(own_redis.url) as there:
+            counters = there.cache.counters("calculations")
+            assert (await counters.spend("ada", 60, 1, 10)).allowed
+            with Client(port=own_redis.port) as client:
+                before: Any = client.info("stats")
+                client.config_set("replica-serve-stale-data", serving)
+                client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+                with pytest.raises(CacheUnavailable):
+                    await (counters.spend("ada", 60, 1, 10) if refusing == "counting" else there.cache.get("key"))
+                assert there.metric("pycalc_cache_circuit_opened_total") == 1
+                client.execute_command("REPLICAOF", "NO", "ONE")
+                await healed(there)
+                assert (await counters.spend("ada", 60, 1, 10)).allowed
+                after: Any = client.info("stats")
+        assert after["total_connections_received"] - before["total_connections_received"] >= 2
 
     @pytest.mark.usefixtures("unhurried")
     async def test_the_wrong_password(self) -> None:

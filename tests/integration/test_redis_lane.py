@@ -75,3 +75,22 @@ async def test_more_questions_than_the_bound_are_refused(client: RedisClient) ->
     assert {str(refusal) for refusal in refused} == {"The cache has too much to do."}
     assert answers[:2_000] == [[str(n).encode()] for n in range(2_000)]
     assert client.circuit.closed
+
+
+async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
+    """Its text where it is not known, only its digest afterwards."""
+    script = "return {ARGV[1], redis.call('GET', KEYS[1])}"
+    for _ in range(2):
+        await client.ask(("SCRIPT", "FLUSH"))
+        for _ in range(2):
+            assert await client.evaluate(script, "no key", 5) == [b"5", None]
+
+
+async def test_what_is_posted_at_the_bound_is_lost(client: RedisClient) -> None:
+    """Nobody hears of that, at once or later; who asked before is answered."""
+    asking = [asyncio.create_task(client.ask(("ECHO", str(n)))) for n in range(2_000)]
+    await asyncio.sleep(0)
+    client.post(("SET", "posted at the bound", "1"))
+    assert await asyncio.gather(*asking) == [[str(n).encode()] for n in range(2_000)]
+    assert await client.ask(("GET", "posted at the bound")) == [None]
+    assert client.circuit.closed

@@ -57,11 +57,11 @@ def test_what_was_written_is_read(text: bytes, facts: Facts, around: str) -> Non
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """Short ones as they are, long ones in less than 0.43 of their length: the digits of F(10^7) in less than 1 MiB."""
+    """Short ones as they are, long ones in 0.43 of their length, beside 1,000 bytes: F(10^7)'s in less than 1 MiB."""
     written = result(digits(size))
     stored = encode(NAME, written)
     assert decode(NAME, stored, LONGEST) == written
-    assert len(stored) < 1_000 + size * (0.46 if size > COMPRESSED_BYTES else 1)
+    assert len(stored) < 1_000 + size * (0.43 if size > COMPRESSED_BYTES else 1)
     assert size < 2_000_000 or len(stored) < 900_000
 
 
