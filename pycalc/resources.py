@@ -68,7 +68,7 @@ from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Stream
 
 _PING_SECONDS = 2.0
-_DISPENSABLE = {"cache", "stream", "relay"}
+_DISPENSABLE = {"cache", "stream", "relay", "consumer"}
 """What the service does without: it is ready all the same."""
 
 
@@ -229,6 +229,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stream = await _open_stream(settings, metrics)
         stack.push_async_callback(stream.aclose)
         usage = SqlUsageStore(database)
+        consumer = None
         if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
             consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics, tracer)
             stack.push_async_callback(consumer.aclose)
@@ -306,6 +307,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "stream": stream.ping,
                 "recorder": recorder.ping,
                 **({"relay": relay.ping} if relay is not None else {}),
+                **({"consumer": consumer.ping} if consumer is not None else {}),
             },
             tracer=tracer,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from typing import Annotated, NamedTuple
 
@@ -17,6 +18,10 @@ from pycalc.models.numbers import json_literal
 
 _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_LAST_DAY = date.max.toordinal() - _EPOCH_DAY
+_NAME = re.compile(r"[a-z0-9_.-]{1,32}")
+_DIGITS, _MICROSECONDS = 10**24, 10**12
+"""Bounds of one event's figures: 500 events are counted at once, and a million times that fits into the totals."""
 
 
 class Use(NamedTuple):
@@ -61,24 +66,26 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return what an event adds to the totals; raises ValueError for one that does not say."""
+    """Return what an event adds to the totals; raises ValueError for one that does not say or is out of bounds."""
     day = unix_ms_of_id(event.id) // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
-        return Use(row.id, row.user_id, day, row.operation, bool(row.cached), int(row.digits), row.elapsed_us)
+        return _checked(Use(row.id, row.user_id, day, row.operation, bool(row.cached), int(row.digits), row.elapsed_us))
     try:
         item = json.loads(event.content)["data"]
-        return Use(
-            event.id,
-            event.key,
-            day,
-            str(item["operation"]),
-            bool(item["cached"]),
-            int(item["digits"]),
-            round(item["elapsed_ms"] * 1000),
-        )
-    except (KeyError, TypeError) as error:
+        operation, digits, elapsed_us = item["operation"], int(item["digits"]), round(item["elapsed_ms"] * 1000)
+        return _checked(Use(event.id, event.key, day, operation, bool(item["cached"]), digits, elapsed_us))
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event of a calculation: {error!r}") from error
+
+
+def _checked(use: Use) -> Use:
+    """Return a use; raises ValueError for one whose day has no name, or whose name or figures are none of ours."""
+    if not _NAME.fullmatch(use.operation):
+        raise ValueError("not the name of an operation")
+    if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
+        raise ValueError("a day, a number of digits or a time out of bounds")
+    return use
 
 
 def day_of(day: date) -> int:

@@ -35,6 +35,16 @@ class Refusals:
         now = monotonic()
         return [entry for entry in entries if (known := self._waiting.get(entry.seq)) is None or known.next_try <= now]
 
+    def clear(self) -> None:
+        """Forget all: another relay tries them now."""
+        self._waiting.clear()
+
+    def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
+        """Forget what another relay has settled: missing from the oldest entries; ``more``: there may be later ones."""
+        seqs = {entry.seq for entry in oldest}
+        last = max(seqs, default=0)
+        self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
+
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Note what was refused, by event id with the reason; return the entries to give up, by sequence number."""
         now = monotonic()

@@ -39,6 +39,8 @@ _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
 _DRAIN_SECONDS = 1.5
 """How long publishing may go on in the end."""
+_RELEASE_SECONDS = 0.3
+"""How long giving the lease back may take in the end: it runs out by itself."""
 
 _log = get_logger(__name__)
 
@@ -75,6 +77,7 @@ class Relay:
         self._failures = 0
         self._oldest_ms: int | None = None
         metrics.outbox_oldest_seconds.set_function(self._oldest_age)
+        metrics.relay_leading.set_function(lambda: self._leading)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
@@ -96,7 +99,9 @@ class Relay:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._runner
-        await self._release()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._release()
 
     async def _run(self) -> None:
         while not self._closing.is_set():
@@ -133,7 +138,7 @@ class Relay:
             self._held_until = began + _LEASE_SECONDS if held else 0.0
             if not held:
                 self._tell([])
-            self._metrics.relay_leading.set(held)
+                self._refusals.clear()
         return self._leading
 
     async def _release(self) -> None:
@@ -149,9 +154,10 @@ class Relay:
         limit = _BATCH + len(self._refusals)
         entries = await self._outbox.pending(0, limit)
         more = len(entries) == limit
+        self._refusals.forget_settled(entries, more=more)
         self._tell(entries, await self._outbox.backlog() if more else len(entries))
         removed = await self._publish(self._refusals.due(entries))
-        if not more:
+        if not more and self._leading:
             self._tell(entries if removed < len(entries) else (), len(entries) - removed)
         return more and removed > 0
 
@@ -189,7 +195,7 @@ class Relay:
     def _trace(self, entries: Sequence[OutboxRow], began_ns: int) -> None:
         """Note the publishing in the traces of the events."""
         ended_ns = time_ns()
-        for traceparent in filter(None, (entry.row.traceparent for entry in entries)):
+        for traceparent in dict.fromkeys(filter(None, (entry.row.traceparent for entry in entries))):
             self._tracer.record("publish", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "send"})
 
     async def _put_aside(self, entries: Sequence[OutboxRow], reasons: Mapping[int, str]) -> int:

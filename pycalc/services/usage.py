@@ -22,6 +22,8 @@ from pycalc.services.visibility import whose
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
 _LONGEST_BACKOFF = 10.0
+_FINISH_SECONDS = 2.0
+"""How long the batch in hand may take in the end, and leaving the group after it: what is not committed comes again."""
 _LETTER_BYTES = 8 * 1024
 MAX_LETTERS = 100_000
 """Dead letters beyond which foreign messages are only counted: whoever floods the topic must not fill the disk."""
@@ -56,9 +58,12 @@ class UsageConsumer:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the batch in hand, and leave the group."""
+        """Finish the batch in hand, unless that takes long, and leave the group."""
         self._closing.set()
-        await self._runner
+        _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
+        if late:
+            self._runner.cancel()
+            await asyncio.wait(late, timeout=_FINISH_SECONDS)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
@@ -108,7 +113,8 @@ class UsageConsumer:
     def _trace(self, deliveries: Sequence[Delivery], began_ns: int) -> None:
         """Note the counting in the traces of the events."""
         ended_ns = time_ns()
-        for traceparent in filter(None, (delivery.event and delivery.event.traceparent for delivery in deliveries)):
+        traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
+        for traceparent in dict.fromkeys(filter(None, traceparents)):
             self._tracer.record("count", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "process"})
 
     async def _count(self, uses: Sequence[Use]) -> None:

@@ -41,7 +41,7 @@ _MOVED_ON = {
     "_STATE",
 }
 _COMMIT_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 _STEP_SECONDS = 0.1
 
 _log = get_logger(__name__)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from structlog import get_logger
 
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
+
+_STUCK_SECONDS = 40.0
+"""How long a failed publish is held against the stream: longer than it takes who goes on trying to fail again."""
 
 _log = get_logger(__name__)
 
@@ -21,13 +25,15 @@ class Troubles:
         errors: tuple[type[Exception], ...],
         explain: Callable[[Exception], tuple[str, str]],
         metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._errors = errors
         self._explain = explain
         self._failures = metrics.stream_failures
         self._trouble = ""
         self._told: set[str] = set()
-        self._stuck = False
+        self._clock = clock
+        self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
         """Keep an error that the driver tells of between calls; log the first of its name. Any thread may call this."""
@@ -49,7 +55,8 @@ class Troubles:
     def unavailable(self, call: str, what: str, name: str, reason: str) -> StreamUnavailable:
         """Return what to raise after a call has failed; ``what`` is for everybody, the reason is for the log."""
         self._failures.labels(call).inc()
-        self._stuck = self._stuck or call == "publish"
+        if call == "publish":
+            self._stuck_until = self._clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, trouble=self._trouble)
         return StreamUnavailable(what)
 
@@ -61,9 +68,9 @@ class Troubles:
     def taken(self) -> None:
         """Say that the broker has taken events."""
         self.over()
-        self._stuck = False
+        self._stuck_until = None
 
     def check(self) -> None:
-        """Raise StreamUnavailable when the last events were not taken."""
-        if self._stuck:
+        """Raise StreamUnavailable when the last events were not taken, a while ago at most: another may publish now."""
+        if self._stuck_until is not None and self._clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not take events.")

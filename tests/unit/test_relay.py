@@ -17,6 +17,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.backoff import full_jitter
 from pycalc.services.relay import Relay
 from tests.services.stores import MemoryOutboxStore, history_row
+from tests.services.tracing import RecordingTracer
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -255,6 +256,78 @@ async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
             await relay.ping()
     refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
     assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
+
+
+@pytest.mark.parametrize("settled", [1, 2])
+async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
+    """Whether this relay leads again or not: it neither says that the stream refuses events nor looks for them."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {row.id for row in rows}
+    relay = Relay(outbox, stream, Metrics(), shared=True)
+    await until(lambda: len(relay._refusals) == 2, "both are refused")
+    await outbox.remove(range(1, settled + 1))
+    await until(lambda: len(relay._refusals) == 2 - settled, "what is settled is forgotten")
+    await relay.aclose()
+
+
+async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
+    """Another relay tries the event again: this one's ping is well."""
+    row = history_row()
+    outbox = MemoryOutboxStore([row])
+    stream = ListeningStream(outbox)
+    stream.refused = {row.id}
+    relay = Relay(outbox, stream, Metrics(), shared=True)
+    await until(lambda: len(relay._refusals) == 1, "it is refused")
+    outbox.holder = b"another"
+    relay._held_until = 0.0
+    await until(lambda: not relay._refusals, "it is another's")
+    await relay.ping()
+    await relay.aclose()
+
+
+async def test_who_leads_is_told_as_it_is() -> None:
+    """Nobody does after the lease was given back, or ran out while the database is away."""
+    outbox = MemoryOutboxStore()
+    metrics = Metrics()
+    relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True)
+    told = metrics.registry.get_sample_value
+    await until(lambda: told("pycalc_relay_leading") == 1, "it leads")
+    outbox.failure = StoreUnavailable("The database is not available.")
+    relay._held_until = monotonic()
+    assert told("pycalc_relay_leading") == 0
+    outbox.failure = None
+    await until(lambda: told("pycalc_relay_leading") == 1, "it leads again")
+    await relay.aclose()
+    assert told("pycalc_relay_leading") == 0
+
+
+class NeverReleased(MemoryOutboxStore):
+    """An outbox in a database that does not answer any more when the lease is given back."""
+
+    async def release(self, owner: bytes) -> None:
+        """See OutboxStore."""
+        await asyncio.Event().wait()
+
+
+async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
+    """The lease runs out by itself: giving it back has 0.3 s, after what publishing may take."""
+    outbox = NeverReleased()
+    relay = Relay(outbox, ListeningStream(outbox), Metrics())
+    async with asyncio.timeout(1.5):
+        await relay.aclose()
+
+
+async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
+    """All rows of a ``/batch`` carry one trace: it learns of the publishing once, not for each row."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    outbox = MemoryOutboxStore([history_row(n)._replace(traceparent=trace) for n in range(3)] + [history_row()])
+    tracer = RecordingTracer()
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), tracer=tracer)
+    await until(lambda: not outbox.entries, "the outbox is empty")
+    await relay.aclose()
+    assert tracer.recorded == [("publish", trace)]
 
 
 async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None:

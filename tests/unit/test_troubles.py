@@ -1,0 +1,51 @@
+"""What a broker's troubles say of the stream, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.troubles import Troubles
+
+
+class _Clock:
+    """A time that passes when it is told to."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        """Return the time, seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    """Return a time of this test's own."""
+    return _Clock()
+
+
+def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
+    """Longer than a relay waits for its next try; then the relay that publishes may be another one."""
+    troubles = Troubles((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
+    troubles.check()
+    for _ in range(2):
+        with pytest.raises(StreamUnavailable), troubles.mapped("publish", "The broker is away."):
+            raise TimeoutError
+        clock.now += 36
+        with pytest.raises(StreamUnavailable):
+            troubles.check()
+    clock.now += 5
+    troubles.check()
+
+
+def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: _Clock) -> None:
+    """A publish that is taken is the newest word; a failed commit says nothing of publishing."""
+    troubles = Troubles((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
+    with pytest.raises(StreamUnavailable), troubles.mapped("commit", "The broker is away."):
+        raise OSError
+    troubles.check()
+    with pytest.raises(StreamUnavailable), troubles.mapped("publish", "The broker is away."):
+        raise OSError
+    troubles.taken()
+    troubles.check()

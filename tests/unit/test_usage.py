@@ -1,0 +1,220 @@
+"""Which events count, and that one that does not count holds up none that does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from pycalc.db.base import DeadLetter, UsageFilter
+from pycalc.errors import StreamUnavailable
+from pycalc.models.events import Event
+from pycalc.models.usage import Total, Use, encode_report, use_of
+from pycalc.observability.metrics import Metrics
+from pycalc.services.usage import UsageConsumer
+from pycalc.streaming.base import Batch, Delivery, Member
+from pycalc.streaming.memory import MemoryStream
+from tests.services.tracing import RecordingTracer
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ID, USER = bytes.fromhex("019aab127c0071238456426614174000"), bytes(16)
+GOOD = {"operation": "pow", "cached": False, "digits": 3, "elapsed_ms": 0.02}
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def event(identity: bytes = ID, /, **changes: object) -> Event:
+    """Return an event of a calculation, something in it changed."""
+    return Event(identity, USER, json.dumps({"data": {**GOOD, **changes}}).encode())
+
+
+def last_of_day(unix_ms: int) -> bytes:
+    """Return an id of that time."""
+    return unix_ms.to_bytes(6) + bytes(10)
+
+
+BAD = {
+    "infinite time": Event(ID, USER, b'{"data":{"operation":"pow","cached":false,"digits":3,"elapsed_ms":1e999}}'),
+    "no time at all": event(elapsed_ms=float("nan")),
+    "a time before the beginning": event(elapsed_ms=-1),
+    "a time beyond 63 bits": event(elapsed_ms=1e17),
+    "a time that is a text": event(elapsed_ms="1"),
+    "nested without end": Event(ID, USER, b"[" * 200_000),
+    "more digits than a total holds": event(digits=10**40),
+    "more digits than a batch's sum holds": event(digits=10**29),
+    "fewer than no digits": event(digits=-1),
+    "infinitely many digits": event(digits=float("inf")),
+    "a long operation": event(operation="x" * 40),
+    "an operation with a NUL": event(operation="po\0w"),
+    "an operation that is no text": event(operation=None),
+    "an operation that would leave its quotes": event(operation='p"w'),
+    "an operation without a name": event(operation=""),
+    "nothing": Event(ID, USER, b"{}"),
+    "a list": Event(ID, USER, b"[]"),
+    "no UTF-8": Event(ID, USER, b'"\xff"'),
+    "after the last day that has a date": event(last_of_day(253_402_300_800_000)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
+    """ValueError, whatever is in the body: the consumer knows no other."""
+    with pytest.raises(ValueError):  # noqa: PT011  # any sentence will do
+        use_of(bad)
+
+
+def test_the_last_day_is_told() -> None:
+    """9999-12-31 has a date, and its totals a form; so have the largest figures of an event."""
+    use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
+    assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
+    assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)])
+
+
+class MemoryTotals:
+    """What is counted, until it is told to fail."""
+
+    def __init__(self) -> None:
+        self.uses: list[Use] = []
+        self.failure: Exception | None = None
+
+    async def count(self, uses: Sequence[Use]) -> int:
+        """See UsageStore."""
+        if self.failure is not None:
+            raise self.failure
+        self.uses += uses
+        return len(uses)
+
+    async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+        """See UsageStore."""
+        return []
+
+
+class MemoryLetters:
+    """Dead letters."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+
+    async def put(self, letters: Sequence[DeadLetter]) -> None:
+        """See DeadLetterStore."""
+        self.letters += letters
+
+    async def size(self) -> int:
+        """See DeadLetterStore."""
+        return len(self.letters)
+
+    async def page(self, after: int, limit: int) -> list[DeadLetter]:
+        """See DeadLetterStore."""
+        return self.letters[:limit]
+
+    async def requeue(self, number: int) -> bool:
+        """See DeadLetterStore."""
+        return False
+
+    async def discard(self, number: int) -> bool:
+        """See DeadLetterStore."""
+        return False
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
+    """In one batch: the bad one becomes a letter, the good one is counted, and both are taken."""
+    stream, totals, letters = MemoryStream(Metrics()), MemoryTotals(), MemoryLetters()
+    consumer = UsageConsumer(stream, totals, letters, Metrics())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.publish([bad, event()])
+    await consumer.aclose()
+    assert totals.uses == [Use(ID, USER, 20_414, "pow", False, 3, 20)]
+    assert [(letter.event_id, letter.payload) for letter in letters.letters] == [(bad.id, bad.payload[: 8 * 1024])]
+
+
+async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
+    """All rows of a ``/batch`` carry one trace: it learns of the counting once, not for each row."""
+    stream, tracer = MemoryStream(Metrics()), RecordingTracer()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics(), tracer)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.publish([event()._replace(traceparent=TRACEPARENT)] * 3 + [event()])
+    await consumer.aclose()
+    assert tracer.recorded == [("count", TRACEPARENT)]
+
+
+async def test_a_consumer_that_fails_again_says_so() -> None:
+    """Its ping fails while nothing is counted, and is well again afterwards."""
+    stream, totals = MemoryStream(Metrics(), publish_seconds=0.5), MemoryTotals()
+    totals.failure = RuntimeError("a bug")
+    consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
+    await asyncio.sleep(0)
+    await consumer.ping()
+
+    async def published() -> bool:
+        with suppress(StreamUnavailable):
+            await stream.publish([event()])
+            return True
+        return False
+
+    async with asyncio.timeout(20):
+        while await well(consumer):
+            await published()
+        totals.failure = None
+        while not await published():
+            pass
+    await until(lambda: bool(totals.uses), "it is counted")
+    assert await well(consumer)
+    await consumer.aclose()
+
+
+class HangingMember:
+    """A member whose broker takes events' places no more."""
+
+    def __init__(self) -> None:
+        self.committing = False
+
+    async def receive(self) -> Batch:
+        """See Member."""
+        return Batch([Delivery(event(), b"", "memory")], None)
+
+    async def commit(self, batch: Batch) -> None:
+        """See Member."""
+        self.committing = True
+        await asyncio.Event().wait()
+
+
+class HangingStream:
+    """A stream of one member, which is told when that leaves."""
+
+    def __init__(self) -> None:
+        self.member = HangingMember()
+        self.left = False
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        """See Consumable."""
+        try:
+            yield self.member
+        finally:
+            self.left = True
+
+
+async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
+    """The batch in hand has 2 s, then the group is left: what is not committed comes again."""
+    stream = HangingStream()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics())
+    await until(lambda: stream.member.committing, "a batch is in hand")
+    async with asyncio.timeout(3):
+        await consumer.aclose()
+    assert stream.left
+
+
+async def well(consumer: UsageConsumer) -> bool:
+    """Return whether a consumer says that it is."""
+    try:
+        await consumer.ping()
+    except StreamUnavailable:
+        return False
+    return True
