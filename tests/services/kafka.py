@@ -88,7 +88,7 @@ def kafka() -> Iterator[Kafka]:
         properties.write_text(_properties(data, port, secure_port, controller_port))
         command = [java, *_JAVA_OPTIONS, "-cp", f"{jars}/*"]
         identity = secrets.token_urlsafe(16)
-        _run([*command, "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties)])
+        _run([*command, "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c", str(properties)])
         broker = Kafka("Apache Kafka", [*command, "kafka.Kafka", str(properties)], port, data / "log")
         broker.secure_port, broker.certificate = secure_port, data / "certificate.pem"
         try:
