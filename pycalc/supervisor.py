@@ -21,16 +21,14 @@ from pycalc.resources import prepare
 from pycalc.server import greet
 from pycalc.services.backoff import full_jitter
 from pycalc.settings import Settings
+from pycalc.signals import EXIT_SECONDS, block, watch
 
 _SETTLED_SECONDS = 5.0
 """A first process that ends by itself sooner than this after its start can't work: then the whole service ends."""
 _LONGEST_BACKOFF = 5.0
-_STOP_SECONDS = 8.8
-"""How long a process may take to drain; its own deadline is a little shorter."""
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STOPPED = {0, *(128 + number for number in _SIGNALS), *(-number for number in _SIGNALS)}
-"""How a server process ends that is told to: drained, or by the signal while it still starts."""
-
+_STOP_SECONDS = EXIT_SECONDS + 0.3
+"""How long a process may take to drain: its own deadline comes first, the supervisor's last."""
+_LAST_SECONDS = EXIT_SECONDS + 0.45
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 """Statuses of a process that somebody else has ended, which says nothing about it."""
 
@@ -40,6 +38,7 @@ _log = get_logger(__name__)
 def supervise(settings: Settings) -> int:
     """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status."""
     configure_logging(form=settings.log_format)
+    block()
     try:
         asyncio.run(_supervise(settings))
     except (PycalcError, OSError, ValueError) as error:
@@ -50,8 +49,7 @@ def supervise(settings: Settings) -> int:
 
 async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
-    for ending in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    watch(stop, _LAST_SECONDS)
     with bind(settings.host, settings.port) as listener:
         greet(settings, await prepare(settings))
         fleet = Fleet(Metrics())
@@ -103,7 +101,7 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         status = await process.wait()
-    if status not in _STOPPED:
+    if status:
         raise OSError(f"server process {number} did not end as it should, status {status}")
 
 

@@ -111,6 +111,14 @@ def test_they_end_together(service: Server) -> None:
     assert not any(map(alive, processes))
 
 
+def test_signals_again_and_again(service: Server) -> None:
+    """They end once, with status 0, whatever else is sent until the last moment."""
+    while service.process.poll() is None:
+        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signal.SIGINT)
+    assert service.process.returncode == 0
+
+
 def test_they_end_together_while_they_start(postgres_url: str, data: Path) -> None:
     """SIGTERM as soon as the processes exist, long before they serve: status 0 all the same."""
     supervisor = spawn(SERVE, settings_of(data, free_port(), database_url=postgres_url, workers="2"))
