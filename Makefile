@@ -2,6 +2,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS := 4
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
@@ -16,8 +17,9 @@ help:  ## list the chores
 run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
 
-test: $(VENV)/dev  ## run the tests
-	$(BIN)/pytest -q $(TESTS)
+test: $(VENV)/dev  ## run the tests: several at once, then those that judge how long things take
+	$(BIN)/pytest -q -n $(JOBS) -m "not serial" $(TESTS)
+	$(BIN)/pytest -q -m serial $(TESTS) || [ $$? -eq 5 ]  # 5: none of these is one
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run

@@ -26,6 +26,8 @@ _STALLED_MS = 8_000
 """How long a client may take nothing of what was sent before the kernel ends its connection."""
 _BUFFER_BYTES = 128 * 1024
 """The largest header, and about what a connection keeps of an answer before it asks for no more."""
+_UNSENT_BYTES = 256 * 1024
+"""What the kernel keeps of an answer whose client does not take it; it doubles this for its own bookkeeping."""
 _BACKLOG = 1_024
 _CONNECTIONS = 8_192
 """Connections at once, as far as there are descriptors; more wait in the backlog."""
@@ -46,6 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -48,7 +48,7 @@ def postgres_server() -> Iterator[Postgres]:
     reason = missing()
     if reason is not None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with postgres() as running:
+    with postgres(durable=False) as running:  # a slow disk is nobody's fault
         yield running
 
 

@@ -19,7 +19,7 @@ from tests.contract.backends import OUTAGES, STREAMS
 from tests.services.events import key_of, number_of, numbered
 from tests.services.waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 KEYS = [key_of(f"user {n}") for n in range(20)]
 SECONDS = 60.0

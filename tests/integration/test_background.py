@@ -19,6 +19,8 @@ from tests.services.kafka import Kafka, MockKafka
 from tests.services.servers import background, background_command, free_port, pycalc, settings_of, spawn
 from tests.services.waiting import wait_until
 
+pytestmark = pytest.mark.serial
+
 IN_TIME = 9.0
 COMMANDS = ("relay", "consume")
 

@@ -23,6 +23,8 @@ from tests.services.redis import Redis
 from tests.services.servers import Server, log_in, pycalc
 from tests.services.waiting import wait_until
 
+pytestmark = pytest.mark.serial
+
 T = TypeVar("T")
 
 TEXT = {"Accept": "text/plain"}

@@ -23,7 +23,7 @@ from tests.services.redis import Redis
 from tests.services.results import digits, result
 from tests.services.waiting import found, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 PLAN = make_plan(25_000_000, "fibonacci", ("10000000",), DEFAULT_OPTIONS)
 MADE = result(digits(2_089_877))

@@ -15,6 +15,8 @@ from tests.services.postgres import Postgres
 from tests.services.servers import pycalc
 from tests.services.waiting import wait_until
 
+pytestmark = pytest.mark.serial
+
 ROUNDS, AT_ONCE = 2, 5
 """Ten of each kind; there are five kinds, and demotions."""
 

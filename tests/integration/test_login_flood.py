@@ -6,12 +6,15 @@ from statistics import median
 from time import perf_counter
 
 import httpx
+import pytest
 
 from tests.services import flood
 from tests.services.accounts import PASSWORD, new_person
 from tests.services.metrics import metric
 from tests.services.servers import pycalc
 from tests.services.waiting import wait_until
+
+pytestmark = pytest.mark.serial
 
 CALCULATIONS = 100
 SHARE = 0.1

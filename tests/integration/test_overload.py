@@ -12,7 +12,7 @@ from pycalc.services.math import MOST_AT_ONCE
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.services.redis import Redis
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 
 @pytest.fixture

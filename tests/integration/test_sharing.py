@@ -20,6 +20,8 @@ from tests.services.processes import children, stopped
 from tests.services.servers import Server, pycalc
 from tests.services.waiting import wait_until
 
+pytestmark = pytest.mark.serial
+
 FIBONACCI = "/fibonacci/{n}"
 PRIME_26 = int(gmpy2.next_prime(10**25))
 

@@ -25,6 +25,8 @@ from tests.services.processes import alive, children, cpu_seconds
 from tests.services.servers import Server, pycalc
 from tests.services.waiting import until, wait_until
 
+pytestmark = pytest.mark.serial
+
 LONG = "/fibonacci/60000000"
 """12 million digits: more than a second in a worker."""
 

@@ -18,6 +18,8 @@ import pytest
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.servers import pycalc
 
+pytestmark = pytest.mark.serial
+
 SAMPLES = 300
 LARGEST = 0.55
 MEASUREMENTS = 2

@@ -43,7 +43,7 @@ def _account() -> pwd.struct_passwd:
 class Postgres:
     """A cluster of its own."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, *, durable: bool) -> None:
         self._account = _account()
         self._programs = programs
         self._data = folder / "data"
@@ -54,7 +54,7 @@ class Postgres:
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\n"
-                "max_connections = 200\nshared_buffers = 256MB\n"
+                f"max_connections = 200\nshared_buffers = 256MB\nfsync = {'on' if durable else 'off'}\n"
             )
 
     def start(self) -> None:
@@ -103,13 +103,16 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Run a cluster of its own, which is gone in the end."""
+def postgres(*, durable: bool = True) -> Iterator[Postgres]:
+    """Run a cluster of its own, which is gone in the end.
+
+    One that is not ``durable`` does not wait for the disk: killed it loses nothing, only a power failure would.
+    """
     found = programs()
     if found is None:
         raise RuntimeError(missing())
     with TemporaryDirectory(prefix="pycalc-postgres-") as folder:
-        server = Postgres(Path(folder), found)
+        server = Postgres(Path(folder), found, durable=durable)
         server.start()
         try:
             yield server
