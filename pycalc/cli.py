@@ -48,6 +48,7 @@ def _serve(listener: int | None) -> int:
 
     for ending in (signal.SIGTERM, signal.SIGINT):  # while it starts; process 1 of a container has no default for them
         signal.signal(ending, lambda number, _: os._exit(128 + number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # a supervisor's are blocked
     settings = _settings()
     if settings.workers > 1 and listener is None:
         from pycalc.supervisor import supervise

@@ -29,7 +29,9 @@ _LONGEST_BACKOFF = 5.0
 _STOP_SECONDS = EXIT_SECONDS + 0.3
 """How long a process may take to drain: its own deadline comes first, the supervisor's last."""
 _LAST_SECONDS = EXIT_SECONDS + 0.45
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+_STOPPED = (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+"""How a server process ends that is told to: drained, or at once while it still starts."""
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)
 """Statuses of a process that somebody else has ended, which says nothing about it."""
 
 _log = get_logger(__name__)
@@ -101,7 +103,7 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         status = await process.wait()
-    if status:
+    if status not in _STOPPED:
         raise OSError(f"server process {number} did not end as it should, status {status}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from random import uniform
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -15,6 +16,10 @@ T = TypeVar("T")
 _BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
 """A body may take so many seconds, and one more for each so many bytes that have come."""
+_CRUMB_BYTES = 1_024
+_BRISK_SECONDS = 1.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
+"""A body that takes longer and comes in less at a time is looked at only so often, by each at times of its own."""
 
 
 class ClientGone(Exception):
@@ -42,19 +47,24 @@ async def _disconnected(receive: Receive) -> None:
 
 def body_in_time(receive: Receive) -> Receive:
     """Return a ``receive`` that raises HTTPException 408 when a body comes too slowly; after the body it just waits."""
+    brisk_until = monotonic() + _BRISK_SECONDS
     deadline = monotonic() + _BODY_SECONDS
-    whole = False
+    whole = crumbs = False
 
     async def receive_in_time() -> Message:
-        nonlocal deadline, whole
+        nonlocal deadline, whole, crumbs
         if whole:
             return await receive()
         try:
             async with asyncio.timeout(max(0.0, deadline - monotonic())):
+                if crumbs and monotonic() > brisk_until:
+                    await asyncio.sleep(uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311  # no secret
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408) from None
-        deadline += len(message.get("body", b"")) / _BODY_BYTES_A_SECOND
+        size = len(message.get("body", b""))
+        crumbs = size < _CRUMB_BYTES
+        deadline += size / _BODY_BYTES_A_SECOND
         whole = not message.get("more_body", False)
         return message
 

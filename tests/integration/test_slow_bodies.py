@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.types import Message
 
 from pycalc.resources import Resources
+from pycalc.routers.connection import body_in_time
 from tests.services.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +56,28 @@ async def test_each_part_of_a_body_gives_it_more_time(
 
     answer = await client.post("/login", content=slow(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(("size", "seen"), [(1_023, 1), (1_024, 4)])
+async def test_a_slow_body_in_crumbs_wakes_the_service_now_and_then_only(
+    monkeypatch: pytest.MonkeyPatch, size: int, seen: int
+) -> None:
+    """After a while the next small part is left where it is for a moment; larger ones are taken as they come."""
+    seconds_of = {"BODY_SECONDS": 0.05, "BRISK_SECONDS": 0.0, "SHORTEST_PAUSE": 60.0, "LONGEST_PAUSE": 60.0}
+    for name, seconds in seconds_of.items():
+        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
+    parts = iter([{"type": "http.request", "body": bytes(size), "more_body": number < 3} for number in range(4)])
+    taken = 0
+
+    async def receive() -> Message:
+        return next(parts)
+
+    receive_in_time = body_in_time(receive)
+    with suppress(HTTPException):
+        for _ in range(4):
+            await receive_in_time()
+            taken += 1
+    assert taken == seen
 
 
 async def _token(client: httpx.AsyncClient) -> str:
