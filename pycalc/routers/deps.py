@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer
@@ -19,7 +19,8 @@ BEARER = OAuth2PasswordBearer(
 
 def resources_of(scope: Scope) -> Resources:
     """Return the resources that the application's lifespan opened."""
-    return cast("Resources", scope["state"]["resources"])
+    resources: Resources = scope["state"]["resources"]
+    return resources
 
 
 def bearer_token(scope: Scope) -> bytes | None:

@@ -7,6 +7,7 @@ this service made itself is not validated at all.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -121,14 +122,12 @@ class CalculationRoute(APIRoute):
         return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
 
 
-async def _calculate(
+def _calculate(
     resources: Resources, caller: Principal, plan: Plan, receive: Receive, *, held: bool = False
-) -> Answer:
-    """Return the answer; what takes longer is stopped when the client hangs up."""
+) -> Awaitable[Answer]:
+    """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
     answer = resources.calculator.calculate(caller, plan, held=held)
-    if plan.seconds <= INLINE_SECONDS:
-        return await answer
-    return await while_connected(receive, answer)
+    return answer if plan.seconds <= INLINE_SECONDS else while_connected(receive, answer)
 
 
 def _documented(operation: Operation[Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from threading import Lock
 from time import perf_counter
 
@@ -74,6 +74,11 @@ _REFUSED: Message = {
 }
 
 
+async def _refuse(refused: Iterable[Message], send: Send) -> None:
+    for message in refused:
+        await send(message)
+
+
 class Edge:
     """Counts and times each answer by its route's template, and adds the headers that every answer carries.
 
@@ -90,18 +95,16 @@ class Edge:
         """Refusals by operation that the metrics have not been told of: each request that is let in tells them."""
         self._counting = Lock()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer a request, when awaited."""
         if scope["method"] == "HEAD":
             scope, send = _as_get(scope, send)
         refused = self.refusal(scope, 0)
         if refused is not None:
-            for message in refused:
-                await send(message)
-            return
+            return _refuse(refused, send)
         if self._turned_away:
             self._tell_of_refusals(resources_of(scope).metrics)
-        await self._answer(scope, receive, send)
+        return self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
