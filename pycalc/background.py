@@ -5,30 +5,74 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import uvloop
 from prometheus_client import start_http_server
 
-from pycalc.errors import PycalcError
+from pycalc.db.base import Database
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.usage import SqlUsageStore
+from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.observability.logging import configure_logging
-from pycalc.resources import Background, open_consumer, open_relay
+from pycalc.observability.metrics import Metrics
+from pycalc.opening import Opening
+from pycalc.services.relay import Relay
+from pycalc.services.usage import UsageConsumer
 from pycalc.settings import Settings
 from pycalc.signals import watch
+from pycalc.streaming.base import Consumable
+
+_Open = Callable[[Settings], AbstractAsyncContextManager[Metrics]]
+"""Opens a part, closes it in the end, and gives its metrics."""
 
 
 def relay(settings: Settings) -> int:
     """Publish the outbox until SIGTERM or SIGINT; return the exit status."""
-    return _run("relay", settings, open_relay)
+    return _run("relay", settings, _open_relay)
 
 
 def consume(settings: Settings) -> int:
     """Count the stream's events until SIGTERM or SIGINT; return the exit status."""
-    return _run("consumer", settings, open_consumer)
+    return _run("consumer", settings, _open_consumer)
 
 
-def _run(name: str, settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[Background]]) -> int:
+@asynccontextmanager
+async def _open_relay(settings: Settings) -> AsyncIterator[Metrics]:
+    """Run a relay; at the end it publishes what is committed and gives its lease back."""
+    async with AsyncExitStack() as stack:
+        opening = Opening(settings, "relay", stack)
+        outbox, stream = SqlOutboxStore(await _shared_database(opening)), await opening.stream()
+        opening.closing(Relay(outbox, stream, opening.metrics, shared=True, tracer=opening.tracer))
+        yield opening.metrics
+
+
+@asynccontextmanager
+async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
+    """Run a consumer; at the end it finishes its batch and leaves the group."""
+    if settings.stream_url.startswith("memory:"):
+        raise StreamUnavailable("With memory:// the consumer runs inside `pycalc serve`.")
+    async with AsyncExitStack() as stack:
+        opening = Opening(settings, "consume", stack)
+        database = await _shared_database(opening)
+        stream = await opening.stream()
+        if not isinstance(stream, Consumable):
+            raise StreamUnavailable("This stream can't be consumed.")
+        usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
+        opening.closing(UsageConsumer(stream, usage, letters, opening.metrics, opening.tracer))
+        yield opening.metrics
+
+
+async def _shared_database(opening: Opening) -> Database:
+    """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
+    if opening.settings.database.startswith("sqlite:"):
+        raise StoreUnavailable("With SQLite the relay and the consumer run inside `pycalc serve`.")
+    return await opening.database()
+
+
+def _run(name: str, settings: Settings, opening: _Open) -> int:
     """Run until the first signal; the caller has blocked the signals, which are waited for from here on."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -40,13 +84,11 @@ def _run(name: str, settings: Settings, opening: Callable[[Settings], AbstractAs
     return 0
 
 
-async def _until_stopped(
-    name: str, settings: Settings, opening: Callable[[Settings], AbstractAsyncContextManager[Background]]
-) -> None:
+async def _until_stopped(name: str, settings: Settings, opening: _Open) -> None:
     stop = asyncio.Event()
     watch(stop)
-    async with opening(settings) as background:
-        server, thread = start_http_server(settings.port, settings.host, background.metrics.registry)
+    async with opening(settings) as metrics:
+        server, thread = start_http_server(settings.port, settings.host, metrics.registry)
         print(f"pycalc {name} runs; metrics: http://{settings.host}:{settings.port}/metrics", flush=True)  # noqa: T201
         await stop.wait()
         await asyncio.to_thread(server.shutdown)

@@ -6,45 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
-from pycalc.cache import open_cache
-from pycalc.cache.base import Shared
-from pycalc.db import open_database
-from pycalc.db.base import Database, HistoryFilter
+from pycalc.access import Access, open_access
 from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.db.history import SqlHistoryStore
-from pycalc.db.keys import SqlKeyStore
 from pycalc.db.outbox import SqlOutboxStore
-from pycalc.db.revocations import SqlRevocationStore
-from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.usage import SqlUsageStore
-from pycalc.db.users import SqlUserStore
-from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
-from pycalc.models.ids import IdSource
+from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
-from pycalc.observability.tracing import NO_TRACER, Tracer, open_tracer
+from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.opening import Backends, Opening, open_backends
 from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
 from pycalc.services.audit import RefusalLog
 from pycalc.services.auth import Authenticator
-from pycalc.services.bearers import Bearers
-from pycalc.services.bootstrap import (
-    KEY_FILE,
-    PASSWORD_KEY_FILE,
-    development_key,
-    forget_bootstrap_token,
-    offer_bootstrap_token,
-)
 from pycalc.services.compute import Computer
 from pycalc.services.exports import Exports
 from pycalc.services.feed import Feed
-from pycalc.services.fingerprint import arithmetic_version
 from pycalc.services.flights import FleetFlights
 from pycalc.services.history import HistoryReader
-from pycalc.services.keyfile import KeyFile, read_keys
-from pycalc.services.keys import ApiKeys
 from pycalc.services.limits import (
     Calculations,
     LoginLimit,
@@ -54,18 +35,13 @@ from pycalc.services.limits import (
     registration_limit,
 )
 from pycalc.services.math import Calculator
-from pycalc.services.passwords import PasswordHasher
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
 from pycalc.services.retention import Retention, parse_age
-from pycalc.services.revocations import RevocationWatch
-from pycalc.services.sessions import Sessions
 from pycalc.services.tail import HistoryTail
-from pycalc.services.tokens import TokenSigner
 from pycalc.services.usage import UsageConsumer, UsageReader
 from pycalc.settings import Settings
-from pycalc.streaming import open_stream
-from pycalc.streaming.base import Consumable, Stream
+from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
 _DISPENSABLE = {"cache", "stream", "relay", "consumer"}
@@ -132,232 +108,104 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
 
-def _key_file(settings: Settings) -> Path | None:
-    """Return the file that holds the signing keys, None when the settings do; in development it is made once."""
-    if settings.secret_keys or settings.secret_keys_file:
-        return settings.secret_keys_file
-    file = settings.data_dir / KEY_FILE
-    development_key(file)
-    return file
-
-
-def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
-    """Return the hasher with the settings' keys, or the one of the data folder."""
-    keys = [key.get_secret_value() for key in settings.password_keys]
-    return PasswordHasher(
-        metrics, settings.bcrypt_rounds, keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
-    )
-
-
-@asynccontextmanager
-async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Open what the command line keeps accounts with: the database, and nothing that serves requests."""
-    metrics, ids = Metrics(), IdSource()
-    async with AsyncExitStack() as stack:
-        database = await open_database(settings.database)
-        stack.push_async_callback(database.aclose)
-        passwords = _hasher(settings, metrics)
-        stack.push_async_callback(passwords.aclose)
-        yield Accounts(
-            SqlUserStore(database),
-            ApiKeys(SqlKeyStore(database), ids),
-            passwords,
-            Bearers(metrics),
-            ids,
-            settings.admin_registration,
-            bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
-        )
-
-
-async def prepare(settings: Settings) -> str | None:
-    """Make what all server processes share, keys and the bootstrap token; return the token if it is a new one.
-
-    Raises StoreUnavailable when the database is not there or not migrated.
-    """
-    _key_file(settings)
-    await _hasher(settings, Metrics()).aclose()
-    database = await open_database(settings.database)
-    try:
-        return await _bootstrap_token(settings, SqlUserStore(database), replace=not database.shared)
-    finally:
-        await database.aclose()
-
-
-async def _bootstrap_token(settings: Settings, users: SqlUserStore, *, replace: bool) -> str | None:
-    """Keep the bootstrap token as the settings want it; return it if it is a new one."""
-    if settings.admin_registration == "bootstrap":
-        return await offer_bootstrap_token(users, settings.data_dir, replace=replace)
-    forget_bootstrap_token(settings.data_dir)
-    return None
-
-
-def _tell_of(database: Database, metrics: Metrics) -> None:
-    """Let the metrics show how much the database has to do."""
-
-    def show(lane: str) -> None:
-        metrics.database_work.labels(lane).set_function(lambda: database.under_way()[lane])
-
-    for lane in database.under_way():
-        show(lane)
-
-
-async def _open_stream(settings: Settings, metrics: Metrics) -> Stream:
-    return await open_stream(settings.stream_url, metrics, settings.stream_credentials.get_secret_value())
-
-
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that the settings name.
 
     When opening fails halfway, what was opened is closed again. At the end the recorder commits what is queued,
-    then the relay publishes what is committed, then the stream, the cache and the database are let go.
+    then the relay publishes what is committed, then the stream, the cache and the database are let go. Raises
+    StoreUnavailable, and ValueError for a setting that can't be used.
     """
-    metrics = Metrics()
-    metrics.server_processes.set(1)
-    tracer = open_tracer("serve", wanted=settings.tracing)
+    settings.require_keys()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(tracer.aclose)
-        database = await open_database(settings.database)
-        stack.push_async_callback(database.aclose)
-        _tell_of(database, metrics)
-        users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
-        newest = await history.page(HistoryFilter(), None, 1)
-        ids = IdSource(newest[0].id if newest else None)
-        cache = await open_cache(settings.cache_url, metrics, arithmetic_version())
-        stack.push_async_callback(cache.aclose)
-        shared = cache if isinstance(cache, Shared) else None
-        stream = await _open_stream(settings, metrics)
-        stack.push_async_callback(stream.aclose)
-        usage = SqlUsageStore(database)
-        consumer = None
-        if settings.stream_url.startswith("memory:") and isinstance(stream, Consumable):
-            consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics, tracer)
-            stack.push_async_callback(consumer.aclose)
-        relay = Relay(outbox, stream, metrics, shared=database.shared, tracer=tracer) if settings.relay else None
+        opening = Opening(settings, "serve", stack)
+        opening.metrics.server_processes.set(1)
+        backends = await open_backends(opening)
+        recording = _start_recording(opening, backends)
+        yield _wired(opening, backends, recording, await open_access(opening, backends))
+
+
+class _Recording(NamedTuple):
+    """What takes a calculation from its commit to those who wait for its event."""
+
+    recorder: Recorder
+    tail: HistoryTail
+    pings: dict[str, Callable[[], Awaitable[None]]]
+
+
+def _start_recording(opening: Opening, backends: Backends) -> _Recording:
+    """Start from the end: what is committed is published, and what is published is counted."""
+    settings, metrics, history = opening.settings, opening.metrics, backends.history
+    consumer = _consumer(opening, backends)
+    relay = _relay(opening, backends)
+    tail = opening.closing(HistoryTail(history, metrics, shared=backends.database.shared))
+
+    def committed() -> None:
         if relay is not None:
-            stack.push_async_callback(relay.aclose)
-        tail = HistoryTail(history, metrics, shared=database.shared)
-        stack.push_async_callback(tail.aclose)
+            relay.wake()
+        tail.wake()
 
-        def committed() -> None:
-            if relay is not None:
-                relay.wake()
-            tail.wake()
-
-        recorder = Recorder(history, metrics, committed, tracer=tracer)
-        stack.push_async_callback(recorder.aclose)
-        if settings.history_retention:
-            retention = Retention(history, parse_age(settings.history_retention), metrics)
-            stack.push_async_callback(retention.aclose)
-        computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout, tracer=tracer)
-        passwords = _hasher(settings, metrics)
-        stack.push_async_callback(passwords.aclose)
-
-        bootstrap_token = await _bootstrap_token(settings, users, replace=not database.shared)
-        key_file = _key_file(settings)
-        secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
-        tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-        bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
-        keys = ApiKeys(SqlKeyStore(database), ids)
-        revocations = await RevocationWatch.open(SqlRevocationStore(database), bearers, metrics)
-        stack.push_async_callback(revocations.aclose)
-        if shared is not None:
-            shared.hints.listen(revocations.hint)
-        sessions = Sessions(SqlSessionStore(database), ids)
-        authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
-        if key_file is not None:
-            stack.push_async_callback(KeyFile(key_file, secrets, authenticator.replace_keys, metrics).aclose)
-        yield Resources(
-            metrics=metrics,
-            authenticator=authenticator,
-            accounts=Accounts(
-                users,
-                keys,
-                passwords,
-                bearers,
-                ids,
-                settings.admin_registration,
-                bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
-            ),
-            calculator=Calculator(
-                cache,
-                computer,
-                recorder,
-                ids,
-                metrics,
-                max_digits=settings.max_digits,
-                batch_seconds=settings.compute_timeout,
-                fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
-                tracer=tracer,
-            ),
-            computer=computer,
-            history=HistoryReader(history, users),
-            usage=UsageReader(usage, users),
-            feed=Feed(history, tail, metrics),
-            exports=Exports(history, users, metrics),
-            addresses=ClientAddresses(settings.trusted_proxies),
-            refusal_log=RefusalLog(metrics),
-            login_limit=login_limit(settings.login_limit, metrics, shared),
-            registration_limit=registration_limit(settings.register_limit, metrics, shared),
-            calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
-            bootstrap_token=bootstrap_token,
-            pings={
-                "database": database.ping,
-                "cache": cache.ping,
-                "stream": stream.ping,
-                "recorder": recorder.ping,
-                **({"relay": relay.ping} if relay is not None else {}),
-                **({"consumer": consumer.ping} if consumer is not None else {}),
-            },
-            tracer=tracer,
-        )
+    recorder = opening.closing(Recorder(history, metrics, committed, tracer=opening.tracer))
+    if settings.history_retention:
+        opening.closing(Retention(history, parse_age(settings.history_retention), metrics))
+    parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
+    return _Recording(recorder, tail, {name: part.ping for name, part in parts.items() if part is not None})
 
 
-@dataclass(frozen=True, slots=True)
-class Background:
-    """A part of the service that runs in a process of its own."""
-
-    metrics: Metrics
-
-
-async def _open_shared(settings: Settings, stack: AsyncExitStack) -> Database:
-    """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
-    if settings.database.startswith("sqlite:"):
-        raise StoreUnavailable("With SQLite the relay and the consumer run inside `pycalc serve`.")
-    database = await open_database(settings.database)
-    stack.push_async_callback(database.aclose)
-    return database
+def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
+    """Return the consumer, None where it has a process of its own."""
+    stream, database = backends.stream, backends.database
+    if not (opening.settings.stream_url.startswith("memory:") and isinstance(stream, Consumable)):
+        return None
+    usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
+    return opening.closing(UsageConsumer(stream, usage, letters, opening.metrics, opening.tracer))
 
 
-@asynccontextmanager
-async def open_relay(settings: Settings) -> AsyncIterator[Background]:
-    """Run a relay; at the end it publishes what is committed and gives its lease back."""
-    metrics = Metrics()
-    async with AsyncExitStack() as stack:
-        database = await _open_shared(settings, stack)
-        stream = await _open_stream(settings, metrics)
-        stack.push_async_callback(stream.aclose)
-        tracer = open_tracer("relay", wanted=settings.tracing)
-        stack.push_async_callback(tracer.aclose)
-        relay = Relay(SqlOutboxStore(database), stream, metrics, shared=True, tracer=tracer)
-        stack.push_async_callback(relay.aclose)
-        yield Background(metrics)
+def _relay(opening: Opening, backends: Backends) -> Relay | None:
+    """Return the relay, None where publishing is left to others."""
+    if not opening.settings.relay:
+        return None
+    outbox, shared = SqlOutboxStore(backends.database), backends.database.shared
+    return opening.closing(Relay(outbox, backends.stream, opening.metrics, shared=shared, tracer=opening.tracer))
 
 
-@asynccontextmanager
-async def open_consumer(settings: Settings) -> AsyncIterator[Background]:
-    """Run a consumer; at the end it finishes its batch and leaves the group."""
-    metrics = Metrics()
-    async with AsyncExitStack() as stack:
-        if settings.stream_url.startswith("memory:"):
-            raise StreamUnavailable("With memory:// the consumer runs inside `pycalc serve`.")
-        database = await _open_shared(settings, stack)
-        stream = await _open_stream(settings, metrics)
-        stack.push_async_callback(stream.aclose)
-        if not isinstance(stream, Consumable):
-            raise StreamUnavailable("This stream can't be consumed.")
-        tracer = open_tracer("consume", wanted=settings.tracing)
-        stack.push_async_callback(tracer.aclose)
-        consumer = UsageConsumer(stream, SqlUsageStore(database), SqlDeadLetterStore(database), metrics, tracer)
-        stack.push_async_callback(consumer.aclose)
-        yield Background(metrics)
+def _calculator(opening: Opening, backends: Backends, computer: Computer, recorder: Recorder) -> Calculator:
+    """Return what answers calculations; instances on one cache compute an expensive result once."""
+    settings, metrics, shared = opening.settings, opening.metrics, backends.shared
+    return Calculator(
+        backends.cache,
+        computer,
+        recorder,
+        backends.ids,
+        metrics,
+        max_digits=settings.max_digits,
+        batch_seconds=settings.compute_timeout,
+        fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
+        tracer=opening.tracer,
+    )
+
+
+def _wired(opening: Opening, backends: Backends, recording: _Recording, access: Access) -> Resources:
+    """Return the services, each with what it stands on."""
+    settings, metrics, tracer = opening.settings, opening.metrics, opening.tracer
+    database, users, history, _, cache, shared, stream = backends
+    computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout, tracer=tracer)
+    return Resources(
+        metrics=metrics,
+        authenticator=access.authenticator,
+        accounts=access.accounts,
+        calculator=_calculator(opening, backends, computer, recording.recorder),
+        computer=computer,
+        history=HistoryReader(history, users),
+        usage=UsageReader(SqlUsageStore(database), users),
+        feed=Feed(history, recording.tail, metrics),
+        exports=Exports(history, users, metrics),
+        addresses=ClientAddresses(settings.trusted_proxies),
+        refusal_log=RefusalLog(metrics),
+        login_limit=login_limit(settings.login_limit, metrics, shared),
+        registration_limit=registration_limit(settings.register_limit, metrics, shared),
+        calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
+        bootstrap_token=access.bootstrap_token,
+        pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping, **recording.pings},
+        tracer=tracer,
+    )

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pycalc.services.keyfile import MIN_KEY_LENGTH
@@ -17,6 +17,11 @@ from pycalc.services.retention import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
+
+
+def told(error: ValidationError) -> str:
+    """Return what was not valid, as a sentence, and nothing of the values."""
+    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
 
 
 class Settings(BaseSettings):
@@ -160,17 +165,18 @@ class Settings(BaseSettings):
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
         return self
 
-    @model_validator(mode="after")
-    def _require_keys(self) -> Self:
-        """Keys are made up only where nobody else needs the same: in development, on an SQLite file."""
+    def require_keys(self) -> None:
+        """Raise ValueError where keys are missing and may not be made up, because others need the same.
+
+        What serves no requests needs none: migrations, relay, consumer.
+        """
         if not self.hardened and self.database.startswith("sqlite:"):
-            return self
+            return
         where = f"in production, on Cloud Run and with PostgreSQL: {MIN_KEY_LENGTH} random characters or more"
         if not (self.secret_keys or self.secret_keys_file):
             raise ValueError(f"PYCALC_SECRET_KEYS is required (or PYCALC_SECRET_KEYS_FILE) {where}")
         if not self.password_keys:
             raise ValueError(f"PYCALC_PASSWORD_KEYS is required {where}")
-        return self
 
     @property
     def hardened(self) -> bool:

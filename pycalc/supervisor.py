@@ -12,12 +12,12 @@ from time import monotonic
 
 from structlog import get_logger
 
+from pycalc.access import prepare
 from pycalc.errors import PycalcError
 from pycalc.listener import bind, refuse_connections
 from pycalc.observability.fleet import Fleet
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
-from pycalc.resources import prepare
 from pycalc.server import greet
 from pycalc.services.backoff import full_jitter
 from pycalc.settings import Settings

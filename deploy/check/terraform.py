@@ -16,6 +16,8 @@ from deploy.check.provider import serving
 from deploy.check.schemas import PROVIDER_VERSION, Types
 
 SOURCE = Path("deploy/gcp")
+RULES = Path("deploy/prometheus")
+"""What the module reads beside itself."""
 _DECLARED = re.compile(r'^(resource|data) "(google_\w+)"', re.MULTILINE)
 _NOT_COMMITTED = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
 _LOCAL = 'terraform {\n  backend "local" {}\n}\n'
@@ -65,6 +67,7 @@ def terraform(cache: Path) -> Iterator[Terraform]:
     schemas = Types(cache).schemas(declared())
     with TemporaryDirectory() as folder, serving(schemas) as environment:
         copy = Path(shutil.copytree(SOURCE, Path(folder) / "gcp", ignore=_NOT_COMMITTED))
+        shutil.copytree(RULES, Path(folder) / RULES.name)
         (copy / "backend_override.tf").write_text(_LOCAL)
         ready = Terraform(copy, environment)
         ready("init", "-input=false")

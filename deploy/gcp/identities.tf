@@ -23,23 +23,19 @@ resource "google_pubsub_topic_iam_member" "api_publishes" {
   member = local.api
 }
 
-# GET /events: each instance listens through a subscription of its own, which it makes and deletes.
-resource "google_project_iam_custom_role" "listener" {
-  role_id     = replace("${var.name}_listener", "-", "_")
-  title       = "${var.name}: follows events"
-  permissions = [for verb in ["consume", "create", "delete", "get"] : "pubsub.subscriptions.${verb}"]
+# /readyz looks whether the consumer's subscription is there: what is published without one is lost.
+resource "google_pubsub_subscription_iam_member" "api_looks" {
+  subscription = google_pubsub_subscription.usage.name
+  role         = "roles/pubsub.viewer"
+  member       = local.api
 }
 
-resource "google_project_iam_member" "api_listens" {
+# The sidecar, which is the service's account too.
+resource "google_project_iam_member" "api_measures" {
+  count   = var.prometheus ? 1 : 0
   project = var.project_id
-  role    = google_project_iam_custom_role.listener.id
+  role    = "roles/monitoring.metricWriter"
   member  = local.api
-}
-
-resource "google_pubsub_topic_iam_member" "api_attaches" {
-  topic  = google_pubsub_topic.events.id
-  role   = "roles/pubsub.subscriber"
-  member = local.api
 }
 
 resource "google_pubsub_subscription_iam_member" "consumer" {

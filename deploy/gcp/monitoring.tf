@@ -11,7 +11,7 @@ resource "google_monitoring_uptime_check_config" "alive" {
   timeout      = "10s"
 
   http_check {
-    path         = "/healthz"
+    path         = "/health" # Google's front end keeps paths that end in z
     port         = 443
     use_ssl      = true
     validate_ssl = true
@@ -168,6 +168,39 @@ resource "google_monitoring_alert_policy" "down" {
 
   documentation {
     content   = "The service does not answer. See the entry `down` in docs/deploy-gcp.md."
+    mime_type = "text/markdown"
+  }
+}
+
+locals {
+  # The service's own alerts are Prometheus' rules. Left out: what Google's metrics above tell better (down, errors, slow), the
+  # consumer, which has no sidecar, and a rule on the job that compose's Prometheus gives the series.
+  left_out = ["PycalcDown", "PycalcErrors", "PycalcSlow", "PycalcConsumerFailing", "PycalcDescriptors"]
+  rules = {
+    for rule in yamldecode(file("${path.module}/../prometheus/alerts.yml")).groups[0].rules :
+    rule.alert => rule if var.prometheus && !contains(local.left_out, rule.alert)
+  }
+}
+
+resource "google_monitoring_alert_policy" "rule" {
+  for_each              = local.rules
+  display_name          = "${var.name}: ${each.key}"
+  combiner              = "OR"
+  severity              = each.value.labels.severity == "page" ? "CRITICAL" : "WARNING"
+  notification_channels = [google_monitoring_notification_channel.email.id]
+
+  conditions {
+    display_name = each.key
+    condition_prometheus_query_language {
+      query                     = each.value.expr
+      duration                  = "${tonumber(trimsuffix(try(each.value.for, "0m"), "m")) * 60}s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true # before the first start there are none
+    }
+  }
+
+  documentation {
+    content   = "See ${each.value.annotations.runbook_url}."
     mime_type = "text/markdown"
   }
 }

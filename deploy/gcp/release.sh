@@ -39,8 +39,8 @@ $2") ;;
 }
 
 smoke() {
-    expect /healthz 200 '"ok"' || return 1
-    expect /readyz 200 '"database":{"ok":true' || return 1
+    expect /health 200 '"ok"' || return 1
+    expect /ready 200 '"database":{"ok":true' || return 1
     if [ -n "$key" ]; then
         expect /fibonacci/100 200 '"result":"354224848179261915075"' || return 1
         expect '/secure-history?limit=1' 200 '"operation":"fibonacci"' || return 1

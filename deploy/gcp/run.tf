@@ -47,6 +47,7 @@ resource "google_cloud_run_v2_service" "api" {
     }
 
     containers {
+      name  = "api"
       image = var.image
       args  = ["serve"]
 
@@ -66,7 +67,7 @@ resource "google_cloud_run_v2_service" "api" {
         timeout_seconds   = 1
         failure_threshold = 30
         http_get {
-          path = "/healthz"
+          path = "/health"
         }
       }
 
@@ -75,7 +76,7 @@ resource "google_cloud_run_v2_service" "api" {
         timeout_seconds   = 2
         failure_threshold = 3
         http_get {
-          path = "/healthz"
+          path = "/health"
         }
       }
 
@@ -106,6 +107,20 @@ resource "google_cloud_run_v2_service" "api" {
       }
     }
 
+    # Reads /metrics on port 8080 every 30 s, which is what it does unless a RunMonitoring tells it otherwise.
+    dynamic "containers" {
+      for_each = var.prometheus ? ["collector"] : []
+      content {
+        name       = containers.value
+        image      = "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.9.2"
+        depends_on = ["api"]
+        resources {
+          limits   = { cpu = "0.25", memory = "256Mi" }
+          cpu_idle = false
+        }
+      }
+    }
+
     volumes {
       name = "redis-ca"
       secret {
@@ -122,7 +137,7 @@ resource "google_cloud_run_v2_service" "api" {
     ignore_changes = [template[0].containers[0].image, template[0].revision, traffic, client, client_version]
   }
 
-  depends_on = [google_secret_manager_secret_iam_member.reader, google_project_iam_member.api_listens]
+  depends_on = [google_secret_manager_secret_iam_member.reader, google_pubsub_topic_iam_member.api_publishes]
 }
 
 resource "google_cloud_run_v2_service_iam_member" "public" {

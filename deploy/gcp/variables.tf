@@ -125,7 +125,7 @@ variable "consumers" {
 }
 
 variable "public" {
-  description = "Whether anybody may call the service (it has accounts of its own); false: only who has roles/run.invoker."
+  description = "Whether anybody may call the service (it has accounts of its own); false: only who has roles/run.invoker, which uptime check and smoke test then need too."
   type        = bool
   default     = true
 }
@@ -138,6 +138,12 @@ variable "vpc_access" {
     condition     = contains(["direct", "connector"], var.vpc_access)
     error_message = "Either direct or connector."
   }
+}
+
+variable "prometheus" {
+  description = "Whether a sidecar sends the service's own metrics to Managed Service for Prometheus, and alerts watch them."
+  type        = bool
+  default     = true
 }
 
 variable "database_tier" {

@@ -108,11 +108,30 @@ INSIDE = Dashboard(
             "short",
             {"rows": "sum(<recorder_rows>)", "KiB": "sum(<recorder_bytes>) / 1024"},
         ),
+        Panel("Work of the database", "short", {"{{lane}}": "sum by (lane) (<database_work>)"}),
         Panel(
             "Cache",
             "ops",
-            {"misses": _rate("cache_misses"), "errors": _rate("cache_errors")},
+            {
+                "found in the shared one": _rate("cache_shared_hits"),
+                "misses": _rate("cache_misses"),
+                "errors": _rate("cache_errors"),
+            },
         ),
+        Panel(
+            "Not kept in the shared cache",
+            "ops",
+            {"{{reason}}": _rate("cache_dropped", "reason"), "damaged": _rate("cache_damaged")},
+        ),
+        Panel(
+            "Breaker of the shared cache",
+            "short",
+            {
+                "{{instance}} (2: open)": "<cache_circuit>",
+                "opened in 5 min": "sum(increase(<cache_circuit_opened>[5m]))",
+            },
+        ),
+        Panel("Expensive results", "ops", {"{{outcome}}": _rate("flights_shared", "outcome")}),
         Panel(
             "Memory for results",
             "bytes",
@@ -125,6 +144,7 @@ INSIDE = Dashboard(
             "short",
             {"verified tokens": "sum(<tokens_cached>)", "counters: {{limit}}": "sum by (limit) (<limit_keys>)"},
         ),
+        Panel("Limits that an instance counts alone", "ops", {"{{limit}}": _rate("limit_fallbacks", "limit")}),
         Panel(
             "Trouble with keys and logouts",
             "short",
@@ -142,6 +162,7 @@ EVENTS = Dashboard(
     "pycalc: events",
     (
         Panel("Events waiting to be published", "short", {"events": "max(<outbox_backlog>)"}),
+        Panel("Oldest event waiting to be published", "s", {"age": "max(<outbox_oldest_seconds>)"}),
         Panel("Relays that publish", "short", {"relays": "sum(<relay_leading>)"}),
         Panel(
             "Events",

@@ -22,7 +22,8 @@ def _exported() -> dict[str, str]:
     return names
 
 
-_NAMES = _exported()
+NAMES = _exported()
+"""The series of every metric, by the attribute of Metrics that it is."""
 
 
 def resolved(expression: str) -> str:
@@ -30,4 +31,4 @@ def resolved(expression: str) -> str:
 
     Raises KeyError for a metric that the code does not export.
     """
-    return _NAMED.sub(lambda found: _NAMES[found[1]], expression)
+    return _NAMED.sub(lambda found: NAMES[found[1]], expression)

@@ -18,6 +18,7 @@ from google.pubsub_v1 import ReceivedMessage
 from structlog.testing import capture_logs
 
 from pycalc.errors import EventsRefused, StreamUnavailable
+from pycalc.models.events import event_of
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import USAGE_GROUP, Delivery
@@ -25,11 +26,13 @@ from pycalc.streaming.pubsub import PubSubStream
 from tests.services.events import key_of, numbered
 from tests.services.pubsub import PROJECT, PubSub
 from tests.services.servers import free_port
+from tests.services.stores import history_row
 from tests.services.strict_pubsub import StrictPubSub, strict_pubsub
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_loop")]
 
 ADA = key_of("ada")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SECONDS = 30.0
 
 Open = Callable[..., PubSubStream]
@@ -105,6 +108,24 @@ async def test_a_message_is_a_structured_cloud_event(
         "ce-type": "pycalc.operation.completed.v1",
         "ce-subject": "00000000-0000-0000-0000-000000616461",
     }
+
+
+async def test_a_message_carries_its_trace(
+    pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient
+) -> None:
+    """Through Pub/Sub and back: an attribute and in the body for anybody, and for the consumer that goes on with it."""
+    stream = opened(pubsub.url(topic))
+    await stream.publish([event_of(history_row()._replace(traceparent=TRACEPARENT))])
+    response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
+    (received,) = response.received_messages
+    assert received.message.attributes["ce-traceparent"] == TRACEPARENT
+    assert json.loads(received.message.data)["traceparent"] == TRACEPARENT
+    subscriber.modify_ack_deadline(
+        subscription=subscription(topic, "usage"), ack_ids=[received.ack_id], ack_deadline_seconds=0, timeout=SECONDS
+    )
+    (delivery,) = await consumed(stream, 1)
+    assert delivery.event is not None
+    assert delivery.event.traceparent == TRACEPARENT
 
 
 async def test_what_is_missing_is_made(

@@ -10,6 +10,7 @@ from pycalc.settings import Settings
 from tests.deploy.images import ROOT
 
 _FILES = ("Dockerfile", "compose.yaml", "deploy/gcp/run.tf", "deploy/image/health.py")
+_CLOUD = ("deploy/gcp/run.tf", "deploy/gcp/monitoring.tf", "deploy/gcp/release.sh")
 _SETTING = re.compile(r"\bPYCALC_[A-Z_]+\b")
 
 
@@ -20,3 +21,11 @@ def test_settings_exist(file: str) -> None:
     named = set(_SETTING.findall((ROOT / file).read_text()))
     assert named
     assert named - known == set()
+
+
+@pytest.mark.parametrize("file", _CLOUD)
+def test_no_path_is_google_s_own(file: str) -> None:
+    """Nothing on Cloud Run is asked for under a path that ends in z: its front end answers some of those with a 404."""
+    paths = re.findall(r"""(?<=[ "'])/[a-z]+(?=[ "'?])""", (ROOT / file).read_text())
+    assert paths
+    assert [path for path in paths if path.endswith("z")] == []

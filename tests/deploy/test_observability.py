@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.observability.__main__ import files
 from deploy.observability.alerts import ALERTS, Alert
-from deploy.observability.names import resolved
+from deploy.observability.names import NAMES, resolved
 from pycalc.settings import Settings
 from tests.deploy.images import ROOT
 from tests.services.servers import Server
@@ -49,6 +49,13 @@ def test_every_query_is_about_what_a_running_server_exports(file: Path, exported
         named = set(_SERIES.findall(expression))
         assert named or expression == json.dumps('up{job="pycalc"} == 0'), expression
         assert named - exported == set()
+
+
+def test_every_metric_is_shown() -> None:
+    """What the code counts stands on a dashboard or in an alert: a number that nobody sees is not worth counting."""
+    shown = {name for file in files() for line in _expressions(file) for name in _SERIES.findall(line)}
+    shown |= {name.removesuffix("_bucket") for name in shown}
+    assert [attribute for attribute, series in NAMES.items() if series not in shown] == []
 
 
 def test_a_metric_that_does_not_exist_is_not_named() -> None:

@@ -28,7 +28,6 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import StoreUnavailable
 from tests.contract.backends import DATABASES
 from tests.services.postgres import Postgres
-from tests.services.servers import KEYS
 
 T = TypeVar("T")
 
@@ -164,13 +163,11 @@ async def test_a_newer_schema_serves_an_older_program(database_url: str) -> None
 
 
 def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
-    """Start ``pycalc migrate``."""
+    """Start ``pycalc migrate`` as a deployment does: with the database's URL, and no keys."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc.cli", "migrate"],
         env={
             "PYCALC_DATABASE_URL": url,
-            "PYCALC_SECRET_KEYS": KEYS["secret_keys"],
-            "PYCALC_PASSWORD_KEYS": KEYS["password_keys"],
             "PYTHONPATH": ":".join(sys.path),
             "PATH": os.environ["PATH"],
         },

@@ -71,14 +71,16 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 class TestHealth:
     """Alive and ready."""
 
-    def test_alive(self, client: httpx.Client) -> None:
-        """/healthz says so without a token."""
-        answer = client.get("/healthz")
+    @pytest.mark.parametrize("path", ["/healthz", "/health"])
+    def test_alive(self, client: httpx.Client, path: str) -> None:
+        """/healthz says so without a token; so does /health, where a front end keeps the other for itself."""
+        answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
-    def test_ready(self, client: httpx.Client) -> None:
-        """/readyz names each dependency, its state and its latency."""
-        answer = client.get("/readyz")
+    @pytest.mark.parametrize("path", ["/readyz", "/ready"])
+    def test_ready(self, client: httpx.Client, path: str) -> None:
+        """/readyz, and /ready, name each dependency, its state and its latency."""
+        answer = client.get(path)
         assert answer.status_code == 200
         body = answer.json()
         assert body["status"] == "ok"

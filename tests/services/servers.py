@@ -207,10 +207,13 @@ def pycalc(
 
 @contextmanager
 def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
-    """Run ``pycalc relay`` or ``pycalc consume``, whose port is where the metrics are."""
+    """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port is where the metrics are."""
     port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as data:
-        environment = settings_of(Path(data), port, **settings)
+        keys = {f"PYCALC_{name.upper()}" for name in KEYS}
+        environment = {
+            name: value for name, value in settings_of(Path(data), port, **settings).items() if name not in keys
+        }
         with running(f"pycalc {command}", background_command(command), "/metrics", port, environment, log) as started:
             yield started
 

@@ -33,6 +33,39 @@ run "defaults" {
   }
 }
 
+run "own_metrics" {
+  command = plan
+
+  assert {
+    condition     = [for container in google_cloud_run_v2_service.api.template[0].containers : container.name] == ["api", "collector"]
+    error_message = "The sidecar comes after the service: releases change the first container's image."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.rule["PycalcRecorderRefusing"].conditions[0].condition_prometheus_query_language[0].duration == "60s"
+    error_message = "A rule's `for` is the policy's duration."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.rule["PycalcWrongResult"].conditions[0].condition_prometheus_query_language[0].duration == "0s"
+    error_message = "A rule without `for` is told at once."
+  }
+  assert {
+    condition     = length(setintersection(keys(google_monitoring_alert_policy.rule), local.left_out)) == 0
+    error_message = "What Google's own metrics tell is not told twice."
+  }
+}
+
+run "without_own_metrics" {
+  command = plan
+  variables {
+    prometheus = false
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service.api.template[0].containers) == 1 && length(google_monitoring_alert_policy.rule) == 0 && length(google_project_iam_member.api_measures) == 0
+    error_message = "Without the sidecar nothing is left of it."
+  }
+}
+
 run "connector" {
   command = plan
   variables {
