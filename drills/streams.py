@@ -31,7 +31,6 @@ from tests.services.pubsub import PubSub, pubsub
 from tests.services.servers import A_DAY, Server, log_in, pycalc
 
 USERS = 4
-_CONNECTIONS_EACH = 4
 _PAUSE_SECONDS = 0.05
 """From a client's request to its next: 16 of them make 250 to 320 requests a second."""
 _STEP_SECONDS = 0.2
@@ -47,6 +46,8 @@ class Place:
     broker: Broker
     topic_url: str
     database_url: str
+    connections: int = 4
+    """Clients of each user."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -94,6 +95,8 @@ class Scene:
     tokens: Sequence[str]
     topic: Topic
     log: Path
+    connections: int = 4
+    """Clients of each user."""
     ledger: Ledger = field(default_factory=Ledger)
     repeated: int = 0
     """Deliveries that were repetitions, as far as ``faults`` has seen."""
@@ -104,7 +107,7 @@ class Scene:
         async with AsyncExitStack() as stack:
             for token in self.tokens:
                 load = PacedLoad(self.ledger, token, patient=True, workers=False)
-                await stack.enter_async_context(load.on(self.server.port, _CONNECTIONS_EACH))
+                await stack.enter_async_context(load.on(self.server.port, self.connections))
             await self.ledger.more_answers(20)
             yield
 
@@ -158,7 +161,8 @@ def scene(where: Place, environment: Mapping[str, str] | None = None, **settings
         wanted = {**where.settings, **settings}
         with _environment(environment or {}):
             server = stack.enter_context(pycalc(data=folder, log=log, access_token_seconds=A_DAY, **wanted))
-        yield Scene(server, [log_in(server, f"user-{number}") for number in range(USERS)], topic, log)
+        tokens = [log_in(server, f"user-{number}") for number in range(USERS)]
+        yield Scene(server, tokens, topic, log, where.connections)
 
 
 def value_of(server: Server, name: str, **labels: str) -> float:

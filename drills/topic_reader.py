@@ -27,8 +27,8 @@ class Topic:
         self._file = file
 
     def deliveries(self) -> Iterator[tuple[str, str]]:
-        """Yield the event's id and the user's of each."""
-        for line in self._file.read_text().splitlines():
+        """Yield the event's id and the user's of each; a line that is not whole yet is none."""
+        for line in self._file.read_text().rpartition("\n")[0].splitlines():
             event, _, user = line.partition(" ")
             yield event, user
 

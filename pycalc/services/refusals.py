@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pycalc.db.base import OutboxRow
 
 TRIES, SECONDS = 5, 60.0
-"""An event is given up after so many refusals, over so long."""
+"""An event is given up after so many refusals, over so long; it is tried again sooner at first."""
 _MOST = 1_000
 """Refused events that are tried again; what is refused beyond them is given up at once."""
 
@@ -30,10 +30,12 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def due(self, entries: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Return the entries that may be tried now."""
+    def split(self, entries: Sequence[OutboxRow]) -> tuple[list[OutboxRow], list[OutboxRow]]:
+        """Return the entries that were not refused yet, and those that may be tried again now."""
         now = monotonic()
-        return [entry for entry in entries if (known := self._waiting.get(entry.seq)) is None or known.next_try <= now]
+        fresh = [entry for entry in entries if entry.seq not in self._waiting]
+        again = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
+        return fresh, again
 
     def clear(self) -> None:
         """Forget all: another relay tries them now."""
@@ -54,9 +56,8 @@ class Refusals:
             reason = reasons.get(entry.row.id)
             if reason is None:
                 continue
-            refusal = _Refusal(
-                known.tries + 1 if known else 1, known.first if known else now, now + self._seconds / TRIES
-            )
+            tries, first = (known.tries + 1, known.first) if known else (1, now)
+            refusal = _Refusal(tries, first, first + self._seconds * min(1, tries / TRIES) ** 2)
             patient = refusal.tries < TRIES or now - refusal.first < self._seconds
             if patient and len(self._waiting) < _MOST:
                 self._waiting[entry.seq] = refusal

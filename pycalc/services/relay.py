@@ -28,6 +28,8 @@ from pycalc.services.refusals import Refusals
 from pycalc.streaming.base import PUBLISH_SECONDS, Stream
 
 _BATCH = 500
+_SHRINK, _GROW = 4, 2
+"""A batch that the stream does not take in time is tried in quarters; what it takes lets the next ones grow again."""
 _GATHER_SECONDS = 0.02
 """Pause between batches, in which events gather: a busy service pays for tens of batches a second, not thousands."""
 _LONGEST_BACKOFF = 30.0
@@ -37,6 +39,8 @@ _LEASE_LEFT_SECONDS = 6.0
 """What must be left of the lease when a batch is begun: more than the longest that publishing one may take."""
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
+_LOOK_SECONDS = 5.0
+"""How often who waits for its next try looks at the outbox: another relay may publish meanwhile."""
 _DRAIN_SECONDS = 1.5
 """How long publishing may go on in the end."""
 _RELEASE_SECONDS = 0.3
@@ -75,6 +79,7 @@ class Relay:
         self._work.set()  # what an earlier process left
         self._closing = asyncio.Event()
         self._failures = 0
+        self._batch = _BATCH
         self._oldest_ms: int | None = None
         metrics.outbox_oldest_seconds.set_function(self._oldest_age)
         metrics.relay_leading.set_function(lambda: self._leading)
@@ -107,8 +112,8 @@ class Relay:
         while not self._closing.is_set():
             await self._wait_for_work()
             try:
-                while await self._publish_batch():
-                    await self._pause(_GATHER_SECONDS)
+                if await self._publish_batch():
+                    self._work.set()
                 self._failures = 0
             except Exception as error:  # whatever it is, the next try may do better, and the entries are safe
                 await self._back_off(error)
@@ -151,14 +156,16 @@ class Relay:
         """Publish the oldest entries and delete them; return whether there may be more."""
         if not await self._lead():
             return False
-        limit = _BATCH + len(self._refusals)
+        limit = self._batch + len(self._refusals)
         entries = await self._outbox.pending(0, limit)
         more = len(entries) == limit
         self._refusals.forget_settled(entries, more=more)
         self._tell(entries, await self._outbox.backlog() if more else len(entries))
-        removed = await self._publish(self._refusals.due(entries))
+        fresh, again = self._refusals.split(entries)
+        removed = await self._publish(fresh) + await self._publish(again[: self._batch])
         if not more and self._leading:
             self._tell(entries if removed < len(entries) else (), len(entries) - removed)
+        self._batch = min(_BATCH, _GROW * self._batch)
         return more and removed > 0
 
     def _tell(self, entries: Sequence[OutboxRow], backlog: int = 0) -> None:
@@ -214,12 +221,20 @@ class Relay:
         own = isinstance(error, StoreUnavailable)  # calculations fail with it: be there when it is back
         delay = full_jitter(self._failures, _LONGEST_STORE_BACKOFF if own else _LONGEST_BACKOFF)
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
-        with suppress(Exception):  # the count is for the metric only
-            self._metrics.outbox_backlog.set(await self._outbox.backlog())
         if isinstance(error, StreamUnavailable):
+            self._batch = max(1, self._batch // _SHRINK)
             await self._release()  # another relay's broker, or credentials, may do
-        await self._pause(delay)
+        await self._look_on(delay)
         self._work.set()
+
+    async def _look_on(self, seconds: float) -> None:
+        """Let time pass, the metrics saying what waits, whoever publishes it."""
+        end = monotonic() + seconds
+        while not self._closing.is_set() and (left := end - monotonic()) > 0:
+            with suppress(Exception):  # it is for the metrics only
+                oldest = await self._outbox.pending(0, 1)
+                self._tell(oldest, await self._outbox.backlog() if oldest else 0)
+            await self._pause(min(left, _LOOK_SECONDS))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 from typing import Any
 
@@ -14,6 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
 from pycalc.observability.metrics import Metrics
+from pycalc.streaming.driver_thread import DriverThread
 from pycalc.streaming.kafka_options import KafkaOptions
 from pycalc.streaming.troubles import Troubles
 
@@ -67,7 +67,7 @@ class Topic:
         self._options = options
         self._troubles = troubles
         self._admin: AdminClient | None = None
-        self._thread = ThreadPoolExecutor(1, "kafka-admin")
+        self._thread = DriverThread("kafka-admin")
         self._asking: asyncio.Future[None] | None = None
 
     async def ensure(self) -> None:
@@ -76,14 +76,14 @@ class Topic:
         Those who ask at the same time share one question.
         """
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.get_running_loop().run_in_executor(self._thread, self._ensure)
+            self._asking = self._thread.run(self._ensure)
         with self._troubles.mapped("topic", "Kafka does not give access to the topic."):
             await asyncio.shield(self._asking)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._admin = None
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     def _ensure(self) -> None:
         admin = self._admin or AdminClient(settings(self._options.client, troubles=self._troubles))

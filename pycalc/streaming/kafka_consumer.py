@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
 from pycalc.models.events import Event
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.driver_thread import DriverThread
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.kafka_client import error_of
 from pycalc.streaming.troubles import Troubles
-
-_T = TypeVar("_T")
 
 SETTINGS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -52,14 +50,10 @@ class _Reader:
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.consumer = Consumer(configuration)
-        self._thread = ThreadPoolExecutor(1, "kafka-consumer")
+        self.thread = DriverThread("kafka-consumer")
         self._polling: asyncio.Future[list[Message]] | None = None
         self._failure: KafkaException | None = None
         self._closing = False
-
-    def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Call the driver."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def messages(self) -> list[Message]:
         """Return the next messages, bounded in number and bytes, or none after a while; raises KafkaException.
@@ -67,7 +61,7 @@ class _Reader:
         Being cancelled leaves them to the next call.
         """
         if self._polling is None:
-            self._polling = self.run(self._poll)
+            self._polling = self.thread.run(self._poll)
         await asyncio.wait({self._polling})
         polled, self._polling = self._polling, None
         return polled.result()
@@ -75,8 +69,8 @@ class _Reader:
     async def aclose(self) -> None:
         """Leave the group, if there is one, and end; not forever."""
         self._closing = True
-        closing = self.run(self.consumer.close)
-        self._thread.shutdown(wait=False)
+        closing = self.thread.run(self.consumer.close)
+        self.thread.close()
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
@@ -136,7 +130,7 @@ class KafkaMember:
         return Batch(deliveries, list(ends.values()))
 
     async def commit(self, batch: Batch) -> None:
-        committing = self._reader.run(self._commit, cast("list[TopicPartition]", batch.position))
+        committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
         with self._troubles.mapped("commit", "Kafka takes no commits."):
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)

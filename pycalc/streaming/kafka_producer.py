@@ -27,8 +27,18 @@ SETTINGS: dict[str, Any] = {
 }
 BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 """Errors that a message gets for its own sake, or for the sake of its batch."""
-ONE_BY_ONE = {"batch.num.messages": 1}
-"""Each message in a batch of its own: the broker refuses whole batches, so only then it is known which it means."""
+ONE_BY_ONE: dict[str, Any] = {
+    "batch.num.messages": 1,
+    "linger.ms": 0,
+    "enable.idempotence": False,
+    "acks": "all",
+    "max.in.flight.requests.per.connection": 1,
+}
+"""Each message in a batch of its own: the broker refuses whole batches, so only then it is known which it means.
+
+One after the other keeps the order through retries. An idempotent producer would do so too, but needs half a second for
+each message that is refused, after which it begins a new sequence.
+"""
 
 _POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0

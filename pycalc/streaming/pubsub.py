@@ -53,7 +53,7 @@ class PubSubStream:
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """See Consumable; Pub/Sub knows the group as the subscription ``{topic}-{group}``."""
         with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
-            subscription = await self._topology.ensure(group)
+            subscription = await self._topology.subscription(group)
             clients = await self._connection.clients()
         member = PubSubMember(clients.subscriber, subscription, self._troubles)
         try:

@@ -61,6 +61,19 @@ def pubsub_troubles(metrics: Metrics) -> Troubles:
     return Troubles(API_ERRORS, explain, metrics)
 
 
+def attached(subscription: Subscription) -> bool:
+    """Return whether a subscription gets what is published."""
+    return bool(subscription.topic != _DELETED_TOPIC)
+
+
+def check_attached(subscription: Subscription) -> None:
+    """Raise GoogleAPIError for a subscription whose topic was deleted: it keeps what it has, and gets nothing more."""
+    if not attached(subscription):
+        raise GoogleAPIError(
+            f"{subscription.name} belongs to a topic that was deleted: delete it too, when it is empty"
+        )
+
+
 class Clients(NamedTuple):
     """The API's two halves, over one channel."""
 
@@ -107,28 +120,31 @@ class Topology:
         self._options = options
         self._connection = connection
 
-    async def ensure(self, group: str = USAGE_GROUP) -> str:
-        """Return the name of a group's subscription; it and the topic are made where they are missing and may be.
+    async def ensure(self) -> None:
+        """Return when what is published reaches the group that counts; raises GoogleAPIError.
 
-        Pub/Sub keeps a message for the subscriptions that there are, so the group that counts needs its own before the
-        first event. Who may not look is taken not to be who should make them. Raises GoogleAPIError.
+        Pub/Sub keeps a message for the subscriptions that there are, so this group needs its own before the first
+        event.
+        """
+        check_attached(await self.subscription(USAGE_GROUP))
+
+    async def subscription(self, group: str) -> Subscription:
+        """Return a group's subscription; it and the topic are made where they are missing and may be.
+
+        Who may not look is taken not to be who should make them. Raises GoogleAPIError.
         """
         clients = await self._connection.clients()
         name = self._options.subscription(group)
         try:
-            found = await clients.subscriber.get_subscription(subscription=name, **ASK)
+            return await clients.subscriber.get_subscription(subscription=name, **ASK)
         except PermissionDenied:
-            return name
+            return Subscription(name=name)
         except NotFound:
             if not self._options.create:
                 raise
-            await self._make(name, clients)
-            return name
-        if found.topic == _DELETED_TOPIC:
-            raise GoogleAPIError(f"{name} belongs to a topic that was deleted: delete it too, when it is empty")
-        return name
+            return await self._make(name, clients)
 
-    async def _make(self, name: str, clients: Clients) -> None:
+    async def _make(self, name: str, clients: Clients) -> Subscription:
         options = self._options
         with suppress(AlreadyExists):
             await clients.publisher.create_topic(request=Topic(name=options.topic), **ASK)
@@ -147,3 +163,4 @@ class Topology:
         with suppress(AlreadyExists):
             await clients.subscriber.create_subscription(request=wanted, **ASK)
             _log.warning("the subscription was missing and has been made", subscription=name)
+        return wanted

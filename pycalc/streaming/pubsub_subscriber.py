@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, cast
 
-from google.api_core.exceptions import DeadlineExceeded
+from google.api_core.exceptions import DeadlineExceeded, PermissionDenied, ServiceUnavailable
 from google.pubsub_v1 import (
     AcknowledgeRequest,
     ModifyAckDeadlineRequest,
@@ -16,17 +16,22 @@ from google.pubsub_v1 import (
     PullRequest,
     ReceivedMessage,
     SubscriberAsyncClient,
+    Subscription,
 )
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
 from pycalc.streaming.envelope import event_of_message
-from pycalc.streaming.pubsub_client import ACK_SECONDS, API_ERRORS, ASK
+from pycalc.streaming.pubsub_client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
 from pycalc.streaming.troubles import Troubles
 
 _PULL_SECONDS = 60.0
 """The service answers an empty pull before: giving up earlier may leave messages with nobody until their lease ends."""
+_DETACHED_SECONDS = 2.0
+"""The same where nothing can arrive but what comes again."""
+_LOOK_SECONDS = 3.0
+"""How often a silent subscription is looked at."""
 _EXTEND_SECONDS = ACK_SECONDS / 3
 _MAX_LEASE_SECONDS = 600.0
 
@@ -34,13 +39,15 @@ _MAX_LEASE_SECONDS = 600.0
 class _Puller:
     """The pulls of one subscription."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: str) -> None:
+    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription) -> None:
         self.client = client
-        self.subscription = subscription
+        self.subscription = subscription.name
+        self._found = subscription
+        self._looked = monotonic()
         self._pulling: asyncio.Task[list[ReceivedMessage]] | None = None
 
     async def messages(self) -> list[ReceivedMessage]:
-        """Return the next messages, or none after a while; raises GoogleAPIError.
+        """Return the next messages, or none after a while; raises GoogleAPIError, also where none can come any more.
 
         Being cancelled leaves them to the next call.
         """
@@ -48,9 +55,14 @@ class _Puller:
             self._pulling = asyncio.create_task(self._pull())
         done, _ = await asyncio.wait({self._pulling}, timeout=RECEIVE_SECONDS)
         if not done:
+            await self._look()
             return []
         pulled, self._pulling = self._pulling, None
-        return pulled.result()
+        messages = pulled.result()
+        if not messages:
+            check_attached(self._found)
+        self._looked = monotonic()
+        return messages
 
     async def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Say that messages are dealt with; raises GoogleAPIError."""
@@ -76,10 +88,21 @@ class _Puller:
         brought = [] if pulling.cancelled() or pulling.exception() else pulling.result()
         return [message.ack_id for message in brought]
 
+    async def _look(self) -> None:
+        """Raise GoogleAPIError where the subscription or its topic has gone: who waits for messages may not be told."""
+        if monotonic() < self._looked + _LOOK_SECONDS or not attached(self._found):
+            return
+        self._looked = monotonic()
+        try:
+            check_attached(await self.client.get_subscription(subscription=self.subscription, **ASK))
+        except (DeadlineExceeded, PermissionDenied, ServiceUnavailable):
+            return
+
     async def _pull(self) -> list[ReceivedMessage]:
         request = PullRequest(subscription=self.subscription, max_messages=MAX_MESSAGES)
+        seconds = _PULL_SECONDS if attached(self._found) else _DETACHED_SECONDS
         try:
-            response = await self.client.pull(request=request, retry=None, timeout=_PULL_SECONDS)
+            response = await self.client.pull(request=request, retry=None, timeout=seconds)
         except DeadlineExceeded:
             return []
         # what comes again may come beside what comes first, and behind it
@@ -105,7 +128,7 @@ class _Lease(NamedTuple):
 class PubSubMember:
     """See Member; it keeps its leases while a batch is dealt with, up to ten minutes."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: str, troubles: Troubles) -> None:
+    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription, troubles: Troubles) -> None:
         self._puller = _Puller(client, subscription)
         self._troubles = troubles
         self._leases: list[_Lease] = []

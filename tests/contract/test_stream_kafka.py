@@ -144,11 +144,14 @@ async def test_a_topic_that_is_deleted_meanwhile(
 ) -> None:
     """Where it may be made it is made again, and publishing and consuming go on; else it is unavailable."""
     strict, stream = opened(real_kafka.url(topic, "create=false")), opened(real_kafka.url(topic))
-    first, second = numbered(ADA, range(2))
+    *first, second = numbered(ADA, range(51))  # the place behind many is none of a new topic's that has one
     async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
-        await stream.publish([first])
+        await stream.publish(first)
         await strict.ping()
-        assert [delivery.event for delivery in (await member.receive()).deliveries] == [first]
+        before: list[Event | None] = []
+        while len(before) < 50:
+            before += [delivery.event for delivery in (await member.receive()).deliveries]
+        assert before == first
         admin.delete_topics([topic])[topic].result(SECONDS)
         with pytest.raises(StreamUnavailable):
             await strict.publish([second])
@@ -193,13 +196,18 @@ async def test_wrong_credentials(
     """A wrong password, none, and a certificate that is not trusted are unavailable in time, and the log says why."""
     stream = opened(real_kafka.secure_url(topic).replace(*change))
     with capture_logs() as logs:
-        with pytest.raises(StreamUnavailable):
-            await stream.publish(numbered(ADA, range(1)))
-        with pytest.raises(StreamUnavailable):
-            await stream.ping()
+        outcomes = await asyncio.gather(stream.publish(numbered(ADA, range(1))), stream.ping(), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StreamUnavailable, StreamUnavailable]
     assert any(reason in f"{log['reason']} {log.get('trouble')}" for log in logs)
     assert len(logs) < 10
     assert not any("lovelace" in str(log) for log in logs)
+
+
+def limit_messages(admin: AdminClient, topic: str) -> None:
+    """Let a topic take no more than 3,000 bytes at once."""
+    limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
+    admin.incremental_alter_configs([resource])[resource].result(SECONDS)
 
 
 async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
@@ -208,9 +216,7 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     """Kafka refuses messages by the batch: the others are sent again, each alone, and taken in their order."""
     stream = opened(real_kafka.url(topic))
     await stream.ping()
-    limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
-    admin.incremental_alter_configs([resource])[resource].result(SECONDS)
+    limit_messages(admin, topic)
     ada, bob = numbered(ADA, range(20)), numbered(BOB, range(20))
     ada[7:7] = [Event(ada[7].id[:15] + b"!", ADA, secrets.token_hex(8_000).encode())]
     metrics = stream._metrics.registry.get_sample_value
@@ -221,6 +227,21 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     got = list(dict.fromkeys(await consumed(stream, 40)))
     assert sorted(got) == sorted([*ada[:7], *ada[8:], *bob])
     assert [number_of(event) for event in got if event.key == BOB] == list(range(20))
+
+
+async def test_many_events_that_are_refused_are_found_in_time(
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
+) -> None:
+    """Half of a batch: a refusal costs no more than a message that is taken, so what is good waits for none of them."""
+    stream = opened(real_kafka.url(topic))
+    await stream.ping()
+    limit_messages(admin, topic)
+    good = numbered(ADA, range(60))
+    bad = [event._replace(content=secrets.token_bytes(8_000)) for event in numbered(ADA, range(60))]
+    with pytest.raises(EventsRefused) as refusal:
+        await stream.publish([event for pair in zip(good, bad, strict=True) for event in pair])
+    assert sorted(refusal.value.refused) == sorted(event.id for event in bad)
+    assert list(dict.fromkeys(await consumed(stream, 60))) == good
 
 
 async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: str, opened: Open) -> None:

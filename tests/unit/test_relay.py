@@ -4,68 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
-from structlog.testing import capture_logs
 
-from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
-from pycalc.models.events import Event
+from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.backoff import full_jitter
 from pycalc.services.relay import Relay
+from tests.services.relaying import ListeningStream, relaying
 from tests.services.stores import MemoryOutboxStore, history_row
 from tests.services.tracing import RecordingTracer
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-
-class ListeningStream:
-    """A stream that keeps what it takes, and looks at the outbox when it does."""
-
-    def __init__(self, outbox: MemoryOutboxStore) -> None:
-        self.events: list[Event] = []
-        self.attempts: list[list[bytes]] = []
-        """The ids of each batch, taken or not."""
-        self.in_outbox: list[int] = []
-        """How many entries the outbox had when a batch was published."""
-        self.failure: Exception | None = None
-        self.refused: set[bytes] = set()
-        self.hanging = False
-        self._outbox = outbox
-
-    async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
-        self.attempts.append([event.id for event in events])
-        self.in_outbox.append(len(self._outbox.entries))
-        if self.hanging:
-            await asyncio.Event().wait()
-        if self.failure is not None:
-            raise self.failure
-        refused = {event.id: "too large" for event in events if event.id in self.refused}
-        self.events += [event for event in events if event.id not in refused]
-        if refused:
-            raise EventsRefused("Some events are too large.", refused)
-
-    async def ping(self) -> None:
-        """See Stream."""
-
-    async def aclose(self) -> None:
-        """See Stream."""
-
-
-@asynccontextmanager
-async def relaying(outbox: MemoryOutboxStore, stream: ListeningStream) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Run a relay, and close it in the end."""
-    metrics = Metrics()
-    relay = Relay(outbox, stream, metrics, try_seconds=0.2)
-    try:
-        yield relay, metrics
-    finally:
-        await relay.aclose()
 
 
 async def test_what_an_earlier_process_left_is_published_without_being_told() -> None:
@@ -161,61 +113,6 @@ async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Ex
     assert len(stream.events) == 1
 
 
-async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
-    """While more than a batch is waiting the gauge tells all of it, not just the batch in hand."""
-    outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
-    stream = ListeningStream(outbox)
-    told: set[float | None] = set()
-    async with relaying(outbox, stream) as (_, metrics):
-
-        def backlog() -> float | None:
-            return metrics.registry.get_sample_value("pycalc_outbox_backlog")
-
-        def emptied() -> bool:
-            told.add(backlog())
-            return not outbox.entries
-
-        await until(emptied, "the outbox is empty")
-        await until(lambda: backlog() == 0, "the gauge says so")
-    assert 700 in told
-
-
-async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
-    """It grows while the stream takes nothing, with every look at it, and is nothing when all has gone."""
-    outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
-    stream = ListeningStream(outbox)
-    stream.failure = StreamUnavailable("The broker is down.")
-    async with relaying(outbox, stream) as (_, metrics):
-
-        def age() -> float:
-            return metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0
-
-        await until(lambda: age() > 0.05, "the age is told")
-        first = age()
-        await until(lambda: age() > first, "it grows")
-        assert age() < 5
-        stream.failure = None
-        await until(lambda: not outbox.entries, "the outbox is empty")
-        await until(lambda: age() == 0, "nothing waits")
-
-
-async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
-    """A relay whose lease has gone to another one tells no figures of its own any more."""
-    outbox = MemoryOutboxStore([history_row()])
-    stream = ListeningStream(outbox)
-    stream.failure = StreamUnavailable("The broker is down.")
-    metrics = Metrics()
-    relay = Relay(outbox, stream, metrics, shared=True)
-    told = metrics.registry.get_sample_value
-    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
-    outbox.holder = b"another"
-    relay._held_until = 0.0
-    await until(lambda: told("pycalc_outbox_backlog") == 0, "it stands by", 60)
-    assert told("pycalc_outbox_oldest_seconds") == 0
-    assert told("pycalc_relay_leading") == 0
-    await relay.aclose()
-
-
 async def test_who_can_not_publish_lets_another_relay_try() -> None:
     """Its credentials may be the only ones that do not work: it gives the lease back before it waits."""
     outbox = MemoryOutboxStore([history_row()])
@@ -239,68 +136,6 @@ async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
         await relay.aclose()
     assert len(outbox.entries) == 1
     assert outbox.released
-
-
-async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
-    """The ping fails and the log says why, once, until the event is taken or given up."""
-    rows = [history_row(n) for n in range(2)]
-    outbox = MemoryOutboxStore(rows)
-    stream = ListeningStream(outbox)
-    stream.refused = {rows[0].id}
-    with capture_logs() as logs:
-        async with relaying(outbox, stream) as (relay, _):
-            await until(lambda: len(outbox.entries) == 1, "the other one has gone")
-            with pytest.raises(StreamUnavailable):
-                await relay.ping()
-            await until(lambda: not outbox.entries, "it is put aside")
-            await relay.ping()
-    refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
-    assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
-
-
-@pytest.mark.parametrize("settled", [1, 2])
-async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
-    """Whether this relay leads again or not: it neither says that the stream refuses events nor looks for them."""
-    rows = [history_row(n) for n in range(2)]
-    outbox = MemoryOutboxStore(rows)
-    stream = ListeningStream(outbox)
-    stream.refused = {row.id for row in rows}
-    relay = Relay(outbox, stream, Metrics(), shared=True)
-    await until(lambda: len(relay._refusals) == 2, "both are refused")
-    await outbox.remove(range(1, settled + 1))
-    await until(lambda: len(relay._refusals) == 2 - settled, "what is settled is forgotten")
-    await relay.aclose()
-
-
-async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
-    """Another relay tries the event again: this one's ping is well."""
-    row = history_row()
-    outbox = MemoryOutboxStore([row])
-    stream = ListeningStream(outbox)
-    stream.refused = {row.id}
-    relay = Relay(outbox, stream, Metrics(), shared=True)
-    await until(lambda: len(relay._refusals) == 1, "it is refused")
-    outbox.holder = b"another"
-    relay._held_until = 0.0
-    await until(lambda: not relay._refusals, "it is another's")
-    await relay.ping()
-    await relay.aclose()
-
-
-async def test_who_leads_is_told_as_it_is() -> None:
-    """Nobody does after the lease was given back, or ran out while the database is away."""
-    outbox = MemoryOutboxStore()
-    metrics = Metrics()
-    relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True)
-    told = metrics.registry.get_sample_value
-    await until(lambda: told("pycalc_relay_leading") == 1, "it leads")
-    outbox.failure = StoreUnavailable("The database is not available.")
-    relay._held_until = monotonic()
-    assert told("pycalc_relay_leading") == 0
-    outbox.failure = None
-    await until(lambda: told("pycalc_relay_leading") == 1, "it leads again")
-    await relay.aclose()
-    assert told("pycalc_relay_leading") == 0
 
 
 class NeverReleased(MemoryOutboxStore):
@@ -352,40 +187,6 @@ async def test_closing_ends_although_the_stream_is_down() -> None:
     async with asyncio.timeout(5):
         await relay.aclose()
     assert len(outbox.entries) == 1
-
-
-async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
-    """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
-    rows = [history_row(n) for n in range(3)]
-    outbox = MemoryOutboxStore(rows)
-    stream = ListeningStream(outbox)
-    stream.refused = {rows[1].id}
-    async with relaying(outbox, stream) as (relay, metrics):
-        await until(lambda: len(outbox.entries) == 1, "the others have gone")
-        later = history_row()
-        outbox.add([later])
-        relay.wake()
-        await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
-        await until(lambda: not outbox.entries, "the poison event is put aside")
-        assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
-    assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
-    assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
-    (letter,) = outbox.letters
-    assert (letter.stage, letter.event_id, letter.reason) == ("relay", rows[1].id, "too large")
-
-
-async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
-    """A limit that is raised meanwhile: the next try takes the event, and it is no dead letter."""
-    rows = [history_row(n) for n in range(2)]
-    outbox = MemoryOutboxStore(rows)
-    stream = ListeningStream(outbox)
-    stream.refused = {rows[0].id}
-    async with relaying(outbox, stream):
-        await until(lambda: len(outbox.entries) == 1, "the other one has gone")
-        stream.refused = set()
-        await until(lambda: not outbox.entries, "the refused one has gone too")
-    assert [event.id for event in stream.events] == [rows[1].id, rows[0].id]
-    assert outbox.letters == []
 
 
 def test_the_longest_outage_has_a_next_try() -> None:

@@ -1,0 +1,201 @@
+"""The drills of the streams can fail: each kind of fault is found in records that have it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drills import streams
+from drills.load import Ledger
+from drills.streams import Scene
+from drills.topic_reader import Topic
+from tests.services.servers import Server, free_port, running
+
+IDS = [f"0199aab1-7c00-7123-8456-42661417400{digit}" for digit in range(4)]
+ADA, BOB = "ada's id", "bob's id"
+
+
+def told(folder: Path, *deliveries: tuple[int, str]) -> Topic:
+    """Return a topic with these deliveries: an event's number, and its user."""
+    file = folder / "topic"
+    file.write_text("".join(f"{IDS[number]} {user}\n" for number, user in deliveries))
+    return Topic(file)
+
+
+class TestTopic:
+    """What arrived, in the order in which it did."""
+
+    def test_all_is_well(self, tmp_path: Path) -> None:
+        """Each user's events in order; between users there is none."""
+        topic = told(tmp_path, (1, ADA), (0, BOB), (2, ADA), (3, BOB))
+        assert list(topic.deliveries()) == [(IDS[1], ADA), (IDS[0], BOB), (IDS[2], ADA), (IDS[3], BOB)]
+        assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 0, 0)
+
+    def test_what_did_not_arrive_is_missing(self, tmp_path: Path) -> None:
+        """Two of four, each counted once however often it is asked for."""
+        assert told(tmp_path, (0, ADA), (3, ADA), (3, ADA)).missing([*IDS, IDS[1]]) == 2
+
+    def test_what_arrives_again_is_repeated(self, tmp_path: Path) -> None:
+        """Each time; at least once is allowed to, so it is neither missing nor overtaken."""
+        topic = told(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
+        assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
+
+    def test_who_is_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
+        """Two events by the third; that the third comes again behind them mends nothing."""
+        topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
+        assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
+
+    def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
+        """The old one behind a new one is a repetition, and what follows is judged by the newest."""
+        assert told(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
+
+    def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
+        """The reader is in the middle of writing it."""
+        topic = told(tmp_path, (0, ADA))
+        with (tmp_path / "topic").open("a") as file:
+            file.write(IDS[1][:20])
+        assert list(topic.deliveries()) == [(IDS[0], ADA)]
+
+
+def calculation(number: int, **other: Any) -> dict[str, Any]:
+    """Return a calculation of the history, of 3 digits, made in 20 µs, whose operand is its number."""
+    made = {
+        "id": IDS[number],
+        "input": {"x": 1_000_000 + number},
+        "created_at": "2026-03-01T12:00:00.000Z",
+        "operation": "add",
+        "cached": False,
+        "digits": "3",
+        "elapsed_ms": 0.02,
+    }
+    return made | other
+
+
+def total(**other: Any) -> dict[str, Any]:
+    """Return the totals of two such calculations, one of them from a cache."""
+    sums = {"day": "2026-03-01", "operation": "add", "count": 2, "cached": 1, "digits": "6", "compute_ms": 0.04}
+    return sums | other
+
+
+HISTORY = [calculation(0), calculation(1, cached=True)]
+ANOTHER_DAY = "2026-03-02T00:00:00.000Z"
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of what the server answers."""
+    return tmp_path_factory.mktemp("answers")
+
+
+@pytest.fixture(scope="module")
+def server(answers: Path) -> Iterator[Server]:
+    """Run a server whose answers are files."""
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(answers)]
+    with running("a server of files", command, "/", port) as started:
+        yield started
+
+
+@pytest.fixture
+def scene(server: Server, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Return a drill's end in which all is well: two requests, answered, recorded, delivered and counted."""
+    monkeypatch.setattr(streams, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(streams, "_STEP_SECONDS", 0.005)
+    ledger = Ledger()
+    for identity in IDS[:2]:
+        exchange = ledger.ask()
+        exchange.status, exchange.ids = 200, (identity,)
+    answer(answers, HISTORY, [total()])
+    return Scene(server, ["token"], told(tmp_path, (0, ADA), (1, ADA)), tmp_path / "log", ledger=ledger)
+
+
+def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]) -> None:
+    """Let the server answer so."""
+    (answers / "secure-history").write_text(json.dumps({"items": history, "next_cursor": None}))
+    (answers / "usage").write_text(json.dumps({"items": usage}))
+
+
+def found(scene: Scene, *expected: str) -> dict[str, int]:
+    """Return the faults that are found."""
+    return {name: count for name, count in scene.faults(*expected).items() if count}
+
+
+class TestTotals:
+    """The totals beside the history, from which they can be made again."""
+
+    def test_all_is_well(self, scene: Scene) -> None:
+        """Two calculations of a day and an operation are one total."""
+        assert (scene.counted(), scene.miscounted()) == (2, 0)
+
+    @pytest.mark.parametrize(
+        ("history", "usage"),
+        [
+            pytest.param(HISTORY, [total(count=3)], id="counted twice"),
+            pytest.param(HISTORY, [total(count=1)], id="not counted"),
+            pytest.param(HISTORY, [], id="no totals"),
+            pytest.param(HISTORY, [total(cached=0)], id="cached ones"),
+            pytest.param(HISTORY, [total(digits="7")], id="digits"),
+            pytest.param(HISTORY, [total(compute_ms=0.041)], id="time"),
+            pytest.param(HISTORY, [total(operation="pow")], id="another operation"),
+            pytest.param(HISTORY, [total(day="2026-03-02")], id="another day"),
+            pytest.param(HISTORY, [total(), total(day="2026-03-02")], id="a day too many"),
+            pytest.param([HISTORY[0], calculation(1, cached=True, created_at=ANOTHER_DAY)], [total()], id="two days"),
+        ],
+    )
+    def test_totals_unlike_the_history(
+        self, scene: Scene, answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]
+    ) -> None:
+        """Whatever differs, if it's one digit."""
+        answer(answers, history, usage)
+        assert scene.miscounted() == 1
+
+
+class TestFaults:
+    """What a drill finds in the end."""
+
+    def test_all_is_well(self, scene: Scene) -> None:
+        """Nothing is found."""
+        assert found(scene) == {}
+
+    def test_a_repetition_is_told_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
+        """At least once: it has the same id, and the totals say whether it was counted again."""
+        told(tmp_path, (0, ADA), (1, ADA), (1, ADA))
+        assert found(scene) == {}
+        assert scene.repeated == 1
+
+    @pytest.mark.parametrize(
+        ("deliveries", "fault"),
+        [
+            pytest.param([(0, ADA)], "events_lost", id="lost"),
+            pytest.param([(0, ADA), (1, ADA), (2, ADA)], "events_without_a_calculation", id="under another id"),
+            pytest.param([(1, ADA), (0, ADA)], "events_overtaken", id="overtaken"),
+        ],
+    )
+    def test_a_fault_of_the_topic(
+        self, scene: Scene, tmp_path: Path, deliveries: list[tuple[int, str]], fault: str
+    ) -> None:
+        """It is found, unless the drill expects it."""
+        told(tmp_path, *deliveries)
+        assert found(scene) == {fault: 1}
+        assert found(scene, fault) == {}
+
+    def test_totals_that_differ(self, scene: Scene, answers: Path) -> None:
+        """By user."""
+        answer(answers, HISTORY, [total(count=3)])
+        assert found(scene) == {"totals_unlike_the_history": 1}
+
+    def test_a_request_that_failed(self, scene: Scene) -> None:
+        """Whatever its status, or without any."""
+        scene.ledger.ask().status = 503
+        scene.ledger.ask()
+        assert found(scene) == {"failed_requests": 2}
+
+    def test_a_calculation_that_is_not_in_the_history(self, scene: Scene, answers: Path) -> None:
+        """It was answered: it is lost, its event belongs to none, and the totals differ."""
+        answer(answers, HISTORY[:1], [total()])
+        assert found(scene) == {"lost": 1, "events_without_a_calculation": 1, "totals_unlike_the_history": 1}

@@ -1,0 +1,62 @@
+"""A driver's blocking calls, in a thread that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from threading import Event as Flag
+
+import pytest
+
+from pycalc.streaming.driver_thread import DriverThread
+
+pytestmark = pytest.mark.anyio
+
+HANGING = """
+import asyncio, time
+from pycalc.streaming.driver_thread import DriverThread
+
+async def main():
+    thread = DriverThread("driver")
+    thread.run(time.sleep, 60)
+    thread.close()
+    print("over", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
+    """What a function returns or raises is its caller's; the next call is made all the same."""
+    thread = DriverThread("driver")
+    assert await thread.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await thread.run(divmod, 7, 0)
+    made: list[int] = []
+    await asyncio.gather(*(thread.run(made.append, n) for n in range(10)))
+    assert made == list(range(10))
+    thread.close()
+
+
+async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
+    """While the one before it runs; the one behind it is."""
+    thread = DriverThread("driver")
+    flag, made = Flag(), list[str]()
+    holding = thread.run(flag.wait)
+    doomed, last = thread.run(made.append, "doomed"), thread.run(made.append, "last")
+    doomed.cancel()
+    await asyncio.wait({doomed})
+    flag.set()
+    await holding
+    await last
+    assert made == ["last"]
+    thread.close()
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    """The interpreter would wait for the thread of an executor."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HANGING], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")

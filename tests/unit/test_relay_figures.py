@@ -1,0 +1,109 @@
+"""What a relay tells of the outbox: how many events wait, for how long, and whether it leads."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import pytest
+
+from pycalc.errors import StoreUnavailable, StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services import relay as relay_module
+from pycalc.services.relay import Relay
+from tests.services.relaying import ListeningStream, relaying
+from tests.services.stores import MemoryOutboxStore, history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
+    """While more than a batch is waiting the gauge tells all of it, not just the batch in hand."""
+    outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
+    stream = ListeningStream(outbox)
+    told: set[float | None] = set()
+    async with relaying(outbox, stream) as (_, metrics):
+
+        def backlog() -> float | None:
+            return metrics.registry.get_sample_value("pycalc_outbox_backlog")
+
+        def emptied() -> bool:
+            told.add(backlog())
+            return not outbox.entries
+
+        await until(emptied, "the outbox is empty")
+        await until(lambda: backlog() == 0, "the gauge says so")
+    assert 700 in told
+
+
+async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
+    """It grows while the stream takes nothing, with every look at it, and is nothing when all has gone."""
+    outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    async with relaying(outbox, stream) as (_, metrics):
+
+        def age() -> float:
+            return metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0
+
+        await until(lambda: age() > 0.05, "the age is told")
+        first = age()
+        await until(lambda: age() > first, "it grows")
+        assert age() < 5
+        stream.failure = None
+        await until(lambda: not outbox.entries, "the outbox is empty")
+        await until(lambda: age() == 0, "nothing waits")
+
+
+async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
+    """A relay whose lease has gone to another one tells no figures of its own any more."""
+    outbox = MemoryOutboxStore([history_row()])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    metrics = Metrics()
+    relay = Relay(outbox, stream, metrics, shared=True)
+    told = metrics.registry.get_sample_value
+    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
+    outbox.holder = b"another"
+    relay._held_until = 0.0
+    await until(lambda: told("pycalc_outbox_backlog") == 0, "it stands by", 60)
+    assert told("pycalc_outbox_oldest_seconds") == 0
+    assert told("pycalc_relay_leading") == 0
+    await relay.aclose()
+
+
+async def test_who_waits_for_its_next_try_tells_what_another_has_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has given the lease back, and looks at the outbox all the same: its figures are no older than its looks."""
+    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    monkeypatch.setattr(relay_module, "_LOOK_SECONDS", 0.02)
+    outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The password is wrong.")
+    metrics = Metrics()
+    relay = Relay(outbox, stream, metrics, shared=True)
+    told = metrics.registry.get_sample_value
+    await until(lambda: outbox.released and told("pycalc_outbox_backlog") == 3, "three wait")
+    await outbox.remove([1, 2])
+    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
+    assert (told("pycalc_outbox_oldest_seconds") or 0.0) > 0
+    await outbox.remove([3])
+    await until(lambda: told("pycalc_outbox_backlog") == 0, "nothing waits")
+    assert told("pycalc_outbox_oldest_seconds") == 0
+    assert len(stream.attempts) == 1
+    await relay.aclose()
+
+
+async def test_who_leads_is_told_as_it_is() -> None:
+    """Nobody does after the lease was given back, or ran out while the database is away."""
+    outbox = MemoryOutboxStore()
+    metrics = Metrics()
+    relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True)
+    told = metrics.registry.get_sample_value
+    await until(lambda: told("pycalc_relay_leading") == 1, "it leads")
+    outbox.failure = StoreUnavailable("The database is not available.")
+    relay._held_until = monotonic()
+    assert told("pycalc_relay_leading") == 0
+    outbox.failure = None
+    await until(lambda: told("pycalc_relay_leading") == 1, "it leads again")
+    await relay.aclose()
+    assert told("pycalc_relay_leading") == 0

@@ -1,0 +1,166 @@
+"""Events that the stream refuses: tried again, told of, put aside in the end, and nothing else waits for them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+
+from pycalc.db.base import OutboxRow
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services import refusals as refusals_module
+from pycalc.services.refusals import Refusals
+from pycalc.services.relay import Relay
+from tests.services.relaying import ListeningStream, relaying
+from tests.services.stores import MemoryOutboxStore, history_row
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
+    """The ping fails and the log says why, once, until the event is taken or given up."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[0].id}
+    with capture_logs() as logs:
+        async with relaying(outbox, stream) as (relay, _):
+            await until(lambda: len(outbox.entries) == 1, "the other one has gone")
+            with pytest.raises(StreamUnavailable):
+                await relay.ping()
+            await until(lambda: not outbox.entries, "it is put aside")
+            await relay.ping()
+    refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
+    assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
+
+
+@pytest.mark.parametrize("settled", [1, 2])
+async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
+    """Whether this relay leads again or not: it neither says that the stream refuses events nor looks for them."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {row.id for row in rows}
+    relay = Relay(outbox, stream, Metrics(), shared=True)
+    await until(lambda: len(relay._refusals) == 2, "both are refused")
+    await outbox.remove(range(1, settled + 1))
+    await until(lambda: len(relay._refusals) == 2 - settled, "what is settled is forgotten")
+    await relay.aclose()
+
+
+async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
+    """Another relay tries the event again: this one's ping is well."""
+    row = history_row()
+    outbox = MemoryOutboxStore([row])
+    stream = ListeningStream(outbox)
+    stream.refused = {row.id}
+    relay = Relay(outbox, stream, Metrics(), shared=True)
+    await until(lambda: len(relay._refusals) == 1, "it is refused")
+    outbox.holder = b"another"
+    relay._held_until = 0.0
+    await until(lambda: not relay._refusals, "it is another's")
+    await relay.ping()
+    await relay.aclose()
+
+
+async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
+    """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
+    rows = [history_row(n) for n in range(3)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[1].id}
+    async with relaying(outbox, stream) as (relay, metrics):
+        await until(lambda: len(outbox.entries) == 1, "the others have gone")
+        later = history_row()
+        outbox.add([later])
+        relay.wake()
+        await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
+        await until(lambda: not outbox.entries, "the poison event is put aside")
+        assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
+    assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
+    assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
+    (letter,) = outbox.letters
+    assert (letter.stage, letter.event_id, letter.reason) == ("relay", rows[1].id, "too large")
+
+
+async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
+    """A limit that is raised meanwhile: the next try takes the event, and it is no dead letter."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[0].id}
+    async with relaying(outbox, stream):
+        await until(lambda: len(outbox.entries) == 1, "the other one has gone")
+        stream.refused = set()
+        await until(lambda: not outbox.entries, "the refused one has gone too")
+    assert [event.id for event in stream.events] == [rows[1].id, rows[0].id]
+    assert outbox.letters == []
+
+
+def test_a_refused_event_is_tried_again_sooner_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that is raised soon costs little; after the whole time, and five tries at least, it is given up."""
+    now = 100.0
+    monkeypatch.setattr(refusals_module, "monotonic", lambda: now)
+    refusals, entry = Refusals(25.0), OutboxRow(1, history_row())
+    tried: list[float] = []
+    hopeless: dict[int, str] = {}
+    while not hopeless:
+        if [entry] in refusals.split([entry]):
+            tried.append(now - 100.0)
+            hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+        now += 0.5
+    assert tried == [0, 1, 4, 9, 16, 25]
+    assert hopeless == {1: "too large"}
+
+
+async def test_a_refused_event_is_tried_again_alone() -> None:
+    """Its neighbours don't share the time that finding it takes: once known, it never goes with others."""
+    rows = [history_row(n) for n in range(3)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused = {rows[1].id}
+    async with relaying(outbox, stream) as (relay, _):
+        await until(lambda: len(outbox.entries) == 1, "the others have gone")
+        while not outbox.letters:
+            outbox.add([history_row()])
+            relay.wake()
+            await until(lambda: len(outbox.entries) < 2, "a later one has gone")
+    with_it = [attempt for attempt in stream.attempts if rows[1].id in attempt]
+    assert with_it[0] == [row.id for row in rows]
+    assert with_it[1:] == [[rows[1].id]] * (len(with_it) - 1)
+    assert len(with_it) >= 5
+
+
+async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
+    """A poison event among many, that the stream can't find in time: the batch shrinks until it can, in order."""
+    rows = [history_row(n) for n in range(600)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.refused, stream.most = {rows[400].id}, 10
+    async with relaying(outbox, stream):
+        await until(lambda: not outbox.entries, "all but the poison event have gone")
+    assert [len(attempt) for attempt in stream.attempts[:3]] == [500, 125, 250]
+    assert [event.id for event in stream.events] == [row.id for row in rows if row is not rows[400]]
+    assert [letter.event_id for letter in outbox.letters] == [rows[400].id]
+
+
+async def test_batches_grow_again() -> None:
+    """After an outage, in which they shrank, the backlog goes in full batches soon."""
+    rows = [history_row(n) for n in range(2_000)]
+    outbox = MemoryOutboxStore(rows)
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    async with relaying(outbox, stream):
+        await until(lambda: len(stream.attempts) >= 2, "it has failed twice")
+        failed = len(stream.attempts)
+        stream.failure = None
+        await until(lambda: not outbox.entries, "all have gone")
+    sizes = [len(attempt) for attempt in stream.attempts]
+    assert sizes[:2] == [500, 125]
+    assert sizes[failed] <= 31
+    assert all(larger == min(500, 2 * smaller) for smaller, larger in pairwise(sizes[failed:-1]))
+    assert 500 in sizes[failed:]
+    assert [event.id for event in stream.events] == [row.id for row in rows]
