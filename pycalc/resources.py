@@ -223,7 +223,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         users, history, outbox = SqlUserStore(database), SqlHistoryStore(database), SqlOutboxStore(database)
         newest = await history.page(HistoryFilter(), None, 1)
         ids = IdSource(newest[0].id if newest else None)
-        cache = await open_cache(settings.cache_url, metrics, arithmetic_version())
+        cache = await open_cache(settings.cache_url, metrics, arithmetic_version)
         stack.push_async_callback(cache.aclose)
         shared = cache if isinstance(cache, Shared) else None
         stream = await _open_stream(settings, metrics)
