@@ -74,7 +74,7 @@ async def open_backends(opening: Opening) -> Backends:
     history = SqlHistoryStore(database)
     newest = await history.page(HistoryFilter(), None, 1)
     ids = IdSource(newest[0].id if newest else None)
-    cache = opening.closing(await open_cache(opening.settings.cache_url, opening.metrics, arithmetic_version()))
+    cache = opening.closing(await open_cache(opening.settings.cache_url, opening.metrics, arithmetic_version))
     shared = cache if isinstance(cache, Shared) else None
     return Backends(database, SqlUserStore(database), history, ids, cache, shared, await opening.stream())
 

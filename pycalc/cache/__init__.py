@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,13 +19,18 @@ _CACHES = {
 
 class _Backend(Protocol):
     @staticmethod
-    async def of_url(url: str, metrics: Metrics, version: str) -> Cache: ...
+    async def of_url(url: str, metrics: Metrics, version: Callable[[], str]) -> Cache: ...
 
 
-async def open_cache(url: str, metrics: Metrics, version: str = "0") -> Cache:
+def _any_version() -> str:
+    return "0"
+
+
+async def open_cache(url: str, metrics: Metrics, version: Callable[[], str] = _any_version) -> Cache:
     """Open the cache that a URL names; one that is not there now is not waited for.
 
-    ``version`` names the arithmetic: results of another one are never given back. Raises ValueError for an unknown
+    ``version`` returns the name of the arithmetic, and is asked by a cache that is shared: results of another one are
+    never given back. Raises ValueError for an unknown
     scheme or a bad option. A driver is imported only here.
     """
     scheme = urlsplit(url).scheme

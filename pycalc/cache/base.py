@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from math import inf
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -41,6 +42,11 @@ class Spent(NamedTuple):
     allowed: bool
     used: int
     seconds: float
+
+
+def counter_digest(key: str) -> bytes:
+    """Return what a counter is kept under: clients choose how long their names are, and of which characters."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class CounterStore(Protocol):
@@ -84,8 +90,15 @@ class Hints(Protocol):
         ...
 
 
-class Lease(Protocol):
-    """The right to make one result, held until it is released or its process is gone."""
+class Claim(Protocol):
+    """One caller's wish to make a result, and the right to it (the lease) once it is taken."""
+
+    async def take(self) -> Result | bool:
+        """Return the result if there is one; else whether the lease is this claim's, which it may be already.
+
+        It is held until it is released or its process is gone. Raises CacheUnavailable; then it may be held or not.
+        """
+        ...
 
     def release(self) -> None:
         """Let others have it, after what was put into the cache before is there to be found; returns at once."""
@@ -99,11 +112,8 @@ class Leases(Protocol):
         """Whether a result of so many digits is short enough to be found by others."""
         ...
 
-    async def take(self, key: str) -> Lease | Result | None:
-        """Return the lease, or the result if it has been made meanwhile; None while another process holds the lease.
-
-        Raises CacheUnavailable.
-        """
+    def claim(self, key: str) -> Claim:
+        """Return a claim to the result under a key; nothing is asked yet. To be released in the end."""
         ...
 
 

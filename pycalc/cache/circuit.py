@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from enum import IntEnum
 from math import inf
-from random import uniform
 from time import monotonic
 
 from structlog import get_logger
 
+from pycalc.cache.pauses import reconnecting
 from pycalc.observability.metrics import Metrics
 
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
 _FORGIVING_SECONDS = 1.0
 """Of the answers in this time one may be late; after the next one the other side is taken to be slow."""
 _STEADY_SECONDS = 10.0
@@ -42,7 +40,7 @@ class Circuit:
         """``probe`` returns when the other side is well, within a time of its own, and raises otherwise."""
         self._probe = probe
         self._opened = metrics.cache_circuit_opened
-        self._pause = _FIRST_PAUSE
+        self._pauses = reconnecting()
         self._closed_at = monotonic()
         self._recovering: asyncio.Task[None] | None = None
         self._doubted = False
@@ -91,7 +89,7 @@ class Circuit:
         self.state = State.OPEN
         self._doubted = False
         if monotonic() - self._closed_at > _STEADY_SECONDS:
-            self._pause = _FIRST_PAUSE
+            self._pauses.reset()
         self._recover()
 
     async def aclose(self) -> None:
@@ -110,9 +108,7 @@ class Circuit:
     async def _probes(self) -> None:
         """Probe until that succeeds."""
         while True:
-            pause = self._pause
-            self._pause = min(2 * pause, _LONGEST_PAUSE)
-            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # instances need not agree on a moment
+            await asyncio.sleep(self._pauses.next())
             if await self._try():
                 return
 

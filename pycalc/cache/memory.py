@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from math import inf
 
 from pycalc.cache.options import options_of, whole
@@ -29,7 +30,7 @@ class MemoryCache:
         metrics.cache_entries.set_function(lambda: len(self._entries))
 
     @classmethod
-    async def of_url(cls, url: str, metrics: Metrics, version: str) -> MemoryCache:
+    async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> MemoryCache:
         """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
         return cls(whole(options_of(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 

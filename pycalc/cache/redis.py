@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from math import inf
 from urllib.parse import urlsplit
 
@@ -52,13 +53,13 @@ class RedisCache:
         self._damaged = metrics.cache_damaged
 
     @classmethod
-    async def of_url(cls, url: str, metrics: Metrics, version: str) -> RedisCache:
+    async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> RedisCache:
         """Open what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
         options = options_of(url, _OPTIONS)
         near = MemoryCache(whole(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
         max_value, ttl = whole(options, "max_value", _MAX_VALUE, 1), whole(options, "ttl", _TTL_SECONDS, 1)
         client = RedisClient(_server(url), metrics, **_tls(url, options))
-        names = Names(options.get("namespace", "pycalc"), version)
+        names = Names(options.get("namespace", "pycalc"), version())
         await client.circuit.begin()
         return cls(client, near, names, metrics, max_value=max_value, ttl=ttl)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha1
 from typing import cast
@@ -13,7 +14,7 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from pycalc.cache.circuit import Circuit
-from pycalc.cache.redis_lane import Command, Connection, Lane, Reply
+from pycalc.cache.redis_lane import Argument, Command, Connection, Lane, Reply
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
@@ -27,7 +28,24 @@ _ANSWER_SECONDS = 0.02
 _STORE_SECONDS = 1.0
 _CONNECT_SECONDS = 1.0
 _QUESTIONS = 2_000
-_STORES = 256
+STORES = 256
+"""Stores that may be under way."""
+
+
+class _Unhurried:
+    """The owner of a lane on which nobody waits: while it is late it takes nothing more, and look-ups go on."""
+
+    def __init__(self, failed: Callable[[str], None]) -> None:
+        self.failed = failed
+
+    def late(self) -> None:
+        """See Owner."""
+
+    def caught_up(self) -> None:
+        """See Owner."""
+
+    def slow(self) -> None:
+        """See Owner."""
 
 
 class RedisClient:
@@ -49,12 +67,19 @@ class RedisClient:
             "socket_connect_timeout": _CONNECT_SECONDS,
         }
         self._questions = Lane(_ANSWER_SECONDS, _QUESTIONS, _refusal, self)
-        self._stores = Lane(_STORE_SECONDS, _STORES, _refusal, self)
+        self._stores = Lane(_STORE_SECONDS, STORES, _refusal, _Unhurried(self.failed))
         self.circuit = Circuit(self._probe, metrics)
 
-    def connection(self) -> Connection:
-        """Return a connection of the caller's own, not yet connected."""
-        return cast("Connection", self._class(**self._options))  # type: ignore[arg-type]
+    async def connected(self) -> Connection:
+        """Return a connection of the caller's own; raises the driver's exceptions, and TimeoutError."""
+        connection = cast("Connection", self._class(**self._options))  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     async def ask(self, *commands: Command) -> list[Reply]:
         """Return the answers to commands, in one round trip of at most 25 ms; raises CacheUnavailable.
@@ -68,18 +93,18 @@ class RedisClient:
             raise CacheUnavailable("The cache refuses a command.") from refused
         return replies
 
-    async def evaluate(self, script: str, key: str, *arguments: int) -> Reply:
-        """Return the answer of a script about one key; its text is sent where its digest is not known.
+    async def evaluate(self, script: str, keys: Sequence[str | bytes], *arguments: Argument) -> Reply:
+        """Return the answer of a script about some keys; its text is sent where its digest is not known.
 
         Raises CacheUnavailable.
         """
         digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         try:
-            (reply,) = await self.ask(("EVALSHA", digest, 1, key, *arguments))
+            (reply,) = await self.ask(("EVALSHA", digest, len(keys), *keys, *arguments))
         except CacheUnavailable as refusal:
             if not isinstance(refusal.__cause__, NoScriptError):
                 raise
-            (reply,) = await self.ask(("EVAL", script, 1, key, *arguments))
+            (reply,) = await self.ask(("EVAL", script, len(keys), *keys, *arguments))
         return reply
 
     def post(self, *commands: Command) -> None:
@@ -117,6 +142,10 @@ class RedisClient:
         """See Owner."""
         self.circuit.believe()
 
+    def slow(self) -> None:
+        """See Owner."""
+        self.failed("slow")
+
     def failed(self, reason: str) -> None:
         """See Owner."""
         self.circuit.trip(reason)
@@ -124,24 +153,18 @@ class RedisClient:
             lane.close("The cache does not answer.")
 
     async def _probe(self) -> None:
-        """Connect, and return when a question is answered in time."""
-        for lane in (self._questions, self._stores):
-            connection = self.connection()
-            try:
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    await connection.connect()
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                self.failed("a probe failed")
-                raise
-            lane.open(connection)
+        """Connect, and return when a question is answered soon."""
         try:
+            for lane in (self._questions, self._stores):
+                lane.open(await self.connected())
             pong = await self._questions.submit(("PING",))
-        except CacheUnavailable as error:
-            self.failed(error.detail)
+        except BaseException:
+            self.failed("a probe failed")
             raise
         if pong != [b"PONG"]:
             raise self.distrust("no answer to a ping")
+        if self._questions.slow:
+            raise CacheUnavailable("The cache is slow.")
 
 
 def _refusal(error: Exception) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from time import monotonic
 
 from limits.aio.storage.redis.bridge import RedisBridge
 
-from pycalc.cache.base import Spent
+from pycalc.cache.base import Spent, counter_digest
 from pycalc.cache.redis_client import RedisClient
 from pycalc.cache.redis_lane import Command, Reply
 
@@ -41,7 +40,7 @@ class RedisCounters:
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
         """See CounterStore: nobody who asks at the same time sees what does not fit."""
-        reply = await self._client.evaluate(_SPEND_SCRIPT, self._name(key), int(expiry), amount, limit)
+        reply = await self._client.evaluate(_SPEND_SCRIPT, (self._name(key),), int(expiry), amount, limit)
         match reply:
             case [int(fits), int(count), int(left)]:
                 return Spent(fits == 1, min(count, limit), max(0, left) / 1000)
@@ -66,8 +65,7 @@ class RedisCounters:
         await self._client.ask(("DEL", self._name(key)))
 
     def _name(self, key: str) -> str:
-        """Return the Redis key of a counter: clients choose how long their names are, and of which characters."""
-        return self._prefix + blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return self._prefix + counter_digest(key).hex()
 
     def _adding(self, key: str, expiry: float, amount: int) -> Command:
         return ("EVAL", _INCR_SCRIPT, 1, self._name(key), int(expiry), amount)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from random import uniform
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from structlog import get_logger
 
+from pycalc.cache.pauses import reconnecting
 from pycalc.cache.redis_client import RedisClient
+from pycalc.cache.redis_lane import Connection
 
-_CONNECT_SECONDS = 1.0
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_SUBSCRIBE_SECONDS = 1.0
 _GATHER_SECONDS = 0.02
 """Hints that come within this time are one: each has the database read."""
 
@@ -46,25 +46,29 @@ class RedisHints:
 
     async def _listen(self, heard: Callable[[], None]) -> None:
         """Listen for ever, on one connection after the other."""
-        pause = _FIRST_PAUSE
+        pauses = reconnecting()
         while True:
-            connection = self._client.connection()
             try:
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    await connection.connect()
-                    await connection.send_packed_command(connection.pack_commands([("SUBSCRIBE", self._channel)]))
-                    await connection.read_response(disable_decoding=True)
-                pause = _FIRST_PAUSE
-                self._hear(heard)
-                while True:
-                    await connection.read_response(disable_decoding=True)
+                async with self._subscribed() as connection:
+                    pauses.reset()
                     self._hear(heard)
+                    while True:
+                        await connection.read_response(disable_decoding=True)
+                        self._hear(heard)
             except Exception as error:  # whatever it is: revocations are polled too
                 _log.info("no hints of revocations", reason=str(error) or type(error).__name__)
-            finally:
-                await connection.disconnect(nowait=True)
-            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # instances need not agree on a moment
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pauses.next())
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[Connection]:
+        connection = await self._client.connected()
+        try:
+            async with asyncio.timeout(_SUBSCRIBE_SECONDS):
+                await connection.send_packed_command(connection.pack_commands([("SUBSCRIBE", self._channel)]))
+                await connection.read_response(disable_decoding=True)
+            yield connection
+        finally:
+            await connection.disconnect(nowait=True)
 
     def _hear(self, heard: Callable[[], None]) -> None:
         if self._gathering is None:

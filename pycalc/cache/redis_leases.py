@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from secrets import token_bytes
 
+from pycalc.cache.base import Claim
 from pycalc.cache.redis_client import RELEASE_SCRIPT, RENEW_SCRIPT, RedisClient
-from pycalc.cache.redis_lane import Command, Reply
+from pycalc.cache.redis_lane import Reply
 from pycalc.cache.redis_names import Names
 from pycalc.cache.redis_writer import Writer
 from pycalc.errors import CacheUnavailable
@@ -16,32 +17,67 @@ from pycalc.models.results import Result
 _LEASE_MS = 3_000
 """How long others wait for a process that is gone."""
 _RENEW_SECONDS = 1.0
+_TAKE_SCRIPT = """
+local stored = redis.call('GET', KEYS[1])
+if stored then return stored end
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Returns a result (1); where there is none, whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
 
 Accept = Callable[[str, Reply], Awaitable[Result | None]]
 """Returns the result in an answer to GET, None when there is none or it is damaged."""
 
 
-class RedisLease:
-    """A key that holds a token of ours, renewed until it is released."""
+class RedisClaim:
+    """See Claim: a token of its own, under a key while the lease is held, which is renewed until it is released."""
 
-    def __init__(self, client: RedisClient, writer: Writer, name: bytes, token: bytes) -> None:
-        self._client = client
-        self._writer = writer
-        self._name = name
-        self._token = token
-        self.renewing = asyncio.get_running_loop().create_task(self._renew(), name="cache lease")
+    def __init__(self, leases: RedisLeases, key: str) -> None:
+        self._leases = leases
+        self._client = leases.client
+        self._key = key
+        label = leases.names.label(key)
+        self._result, self._lease = leases.names.result(label), leases.names.lease(label)
+        self._token = token_bytes(12)
+        self._unanswered = False
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def take(self) -> Result | bool:
+        """See Claim."""
+        self._unanswered = True
+        reply = await self._client.evaluate(_TAKE_SCRIPT, (self._result, self._lease), self._token, _LEASE_MS)
+        self._unanswered = False
+        match reply:
+            case 0:
+                return False
+            case 1:
+                self._renewing = self._renewing or self._leases.keep(self._renew())
+                return True
+            case bytes():
+                result = await self._leases.accept(self._key, reply)
+                if result is None:  # it is damaged, and in the way of whoever asks next
+                    self._client.post(("DEL", self._result))
+                return result or False
+        raise self._client.distrust("no answer to a claim")
 
     def release(self) -> None:
-        """See Lease."""
-        self.renewing.cancel()
-        self._writer.then(_releasing(self._name, self._token))
+        """See Claim."""
+        released = ("EVAL", RELEASE_SCRIPT, 1, self._lease, self._token)
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+            self._leases.writer.then(released)
+        elif self._unanswered:
+            self._client.post(released)
 
     async def _renew(self) -> None:
         held: Reply = 1
         while held:
             await asyncio.sleep(_RENEW_SECONDS)
             try:
-                (held,) = await self._client.ask(("EVAL", RENEW_SCRIPT, 1, self._name, self._token, _LEASE_MS))
+                (held,) = await self._client.ask(("EVAL", RENEW_SCRIPT, 1, self._lease, self._token, _LEASE_MS))
             except CacheUnavailable:
                 continue
 
@@ -50,47 +86,31 @@ class RedisLeases:
     """See Leases."""
 
     def __init__(self, client: RedisClient, writer: Writer, names: Names, accept: Accept) -> None:
-        self._client = client
-        self._writer = writer
-        self._names = names
-        self._accept = accept
+        self.client = client
+        self.writer = writer
+        self.names = names
+        self.accept = accept
         self._renewing: set[asyncio.Task[None]] = set()
 
     def hands_on(self, digits: int) -> bool:
         """See Leases."""
-        return self._writer.fits(digits)
+        return self.writer.fits(digits)
 
-    async def take(self, key: str) -> RedisLease | Result | None:
+    def claim(self, key: str) -> Claim:
         """See Leases.
 
         Who holds a lease stores its result before letting go, so whoever takes it after that finds the result.
         """
-        label = self._names.label(key)
-        name, token = self._names.lease(label), token_bytes(12)
-        try:
-            taken, stored = await self._client.ask(
-                ("SET", name, token, "NX", "PX", _LEASE_MS), ("GET", self._names.result(label))
-            )
-            result = await self._accept(key, stored)
-        except asyncio.CancelledError:
-            self._client.post(_releasing(name, token))
-            raise
-        if result is not None:
-            self._client.post(_releasing(name, token))
-            return result
-        if taken is None:
-            return None
-        lease = RedisLease(self._client, self._writer, name, token)
-        self._renewing.add(lease.renewing)
-        lease.renewing.add_done_callback(self._renewing.discard)
-        return lease
+        return RedisClaim(self, key)
+
+    def keep(self, renewal: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a renewal, until it is cancelled or the leases are closed."""
+        task = asyncio.get_running_loop().create_task(renewal, name="cache lease")
+        self._renewing.add(task)
+        task.add_done_callback(self._renewing.discard)
+        return task
 
     def close(self) -> None:
         """Renew nothing any more."""
         for task in self._renewing:
             task.cancel()
-
-
-def _releasing(name: bytes, token: bytes) -> Command:
-    """Return the command that lets go of a lease, if it still is this token's."""
-    return ("EVAL", RELEASE_SCRIPT, 1, name, token)

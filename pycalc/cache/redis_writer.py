@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from time import perf_counter
 from typing import NamedTuple
 
 from structlog import get_logger
 
 from pycalc.cache.codec import DIGITS_RATIO, encode
-from pycalc.cache.redis_client import RedisClient
+from pycalc.cache.redis_client import STORES, RedisClient
 from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
@@ -18,6 +20,9 @@ INLINE_BYTES = 64 * 1024
 """What is longer is compressed and expanded in a thread: it takes more than a tenth of a millisecond."""
 _JOBS = 512
 _BYTES = 32 * 1024 * 1024
+"""Of texts that are queued or under way."""
+_BREATH_SECONDS = 0.001
+"""What is queued holds the event loop for no longer, and one short result, before others have a turn."""
 _LAST_SECONDS = 0.5
 """How long the end of the service waits for what is queued."""
 
@@ -32,8 +37,12 @@ class _Store(NamedTuple):
     result: Result
 
 
+class _TooLong(Exception):
+    """A result is longer than may be stored."""
+
+
 class Writer:
-    """A queue of results to store, and of commands to send after them; what is over its bounds is dropped."""
+    """A queue of results to store, and of commands to send after them; over its bounds the oldest is dropped."""
 
     def __init__(self, client: RedisClient, metrics: Metrics, *, ttl_ms: int, max_value: int) -> None:
         """``max_value`` bounds a result in bytes, as it is stored."""
@@ -43,11 +52,12 @@ class Writer:
         self._dropped = metrics.cache_dropped
         self._bytes = 0
         self._jobs: asyncio.Queue[_Store | Command] = asyncio.Queue(_JOBS)
+        self._places = asyncio.Semaphore(STORES)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="cache writer")
 
     def fits(self, length: int) -> bool:
         """Whether so many digits can be short enough when they are compressed."""
-        return length * DIGITS_RATIO <= self._max_value
+        return length * DIGITS_RATIO <= self._max_value and length <= _BYTES
 
     def put(self, name: bytes, label: bytes, result: Result) -> None:
         """Store a result under a name soon, bound to a label."""
@@ -56,18 +66,16 @@ class Writer:
             self._dropped.labels("size").inc()
         elif not self._client.circuit.closed:
             self._dropped.labels("circuit").inc()
-        elif self._bytes + size > _BYTES or self._jobs.full():
-            self._dropped.labels("queue").inc()
-        else:
+        elif self._room_for(size):
             self._bytes += size
             self._jobs.put_nowait(_Store(name, label, result))
+        else:
+            self._dropped.labels("queue").inc()
 
     def then(self, command: Command) -> None:
         """Send a command when everything that was put before is stored; it is dropped where that fails."""
-        try:
-            self._jobs.put_nowait(command)
-        except asyncio.QueueFull:
-            self._dropped.labels("queue").inc()
+        self._room_for(0)
+        self._jobs.put_nowait(command)
 
     async def aclose(self) -> None:
         """Store what is queued if that is quick, and end."""
@@ -76,40 +84,71 @@ class Writer:
         self._runner.cancel()
         await asyncio.wait({self._runner})
 
+    def _room_for(self, size: int) -> bool:
+        """Drop the oldest jobs until there is room for one more; return False when what is under way leaves none."""
+        while self._jobs.full() or (self._bytes + size > _BYTES and not self._jobs.empty()):
+            oldest = self._jobs.get_nowait()
+            self._jobs.task_done()
+            self._bytes -= _size(oldest)
+            self._dropped.labels("queue").inc()
+        return self._bytes + size <= _BYTES
+
     async def _run(self) -> None:
+        breath = perf_counter()
         while True:
             job = await self._jobs.get()
             try:
-                if isinstance(job, _Store):
-                    await self._store(*job)
-                else:
-                    self._client.store(job).add_done_callback(self._stored)
+                await self._send(job)
             except CacheUnavailable:
                 self._dropped.labels("circuit").inc()
+            except _TooLong:
+                self._dropped.labels("size").inc()
             except Exception:  # whatever it is: what comes after this job is stored all the same
                 self._dropped.labels("failed").inc()
                 _log.exception("a result could not be stored")
             finally:
                 self._jobs.task_done()
+            if perf_counter() - breath > _BREATH_SECONDS:
+                await asyncio.sleep(0)
+                breath = perf_counter()
 
-    async def _store(self, name: bytes, label: bytes, result: Result) -> None:
-        size = len(result.text)
-        long = size > INLINE_BYTES
+    async def _send(self, job: _Store | Command) -> None:
+        """Send a job's command when fewer than the bound are under way, and wait for the answer to a long one."""
+        size = _size(job)
+        await self._places.acquire()
         try:
-            value = await asyncio.to_thread(encode, label, result) if long else encode(label, result)
-            if len(value) > self._max_value:
-                self._dropped.labels("size").inc()
-                return
-            answered = self._client.store(("SET", name, value, "PX", self._ttl_ms))
-            answered.add_done_callback(self._stored)
-            if long:  # one at a time: together they would be more than what the queue may hold
-                await asyncio.wait({answered})
-        finally:
-            self._bytes -= size
+            answered = self._client.store(await self._command(job))
+        except BaseException:
+            self._let_go(size)
+            raise
+        answered.add_done_callback(partial(self._stored, size))
+        if size > INLINE_BYTES:  # one at a time: together they would take longer than an answer may
+            await asyncio.wait({answered})
 
-    def _stored(self, answered: asyncio.Future[list[Reply]]) -> None:
-        """Count what the server did not take: it is full, or gone."""
+    async def _command(self, job: _Store | Command) -> Command:
+        if not isinstance(job, _Store):
+            return job
+        if len(job.result.text) > INLINE_BYTES:
+            value = await asyncio.to_thread(encode, job.label, job.result)
+        else:
+            value = encode(job.label, job.result)
+        if len(value) > self._max_value:
+            raise _TooLong
+        return ("SET", job.name, value, "PX", self._ttl_ms)
+
+    def _let_go(self, size: int) -> None:
+        self._places.release()
+        self._bytes -= size
+
+    def _stored(self, size: int, answered: asyncio.Future[list[Reply]]) -> None:
+        """Make room, and count what the server did not take: it is full, or gone."""
+        self._let_go(size)
         if not answered.cancelled():
             failed = answered.exception() is not None
             if failed or any(isinstance(reply, Exception) for reply in answered.result()):
                 self._dropped.labels("circuit" if failed else "refused").inc()
+
+
+def _size(job: _Store | Command) -> int:
+    """Return what a job counts for, in bytes."""
+    return len(job.result.text) if isinstance(job, _Store) else 0

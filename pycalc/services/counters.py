@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 from heapq import nsmallest
 from math import ceil
 from operator import itemgetter
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from limits.aio.storage import Storage
 
-from pycalc.cache.base import CounterStore, Spent
+from pycalc.cache.base import CounterStore, Spent, counter_digest
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
@@ -48,7 +47,7 @@ class Counters(Storage):
         return ()
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        digest = _digest(key)
+        digest = counter_digest(key)
         if not self._current(digest):
             if len(self._counts) >= self._bound:
                 self._make_room()
@@ -66,10 +65,10 @@ class Counters(Storage):
         return Spent(allowed, used, await self.get_expiry(key) - self.clock())
 
     async def get(self, key: str) -> int:
-        return self._current(_digest(key))
+        return self._current(counter_digest(key))
 
     async def get_expiry(self, key: str) -> float:
-        return self._expiries.get(_digest(key), self.clock())
+        return self._expiries.get(counter_digest(key), self.clock())
 
     async def check(self) -> bool:
         return True
@@ -81,7 +80,7 @@ class Counters(Storage):
         return held
 
     async def clear(self, key: str) -> None:
-        self._forget(_digest(key))
+        self._forget(counter_digest(key))
 
     def _current(self, digest: bytes) -> int:
         if self._expiries.get(digest, 0.0) <= self.clock():
@@ -149,7 +148,3 @@ class SharedCounters(Storage):
         except CacheUnavailable:
             self._fallbacks.inc()
             return await step(self._own)
-
-
-def _digest(key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -5,14 +5,25 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-_MAKERS = ("services/operations", "services/math.py", "services/planning.py", "services/worker.py", "models/numbers.py")
+from gmpy2 import mp_version, mpc_version, mpfr_version, version
+
+_MAKERS = (
+    "services/operations",
+    "services/math.py",
+    "services/planning.py",
+    "services/worker.py",
+    "models/history.py",
+    "models/numbers.py",
+    "models/results.py",
+)
 """The code that decides what stands in a result and what it is called."""
 
 
 def arithmetic_version() -> str:
-    """Return a name that changes with every change of the code that makes results."""
+    """Return a name that changes with every change of the code, and the libraries, that make results."""
     package = Path(__file__).parent.parent
-    hashed = sha256()
+    libraries = (version(), mp_version(), mpfr_version(), mpc_version())
+    hashed = sha256("\n".join(libraries).encode())
     for maker in _MAKERS:
         path = package / maker
         for file in sorted(path.glob("*.py")) if path.is_dir() else (path,):

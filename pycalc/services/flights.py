@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from math import inf
-from random import uniform
 from time import monotonic
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from pycalc.cache.base import Lease, Leases
+from pycalc.cache.base import Claim, Leases
+from pycalc.cache.pauses import Pauses
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
@@ -64,69 +64,83 @@ class Flights(Generic[T]):
                 del self._flights[key]
 
 
-class Joined(NamedTuple):
-    """A result, and whether another process had made it, and handed it over."""
+class Found(NamedTuple):
+    """A result, and whether a cache had it or it was made now."""
 
     result: Result
-    handed: bool
+    cached: bool
+
+
+LookUp = Callable[[], Awaitable[Result | None]]
+"""Returns a result from the cache."""
+Make = Callable[[], Awaitable[Result]]
+"""Returns a result, having put it into the cache."""
 
 
 class Fleet(Protocol):
     """Says who of several processes makes a result."""
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
-        """Return a plan's result: what ``make`` returns, having put it into the cache, here or in another process."""
+    async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
+        """Return a plan's result: what is looked up, or else made, in this process or another one."""
         ...
 
 
 class Alone:
     """There is only this process."""
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
-        return Joined(await make(), handed=False)
+    async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
+        result = await look_up()
+        return Found(await make(), cached=False) if result is None else Found(result, cached=True)
 
 
-class FleetFlights:
+class FleetFlights(Alone):
     """Single flight across processes: one makes a result, the others wait for what it puts into the cache.
 
-    They wait without a place in any queue of this process, for a few times as long as it should take.
+    They wait without a place in any queue of this process, for a few times as long as it should take. Who asks for a
+    lease is told of the result, so that what is expensive is not looked up before.
     """
 
     def __init__(self, leases: Leases, metrics: Metrics, longest: float) -> None:
         """``longest``: seconds for which another process is waited for at most."""
         self._leases = leases
         self._longest = longest
+        self._errors = metrics.cache_errors
         self._led, self._handed, self._late, self._alone = (
             metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
         )
 
-    async def join(self, plan: Plan, make: Callable[[], Awaitable[Result]]) -> Joined:
+    async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
-            return Joined(await make(), handed=False)
+            return await super().join(plan, look_up, make)
+        claim = self._leases.claim(plan.key)
+        try:
+            result = await self._claimed(claim, plan)
+            return Found(await make(), cached=False) if result is None else Found(result, cached=True)
+        finally:
+            claim.release()
+
+    async def _claimed(self, claim: Claim, plan: Plan) -> Result | None:
+        """Return what is in the cache or comes into it; None when it is to be made here."""
         deadline = monotonic() + min(self._longest, _PATIENCE_SECONDS + _PATIENCE * plan.seconds)
-        heard, pause = -inf, _FIRST_PAUSE
+        pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+        heard = -inf
         while monotonic() < deadline:
+            waited = heard > 0
             try:
-                turn, heard = await self._leases.take(plan.key), monotonic()
+                turn, heard = await claim.take(), monotonic()
             except CacheUnavailable:
                 if monotonic() - heard > _DEAF_SECONDS:
+                    self._errors.inc()
                     self._alone.inc()
-                    return Joined(await make(), handed=False)
-                turn = None
-            if isinstance(turn, Result):
-                self._handed.inc()
-                return Joined(turn, handed=True)
-            if turn is not None:
+                    return None
+                turn = False
+            if turn is True:
                 self._led.inc()
-                return Joined(await _under(turn, make), handed=False)
-            await asyncio.sleep(pause * uniform(0.5, 1.0))  # noqa: S311  # those who wait need not ask together
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                return None
+            if turn is not False:
+                if waited:
+                    self._handed.inc()
+                return turn
+            await asyncio.sleep(pauses.next())
         self._late.inc()
-        return Joined(await make(), handed=False)
-
-
-async def _under(lease: Lease, make: Callable[[], Awaitable[Result]]) -> Result:
-    try:
-        return await make()
-    finally:
-        lease.release()
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, shield
+from asyncio import CancelledError, ensure_future, shield
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -97,9 +97,9 @@ class _Failures:
     @asynccontextmanager
     async def trying(self, key: str) -> AsyncIterator[None]:
         """Count a try that is under way as if it had failed; raises RateLimited when its key must wait."""
-        under_way = await self._counters.incr(f"{key} trying", _TRY_SECONDS)
+        counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, under_way)
+            await self._admit(key, await shield(counting))  # whoever leaves meanwhile is counted, and no more
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))

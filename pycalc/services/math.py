@@ -31,7 +31,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.batches import Request
 from pycalc.services.compute import INLINE_SECONDS, Computer
-from pycalc.services.flights import Alone, Fleet, Flights
+from pycalc.services.flights import Alone, Fleet, Flights, Found
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
 from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
@@ -60,13 +60,6 @@ class Answer(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int
-
-
-class _Found(NamedTuple):
-    """A result, and whether a cache had it."""
-
-    result: Result
-    cached: bool
 
 
 class _Made(NamedTuple):
@@ -106,7 +99,7 @@ class Calculator:
         self._ids = ids
         self._max_digits = max_digits
         self._batch_seconds = batch_seconds
-        self._flights: Flights[_Found] = Flights()
+        self._flights: Flights[Found] = Flights()
         self._fleet = fleet or Alone()
         self.under_way = 0
         self._batched = 0
@@ -287,10 +280,10 @@ class Calculator:
             self._cache_errors.inc()
             return None
 
-    async def _find(self, plan: Plan, user: bytes) -> _Found:
+    async def _find(self, plan: Plan, user: bytes) -> Found:
         """Find a result that this process does not have; the same one wanted by several at once is looked for once."""
         if plan.seconds <= INLINE_SECONDS:
-            return _Found(await self._compute_and_keep(plan, user), cached=False)
+            return Found(await self._compute_and_keep(plan, user), cached=False)
         joined = self._flights.under_way(plan.key)
         try:
             return await self._flights.join(plan.key, lambda: self._fetch_or_compute(plan, user))
@@ -299,12 +292,10 @@ class Calculator:
                 raise
             return await self._fetch_or_compute(plan, user)  # it was another user's queue that was full
 
-    async def _fetch_or_compute(self, plan: Plan, user: bytes) -> _Found:
-        result = await self._look_up(plan.key, plan.seconds)
-        if result is not None:
-            return _Found(result, cached=True)
-        joined = await self._fleet.join(plan, lambda: self._compute_and_keep(plan, user))
-        return _Found(joined.result, cached=joined.handed)
+    async def _fetch_or_compute(self, plan: Plan, user: bytes) -> Found:
+        return await self._fleet.join(
+            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute_and_keep(plan, user)
+        )
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         self._misses.inc()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from tests.services.metrics import computed, metric
 from tests.services.postgres import Postgres
 from tests.services.redis import Redis
 from tests.services.servers import Server, log_in, pycalc
-from tests.services.waiting import wait_until
+from tests.services.waiting import until, wait_until
 
 pytestmark = pytest.mark.serial
 
@@ -188,22 +189,31 @@ def _use_a_refresh_token_again(client: httpx.Client, session: dict[str, str]) ->
 def test_the_end_of_a_session_is_seen_on_the_other_one_within_100_ms(
     fleet: Fleet, end: Callable[[httpx.Client, dict[str, str]], None]
 ) -> None:
-    """Within that and the time of a few requests, three of four times at least; by polling it would be one of ten."""
+    """Nine times of ten, and the time of the request that sees it; where Redis was late is not judged."""
+    clients = (fleet.here, fleet.there)
     seconds, requests = [], []
-    for _ in range(12):
+    for _ in range(24):
         login = {"username": fleet.person.name, "password": PASSWORD}
         session = fleet.here.post("/login", json=login).json()
         headers = {"Authorization": f"Bearer {session['access_token']}"}
-        for _ in range(2):
-            began = monotonic()
-            assert fleet.there.get("/me", headers=headers).status_code == 200
-        requests.append(monotonic() - began)
-        end(fleet.here, session)
+        late = _disturbances(clients)
         began = monotonic()
+        assert fleet.there.get("/me", headers=headers).status_code == 200
+        asked = monotonic()
+        end(fleet.here, session)
+        ended = monotonic()
         while fleet.there.get("/me", headers=headers).status_code != 401:
-            assert monotonic() - began < 2
-        seconds.append(monotonic() - began)
-    assert sorted(seconds)[8] < 0.1 + 3 * statistics.median(requests)
+            assert monotonic() - ended < 2
+        seen = monotonic()
+        if _disturbances(clients) == late:
+            requests.append(asked - began)
+            seconds.append(seen - ended)
+    assert len(seconds) >= 10
+    assert _ninetieth(seconds) < 0.1 + _ninetieth(requests)
+
+
+def _ninetieth(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=10)[8]
 
 
 def test_without_redis_the_end_of_a_session_is_seen_within_2_s(
@@ -302,33 +312,47 @@ def _undisturbed(clients: tuple[httpx.Client, ...], scenario: Callable[[], T]) -
     raise AssertionError("Redis was late each time")
 
 
-class TestUnderLoad:
-    """Redis going away while four clients ask for something else all the time."""
+@pytest.mark.anyio
+@pytest.mark.parametrize("signals", ["STOP and CONT", "KILL and a new start"])
+async def test_redis_goes_away_under_load(own_redis: Redis, signals: str) -> None:
+    """Every answer is 200, the 99th percentile grows by 25 ms at most and the median by 5.
 
-    def test_no_errors_and_no_waiting(self, own_redis: Redis) -> None:
-        """SIGSTOP, SIGCONT, SIGKILL and a new start: every answer is 200, the 99th percentile grows by 25 ms at most.
+    Four clients ask all the time, before the signal, at that moment and after it, a service with Redis and one without
+    in turn: the second one is what the first is compared with, and how far two halves of its own times are apart is
+    what this machine adds. The breaker's state stands in /metrics and /readyz; in the end it is closed.
+    """
+    go, come = {
+        "STOP and CONT": (own_redis.pause, own_redis.resume),
+        "KILL and a new start": (own_redis.kill, own_redis.start),
+    }[signals]
+    settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
+    with (
+        pycalc(cache_url=own_redis.url, **settings) as server,
+        pycalc(cache_url="memory://", **settings) as control,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        used = partial(wait_until, lambda: metric(client, "pycalc_cache_circuit") == 0, "Redis is used", 60)
+        async with _load((server, control)) as load:
+            await load.following(200)
+            await asyncio.to_thread(used)
+            await asyncio.to_thread(go)
+            times = await load.following(1_000)
+            await asyncio.to_thread(_require_degraded, client)
+            await asyncio.to_thread(come)
+            await load.following(200)
+        await asyncio.to_thread(used)
+        assert (await asyncio.to_thread(client.get, "/readyz")).json()["status"] == "ok"
+    for percentile, most in ((99, 0.025), (50, 0.005)):
+        with_redis, without = (_percentile(each, percentile) for each in times)
+        halves = [_percentile(times[1][half::2], percentile) for half in range(2)]
+        assert with_redis - without <= most + abs(halves[0] - halves[1]), percentile
 
-        It is compared with that of a service without Redis at the same time; this machine may be busy, so one of five
-        times is enough. The breaker's state stands in /metrics and /readyz; in the end it is closed.
-        """
-        settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
-        with (
-            pycalc(cache_url=own_redis.url, **settings) as server,
-            pycalc(cache_url="memory://", **settings) as control,
-            httpx.Client(base_url=server.url, timeout=30) as client,
-        ):
-            load = _Load((server, control))
-            load.requests(100)
-            for outage in ((own_redis.pause, own_redis.resume), (own_redis.kill, own_redis.start)):
-                assert any(_growth(outage, client, load) <= 0.025 for _ in range(5))
-            assert client.get("/readyz").json()["status"] == "ok"
+
+def _percentile(seconds: list[float], percentile: int) -> float:
+    return statistics.quantiles(seconds, n=100)[percentile - 1]
 
 
-def _growth(outage: tuple[Callable[[], None], Callable[[], None]], client: httpx.Client, load: _Load) -> float:
-    """Let Redis go, and come again; return by how much the 99th percentile was above the control's meanwhile."""
-    go, come = outage
-    go()
-    growth = load.requests(520)
+def _require_degraded(client: httpx.Client) -> None:
     answer = client.get("/readyz")
     told = answer.json()
     assert (answer.status_code, told["status"], told["checks"]["cache"]["ok"]) == (200, "degraded", False)
@@ -336,39 +360,39 @@ def _growth(outage: tuple[Callable[[], None], Callable[[], None]], client: httpx
     assert told["checks"]["database"]["ok"] is True
     assert metric(client, "pycalc_cache_circuit") > 0
     assert metric(client, "pycalc_cache_circuit_opened_total") > 0
-    come()
-    wait_until(lambda: metric(client, "pycalc_cache_circuit") == 0, "it is used again", 30)
-    load.requests(100)
-    return growth
 
 
 class _Load:
-    """Four clients that ask several servers in turn, for one new number after the other."""
+    """Clients that ask several servers in turn, for one new number after the other."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self._tokens = {server.url: log_in(server) for server in servers}
         self._numbers = count(30_000)
+        self._seconds: dict[str, list[float]] = {url: [] for url in self._tokens}
 
-    def requests(self, requests: int) -> float:
-        """Ask each server so often; return by how much the first one's 99th percentile is above the second one's.
+    async def following(self, requests: int) -> list[list[float]]:
+        """Return the seconds of the next so many requests to each server, those under way among them."""
+        begun = len(min(self._seconds.values(), key=len))
+        enough = begun + requests
+        await until(lambda: all(len(each) >= enough for each in self._seconds.values()), "they are answered", 120)
+        return [each[begun:enough] for each in self._seconds.values()]
 
-        Fails when an answer is not 200.
-        """
-        first, second = asyncio.run(self._ask(requests))
-        return statistics.quantiles(first, n=100)[98] - statistics.quantiles(second, n=100)[98]
+    async def ask(self, client: httpx.AsyncClient) -> None:
+        """Ask for ever; fails when an answer is not 200."""
+        for number in self._numbers:
+            for url, token in self._tokens.items():
+                began = perf_counter()
+                answer = await client.get(f"{url}/fibonacci/{number}", headers={"Authorization": f"Bearer {token}"})
+                self._seconds[url].append(perf_counter() - began)
+                assert answer.status_code == 200, answer.text
 
-    async def _ask(self, requests: int) -> list[list[float]]:
-        seconds: dict[str, list[float]] = {url: [] for url in self._tokens}
 
-        async def ask(client: httpx.AsyncClient) -> None:
-            for _ in range(requests // 4):
-                number = next(self._numbers)
-                for url, token in self._tokens.items():
-                    began = perf_counter()
-                    answer = await client.get(f"{url}/fibonacci/{number}", headers={"Authorization": f"Bearer {token}"})
-                    seconds[url].append(perf_counter() - began)
-                    assert answer.status_code == 200, answer.text
-
-        async with httpx.AsyncClient(timeout=30) as client:
-            await asyncio.gather(*(ask(client) for _ in range(4)))
-        return list(seconds.values())
+@asynccontextmanager
+async def _load(servers: Sequence[Server]) -> AsyncIterator[_Load]:
+    """Let four clients ask all the time."""
+    load = _Load(servers)
+    async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
+        asking = [group.create_task(load.ask(client)) for _ in range(4)]
+        yield load
+        for task in asking:
+            task.cancel()

@@ -9,16 +9,18 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 
 from pycalc.cache import open_cache, redis_leases
-from pycalc.cache.base import Lease
+from pycalc.cache.base import Claim
 from pycalc.cache.redis import RedisCache
-from pycalc.errors import ComputationTimeout
+from pycalc.errors import CacheUnavailable, ComputationTimeout
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services import flights
 from pycalc.services.flights import FleetFlights
 from pycalc.services.planning import DEFAULT_OPTIONS, Plan, make_plan
+from tests.services.proxy import Proxy, proxy
 from tests.services.redis import Redis
 from tests.services.results import digits, result
 from tests.services.waiting import found, until
@@ -36,7 +38,7 @@ class Instance:
         self.cache = cache
         self.metrics = metrics
         self.fleet = FleetFlights(cache.leases, metrics, 30.0)
-        self.made = 0
+        self.made = self.looked_up = 0
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
 
@@ -49,11 +51,16 @@ class Instance:
         await self.cache.put(PLAN.key, MADE)
         return MADE
 
+    async def look_up(self) -> Result | None:
+        """Look the result up where it is not for the fleet to do."""
+        self.looked_up += 1
+        return await self.cache.get(PLAN.key)
+
     def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
         """Ask for the result."""
 
         async def joined() -> Result:
-            return (await self.fleet.join(plan, self.make)).result
+            return (await self.fleet.join(plan, self.look_up, self.make)).result
 
         return asyncio.create_task(joined())
 
@@ -101,14 +108,15 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
     assert await asyncio.gather(*waiting) == [MADE] * 3
     assert (here.made, there.made) == (1, 0)
     assert (here.outcomes(), there.outcomes()) == ({"led": 1}, {"handed": 3})
+    assert (here.looked_up, there.looked_up) == (0, 0)
 
 
 async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
     """Who made it is told so; for everybody else it is as if a cache had had it."""
     here, there = pair
-    leading = asyncio.create_task(here.fleet.join(PLAN, here.make))
+    leading = asyncio.create_task(here.fleet.join(PLAN, here.look_up, here.make))
     await until(lambda: here.made == 1, "it has begun")
-    waiting = asyncio.create_task(there.fleet.join(PLAN, there.make))
+    waiting = asyncio.create_task(there.fleet.join(PLAN, there.look_up, there.make))
     here.gate.set()
     assert await leading == (MADE, False)
     assert await waiting == (MADE, True)
@@ -122,6 +130,7 @@ async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None
         await here.join()
         assert await there.join() == MADE
     assert there.made == 0
+    assert here.outcomes() == {"led": 1}
 
 
 async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +151,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(
     """A process that was killed renews nothing and lets go of nothing: its lease ends by itself."""
     monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
     here, there = pair
-    lease = await here.cache.leases.take(PLAN.key)
-    assert lease is not None
+    assert await here.cache.leases.claim(PLAN.key).take() is True
     here.cache._leases.close()
     there.gate.set()
     began = monotonic()
@@ -197,12 +205,12 @@ async def test_cheap_and_very_long_results_are_everybodys_own(
     leading = await led(here)
     there.gate.set()
     await there.join(replace(PLAN, **changes))
-    assert (there.made, there.outcomes()) == (1, {})
+    assert (there.looked_up, there.made, there.outcomes()) == (1, 1, {})
     here.gate.set()
     await leading
 
 
-async def test_without_redis_everybody_is_alone(own_redis: Redis) -> None:
+async def test_without_redis_everybody_is_alone(own_redis: Redis, patience: None) -> None:
     """Who asks at the moment of its end goes on at once, who waits already a quarter of a second later."""
     here, there = await instance(own_redis.url), await instance(own_redis.url)
     leading, waiting = await led(here), there.join()
@@ -224,13 +232,81 @@ async def test_without_redis_everybody_is_alone(own_redis: Redis) -> None:
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
     """Of many that ask at once one has it; it may be had again when it is let go of, and by nobody else before."""
     here, there = pair
-    turns = await asyncio.gather(*(each.cache.leases.take("fibonacci:5") for each in pair * 20))
-    leases: list[Lease] = [turn for turn in turns if turn is not None and not isinstance(turn, Result)]
-    assert len(leases) == 1
-    assert await there.cache.leases.take("fibonacci:5") is None
-    leases[0].release()
-    leases[0].release()
+    claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
+    turns = await asyncio.gather(*(claim.take() for claim in claims))
+    assert (turns.count(True), turns.count(False)) == (1, 39)
+    later = there.cache.leases.claim("fibonacci:5")
+    for claim, turn in zip(claims, turns, strict=True):
+        if not turn:
+            claim.release()
+    assert await later.take() is False
+    leading = claims[turns.index(True)]
+    leading.release()
+    leading.release()
+    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "it may be had again", 2)
+    assert await later.take() is False
 
-    again = await found(lambda: here.cache.leases.take("fibonacci:5"), "it may be had again", 2)
-    assert not isinstance(again, Result)
-    assert await there.cache.leases.take("fibonacci:5") is None
+
+async def held(claim: Claim) -> bool | None:
+    """Take a lease; return None when it can't be had."""
+    return await claim.take() is True or None
+
+
+async def test_who_asks_again_knows_its_own_lease(redis_server: Redis, redis_url: str, patience: None) -> None:
+    """A lease whose answer was lost with the connection is had at the next asking, and by nobody else."""
+    async with proxy(redis_server.port) as between:
+        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
+        there = await instance(redis_url)
+        claim = await asked_in_vain(here, between)
+        assert await there.cache.leases.claim("fibonacci:5").take() is False
+        assert await claim.take() is True
+        claim.release()
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of", 2)
+        for each in (here, there):
+            await each.cache.aclose()
+
+
+async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: Redis, redis_url: str, patience: None) -> None:
+    """Who makes a result without an answer lets go as one that has the lease does: others don't wait for its end."""
+    async with proxy(redis_server.port) as between:
+        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
+        there = await instance(redis_url)
+        claim = await asked_in_vain(here, between)
+        began = monotonic()
+        claim.release()
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of", 5)
+        assert monotonic() - began < 1.5
+        for each in (here, there):
+            await each.cache.aclose()
+
+
+async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
+    """Return a claim that holds the lease and does not know; the cache is used again."""
+    other = here.cache.leases.claim("fibonacci:4")
+    assert await other.take() is True
+    other.release()
+    claim = here.cache.leases.claim("fibonacci:5")
+    between.swallow_answers_to = b"EVALSHA"
+    with pytest.raises(CacheUnavailable):
+        await claim.take()
+    await until(lambda: here.cache._client.circuit.closed, "the cache is used again")
+    assert between.swallowed == 1
+    return claim
+
+
+async def test_what_is_damaged_is_made_again(redis_server: Redis, pair: tuple[Instance, Instance]) -> None:
+    """A value that is none of ours is in nobody's way, and nobody waits for it."""
+    here, there = pair
+    here.gate.set()
+    there.gate.set()
+    await here.join()
+    with Client(port=redis_server.port) as client:
+        (name,) = await found(lambda: stored(client, here), "it is stored")
+        client.set(name, b"a stranger's")
+    assert await there.join() == MADE
+    assert (there.made, there.outcomes()) == (1, {"led": 1})
+
+
+async def stored(client: Any, here: Instance) -> list[bytes] | None:
+    """Return the keys of the results in an instance's namespace."""
+    return client.keys(f"{here.cache._names._namespace}:result:*") or None

@@ -1,4 +1,4 @@
-"""A TCP proxy between the service and a server: cuts connections, and swallows answers that were on their way."""
+"""A TCP proxy between the service and a server: cuts connections, swallows answers on their way, or delays them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class Proxy:
         self.swallow_answers_to: bytes | None = None
         """Once a client sends this, the server gets it, and the connection is cut without an answer; happens once."""
         self.swallowed = 0
+        self.delay = 0.0
+        """Seconds for which each part of an answer is held back."""
+        self.received: list[bytes] = []
+        """What clients sent, in the parts in which it came."""
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,6 +39,7 @@ class Proxy:
 
     async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         while data := await reader.read(65536):
+            self.received.append(data)
             if self.swallow_answers_to is not None and self.swallow_answers_to in data:
                 self.swallow_answers_to = None
                 cut.set()
@@ -46,6 +51,10 @@ class Proxy:
         while data := await server.read(65536):
             if cut.is_set():
                 self.swallowed += 1
+                break
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if writer.is_closing():
                 break
             writer.write(data)
             await writer.drain()

@@ -8,6 +8,7 @@ import pytest
 
 from pycalc.cache import circuit as module
 from pycalc.cache.circuit import Circuit
+from pycalc.cache.pauses import Pauses
 from pycalc.observability.metrics import Metrics
 from tests.services.waiting import until
 
@@ -38,8 +39,7 @@ class Patient:
 @pytest.fixture
 async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Patient]:
     """Return a closed circuit, with a twentieth of the real pauses."""
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.005)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.25)
+    monkeypatch.setattr(module, "reconnecting", lambda: Pauses(0.005, 0.25))
     opened = Patient()
     await opened.circuit.begin()
     yield opened
@@ -67,31 +67,16 @@ async def test_one_failure_opens_it_and_a_good_probe_closes_it(patient: Patient)
     assert patient.metric("pycalc_cache_circuit_opened_total") == 1
 
 
-async def test_the_pauses_grow_to_a_bound(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is twice as long as the one before, up to the longest, with up to half of it left to chance."""
-    pauses: list[float] = []
-
-    def noted(low: float, high: float) -> float:
-        pauses.append(patient.circuit._pause)
-        return (low + high) * 0.02
-
-    monkeypatch.setattr(module, "uniform", noted)
-    patient.well = False
-    patient.circuit.trip("refused")
-    await until(lambda: patient.probes >= 9, "many probes")
-    assert pauses[:8] == [0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0.25]
-
-
 async def test_failing_again_soon_waits_longer(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails soon after a good probe is not trusted as quickly; after a steady time it is, as at first."""
     for _ in range(3):
         patient.circuit.trip("refused")
         await until(lambda: patient.circuit.closed, "a probe succeeded")
-    assert patient.circuit._pause == 0.04
+    assert patient.circuit._pauses._following == 0.04
     monkeypatch.setattr(module, "_STEADY_SECONDS", 0.0)
     patient.circuit.trip("refused")
     await until(lambda: patient.circuit.closed, "a probe succeeded")
-    assert patient.circuit._pause == 0.01
+    assert patient.circuit._pauses._following == 0.01
 
 
 async def test_a_late_answer_that_comes_after_all_closes_it(patient: Patient) -> None:

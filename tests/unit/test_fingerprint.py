@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pycalc
+from pycalc.cache import open_cache
+from pycalc.observability.metrics import Metrics
+from pycalc.services import fingerprint
 from pycalc.services.fingerprint import arithmetic_version
 
 PACKAGE = Path(pycalc.__file__).parent
@@ -31,3 +36,29 @@ def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) ->
     assert version_of(tmp_path) == arithmetic_version()
     thresholds.write_text(thresholds.read_text() + "\n_MORE = 1\n")
     assert version_of(tmp_path) != arithmetic_version()
+
+
+def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:
+    """How many digits are stored decides what stands in a result, and is a matter of the history."""
+    shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
+    history = tmp_path / "pycalc/models/history.py"
+    history.write_text(history.read_text().replace("STORED_DIGITS = 1_000", "STORED_DIGITS = 2_000"))
+    assert version_of(tmp_path) != arithmetic_version()
+
+
+@pytest.mark.parametrize("library", ["version", "mp_version", "mpfr_version", "mpc_version"])
+def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    """GMP, MPFR, MPC and what binds them: an instance on another image need not compute the same."""
+    before = arithmetic_version()
+    monkeypatch.setattr(fingerprint, library, lambda: "0.0")
+    assert arithmetic_version() != before
+
+
+@pytest.mark.anyio
+async def test_a_cache_in_the_process_needs_none() -> None:
+    """Nobody else's results are in it: no file is read for a name."""
+
+    def unwanted() -> str:
+        raise AssertionError("nobody needs it")
+
+    await (await open_cache("memory://", Metrics(), unwanted)).aclose()

@@ -15,6 +15,7 @@ from pycalc.services.limits import (
     Calculations,
     FailedLogins,
     Registrations,
+    _Failures,
     calculation_limit,
     login_limit,
     parse_limit,
@@ -234,6 +235,35 @@ async def test_a_guess_whose_client_hangs_up_counts() -> None:
             async with door.limit.attempt("ada", HERE):
                 raise asyncio.CancelledError
     assert await door.fail() == 60
+
+
+class Distant(Counters):
+    """Counters that count at once, and answer when they may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted, self.answering = asyncio.Event(), asyncio.Event()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """See CounterStore."""
+        counted = await super().incr(key, expiry, amount)
+        self.counted.set()
+        await self.answering.wait()
+        return counted
+
+
+async def test_who_hangs_up_while_a_try_is_counted_leaves_no_trace() -> None:
+    """The answer may be on its way: what was counted is taken back all the same."""
+    distant = Distant()
+    failures = _Failures("login-account", [parse_limit("10/minute")], distant, Metrics())
+    trying = asyncio.create_task(failures.trying("ada").__aenter__())
+    await distant.counted.wait()
+    trying.cancel()
+    distant.answering.set()
+    with suppress(asyncio.CancelledError):
+        await trying
+    assert trying.cancelled()
+    assert await distant.get("ada trying") == 0
 
 
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:

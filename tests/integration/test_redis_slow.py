@@ -1,0 +1,121 @@
+"""A Redis that answers, but slowly: what look-ups wait for before nobody asks any more, and what stores do not do."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from time import monotonic, perf_counter, sleep
+
+import pytest
+from redis import Redis as Client
+
+from pycalc.cache import redis_client
+from pycalc.errors import CacheUnavailable
+from pycalc.models.results import Result
+from tests.services.caches import Opened, opened
+from tests.services.proxy import proxy
+from tests.services.redis import Redis
+from tests.services.results import digits, result
+from tests.services.waiting import found, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+
+OPENED = "pycalc_cache_circuit_opened_total"
+ANSWER_SECONDS = 0.2
+"""Ten times what an answer may take: this machine may be busy. The times in the tests are in proportion."""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Run each test on both event loops: they look at their timers at another moment of a turn."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer take longer."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", ANSWER_SECONDS)
+
+
+async def asked(there: Opened) -> int:
+    """Look up again and again until the circuit is open; return how often Redis was asked, whatever it answered."""
+    questions = 0
+    deadline = monotonic() + 15
+    while there.metric("pycalc_cache_circuit") != 2:
+        assert monotonic() < deadline, f"{questions} questions"
+        try:
+            await there.cache.get("key")
+            questions += 1
+        except CacheUnavailable as refusal:
+            questions += "is not asked" not in str(refusal)
+        await asyncio.sleep(0)
+    return questions
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.3, 14), (0.5, 7), (0.9, 4), (1.5, 2)])
+async def test_a_steadily_slow_redis_is_not_asked(redis_server: Redis, share: float, most: int) -> None:
+    """Though each answer would come in time: a few look-ups wait, then nobody does, and probes must be quick too."""
+    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+        await there.healed()
+        between.delay = share * ANSWER_SECONDS
+        assert 0 < await asked(there) <= most
+        times, probes = there.metric(OPENED), len(between.received)
+        assert statistics.median([await there.refused() for _ in range(100)]) < 0.001
+        await until(lambda: len(between.received) > probes + 1, "it is probed twice", 30)
+        assert await asked(there) == 0
+        assert there.metric(OPENED) == times
+        between.delay = 0.0
+        await there.healed()
+
+
+async def test_one_slow_answer_is_forgiven(redis_server: Redis) -> None:
+    """Of many quick ones a single one that is just in time says nothing."""
+    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+        for _ in range(3):
+            for n in range(20):
+                await there.cache.get(f"pow:{n}:1")
+            between.delay = 0.8 * ANSWER_SECONDS
+            await there.cache.get("pow:3:1")
+            between.delay = 0.0
+        assert there.metric(OPENED) == 0
+
+
+async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> None:
+    """With long turns an answer takes several of them, though Redis had it ready at once."""
+    turn = 0.11 * ANSWER_SECONDS
+
+    async def busy() -> None:
+        while True:
+            sleep(turn)  # noqa: ASYNC251  # it is what is tested
+            await asyncio.sleep(0)
+
+    async with opened(redis_server.url) as there:
+        working = asyncio.create_task(busy())
+        began = perf_counter()
+        for n in range(25):
+            await there.cache.get(f"pow:{n}:1")
+        assert perf_counter() - began > 25 * 2 * turn
+        working.cancel()
+        assert there.metric(OPENED) == 0
+
+
+async def test_a_slow_store_is_in_no_look_ups_way(own_redis: Redis) -> None:
+    """While Redis takes no writes it is asked as ever; results that nobody waits for are dropped, and counted."""
+    async with opened(f"{own_redis.url}?max_bytes=0") as there:
+        with Client(port=own_redis.port) as client:
+            client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+            await there.cache.put("fibonacci:1", result(digits(100_000)))
+            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")
+            await there.cache.put("fibonacci:2", result(b"2"))
+            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 2, "it is dropped")
+            for n in range(100):
+                assert await there.cache.get(f"pow:{n}:1") is None
+            assert there.metric(OPENED) == 0
+            client.execute_command("CLIENT", "UNPAUSE")
+
+        async def stored() -> Result | None:
+            await there.cache.put("fibonacci:3", result(b"3"))
+            return await there.cache.get("fibonacci:3")
+
+        await found(stored, "results are stored again")
+        assert there.metric(OPENED) == 0
