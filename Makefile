@@ -18,8 +18,9 @@ run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
 
 test: $(VENV)/dev  ## run the tests: several at once, then those that judge how long things take
-	$(BIN)/pytest -q -n $(JOBS) -m "not serial" $(TESTS)
-	$(BIN)/pytest -q -m serial $(TESTS) || [ $$? -eq 5 ]  # 5: none of these is one
+	@status=0; $(BIN)/pytest -q -n $(JOBS) -m "not serial" $(TESTS) || status=$$?; \
+	[ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
+	$(BIN)/pytest -q -m serial $(TESTS) || { last=$$?; [ $$last -eq 5 ] && exit $$status; exit $$last; }  # 5: there are none
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run

@@ -26,12 +26,13 @@ _STALLED_MS = 8_000
 """How long a client may take nothing of what was sent before the kernel ends its connection."""
 _BUFFER_BYTES = 128 * 1024
 """The largest header, and about what a connection keeps of an answer before it asks for no more."""
-_UNSENT_BYTES = 256 * 1024
-"""What the kernel keeps of an answer whose client does not take it; it doubles this for its own bookkeeping."""
+_UNSENT_BYTES = 128 * 1024
+"""What the kernel keeps of an answer beyond what is under way to the client: more where the way is long."""
 _BACKLOG = 1_024
 _CONNECTIONS = 8_192
 """Connections at once, as far as there are descriptors; more wait in the backlog."""
 
+_TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 """A packet filter: the TCP header's flags; SYN without ACK is dropped, all else passes."""
@@ -48,7 +49,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
+    listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     try:
         listener.bind((host, port))
     except OSError as error:

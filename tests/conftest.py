@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -122,6 +123,20 @@ def kafka_broker(pytestconfig: pytest.Config) -> Iterator[Kafka | MockKafka]:
             pytestconfig.stash[_MOCKED] = _excuse(missing)
             broker = stack.enter_context(mock_kafka(str(missing)))
         yield broker
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let whoever started this as one of several processes know of a mock."""
+    output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["mocked"] = session.config.stash.get(_MOCKED, "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Note what one of several processes has met."""
+    if reason := getattr(node, "workeroutput", {}).get("mocked"):
+        node.config.stash[_MOCKED] = reason
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -17,9 +17,10 @@ _BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
 """A body may take so many seconds, and one more for each so many bytes that have come."""
 _CRUMB_BYTES = 1_024
+_AT_ONCE_SECONDS = 0.01
 _BRISK_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
-"""A body that takes longer and comes in less at a time is looked at only so often, by each at times of its own."""
+"""A body that takes longer and whose small parts have to be waited for is looked at so often, each at its own times."""
 
 
 class ClientGone(Exception):
@@ -49,21 +50,23 @@ def body_in_time(receive: Receive) -> Receive:
     """Return a ``receive`` that raises HTTPException 408 when a body comes too slowly; after the body it just waits."""
     brisk_until = monotonic() + _BRISK_SECONDS
     deadline = monotonic() + _BODY_SECONDS
-    whole = crumbs = False
+    whole = trickles = False
 
     async def receive_in_time() -> Message:
-        nonlocal deadline, whole, crumbs
+        nonlocal deadline, whole, trickles
         if whole:
             return await receive()
+        if trickles and monotonic() > brisk_until:
+            pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
+            await asyncio.sleep(min(pause, deadline - _AT_ONCE_SECONDS - monotonic()))  # to look once more in the end
+        asked = monotonic()
         try:
-            async with asyncio.timeout(max(0.0, deadline - monotonic())):
-                if crumbs and monotonic() > brisk_until:
-                    await asyncio.sleep(uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311  # no secret
+            async with asyncio.timeout(max(0.0, deadline - asked)):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
-        crumbs = size < _CRUMB_BYTES
+        trickles = size < _CRUMB_BYTES and monotonic() - asked > _AT_ONCE_SECONDS
         deadline += size / _BODY_BYTES_A_SECOND
         whole = not message.get("more_body", False)
         return message

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import httpx
 import pytest
-from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from pycalc.resources import Resources
@@ -58,26 +56,67 @@ async def test_each_part_of_a_body_gives_it_more_time(
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize(("size", "seen"), [(1_023, 1), (1_024, 4)])
-async def test_a_slow_body_in_crumbs_wakes_the_service_now_and_then_only(
-    monkeypatch: pytest.MonkeyPatch, size: int, seen: int
-) -> None:
-    """After a while the next small part is left where it is for a moment; larger ones are taken as they come."""
-    seconds_of = {"BODY_SECONDS": 0.05, "BRISK_SECONDS": 0.0, "SHORTEST_PAUSE": 60.0, "LONGEST_PAUSE": 60.0}
-    for name, seconds in seconds_of.items():
-        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
-    parts = iter([{"type": "http.request", "body": bytes(size), "more_body": number < 3} for number in range(4)])
-    taken = 0
+async def test_small_parts_that_are_there_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the body takes already: only who lets the service wait has to wait."""
+    monkeypatch.setattr("pycalc.routers.connection._BRISK_SECONDS", 0.0)
+    parts = [{"type": "http.request", "body": b"1", "more_body": number < 999} for number in range(1_000)]
+    there = iter(parts)
 
     async def receive() -> Message:
-        return next(parts)
+        return next(there)
 
     receive_in_time = body_in_time(receive)
-    with suppress(HTTPException):
-        for _ in range(4):
-            await receive_in_time()
-            taken += 1
-    assert taken == seen
+    assert [await receive_in_time() for _ in parts] == parts
+
+
+@pytest.mark.parametrize(("brisk", "fewest", "most"), [(60.0, 20, 20), (0.0, 3, 14)])
+async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(
+    monkeypatch: pytest.MonkeyPatch, brisk: float, fewest: int, most: int
+) -> None:
+    """After a while what has come meanwhile is taken together; the body comes whole, not later than it may."""
+    limits = {"BODY_SECONDS": 5.0, "BRISK_SECONDS": brisk, "SHORTEST_PAUSE": 0.1, "LONGEST_PAUSE": 0.1}
+    for name, seconds in limits.items():
+        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
+    looked, came = 0, asyncio.Queue[bytes]()
+
+    async def trickle() -> None:
+        for _ in range(20):
+            tick = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0.02, tick.set_result, None)
+            await tick
+            came.put_nowait(b"1")
+
+    async def receive() -> Message:
+        nonlocal looked
+        looked += 1
+        body = await came.get()
+        while not came.empty():
+            body += came.get_nowait()
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    receive_in_time, taken = body_in_time(receive), 0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(trickle())
+        while taken < 20:
+            taken += len((await receive_in_time())["body"])
+    assert fewest <= looked <= most
+
+
+async def test_the_end_of_a_pause_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come by the deadline is taken, however long the pause would have been."""
+    limits = {"BODY_SECONDS": 0.2, "BRISK_SECONDS": 0.0, "SHORTEST_PAUSE": 60.0, "LONGEST_PAUSE": 60.0}
+    for name, seconds in limits.items():
+        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
+    parts: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def receive() -> Message:
+        return await parts.get()
+
+    receive_in_time = body_in_time(receive)
+    asyncio.get_running_loop().call_later(0.05, parts.put_nowait, {"body": b"1", "more_body": True})
+    assert (await receive_in_time())["body"] == b"1"
+    parts.put_nowait({"body": b"2", "more_body": False})
+    assert (await receive_in_time())["body"] == b"2"
 
 
 async def _token(client: httpx.AsyncClient) -> str:
