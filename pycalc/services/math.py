@@ -47,6 +47,8 @@ _MARKS = 24
 """Characters that a stored text may have beside its digits: sign, point, slash, a short exponent."""
 _LONGEST_BREATH = 0.002
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
+_WOKEN_SECONDS = 0.0003
+"""What each of many costs the event loop that have waited for the same result."""
 MOST_AT_ONCE = 512
 """Calculations asked for one by one, and batches, that may be under way together; workers bound theirs themselves."""
 _MOST_BATCHED = 8_000
@@ -286,7 +288,10 @@ class Calculator:
             return Found(await self._compute_and_keep(plan, user), cached=False)
         joined = self._flights.under_way(plan.key)
         try:
-            return await self._flights.join(plan.key, lambda: self._fetch_or_compute(plan, user))
+            found = await self._flights.join(plan.key, lambda: self._fetch_or_compute(plan, user))
+            if joined:
+                await self._computer.turns.turn(_WOKEN_SECONDS)
+            return found
         except Overloaded:
             if not joined:
                 raise

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 
 import httpx
 import pytest
 
+from pycalc.models.auth import Principal, Role
+from pycalc.models.history import HistoryRow
 from pycalc.resources import Resources
 from pycalc.services.math import MOST_AT_ONCE
+from pycalc.services.planning import DEFAULT_OPTIONS
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.waiting import until
 
@@ -92,3 +97,24 @@ async def test_batches_are_bounded_together(
     assert (
         await client.post("/batch", headers=headers, json={"operations": quick["operations"] * 3})
     ).status_code == 200
+
+
+async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty who ask for the same long computation don't hold the event loop together when it is there."""
+    calculator = resources.calculator
+    caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
+    plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))
+    turns, going_on = 0, Counter[int]()
+
+    async def record(_: Sequence[HistoryRow]) -> None:
+        going_on[turns] += 1
+
+    monkeypatch.setattr(calculator._recorder, "record", record)
+    asking = [asyncio.create_task(calculator.calculate(caller, plan)) for _ in range(60)]
+    while not all(task.done() for task in asking):
+        turns += 1
+        await asyncio.sleep(0)
+    assert going_on.total() == 60
+    assert max(going_on.values()) <= 8
