@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from pycalc.backends import Backends
 from pycalc.db import open_database
 from pycalc.db.base import UserStore
 from pycalc.db.keys import SqlKeyStore
@@ -15,7 +16,7 @@ from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.opening import Backends, Opening
+from pycalc.opening import Opening
 from pycalc.services.accounts import Accounts
 from pycalc.services.auth import Authenticator
 from pycalc.services.bearers import Bearers
@@ -69,11 +70,10 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     """
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
-    async with AsyncExitStack() as stack:
-        database = await open_database(settings.database)
-        stack.push_async_callback(database.aclose)
-        passwords = _hasher(settings, metrics)
-        stack.push_async_callback(passwords.aclose)
+    async with (
+        aclosing(await open_database(settings.database)) as database,
+        aclosing(_hasher(settings, metrics)) as passwords,
+    ):
         users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids)
         yield _accounts(settings, users, keys, passwords, Bearers(metrics), ids)
 
@@ -86,11 +86,8 @@ async def prepare(settings: Settings) -> str | None:
     settings.require_keys()
     _key_file(settings)
     await _hasher(settings, Metrics()).aclose()
-    database = await open_database(settings.database)
-    try:
+    async with aclosing(await open_database(settings.database)) as database:
         return await _bootstrap_token(settings, SqlUserStore(database), replace=not database.shared)
-    finally:
-        await database.aclose()
 
 
 async def _watch_revocations(opening: Opening, backends: Backends, bearers: Bearers) -> None:

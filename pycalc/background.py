@@ -12,15 +12,10 @@ import uvloop
 from prometheus_client import start_http_server
 
 from pycalc.db.base import Database
-from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.db.outbox import SqlOutboxStore
-from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
-from pycalc.services.relay import Relay
-from pycalc.services.usage import UsageConsumer
 from pycalc.settings import Settings
 from pycalc.signals import watch
 from pycalc.streaming.base import Consumable
@@ -44,8 +39,7 @@ async def _open_relay(settings: Settings) -> AsyncIterator[Metrics]:
     """Run a relay; at the end it publishes what is committed and gives its lease back."""
     async with AsyncExitStack() as stack:
         opening = Opening(settings, "relay", stack)
-        outbox, stream = SqlOutboxStore(await _shared_database(opening)), await opening.stream()
-        opening.closing(Relay(outbox, stream, opening.metrics, shared=True, tracer=opening.tracer))
+        opening.relay(await _shared_database(opening), await opening.stream())
         yield opening.metrics
 
 
@@ -60,8 +54,7 @@ async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
         stream = await opening.stream()
         if not isinstance(stream, Consumable):
             raise StreamUnavailable("This stream can't be consumed.")
-        usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
-        opening.closing(UsageConsumer(stream, usage, letters, opening.metrics, opening.tracer))
+        opening.consumer(database, stream)
         yield opening.metrics
 
 

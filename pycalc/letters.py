@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetterStore
@@ -35,11 +36,8 @@ def discard(url: str, number: int) -> int:
 
 def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise: str = "") -> int:
     async def with_database() -> bool:
-        database = await open_database(url)
-        try:
+        async with aclosing(await open_database(url)) as database:
             return await work(SqlDeadLetterStore(database))
-        finally:
-            await database.aclose()
 
     try:
         done = asyncio.run(with_database())

@@ -1,23 +1,22 @@
-"""What the service stands on: the database, the cache and the stream, and how everything is closed again."""
+"""What servers, relay and consumer open alike, and how everything is closed again."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pycalc.cache import open_cache
-from pycalc.cache.base import Cache, Shared
 from pycalc.db import open_database
-from pycalc.db.base import Database, HistoryFilter, HistoryStore, UserStore
-from pycalc.db.history import SqlHistoryStore
-from pycalc.db.users import SqlUserStore
-from pycalc.models.ids import IdSource
+from pycalc.db.base import Database
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.usage import SqlUsageStore
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import open_tracer
-from pycalc.services.fingerprint import arithmetic_version
+from pycalc.services.relay import Relay
+from pycalc.services.usage import UsageConsumer
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
-from pycalc.streaming.base import Stream
+from pycalc.streaming.base import Consumable, Stream
 
 
 class _Closable(Protocol):
@@ -53,37 +52,12 @@ class Opening:
         credentials = self.settings.stream_credentials.get_secret_value()
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
 
+    def relay(self, database: Database, stream: Stream) -> Relay:
+        """Start to publish the database's outbox."""
+        outbox = SqlOutboxStore(database)
+        return self.closing(Relay(outbox, stream, self.metrics, shared=database.shared, tracer=self.tracer))
 
-class Backends(NamedTuple):
-    """What the services of a server are made on."""
-
-    database: Database
-    users: UserStore
-    history: HistoryStore
-    ids: IdSource
-    cache: Cache
-    shared: Shared | None
-    """What the cache offers to several processes, if it does."""
-    stream: Stream
-
-
-async def open_backends(opening: Opening) -> Backends:
-    """Open the database, the cache and the stream, in this order; raises StoreUnavailable or ValueError."""
-    database = await opening.database()
-    _tell_of(database, opening.metrics)
-    history = SqlHistoryStore(database)
-    newest = await history.page(HistoryFilter(), None, 1)
-    ids = IdSource(newest[0].id if newest else None)
-    cache = opening.closing(await open_cache(opening.settings.cache_url, opening.metrics, arithmetic_version))
-    shared = cache if isinstance(cache, Shared) else None
-    return Backends(database, SqlUserStore(database), history, ids, cache, shared, await opening.stream())
-
-
-def _tell_of(database: Database, metrics: Metrics) -> None:
-    """Let the metrics show how much the database has to do."""
-
-    def show(lane: str) -> None:
-        metrics.database_work.labels(lane).set_function(lambda: database.under_way()[lane])
-
-    for lane in database.under_way():
-        show(lane)
+    def consumer(self, database: Database, stream: Consumable) -> UsageConsumer:
+        """Start to count the stream's events into the database."""
+        usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
+        return self.closing(UsageConsumer(stream, usage, letters, self.metrics, self.tracer))

@@ -10,13 +10,12 @@ from time import perf_counter
 from typing import NamedTuple
 
 from pycalc.access import Access, open_access
-from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.backends import Backends, open_backends
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.opening import Backends, Opening, open_backends
+from pycalc.opening import Opening
 from pycalc.services.accounts import Accounts
 from pycalc.services.addresses import ClientAddresses
 from pycalc.services.audit import RefusalLog
@@ -154,19 +153,15 @@ def _start_recording(opening: Opening, backends: Backends) -> _Recording:
 
 def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
     """Return the consumer, None where it has a process of its own."""
-    stream, database = backends.stream, backends.database
+    stream = backends.stream
     if not (opening.settings.stream_url.startswith("memory:") and isinstance(stream, Consumable)):
         return None
-    usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
-    return opening.closing(UsageConsumer(stream, usage, letters, opening.metrics, opening.tracer))
+    return opening.consumer(backends.database, stream)
 
 
 def _relay(opening: Opening, backends: Backends) -> Relay | None:
     """Return the relay, None where publishing is left to others."""
-    if not opening.settings.relay:
-        return None
-    outbox, shared = SqlOutboxStore(backends.database), backends.database.shared
-    return opening.closing(Relay(outbox, backends.stream, opening.metrics, shared=shared, tracer=opening.tracer))
+    return opening.relay(backends.database, backends.stream) if opening.settings.relay else None
 
 
 def _calculator(opening: Opening, backends: Backends, computer: Computer, recorder: Recorder) -> Calculator:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from getpass import getpass
 from typing import Any
 
@@ -50,11 +51,8 @@ def prune(settings: Settings, older_than: str) -> int:
 
     async def work() -> str:
         age = parse_age(older_than)
-        database = await open_database(settings.database)
-        try:
+        async with aclosing(await open_database(settings.database)) as database:
             pruned = sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
-        finally:
-            await database.aclose()
         return f"{pruned} calculations older than {older_than} were deleted"
 
     return _run(work)

@@ -30,12 +30,13 @@ resource "google_pubsub_subscription_iam_member" "api_looks" {
   member       = local.api
 }
 
-# The sidecar, which is the service's account too.
+# The sidecar, which is the service's account too: the roles that Google names as its least. The service itself logs to
+# its output, which needs none.
 resource "google_project_iam_member" "api_measures" {
-  count   = var.prometheus ? 1 : 0
-  project = var.project_id
-  role    = "roles/monitoring.metricWriter"
-  member  = local.api
+  for_each = var.prometheus ? toset(["roles/logging.logWriter", "roles/monitoring.metricWriter"]) : []
+  project  = var.project_id
+  role     = each.key
+  member   = local.api
 }
 
 resource "google_pubsub_subscription_iam_member" "consumer" {

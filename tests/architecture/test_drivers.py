@@ -101,3 +101,19 @@ def test_a_worker_process_imports_no_framework() -> None:
         "opentelemetry",
     }
     assert heavy & {*done.stdout.split()} == set()
+
+
+BACKGROUND = "import sys, pycalc.background; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+
+
+def test_the_relay_and_the_consumer_import_nothing_that_serves() -> None:
+    """They carry events: neither web framework, nor password hashing, nor arithmetic is loaded for that."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BACKGROUND],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert {"fastapi", "starlette", "granian", "bcrypt", "gmpy2"} & {*done.stdout.split()} == set()

@@ -41,6 +41,10 @@ run "own_metrics" {
     error_message = "The sidecar comes after the service: releases change the first container's image."
   }
   assert {
+    condition     = keys(google_project_iam_member.api_measures) == ["roles/logging.logWriter", "roles/monitoring.metricWriter"]
+    error_message = "The sidecar has the roles that it needs, and no others of the project."
+  }
+  assert {
     condition     = google_monitoring_alert_policy.rule["PycalcRecorderRefusing"].conditions[0].condition_prometheus_query_language[0].duration == "60s"
     error_message = "A rule's `for` is the policy's duration."
   }
