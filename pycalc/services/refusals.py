@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pycalc.db.base import OutboxRow
 
 TRIES, SECONDS = 5, 60.0
-"""An event is given up after so many refusals, over so long; it is tried again sooner at first."""
+"""An event is given up after so many refusals, over so long; pauses grow like odd numbers, whose sums are squares."""
 _MOST = 1_000
 """Refused events that are tried again; what is refused beyond them is given up at once."""
 
@@ -47,6 +47,13 @@ class Refusals:
         last = max(seqs, default=0)
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
+    def put_off(self) -> None:
+        """Let nothing be tried again for a while: a try has failed, for no reason of one event."""
+        soonest = monotonic() + self._seconds / TRIES**2
+        self._waiting = {
+            seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()
+        }
+
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Note what was refused, by event id with the reason; return the entries to give up, by sequence number."""
         now = monotonic()
@@ -57,7 +64,7 @@ class Refusals:
             if reason is None:
                 continue
             tries, first = (known.tries + 1, known.first) if known else (1, now)
-            refusal = _Refusal(tries, first, first + self._seconds * min(1, tries / TRIES) ** 2)
+            refusal = _Refusal(tries, first, now + self._seconds * (2 * tries - 1) / TRIES**2)
             patient = refusal.tries < TRIES or now - refusal.first < self._seconds
             if patient and len(self._waiting) < _MOST:
                 self._waiting[entry.seq] = refusal

@@ -28,6 +28,8 @@ from pycalc.services.refusals import Refusals
 from pycalc.streaming.base import PUBLISH_SECONDS, Stream
 
 _BATCH = 500
+_FIRST_BATCH = _BATCH // 16
+"""With a new lease: who had it before may have given it back because of an event that a large batch hides."""
 _SHRINK, _GROW = 4, 2
 """A batch that the stream does not take in time is tried in quarters; what it takes lets the next ones grow again."""
 _GATHER_SECONDS = 0.02
@@ -80,6 +82,7 @@ class Relay:
         self._closing = asyncio.Event()
         self._failures = 0
         self._batch = _BATCH
+        self._retried = _BATCH
         self._oldest_ms: int | None = None
         metrics.outbox_oldest_seconds.set_function(self._oldest_age)
         metrics.relay_leading.set_function(lambda: self._leading)
@@ -139,8 +142,11 @@ class Relay:
         """Make sure of the lease for the time that a batch may take; return whether this relay has it."""
         began = monotonic()
         if self._held_until - began < _LEASE_LEFT_SECONDS:
+            renewed = self._leading
             held = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
             self._held_until = began + _LEASE_SECONDS if held else 0.0
+            if not renewed:
+                self._batch = min(self._batch, _FIRST_BATCH)
             if not held:
                 self._tell([])
                 self._refusals.clear()
@@ -162,11 +168,27 @@ class Relay:
         self._refusals.forget_settled(entries, more=more)
         self._tell(entries, await self._outbox.backlog() if more else len(entries))
         fresh, again = self._refusals.split(entries)
-        removed = await self._publish(fresh) + await self._publish(again[: self._batch])
+        removed = await self._publish(fresh)
+        if fresh:
+            self._batch = min(_BATCH, _GROW * self._batch)
+        removed += await self._publish_again(again[: self._retried])
         if not more and self._leading:
             self._tell(entries if removed < len(entries) else (), len(entries) - removed)
-        self._batch = min(_BATCH, _GROW * self._batch)
         return more and removed > 0
+
+    async def _publish_again(self, entries: Sequence[OutboxRow]) -> int:
+        """Publish what was refused before; a failure is no reason for the others to wait. Return as ``_publish``."""
+        try:
+            removed = await self._publish(entries)
+        except StreamUnavailable as error:
+            self._metrics.relay_failures.inc()
+            _log.warning("refused events can't be tried again", error=str(error), count=len(entries))
+            self._refusals.put_off()
+            self._retried = max(1, len(entries) // _SHRINK)
+            return 0
+        if entries:
+            self._retried = min(_BATCH, _GROW * self._retried)
+        return removed
 
     def _tell(self, entries: Sequence[OutboxRow], backlog: int = 0) -> None:
         """Let the metrics say how many events wait, the oldest first; who does not lead knows of none."""

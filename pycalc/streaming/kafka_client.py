@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.driver_thread import DriverThread
+from pycalc.streaming.driver_thread import DriverThread, ThreadClosed
 from pycalc.streaming.kafka_options import KafkaOptions
 from pycalc.streaming.troubles import Troubles
 
@@ -42,9 +42,11 @@ def kafka_troubles(metrics: Metrics) -> Troubles:
     def explain(exception: Exception) -> tuple[str, str]:
         if isinstance(exception, BufferError):
             return "queue full", str(exception)
+        if isinstance(exception, ThreadClosed):
+            return "closed", str(exception)
         return error_of(exception).name(), error_of(exception).str()
 
-    return Troubles((KafkaException, BufferError), explain, metrics)
+    return Troubles((KafkaException, BufferError, ThreadClosed), explain, metrics)
 
 
 def settings(*layers: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
@@ -75,9 +77,9 @@ class Topic:
 
         Those who ask at the same time share one question.
         """
-        if self._asking is None or self._asking.done():
-            self._asking = self._thread.run(self._ensure)
         with self._troubles.mapped("topic", "Kafka does not give access to the topic."):
+            if self._asking is None or self._asking.done():
+                self._asking = self._thread.run(self._ensure)
             await asyncio.shield(self._asking)
 
     def close(self) -> None:

@@ -48,8 +48,9 @@ _log = get_logger(__name__)
 class _Reader:
     """A driver's consumer and its thread."""
 
-    def __init__(self, configuration: dict[str, Any]) -> None:
+    def __init__(self, configuration: dict[str, Any], topic: str) -> None:
         self.consumer = Consumer(configuration)
+        self.consumer.subscribe([topic])  # before there is a thread, which somebody would have to close
         self.thread = DriverThread("kafka-consumer")
         self._polling: asyncio.Future[list[Message]] | None = None
         self._failure: KafkaException | None = None
@@ -111,8 +112,7 @@ class KafkaMember:
     """See Member."""
 
     def __init__(self, configuration: dict[str, Any], topic: str, troubles: Troubles) -> None:
-        self._reader = _Reader(configuration)
-        self._reader.consumer.subscribe([topic])
+        self._reader = _Reader(configuration, topic)
         self._troubles = troubles
 
     async def receive(self) -> Batch:
@@ -130,8 +130,8 @@ class KafkaMember:
         return Batch(deliveries, list(ends.values()))
 
     async def commit(self, batch: Batch) -> None:
-        committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
         with self._troubles.mapped("commit", "Kafka takes no commits."):
+            committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)
 

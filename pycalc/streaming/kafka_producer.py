@@ -1,4 +1,4 @@
-"""Kafka's producing side: idempotent, and one producer only until its first failure (ADR 14)."""
+"""Kafka's producing side: one producer until its first failure, idempotent but for what is sent one by one (ADR 14)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ ONE_BY_ONE: dict[str, Any] = {
 }
 """Each message in a batch of its own: the broker refuses whole batches, so only then it is known which it means.
 
-One after the other keeps the order through retries. An idempotent producer would do so too, but needs half a second for
-each message that is refused, after which it begins a new sequence.
+One after the other keeps the order through retries. An idempotent producer would do so too, but needs a tenth of a
+second for each message that is refused, after which it begins a new sequence.
 """
 
 _POLL_SECONDS = 0.5

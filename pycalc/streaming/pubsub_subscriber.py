@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, cast
 
-from google.api_core.exceptions import DeadlineExceeded, PermissionDenied, ServiceUnavailable
+from google.api_core.exceptions import DeadlineExceeded, NotFound
 from google.pubsub_v1 import (
     AcknowledgeRequest,
     ModifyAckDeadlineRequest,
@@ -54,14 +54,16 @@ class _Puller:
         if self._pulling is None:
             self._pulling = asyncio.create_task(self._pull())
         done, _ = await asyncio.wait({self._pulling}, timeout=RECEIVE_SECONDS)
-        if not done:
+        messages: list[ReceivedMessage] = []
+        if done:
+            pulled, self._pulling = self._pulling, None
+            messages = pulled.result()
+            if not messages:
+                check_attached(self._found)
+        if messages:
+            self._looked = monotonic()
+        else:
             await self._look()
-            return []
-        pulled, self._pulling = self._pulling, None
-        messages = pulled.result()
-        if not messages:
-            check_attached(self._found)
-        self._looked = monotonic()
         return messages
 
     async def acknowledge(self, ack_ids: Sequence[str]) -> None:
@@ -94,9 +96,12 @@ class _Puller:
             return
         self._looked = monotonic()
         try:
-            check_attached(await self.client.get_subscription(subscription=self.subscription, **ASK))
-        except (DeadlineExceeded, PermissionDenied, ServiceUnavailable):
+            found = await self.client.get_subscription(subscription=self.subscription, **ASK)
+        except NotFound:
+            raise
+        except API_ERRORS:  # of this call only: what is wrong with pulling, pulling tells
             return
+        check_attached(found)
 
     async def _pull(self) -> list[ReceivedMessage]:
         request = PullRequest(subscription=self.subscription, max_messages=MAX_MESSAGES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -18,8 +19,12 @@ from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
+from pycalc.streaming import kafka_producer
 from pycalc.streaming.base import USAGE_GROUP, Delivery
 from pycalc.streaming.kafka import KafkaStream
+from pycalc.streaming.kafka_client import kafka_troubles
+from pycalc.streaming.kafka_consumer import KafkaMember
+from pycalc.streaming.kafka_producer import KafkaProducer
 from tests.services.events import key_of, number_of, numbered
 from tests.services.kafka import Kafka, MockKafka
 
@@ -242,6 +247,54 @@ async def test_many_events_that_are_refused_are_found_in_time(
         await stream.publish([event for pair in zip(good, bad, strict=True) for event in pair])
     assert sorted(refusal.value.refused) == sorted(event.id for event in bad)
     assert list(dict.fromkeys(await consumed(stream, 60))) == good
+
+
+@pytest.mark.serial
+async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Kafka, topic: str, opened: Open) -> None:
+    """In the middle of a batch, for longer than a request waits: what is sent again is first seen in its place."""
+    stream = opened(real_kafka.url(topic, "partitions=1"))
+    events = numbered(ADA, range(4_000))
+    await stream.publish(events[:1])
+    impatient = {"bootstrap.servers": real_kafka.servers, "socket.timeout.ms": 300, "reconnect.backoff.max.ms": 100}
+    producer = KafkaProducer(impatient | kafka_producer.SETTINGS | kafka_producer.ONE_BY_ONE)
+    got: dict[Event | None, None] = {}
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        while not got:
+            got |= dict.fromkeys(delivery.event for delivery in (await member.receive()).deliveries)
+        sending = asyncio.create_task(producer.send(topic, events[1:]))
+        while len(got) == 1:
+            got |= dict.fromkeys(delivery.event for delivery in (await member.receive()).deliveries)
+        real_kafka.pause()
+        try:
+            assert not sending.done()
+            await asyncio.sleep(1)  # the outage itself
+        finally:
+            real_kafka.resume()
+        assert await sending == ({}, {})
+        while len(got) < len(events):
+            got |= dict.fromkeys(delivery.event for delivery in (await member.receive()).deliveries)
+    await producer.aclose()
+    assert list(got) == events
+
+
+async def test_a_stream_that_was_closed_is_unavailable(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+    """As is a member that has left: nobody waits for an answer that nobody would give."""
+    stream = opened(kafka.url(topic))
+    async with asyncio.timeout(SECONDS):
+        async with stream.consume(USAGE_GROUP) as member:
+            batch = await member.receive()
+        await stream.aclose()
+        for call in (member.receive(), member.commit(batch), stream.ping(), stream.publish(numbered(ADA, [0]))):
+            with pytest.raises(StreamUnavailable):
+                await call
+
+
+def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
+    """Nobody has it, so nobody would close it."""
+    configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
+    with pytest.raises(KafkaException):
+        KafkaMember(configuration, "", kafka_troubles(Metrics()))
+    assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 
 async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: str, opened: Open) -> None:

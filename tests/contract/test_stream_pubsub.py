@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from time import monotonic
 
 import grpc
 import pytest
@@ -308,6 +309,55 @@ async def test_a_service_that_does_not_take_events(strict: StrictPubSub, topic: 
     await stream.publish(events)
     await stream.ping()
     assert strict.requests == [[event.payload for event in events]]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "ABORTED",
+        "CANCELLED",
+        "DEADLINE_EXCEEDED",
+        "FAILED_PRECONDITION",
+        "INTERNAL",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "UNAUTHENTICATED",
+        "UNAVAILABLE",
+        "UNKNOWN",
+    ],
+)
+async def test_a_look_that_fails_ends_no_consumer(
+    strict: StrictPubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Its pulls go well: only a subscription that is seen to have gone, or to have lost its topic, ends it."""
+    monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.0)
+    strict.unseen = None
+    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        strict.unseen = grpc.StatusCode[status]
+        while strict.looks < 4:
+            assert not (await member.receive()).deliveries
+        strict.unseen = grpc.StatusCode.NOT_FOUND
+        with pytest.raises(StreamUnavailable):
+            await received(member)
+        strict.unseen, strict.topic = None, "_deleted-topic_"
+        with pytest.raises(StreamUnavailable):
+            await received(member)
+
+
+async def test_a_silent_subscription_is_looked_at_now_and_then(
+    strict: StrictPubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose pulls are answered, with nothing, sooner than that; and not at each of them."""
+    monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.3)
+    strict.unseen = None
+    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        joined = monotonic()
+        while strict.looks < 4:  # joining was one
+            assert not (await member.receive()).deliveries
+        assert monotonic() - joined >= 0.9
+    assert strict.pulls > 4
 
 
 @pytest.mark.parametrize("kind", ["none", "no file", "out of reach"])

@@ -100,7 +100,7 @@ class MemoryOutboxStore:
         self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
         self.holder: bytes | None = None
-        """Who has the lease; None: whoever asks."""
+        """Who has the lease; None: it is whoever's who asks."""
         self.released = False
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
@@ -112,11 +112,14 @@ class MemoryOutboxStore:
         """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
-        return self.holder in (None, owner)
+        self.holder = self.holder or owner
+        return self.holder == owner
 
     async def release(self, owner: bytes) -> None:
         """See OutboxStore."""
         self.released = True
+        if self.holder == owner:
+            self.holder = None
 
     async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
         """See OutboxStore."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+import weakref
 from threading import Event as Flag
 
 import pytest
 
 from pycalc.streaming.driver_thread import DriverThread
+from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +55,32 @@ async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
     await last
     assert made == ["last"]
     thread.close()
+
+
+class Result:
+    """Something that a call gives."""
+
+
+async def test_what_a_call_gave_is_not_kept() -> None:
+    """It may be large, and the next call long in coming."""
+    thread = DriverThread("driver")
+    result = weakref.ref(await thread.run(Result))
+    await until(lambda: result() is None, "nobody has it any more")
+    thread.close()
+
+
+async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
+    """Closing waits for nothing; a call that comes later is refused, for nobody would make it."""
+    thread = DriverThread("a thread that ends")
+    flag = Flag()
+    holding, last = thread.run(flag.wait), thread.run(divmod, 7, 2)
+    thread.close()
+    with pytest.raises(RuntimeError):
+        thread.run(divmod, 7, 2)
+    flag.set()
+    assert await holding
+    assert await last == (3, 1)
+    await until(lambda: "a thread that ends" not in [other.name for other in threading.enumerate()], "it has ended")
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:

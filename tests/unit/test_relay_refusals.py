@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,10 @@ from structlog.testing import capture_logs
 
 from pycalc.db.base import OutboxRow
 from pycalc.errors import StreamUnavailable
+from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.services import refusals as refusals_module
+from pycalc.services import relay as relay_module
 from pycalc.services.refusals import Refusals
 from pycalc.services.relay import Relay
 from tests.services.relaying import ListeningStream, relaying
@@ -100,38 +103,94 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     assert outbox.letters == []
 
 
-def test_a_refused_event_is_tried_again_sooner_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit that is raised soon costs little; after the whole time, and five tries at least, it is given up."""
+@pytest.mark.parametrize(
+    ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
+)
+def test_a_refused_event_is_tried_again_sooner_at_first(
+    monkeypatch: pytest.MonkeyPatch, away: tuple[float, float], expected: list[float]
+) -> None:
+    """A limit that is raised soon costs little; after the whole time, and five tries at least, it is given up.
+
+    Tries that could not be made while the broker was away are not made up for at once.
+    """
     now = 100.0
     monkeypatch.setattr(refusals_module, "monotonic", lambda: now)
     refusals, entry = Refusals(25.0), OutboxRow(1, history_row())
     tried: list[float] = []
     hopeless: dict[int, str] = {}
     while not hopeless:
-        if [entry] in refusals.split([entry]):
+        if not away[0] <= now - 100.0 < away[1] and [entry] in refusals.split([entry]):
             tried.append(now - 100.0)
             hopeless = refusals.settle([entry], {entry.row.id: "too large"})
         now += 0.5
-    assert tried == [0, 1, 4, 9, 16, 25]
+    assert tried == expected
     assert hopeless == {1: "too large"}
 
 
-async def test_a_refused_event_is_tried_again_alone() -> None:
-    """Its neighbours don't share the time that finding it takes: once known, it never goes with others."""
-    rows = [history_row(n) for n in range(3)]
+async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
+    """Fresh ones don't share the time that finding them takes: once known, they only go with each other."""
+    rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
-    stream.refused = {rows[1].id}
+    stream.refused = {rows[1].id, rows[3].id}
     async with relaying(outbox, stream) as (relay, _):
-        await until(lambda: len(outbox.entries) == 1, "the others have gone")
+        await until(lambda: len(outbox.entries) == 2, "the others have gone")
         while not outbox.letters:
             outbox.add([history_row()])
             relay.wake()
-            await until(lambda: len(outbox.entries) < 2, "a later one has gone")
-    with_it = [attempt for attempt in stream.attempts if rows[1].id in attempt]
-    assert with_it[0] == [row.id for row in rows]
-    assert with_it[1:] == [[rows[1].id]] * (len(with_it) - 1)
-    assert len(with_it) >= 5
+            await until(lambda: len(outbox.entries) < 3, "a later one has gone")
+    with_them = [attempt for attempt in stream.attempts if stream.refused & {*attempt}]
+    assert with_them[0] == [row.id for row in rows]
+    assert with_them[1:] == [[rows[1].id, rows[3].id]] * (len(with_them) - 1)
+    assert len(with_them) >= 5
+
+
+class SlowlyRefusing(ListeningStream):
+    """A stream that does not find out in time about several refused events in a batch of their own."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See Stream."""
+        if len(events) > 1 and {event.id for event in events} <= self.refused:
+            self.attempts.append([event.id for event in events])
+            raise StreamUnavailable("It takes too long to find out what is refused.")
+        await super().publish(events)
+
+
+async def test_a_failure_of_what_was_refused_concerns_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh ones go on meanwhile, in batches no smaller; those it is about are tried in smaller ones, down to one."""
+    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    rows = [history_row(n) for n in range(3)]
+    outbox = MemoryOutboxStore(rows)
+    stream = SlowlyRefusing(outbox)
+    stream.refused = {rows[0].id, rows[2].id}
+    async with relaying(outbox, stream) as (relay, metrics):
+        await until(lambda: [rows[0].id, rows[2].id] in stream.attempts, "both are tried again")
+        later = [history_row(n) for n in range(60)]
+        outbox.add(later)
+        relay.wake()
+        await until(lambda: not outbox.entries, "all are published or put aside")
+        assert (metrics.registry.get_sample_value("pycalc_relay_failures_total") or 0) >= 1
+    assert [row.id for row in later] in stream.attempts
+    assert {letter.event_id for letter in outbox.letters} == stream.refused
+
+
+async def test_who_takes_over_begins_with_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the relay before it has learned is its own: a poison event that a large batch hides is found at once."""
+    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    rows = [history_row(n) for n in range(600)]
+    outbox = MemoryOutboxStore(rows)
+    failing, working = ListeningStream(outbox), ListeningStream(outbox)
+    failing.failure = StreamUnavailable("The password is wrong.")
+    working.refused, working.most = {rows[7].id}, 100
+    before = Relay(outbox, failing, Metrics(), shared=True)
+    await until(lambda: outbox.released, "the lease is given back")
+    metrics = Metrics()
+    after = Relay(outbox, working, metrics, shared=True, try_seconds=0.2)
+    await until(lambda: not outbox.entries, "all but the poison event have gone")
+    assert [len(attempt) for attempt in working.attempts if len(attempt) > 1] == [31, 62, 124, 248, 135]
+    assert metrics.registry.get_sample_value("pycalc_relay_failures_total") == 0
+    await before.aclose()
+    await after.aclose()
 
 
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
@@ -139,12 +198,12 @@ async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> N
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
-    stream.refused, stream.most = {rows[400].id}, 10
+    stream.refused, stream.most = {rows[20].id}, 10
     async with relaying(outbox, stream):
         await until(lambda: not outbox.entries, "all but the poison event have gone")
-    assert [len(attempt) for attempt in stream.attempts[:3]] == [500, 125, 250]
-    assert [event.id for event in stream.events] == [row.id for row in rows if row is not rows[400]]
-    assert [letter.event_id for letter in outbox.letters] == [rows[400].id]
+    assert [len(attempt) for attempt in stream.attempts[:3]] == [31, 7, 14]
+    assert [event.id for event in stream.events] == [row.id for row in rows if row is not rows[20]]
+    assert [letter.event_id for letter in outbox.letters] == [rows[20].id]
 
 
 async def test_batches_grow_again() -> None:
@@ -159,8 +218,8 @@ async def test_batches_grow_again() -> None:
         stream.failure = None
         await until(lambda: not outbox.entries, "all have gone")
     sizes = [len(attempt) for attempt in stream.attempts]
-    assert sizes[:2] == [500, 125]
-    assert sizes[failed] <= 31
+    assert sizes[:2] == [31, 7]
+    assert sizes[failed] <= 7
     assert all(larger == min(500, 2 * smaller) for smaller, larger in pairwise(sizes[failed:-1]))
     assert 500 in sizes[failed:]
     assert [event.id for event in stream.events] == [row.id for row in rows]
