@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 
+from pycalc.errors import StoreUnavailable
+
 _FIRST_SECONDS = 0.2
 _DOUBLINGS = 16
+_LONGEST_FOR_STORE = 1.0
 
 
 def full_jitter(failures: int, longest: float) -> float:
@@ -16,3 +19,8 @@ def full_jitter(failures: int, longest: float) -> float:
     """
     most = min(longest, _FIRST_SECONDS * 2 ** min(failures - 1, _DOUBLINGS))
     return random.uniform(0, most)  # noqa: S311  # no secret
+
+
+def pause_after(error: Exception, failures: int, longest: float) -> float:
+    """Return ``full_jitter``; a database is tried again within a second, to be there when calculations have it back."""
+    return full_jitter(failures, min(longest, _LONGEST_FOR_STORE) if isinstance(error, StoreUnavailable) else longest)

@@ -17,13 +17,13 @@ from uuid import uuid4
 from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
-from pycalc.errors import EventsRefused, StoreUnavailable, StreamUnavailable
+from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services import refusals
-from pycalc.services.backoff import full_jitter
+from pycalc.services.backoff import pause_after
 from pycalc.services.refusals import Refusals
 from pycalc.streaming.base import PUBLISH_SECONDS, Stream
 
@@ -35,7 +35,6 @@ _SHRINK, _GROW = 4, 2
 _GATHER_SECONDS = 0.02
 """Pause between batches, in which events gather: a busy service pays for tens of batches a second, not thousands."""
 _LONGEST_BACKOFF = 30.0
-_LONGEST_STORE_BACKOFF = 1.0
 _LEASE_SECONDS = 10.0
 _LEASE_LEFT_SECONDS = 6.0
 """What must be left of the lease when a batch is begun: more than the longest that publishing one may take."""
@@ -240,8 +239,7 @@ class Relay:
         """Wait before the next try: exponentially longer, with full jitter."""
         self._failures += 1
         self._metrics.relay_failures.inc()
-        own = isinstance(error, StoreUnavailable)  # calculations fail with it: be there when it is back
-        delay = full_jitter(self._failures, _LONGEST_STORE_BACKOFF if own else _LONGEST_BACKOFF)
+        delay = pause_after(error, self._failures, _LONGEST_BACKOFF)
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)

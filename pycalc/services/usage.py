@@ -17,7 +17,7 @@ from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.backoff import full_jitter
+from pycalc.services.backoff import pause_after
 from pycalc.services.visibility import whose
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
@@ -136,7 +136,7 @@ class UsageConsumer:
         """Wait before joining again: exponentially longer, with full jitter."""
         self._failures += 1
         self._metrics.consumer_failures.inc()
-        delay = full_jitter(self._failures, _LONGEST_BACKOFF)
+        delay = pause_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         with suppress(TimeoutError):

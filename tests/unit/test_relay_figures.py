@@ -74,7 +74,7 @@ async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
 
 async def test_who_waits_for_its_next_try_tells_what_another_has_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has given the lease back, and looks at the outbox all the same: its figures are no older than its looks."""
-    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    monkeypatch.setattr(relay_module, "pause_after", lambda _error, _failures, _longest: 600.0)
     monkeypatch.setattr(relay_module, "_LOOK_SECONDS", 0.02)
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)

@@ -158,7 +158,7 @@ class SlowlyRefusing(ListeningStream):
 
 async def test_a_failure_of_what_was_refused_concerns_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh ones go on meanwhile, in batches no smaller; those it is about are tried in smaller ones, down to one."""
-    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    monkeypatch.setattr(relay_module, "pause_after", lambda _error, _failures, _longest: 600.0)
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = SlowlyRefusing(outbox)
@@ -176,7 +176,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event(monkeypatch
 
 async def test_who_takes_over_begins_with_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the relay before it has learned is its own: a poison event that a large batch hides is found at once."""
-    monkeypatch.setattr(relay_module, "full_jitter", lambda _failures, _longest: 600.0)
+    monkeypatch.setattr(relay_module, "pause_after", lambda _error, _failures, _longest: 600.0)
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     failing, working = ListeningStream(outbox), ListeningStream(outbox)

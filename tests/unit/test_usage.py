@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from pycalc.db.base import DeadLetter, UsageFilter
-from pycalc.errors import StreamUnavailable
+from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
@@ -166,6 +166,24 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
             pass
     await until(lambda: bool(totals.uses), "it is counted")
     assert await well(consumer)
+    await consumer.aclose()
+
+
+async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it was away: what waits is counted soon."""
+    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 60.0)  # as after many failures
+    monkeypatch.setattr("random.uniform", max)
+    stream, totals = MemoryStream(Metrics(), publish_seconds=0.1), MemoryTotals()
+    totals.failure = StoreUnavailable("The database is not available.")
+    consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
+    await asyncio.sleep(0)
+    with pytest.raises(StreamUnavailable):
+        await stream.publish([event()])
+    totals.failure = None
+    async with asyncio.timeout(3):
+        while not totals.uses:
+            with suppress(StreamUnavailable):
+                await stream.publish([event()])
     await consumer.aclose()
 
 
