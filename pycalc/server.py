@@ -105,13 +105,14 @@ def greet(settings: Settings, token: str | None) -> None:
 
 async def listen(listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool) -> None:
     """Accept requests until a signal comes, then let those that were accepted finish."""
+    draining = asyncio.Event()
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, _closing(send) if stop.is_set() else send)
+        await app(scope, receive, _closing(send) if draining.is_set() else send)
 
     def refusal(scope: Scope, waiting: int) -> tuple[Message, Message] | None:
         refused = app.refusal(scope, waiting)
-        return refused if refused is None or not stop.is_set() else (_last(refused[0]), refused[1])
+        return refused if refused is None or not draining.is_set() else (_last(refused[0]), refused[1])
 
     server = HttpServer(listener, entry, refusal, dict(state))
     gc.collect()
@@ -127,6 +128,7 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, state["resources"].computer.abandon)
     if not shared:
         refuse_connections(listener)
+    draining.set()  # who is told to connect anew must not come here again
     await _until_quiet(lambda: server.arrived)
     server.stop()
     with suppress(TimeoutError):
