@@ -40,6 +40,8 @@ _LEASE_LEFT_SECONDS = 6.0
 """What must be left of the lease when a batch is begun: more than the longest that publishing one may take."""
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
+_COUNT_SECONDS = 1.0
+"""How often an outbox of more than a batch is counted: the database walks through all of it."""
 _LOOK_SECONDS = 5.0
 """How often who waits for its next try looks at the outbox: another relay may publish meanwhile."""
 _DRAIN_SECONDS = 1.5
@@ -83,6 +85,8 @@ class Relay:
         self._batch = _BATCH
         self._retried = _BATCH
         self._oldest_ms: int | None = None
+        self._backlog = 0
+        self._counted_at = -_COUNT_SECONDS
         metrics.outbox_oldest_seconds.set_function(self._oldest_age)
         metrics.relay_leading.set_function(lambda: self._leading)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
@@ -165,15 +169,26 @@ class Relay:
         entries = await self._outbox.pending(0, limit)
         more = len(entries) == limit
         self._refusals.forget_settled(entries, more=more)
-        self._tell(entries, await self._outbox.backlog() if more else len(entries))
+        self._tell(entries, await self._count(entries, more=more))
         fresh, again = self._refusals.split(entries)
         removed = await self._publish(fresh)
         if fresh:
             self._batch = min(_BATCH, _GROW * self._batch)
         removed += await self._publish_again(again[: self._retried])
+        self._backlog -= removed
         if not more and self._leading:
             self._tell(entries if removed < len(entries) else (), len(entries) - removed)
         return more and removed > 0
+
+    async def _count(self, oldest: Sequence[OutboxRow], *, more: bool) -> int:
+        """Return how many events wait, with ``more`` about: what was counted not long ago, less what has gone since."""
+        if not more:
+            self._counted_at = -_COUNT_SECONDS
+            return len(oldest)
+        if monotonic() - self._counted_at >= _COUNT_SECONDS:
+            self._backlog = await self._outbox.backlog()
+            self._counted_at = monotonic()
+        return max(self._backlog, len(oldest))
 
     async def _publish_again(self, entries: Sequence[OutboxRow]) -> int:
         """Publish what was refused before; a failure is no reason for the others to wait. Return as ``_publish``."""

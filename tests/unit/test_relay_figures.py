@@ -36,6 +36,25 @@ async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
     assert 735 in told
 
 
+async def test_a_long_outbox_is_not_counted_with_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting walks through all of it: with each batch that would take longer than publishing, the longer it is."""
+    monkeypatch.setattr(relay_module, "_GATHER_SECONDS", 0.0)
+    outbox = MemoryOutboxStore([history_row(n) for n in range(20_000)])
+    counted = 0
+    count = outbox.backlog
+
+    async def backlog() -> int:
+        nonlocal counted
+        counted += 1
+        return await count()
+
+    monkeypatch.setattr(outbox, "backlog", backlog)
+    began = monotonic()
+    async with relaying(outbox, ListeningStream(outbox)):
+        await until(lambda: not outbox.entries, "the outbox is empty")
+    assert 1 <= counted <= 1 + (monotonic() - began)
+
+
 async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
     """It grows while the stream takes nothing, with every look at it, and is nothing when all has gone."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
