@@ -20,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 from pycalc.models.auth import Principal
 from pycalc.models.math import Calculation, Summary
 from pycalc.resources import Resources
-from pycalc.routers.connection import while_connected
+from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.deps import BEARER, caller_of, resources_of
 from pycalc.routers.headers import telling_quota
 from pycalc.routers.negotiation import asked_of, matching
-from pycalc.routers.problems import responses
+from pycalc.routers.problems import CLIENT_GONE, responses
 from pycalc.routers.representations import (
     WHOLE,
     etags_of,
@@ -117,9 +117,14 @@ class CalculationRoute(APIRoute):
             await _calculate(resources, caller, plan, receive, held=True)
             return await send_not_modified(etag, send)
         answer = await _calculate(resources, caller, plan, receive)
-        if len(answer.result.text) > WHOLE:
-            send = paced(send, resources.computer.turns)
-        return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
+        if len(answer.result.text) <= WHOLE:
+            return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
+        send = paced(send, resources.computer.turns)
+        try:
+            sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
+            return await while_connected(receive, sending)
+        except ClientGone:
+            return CLIENT_GONE
 
 
 def _calculate(

@@ -7,6 +7,7 @@ import base64
 import sys
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import chain, repeat
 from mmap import mmap
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import RangeNotSatisfiable
+from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.negotiation import Asked, byte_range, preferred
 from pycalc.services.math import Answer
@@ -103,7 +105,8 @@ class BatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        await _send(200, headers, self._pieces, None, paced(send, self._turns))
+        with suppress(ClientGone):
+            await while_connected(receive, _send(200, headers, self._pieces, None, paced(send, self._turns)))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:

@@ -130,6 +130,14 @@ class TestSingleFlight:
             wait_until(lambda: worker not in children(one.server.pid), "the worker is gone", seconds=5)
         assert status_of(one.ask("/fibonacci/3000002")) == 200
 
+    def test_the_rest_of_a_result_is_not_sent_to_one_who_hangs_up(self, one: One) -> None:
+        """Two million digits, of which he takes the first: his going is noticed, not ignored slice by slice."""
+        gone = one.gone()
+        caller = one.ask("/fibonacci/10000000")
+        assert caller.recv(1) == b"H"
+        caller.close()
+        wait_until(lambda: one.gone() == gone + 1, "his going was noticed", seconds=5)
+
 
 class TestProcesses:
     """Worker processes come and go, and none is left behind."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from pycalc.routers.representations import paced
+from pycalc.routers.representations import BatchResponse, paced
 from pycalc.services.turns import Turns
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +32,23 @@ async def test_others_are_heard_between_the_slices_of_many_long_results() -> Non
     await asyncio.gather(*results)
     assert len(sent) == 10 * 101 + 1
     assert sent.index("other") <= 10
+
+
+async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> None:
+    """Of some three hundred slices no more than those on their way already are sent after it has gone."""
+    sent, gone = list[Message](), asyncio.Event()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 4:
+            gone.set()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    await BatchResponse([[b"1" * 10_000_000]], {}, Turns())({"type": "http"}, receive, send)
+    assert 4 <= len(sent) < 20
 
 
 async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
