@@ -16,7 +16,7 @@ from tests.services.daemons import Daemon, Missing, program
 from tests.services.servers import free_port
 
 PROJECT = "pycalc-tests"
-_JAVA_OPTIONS = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_JAVA_OPTIONS = ("-Xms64m", "-Xmx4g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
 
 class PubSub(Daemon):
