@@ -24,7 +24,18 @@ INSTANCES = (1, 2, 4)
 ROUNDS = 3
 SECONDS = 4
 _PUBLISHED_SECONDS = 120
-_SCRIPT = 'request = function() return wrk.format("GET", "/fibonacci/" .. math.random(0, 9999)) end'
+_SCRIPT = """
+request = function()
+  local n = math.random(500) == 1 and 1000000 + math.random(0, 99) or math.random(0, 9999)
+  return wrk.format("GET", "/fibonacci/" .. n)
+end
+"""
+_PAUSE_MS = 128
+_PACED = f"""{_SCRIPT}
+delay = function() return 2 * math.random() * {_PAUSE_MS} end
+"""
+"""Each of 64 connections pauses: some 500 requests a second."""
+LOADS = {"as much as it takes": _SCRIPT, "some 500 requests a second": _PACED}
 
 
 class _Round(NamedTuple):
@@ -44,16 +55,18 @@ class _Fleet(NamedTuple):
 def fleet() -> None:
     """Print the rates; the processor time is that of all instances' processes, from /proc, until all is published."""
     print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
-    print("Random Fibonacci numbers, each counted in Redis, recorded in PostgreSQL and published to Kafka.\n")
-    print("| instances | calculations/s | calculations per CPU-second | of one instance's | p99 ms |")
-    print("|---|---|---|---|---|")
-    first = 0.0
-    for number in INSTANCES:
-        with _fleet(number) as running:
-            rounds = _rounds(running)
-        rate, efficiency, p99 = (statistics.median(values) for values in zip(*rounds, strict=True))
-        first = first or efficiency
-        print(f"| {number} | {rate:.0f} | {efficiency:.0f} | **{efficiency / first:.2f}** | {p99:.1f} |")
+    print("Fibonacci numbers, one of 500 dear, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
+    print("| each instance is asked | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")
+    print("|---|---|---|---|---|---|")
+    for load, script in LOADS.items():
+        first = 0.0
+        for number in INSTANCES:
+            with _fleet(number) as running:
+                rounds = _rounds(running, script)
+            rate, efficiency, p99 = (statistics.median(values) for values in zip(*rounds, strict=True))
+            first = first or efficiency
+            ratio = f"**{efficiency / first:.2f}**"
+            print(f"| {load} | {number} | {rate:.0f} | {efficiency:.0f} | {ratio} | {p99:.1f} |", flush=True)
 
 
 @contextmanager
@@ -77,11 +90,11 @@ def _fleet(number: int) -> Iterator[_Fleet]:
         yield _Fleet(instances, log_in(instances[0]), url)
 
 
-def _rounds(fleet: _Fleet) -> list[_Round]:
+def _rounds(fleet: _Fleet, script: str) -> list[_Round]:
     with TemporaryDirectory() as folder:
-        script = Path(folder) / "random.lua"
-        script.write_text(_SCRIPT)
-        rounds = [_round(fleet, script) for _ in range(ROUNDS + 1)]
+        file = Path(folder) / "random.lua"
+        file.write_text(script)
+        rounds = [_round(fleet, file) for _ in range(ROUNDS + 1)]
     return rounds[1:]  # the first one warms up
 
 
