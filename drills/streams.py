@@ -111,7 +111,7 @@ class Scene:
             await self.ledger.more_answers(20)
             yield
 
-    def faults(self, *expected: str) -> dict[str, int]:
+    def faults(self, *expected: str) -> dict[str, int | str]:
         """Wait, not forever, until all has arrived and is counted; return what is wrong then and not expected."""
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
@@ -122,13 +122,22 @@ class Scene:
         self.repeated = self.topic.repeated()
         found = {
             **compare(self.ledger, rows)._asdict(),
-            "failed_requests": sum(exchange.status != 200 for exchange in self.ledger.exchanges),
+            "failed_requests": self._failed(),
             "events_lost": self.topic.missing(acknowledged),
             "events_without_a_calculation": len(strangers),
             "events_overtaken": self.topic.overtaken(),
             "totals_unlike_the_history": self.miscounted(),
         }
         return {name: count for name, count in found.items() if name not in expected}
+
+    def _failed(self) -> str:
+        """Return which statuses but 200 there were, how often, and from when to when, in seconds; empty for none."""
+        failed = [exchange for exchange in self.ledger.exchanges if exchange.status != 200]
+        if not failed:
+            return ""
+        times = [exchange.sent - self.ledger.exchanges[0].sent for exchange in failed]
+        statuses = Counter(exchange.status for exchange in failed)
+        return f"{dict(statuses)} at {min(times):.1f} to {max(times):.1f} s"
 
     def counted(self) -> int:
         """Return how many calculations the totals hold."""

@@ -154,6 +154,6 @@ async def _kill_at_start(where: Place, command: str, seconds: float) -> None:
         process.wait()
 
 
-def _finding(running: Scene, drill: str, shown: str, found: Mapping[str, int]) -> Finding:
+def _finding(running: Scene, drill: str, shown: str, found: Mapping[str, int | str]) -> Finding:
     figures = {"requests": len(running.ledger.exchanges), "deliveries repeated": running.repeated}
     return Finding(drill, shown, figures, faults(**found))

@@ -132,7 +132,7 @@ async def _well_again(running: Scene) -> str:
 
 
 def _finding(
-    drill: str, where: Place, running: Scene, told: _Told, found: Mapping[str, int], reasons: tuple[str, ...]
+    drill: str, where: Place, running: Scene, told: _Told, found: Mapping[str, int | str], reasons: tuple[str, ...]
 ) -> Finding:
     return Finding(
         f"{drill}, {where.broker.name}",

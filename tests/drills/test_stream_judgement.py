@@ -120,7 +120,7 @@ def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, A
     (answers / "usage").write_text(json.dumps({"items": usage}))
 
 
-def found(scene: Scene, *expected: str) -> dict[str, int]:
+def found(scene: Scene, *expected: str) -> dict[str, int | str]:
     """Return the faults that are found."""
     return {name: count for name, count in scene.faults(*expected).items() if count}
 
@@ -190,10 +190,11 @@ class TestFaults:
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """Whatever its status, or without any."""
-        scene.ledger.ask().status = 503
-        scene.ledger.ask()
-        assert found(scene) == {"failed_requests": 2}
+        """Whatever its status, or without any: the finding says which, and when."""
+        first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
+        refused.status = 503
+        refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3
+        assert found(scene) == {"failed_requests": "{503: 1, None: 1} at 1.5 to 2.3 s"}
 
     def test_a_calculation_that_is_not_in_the_history(self, scene: Scene, answers: Path) -> None:
         """It was answered: it is lost, its event belongs to none, and the totals differ."""
