@@ -27,11 +27,10 @@ def _any_version() -> str:
 
 
 async def open_cache(url: str, metrics: Metrics, version: Callable[[], str] = _any_version) -> Cache:
-    """Open the cache that a URL names; one that is not there now is not waited for.
+    """Open the cache that a URL names; a server that is not there now is waited for 2 s at most, and used later.
 
     ``version`` returns the name of the arithmetic, and is asked by a cache that is shared: results of another one are
-    never given back. Raises ValueError for an unknown
-    scheme or a bad option. A driver is imported only here.
+    never given back. Raises ValueError for an unknown scheme or a bad option. A driver is imported only here.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _CACHES:

@@ -101,7 +101,7 @@ class Claim(Protocol):
         ...
 
     def release(self) -> None:
-        """Let others have it, after what was put into the cache before is there to be found; returns at once."""
+        """Let others have it once what was put into the cache before is found there, or dropped; returns at once."""
         ...
 
 

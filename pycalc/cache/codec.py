@@ -28,6 +28,10 @@ _WINDOW_LOG = 23
 """A frame that wants more memory than 8 MiB to be read is none of ours."""
 
 
+class TooLong(ValueError):
+    """A text is longer than is wanted here, for another process has other bounds; nothing is wrong with it."""
+
+
 def encode(name: bytes, result: Result) -> bytes:
     """Return a result as it is stored under a name."""
     text = bytes(result.text)
@@ -53,7 +57,8 @@ def encode(name: bytes, result: Result) -> bytes:
 def decode(name: bytes, stored: bytes, longest: int) -> Result:
     """Return what was encoded under a name; its text has ``longest`` bytes at most.
 
-    Raises ValueError for anything else: damaged, another name's, another version's, or longer than that when expanded.
+    Raises TooLong for a text that has more, and another ValueError for anything else: damaged, another name's, another
+    version's.
     """
     body = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != _digest(name, body):
@@ -62,8 +67,8 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
     try:
         told = json.loads(head)
         length: int = told["length"]
-        if not 0 <= length <= longest:
-            raise ValueError("the text is too long")
+        if length > longest:
+            raise TooLong("the text is too long")
         if length > COMPRESSED_BYTES:
             text = _expanded(text, length)
         if len(text) != length:

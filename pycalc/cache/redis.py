@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Hints, Leases
-from pycalc.cache.codec import DIGITS_RATIO, decode
+from pycalc.cache.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.options import options_of, whole
 from pycalc.cache.redis_client import RedisClient
@@ -21,6 +21,7 @@ from pycalc.cache.redis_lane import Reply
 from pycalc.cache.redis_leases import RedisLeases
 from pycalc.cache.redis_names import Names
 from pycalc.cache.redis_writer import INLINE_BYTES, Writer
+from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 
@@ -105,7 +106,10 @@ class RedisCache:
         await self._near.aclose()
 
     async def _accept(self, key: str, stored: Reply) -> Result | None:
-        """Return the result in an answer to GET; what is damaged is nothing, and will be overwritten."""
+        """Return the result in an answer to GET; what is damaged is nothing, and will be overwritten.
+
+        Raises CacheUnavailable for one that is too long for this process, which may be good for others.
+        """
         if stored is None:
             return None
         if not isinstance(stored, bytes):
@@ -116,6 +120,8 @@ class RedisCache:
                 result = await asyncio.to_thread(decode, label, stored, self._longest)
             else:
                 result = decode(label, stored, self._longest)
+        except TooLong as error:
+            raise CacheUnavailable("The cached result is longer than max_value lets it be.") from error
         except ValueError as error:
             self._damaged.inc()
             _log.warning("a cached value is damaged", reason=str(error))

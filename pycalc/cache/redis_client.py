@@ -165,6 +165,8 @@ class RedisClient:
             raise self.distrust("no answer to a ping")
         if self._questions.slow:
             raise CacheUnavailable("The cache is slow.")
+        if not (self._questions.opened and self._stores.opened):  # one has ended meanwhile, and both were closed
+            raise CacheUnavailable("The cache has ended a connection.")
 
 
 def _refusal(error: Exception) -> bool:

@@ -13,6 +13,8 @@ from pycalc.cache.redis_client import RedisClient
 from pycalc.cache.redis_lane import Connection
 
 _SUBSCRIBE_SECONDS = 1.0
+_SILENCE_SECONDS = 1.0
+"""After so long without a word the server is asked for one; after as long again it is gone."""
 _GATHER_SECONDS = 0.02
 """Hints that come within this time are one: each has the database read."""
 
@@ -52,12 +54,27 @@ class RedisHints:
                 async with self._subscribed() as connection:
                     pauses.reset()
                     self._hear(heard)
-                    while True:
-                        await connection.read_response(disable_decoding=True)
-                        self._hear(heard)
+                    await self._heed(connection, heard)
             except Exception as error:  # whatever it is: revocations are polled too
                 _log.info("no hints of revocations", reason=str(error) or type(error).__name__)
             await asyncio.sleep(pauses.next())
+
+    async def _heed(self, connection: Connection, heard: Callable[[], None]) -> None:
+        """Tell of hints for as long as the server gives a sign of life: a host that vanishes ends no connection."""
+        asked = False
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    reply = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            except TimeoutError:
+                if asked:
+                    raise
+                await connection.send_packed_command(connection.pack_commands([("PING",)]))
+                asked = True
+            else:
+                asked = False
+                if isinstance(reply, list) and reply[:1] == [b"message"]:
+                    self._hear(heard)
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Connection]:

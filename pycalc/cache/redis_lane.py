@@ -30,7 +30,7 @@ A question is sent, and its answer read that was there all the time, within thre
 _WEIGHT = 1 / 8
 """Of the newest answer in the average, as in RFC 6298: one that is just not late makes no Redis slow."""
 _LONG_BYTES = 64 * 1024
-"""The time that a longer answer takes is the network's."""
+"""The time that a longer answer takes is the network's, for those behind it too."""
 
 
 class Owner(Protocol):
@@ -72,8 +72,11 @@ class Connection(Protocol):
         """Send what was packed."""
         ...
 
-    async def read_response(self, *, disable_decoding: bool) -> Reply:
-        """Return the next answer; raises what the server says is wrong."""
+    async def read_response(self, *, disable_decoding: bool, disconnect_on_error: bool = True) -> Reply:
+        """Return the next answer; raises what the server says is wrong.
+
+        ``disconnect_on_error``: whether the connection ends when this is cancelled.
+        """
         ...
 
 
@@ -117,6 +120,11 @@ class Lane:
         self._timed_since = 0.0
         self._average: float | None = None
         self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._runner is not None
 
     def open(self, connection: Connection) -> None:
         """Use a connection from now on, and disconnect it in the end."""
@@ -236,6 +244,8 @@ class Lane:
                 reply = error
             if not self._sent:
                 raise RuntimeError("an answer to no question")
+            if isinstance(reply, bytes) and len(reply) > _LONG_BYTES:
+                self._timed = None
             asked = self._sent[0]
             asked.replies.append(reply)
             if len(asked.replies) == asked.wanted:
@@ -250,8 +260,7 @@ class Lane:
             self._owner.caught_up()
         if asked is self._timed:
             self._timed = None
-            if not any(isinstance(reply, bytes) and len(reply) > _LONG_BYTES for reply in asked.replies):
-                self._weigh((self._calm_clock.now - self._timed_since) / self._tick_seconds)
+            self._weigh((self._calm_clock.now - self._timed_since) / self._tick_seconds)
 
     def _weigh(self, ticks: float) -> None:
         """Take a time into the average: one at a time, so that a single stall is not many slow answers."""

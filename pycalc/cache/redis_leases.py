@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from secrets import token_bytes
 
 from pycalc.cache.base import Claim
@@ -28,18 +29,18 @@ return 1
 """Returns a result (1); where there is none, whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
 
 Accept = Callable[[str, Reply], Awaitable[Result | None]]
-"""Returns the result in an answer to GET, None when there is none or it is damaged."""
+"""Returns the result in an answer to GET, None when there is none or it is damaged; raises CacheUnavailable."""
 
 
 class RedisClaim:
-    """See Claim: a token of its own, under a key while the lease is held, which is renewed until it is released."""
+    """See Claim: a token of its own, under a key while the lease is held, which is renewed until it is let go of."""
 
     def __init__(self, leases: RedisLeases, key: str) -> None:
         self._leases = leases
         self._client = leases.client
         self._key = key
-        label = leases.names.label(key)
-        self._result, self._lease = leases.names.result(label), leases.names.lease(label)
+        self._result = leases.names.result(leases.names.label(key))
+        self._lease = leases.names.lease(self._result)
         self._token = token_bytes(12)
         self._unanswered = False
         self._renewing: asyncio.Task[None] | None = None
@@ -57,20 +58,23 @@ class RedisClaim:
                 return True
             case bytes():
                 result = await self._leases.accept(self._key, reply)
-                if result is None:  # it is damaged, and in the way of whoever asks next
-                    self._client.post(("DEL", self._result))
+                if result is None:  # it is damaged, and in the way of whoever asks next, unless it was replaced by now
+                    self._client.post(("EVAL", RELEASE_SCRIPT, 1, self._result, reply))
                 return result or False
         raise self._client.distrust("no answer to a claim")
 
     def release(self) -> None:
         """See Claim."""
-        released = ("EVAL", RELEASE_SCRIPT, 1, self._lease, self._token)
-        if self._renewing is not None:
-            self._renewing.cancel()
-            self._renewing = None
-            self._leases.writer.then(released)
+        renewing, self._renewing = self._renewing, None
+        if renewing is not None:
+            self._leases.writer.then(partial(self._let_go, renewing))
         elif self._unanswered:
-            self._client.post(released)
+            self._let_go()
+
+    def _let_go(self, renewing: asyncio.Task[None] | None = None) -> None:
+        if renewing is not None:
+            renewing.cancel()
+        self._client.post(("EVAL", RELEASE_SCRIPT, 1, self._lease, self._token))
 
     async def _renew(self) -> None:
         held: Reply = 1
@@ -99,7 +103,7 @@ class RedisLeases:
     def claim(self, key: str) -> Claim:
         """See Leases.
 
-        Who holds a lease stores its result before letting go, so whoever takes it after that finds the result.
+        Who holds a lease lets go when its result is stored, so whoever takes it after that finds the result.
         """
         return RedisClaim(self, key)
 

@@ -13,6 +13,8 @@ class Names:
     def __init__(self, namespace: str, version: str) -> None:
         self._namespace = namespace
         self._version = f"{version}.{FORMAT}"
+        self._results = f"{namespace}:result:{self._version}:".encode()
+        self._leases = f"{namespace}:lease:{self._version}:".encode()
         self.revocations = f"{namespace}:revocations"
 
     def label(self, key: str) -> bytes:
@@ -21,11 +23,11 @@ class Names:
 
     def result(self, label: bytes) -> bytes:
         """Return the Redis key of a result."""
-        return f"{self._namespace}:result:{self._version}:{sha256(label).hexdigest()[:40]}".encode()
+        return self._results + sha256(label).hexdigest()[:40].encode()
 
-    def lease(self, label: bytes) -> bytes:
-        """Return the Redis key that says who makes a result."""
-        return f"{self._namespace}:lease:{self._version}:{sha256(label).hexdigest()[:40]}".encode()
+    def lease(self, result: bytes) -> bytes:
+        """Return the Redis key that says who makes the result of a Redis key."""
+        return self._leases + result.removeprefix(self._results)
 
     def counters(self, limit: str) -> str:
         """Return the prefix of a limit's counters."""

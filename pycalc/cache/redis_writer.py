@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple
@@ -41,8 +42,12 @@ class _TooLong(Exception):
     """A result is longer than may be stored."""
 
 
+_Step = Callable[[], None]
+"""What is to be done after what was put before."""
+
+
 class Writer:
-    """A queue of results to store, and of commands to send after them; over its bounds the oldest is dropped."""
+    """A queue of results to store, and of steps to do after them; over its bounds the oldest result is dropped."""
 
     def __init__(self, client: RedisClient, metrics: Metrics, *, ttl_ms: int, max_value: int) -> None:
         """``max_value`` bounds a result in bytes, as it is stored."""
@@ -50,10 +55,13 @@ class Writer:
         self._ttl_ms = ttl_ms
         self._max_value = max_value
         self._dropped = metrics.cache_dropped
-        self._bytes = 0
-        self._jobs: asyncio.Queue[_Store | Command] = asyncio.Queue(_JOBS)
+        self._bytes = self._bytes_under_way = 0
+        self._jobs: asyncio.Queue[_Store | _Step] = asyncio.Queue(_JOBS)
         self._places = asyncio.Semaphore(STORES)
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="cache writer")
+        loop = asyncio.get_running_loop()
+        self._last: asyncio.Future[list[Reply]] = loop.create_future()
+        self._last.set_result([])
+        self._runner = loop.create_task(self._run(), name="cache writer")
 
     def fits(self, length: int) -> bool:
         """Whether so many digits can be short enough when they are compressed."""
@@ -72,10 +80,10 @@ class Writer:
         else:
             self._dropped.labels("queue").inc()
 
-    def then(self, command: Command) -> None:
-        """Send a command when everything that was put before is stored; it is dropped where that fails."""
+    def then(self, step: _Step) -> None:
+        """Do a step when everything that was put before is stored, or dropped; one that is dropped itself is done."""
         self._room_for(0)
-        self._jobs.put_nowait(command)
+        self._jobs.put_nowait(step)
 
     async def aclose(self) -> None:
         """Store what is queued if that is quick, and end."""
@@ -86,19 +94,27 @@ class Writer:
 
     def _room_for(self, size: int) -> bool:
         """Drop the oldest jobs until there is room for one more; return False when what is under way leaves none."""
-        while self._jobs.full() or (self._bytes + size > _BYTES and not self._jobs.empty()):
+        if self._bytes_under_way + size > _BYTES:
+            return False
+        while self._jobs.full() or self._bytes + size > _BYTES:
             oldest = self._jobs.get_nowait()
             self._jobs.task_done()
-            self._bytes -= _size(oldest)
-            self._dropped.labels("queue").inc()
-        return self._bytes + size <= _BYTES
+            if isinstance(oldest, _Store):
+                self._bytes -= len(oldest.result.text)
+                self._dropped.labels("queue").inc()
+            else:
+                oldest()
+        return True
 
     async def _run(self) -> None:
         breath = perf_counter()
         while True:
             job = await self._jobs.get()
             try:
-                await self._send(job)
+                if isinstance(job, _Store):
+                    await self._send(job)
+                else:
+                    self._follow(job)
             except CacheUnavailable:
                 self._dropped.labels("circuit").inc()
             except _TooLong:
@@ -112,12 +128,13 @@ class Writer:
                 await asyncio.sleep(0)
                 breath = perf_counter()
 
-    async def _send(self, job: _Store | Command) -> None:
-        """Send a job's command when fewer than the bound are under way, and wait for the answer to a long one."""
-        size = _size(job)
+    async def _send(self, job: _Store) -> None:
+        """Store a result when fewer than the bound are under way, and wait for the answer to a long one."""
+        size = len(job.result.text)
+        self._bytes_under_way += size
         await self._places.acquire()
         try:
-            answered = self._client.store(await self._command(job))
+            self._last = answered = self._client.store(await self._command(job))
         except BaseException:
             self._let_go(size)
             raise
@@ -125,9 +142,11 @@ class Writer:
         if size > INLINE_BYTES:  # one at a time: together they would take longer than an answer may
             await asyncio.wait({answered})
 
-    async def _command(self, job: _Store | Command) -> Command:
-        if not isinstance(job, _Store):
-            return job
+    def _follow(self, step: _Step) -> None:
+        """Do a step after the last answer that is waited for; they come in the order in which results were sent."""
+        self._last.add_done_callback(lambda _: step())
+
+    async def _command(self, job: _Store) -> Command:
         if len(job.result.text) > INLINE_BYTES:
             value = await asyncio.to_thread(encode, job.label, job.result)
         else:
@@ -139,6 +158,7 @@ class Writer:
     def _let_go(self, size: int) -> None:
         self._places.release()
         self._bytes -= size
+        self._bytes_under_way -= size
 
     def _stored(self, size: int, answered: asyncio.Future[list[Reply]]) -> None:
         """Make room, and count what the server did not take: it is full, or gone."""
@@ -147,8 +167,3 @@ class Writer:
             failed = answered.exception() is not None
             if failed or any(isinstance(reply, Exception) for reply in answered.result()):
                 self._dropped.labels("circuit" if failed else "refused").inc()
-
-
-def _size(job: _Store | Command) -> int:
-    """Return what a job counts for, in bytes."""
-    return len(job.result.text) if isinstance(job, _Store) else 0

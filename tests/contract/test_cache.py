@@ -8,7 +8,7 @@ import pytest
 from redis import Redis as Client
 
 from pycalc.cache import open_cache
-from pycalc.cache.base import NEAR, Cache
+from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 from tests.conftest import require_program
 from tests.contract.backends import CACHES
@@ -76,12 +76,6 @@ async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
     kept = [n for n in range(120) if await cache.get(f"factorial:{n}") is not None]
     assert 1 <= len(kept) <= 60
     assert 119 in kept
-
-
-async def test_what_costs_nothing_to_make_is_not_looked_for_far_away(cache: Cache) -> None:
-    """A key that is not there is not there at any cost."""
-    assert await cache.get("fibonacci:10", NEAR) is None
-    assert await cache.get("fibonacci:10", 10.0) is None
 
 
 async def test_a_ping_is_answered(cache: Cache) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,11 +17,13 @@ from redis import Redis as Client
 from pycalc.cache import codec, redis_client, redis_writer
 from pycalc.cache import redis as redis_cache
 from pycalc.cache.base import NEAR
+from pycalc.cache.redis import RedisCache
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from tests.services.caches import opened
 from tests.services.certificates import self_signed
 from tests.services.garbage import SENSELESS, garbage
+from tests.services.proxy import proxy
 from tests.services.redis import Redis, redis
 from tests.services.results import digits, result
 from tests.services.servers import free_port
@@ -70,6 +72,16 @@ class TestSharing:
             assert await there.cache.get("fibonacci:1") is None
             assert await here.cache.get("fibonacci:1", NEAR) == result()
 
+    async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: Redis, redis_url: str) -> None:
+        """Redis is asked for what takes longer than a tenth of a millisecond, and for nothing else."""
+        async with (
+            proxy(redis_server.port) as between,
+            opened(redis_url.replace(str(redis_server.port), str(between.port))) as there,
+        ):
+            for cost in (NEAR, 0.00005, 0.0002):
+                assert await there.cache.get("fibonacci:1", cost) is None
+            assert b"".join(between.received).count(b"GET") == 1
+
     async def test_results_expire(self, redis_server: Redis, redis_url: str) -> None:
         """Each key has the time to live that the URL gives."""
         async with opened(f"{redis_url}&ttl=100") as here:
@@ -89,16 +101,6 @@ class TestSharing:
                 (key,) = await keys(client, redis_url)
                 assert 8_300 < client.strlen(key) <= 10_000
             assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
-
-    async def test_what_backs_up_is_dropped(self, redis_url: str) -> None:
-        """The queue of what is to be stored is bounded, and counted when it is full; nobody waits for it."""
-        async with opened(redis_url) as here:
-            for n in range(600):
-                await here.cache.put(f"pow:{n}:1", result(b"5"))
-            assert here.metric("pycalc_cache_dropped_total", reason="queue") == 600 - 512
-            for n in range(40):
-                await here.cache.put(f"pow:{n}:2", result(b"5" * 1_000_000))
-            assert here.metric("pycalc_cache_dropped_total", reason="queue") > 600 - 512
 
     async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """An error that nobody expects costs the result that it is about: it is counted, the next one is stored."""
@@ -209,6 +211,43 @@ class TestDamage:
                 await here.cache.put("fibonacci:1", kept)
                 assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
 
+    async def test_what_is_too_long_here_is_left_to_others(self, redis_server: Redis, redis_url: str) -> None:
+        """A lower max_value refuses what one with a higher one has stored; nothing is damaged, and it stays there."""
+        kept = result(digits(50_000))
+        async with (
+            opened(f"{redis_url}&max_bytes=0") as here,
+            opened(f"{redis_url}&max_value=10000") as there,
+        ):
+            await here.cache.put("fibonacci:1", kept)
+            await found(lambda: here.cache.get("fibonacci:1"), "the result")
+            await there.refused("fibonacci:1")
+            with pytest.raises(CacheUnavailable):
+                await there.cache.leases.claim("fibonacci:1").take()
+            await there.cache.ping()
+            assert await here.cache.get("fibonacci:1") == kept
+            assert there.metric("pycalc_cache_damaged_total") == 0
+            assert there.metric("pycalc_cache_circuit_opened_total") == 0
+
+    async def test_what_was_replaced_meanwhile_stays(
+        self, redis_server: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who claims a result and meets a damaged value puts that one out of the way, and not the next one."""
+        async with opened(f"{redis_url}&max_bytes=0") as here:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                good: Any = client.get(key)
+                client.set(key, b"a stranger's")
+                accept = here.cache._leases.accept
+
+                async def accepted_late(name: str, reply: object) -> Result | None:
+                    client.set(key, good)
+                    return await accept(name, reply)
+
+                monkeypatch.setattr(here.cache._leases, "accept", accepted_late)
+                assert await here.cache.leases.claim("fibonacci:1").take() is False
+            assert await here.cache.get("fibonacci:1") == result()
+
     async def test_another_keys_value_is_none(self, redis_server: Redis, redis_url: str) -> None:
         """A whole and well-formed value under the wrong key."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
@@ -240,6 +279,26 @@ class TestDamage:
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an answer take a quarter of a second: the test is not about how long it may take."""
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.25)
+
+
+STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
+    "look up": lambda cache: cache.get("fibonacci:1"),
+    "claim": lambda cache: cache.leases.claim("fibonacci:1").take(),
+    "spend": lambda cache: cache.counters("calculations").spend("ada", 60, 1, 10),
+    "count": lambda cache: cache.counters("calculations").incr("ada", 60),
+    "read a count": lambda cache: cache.counters("calculations").get("ada"),
+}
+MEANT: dict[tuple[str, str], object] = {
+    ("null", "look up"): None,
+    ("null", "read a count"): 0,
+    ("a number", "count"): 5,
+    **{
+        (answer, step): meant
+        for answer in ("a status", "a string", "more than was asked")
+        for step, meant in (("look up", None), ("claim", False))
+    },
+}
+"""The answers to questions that a Redis might give too; damaged values are none."""
 
 
 class TestOutages:
@@ -310,6 +369,14 @@ class TestOutages:
             own_redis.start()
             await there.healed()
 
+    async def test_silent_from_the_start(self) -> None:
+        """A start waits for a server that says nothing, but not for long."""
+        with garbage(b"") as port:
+            began = perf_counter()
+            async with opened(f"redis://:password@127.0.0.1:{port}/0") as there:
+                assert perf_counter() - began < 2 + BUSY
+                await there.refused()
+
     @pytest.mark.usefixtures("unhurried")
     async def test_full(self, own_redis: Redis) -> None:
         """What can't be stored is dropped; what is there is found: the circuit stays closed."""
@@ -368,26 +435,32 @@ class TestOutages:
                 assert await there.refused() < BUSY
                 assert not there.cache._client.circuit.closed
 
+    @pytest.mark.parametrize("step", STEPS)
+    @pytest.mark.parametrize("answer", SENSELESS)
+    async def test_nonsense_after_a_good_beginning(self, answer: str, step: str) -> None:
+        """Whatever is asked ends in an error of the cache's own, or in what a Redis with that answer would mean."""
+        with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                await until(lambda: there.cache._client.circuit.closed, "it has begun well")
+                async with asyncio.timeout(ONCE + BUSY):
+                    if (answer, step) in MEANT:
+                        assert await STEPS[step](there.cache) == MEANT[answer, step]
+                    else:
+                        with pytest.raises(CacheUnavailable):
+                            await STEPS[step](there.cache)
+
     @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
-    async def test_nonsense_after_a_good_beginning(self, answer: bytes) -> None:
-        """A look-up gets nothing, or an error of the cache's own, in 25 ms; and so do counters, leases and hints."""
+    async def test_nonsense_that_nobody_waits_for(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        """What is stored, said and listened to raises nothing, at once or later, in no task."""
         with garbage(answer, greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 there.cache.hints.listen(lambda: None)
                 there.cache.hints.publish()
-                counters = there.cache.counters("calculations")
-                steps: list[Callable[[], Awaitable[object]]] = [
-                    lambda: there.cache.get("fibonacci:1"),
-                    lambda: counters.spend("ada", 60, 1, 10),
-                    lambda: counters.get("ada"),
-                    there.cache.leases.claim("fibonacci:1").take,
-                ]
-                for step in steps:
-                    began = perf_counter()
-                    with suppress(CacheUnavailable):
-                        assert not isinstance(await step(), Result)
-                    assert perf_counter() - began < ONCE + BUSY
                 await there.cache.put("fibonacci:1", result())
+                await there.cache.put("fibonacci:2", result(digits(100_000)))
+                await until(lambda: there.cache._writer._bytes == 0, "nothing waits to be stored")
+        gc.collect()
+        assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def own_keys(server: Redis) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import pytest
 from redis.asyncio.connection import Connection as TcpConnection
 
+from pycalc.cache import redis_hints
+from pycalc.cache.redis_lane import Connection
 from tests.services.caches import opened
+from tests.services.proxy import proxy
 from tests.services.redis import Redis
 from tests.services.waiting import until
 
@@ -62,6 +66,41 @@ async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
             await until(lambda: listener.heard > before, "it listens again")  # noqa: B023  # called before the next
             await here.healed()
             await listener.hears("a hint after the restart", here.cache.hints.publish)
+
+
+async def test_a_host_that_vanishes_is_noticed(redis_server: Redis, redis_url: str) -> None:
+    """It ends no connection, and nobody asks it for anything: there are hints again all the same."""
+    async with proxy(redis_server.port) as between:
+        url = redis_url.replace(str(redis_server.port), str(between.port))
+        async with opened(url) as there, opened(redis_url) as here:
+            listener = Listener()
+            there.cache.hints.listen(listener)
+            await listener.hears("it listens")
+            between.vanish()
+            await listener.hears("it listens again")
+            await listener.hears("a hint", here.cache.hints.publish)
+
+
+async def test_silence_is_no_end(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the server gives a sign of life the connection stays, and a sign of life is no hint."""
+    monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)
+    async with opened(redis_url) as here:
+        client = here.cache._client
+        connections = 0
+        connected = client.connected
+
+        async def counting() -> Connection:
+            nonlocal connections
+            connections += 1
+            return await connected()
+
+        monkeypatch.setattr(client, "connected", counting)
+        listener = Listener()
+        here.cache.hints.listen(listener)
+        await listener.hears("it listens")
+        began = monotonic()
+        await until(lambda: monotonic() - began > 0.5, "it was silent for a while")
+        assert (connections, listener.heard) == (1, 1)
 
 
 async def test_a_connection_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

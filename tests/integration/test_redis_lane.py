@@ -10,9 +10,11 @@ import pytest
 
 from pycalc.cache import redis_client
 from pycalc.cache.redis_client import RedisClient
+from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.services.redis import Redis
+from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
@@ -39,6 +41,29 @@ async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, m
         await asyncio.sleep(0)
         time.sleep(0.2)  # noqa: ASYNC251  # it is what is tested
         assert await asked == [b"PONG"]
+    await client.aclose()
+
+
+async def test_a_connection_that_ends_during_a_probe_is_not_overlooked(redis_server: Redis) -> None:
+    """When the answer to a probe is there, and the other connection ends before that is seen, the circuit stays open.
+
+    The next probe makes both anew.
+    """
+    client = RedisClient(redis_server.url, Metrics())
+    submit = client._questions.submit
+
+    def ending(*commands: Command) -> asyncio.Future[list[Reply]]:
+        answered = submit(*commands)
+        answered.add_done_callback(lambda _: client._stores._owner.failed("its connection has ended"))
+        return answered
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client._questions, "submit", ending)
+        await client.circuit.begin()
+    assert not client.circuit.closed
+    await until(lambda: client.circuit.closed, "it is probed again")
+    assert await client.ask(("ECHO", "1")) == [b"1"]
+    assert await client.store(("ECHO", "2")) == [b"2"]
     await client.aclose()
 
 

@@ -99,6 +99,46 @@ async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> Non
         assert there.metric(OPENED) == 0
 
 
+@pytest.fixture
+def long_value(redis_server: Redis) -> bytes:
+    """A value under the key "long", which a busy event loop reads in some twenty turns."""
+    value = bytes(2 * 1024 * 1024)
+    with Client(port=redis_server.port) as client:
+        client.set("long", value)
+    return value
+
+
+async def test_what_waits_behind_a_long_answer_is_not_slow(redis_server: Redis, long_value: bytes) -> None:
+    """Those milliseconds are the network's: short answers behind it open no circuit."""
+    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+        client = there.cache._client
+        between.delay = 0.03 * ANSWER_SECONDS
+        for _ in range(8):
+            before = asyncio.create_task(client.ask(("GET", "short")))
+            long = asyncio.create_task(client.ask(("GET", "long")))
+            await before
+            assert await client.ask(("GET", "short")) == [None]
+            assert await long == [long_value]
+        assert there.metric(OPENED) == 0
+
+
+async def test_a_store_that_is_never_answered(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ten times what a store may take the connections are made anew: the circuit opens, and closes soon."""
+    monkeypatch.setattr(redis_client, "_STORE_SECONDS", 0.05)
+    async with opened(f"{own_redis.url}?max_bytes=0") as there:
+        with Client(port=own_redis.port) as client:
+            client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+            await there.cache.put("fibonacci:1", result())
+            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")
+            assert there.metric(OPENED) == 0
+            await until(lambda: there.metric(OPENED) == 1, "nobody counts on an answer any more")
+            await there.healed()
+            client.execute_command("CLIENT", "UNPAUSE")
+        await there.cache.put("fibonacci:2", result())
+        assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
+        assert there.metric(OPENED) == 1
+
+
 async def test_a_slow_store_is_in_no_look_ups_way(own_redis: Redis) -> None:
     """While Redis takes no writes it is asked as ever; results that nobody waits for are dropped, and counted."""
     async with opened(f"{own_redis.url}?max_bytes=0") as there:

@@ -100,6 +100,21 @@ async def test_no_more_than_the_bound_is_held(own_redis: Redis) -> None:
             await until(lambda: stored(own_redis) == 32, "what is left is stored")
 
 
+async def test_what_has_no_room_drops_nothing_else(own_redis: Redis) -> None:
+    """When what is under way leaves no room, dropping what waits would make none: only the new result is dropped."""
+    async with opened(f"{own_redis.url}?max_value=16000000") as here:
+        with Client(port=own_redis.port) as client:
+            client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+            await here.cache.put("pow:1:1", result(b"5" * 20 * MIB))
+            await until(here.cache._writer._jobs.empty, "it is under way")
+            for n in range(3):
+                await here.cache.put(f"pow:{n}:2", result(b"5"))
+            await here.cache.put("pow:2:1", result(b"5" * 20 * MIB))
+            assert dropped(here) == 1
+            client.execute_command("CLIENT", "UNPAUSE")
+            await until(lambda: stored(own_redis) == 4, "what is left is stored")
+
+
 async def test_short_results_are_bounded_too(own_redis: Redis) -> None:
     """They are sent together, and count until Redis has taken them."""
     async with opened(f"{own_redis.url}?max_bytes=0") as here:

@@ -21,6 +21,11 @@ class Proxy:
         self.received: list[bytes] = []
         """What clients sent, in the parts in which it came."""
         self._writers: set[asyncio.StreamWriter] = set()
+        self._vanished: set[asyncio.StreamWriter] = set()
+
+    def vanish(self) -> None:
+        """Pass on nothing more on the connections that there are, and end none: their host is gone."""
+        self._vanished |= self._writers
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client."""
@@ -39,6 +44,8 @@ class Proxy:
 
     async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         while data := await reader.read(65536):
+            if server in self._vanished:
+                continue
             self.received.append(data)
             if self.swallow_answers_to is not None and self.swallow_answers_to in data:
                 self.swallow_answers_to = None
@@ -49,6 +56,8 @@ class Proxy:
 
     async def _answers(self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         while data := await server.read(65536):
+            if writer in self._vanished:
+                continue
             if cut.is_set():
                 self.swallowed += 1
                 break

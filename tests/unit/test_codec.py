@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycalc.cache.codec import COMPRESSED_BYTES, decode, encode
+from pycalc.cache.codec import COMPRESSED_BYTES, TooLong, decode, encode
 from pycalc.models.results import Facts, Result
 from tests.services.results import digits, result
 
@@ -117,6 +117,14 @@ def test_what_is_no_result_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".") as refusal:
         decode(NAME, sealed(body), LONGEST)
     assert "digest" not in str(refusal.value)
+
+
+def test_a_text_that_is_longer_than_wanted_is_not_damaged() -> None:
+    """It is another error: whoever wants longer ones finds nothing wrong with it."""
+    stored = encode(NAME, result(digits(5_000)))
+    assert decode(NAME, stored, 5_000).text == digits(5_000)
+    with pytest.raises(TooLong):
+        decode(NAME, stored, 4_999)
 
 
 def test_a_bomb_does_not_explode() -> None:
