@@ -21,7 +21,7 @@ class Facts(NamedTuple):
     """None where only the ends are known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
     """The text of a result, ASCII, and the facts about it.
 

@@ -66,7 +66,7 @@ class Metrics:
             "pycalc_compute_workers_lost", "Worker processes that died while computing", registry=registry
         )
         self.results_mapped_bytes = Gauge(
-            "pycalc_results_mapped_bytes", "Long results alive, being sent or cached", registry=registry
+            "pycalc_results_mapped_bytes", "Long results alive: found, being sent or cached", registry=registry
         )
         self.verification_failures = Counter(
             "pycalc_verification_failures", "Results that did not agree with their residue", registry=registry

@@ -45,7 +45,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
         quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
         headers = quota_fields(quota)
     answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
-    return BatchResponse(map(_pieces, answers), headers, resources.computer.turns)
+    return BatchResponse(answers, _pieces, headers, resources.computer.turns)
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

@@ -6,12 +6,12 @@ import asyncio
 import base64
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import chain, repeat
 from mmap import mmap
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -42,6 +42,8 @@ _COMPRESSED_INLINE_BYTES = 16 * 1024
 """What is longer is compressed in a thread."""
 _CODINGS = ("zstd", "gzip")
 _GZIP = zlib.MAX_WBITS | 16
+
+T = TypeVar("T")
 
 Header = tuple[bytes, bytes]
 Piece = bytes | mmap
@@ -95,12 +97,17 @@ async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
 class BatchResponse(Response):
     """The results of a batch: their texts go to the socket from where they are, like a single one's."""
 
-    def __init__(self, parts: Iterable[Sequence[Piece]], headers: Mapping[str, str], turns: Turns) -> None:
+    def __init__(
+        self, answers: Sequence[T], parts: Callable[[T], Sequence[Piece]], headers: Mapping[str, str], turns: Turns
+    ) -> None:
+        """``parts`` returns what one answer's JSON consists of."""
         super().__init__(media_type="application/json")
+        self._answers = answers  # a long result counts for as long as there is an answer with it
         self._turns = turns
         self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         separators = chain((b'{"results":[',), repeat(b","))
-        self._pieces: list[Piece] = [piece for part in parts for piece in (next(separators), *part)] + [b"]}"]
+        self._pieces: list[Piece] = [piece for answer in answers for piece in (next(separators), *parts(answer))]
+        self._pieces.append(b"]}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""

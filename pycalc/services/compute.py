@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
-import weakref
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
@@ -20,6 +18,7 @@ from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailab
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.admission import Admission
+from pycalc.services.long_results import LONG_BYTES, LongResults
 from pycalc.services.turns import Turns
 from pycalc.services.worker import Outcome, Task, Timed, be_ready, execute, limited, timed
 
@@ -31,11 +30,6 @@ _HOPELESS = 4
 """An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
 _TRUSTED_SECONDS = 60.0
 """A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
-MAX_MAPPED_BYTES = 1024 * 1024 * 1024
-"""Long results that may be alive at once, being sent or cached."""
-
-_COPIED_BYTES = 1024 * 1024
-"""What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those."""
 
 T = TypeVar("T")
 
@@ -54,13 +48,12 @@ class Computer:
         self._admission = Admission(workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
-        self._mapped_bytes = 0
-        self._mapped_by: Counter[bytes] = Counter()
+        self.long_results = LongResults(metrics)
+        """Those that are alive, wherever they were computed."""
         self._abandoned = False
         self._limits: set[asyncio.Timeout] = set()
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
-        metrics.results_mapped_bytes.set_function(lambda: self._mapped_bytes)
 
     async def compute(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
         """Return a verified result's text and the facts about it; ``seconds`` is its estimated cost.
@@ -92,8 +85,7 @@ class Computer:
         if seconds > _HOPELESS * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._until_abandoned(), self._admission.slot(user):
-            if self._mapped_bytes > MAX_MAPPED_BYTES or self._mapped_by[user] > MAX_MAPPED_BYTES // 4:
-                raise Overloaded("Too many long results are being sent.", 5)
+            self.long_results.require_room(user)
             return await self._with_memory(task, user)
 
     async def _ready_worker(self) -> None:
@@ -180,21 +172,16 @@ class Computer:
         return returned
 
     def _map(self, memory: int, user: bytes) -> bytes | mmap.mmap:
-        """Map a result's memory: its pages go straight from the worker to the socket."""
+        """Map a long result's memory: its pages go straight from the worker to the socket.
+
+        What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those.
+        """
         size = os.fstat(memory).st_size
-        if size <= _COPIED_BYTES:
+        if size <= LONG_BYTES:
             return os.pread(memory, size, 0)
         mapped = mmap.mmap(memory, size, access=mmap.ACCESS_READ)
-        self._mapped_bytes += size
-        self._mapped_by[user] += size
-        weakref.finalize(mapped, self._unmapped, size, user)
+        self.long_results.count(mapped, size, user)
         return mapped
-
-    def _unmapped(self, size: int, user: bytes) -> None:
-        self._mapped_bytes -= size
-        self._mapped_by[user] -= size
-        if not self._mapped_by[user]:
-            del self._mapped_by[user]
 
 
 def _heard(starting: asyncio.Future[None]) -> None:

@@ -9,8 +9,6 @@ from operator import itemgetter
 from time import monotonic
 from typing import TypeVar
 
-from limits.aio.storage import Storage
-
 from pycalc.cache.base import CounterStore, Spent, counter_digest
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
@@ -21,19 +19,16 @@ MAX_KEYS = 50_000
 """Counters that each limit keeps."""
 
 
-class Counters(Storage):
-    """A storage for the strategies of ``limits``, and a CounterStore: in this process, never more than ``bound``.
+class Counters:
+    """A CounterStore in this process, of never more than ``bound`` counters.
 
-    The library's own in-memory storage holds any number of keys and walks over all of them at each hit. Here a key
+    The in-memory storage of ``limits`` holds any number of keys and walks over all of them at each hit. Here a key
     that is one too many sweeps out what has expired, or else the tenth that expires soonest. Nothing here waits, so a
     test and the hit that follows it are one step. A key is kept as its digest: clients choose how long their names are.
     """
 
-    STORAGE_SCHEME = None
-
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
         """``clock`` tells seconds, from whenever."""
-        super().__init__()
         self.clock = clock
         self._bound = bound
         self._counts: dict[bytes, int] = {}
@@ -42,11 +37,8 @@ class Counters(Storage):
     def __len__(self) -> int:
         return len(self._counts)
 
-    @property
-    def base_exceptions(self) -> tuple[type[Exception], ...]:
-        return ()
-
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """See CounterStore."""
         digest = counter_digest(key)
         if not self._current(digest):
             if len(self._counts) >= self._bound:
@@ -65,21 +57,15 @@ class Counters(Storage):
         return Spent(allowed, used, await self.get_expiry(key) - self.clock())
 
     async def get(self, key: str) -> int:
+        """See CounterStore."""
         return self._current(counter_digest(key))
 
     async def get_expiry(self, key: str) -> float:
+        """See CounterStore."""
         return self._expiries.get(counter_digest(key), self.clock())
 
-    async def check(self) -> bool:
-        return True
-
-    async def reset(self) -> int:
-        held = len(self._counts)
-        self._counts.clear()
-        self._expiries.clear()
-        return held
-
     async def clear(self, key: str) -> None:
+        """See CounterStore."""
         self._forget(counter_digest(key))
 
     def _current(self, digest: bytes) -> int:
@@ -100,45 +86,51 @@ class Counters(Storage):
             self._forget(digest)
 
 
-class SharedCounters(Storage):
+class SharedCounters:
     """The counters that processes share, and while those don't take a number this process's own.
 
-    What was counted here meanwhile goes on counting here: a store that is full answers questions and takes nothing.
+    What was counted here meanwhile goes on counting here, beside what is shared, until it expires: a store that is full
+    answers questions and takes nothing.
     """
 
-    STORAGE_SCHEME = None
-
     def __init__(self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str) -> None:
-        super().__init__()
         self.clock = own.clock
         self._shared = shared
         self._own = own
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
 
-    @property
-    def base_exceptions(self) -> tuple[type[Exception], ...]:
-        return ()
-
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """See CounterStore; the count of one of the two."""
         return await self._of_either(lambda store: store.incr(key, expiry, amount))
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
         """See CounterStore."""
-        return await self._of_either(lambda store: store.spend(key, expiry, amount, limit))
+        held = await self._own.get(key) if len(self._own) else 0
+        try:
+            spent = await self._shared.spend(key, expiry, amount, limit - held)
+        except CacheUnavailable:
+            self._fallbacks.inc()
+            return await self._own.spend(key, expiry, amount, limit)
+        if not held:
+            return spent
+        left = await self._own.get_expiry(key) - self.clock()
+        return Spent(spent.allowed, min(limit, spent.used + held), max(spent.seconds, left))
 
     async def get(self, key: str) -> int:
-        return max(await self._own.get(key), await self._of_either(lambda store: store.get(key)))
+        """See CounterStore; the sum of both."""
+        try:
+            shared = await self._shared.get(key)
+        except CacheUnavailable:
+            self._fallbacks.inc()
+            shared = 0
+        return shared + await self._own.get(key)
 
     async def get_expiry(self, key: str) -> float:
+        """See CounterStore; the later one."""
         return max(await self._own.get_expiry(key), await self._of_either(lambda store: store.get_expiry(key)))
 
-    async def check(self) -> bool:
-        return True
-
-    async def reset(self) -> int:
-        return await self._own.reset()
-
     async def clear(self, key: str) -> None:
+        """See CounterStore."""
         await self._own.clear(key)
         await self._of_either(lambda store: store.clear(key))
 

@@ -21,8 +21,11 @@ T = TypeVar("T")
 _EXPENSIVE_SECONDS = 0.02
 """What takes less is made twice sooner than two processes agree on who makes it."""
 _PATIENCE = 5
-_PATIENCE_SECONDS = 5.0
-"""Another process is waited for so many times as long as the result should take, and this, but not past a deadline."""
+_PATIENCE_SECONDS = 0.5
+"""Another process is waited for so many times as long as the result should take, and this, but not past a deadline.
+
+Estimates are right within a factor of two, and its worker may have to start; but it may be gone, or have a queue.
+"""
 _DEAF_SECONDS = 0.25
 """Who waits already is not put off by a cache that does not answer for a moment."""
 _FIRST_PAUSE = 0.005
@@ -84,16 +87,29 @@ class Fleet(Protocol):
         """Return a plan's result: what is looked up, or else made, in this process or another one."""
         ...
 
+    def expects(self, plan: Plan) -> int:
+        """Return how many bytes of a result may come from another process."""
+        ...
+
 
 class Alone:
     """There is only this process."""
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        result = await look_up()
-        return Found(await make(), cached=False) if result is None else Found(result, cached=True)
+        """See Fleet."""
+        return await _looked_up_or_made(look_up, make)
+
+    def expects(self, plan: Plan) -> int:
+        """See Fleet."""
+        return 0
 
 
-class FleetFlights(Alone):
+async def _looked_up_or_made(look_up: LookUp, make: Make) -> Found:
+    result = await look_up()
+    return Found(await make(), cached=False) if result is None else Found(result, cached=True)
+
+
+class FleetFlights:
     """Single flight across processes: one makes a result, the others wait for what it puts into the cache.
 
     They wait without a place in any queue of this process, for a few times as long as it should take. Who asks for a
@@ -109,9 +125,14 @@ class FleetFlights(Alone):
             metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
         )
 
+    def expects(self, plan: Plan) -> int:
+        """See Fleet."""
+        return plan.digits if self._leases.hands_on(plan.digits) else 0
+
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
+        """See Fleet."""
         if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
-            return await super().join(plan, look_up, make)
+            return await _looked_up_or_made(look_up, make)
         claim = self._leases.claim(plan.key)
         try:
             result = await self._claimed(claim, plan)

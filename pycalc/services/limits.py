@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, ensure_future, shield
+from asyncio import CancelledError, Future, ensure_future, gather, shield
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -11,10 +11,9 @@ from time import monotonic
 from typing import Protocol
 
 from limits import RateLimitItem, RateLimitItemPerHour, parse_many
-from limits.aio.strategies import FixedWindowRateLimiter
 from structlog import get_logger
 
-from pycalc.cache.base import Shared, Spent
+from pycalc.cache.base import CounterStore, Shared, Spent
 from pycalc.errors import Quota, RateLimited, Unauthorized, WrongPassword
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import MAX_KEYS, Counters, SharedCounters
@@ -28,8 +27,6 @@ _PER_HOUR = 1.5
 """An account may fail this many times its limit in an hour's window; no hour touches more than two windows."""
 _TRY_SECONDS = 60
 """For how long a try counts that never ended, because its process did."""
-
-_Storage = Counters | SharedCounters
 
 _log = get_logger(__name__)
 
@@ -47,7 +44,7 @@ def parse_limit(text: str) -> RateLimitItem:
 
 def _counters(
     name: str, metrics: Metrics, shared: Shared | None, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
-) -> _Storage:
+) -> CounterStore:
     """Return the counters of one limit: those that processes share, where there are any."""
     own = Counters(bound, clock)
     metrics.limit_keys.labels(name).set_function(lambda: len(own))
@@ -57,36 +54,34 @@ def _counters(
 class _Window:
     """One limit over one set of counters."""
 
-    def __init__(self, limit: RateLimitItem, counters: _Storage) -> None:
+    def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
         self._limit = limit
         self._counters = counters
-        self._limiter = FixedWindowRateLimiter(counters)
+        self.amount = limit.amount
 
-    async def quota(self, key: str) -> Quota:
-        """Return how a key stands."""
-        expiry, remaining = await self._limiter.get_window_stats(self._limit, key)
-        return self._quota(remaining, expiry - self._counters.clock())
+    def name(self, key: str) -> str:
+        """Return what the counter of a key is called."""
+        return self._limit.key_for(key)
 
     async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
         """Count ``cost`` when the limit allows it, else nothing; return whether it did, and how the key stands."""
-        spent: Spent = await self._counters.spend(
-            self._limit.key_for(key), self._limit.get_expiry(), cost, self._limit.amount
-        )
-        return spent.allowed, self._quota(self._limit.amount - spent.used, spent.seconds)
+        spent: Spent = await self._counters.spend(self.name(key), self._limit.get_expiry(), cost, self.amount)
+        window = self._limit.get_expiry()
+        seconds = max(0, ceil(spent.seconds)) or window
+        return spent.allowed, Quota(self.amount, window, self.amount - spent.used, seconds)
 
     async def clear(self, key: str) -> None:
         """Forget what was counted for a key."""
-        await self._limiter.clear(self._limit, key)
-
-    def _quota(self, remaining: int, seconds: float) -> Quota:
-        window = self._limit.get_expiry()
-        return Quota(self._limit.amount, window, remaining, max(0, ceil(seconds)) or window)
+        await self._counters.clear(self.name(key))
 
 
 class _Failures:
-    """Failures of one kind of key: when a window is full, a wait that doubles each time, up to an hour."""
+    """Failures of one kind of key: when a window is full, a wait that doubles each time, up to an hour.
 
-    def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: _Storage, metrics: Metrics) -> None:
+    Counters may be far away, in a store that answers in the order of asking: what can be asked together is.
+    """
+
+    def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
         """``limits``: that of the shortest window, whose length is the first wait, and others beside it."""
         self._name = name
         self._counters = counters
@@ -99,26 +94,25 @@ class _Failures:
         """Count a try that is under way as if it had failed; raises RateLimited when its key must wait."""
         counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, await shield(counting))  # whoever leaves meanwhile is counted, and no more
+            await self._admit(key, shield(counting))  # whoever leaves meanwhile is counted, and no more
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
-    async def _admit(self, key: str, under_way: int) -> None:
-        wait = await self._blocked(key)
-        for window in self._windows:
-            quota = await window.quota(key)
-            if not quota.remaining:
-                wait = max(wait, quota.reset)
-            elif quota.remaining < under_way:
-                wait = max(wait, 1)
-        if wait:
+    async def _admit(self, key: str, counting: Future[int]) -> None:
+        """Ask how a key stands after its try is counted: a failure that no window has yet is of a try under way."""
+        wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
+        under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
+        left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
+        full = [wait] * bool(waits) + [name for name in left if left[name] <= 0]
+        if full or min(left.values()) < under_way:
             self._refused.inc()
-            raise RateLimited("Too many wrong passwords; try again later.", wait)
+            raise RateLimited("Too many wrong passwords; try again later.", await self._seconds(full) if full else 1)
 
     async def failed(self, key: str) -> None:
         """Count a failure; the one that fills a window begins a wait."""
-        if all([(await window.spend(key))[1].remaining for window in self._windows]):
+        spent = await gather(*(window.spend(key) for window in self._windows))
+        if all(quota.remaining for _, quota in spent):
             return
         strikes = await self._counters.incr(f"{key} strikes", 3 * _HOUR)
         wait = min(_HOUR, self._first_wait * 2 ** min(strikes - 1, 12))
@@ -128,15 +122,13 @@ class _Failures:
 
     async def succeeded(self, key: str) -> None:
         """Forget a key's wait and the failures of its shortest window; a longer one keeps its own."""
-        await self._windows[0].clear(key)
-        for suffix in ("strikes", "wait"):
-            await self._counters.clear(f"{key} {suffix}")
+        forgotten = (self._counters.clear(f"{key} {suffix}") for suffix in ("strikes", "wait"))
+        await gather(self._windows[0].clear(key), *forgotten)
 
-    async def _blocked(self, key: str) -> int:
-        """Return the seconds for which a key must wait yet."""
-        if not await self._counters.get(f"{key} wait"):
-            return 0
-        return ceil(await self._counters.get_expiry(f"{key} wait") - self._counters.clock())
+    async def _seconds(self, names: Sequence[str]) -> int:
+        """Return for how long the counter lives that does so longest, 1 at least."""
+        expiries = await gather(*map(self._counters.get_expiry, names))
+        return max(1, ceil(max(expiries) - self._counters.clock()))
 
 
 class LoginLimit(Protocol):
@@ -205,8 +197,7 @@ class FailedLogins:
                 del self._at_once[address]
 
     async def _failed(self, account: str, address: str) -> None:
-        await self._addresses.failed(address)
-        await self._accounts.failed(account)
+        await gather(self._addresses.failed(address), self._accounts.failed(account))
 
 
 class NoLoginLimit:

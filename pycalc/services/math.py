@@ -32,6 +32,7 @@ from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.batches import Request
 from pycalc.services.compute import INLINE_SECONDS, Computer
 from pycalc.services.flights import Alone, Fleet, Flights, Found
+from pycalc.services.long_results import LONG_BYTES
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
 from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
@@ -144,7 +145,7 @@ class Calculator:
         """Return the result once it is recorded; raises what the computer and the recorder raise.
 
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
-        has the result already: where it is not cached, only the facts about it are found.
+        has the result already: where it is not cached, only its size and ends are found, if they cost less.
         """
         small = plan.seconds <= INLINE_SECONDS
         self.under_way += small
@@ -240,11 +241,11 @@ class Calculator:
     async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
         """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
         started = perf_counter()
-        by_flight = plan.seconds > INLINE_SECONDS and not held  # which also asks the cache that is further away
-        result, cached = await self._look_up(plan.key, NEAR if by_flight else plan.seconds), True
-        if result is None and held:
+        only_ends = held and plan.summary_seconds < plan.seconds
+        result, cached = await self._look_up(plan.key, _reach(plan, facts=only_ends)), True
+        if result is None and only_ends:
             plan = ends_of(plan)
-            result = await self._look_up(plan.key, plan.seconds)
+            result = await self._look_up(plan.key, _reach(plan))
         if result is None:
             result, cached = await self._find(plan, caller.user_id)
         if plan.too_large:
@@ -257,7 +258,7 @@ class Calculator:
             )
         if len(result.facts.digits) > LONGEST_RECORDED:
             raise InvalidInput("The result's size is itself too long.", (FieldProblem("/view", "operands too large"),))
-        outcome = "cached" if cached or held else "computed"
+        outcome = "cached" if cached or only_ends else "computed"
         return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
@@ -298,9 +299,14 @@ class Calculator:
             return await self._fetch_or_compute(plan, user)  # it was another user's queue that was full
 
     async def _fetch_or_compute(self, plan: Plan, user: bytes) -> Found:
-        return await self._fleet.join(
-            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute_and_keep(plan, user)
-        )
+        long_results = self._computer.long_results
+        with long_results.expected(self._fleet.expects(plan), user):
+            found = await self._fleet.join(
+                plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute_and_keep(plan, user)
+            )
+            if isinstance(found.result.text, bytes):  # else the computer counts it
+                long_results.count(found.result, len(found.result.text), user)
+        return found
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         self._misses.inc()
@@ -310,6 +316,16 @@ class Calculator:
         except CacheUnavailable:
             self._cache_errors.inc()
         return result
+
+
+def _reach(plan: Plan, *, facts: bool = False) -> float:
+    """Return the cost to look a result up with; NEAR: in this process only.
+
+    ``Calculator._find`` asks further away itself, for what takes longer. Where only ``facts`` are wanted it does not
+    come to that; but for them a long result is not fetched.
+    """
+    far = plan.digits <= LONG_BYTES if facts else plan.seconds <= INLINE_SECONDS
+    return plan.seconds if far else NEAR
 
 
 def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:

@@ -50,7 +50,7 @@ class Plan:
     digits: int
     """Those of the result's text, as estimated; 0 for a summary."""
     summary_seconds: float
-    """What only its size and ends would take."""
+    """What only its size and ends would take; a residue is all ends."""
     too_large: bool
     """More digits than are written out: only its summary is computed, to say so."""
 
@@ -127,11 +127,9 @@ def pointer_of(name: str) -> str:
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan that finds a result's size and ends without the result; a residue is computed: it is all ends."""
-    if plan.task.view == "modulo":
-        return plan
+    """Return the plan that finds a value's size and ends without the value."""
     summary = plan.task._replace(view="summary")
-    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds)
+    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0)
 
 
 def _summary_seconds(size: int) -> float:
@@ -148,7 +146,7 @@ def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | s
     named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
     task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus)
     mod = int(text) if json_literal(text) == text else text
-    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text))
+    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds)
 
 
 def _plan(

@@ -100,7 +100,7 @@ class TestMemory:
         await client.post("/register", json=registration(name))
         session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
         client.headers["Authorization"] = f"Bearer {session['access_token']}"
-        monkeypatch.setattr("pycalc.services.compute.MAX_MAPPED_BYTES", 1_000_000)
+        monkeypatch.setattr("pycalc.services.long_results._MAX_BYTES", 1_000_000)
         assert (await client.get("/fibonacci/6000000")).status_code == 200
         value = resources.metrics.registry.get_sample_value
         assert value("pycalc_results_mapped_bytes") == 1_253_926

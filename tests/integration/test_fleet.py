@@ -1,28 +1,25 @@
-"""Two instances on one Redis and one PostgreSQL: one cache, one limit, one computation; Redis going away under load."""
+"""Two instances on one Redis and one PostgreSQL: one cache, one limit, one computation."""
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from itertools import count
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import gmpy2
 import httpx
 import pytest
-from redis import Redis as Client
 
 from tests.services.accounts import PASSWORD, Person, new_name, new_person
 from tests.services.metrics import computed, metric
 from tests.services.postgres import Postgres
 from tests.services.redis import Redis
-from tests.services.servers import Server, log_in, pycalc
-from tests.services.waiting import until, wait_until
+from tests.services.servers import Server, pycalc
+from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.serial
 
@@ -32,6 +29,25 @@ TEXT = {"Accept": "text/plain"}
 PRIME = 40_000_000_003
 LONG = f"/factorial/{PRIME // 2}?mod={PRIME}"
 """Some seconds of work. By Wilson's theorem ((p - 1)/2)! is 1 or -1 modulo a prime p of the form 4k + 3."""
+
+
+class Pair(NamedTuple):
+    """Two instances on one database, and a client of each."""
+
+    servers: list[Server]
+    here: httpx.Client
+    there: httpx.Client
+
+
+@contextmanager
+def pair(postgres_server: Postgres, migrated: str, cache_url: str, **settings: str) -> Iterator[Pair]:
+    """Run two instances on a database of their own."""
+    database_url = postgres_server.new_database(migrated)
+    shared: dict[str, Any] = {"database_url": database_url, "cache_url": cache_url, "compute_workers": "1", **settings}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
+        here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
+        yield Pair(servers, here, there)
 
 
 class Fleet(NamedTuple):
@@ -49,22 +65,14 @@ class Fleet(NamedTuple):
 
     def stored(self) -> int:
         """Return how many results are in Redis."""
-        with Client(port=self.redis.port) as client:
-            return sum(1 for _ in client.scan_iter(f"{self.namespace}:result:*", count=1_000))
+        return len(self.redis.results(self.namespace))
 
 
 @pytest.fixture(scope="module")
 def fleet(postgres_server: Postgres, migrated: str, redis_server: Redis) -> Iterator[Fleet]:
     """Run two instances on one database and one Redis."""
     namespace = new_name()
-    shared: dict[str, Any] = {
-        "database_url": postgres_server.new_database(migrated),
-        "cache_url": f"{redis_server.url}?namespace={namespace}",
-        "compute_workers": "1",
-    }
-    with ExitStack() as stack:
-        servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
-        here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
+    with pair(postgres_server, migrated, f"{redis_server.url}?namespace={namespace}") as (_, here, there):
         yield Fleet(here, there, new_person(here), redis_server, namespace)
 
 
@@ -150,16 +158,11 @@ def test_when_the_leader_is_killed_the_other_one_computes(
 ) -> None:
     """SIGKILL in the middle of a computation: who waits for it makes it anew when the lease is over."""
     namespace = new_name()
-    shared: dict[str, Any] = {
-        "database_url": postgres_server.new_database(migrated),
-        "cache_url": f"{redis_server.url}?namespace={namespace}",
-        "compute_workers": "1",
-    }
-    with ExitStack() as stack:
-        servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
-        here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
+    with (
+        pair(postgres_server, migrated, f"{redis_server.url}?namespace={namespace}") as (servers, here, there),
+        ThreadPoolExecutor(2) as threads,
+    ):
         fleet = Fleet(here, there, new_person(here), redis_server, namespace)
-        threads = stack.enter_context(ThreadPoolExecutor(2))
         leading = threads.submit(fleet.get, here, LONG)
         wait_until(lambda: metric(here, "pycalc_flights_shared_total", outcome="led") == 1, "the one computes")
         waiting = threads.submit(fleet.get, there, LONG)
@@ -220,10 +223,7 @@ def test_without_redis_the_end_of_a_session_is_seen_within_2_s(
     postgres_server: Postgres, migrated: str, own_redis: Redis
 ) -> None:
     """The hint is lost with Redis; the database is read all the same."""
-    shared: dict[str, Any] = {"database_url": postgres_server.new_database(migrated), "cache_url": own_redis.url}
-    with ExitStack() as stack:
-        servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
-        here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=60)) for each in servers)
+    with pair(postgres_server, migrated, own_redis.url) as (_, here, there):
         person = new_person(here)
         own_redis.kill()
         assert there.get("/me", headers=person.headers).status_code == 200
@@ -248,14 +248,8 @@ def narrow(
     postgres_server: Postgres, migrated: str, redis_server: Redis
 ) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     """Run two instances with narrow limits."""
-    shared: dict[str, Any] = {
-        **LIMITS,
-        "database_url": postgres_server.new_database(migrated),
-        "cache_url": f"{redis_server.url}?namespace={new_name()}",
-    }
-    with ExitStack() as stack:
-        servers = [stack.enter_context(pycalc(**shared)) for _ in range(2)]
-        here, there = (stack.enter_context(httpx.Client(base_url=each.url, timeout=30)) for each in servers)
+    cache_url = f"{redis_server.url}?namespace={new_name()}"
+    with pair(postgres_server, migrated, cache_url, **LIMITS) as (_, here, there):
         yield here, there
 
 
@@ -310,89 +304,3 @@ def _undisturbed(clients: tuple[httpx.Client, ...], scenario: Callable[[], T]) -
         if _disturbances(clients) == before:
             return returned
     raise AssertionError("Redis was late each time")
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("signals", ["STOP and CONT", "KILL and a new start"])
-async def test_redis_goes_away_under_load(own_redis: Redis, signals: str) -> None:
-    """Every answer is 200, the 99th percentile grows by 25 ms at most and the median by 5.
-
-    Four clients ask all the time, before the signal, at that moment and after it, a service with Redis and one without
-    in turn: the second one is what the first is compared with, and how far two halves of its own times are apart is
-    what this machine adds. The breaker's state stands in /metrics and /readyz; in the end it is closed.
-    """
-    go, come = {
-        "STOP and CONT": (own_redis.pause, own_redis.resume),
-        "KILL and a new start": (own_redis.kill, own_redis.start),
-    }[signals]
-    settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
-    with (
-        pycalc(cache_url=own_redis.url, **settings) as server,
-        pycalc(cache_url="memory://", **settings) as control,
-        httpx.Client(base_url=server.url, timeout=30) as client,
-    ):
-        used = partial(wait_until, lambda: metric(client, "pycalc_cache_circuit") == 0, "Redis is used", 60)
-        async with _load((server, control)) as load:
-            await load.following(200)
-            await asyncio.to_thread(used)
-            await asyncio.to_thread(go)
-            times = await load.following(1_000)
-            await asyncio.to_thread(_require_degraded, client)
-            await asyncio.to_thread(come)
-            await load.following(200)
-        await asyncio.to_thread(used)
-        assert (await asyncio.to_thread(client.get, "/readyz")).json()["status"] == "ok"
-    for percentile, most in ((99, 0.025), (50, 0.005)):
-        with_redis, without = (_percentile(each, percentile) for each in times)
-        halves = [_percentile(times[1][half::2], percentile) for half in range(2)]
-        assert with_redis - without <= most + abs(halves[0] - halves[1]), percentile
-
-
-def _percentile(seconds: list[float], percentile: int) -> float:
-    return statistics.quantiles(seconds, n=100)[percentile - 1]
-
-
-def _require_degraded(client: httpx.Client) -> None:
-    answer = client.get("/readyz")
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["checks"]["cache"]["ok"]) == (200, "degraded", False)
-    assert "circuit is" in told["checks"]["cache"]["detail"]
-    assert told["checks"]["database"]["ok"] is True
-    assert metric(client, "pycalc_cache_circuit") > 0
-    assert metric(client, "pycalc_cache_circuit_opened_total") > 0
-
-
-class _Load:
-    """Clients that ask several servers in turn, for one new number after the other."""
-
-    def __init__(self, servers: Sequence[Server]) -> None:
-        self._tokens = {server.url: log_in(server) for server in servers}
-        self._numbers = count(30_000)
-        self._seconds: dict[str, list[float]] = {url: [] for url in self._tokens}
-
-    async def following(self, requests: int) -> list[list[float]]:
-        """Return the seconds of the next so many requests to each server, those under way among them."""
-        begun = len(min(self._seconds.values(), key=len))
-        enough = begun + requests
-        await until(lambda: all(len(each) >= enough for each in self._seconds.values()), "they are answered", 120)
-        return [each[begun:enough] for each in self._seconds.values()]
-
-    async def ask(self, client: httpx.AsyncClient) -> None:
-        """Ask for ever; fails when an answer is not 200."""
-        for number in self._numbers:
-            for url, token in self._tokens.items():
-                began = perf_counter()
-                answer = await client.get(f"{url}/fibonacci/{number}", headers={"Authorization": f"Bearer {token}"})
-                self._seconds[url].append(perf_counter() - began)
-                assert answer.status_code == 200, answer.text
-
-
-@asynccontextmanager
-async def _load(servers: Sequence[Server]) -> AsyncIterator[_Load]:
-    """Let four clients ask all the time."""
-    load = _Load(servers)
-    async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
-        asking = [group.create_task(load.ask(client)) for _ in range(4)]
-        yield load
-        for task in asking:
-            task.cancel()

@@ -138,7 +138,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypa
     monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
     monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
     here, there = pair
-    leading, waiting = await led(here), there.join()
+    leading, waiting = await led(here), there.join(replace(PLAN, seconds=5.0))
     await asyncio.wait({waiting}, timeout=1.0)
     assert (waiting.done(), there.made) == (False, 0)
     here.gate.set()
@@ -181,6 +181,22 @@ async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Inst
     there.gate.set()
     assert await waiting == MADE
     assert there.made == 1
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.02, 0.6), (0.1, 1.0)])
+async def test_nobody_waits_for_much_longer_than_the_result_should_take(
+    pair: tuple[Instance, Instance], seconds: float, most: float
+) -> None:
+    """A leader that has the lease and waits for a worker holds others for five times the estimate and half a second."""
+    here, there = pair
+    leading = await led(here)
+    there.gate.set()
+    began = monotonic()
+    assert await there.join(replace(PLAN, seconds=seconds)) == MADE
+    assert most - 0.01 <= monotonic() - began < most + 0.5
+    assert (there.made, there.outcomes()) == (1, {"late": 1})
+    here.gate.set()
+    await leading
 
 
 async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,13 +316,9 @@ async def test_what_is_damaged_is_made_again(redis_server: Redis, pair: tuple[In
     here.gate.set()
     there.gate.set()
     await here.join()
+    namespace = here.cache._names._namespace
+    await until(lambda: len(redis_server.results(namespace)) == 1, "it is stored")
     with Client(port=redis_server.port) as client:
-        (name,) = await found(lambda: stored(client, here), "it is stored")
-        client.set(name, b"a stranger's")
+        client.set(redis_server.results(namespace)[0], b"a stranger's")
     assert await there.join() == MADE
     assert (there.made, there.outcomes()) == (1, {"led": 1})
-
-
-async def stored(client: Any, here: Instance) -> list[bytes] | None:
-    """Return the keys of the results in an instance's namespace."""
-    return client.keys(f"{here.cache._names._namespace}:result:*") or None

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from redis import Redis as Client
+
 from tests.services.daemons import Daemon, program
 from tests.services.servers import free_port
 
@@ -18,6 +20,11 @@ class Redis(Daemon):
     def url(self) -> str:
         """The URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def results(self, namespace: str) -> list[bytes]:
+        """Return the keys of the results in a namespace."""
+        with Client(port=self.port) as client:
+            return list(client.scan_iter(f"{namespace}:result:*", count=1_000))
 
 
 @contextmanager

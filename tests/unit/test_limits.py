@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 
+from pycalc.cache.base import Spent
 from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import Counters
@@ -23,6 +26,8 @@ from pycalc.services.limits import (
 )
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 HERE, THERE = "198.51.100.7", "203.0.113.9"
 HOUR = 3600
@@ -264,6 +269,74 @@ async def test_who_hangs_up_while_a_try_is_counted_leaves_no_trace() -> None:
         await trying
     assert trying.cancelled()
     assert await distant.get("ada trying") == 0
+
+
+class RoundTrips:
+    """Counters that are far away: all who ask in the meantime are answered together."""
+
+    def __init__(self) -> None:
+        self._counters = Counters()
+        self.clock = self._counters.clock
+        self._waiting: list[asyncio.Event] = []
+
+    async def during(self, work: Coroutine[None, None, None]) -> int:
+        """Return how many round trips some work makes, one after the other."""
+        task = asyncio.create_task(work)
+        trips = 0
+        while not task.done():
+            for _ in range(20):  # turns of the event loop, in which everybody asks who has nothing to wait for
+                await asyncio.sleep(0)
+            trips += bool(self._waiting)
+            while self._waiting:
+                self._waiting.pop().set()
+        await task
+        return trips
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """See CounterStore."""
+        return await self._answered(self._counters.incr(key, expiry, amount))
+
+    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
+        """See CounterStore."""
+        return await self._answered(self._counters.spend(key, expiry, amount, limit))
+
+    async def get(self, key: str) -> int:
+        """See CounterStore."""
+        return await self._answered(self._counters.get(key))
+
+    async def get_expiry(self, key: str) -> float:
+        """See CounterStore."""
+        return await self._answered(self._counters.get_expiry(key))
+
+    async def clear(self, key: str) -> None:
+        """See CounterStore."""
+        await self._answered(self._counters.clear(key))
+
+    async def _answered(self, answer: Awaitable[T]) -> T:
+        answered = asyncio.Event()
+        self._waiting.append(answered)
+        value = await answer
+        await answered.wait()
+        return value
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_try_makes_five_round_trips(right: bool) -> None:
+    """Two before the password is looked at, for the address and then the account; three after, for good or bad."""
+    far = RoundTrips()
+    limit = FailedLogins("10/minute", Metrics())
+    for failures in (limit._accounts, limit._addresses):
+        failures._counters = far
+        for window in failures._windows:
+            window._counters = far
+
+    async def log_in() -> None:
+        with suppress(Unauthorized):
+            async with limit.attempt("ada", HERE):
+                if not right:
+                    raise Unauthorized("wrong")
+
+    assert await far.during(log_in()) == 5
 
 
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:

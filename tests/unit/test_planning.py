@@ -48,4 +48,5 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
+    assert (value.digits, ends_of(value).digits) == (5_000, 0)
     assert summary.input == '{"x":2,"y":"0.5","precision":5000,"view":"summary"}'

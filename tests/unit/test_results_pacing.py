@@ -47,7 +47,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    await BatchResponse([[b"1" * 10_000_000]], {}, Turns())({"type": "http"}, receive, send)
+    await BatchResponse([b"1" * 10_000_000], lambda text: [text], {}, Turns())({"type": "http"}, receive, send)
     assert 4 <= len(sent) < 20
 
 

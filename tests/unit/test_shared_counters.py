@@ -1,0 +1,106 @@
+"""Counters that processes share, while those are there and while they are away: what was counted goes on counting."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.cache.base import Spent
+from pycalc.errors import CacheUnavailable, RateLimited, Unauthorized
+from pycalc.observability.metrics import Metrics
+from pycalc.services.counters import Counters, SharedCounters
+from pycalc.services.limits import FailedLogins
+
+pytestmark = pytest.mark.anyio
+
+HERE = "198.51.100.7"
+
+
+class Remote(Counters):
+    """Counters that may be away."""
+
+    away = False
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """See CounterStore."""
+        self._require()
+        return await super().incr(key, expiry, amount)
+
+    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
+        """See CounterStore."""
+        self._require()
+        return await super().spend(key, expiry, amount, limit)
+
+    async def get(self, key: str) -> int:
+        """See CounterStore."""
+        self._require()
+        return await super().get(key)
+
+    def _require(self) -> None:
+        if self.away:
+            raise CacheUnavailable("away")
+
+
+class Process:
+    """A process with counters of its own before those that it shares."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.counters = SharedCounters(remote, Counters(), Metrics(), "calculations")
+
+    async def spend(self, amount: int = 1) -> tuple[bool, int]:
+        """Count calculations of a limit of ten a minute; return whether they fit, and what is used."""
+        return (await self.counters.spend("ada", 60, amount, 10))[:2]
+
+
+async def test_what_was_counted_during_an_outage_is_used() -> None:
+    """Ten here while the others don't answer: there are no more when they do, for the rest of the window."""
+    remote = Remote()
+    here, there = Process(remote), Process(remote)
+    remote.away = True
+    assert await here.spend(10) == (True, 10)
+    remote.away = False
+    assert await here.spend() == (False, 10)
+    assert 59 < (await here.counters.spend("ada", 60, 1, 10)).seconds <= 60
+    assert await remote.get("ada") == 0
+    assert await there.spend(10) == (True, 10)
+    assert await here.spend() == (False, 10)
+
+
+async def test_both_kinds_add_up() -> None:
+    """Seven here during an outage and two before it leave one; what does not fit counts nothing."""
+    remote = Remote()
+    here = Process(remote)
+    assert await here.spend(2) == (True, 2)
+    remote.away = True
+    assert await here.spend(7) == (True, 7)
+    remote.away = False
+    assert await here.counters.get("ada") == 9
+    assert await here.spend(2) == (False, 9)
+    assert await here.spend() == (True, 10)
+    assert await here.spend() == (False, 10)
+
+
+async def test_failures_of_an_outage_fill_the_window_with_those_after_it() -> None:
+    """Nine wrong passwords while the others are away, one more when they are back: then the account waits."""
+    remote = Remote()
+    limit = FailedLogins("10/minute", Metrics())
+    for failures in (limit._accounts, limit._addresses):
+        own = failures._counters
+        assert isinstance(own, Counters)
+        failures._counters = SharedCounters(remote, own, Metrics(), "login-account")
+        for window in failures._windows:
+            window._counters = failures._counters
+
+    async def fail() -> int:
+        try:
+            async with limit.attempt("ada", HERE):
+                raise Unauthorized("wrong")
+        except Unauthorized:
+            return 0
+        except RateLimited as refusal:
+            return refusal.retry_after
+
+    remote.away = True
+    assert [await fail() for _ in range(9)] == [0] * 9
+    remote.away = False
+    assert await fail() == 0
+    assert 55 <= await fail() <= 60
