@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from pycalc.settings import Settings
@@ -38,7 +40,6 @@ def _settings() -> Settings:
 
 
 def _serve(listener: int | None) -> int:
-    import os
     import signal
 
     for ending in (signal.SIGTERM, signal.SIGINT):  # while it starts; process 1 of a container has no default for them
@@ -141,5 +142,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(**chosen)
 
 
+def entry() -> NoReturn:
+    """Run the command that the command line names, and end the process.
+
+    It ends at once: the interpreter's own farewell ends threads where they are, and in native code that is not C this
+    aborts the process (python/cpython issue 87135).
+    """
+    status = main()
+    with suppress(OSError):  # nobody reads it
+        sys.stdout.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -23,7 +23,7 @@ from pycalc.resources import Resources
 from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.deps import BEARER, caller_of, resources_of
 from pycalc.routers.headers import telling_quota
-from pycalc.routers.negotiation import asked_of, matching
+from pycalc.routers.negotiation import WITHOUT_CONTENT, asked_of, matching
 from pycalc.routers.problems import CLIENT_GONE, responses
 from pycalc.routers.representations import (
     WHOLE,
@@ -120,8 +120,10 @@ class CalculationRoute(APIRoute):
         if len(answer.result.text) <= WHOLE:
             return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
         send = paced(send, resources.computer.turns)
+        sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
+        if WITHOUT_CONTENT in scope:  # the server takes its client for gone as soon as the head is sent
+            return await sending
         try:
-            sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
             return await while_connected(receive, sending)
         except ClientGone:
             return CLIENT_GONE

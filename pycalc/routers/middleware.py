@@ -56,6 +56,8 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
     """Return the GET that a HEAD stands for, and a ``send`` that drops the content (RFC 9110 §9.3.2)."""
 
     async def send_without_content(message: Message) -> None:
+        if message.get("more_body"):
+            return
         if message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await send(message)

@@ -18,6 +18,7 @@ from tests.services.accounts import Person, new_person
 from tests.services.metrics import computed, metric
 from tests.services.raw import Reply, exchange
 from tests.services.servers import Server, free_port, pycalc, running
+from tests.services.waiting import wait_until
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -291,6 +292,19 @@ class TestLargeJson:
         assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
         assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
         assert len(reply.body) < 0.55 * len(DIGITS)
+
+
+def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
+    """It is no client that hung up, though the server takes the answer for ended with its head."""
+
+    def counted(status: str) -> float:
+        return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
+
+    client.headers.update(new_person(client).headers)
+    answered, gone = counted("200"), counted("499")
+    told = client.head("/fibonacci/3000000", headers=TEXT)
+    assert (told.status_code, told.content, told.headers["Content-Length"]) == (200, b"", "626963")
+    wait_until(lambda: (counted("200"), counted("499")) == (answered + 1, gone), "it is counted as answered")
 
 
 def test_head_is_get_without_the_content(client: httpx.Client) -> None:

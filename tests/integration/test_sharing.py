@@ -14,6 +14,7 @@ import gmpy2
 import httpx
 import pytest
 
+from drills.connection import request
 from tests.services.accounts import Person, new_person
 from tests.services.metrics import computed, metric
 from tests.services.processes import children, stopped
@@ -41,13 +42,11 @@ class One:
         (pid,) = children(self.server.pid)
         return pid
 
-    def ask(self, path: str) -> socket.socket:
+    def ask(self, path: str, **fields: str) -> socket.socket:
         """Send a request and return the connection on which the answer will come."""
         connection = socket.create_connection(("127.0.0.1", self.server.port), 30)
-        head = (
-            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {self.person.token}\r\n\r\n"
-        )
-        connection.sendall(head.encode())
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        connection.sendall(request(path, {**self.person.headers, "Connection": "close", **named}))
         return connection
 
     def running(self) -> float:
@@ -130,10 +129,15 @@ class TestSingleFlight:
             wait_until(lambda: worker not in children(one.server.pid), "the worker is gone", seconds=5)
         assert status_of(one.ask("/fibonacci/3000002")) == 200
 
-    def test_the_rest_of_a_result_is_not_sent_to_one_who_hangs_up(self, one: One) -> None:
+    @pytest.mark.parametrize(
+        "fields",
+        [{}, {"Accept": "text/plain"}, {"Accept": "text/plain", "Range": "bytes=1-"}, {"Accept_Encoding": "gzip"}],
+        ids=["JSON", "text", "a range", "compressed"],
+    )
+    def test_the_rest_of_a_result_is_not_sent_to_one_who_hangs_up(self, one: One, fields: dict[str, str]) -> None:
         """Two million digits, of which he takes the first: his going is noticed, not ignored slice by slice."""
         gone = one.gone()
-        caller = one.ask("/fibonacci/10000000")
+        caller = one.ask("/fibonacci/10000000", **fields)
         assert caller.recv(1) == b"H"
         caller.close()
         wait_until(lambda: one.gone() == gone + 1, "his going was noticed", seconds=5)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,12 @@ pytestmark = pytest.mark.serial
 
 LONG = "/fibonacci/60000000"
 """12 million digits: more than a second in a worker."""
+_FAREWELL = """
+import atexit, os, sys
+if "serve" in sys.orig_argv:
+    atexit.register(os.abort)
+"""
+"""What makes the interpreter abort when it ends as it usually does."""
 
 
 @pytest.fixture
@@ -85,6 +92,15 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
     workers = asyncio.run(kill())
     server.process.wait()
     wait_until(lambda: not any(map(alive, workers)), "the workers have ended", 2)
+
+
+def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end threads in the middle of native code, which aborts the process: a SIGTERM ends with status 0."""
+    (tmp_path / "sitecustomize.py").write_text(_FAREWELL)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
+    with pycalc() as server:
+        server.process.terminate()
+        assert server.process.wait(9) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
