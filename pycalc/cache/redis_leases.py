@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from hashlib import sha1
 from secrets import token_bytes
 
 from pycalc.cache.base import Claim
 from pycalc.cache.redis_client import RELEASE_SCRIPT, RENEW_SCRIPT, RedisClient
 from pycalc.cache.redis_lane import Reply
 from pycalc.cache.redis_names import Names
-from pycalc.cache.redis_writer import Writer
+from pycalc.cache.redis_writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 
@@ -27,6 +28,11 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 """Returns a result (1); where there is none, whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
+_DISCARD_SCRIPT = """
+local stored = redis.call('GET', KEYS[1])
+if stored and redis.sha1hex(stored) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+"""Deletes a result (1) that has a digest (1): the value itself may be long, and others wait for what is sent."""
 
 Accept = Callable[[str, Reply], Awaitable[Result | None]]
 """Returns the result in an answer to GET, None when there is none or it is damaged; raises CacheUnavailable."""
@@ -59,7 +65,7 @@ class RedisClaim:
             case bytes():
                 result = await self._leases.accept(self._key, reply)
                 if result is None:  # it is damaged, and in the way of whoever asks next, unless it was replaced by now
-                    self._client.post(("EVAL", RELEASE_SCRIPT, 1, self._result, reply))
+                    self._client.post(("EVAL", _DISCARD_SCRIPT, 1, self._result, await _digest(reply)))
                 return result or False
         raise self._client.distrust("no answer to a claim")
 
@@ -67,7 +73,7 @@ class RedisClaim:
         """See Claim."""
         renewing, self._renewing = self._renewing, None
         if renewing is not None:
-            self._leases.writer.then(partial(self._let_go, renewing))
+            self._leases.writer.after(self._result, partial(self._let_go, renewing))
         elif self._unanswered:
             self._let_go()
 
@@ -118,3 +124,9 @@ class RedisLeases:
         """Renew nothing any more."""
         for task in self._renewing:
             task.cancel()
+
+
+async def _digest(value: bytes) -> str:
+    """Return what Redis' sha1hex makes of a value."""
+    hashed = partial(sha1, value, usedforsecurity=False)
+    return (await asyncio.to_thread(hashed) if len(value) > INLINE_BYTES else hashed()).hexdigest()

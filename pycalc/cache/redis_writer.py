@@ -31,23 +31,20 @@ _log = get_logger(__name__)
 
 
 class _Store(NamedTuple):
-    """A result to store under a name, bound to a label."""
+    """A result to store under a name, bound to a label, and who is told when it is stored or dropped."""
 
     name: bytes
     label: bytes
     result: Result
+    ended: asyncio.Future[None]
 
 
 class _TooLong(Exception):
     """A result is longer than may be stored."""
 
 
-_Step = Callable[[], None]
-"""What is to be done after what was put before."""
-
-
 class Writer:
-    """A queue of results to store, and of steps to do after them; over its bounds the oldest result is dropped."""
+    """A queue of results to store; over its bounds the oldest one is dropped."""
 
     def __init__(self, client: RedisClient, metrics: Metrics, *, ttl_ms: int, max_value: int) -> None:
         """``max_value`` bounds a result in bytes, as it is stored."""
@@ -56,12 +53,10 @@ class Writer:
         self._max_value = max_value
         self._dropped = metrics.cache_dropped
         self._bytes = self._bytes_under_way = 0
-        self._jobs: asyncio.Queue[_Store | _Step] = asyncio.Queue(_JOBS)
+        self._jobs: asyncio.Queue[_Store] = asyncio.Queue(_JOBS)
+        self._pending: dict[bytes, asyncio.Future[None]] = {}
         self._places = asyncio.Semaphore(STORES)
-        loop = asyncio.get_running_loop()
-        self._last: asyncio.Future[list[Reply]] = loop.create_future()
-        self._last.set_result([])
-        self._runner = loop.create_task(self._run(), name="cache writer")
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="cache writer")
 
     def fits(self, length: int) -> bool:
         """Whether so many digits can be short enough when they are compressed."""
@@ -76,14 +71,19 @@ class Writer:
             self._dropped.labels("circuit").inc()
         elif self._room_for(size):
             self._bytes += size
-            self._jobs.put_nowait(_Store(name, label, result))
+            ended = self._pending[name] = asyncio.get_running_loop().create_future()
+            ended.add_done_callback(partial(self._forget, name))
+            self._jobs.put_nowait(_Store(name, label, result, ended))
         else:
             self._dropped.labels("queue").inc()
 
-    def then(self, step: _Step) -> None:
-        """Do a step when everything that was put before is stored, or dropped; one that is dropped itself is done."""
-        self._room_for(0)
-        self._jobs.put_nowait(step)
+    def after(self, name: bytes, step: Callable[[], None]) -> None:
+        """Do a step when the result that was put last under a name is stored, or dropped; now if there is none."""
+        ended = self._pending.get(name)
+        if ended is None:
+            step()
+        else:
+            ended.add_done_callback(lambda _: step())
 
     async def aclose(self) -> None:
         """Store what is queued if that is quick, and end."""
@@ -93,17 +93,15 @@ class Writer:
         await asyncio.wait({self._runner})
 
     def _room_for(self, size: int) -> bool:
-        """Drop the oldest jobs until there is room for one more; return False when what is under way leaves none."""
+        """Drop the oldest results until there is room for one more; return False when what is under way leaves none."""
         if self._bytes_under_way + size > _BYTES:
             return False
         while self._jobs.full() or self._bytes + size > _BYTES:
             oldest = self._jobs.get_nowait()
             self._jobs.task_done()
-            if isinstance(oldest, _Store):
-                self._bytes -= len(oldest.result.text)
-                self._dropped.labels("queue").inc()
-            else:
-                oldest()
+            self._bytes -= len(oldest.result.text)
+            self._dropped.labels("queue").inc()
+            oldest.ended.set_result(None)
         return True
 
     async def _run(self) -> None:
@@ -111,10 +109,7 @@ class Writer:
         while True:
             job = await self._jobs.get()
             try:
-                if isinstance(job, _Store):
-                    await self._send(job)
-                else:
-                    self._follow(job)
+                await self._send(job)
             except CacheUnavailable:
                 self._dropped.labels("circuit").inc()
             except _TooLong:
@@ -134,17 +129,13 @@ class Writer:
         self._bytes_under_way += size
         await self._places.acquire()
         try:
-            self._last = answered = self._client.store(await self._command(job))
+            answered = self._client.store(await self._command(job))
         except BaseException:
-            self._let_go(size)
+            self._let_go(size, job.ended)
             raise
-        answered.add_done_callback(partial(self._stored, size))
+        answered.add_done_callback(partial(self._stored, size, job.ended))
         if size > INLINE_BYTES:  # one at a time: together they would take longer than an answer may
             await asyncio.wait({answered})
-
-    def _follow(self, step: _Step) -> None:
-        """Do a step after the last answer that is waited for; they come in the order in which results were sent."""
-        self._last.add_done_callback(lambda _: step())
 
     async def _command(self, job: _Store) -> Command:
         if len(job.result.text) > INLINE_BYTES:
@@ -155,14 +146,19 @@ class Writer:
             raise _TooLong
         return ("SET", job.name, value, "PX", self._ttl_ms)
 
-    def _let_go(self, size: int) -> None:
+    def _let_go(self, size: int, ended: asyncio.Future[None]) -> None:
         self._places.release()
         self._bytes -= size
         self._bytes_under_way -= size
+        ended.set_result(None)
 
-    def _stored(self, size: int, answered: asyncio.Future[list[Reply]]) -> None:
+    def _forget(self, name: bytes, ended: asyncio.Future[None]) -> None:
+        if self._pending.get(name) is ended:  # else another result was put under the name
+            del self._pending[name]
+
+    def _stored(self, size: int, ended: asyncio.Future[None], answered: asyncio.Future[list[Reply]]) -> None:
         """Make room, and count what the server did not take: it is full, or gone."""
-        self._let_go(size)
+        self._let_go(size, ended)
         if not answered.cancelled():
             failed = answered.exception() is not None
             if failed or any(isinstance(reply, Exception) for reply in answered.result()):

@@ -68,8 +68,12 @@ async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
             await listener.hears("a hint after the restart", here.cache.hints.publish)
 
 
+@pytest.mark.serial
 async def test_a_host_that_vanishes_is_noticed(redis_server: Redis, redis_url: str) -> None:
-    """It ends no connection, and nobody asks it for anything: there are hints again all the same."""
+    """It ends no connection, and nobody asks it for anything: two seconds later it is connected to anew.
+
+    Half a second is for the pause before that, and for connecting.
+    """
     async with proxy(redis_server.port) as between:
         url = redis_url.replace(str(redis_server.port), str(between.port))
         async with opened(url) as there, opened(redis_url) as here:
@@ -77,7 +81,9 @@ async def test_a_host_that_vanishes_is_noticed(redis_server: Redis, redis_url: s
             there.cache.hints.listen(listener)
             await listener.hears("it listens")
             between.vanish()
+            began = monotonic()
             await listener.hears("it listens again")
+            assert monotonic() - began < 2.5
             await listener.hears("a hint", here.cache.hints.publish)
 
 

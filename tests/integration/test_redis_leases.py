@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 
 import pytest
+from redis import Redis as Client
 
 from pycalc.cache import codec, redis_leases, redis_writer
 from pycalc.cache.base import Claim
 from pycalc.models.results import Result
 from tests.services.caches import Opened, opened
+from tests.services.proxy import proxy
+from tests.services.redis import Redis
 from tests.services.results import digits, result
-from tests.services.waiting import found
+from tests.services.waiting import found, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
@@ -28,6 +30,20 @@ async def pair(redis_url: str) -> AsyncIterator[tuple[Opened, Opened]]:
     """Open two caches on one Redis."""
     async with opened(redis_url) as here, opened(redis_url) as there:
         yield here, there
+
+
+@pytest.fixture
+def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let no result be compressed until this is set."""
+    going_on = threading.Event()
+
+    def encoded(name: bytes, kept: Result) -> bytes:
+        going_on.wait()
+        return codec.encode(name, kept)
+
+    monkeypatch.setattr(redis_writer, "encode", encoded)
+    yield going_on
+    going_on.set()
 
 
 async def leading(here: Opened) -> Claim:
@@ -54,27 +70,30 @@ async def test_a_result_that_can_t_be_stored_holds_nobody(pair: tuple[Opened, Op
 
 
 async def test_what_comes_afterwards_holds_nobody(pair: tuple[Opened, Opened]) -> None:
-    """However much is to be stored: what is dropped are results, of which each is counted, and no lease stays."""
+    """However much is to be stored: a result that is dropped for it is counted, and its lease is let go of."""
     here, there = pair
     claim = await leading(here)
+    await here.cache.put(KEY, result())
     claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of", SOON) is True
-    assert here.metric("pycalc_cache_dropped_total", reason="queue") == 600 - 512
+    assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
+
+
+async def test_what_comes_before_holds_nobody(pair: tuple[Opened, Opened], encoding: threading.Event) -> None:
+    """Who has no result to hand on, for making it failed, lets go at once, whatever is still to be stored."""
+    here, there = pair
+    await here.cache.put("pow:1:1", result(digits(100_000)))
+    claim = await leading(here)
+    claim.release()
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of", SOON) is True
 
 
 async def test_a_lease_is_kept_until_the_result_is_stored(
-    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch, encoding: threading.Event
 ) -> None:
     """Also when that takes longer than a lease lives: nobody else makes the result meanwhile, everybody finds it."""
-    stored = threading.Event()
-
-    def encoded(name: bytes, kept: Result) -> bytes:
-        stored.wait()
-        return codec.encode(name, kept)
-
-    monkeypatch.setattr(redis_writer, "encode", encoded)
     monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
     monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
     here, there = pair
@@ -83,11 +102,27 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
     await here.cache.put(KEY, kept)
     claim.release()
     released = monotonic()
-    try:
-        while monotonic() < released + 0.9:
-            assert await waiting.take() is False
-    finally:
-        stored.set()
+    while monotonic() < released + 0.9:
+        assert await waiting.take() is False
+    encoding.set()
+    assert await found(lambda: taken(waiting), "the result", SOON) == kept
+
+
+async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
+    pair: tuple[Opened, Opened], encoding: threading.Event
+) -> None:
+    """While a result is compressed more is put than may wait: that is dropped, and nobody else makes this result."""
+    here, there = pair
+    claim, waiting = await leading(here), there.cache.leases.claim(KEY)
+    kept = result(digits(100_000))
+    await here.cache.put(KEY, kept)
+    claim.release()
+    await until(lambda: here.cache._writer._bytes_under_way > 0, "it is under way")
+    for n in range(600):
+        await here.cache.put(f"pow:{n}:1", result())
+    await here.cache.ping()  # what was sent before is done
+    assert await waiting.take() is False
+    encoding.set()
     assert await found(lambda: taken(waiting), "the result", SOON) == kept
 
 
@@ -99,11 +134,22 @@ async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(
     monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
     here, there = pair
     claim = await leading(here)
-    let_go = asyncio.Event()
     here.cache._client._questions._late = True
     claim.release()
-    here.cache._leases.writer.then(let_go.set)
-    await let_go.wait()
     here.cache._client._questions._late = False
     assert await there.cache.leases.claim(KEY).take() is False
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended", SOON) is True
+
+
+async def test_a_damaged_value_is_not_sent_back(redis_server: Redis, redis_url: str) -> None:
+    """However long it is: its digest says which one is to go."""
+    async with (
+        proxy(redis_server.port) as between,
+        opened(redis_url.replace(str(redis_server.port), str(between.port))) as here,
+    ):
+        claim, names = here.cache.leases.claim(KEY), here.cache._names
+        with Client(port=redis_server.port) as client:
+            client.set(names.result(names.label(KEY)), b"5" * 900_000)
+        assert await claim.take() is False
+        assert await claim.take() is True
+        assert sum(map(len, between.received)) < 5_000
