@@ -22,6 +22,7 @@ The tree::
     │       ├── StoreUnavailable
     │       │   └── OutcomeUnknown                     a write was begun; what became of it is not known
     │       ├── CacheUnavailable
+    │       │   └── AnswerLost                         a question was sent; its answer is late
     │       └── StreamUnavailable
     ├── EventsRefused           internal-error         the stream will never take some events; it has the others
     └── VerificationFailed      internal-error         a result did not agree with its residue
@@ -206,6 +207,10 @@ class OutcomeUnknown(StoreUnavailable):
 
 class CacheUnavailable(Unavailable):
     """The cache does not answer; callers go on without it."""
+
+
+class AnswerLost(CacheUnavailable):
+    """A question was sent, and its answer is late: what it asks for may have been done, or may be yet."""
 
 
 class StreamUnavailable(Unavailable):

@@ -135,7 +135,7 @@ INSIDE = Dashboard(
         Panel(
             "Memory for results",
             "bytes",
-            {"cached in process": "sum(<cache_bytes>)", "long results": "sum(<results_mapped_bytes>)"},
+            {"cached in process": "sum(<cache_bytes>)", "long results": "sum(<results_long_bytes>)"},
         ),
         Panel("Results cached in process", "short", {"results": "sum(<cache_entries>)"}),
         Panel("Password hashes waiting", "short", {"hashes": "sum(<hashes_waiting>)"}),

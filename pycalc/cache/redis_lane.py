@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from pycalc.cache.turn_clock import TurnClock
-from pycalc.errors import CacheUnavailable
+from pycalc.errors import AnswerLost, CacheUnavailable
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -136,7 +136,7 @@ class Lane:
     def submit(self, *commands: Command) -> asyncio.Future[list[Reply]]:
         """Return the future answers to commands; that to a refused one is the driver's exception.
 
-        Raises CacheUnavailable, as the future does.
+        Raises CacheUnavailable, as the future does; AnswerLost where they were sent, and the connection holds.
         """
         if self._runner is None:
             raise CacheUnavailable("The cache is not connected.")
@@ -198,9 +198,11 @@ class Lane:
 
     def _dismiss(self, reason: str) -> None:
         """Tell all who wait that there will be no answer; to what was sent one may come yet."""
-        for asked in (*self._sent, *self._queued):
-            if not asked.answered.done():
-                asked.answered.set_exception(CacheUnavailable(reason))
+        sent = CacheUnavailable if self._runner is None else AnswerLost
+        for waiting, error in ((self._sent, sent), (self._queued, CacheUnavailable)):
+            for asked in waiting:
+                if not asked.answered.done():
+                    asked.answered.set_exception(error(reason))
         self._queued.clear()
         self._timed = None
 

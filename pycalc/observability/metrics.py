@@ -65,8 +65,8 @@ class Metrics:
         self.workers_lost = Counter(
             "pycalc_compute_workers_lost", "Worker processes that died while computing", registry=registry
         )
-        self.results_mapped_bytes = Gauge(
-            "pycalc_results_mapped_bytes", "Long results alive: found, being sent or cached", registry=registry
+        self.results_long_bytes = Gauge(
+            "pycalc_results_long_bytes", "Long results alive, or asked of a shared cache", registry=registry
         )
         self.verification_failures = Counter(
             "pycalc_verification_failures", "Results that did not agree with their residue", registry=registry

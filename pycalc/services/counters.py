@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TypeVar
 
 from pycalc.cache.base import CounterStore, Spent, counter_digest
-from pycalc.errors import CacheUnavailable
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
@@ -93,11 +93,15 @@ class SharedCounters:
     answers questions and takes nothing.
     """
 
-    def __init__(self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str) -> None:
+    def __init__(
+        self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str, *, lenient: bool = False
+    ) -> None:
+        """``lenient``: what is spent there, perhaps, its answer being late, is free rather than spent here too."""
         self.clock = own.clock
         self._shared = shared
         self._own = own
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
+        self._lenient = lenient
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """See CounterStore; the count of one of the two."""
@@ -108,8 +112,11 @@ class SharedCounters:
         held = await self._own.get(key) if len(self._own) else 0
         try:
             spent = await self._shared.spend(key, expiry, amount, limit - held)
-        except CacheUnavailable:
+        except CacheUnavailable as failure:
             self._fallbacks.inc()
+            if self._lenient and isinstance(failure, AnswerLost):
+                fits = held + amount <= limit
+                return Spent(fits, held + amount * fits, expiry)
             return await self._own.spend(key, expiry, amount, limit)
         if not held:
             return spent

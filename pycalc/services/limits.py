@@ -43,12 +43,18 @@ def parse_limit(text: str) -> RateLimitItem:
 
 
 def _counters(
-    name: str, metrics: Metrics, shared: Shared | None, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
+    name: str,
+    metrics: Metrics,
+    shared: Shared | None,
+    bound: int = MAX_KEYS,
+    clock: Callable[[], float] = monotonic,
+    *,
+    lenient: bool = False,
 ) -> CounterStore:
     """Return the counters of one limit: those that processes share, where there are any."""
     own = Counters(bound, clock)
     metrics.limit_keys.labels(name).set_function(lambda: len(own))
-    return own if shared is None else SharedCounters(shared.counters(name), own, metrics, name)
+    return own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
 
 
 class _Window:
@@ -116,8 +122,7 @@ class _Failures:
             return
         strikes = await self._counters.incr(f"{key} strikes", 3 * _HOUR)
         wait = min(_HOUR, self._first_wait * 2 ** min(strikes - 1, 12))
-        await self._counters.clear(f"{key} wait")
-        await self._counters.incr(f"{key} wait", wait)
+        await gather(self._counters.clear(f"{key} wait"), self._counters.incr(f"{key} wait", wait))
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
 
     async def succeeded(self, key: str) -> None:
@@ -245,7 +250,8 @@ class Calculations:
         self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
     ) -> None:
         self._refused = metrics.rate_limited.labels("calculations")
-        self._window = _Window(parse_limit(limit), _counters("calculations", metrics, shared, clock=clock))
+        counters = _counters("calculations", metrics, shared, clock=clock, lenient=True)
+        self._window = _Window(parse_limit(limit), counters)
 
     async def spend(self, user_id: bytes, operations: int = 1) -> Quota:
         """Count calculations, all of them or none, and return how the user stands; raises RateLimited."""

@@ -24,7 +24,7 @@ class LongResults:
         self._bytes = 0
         self._by_user: Counter[bytes] = Counter()
         self._refused = metrics.compute_refused
-        metrics.results_mapped_bytes.set_function(lambda: self._bytes)
+        metrics.results_long_bytes.set_function(lambda: self._bytes)
 
     def require_room(self, user: bytes) -> None:
         """Raise Overloaded while there are too many."""

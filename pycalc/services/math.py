@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from mmap import mmap
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -300,10 +301,14 @@ class Calculator:
 
     async def _fetch_or_compute(self, plan: Plan, user: bytes) -> Found:
         long_results = self._computer.long_results
-        with long_results.expected(self._fleet.expects(plan), user):
-            found = await self._fleet.join(
-                plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute_and_keep(plan, user)
-            )
+        with ExitStack() as expected:
+            expected.enter_context(long_results.expected(self._fleet.expects(plan), user))
+
+            def make() -> Coroutine[None, None, Result]:
+                expected.close()  # or what waits for a worker would take the room that it needs when it has one
+                return self._compute_and_keep(plan, user)
+
+            found = await self._fleet.join(plan, lambda: self._look_up(plan.key, plan.seconds), make)
             if isinstance(found.result.text, bytes):  # else the computer counts it
                 long_results.count(found.result, len(found.result.text), user)
         return found

@@ -103,7 +103,7 @@ class TestMemory:
         monkeypatch.setattr("pycalc.services.long_results._MAX_BYTES", 1_000_000)
         assert (await client.get("/fibonacci/6000000")).status_code == 200
         value = resources.metrics.registry.get_sample_value
-        assert value("pycalc_results_mapped_bytes") == 1_253_926
+        assert value("pycalc_results_long_bytes") == 1_253_926
         refused = await client.get("/fibonacci/6000001")
         assert (refused.status_code, refused.json()["type"]) == (503, "/docs/problems#overloaded")
         assert refused.headers["Retry-After"] == "5"

@@ -61,11 +61,11 @@ async def stored(resources: Resources, redis_server: Redis, namespace: str) -> R
 
 def alive(resources: Resources) -> float | None:
     """Return how many bytes of long results are told."""
-    return resources.metrics.registry.get_sample_value("pycalc_results_mapped_bytes")
+    return resources.metrics.registry.get_sample_value("pycalc_results_long_bytes")
 
 
 async def test_what_is_found_counts_until_it_is_let_go(stored: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over a user's share the next one is 503 overloaded, for that user, until the first one is sent."""
+    """Over a user's share the next one is 503 overloaded, for that user, until the first one is let go of."""
     monkeypatch.setattr(long_results, "_MAX_BYTES", 4_000_000)
     found = await ask(stored, person(1), 0)
     assert (found.cached, alive(stored)) == (True, DIGITS)
@@ -85,6 +85,16 @@ async def test_what_is_on_its_way_counts(stored: Resources, monkeypatch: pytest.
     answers = await asyncio.gather(*(ask(stored, person(1), number) for number in range(2)), return_exceptions=True)
     assert [isinstance(answer, Answer) for answer in answers] == [True, False]
     assert isinstance(answers[1], Overloaded)
+
+
+async def test_what_is_computed_is_not_refused_for_being_expected(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that Redis does not have, asked for at once: both are admitted, and none is refused once it has a worker."""
+    monkeypatch.setattr(long_results, "_MAX_BYTES", 4 * (DIGITS + 1_000))
+    answers = await asyncio.gather(*(ask(resources, person(1), number) for number in range(2)))
+    assert [answer.cached for answer in answers] == [False, False]
+    assert alive(resources) == 2 * DIGITS
 
 
 async def test_a_batch_counts_until_it_is_sent(stored: Resources) -> None:

@@ -140,8 +140,9 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.serial
 async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is let through uncounted, nobody is refused because of it, and only the first one waits for Redis.
+    """Nobody is refused because of it, and only the first one waits for Redis.
 
+    That one Redis may count: it is not counted here.
     When it is back, what was counted here goes on counting, and whoever must wait because of it does.
     """
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
@@ -149,13 +150,13 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
     own_redis.pause()
     began = perf_counter()
     for each in (here, there):
-        for left in range(9, -1, -1):
+        for left in (9, *range(9, -1, -1)):
             assert (await each.calculations.spend(b"ada")).remaining == left
         with pytest.raises(RateLimited):
             await each.calculations.spend(b"ada")
         assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
     assert perf_counter() - began < 2 * 0.3 + 0.3
-    assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 11
+    assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
     own_redis.resume()
     for each in (here, there):
         await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
@@ -166,6 +167,21 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
     assert await there.fail("bob") == 0
     for each in (here, there):
         await each.aclose()
+
+
+@pytest.mark.serial
+async def test_one_stall_counts_what_is_under_way_once(own_redis: Redis) -> None:
+    """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
+    each = await instance(own_redis.url)
+    await each.calculations.spend(b"bob")  # Redis knows the script from now on
+    own_redis.pause()
+    assert (await each.calculations.spend(b"ada", 6)).remaining == 4
+    own_redis.resume()
+    await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
+    assert (await each.calculations.spend(b"ada", 4)).remaining == 0
+    with pytest.raises(RateLimited):
+        await each.calculations.spend(b"ada")
+    await each.aclose()
 
 
 @pytest.mark.usefixtures("patience")

@@ -339,6 +339,23 @@ async def test_a_try_makes_five_round_trips(right: bool) -> None:
     assert await far.during(log_in()) == 5
 
 
+async def test_the_try_that_begins_a_wait_makes_seven() -> None:
+    """Two more than the nine before it: the wait's length depends on how many there were."""
+    far = RoundTrips()
+    limit = FailedLogins("10/minute", Metrics())
+    for failures in (limit._accounts, limit._addresses):
+        failures._counters = far
+        for window in failures._windows:
+            window._counters = far
+
+    async def fail() -> None:
+        with suppress(Unauthorized):
+            async with limit.attempt("ada", HERE):
+                raise Unauthorized("wrong")
+
+    assert [await far.during(fail()) for _ in range(10)] == [5] * 9 + [7]
+
+
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:
     """A full queue before the hashes is no failed login."""
     door = Door()

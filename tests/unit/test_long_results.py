@@ -28,7 +28,7 @@ def alive(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> LongResults:
 
 def counted(metrics: Metrics) -> float | None:
     """Return the bytes that are told."""
-    return metrics.registry.get_sample_value("pycalc_results_mapped_bytes")
+    return metrics.registry.get_sample_value("pycalc_results_long_bytes")
 
 
 def test_a_result_counts_as_long_as_it_lives(alive: LongResults, metrics: Metrics) -> None:

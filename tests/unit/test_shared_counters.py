@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pycalc.cache.base import Spent
-from pycalc.errors import CacheUnavailable, RateLimited, Unauthorized
+from pycalc.errors import AnswerLost, CacheUnavailable, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import Counters, SharedCounters
 from pycalc.services.limits import FailedLogins
@@ -16,9 +16,10 @@ HERE = "198.51.100.7"
 
 
 class Remote(Counters):
-    """Counters that may be away."""
+    """Counters that may be away, or may count and not be heard."""
 
     away = False
+    unheard = False
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """See CounterStore."""
@@ -28,7 +29,10 @@ class Remote(Counters):
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
         """See CounterStore."""
         self._require()
-        return await super().spend(key, expiry, amount, limit)
+        spent = await super().spend(key, expiry, amount, limit)
+        if self.unheard:
+            raise AnswerLost("late")
+        return spent
 
     async def get(self, key: str) -> int:
         """See CounterStore."""
@@ -43,8 +47,8 @@ class Remote(Counters):
 class Process:
     """A process with counters of its own before those that it shares."""
 
-    def __init__(self, remote: Remote) -> None:
-        self.counters = SharedCounters(remote, Counters(), Metrics(), "calculations")
+    def __init__(self, remote: Remote, *, lenient: bool = True) -> None:
+        self.counters = SharedCounters(remote, Counters(), Metrics(), "calculations", lenient=lenient)
 
     async def spend(self, amount: int = 1) -> tuple[bool, int]:
         """Count calculations of a limit of ten a minute; return whether they fit, and what is used."""
@@ -76,6 +80,44 @@ async def test_both_kinds_add_up() -> None:
     assert await here.counters.get("ada") == 9
     assert await here.spend(2) == (False, 9)
     assert await here.spend() == (True, 10)
+    assert await here.spend() == (False, 10)
+
+
+async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
+    """Six of ten while the answer is lost, but the others have counted them: four remain, for everybody."""
+    remote = Remote()
+    here, there = Process(remote), Process(remote)
+    remote.unheard = True
+    assert await here.spend(6) == (True, 6)
+    remote.unheard = False
+    assert await here.counters.get("ada") == 6
+    assert await here.spend(5) == (False, 6)
+    assert await there.spend(4) == (True, 10)
+    assert await here.spend() == (False, 10)
+
+
+async def test_a_guess_is_counted_twice_rather_than_not() -> None:
+    """Where nothing may be free, the one whose answer is late counts here too."""
+    remote = Remote()
+    here = Process(remote, lenient=False)
+    remote.unheard = True
+    assert await here.spend() == (True, 1)
+    remote.unheard = False
+    assert await here.counters.get("ada") == 2
+
+
+async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
+    """Eleven of ten never do, nor four beside seven of an outage; three more would have been seen to fit."""
+    remote = Remote()
+    here = Process(remote)
+    remote.unheard = True
+    assert await here.spend(11) == (False, 0)
+    remote.away = True
+    assert await here.spend(7) == (True, 7)
+    remote.away = False
+    assert await here.spend(4) == (False, 7)
+    assert await here.spend(3) == (True, 10)
+    remote.unheard = False
     assert await here.spend() == (False, 10)
 
 
