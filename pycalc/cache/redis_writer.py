@@ -119,6 +119,7 @@ class Writer:
                 _log.exception("a result could not be stored")
             finally:
                 self._jobs.task_done()
+                del job  # its result may be long
             if perf_counter() - breath > _BREATH_SECONDS:
                 await asyncio.sleep(0)
                 breath = perf_counter()

@@ -27,18 +27,42 @@ class ClientGone(Exception):
     """The client hung up before its answer was ready; there is nobody to tell."""
 
 
+class Client:
+    """Whether a client is still there, which is asked of the server once for all that is done for it.
+
+    Granian answers a question that comes while another one is on its way as if the client had hung up.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone: asyncio.Task[None] | None = None
+
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what the work returns; cancel it and raise ClientGone when the client hangs up before."""
+        working = asyncio.ensure_future(work)
+        if self._gone is None:
+            self._gone = asyncio.ensure_future(_disconnected(self._receive))
+        try:
+            await asyncio.wait({working, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ClientGone
+            return working.result()
+        finally:
+            working.cancel()
+
+    def let_go(self) -> None:
+        """Ask no more."""
+        if self._gone is not None:
+            self._gone.cancel()
+
+
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return what the work returns; cancel it and raise ClientGone when the client hangs up before."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
+    client = Client(receive)
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
+        return await client.while_there(work)
     finally:
-        gone.cancel()
-        working.cancel()
+        client.let_go()
 
 
 async def _disconnected(receive: Receive) -> None:

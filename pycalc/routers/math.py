@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from pycalc.models.auth import Principal
 from pycalc.models.math import Calculation, Summary
 from pycalc.resources import Resources
-from pycalc.routers.connection import ClientGone, while_connected
+from pycalc.routers.connection import Client, ClientGone
 from pycalc.routers.deps import BEARER, caller_of, resources_of
 from pycalc.routers.headers import telling_quota
 from pycalc.routers.negotiation import WITHOUT_CONTENT, asked_of, matching
@@ -113,28 +113,32 @@ class CalculationRoute(APIRoute):
         plan = calculator.planned(request) or await calculator.plan(caller, request)
         asked = asked_of(scope)
         text = wants_text(plan, asked)
-        if text and asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
-            await _calculate(resources, caller, plan, receive, held=True)
-            return await send_not_modified(etag, send)
-        answer = await _calculate(resources, caller, plan, receive)
-        if len(answer.result.text) <= WHOLE:
-            return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
-        send = paced(send, resources.computer.turns)
-        sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
-        if WITHOUT_CONTENT in scope:  # the server takes its client for gone as soon as the head is sent
-            return await sending
+        client = Client(receive)
         try:
-            return await while_connected(receive, sending)
-        except ClientGone:
-            return CLIENT_GONE
+            if text and asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
+                await _calculate(resources, caller, plan, client, held=True)
+                return await send_not_modified(etag, send)
+            answer = await _calculate(resources, caller, plan, client)
+            if len(answer.result.text) <= WHOLE:
+                return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
+            send = paced(send, resources.computer.turns)
+            sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
+            if WITHOUT_CONTENT in scope:  # the server takes its client for gone as soon as the head is sent
+                return await sending
+            try:
+                return await client.while_there(sending)
+            except ClientGone:
+                return CLIENT_GONE
+        finally:
+            client.let_go()
 
 
 def _calculate(
-    resources: Resources, caller: Principal, plan: Plan, receive: Receive, *, held: bool = False
+    resources: Resources, caller: Principal, plan: Plan, client: Client, *, held: bool = False
 ) -> Awaitable[Answer]:
     """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
     answer = resources.calculator.calculate(caller, plan, held=held)
-    return answer if plan.seconds <= INLINE_SECONDS else while_connected(receive, answer)
+    return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
 
 def _documented(operation: Operation[Any]) -> Any:

@@ -1,0 +1,54 @@
+"""What the server is asked about a client."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.types import Message
+
+from pycalc.routers.connection import Client, ClientGone
+
+pytestmark = pytest.mark.anyio
+
+
+class Server:
+    """The server's side of a request, which answers only when it is told to."""
+
+    def __init__(self) -> None:
+        self.questions: list[asyncio.Future[Message]] = []
+
+    def receive(self) -> asyncio.Future[Message]:
+        """See ASGI."""
+        self.questions.append(asyncio.get_running_loop().create_future())
+        return self.questions[-1]
+
+
+async def done() -> int:
+    """Work that is done soon."""
+    await asyncio.sleep(0)
+    return 7
+
+
+async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> None:
+    """A second question beside one that is on its way would be answered as if the client had gone."""
+    server = Server()
+    client = Client(server.receive)
+    for _ in range(3):
+        assert await client.while_there(done()) == 7
+    assert [question.cancelled() for question in server.questions] == [False]
+    client.let_go()
+    await asyncio.sleep(0)
+    assert [question.cancelled() for question in server.questions] == [True]
+
+
+async def test_who_has_hung_up_gets_nothing_more() -> None:
+    """Work under way is cancelled."""
+    server = Server()
+    client = Client(server.receive)
+    assert await client.while_there(done()) == 7
+    working = asyncio.create_task(client.while_there(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    server.questions[0].set_result({"type": "http.disconnect"})
+    with pytest.raises(ClientGone):
+        await working
