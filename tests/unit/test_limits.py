@@ -320,15 +320,21 @@ class RoundTrips:
         return value
 
 
-@pytest.mark.parametrize("right", [True, False])
-async def test_a_try_makes_five_round_trips(right: bool) -> None:
-    """Two before the password is looked at, for the address and then the account; three after, for good or bad."""
-    far = RoundTrips()
+def counted_by(far: RoundTrips) -> FailedLogins:
+    """Return a limit whose counters are far away."""
     limit = FailedLogins("10/minute", Metrics())
     for failures in (limit._accounts, limit._addresses):
         failures._counters = far
         for window in failures._windows:
             window._counters = far
+    return limit
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_try_makes_five_round_trips(right: bool) -> None:
+    """Two before the password is looked at, for the address and then the account; three after, for good or bad."""
+    far = RoundTrips()
+    limit = counted_by(far)
 
     async def log_in() -> None:
         with suppress(Unauthorized):
@@ -342,11 +348,7 @@ async def test_a_try_makes_five_round_trips(right: bool) -> None:
 async def test_the_try_that_begins_a_wait_makes_seven() -> None:
     """Two more than the nine before it: the wait's length depends on how many there were."""
     far = RoundTrips()
-    limit = FailedLogins("10/minute", Metrics())
-    for failures in (limit._accounts, limit._addresses):
-        failures._counters = far
-        for window in failures._windows:
-            window._counters = far
+    limit = counted_by(far)
 
     async def fail() -> None:
         with suppress(Unauthorized):
