@@ -62,6 +62,10 @@ class _Reader:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         self._headers = {name: _bearer(server, name) for name in (*BUSY, ADMIN)}
 
+    def pause(self) -> None:
+        """Hang up until the next page: the server ends a connection that is silent for ten seconds."""
+        self._connection.close()
+
     def milliseconds(self, shape: Callable[[History], Question]) -> float:
         """Return the time that a full page takes."""
         user, filters = shape(self._history)
@@ -103,6 +107,8 @@ def pages() -> None:
     with _served(LARGE) as large, _served(SMALL) as small:
         readers = _Reader(*large), _Reader(*small)
         for title, shape in SHAPES.items():
+            for reader in readers:
+                reader.pause()
             _warm(large[1])
             rounds = [[reader.milliseconds(shape) for reader in readers] for _ in range(REQUESTS + _UNCOUNTED)]
             times = list(zip(*rounds[_UNCOUNTED:], strict=True))

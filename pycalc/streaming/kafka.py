@@ -14,10 +14,11 @@ from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import kafka_consumer, kafka_producer
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
-from pycalc.streaming.kafka_client import Topic, kafka_troubles, settings
+from pycalc.streaming.kafka_client import kafka_troubles, settings
 from pycalc.streaming.kafka_consumer import KafkaMember
 from pycalc.streaming.kafka_options import KafkaOptions, kafka_options
 from pycalc.streaming.kafka_producer import KafkaProducer, Outcome
+from pycalc.streaming.kafka_topic import Topic
 
 
 class KafkaStream:
@@ -53,16 +54,21 @@ class KafkaStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable; Kafka knows the group as ``{topic}-{group}``."""
+        """See Consumable; Kafka knows the group as ``{topic}-{group}-{topic id}``.
+
+        A topic that was deleted and made anew has a new id, and so a new group, which begins at its beginning: no
+        place in the old topic can be taken for one in the new, not even one that is committed late.
+        """
         await self._topic.ensure()
-        name = {"group.id": f"{self._options.topic}-{group}"}
-        wanted = self._settings(kafka_consumer.SETTINGS, self._options.consumer, name)
-        with self._troubles.mapped("receive", "Kafka gives no messages."):
-            member = KafkaMember(wanted, self._options.topic, self._troubles)
-        try:
-            yield member
-        finally:
-            await member.aclose()
+        async with self._topic.incarnation() as topic:
+            name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
+            wanted = self._settings(kafka_consumer.SETTINGS, self._options.consumer, name)
+            with self._troubles.mapped("receive", "Kafka gives no messages."):
+                member = KafkaMember(wanted, self._options.topic, topic.check, self._troubles)
+            try:
+                yield member
+            finally:
+                await member.aclose()
 
     async def ping(self) -> None:
         """See Stream: the topic is there, and the last events were taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -109,14 +109,18 @@ def _event_of(message: Message) -> Event | None:
 
 
 class KafkaMember:
-    """See Member."""
+    """See Member; ``check`` raises KafkaException when the topic is another one by now."""
 
-    def __init__(self, configuration: dict[str, Any], topic: str, troubles: Troubles) -> None:
+    def __init__(
+        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], troubles: Troubles
+    ) -> None:
         self._reader = _Reader(configuration, topic)
+        self._check = check
         self._troubles = troubles
 
     async def receive(self) -> Batch:
         with self._troubles.mapped("receive", "Kafka gives no messages."):
+            self._check()
             messages = await self._reader.messages()
         if messages:
             self._troubles.over()

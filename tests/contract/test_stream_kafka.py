@@ -7,26 +7,31 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
+from time import monotonic
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
 from structlog.testing import capture_logs
 
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming import kafka_producer
-from pycalc.streaming.base import USAGE_GROUP, Delivery
+from pycalc.streaming import kafka_producer, kafka_topic
+from pycalc.streaming.base import USAGE_GROUP, Delivery, Member
 from pycalc.streaming.kafka import KafkaStream
 from pycalc.streaming.kafka_client import kafka_troubles
 from pycalc.streaming.kafka_consumer import KafkaMember
+from pycalc.streaming.kafka_options import kafka_options
 from pycalc.streaming.kafka_producer import KafkaProducer
+from pycalc.streaming.kafka_topic import Incarnation, Topic
 from tests.services.events import key_of, number_of, numbered
 from tests.services.kafka import Kafka, MockKafka
+from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +181,63 @@ async def test_a_topic_that_is_deleted_meanwhile(
                 await asyncio.sleep(0.1)
 
 
+def make_anew(admin: AdminClient, topic: str) -> None:
+    """Delete a topic, and make another one of that name as soon as the broker has room for it."""
+    admin.delete_topics([topic])[topic].result(SECONDS)
+    deadline = monotonic() + SECONDS
+    while True:
+        try:
+            admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(SECONDS)
+        except KafkaException as error:
+            if error.args[0].name() != "TOPIC_ALREADY_EXISTS" or monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+async def read_on(member: Member) -> None:
+    """Receive until that fails."""
+    while True:
+        await member.receive()
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
+) -> None:
+    """Though the place in the old one, committed late, is one that the new one has; who reads is told to join again."""
+    stream = opened(real_kafka.url(topic, "partitions=1"))
+    old, new = numbered(ADA, range(5)), numbered(ADA, range(5, 15))
+    await stream.publish(old)
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        while not (batch := await member.receive()).deliveries:
+            pass
+        await asyncio.to_thread(make_anew, admin, topic)
+        await opened(real_kafka.url(topic)).publish(new)
+        await member.commit(batch)
+        with pytest.raises(StreamUnavailable):
+            await read_on(member)
+    assert await consumed(stream, 10) == new
+
+
+async def test_looks_at_a_topic_that_fail_are_not_the_last(
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that hangs for longer than a look may take says nothing of the topic; what happens later is seen."""
+    monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.05)
+    await opened(real_kafka.url(topic)).ping()
+    asked = Topic(kafka_options(real_kafka.url(topic), ""), kafka_troubles(Metrics()))
+    async with asked.incarnation() as current:
+        real_kafka.pause()
+        with monkeypatch.context() as impatient:
+            impatient.setattr(kafka_topic, "_ASK_SECONDS", 0.3)
+            await asyncio.sleep(1)  # the outage itself
+        real_kafka.resume()
+        current.check()
+        await asyncio.to_thread(make_anew, admin, topic)
+        await until(lambda: current.over, "the new topic is noticed")
+    asked.close()
+
+
 async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) -> None:
     """The right password, in the URL or beside it, gives access to everything; the certificate is checked."""
     events = numbered(ADA, range(3))
@@ -293,7 +355,7 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
     """Nobody has it, so nobody would close it."""
     configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
     with pytest.raises(KafkaException):
-        KafkaMember(configuration, "", kafka_troubles(Metrics()))
+        KafkaMember(configuration, "", Incarnation("").check, kafka_troubles(Metrics()))
     assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 
