@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 import uvloop
 from prometheus_client import start_http_server
@@ -81,9 +83,17 @@ async def _until_stopped(name: str, settings: Settings, opening: _Open) -> None:
     stop = asyncio.Event()
     watch(stop)
     async with opening(settings) as metrics:
-        server, thread = start_http_server(settings.port, settings.host, metrics.registry)
+        server, thread = _metrics_served(settings, metrics)
         print(f"pycalc {name} runs; metrics: http://{settings.host}:{settings.port}/metrics", flush=True)  # noqa: T201
         await stop.wait()
         await asyncio.to_thread(server.shutdown)
         server.server_close()
         thread.join()
+
+
+def _metrics_served(settings: Settings, metrics: Metrics) -> tuple[WSGIServer, Thread]:
+    try:
+        return start_http_server(settings.port, settings.host, metrics.registry)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise OSError(f"can't serve metrics on {address}: {error.strerror}; see PYCALC_PORT") from error

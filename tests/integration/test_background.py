@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
@@ -55,6 +56,21 @@ def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command
         process.kill()
         process.wait()
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
+    """Beside a server with the same settings, most likely: it says which, and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")
+        try:
+            assert process.wait(TO_START + IN_TIME) == 1
+        finally:
+            process.kill()
+            process.wait()
+    told = (tmp_path / "log").read_text().splitlines()[-1]
+    assert told == f"pycalc: can't serve metrics on 127.0.0.1:{port}: Address already in use; see PYCALC_PORT"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
