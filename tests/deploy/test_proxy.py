@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pycalc import listener
 from tests.deploy.images import ROOT
 from tests.services.accounts import new_name, new_person, registration
 from tests.services.servers import Server, free_port, pycalc
@@ -70,6 +72,14 @@ def test_passes_events_on_at_once(client: httpx.Client) -> None:
     with client.stream("GET", "/events", headers=person.headers) as events:
         calculation = client.get("/fibonacci/100", headers=person.headers).json()
         assert any(line == f"id: {calculation['id']}" for line in events.iter_lines())
+
+
+def test_silent_connections_are_given_up_before_the_service_ends_them() -> None:
+    """A request on a connection that is being closed is lost; nginx sends only those again that change nothing."""
+    upstream = CONFIGURATION.read_text().partition("upstream pycalc {")[2].partition("}")[0]
+    kept = re.search(r"keepalive_timeout (\d+)s;", upstream)
+    assert kept is not None
+    assert int(kept[1]) * 1000 < listener._HEADER_READ_MS
 
 
 def test_metrics_stay_inside(client: httpx.Client) -> None:
