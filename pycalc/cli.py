@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -149,8 +148,14 @@ def entry() -> NoReturn:
     aborts the process (python/cpython issue 87135).
     """
     status = main()
-    with suppress(OSError):  # nobody reads it
-        sys.stdout.flush()
+    try:
+        if sys.stdout is not None:  # none where the caller has closed it
+            sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads it
+        pass
+    except OSError as error:
+        sys.stderr.write(f"pycalc: {error}\n")
+        status = status or 1
     os._exit(status)
 
 

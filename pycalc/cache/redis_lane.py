@@ -136,7 +136,7 @@ class Lane:
     def submit(self, *commands: Command) -> asyncio.Future[list[Reply]]:
         """Return the future answers to commands; that to a refused one is the driver's exception.
 
-        Raises CacheUnavailable, as the future does; AnswerLost where they were sent, and the connection holds.
+        Raises CacheUnavailable, as the future does; AnswerLost where they were sent and their answer is late.
         """
         if self._runner is None:
             raise CacheUnavailable("The cache is not connected.")

@@ -185,7 +185,7 @@ class Metrics:
         )
         self.limit_fallbacks = Counter(
             "pycalc_rate_limit_fallbacks",
-            "Steps of a limit that counted in this process because the shared counters did not answer",
+            "Steps of a limit that counted in this process, or nowhere, because the shared counters did not answer",
             ("limit",),
             registry=registry,
         )

@@ -30,7 +30,7 @@ class ClientGone(Exception):
 class Client:
     """Whether a client is still there, which is asked of the server once for all that is done for it.
 
-    Granian answers a question that comes while another one is on its way as if the client had hung up.
+    Granian, asked again after its first question was cancelled unanswered, says that the client has hung up.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -23,7 +23,7 @@ from pycalc.resources import Resources
 from pycalc.routers.connection import Client, ClientGone
 from pycalc.routers.deps import BEARER, caller_of, resources_of
 from pycalc.routers.headers import telling_quota
-from pycalc.routers.negotiation import WITHOUT_CONTENT, asked_of, matching
+from pycalc.routers.negotiation import asked_of, matching
 from pycalc.routers.problems import CLIENT_GONE, responses
 from pycalc.routers.representations import (
     WHOLE,
@@ -119,12 +119,10 @@ class CalculationRoute(APIRoute):
                 await _calculate(resources, caller, plan, client, held=True)
                 return await send_not_modified(etag, send)
             answer = await _calculate(resources, caller, plan, client)
-            if len(answer.result.text) <= WHOLE:
+            if len(answer.result.text) <= WHOLE or not asked.content:
                 return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
             send = paced(send, resources.computer.turns)
             sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
-            if WITHOUT_CONTENT in scope:  # the server takes its client for gone as soon as the head is sent
-                return await sending
             try:
                 return await client.while_there(sending)
             except ClientGone:

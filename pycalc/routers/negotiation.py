@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
@@ -14,27 +14,31 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class Asked(NamedTuple):
-    """The header fields that choose a representation, as they came; empty where they did not."""
+    """What a request says of the representation: its header fields as they came, empty where they did not."""
 
     accept: str = ""
     accept_encoding: str = ""
     range: str = ""
     if_range: str = ""
     if_none_match: str = ""
+    content: bool = True
+    """Whether more than the head is wanted: not by a HEAD."""
 
 
 _NOTHING = Asked()
-_FIELDS = {field.replace("_", "-").encode(): field for field in Asked._fields}
+_FIELDS = {field.replace("_", "-").encode(): field for field in Asked._fields if field != "content"}
 
 
 def asked_of(scope: Scope) -> Asked:
     """Return what a request asks of the representation; a field sent twice is one list (RFC 9110 §5.3)."""
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for name, value in scope["headers"]:
         field = _FIELDS.get(name)
         if field is not None:
             text = value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
+    if WITHOUT_CONTENT in scope:
+        return Asked(**found, content=False)
     return Asked(**found) if found else _NOTHING
 
 

@@ -82,16 +82,16 @@ def paced(send: Send, turns: Turns) -> Send:
     return send_in_turn
 
 
-async def send_json(answer: Answer, asked: Asked | None, send: Send) -> int:
+async def send_json(answer: Answer, asked: Asked, send: Send) -> int:
     """Send a calculation, its result's text as it is; return the status."""
     before, after = json_around(answer)
     headers = [(b"content-type", b"application/json"), NO_STORE]
     text = answer.result.text
     length = len(before) + len(text) + len(after)
-    coding = preferred(asked.accept_encoding, _CODINGS) if asked is not None and length > _COMPRESSED_BYTES else None
+    coding = preferred(asked.accept_encoding, _CODINGS) if length > _COMPRESSED_BYTES else None
     if length > _COMPRESSED_BYTES:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
-    return await _send(200, headers, (before, text, after), coding, send)
+    return await _send(200, headers, (before, text, after), coding, send, content=asked.content)
 
 
 class BatchResponse(Response):
@@ -143,8 +143,10 @@ async def send_text(plan: Plan, answer: Answer, asked: Asked, send: Send) -> int
         return await _send(206, headers, (text,), None, send, first, end)
     coding = preferred(asked.accept_encoding, _CODINGS) if len(text) > _COMPRESSED_BYTES else None
     if coding is None:
-        return await _send(200, [*headers, *validators(etag), *whole], (text,), None, send)
-    return await _send(200, [*headers, *validators(coded[_CODINGS.index(coding)])], (text,), coding, send)
+        headers += [*validators(etag), *whole]
+    else:
+        headers += validators(coded[_CODINGS.index(coding)])
+    return await _send(200, headers, (text,), coding, send, content=asked.content)
 
 
 def validators(etag: str) -> list[Header]:
@@ -169,14 +171,22 @@ async def _send(
     send: Send,
     first: int = 0,
     end: int | None = None,
+    *,
+    content: bool = True,
 ) -> int:
-    """Send pieces one after the other, of a single one the bytes from ``first`` to ``end``; return the status."""
+    """Send pieces one after the other, of a single one the bytes from ``first`` to ``end``; return the status.
+
+    Without ``content`` only the head is made, as it would be with it.
+    """
     length = sum(map(len, pieces)) if end is None else end - first
     if coding is not None:
         headers = [*headers, (b"content-encoding", coding.encode())]
     elif status != 304:
         headers = [*headers, (b"content-length", b"%d" % length)]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
+    if not content:
+        await send({"type": "http.response.body", "body": b""})
+        return status
     if coding is not None:
         async for compressed in _compressed(pieces, coding):
             await send({"type": "http.response.body", "body": compressed, "more_body": True})

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 MAX_KEYS = 50_000
 """Counters that each limit keeps."""
+_STALL_SECONDS = 1.0
+"""In which one limit's worth may be free because answers are late: the circuit forgives no second stall meanwhile."""
 
 
 class Counters:
@@ -96,12 +98,15 @@ class SharedCounters:
     def __init__(
         self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str, *, lenient: bool = False
     ) -> None:
-        """``lenient``: what is spent there, perhaps, its answer being late, is free rather than spent here too."""
+        """``lenient``: what is spent there, perhaps, its answer being late, is free rather than spent here too.
+
+        No more than one limit's worth is, in one stall.
+        """
         self.clock = own.clock
         self._shared = shared
         self._own = own
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
-        self._lenient = lenient
+        self._unheard = Counters(clock=own.clock) if lenient else None
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """See CounterStore; the count of one of the two."""
@@ -114,9 +119,9 @@ class SharedCounters:
             spent = await self._shared.spend(key, expiry, amount, limit - held)
         except CacheUnavailable as failure:
             self._fallbacks.inc()
-            if self._lenient and isinstance(failure, AnswerLost):
-                fits = held + amount <= limit
-                return Spent(fits, held + amount * fits, expiry)
+            if self._unheard is not None and isinstance(failure, AnswerLost):
+                free = await self._unheard.spend(key, _STALL_SECONDS, amount, limit - held)
+                return Spent(free.allowed, held + free.used, expiry)
             return await self._own.spend(key, expiry, amount, limit)
         if not held:
             return spent

@@ -31,7 +31,7 @@ async def done() -> int:
 
 
 async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> None:
-    """A second question beside one that is on its way would be answered as if the client had gone."""
+    """After a question that was cancelled unanswered the next one would be answered as if the client had gone."""
     server = Server()
     client = Client(server.receive)
     for _ in range(3):
@@ -47,8 +47,20 @@ async def test_who_has_hung_up_gets_nothing_more() -> None:
     server = Server()
     client = Client(server.receive)
     assert await client.while_there(done()) == 7
-    working = asyncio.create_task(client.while_there(asyncio.Event().wait()))
-    await asyncio.sleep(0)
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def long() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    working = asyncio.create_task(client.while_there(long()))
+    await begun.wait()
     server.questions[0].set_result({"type": "http.disconnect"})
     with pytest.raises(ClientGone):
         await working
+    async with asyncio.timeout(5):
+        await cancelled.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pycalc.cache.base import Spent
@@ -104,6 +106,16 @@ async def test_a_guess_is_counted_twice_rather_than_not() -> None:
     assert await here.spend() == (True, 1)
     remote.unheard = False
     assert await here.counters.get("ada") == 2
+
+
+async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
+    """A hundred at once whose answers are late: ten of them pass, as with one after the other, and not all."""
+    remote = Remote()
+    here = Process(remote)
+    remote.unheard = True
+    answers = await asyncio.gather(*(here.spend() for _ in range(100)))
+    assert [fits for fits, _ in answers] == [True] * 10 + [False] * 90
+    assert answers[-1] == (False, 10)
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:

@@ -1,0 +1,43 @@
+"""A HEAD: the head that a GET's answer would have, and nothing made of its content (RFC 9110 §9.3.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pycalc.routers import representations
+from pycalc.routers.negotiation import Asked
+from pycalc.routers.representations import send_json, send_text
+from pycalc.services.math import Answer
+from pycalc.services.planning import DEFAULT_OPTIONS, make_plan
+from tests.services.results import digits, result
+
+pytestmark = pytest.mark.anyio
+
+PLAN = make_plan(25_000_000, "fibonacci", ("1000000",), DEFAULT_OPTIONS)
+ANSWER = Answer("01a202cd-328b-701e-ab15-671a3742e8f6", result(digits(200_000)), True, 1)
+
+
+async def sent(asked: Asked, *, text: bool) -> list[Any]:
+    """Return the messages of an answer."""
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    status = await (send_text(PLAN, ANSWER, asked, send) if text else send_json(ANSWER, asked, send))
+    assert status == 200
+    return messages
+
+
+@pytest.mark.parametrize("text", [True, False])
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
+async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, *, text: bool) -> None:
+    """Nothing is compressed or cut into slices."""
+    asked = Asked(accept_encoding=coding)
+    start, *_ = await sent(asked, text=text)
+    monkeypatch.delattr(representations, "_compressor")
+    monkeypatch.delattr(representations, "_slices")
+    told = await sent(asked._replace(content=False), text=text)
+    assert told == [start, {"type": "http.response.body", "body": b""}]
