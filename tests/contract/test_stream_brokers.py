@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 
 import pytest
 
 from pycalc.errors import EventsRefused
-from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
-from pycalc.streaming import open_stream
-from pycalc.streaming.base import USAGE_GROUP, Consumable, Stream
+from pycalc.streaming.base import USAGE_GROUP
 from tests.contract.backends import STREAMS
+from tests.contract.conftest import Another
+from tests.services.consuming import consumed
 from tests.services.events import key_of, number_of, numbered
 from tests.services.group_members import group_member
 
@@ -25,8 +22,6 @@ TOO_LARGE = 11_000_000
 """Bytes: more than any broker takes."""
 SECONDS = 45.0
 
-Open = Callable[[], Awaitable[Stream]]
-
 
 @pytest.fixture(params=[name for name in STREAMS if name != "memory"])
 def url(request: pytest.FixtureRequest) -> str:
@@ -34,39 +29,14 @@ def url(request: pytest.FixtureRequest) -> str:
     return STREAMS[request.param](request, f"broker-{secrets.token_hex(6)}")
 
 
-@pytest.fixture
-async def another(url: str) -> AsyncIterator[Open]:
-    """Open the stream as one more instance of the service would."""
-    async with AsyncExitStack() as stack:
-
-        async def opened() -> Stream:
-            stream = await open_stream(url, Metrics())
-            stack.push_async_callback(stream.aclose)
-            return stream
-
-        yield opened
-
-
-async def consumed(stream: Stream, count: int) -> list[Event]:
-    """Return the group's next events."""
-    assert isinstance(stream, Consumable)
-    events: list[Event] = []
-    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
-        while len(events) < count:
-            batch = await member.receive()
-            events += [delivery.event for delivery in batch.deliveries if delivery.event]
-            await member.commit(batch)
-    return events
-
-
-async def test_events_wait_for_the_first_consumer(another: Open) -> None:
+async def test_events_wait_for_the_first_consumer(another: Another) -> None:
     """The group that counts gets what was published before its first consumer was ever started."""
     events = numbered(ADA, range(5))
     await (await another()).publish(events)
     assert await consumed(await another(), 5) == events
 
 
-async def test_a_killed_member_s_events_come_again(url: str, another: Open) -> None:
+async def test_a_killed_member_s_events_come_again(url: str, another: Another) -> None:
     """What a consumer had received and not committed when it was killed is another one's, after what was committed."""
     publisher = await another()
     first, second = numbered(ADA, range(3)), numbered(ADA, range(3, 6))
@@ -80,7 +50,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Open) -> N
         assert await consumed(await another(), 3) == second
 
 
-async def test_a_member_that_was_away_goes_on(url: str, another: Open) -> None:
+async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
     """A consumer that hung until its events were given away survives its own late commit, and takes part again."""
     publisher = await another()
     await publisher.publish(numbered(ADA, range(3)))
@@ -95,7 +65,7 @@ async def test_a_member_that_was_away_goes_on(url: str, another: Open) -> None:
             assert 5 in await asyncio.to_thread(absent.received)
 
 
-async def test_an_event_that_is_too_large_is_refused_alone(another: Open) -> None:
+async def test_an_event_that_is_too_large_is_refused_alone(another: Another) -> None:
     """The refusal names that event and no other; all others are taken, those of the same key too, in order."""
     stream = await another()
     ada, bob = numbered(ADA, range(5)), numbered(BOB, range(5))

@@ -29,6 +29,7 @@ from pycalc.streaming.kafka_consumer import KafkaMember
 from pycalc.streaming.kafka_options import kafka_options
 from pycalc.streaming.kafka_producer import KafkaProducer
 from pycalc.streaming.kafka_topic import Incarnation, Topic
+from tests.services.consuming import consumed
 from tests.services.events import key_of, number_of, numbered
 from tests.services.kafka import Kafka, MockKafka
 from tests.services.waiting import until
@@ -75,17 +76,6 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
         while len(messages) < count:
             messages += consumer.consume(count - len(messages), SECONDS)
     return messages
-
-
-async def consumed(stream: KafkaStream, count: int) -> list[Event]:
-    """Return the group's next events."""
-    events: list[Event] = []
-    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
-        while len(events) < count:
-            batch = await member.receive()
-            events += [delivery.event for delivery in batch.deliveries if delivery.event]
-            await member.commit(batch)
-    return events
 
 
 async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:

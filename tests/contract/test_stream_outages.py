@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from time import monotonic
 
@@ -12,10 +12,9 @@ import pytest
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
-from pycalc.streaming import open_stream
 from pycalc.streaming.base import PUBLISH_SECONDS, Consumable, Stream
 from tests.contract.backends import OUTAGES, STREAMS
+from tests.contract.conftest import Another
 from tests.services.events import key_of, number_of, numbered
 from tests.services.waiting import until
 
@@ -26,7 +25,6 @@ SECONDS = 60.0
 SLACK = 2.0
 """What a busy machine may take beyond a deadline, seconds."""
 
-Open = Callable[[], Awaitable[Stream]]
 Outage = Callable[[], AbstractContextManager[None]]
 
 
@@ -49,19 +47,6 @@ def url(request: pytest.FixtureRequest, kind: str) -> str:
     return STREAMS[OUTAGES[kind][0]](request, f"outage-{secrets.token_hex(6)}")
 
 
-@pytest.fixture
-async def another(url: str) -> AsyncIterator[Open]:
-    """Open the stream as one more instance of the service would."""
-    async with AsyncExitStack() as stack:
-
-        async def opened() -> Stream:
-            stream = await open_stream(url, Metrics())
-            stack.push_async_callback(stream.aclose)
-            return stream
-
-        yield opened
-
-
 async def persist(stream: Stream, events: list[Event]) -> None:
     """Publish as the relay does: the same batch again until it is taken."""
     while True:
@@ -81,7 +66,7 @@ async def fails_within(seconds: float, call: Awaitable[object]) -> None:
     assert monotonic() - started < seconds
 
 
-async def test_a_broker_that_is_away_is_unavailable_in_time(another: Open, outage: Outage) -> None:
+async def test_a_broker_that_is_away_is_unavailable_in_time(another: Another, outage: Outage) -> None:
     """To a stream that was in use and to one that is opened meanwhile; both work when the broker is back."""
     events = [event for key in KEYS for event in numbered(key, range(3))]
     used = await another()
@@ -103,7 +88,7 @@ async def test_a_broker_that_is_away_is_unavailable_in_time(another: Open, outag
             await stream.ping()
 
 
-async def test_nothing_is_lost_and_nothing_overtakes(another: Open, outage: Outage) -> None:
+async def test_nothing_is_lost_and_nothing_overtakes(another: Another, outage: Outage) -> None:
     """Batches that are tried again until they are taken arrive whole; each key's events are first seen in order."""
     stream = await another()
     assert isinstance(stream, Consumable)

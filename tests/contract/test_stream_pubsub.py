@@ -26,6 +26,7 @@ from pycalc.streaming import pubsub_subscriber
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
 from pycalc.streaming.pubsub import PubSubStream
 from pycalc.streaming.pubsub_options import pubsub_options
+from tests.services.consuming import delivered
 from tests.services.events import key_of, numbered
 from tests.services.pubsub import PROJECT, PubSub
 from tests.services.servers import free_port
@@ -86,17 +87,6 @@ async def received(member: Member) -> Batch:
     return batch
 
 
-async def consumed(stream: PubSubStream, count: int) -> list[Delivery]:
-    """Return the group's next messages."""
-    deliveries: list[Delivery] = []
-    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
-        while len(deliveries) < count:
-            batch = await member.receive()
-            deliveries += batch.deliveries
-            await member.commit(batch)
-    return deliveries
-
-
 async def test_a_message_is_a_structured_cloud_event(
     pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
@@ -133,7 +123,7 @@ async def test_a_message_carries_its_trace(
     subscriber.modify_ack_deadline(
         subscription=subscription(topic, "usage"), ack_ids=[received.ack_id], ack_deadline_seconds=0, timeout=SECONDS
     )
-    (delivery,) = await consumed(stream, 1)
+    (delivery,) = await delivered(stream, 1)
     assert delivery.event is not None
     assert delivery.event.traceparent == TRACEPARENT
 
@@ -188,7 +178,7 @@ async def test_a_deleted_topic_loses_no_event(
     subscriber.delete_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     await stream.publish([new])
     await stream.ping()
-    assert [delivery.event for delivery in await consumed(stream, 1)] == [new]
+    assert [delivery.event for delivery in await delivered(stream, 1)] == [new]
 
 
 async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
@@ -214,14 +204,14 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
         got: list[Delivery] = []
         while not got:  # what was given back may take longer than nothing to arrive
             with suppress(StreamUnavailable):
-                got = list(await consumed(stream, 1))
+                got = list(await delivered(stream, 1))
         assert [delivery.event for delivery in got] == [old]
         with pytest.raises(StreamUnavailable):
-            await consumed(stream, 1)
+            await delivered(stream, 1)
     subscriber.delete_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     await stream.ping()
     await stream.publish([new])
-    assert [delivery.event for delivery in await consumed(stream, 1)] == [new]
+    assert [delivery.event for delivery in await delivered(stream, 1)] == [new]
 
 
 async def test_foreign_messages_are_delivered_as_such(
@@ -234,7 +224,7 @@ async def test_foreign_messages_are_delivered_as_such(
     name = f"projects/{PROJECT}/topics/{topic}"
     identity = publisher.publish(name, b"not an event", timeout=SECONDS).result(SECONDS)
     await stream.publish([event])
-    got = sorted(await consumed(stream, 2), key=lambda delivery: delivery.event is not None)
+    got = sorted(await delivered(stream, 2), key=lambda delivery: delivery.event is not None)
     assert got[0] == Delivery(None, b"not an event", f"{subscription(topic, 'usage')} {identity}")
     assert got[1].event == event
 
@@ -373,7 +363,7 @@ async def test_credentials_that_do_not_work(
     if kind in files:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(files[kind]))
     stream = opened(f"pubsub://{PROJECT}/{topic}?endpoint=127.0.0.1:{free_port()}")
-    asked = stream.publish(numbered(ADA, range(1))), stream.ping(), consumed(stream, 1)
+    asked = stream.publish(numbered(ADA, range(1))), stream.ping(), delivered(stream, 1)
     with capture_logs() as logs:
         async with asyncio.timeout(SECONDS):
             outcomes = await asyncio.gather(*asked, return_exceptions=True)

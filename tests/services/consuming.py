@@ -1,0 +1,27 @@
+"""Reading a stream as the service's own consumers do."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pycalc.models.events import Event
+from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Stream
+
+_SECONDS = 45.0
+
+
+async def delivered(stream: Stream, count: int) -> list[Delivery]:
+    """Return so many of the group's next messages, or the few more that come with the last, and commit them."""
+    assert isinstance(stream, Consumable)
+    deliveries: list[Delivery] = []
+    async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
+        while len(deliveries) < count:
+            batch = await member.receive()
+            deliveries += batch.deliveries
+            await member.commit(batch)
+    return deliveries
+
+
+async def consumed(stream: Stream, count: int) -> list[Event]:
+    """Return so many of the group's next events, or the few more that come with the last, and commit them."""
+    return [delivery.event for delivery in await delivered(stream, count) if delivery.event]
