@@ -54,12 +54,6 @@ def owner(client: httpx.Client, person: Person, number: int) -> Owner:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the service's data folder."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
     """Run a service of this module's own, which has no admin yet."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:

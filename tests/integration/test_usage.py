@@ -20,12 +20,6 @@ Key = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the service's data folder."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
     """Run a service of this module's own."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=15) as opened:
