@@ -31,7 +31,7 @@ resource "google_pubsub_subscription" "usage" {
 
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead_letters.id
-    max_delivery_attempts = 10
+    max_delivery_attempts = 100 # the most there is: what is given to a consumer that dies counts too
   }
 }
 

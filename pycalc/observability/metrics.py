@@ -137,7 +137,9 @@ class Metrics:
             "pycalc_events_repeated", "Events that were delivered again, and not counted again", registry=registry
         )
         self.consumer_failures = Counter(
-            "pycalc_consumer_failures", "Times that the consumer had to join its group anew", registry=registry
+            "pycalc_consumer_failures",
+            "Times that the consumer had to try again, or to join its group anew",
+            registry=registry,
         )
         self.consumer_lag = Histogram(
             "pycalc_consumer_lag_seconds",

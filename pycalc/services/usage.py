@@ -11,7 +11,7 @@ from time import time, time_ns
 from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, DeadLetterStore, UsageFilter, UsageStore, UserStore
-from pycalc.errors import PycalcError, StreamUnavailable
+from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
@@ -78,9 +78,9 @@ class UsageConsumer:
         batch = await self._received(member)
         if batch is None or not batch.deliveries:
             return
-        await self._deal_with(batch.deliveries)
-        await member.commit(batch)
-        self._failures = 0
+        if await self._dealt_with(batch.deliveries):
+            await member.commit(batch)
+            self._failures = 0
 
     async def _received(self, member: Member) -> Batch | None:
         """Return the next batch; None when the end comes first."""
@@ -93,6 +93,20 @@ class UsageConsumer:
             for task in (receiving, closing):
                 task.cancel()
             await asyncio.wait({receiving, closing})
+
+    async def _dealt_with(self, deliveries: Sequence[Delivery]) -> bool:
+        """Deal with a batch as soon as the database is there; return False when the end comes before.
+
+        It stays in hand meanwhile: given back again and again, a broker would take its events for poison.
+        """
+        while not self._closing.is_set():
+            try:
+                await self._deal_with(deliveries)
+            except StoreUnavailable as error:
+                await self._back_off(error)
+            else:
+                return True
+        return False
 
     async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
         """Count the events; put what is none aside."""
@@ -133,7 +147,7 @@ class UsageConsumer:
             await self._letters.put(letters)
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before joining again: exponentially longer, with full jitter."""
+        """Wait before the next try: exponentially longer, with full jitter."""
         self._failures += 1
         self._metrics.consumer_failures.inc()
         delay = pause_after(error, self._failures, _LONGEST_BACKOFF)

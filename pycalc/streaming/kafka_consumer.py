@@ -10,7 +10,6 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
-from pycalc.models.events import Event
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
 from pycalc.streaming.driver_thread import DriverThread
 from pycalc.streaming.envelope import event_of_message
@@ -102,12 +101,6 @@ class _Reader:
         return None
 
 
-def _event_of(message: Message) -> Event | None:
-    pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    headers = {name: (value or b"").decode(errors="replace") for name, value in pairs}
-    return event_of_message(headers, "ce_", message.value() or b"")
-
-
 class KafkaMember:
     """See Member; ``check`` raises KafkaException when the topic is another one by now."""
 
@@ -127,7 +120,7 @@ class KafkaMember:
         deliveries, ends = [], {}
         for message in messages:
             topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
-            event = _event_of(message)
+            event = event_of_message(message.value() or b"")
             raw = b"" if event is not None else message.value() or b""
             deliveries.append(Delivery(event, raw, f"{topic}[{partition}]@{offset}"))
             ends[partition] = TopicPartition(topic, partition, offset + 1)

@@ -16,7 +16,6 @@ import grpc
 from google.api_core.exceptions import AlreadyExists, GoogleAPIError, NotFound, PermissionDenied, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import (
-    DeadLetterPolicy,
     ExpirationPolicy,
     PublisherAsyncClient,
     SubscriberAsyncClient,
@@ -156,10 +155,6 @@ class Topology:
             ack_deadline_seconds=ACK_SECONDS,
             expiration_policy=ExpirationPolicy(),  # never
         )
-        if options.dead_letter_topic:
-            wanted.dead_letter_policy = DeadLetterPolicy(
-                dead_letter_topic=options.dead_letter_topic, max_delivery_attempts=10
-            )
         with suppress(AlreadyExists):
             await clients.subscriber.create_subscription(request=wanted, **ASK)
             _log.warning("the subscription was missing and has been made", subscription=name)

@@ -22,8 +22,6 @@ class PubSubOptions:
     """Whether a missing topic or subscription is made."""
     endpoint: str
     """A regional endpoint keeps the order of events of publishers in several regions."""
-    dead_letter_topic: str
-    """For subscriptions that are made: where Pub/Sub puts what was delivered ten times in vain; empty: nowhere."""
 
     @property
     def topic(self) -> str:
@@ -43,14 +41,10 @@ def pubsub_options(url: str) -> PubSubOptions:
         raise ValueError(f"{parts.netloc!r} is not the id of a Google Cloud project")
     if not _TOPIC.fullmatch(topic):
         raise ValueError(f"{topic!r} is not the name of a Pub/Sub topic")
-    options = options_of(parts.query, {"create", "dead_letter_topic", "endpoint"})
-    dead_letters = options.get("dead_letter_topic", "")
-    if dead_letters and not _TOPIC.fullmatch(dead_letters):
-        raise ValueError(f"{dead_letters!r} is not the name of a Pub/Sub topic")
+    options = options_of(parts.query, {"create", "endpoint"})
     return PubSubOptions(
         project=parts.netloc,
         topic_id=topic,
         create=flag(options.get("create", "true")),
         endpoint=options.get("endpoint", "pubsub.googleapis.com"),
-        dead_letter_topic=f"projects/{parts.netloc}/topics/{dead_letters}" if dead_letters else "",
     )

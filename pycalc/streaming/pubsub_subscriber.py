@@ -20,7 +20,6 @@ from google.pubsub_v1 import (
 )
 
 from pycalc.errors import StreamUnavailable
-from pycalc.models.events import Event
 from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.pubsub_client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
@@ -119,10 +118,6 @@ def _published_ns(received: ReceivedMessage) -> int:
     return nanoseconds
 
 
-def _event_of(message: PubsubMessage) -> Event | None:
-    return event_of_message(message.attributes, "ce-", message.data)
-
-
 class _Lease(NamedTuple):
     """A batch that is not committed yet."""
 
@@ -146,7 +141,7 @@ class PubSubMember:
             self._troubles.over()
         deliveries = []
         for received in messages:
-            event = _event_of(received.message)
+            event = event_of_message(received.message.data)
             raw = b"" if event is not None else received.message.data
             deliveries.append(Delivery(event, raw, f"{self._puller.subscription} {received.message.message_id}"))
         lease = _Lease(monotonic(), [received.ack_id for received in messages])

@@ -29,9 +29,10 @@ from pycalc.streaming.kafka_consumer import KafkaMember
 from pycalc.streaming.kafka_options import kafka_options
 from pycalc.streaming.kafka_producer import KafkaProducer
 from pycalc.streaming.kafka_topic import Incarnation, Topic
-from tests.services.consuming import consumed
+from tests.services.consuming import consumed, delivered
 from tests.services.events import key_of, number_of, numbered
 from tests.services.kafka import Kafka, MockKafka
+from tests.services.raw_kafka import put_with_header
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -368,3 +369,15 @@ async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: 
     assert sorted((delivery.event, delivery.raw) for delivery in got[:2]) == [(None, b""), (None, b"not an event")]
     assert got[2].event == event
     assert got[2].origin == f"{topic}[0]@2"
+
+
+async def test_a_header_that_is_no_text_ends_nothing(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+    """The driver would end the process at it; what comes behind it is counted."""
+    stream = opened(kafka.url(topic, "partitions=1"))
+    (event,) = numbered(ADA, range(1))
+    await stream.ping()
+    await asyncio.to_thread(put_with_header, kafka.servers, topic, b"\xff\xfe", b"poison")
+    await stream.publish([event])
+    first, second = await delivered(stream, 2)
+    assert (first.event, first.raw) == (None, b"poison")
+    assert second.event == event

@@ -77,7 +77,7 @@ def test_a_pubsub_url() -> None:
         ("pubsub://my-project/", "name of a Pub/Sub topic"),
         ("pubsub://my-project/ab", "name of a Pub/Sub topic"),
         ("pubsub://my-project/google-events", "name of a Pub/Sub topic"),
-        ("pubsub://my-project/events?dead_letter_topic=x", "name of a Pub/Sub topic"),
+        ("pubsub://my-project/events?dead_letter_topic=x", "no option 'dead_letter_topic'"),
         ("pubsub://my-project/events?ordering=false", "no option 'ordering'"),
         ("memory://host", "no host"),
         ("memory://?size=1", "no host"),

@@ -21,7 +21,7 @@ def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
     headers = headers_of(event, prefix)
     assert headers[f"{prefix}traceparent"] == TRACEPARENT
     assert f'"traceparent":"{TRACEPARENT}"'.encode() in event.payload
-    received = event_of_message(headers, prefix, event.payload)
+    received = event_of_message(event.payload)
     assert received is not None
     assert received.traceparent == TRACEPARENT
     untraced = event_of(history_row())

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -184,6 +185,45 @@ async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pyte
         while not totals.uses:
             with suppress(StreamUnavailable):
                 await stream.publish([event()])
+    await consumer.aclose()
+
+
+class RememberingStream:
+    """A stream of one batch, which says how often it was given and whether it is committed."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.committed = False
+
+    async def receive(self) -> Batch:
+        """See Member."""
+        if self.committed:
+            await asyncio.Event().wait()
+        self.given += 1
+        return Batch([Delivery(event(), b"", "memory")], None)
+
+    async def commit(self, batch: Batch) -> None:
+        """See Member."""
+        self.committed = True
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        """See Consumable."""
+        yield self
+
+
+async def test_a_batch_is_kept_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers count deliveries and give up what was delivered too often: an outage of ours is one delivery."""
+    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 0.001)
+    stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
+    totals.failure = StoreUnavailable("The database is not available.")
+    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    tries = partial(metrics.registry.get_sample_value, "pycalc_consumer_failures_total")
+    await until(lambda: (tries() or 0) > 20, "it was tried many times")
+    assert not await well(consumer)
+    totals.failure = None
+    await until(lambda: stream.committed, "it is dealt with")
+    assert (stream.given, len(totals.uses)) == (1, 1)
     await consumer.aclose()
 
 
