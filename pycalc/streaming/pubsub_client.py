@@ -90,7 +90,7 @@ class Connection:
         self._opening = asyncio.Lock()
 
     async def clients(self) -> Clients:
-        """Return what makes calls; raises GoogleAuthError where there are no credentials."""
+        """Return what makes calls; raises GoogleAuthError or GoogleAPIError where there are no credentials."""
         async with self._opening:
             if self._clients is None:
                 channel = await self._connect()
@@ -108,7 +108,10 @@ class Connection:
         if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
             return grpc.aio.insecure_channel(emulator, options=_CHANNEL)
         transport = PublisherGrpcAsyncIOTransport
-        credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
+        try:
+            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
+        except (AttributeError, OSError, TypeError, ValueError) as error:  # a folder, or JSON of another shape
+            raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
         return transport.create_channel(self._endpoint, credentials=credentials, options=_CHANNEL)
 
 

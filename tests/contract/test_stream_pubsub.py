@@ -347,12 +347,27 @@ async def test_a_silent_subscription_is_looked_at_now_and_then(
     assert strict.pulls > 4
 
 
-@pytest.mark.parametrize("kind", ["none", "no file", "out of reach"])
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("none", "DefaultCredentialsError"),
+        ("no file", "DefaultCredentialsError"),
+        ("a folder", "GoogleAPIError"),
+        ("a list", "GoogleAPIError"),
+        ("out of reach", "ServiceUnavailable"),
+    ],
+)
 async def test_credentials_that_do_not_work(
-    topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: str
 ) -> None:
     """Without credentials, and where they lead nowhere, the stream is unavailable in time, and the log says why."""
-    files = {"no file": tmp_path / "nothing.json", "out of reach": service_account(tmp_path)}
+    (tmp_path / "list.json").write_text("[]")
+    files = {
+        "no file": tmp_path / "nothing.json",
+        "a folder": tmp_path,
+        "a list": tmp_path / "list.json",
+        "out of reach": service_account(tmp_path),
+    }
     monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -365,5 +380,4 @@ async def test_credentials_that_do_not_work(
         async with asyncio.timeout(SECONDS):
             outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StreamUnavailable] * 3
-    expected = "ServiceUnavailable" if kind == "out of reach" else "DefaultCredentialsError"
-    assert {log["error"] for log in logs} == {expected}
+    assert {log["error"] for log in logs} == {error}
