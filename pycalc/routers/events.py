@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.auth import Principal
@@ -18,6 +19,7 @@ from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.problems import responses
 
 HEARTBEAT_SECONDS = 15.0
+STALLED_SECONDS = 30.0
 _STREAM = {
     "description": "Server-sent events: `id` is the event's id, `data` a CloudEvents 1.0 JSON object.",
     "content": {
@@ -48,33 +50,60 @@ def _encode(event: Event) -> bytes:
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
-async def _body(
-    first: Event, events: AsyncIterator[Event], identify: Callable[[], Awaitable[Principal]], stopping: asyncio.Event
-) -> AsyncIterator[bytes]:
-    """Yield the stream's bytes: events, and a comment when nothing happens.
+class EventStream(StreamingResponse):
+    """Events as they come, and a comment when nothing happens.
 
-    It ends when the service stops, when the client's rights end, and when it reads too slowly.
+    It ends when the service stops, when the client's rights end, when it reads too slowly, and when it has taken
+    nothing for STALLED_SECONDS: who stopped reading keeps nobody else's place.
     """
+
+    def __init__(
+        self,
+        first: Event,
+        events: AsyncGenerator[Event],
+        identify: Callable[[], Awaitable[Principal]],
+        stopping: asyncio.Event,
+    ) -> None:
+        """``identify`` raises when the client's rights have ended."""
+        self._events = events
+        self._body = _body(first, events, identify, stopping)
+        super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the head, and the events while they are taken."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        async with aclosing(self._events), aclosing(self._body):
+            with suppress(TimeoutError):
+                await super().stream_response(send_in_time)
+
+
+async def _body(
+    first: Event, events: AsyncGenerator[Event], identify: Callable[[], Awaitable[Principal]], stopping: asyncio.Event
+) -> AsyncGenerator[bytes]:
+    """Yield the stream's bytes."""
     stopped = asyncio.ensure_future(stopping.wait())
-    async with aclosing(events):  # type: ignore[type-var]  # an async generator
+    upcoming = asyncio.ensure_future(anext(events))
+    try:
         yield _encode(first)
-        upcoming = asyncio.ensure_future(anext(events))
-        try:
-            while not stopped.done():
-                await asyncio.wait({upcoming, stopped}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if upcoming.done():
-                    event = upcoming.result()
-                    upcoming = asyncio.ensure_future(anext(events))
-                    yield _encode(event)
-                elif not stopped.done():
-                    await identify()
-                    yield b": heartbeat\n\n"
-        except (StopAsyncIteration, PycalcError):
-            return
-        finally:
-            stopped.cancel()
-            upcoming.cancel()
-            await asyncio.wait({upcoming})
+        while not stopped.done():
+            await asyncio.wait({upcoming, stopped}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if upcoming.done():
+                event = upcoming.result()
+                upcoming = asyncio.ensure_future(anext(events))
+                yield _encode(event)
+            elif not stopped.done():
+                await identify()
+                yield b": heartbeat\n\n"
+    except (StopAsyncIteration, PycalcError):
+        return
+    finally:
+        stopped.cancel()
+        upcoming.cancel()
+        await asyncio.wait({upcoming})
 
 
 @router.get(
@@ -95,8 +124,4 @@ async def events(
 
     following = resources.feed.follow(identify, _resume_from(last_event_id))
     first = await anext(following)
-    return StreamingResponse(
-        _body(first, following, identify, resources.stopping),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
+    return EventStream(first, following, identify, resources.stopping)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from pycalc.db.base import HistoryFilter, HistoryStore
@@ -33,7 +33,9 @@ class Feed:
         self._refused = metrics.followers_refused
         self._followers: Counter[bytes] = Counter()
 
-    async def follow(self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None) -> AsyncIterator[Event]:
+    async def follow(
+        self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
+    ) -> AsyncGenerator[Event]:
         """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
 
         The first event is a marker without payload: from where on the others follow. ``identify`` is asked before
