@@ -137,8 +137,9 @@ class UsageConsumer:
         counted = await self._usage.count(uses)
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
-        oldest = min(use.event_id for use in uses)
-        self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
+        if counted:  # what was counted before may be as old as the stream
+            oldest = min(use.event_id for use in uses)
+            self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
 
     async def _put_aside(self, letters: Sequence[DeadLetter]) -> None:
         self._metrics.dead_letters.labels("consumer").inc(len(letters))

@@ -23,6 +23,8 @@ _LOOK_SECONDS = 3.0
 """How often who reads a topic looks whether another one has its name by now."""
 _NO_IDENTITY = "A" * 22
 """Zeros in base64, as Kafka writes ids."""
+_URL_SAFE = str.maketrans("+/", "-_")
+"""What Kafka's own tools write where the driver has the older alphabet (RFC 4648 §5 and §4)."""
 
 _log = get_logger(__name__)
 
@@ -99,10 +101,10 @@ class Topic:
             if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's own mock
                 return _NO_IDENTITY
             asked = admin.describe_topics(TopicCollection([name]), request_timeout=_ASK_SECONDS)
-            identity = asked[name].result().topic_id
+            identity = str(asked[name].result().topic_id)
         finally:
             admin.poll(0)  # lets the driver tell why there is no connection
-        return str(identity)
+        return identity.translate(_URL_SAFE)
 
     def _ensure(self) -> None:
         admin = self._client()

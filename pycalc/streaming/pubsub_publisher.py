@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from google.api_core.exceptions import (
     Aborted,
+    GoogleAPIError,
     InternalServerError,
     InvalidArgument,
     ResourceExhausted,
@@ -61,14 +62,16 @@ class Publishing:
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
-        keys = iter(by_key.values())
+        keys, tasks = iter(by_key.values()), list[asyncio.Task[None]]()
         try:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(_AT_ONCE, len(by_key))):
-                    lanes.create_task(self._lane(keys))
+                    tasks.append(lanes.create_task(self._lane(keys)))
                     await asyncio.sleep(0)  # a request costs a quarter of a millisecond: not all of them in one go
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+        if any(task.cancelled() for task in tasks):  # as gRPC's calls are when their channel is closed
+            raise GoogleAPIError("a request was given up")
 
     async def _lane(self, keys: Iterator[Sequence[Event]]) -> None:
         for events in keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -205,6 +206,10 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
         with pytest.raises(StreamUnavailable):
             await read_on(member)
     assert await consumed(stream, 10) == new
+    groups = await asyncio.to_thread(admin.list_consumer_groups().result, SECONDS)
+    names = [group.group_id for group in groups.valid if group.group_id.startswith(topic)]
+    assert len(names) == 2
+    assert all(re.fullmatch(rf"{topic}-usage-[\w-]{{22}}", name) for name in names)
 
 
 async def test_looks_at_a_topic_that_fail_are_not_the_last(
