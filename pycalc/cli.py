@@ -147,15 +147,15 @@ def entry() -> NoReturn:
     It ends at once: the interpreter's own farewell ends threads where they are, and in native code that is not C this
     aborts the process (python/cpython issue 87135).
     """
-    status = main()
     try:
+        status = main()
         if sys.stdout is not None:  # none where the caller has closed it
             sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads it
-        pass
+    except BrokenPipeError:  # who reads the output has seen enough
+        status = 0
     except OSError as error:
         sys.stderr.write(f"pycalc: {error}\n")
-        status = status or 1
+        status = 1
     os._exit(status)
 
 

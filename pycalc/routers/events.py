@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import responses
 
 HEARTBEAT_SECONDS = 15.0
@@ -66,8 +67,26 @@ class EventStream(StreamingResponse):
     ) -> None:
         """``identify`` raises when the client's rights have ended."""
         self._events = events
-        self._body = _body(first, events, identify, stopping)
+        self._identify = identify
+        self._stopping = stopping
+        self._upcoming: asyncio.Future[Event] | None = None
+        self._body = self._lines(first)
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the head, and with it the events unless it was asked for alone; let go of the events in the end."""
+        try:
+            if WITHOUT_CONTENT in scope:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await super().__call__(scope, receive, send)
+        finally:
+            await self._body.aclose()
+            if self._upcoming is not None:
+                self._upcoming.cancel()
+                await asyncio.gather(self._upcoming, return_exceptions=True)
+            await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
         """Send the head, and the events while they are taken."""
@@ -76,34 +95,28 @@ class EventStream(StreamingResponse):
             async with asyncio.timeout(STALLED_SECONDS):
                 await send(message)
 
-        async with aclosing(self._events), aclosing(self._body):
-            with suppress(TimeoutError):
-                await super().stream_response(send_in_time)
+        with suppress(TimeoutError):
+            await super().stream_response(send_in_time)
 
-
-async def _body(
-    first: Event, events: AsyncGenerator[Event], identify: Callable[[], Awaitable[Principal]], stopping: asyncio.Event
-) -> AsyncGenerator[bytes]:
-    """Yield the stream's bytes."""
-    stopped = asyncio.ensure_future(stopping.wait())
-    upcoming = asyncio.ensure_future(anext(events))
-    try:
-        yield _encode(first)
-        while not stopped.done():
-            await asyncio.wait({upcoming, stopped}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if upcoming.done():
-                event = upcoming.result()
-                upcoming = asyncio.ensure_future(anext(events))
-                yield _encode(event)
-            elif not stopped.done():
-                await identify()
-                yield b": heartbeat\n\n"
-    except (StopAsyncIteration, PycalcError):
-        return
-    finally:
-        stopped.cancel()
-        upcoming.cancel()
-        await asyncio.wait({upcoming})
+    async def _lines(self, first: Event) -> AsyncGenerator[bytes]:
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            yield _encode(first)
+            while not stopped.done():
+                if self._upcoming is None:
+                    self._upcoming = asyncio.ensure_future(anext(self._events))
+                awaited: set[asyncio.Future[Any]] = {self._upcoming, stopped}
+                await asyncio.wait(awaited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if self._upcoming.done():
+                    event, self._upcoming = self._upcoming.result(), None
+                    yield _encode(event)
+                elif not stopped.done():
+                    await self._identify()
+                    yield b": heartbeat\n\n"
+        except (StopAsyncIteration, PycalcError):
+            return
+        finally:
+            stopped.cancel()
 
 
 @router.get(

@@ -108,6 +108,10 @@ class SharedCounters:
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
         self._unheard = Counters(clock=own.clock) if lenient else None
 
+    def __len__(self) -> int:
+        """Return how many counters are kept in this process."""
+        return len(self._own) + (0 if self._unheard is None else len(self._unheard))
+
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """See CounterStore; the count of one of the two."""
         return await self._of_either(lambda store: store.incr(key, expiry, amount))

@@ -53,8 +53,9 @@ def _counters(
 ) -> CounterStore:
     """Return the counters of one limit: those that processes share, where there are any."""
     own = Counters(bound, clock)
-    metrics.limit_keys.labels(name).set_function(lambda: len(own))
-    return own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
+    counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
+    metrics.limit_keys.labels(name).set_function(lambda: len(counters))
+    return counters
 
 
 class _Window:

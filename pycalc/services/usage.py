@@ -58,7 +58,7 @@ class UsageConsumer:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the batch in hand, unless that takes long, and leave the group."""
+        """Finish the batch in hand, unless that takes long or the database is away, and leave the group."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -137,15 +137,15 @@ class UsageConsumer:
         counted = await self._usage.count(uses)
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
-        if counted:  # what was counted before may be as old as the stream
+        if counted:  # a batch that was counted before, all of it, may be as old as the stream
             oldest = min(use.event_id for use in uses)
             self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
 
     async def _put_aside(self, letters: Sequence[DeadLetter]) -> None:
-        self._metrics.dead_letters.labels("consumer").inc(len(letters))
-        _log.warning("messages put aside", count=len(letters), origin=letters[0].origin, reason=letters[0].reason)
         if await self._letters.size() < MAX_LETTERS:
             await self._letters.put(letters)
+        self._metrics.dead_letters.labels("consumer").inc(len(letters))
+        _log.warning("messages put aside", count=len(letters), origin=letters[0].origin, reason=letters[0].reason)
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try: exponentially longer, with full jitter."""

@@ -110,7 +110,7 @@ class Connection:
         transport = PublisherGrpcAsyncIOTransport
         try:
             credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
-        except (AttributeError, OSError, TypeError, ValueError) as error:  # a folder, or JSON of another shape
+        except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:  # a folder, other JSON
             raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
         return transport.create_channel(self._endpoint, credentials=credentials, options=_CHANNEL)
 

@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
 from pycalc.routers import events
 from pycalc.routers.events import EventStream
+from pycalc.routers.negotiation import WITHOUT_CONTENT
 from tests.services.stores import history_row
 
 pytestmark = pytest.mark.anyio
 
 FIRST = Event(b"", bytes(16), b"")
-SCOPE = {"type": "http", "asgi": {"spec_version": "2.4"}}
+SCOPES = [{"type": "http", "asgi": {"spec_version": version}} for version in ("2.3", "2.4")]
+"""Of servers that tell of a client's going by ``receive``, as Granian and Uvicorn do, and by ``send``."""
 
 
 class Following:
@@ -36,6 +38,7 @@ class Following:
                 yield event_of(history_row())
             await asyncio.Event().wait()
         finally:
+            await asyncio.sleep(0)  # as one that has something to let go of
             self.ended = True
 
     async def identify(self) -> Principal:
@@ -56,7 +59,8 @@ async def nothing() -> Message:
     return {}
 
 
-async def test_heartbeats_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_heartbeats_while_nothing_happens(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
     """A comment at each, as long as the client has its rights; then the stream ends."""
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
     following, sent = Following(told=0, rights=3), list[bytes]()
@@ -65,12 +69,13 @@ async def test_heartbeats_while_nothing_happens(monkeypatch: pytest.MonkeyPatch)
         sent.append(message.get("body", b""))
 
     async with asyncio.timeout(10):
-        await following.stream()(SCOPE, nothing, send)
+        await following.stream()(scope, nothing, send)
     assert sent == [b"", b": connected\n\n", *[b": heartbeat\n\n"] * 3, b""]
     assert following.ended
 
 
-async def test_a_client_that_stops_reading_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_client_that_stops_reading_gives_its_place_back(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
     """What it does not take for a while ends the answer, and with it the following."""
     monkeypatch.setattr(events, "STALLED_SECONDS", 0.05)
     following, sent = Following(told=1_000), list[Message]()
@@ -81,6 +86,39 @@ async def test_a_client_that_stops_reading_gives_its_place_back(monkeypatch: pyt
         sent.append(message)
 
     async with asyncio.timeout(10):
-        await following.stream()(SCOPE, nothing, send)
+        await following.stream()(scope, nothing, send)
     assert len(sent) == 10
     assert following.ended
+
+
+async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
+    """While its next event is waited for."""
+    following, heard = Following(told=3), asyncio.Event()
+
+    async def send(message: Message) -> None:
+        if b"data: " in message.get("body", b""):
+            heard.set()
+
+    async def receive() -> Message:
+        await heard.wait()
+        return {"type": "http.disconnect"}
+
+    async with asyncio.timeout(10):
+        await following.stream()(SCOPES[0], receive, send)
+    assert following.ended
+
+
+async def test_a_head_alone_follows_nothing() -> None:
+    """It is answered at once, and the place is given back."""
+    following, sent = Following(told=3), list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    stream = following.stream()
+    await stream({**SCOPES[0], WITHOUT_CONTENT: True}, nothing, send)
+    assert sent == [
+        {"type": "http.response.start", "status": 200, "headers": stream.raw_headers},
+        {"type": "http.response.body", "body": b""},
+    ]
+    assert stream.headers["content-type"].startswith("text/event-stream")

@@ -116,6 +116,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
     answers = await asyncio.gather(*(here.spend() for _ in range(100)))
     assert [fits for fits, _ in answers] == [True] * 10 + [False] * 90
     assert answers[-1] == (False, 10)
+    assert len(here.counters) == 1
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:

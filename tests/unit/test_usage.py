@@ -101,9 +101,14 @@ class MemoryLetters:
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
+        self.failures = 0
+        """How often they can't be stored yet."""
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         """See DeadLetterStore."""
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("The database is not available.")
         self.letters += letters
 
     async def size(self) -> int:
@@ -134,6 +139,20 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     await consumer.aclose()
     assert totals.uses == [Use(ID, USER, 20_414, "pow", False, 3, 20)]
     assert [(letter.event_id, letter.payload) for letter in letters.letters] == [(bad.id, bad.payload[: 8 * 1024])]
+
+
+async def test_only_what_is_stored_counts_as_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alert on dead letters means that there is one to look at."""
+    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 0.001)
+    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+    letters.failures = 5
+    consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.publish([next(iter(BAD.values()))])
+    await consumer.aclose()
+    put_aside = metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"})
+    assert (put_aside, len(letters.letters)) == (1, 1)
 
 
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
