@@ -147,12 +147,13 @@ def entry() -> NoReturn:
     It ends at once: the interpreter's own farewell ends threads where they are, and in native code that is not C this
     aborts the process (python/cpython issue 87135).
     """
+    status = 0
     try:
         status = main()
         if sys.stdout is not None:  # none where the caller has closed it
             sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has seen enough
-        status = 0
+        pass
     except OSError as error:
         sys.stderr.write(f"pycalc: {error}\n")
         status = 1

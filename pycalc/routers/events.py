@@ -77,6 +77,7 @@ class EventStream(StreamingResponse):
         """Send the head, and with it the events unless it was asked for alone; let go of the events in the end."""
         try:
             if WITHOUT_CONTENT in scope:
+                await self._events.aclose()
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
             else:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetter
 from pycalc.db.dead_letters import SqlDeadLetterStore
+from tests.services.servers import free_port
 
 LETTERS = 400
 """More than a pipe's or a file's buffer has room for."""
@@ -62,12 +63,24 @@ def test_no_output_at_all(folder: Path, command: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_reader_that_has_gone(folder: Path, command: list[str]) -> None:
-    """As ``| head`` does when it has seen enough."""
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """Return the writing end of a pipe whose reader has gone."""
     reading, writing = os.pipe()
     os.close(reading)
-    try:
-        done = run(folder, writing, command)
-    finally:
-        os.close(writing)
+    yield writing
+    os.close(writing)
+
+
+def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -> None:
+    """As ``| head`` does when it has seen enough."""
+    done = run(folder, unread, command)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_failure_that_nobody_reads_of(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that can't say that it runs does not run, and its status says so."""
+    monkeypatch.setenv("PYCALC_PORT", str(free_port()))
+    done = run(folder, unread, [sys.executable, "-m", "pycalc.cli", "serve"])
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "pycalc: [Errno 32] Broken pipe"

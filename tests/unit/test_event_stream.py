@@ -108,8 +108,26 @@ async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
     assert following.ended
 
 
+async def test_a_head_that_nobody_takes_keeps_no_place() -> None:
+    """The events are let go of before anything is sent."""
+    following, sending = Following(told=3), asyncio.Event()
+    events = following.events()
+    await anext(events)  # as the route does
+
+    async def send(_: Message) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    stream = EventStream(FIRST, events, following.identify, asyncio.Event())
+    answering = asyncio.create_task(stream({**SCOPES[0], WITHOUT_CONTENT: True}, nothing, send))
+    async with asyncio.timeout(10):
+        await sending.wait()
+    assert following.ended
+    answering.cancel()
+
+
 async def test_a_head_alone_follows_nothing() -> None:
-    """It is answered at once, and the place is given back."""
+    """It is answered at once."""
     following, sent = Following(told=3), list[Message]()
 
     async def send(message: Message) -> None:
