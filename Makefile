@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
+.PHONY: help run test check services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,10 +17,11 @@ help:  ## list the chores
 run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
 
-test: $(VENV)/dev  ## run the tests: several at once, then those that judge how long things take
-	@status=0; $(BIN)/pytest -q -n $(JOBS) -m "not serial" $(TESTS) || status=$$?; \
-	[ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
-	$(BIN)/pytest -q -m serial $(TESTS) || { last=$$?; [ $$last -eq 5 ] && exit $$status; exit $$last; }  # 5: there are none
+test: $(VENV)/dev  ## run the tests that need nothing but Python (about two minutes)
+	$(BIN)/pytest -q -n $(JOBS)
+
+check: lint  ## run lint and all tests, with real brokers, databases, browser and short drills
+	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run

@@ -19,7 +19,7 @@ from pycalc.db import migrate_database
 from pycalc.main import create_app
 from pycalc.resources import Resources
 from pycalc.settings import Settings
-from tests.contract.backends import DATABASES
+from tests.contract.backends import DATABASES, each
 from tests.services.daemons import Missing, program
 from tests.services.kafka import Kafka, MockKafka, kafka, mock_kafka
 from tests.services.postgres import Postgres, missing, postgres
@@ -28,6 +28,25 @@ from tests.services.redis import Redis, redis
 from tests.services.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
+_PROGRAM_FIXTURES = {
+    "browser",
+    "kafka",
+    "own_redis",
+    "postgres_server",
+    "pubsub",
+    "real_kafka",
+    "redis_server",
+    "small_redis",
+}
+"""Fixtures that run a program which pip does not install."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a program which pip does not install, by their fixtures."""
+    for item in items:
+        if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.programs)
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +194,7 @@ def pubsub_emulator(one_loop: asyncio.AbstractEventLoop) -> Iterator[PubSub]:
         yield emulator
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=each(DATABASES))
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":

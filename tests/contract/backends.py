@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -22,6 +22,12 @@ STREAMS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
     "pubsub": lambda request, topic: request.getfixturevalue("pubsub").url(topic),
 }
 DATABASES = ("sqlite", "postgresql")
+_WITHOUT_PROGRAM = {"memory", "sqlite"}
+
+
+def each(kinds: Iterable[str]) -> list[object]:
+    """Return a parameter for each kind of backend; those that need a server program carry the marker for it."""
+    return [pytest.param(kind, marks=[] if kind in _WITHOUT_PROGRAM else pytest.mark.programs) for kind in kinds]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pycalc.cache import open_cache
 from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 from tests.conftest import require_program
-from tests.contract.backends import CACHES
+from tests.contract.backends import CACHES, each
 from tests.services.redis import Redis, redis
 from tests.services.results import digits, result
 from tests.services.waiting import found
@@ -27,7 +27,7 @@ def small_redis() -> Iterator[Redis]:
         yield running
 
 
-@pytest.fixture(params=CACHES)
+@pytest.fixture(params=each(CACHES))
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     """Open an empty cache of about a megabyte."""
     url = CACHES[request.param]

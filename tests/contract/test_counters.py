@@ -11,12 +11,13 @@ from pycalc.cache import open_cache
 from pycalc.cache.base import CounterStore, Shared
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import Counters
+from tests.contract.backends import each
 from tests.services.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=each(["memory", "redis"]))
 async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
     """Return counters that nobody has used."""
     if request.param == "memory":

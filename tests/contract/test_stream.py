@@ -13,7 +13,7 @@ from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
 from pycalc.streaming.base import MAX_MESSAGES, Consumable, Delivery, Member, Stream
-from tests.contract.backends import STREAMS
+from tests.contract.backends import STREAMS, each
 from tests.services.events import key_of, numbered
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ ADA, BOB = key_of("ada"), key_of("bob")
 SECONDS = 30.0
 
 
-@pytest.fixture(params=STREAMS)
+@pytest.fixture(params=each(STREAMS))
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a topic of this test's own."""
     return STREAMS[request.param](request, f"contract-{secrets.token_hex(6)}")

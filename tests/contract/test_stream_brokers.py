@@ -9,7 +9,7 @@ import pytest
 
 from pycalc.errors import EventsRefused
 from pycalc.streaming.base import USAGE_GROUP
-from tests.contract.backends import STREAMS
+from tests.contract.backends import STREAMS, each
 from tests.contract.conftest import Another
 from tests.services.consuming import consumed
 from tests.services.events import key_of, number_of, numbered
@@ -23,7 +23,7 @@ TOO_LARGE = 11_000_000
 SECONDS = 45.0
 
 
-@pytest.fixture(params=[name for name in STREAMS if name != "memory"])
+@pytest.fixture(params=each(name for name in STREAMS if name != "memory"))
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a topic of this test's own."""
     return STREAMS[request.param](request, f"broker-{secrets.token_hex(6)}")

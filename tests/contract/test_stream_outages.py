@@ -13,7 +13,7 @@ import pytest
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.streaming.base import PUBLISH_SECONDS, Consumable, Stream
-from tests.contract.backends import OUTAGES, STREAMS
+from tests.contract.backends import OUTAGES, STREAMS, each
 from tests.contract.conftest import Another
 from tests.services.events import key_of, number_of, numbered
 from tests.services.waiting import until
@@ -28,7 +28,7 @@ SLACK = 2.0
 Outage = Callable[[], AbstractContextManager[None]]
 
 
-@pytest.fixture(params=OUTAGES)
+@pytest.fixture(params=each(OUTAGES))
 def kind(request: pytest.FixtureRequest) -> str:
     """Return a broker, and how it is away."""
     name: str = request.param

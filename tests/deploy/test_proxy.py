@@ -19,6 +19,7 @@ from tests.services.accounts import new_name, new_person, registration
 from tests.services.servers import Server, free_port, pycalc
 from tests.services.waiting import wait_until
 
+pytestmark = pytest.mark.programs
 CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
 
 

@@ -115,11 +115,13 @@ def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: s
     assert release.changes() == changes
 
 
+@pytest.mark.programs
 def test_gcloud_knows_the_commands(server: Server, tmp_path: Path) -> None:
     """Every command of the script is one that gcloud itself takes, with its flags."""
     assert _refused([*Release(tmp_path, server.url).commands, _ROLLBACK], tmp_path) == {}
 
 
+@pytest.mark.programs
 def test_gcloud_knows_the_documented_commands(tmp_path: Path) -> None:
     """So is every command that docs/deploy-gcp.md tells somebody to type."""
     text = (ROOT / "docs/deploy-gcp.md").read_text()

@@ -23,7 +23,7 @@ from drills.stopping import stopping, stopping_several
 from drills.syncing import missing, syncing
 from tests.services import postgres
 
-pytestmark = pytest.mark.serial
+pytestmark = [pytest.mark.programs, pytest.mark.serial]
 
 BUSY_MACHINE = {"too little goodput", "slow refusals", "too little asked", "others suffer"}
 

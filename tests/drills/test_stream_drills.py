@@ -17,7 +17,7 @@ from drills.streams_poison import PLAIN, poison_at
 from drills.streams_troubles import deleted_topic_at, over_the_limit_at, wrong_credentials_at
 from tests.services.kafka import Kafka
 
-pytestmark = pytest.mark.usefixtures("anyio_backend")  # which the emulator's fixture needs
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # which the emulator's fixture needs
 BUSY_MACHINE = {"slower"}
 CONNECTIONS = 1
 """Clients of each user: 80 requests a second in all, so that other tests have something of the machine."""

@@ -26,7 +26,7 @@ from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.tables import metadata
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import StoreUnavailable
-from tests.contract.backends import DATABASES
+from tests.contract.backends import DATABASES, each
 from tests.services.postgres import Postgres
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def _config() -> Config:
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=each(DATABASES))
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without any table, of each kind in turn."""
     if request.param == "sqlite":

@@ -25,7 +25,7 @@ from tests.services.servers import pycalc
 from tests.services.stores import history_row
 from tests.services.waiting import wait_until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = [pytest.mark.anyio, pytest.mark.programs, pytest.mark.serial]
 ALL = HistoryFilter()
 
 

@@ -29,7 +29,7 @@ from tests.services.results import digits, result
 from tests.services.servers import free_port
 from tests.services.waiting import found, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = [pytest.mark.anyio, pytest.mark.programs, pytest.mark.serial]
 
 ONCE = 0.025
 """What Redis may cost, once, in seconds."""

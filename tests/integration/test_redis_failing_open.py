@@ -19,7 +19,7 @@ from tests.services.garbage import SENSELESS, garbage
 from tests.services.redis import redis
 from tests.services.servers import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = [pytest.mark.anyio, pytest.mark.programs, pytest.mark.serial]
 
 TEXT = {"Accept": "text/plain"}
 Url = AbstractContextManager[str]
