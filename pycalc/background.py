@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from pycalc.db.base import Database
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
+from pycalc.listener import address
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
@@ -84,7 +85,8 @@ async def _until_stopped(name: str, settings: Settings, opening: _Open) -> None:
     watch(stop)
     async with opening(settings) as metrics:
         server, thread = _metrics_served(settings, metrics)
-        print(f"pycalc {name} runs; metrics: http://{settings.host}:{settings.port}/metrics", flush=True)  # noqa: T201
+        at = address(settings.host, settings.port)
+        print(f"pycalc {name} runs; metrics: http://{at}/metrics", flush=True)  # noqa: T201
         await stop.wait()
         await asyncio.to_thread(server.shutdown)
         server.server_close()
@@ -95,5 +97,5 @@ def _metrics_served(settings: Settings, metrics: Metrics) -> tuple[WSGIServer, T
     try:
         return start_http_server(settings.port, settings.host, metrics.registry)
     except OSError as error:
-        address = f"{settings.host}:{settings.port}"
-        raise OSError(f"can't serve metrics on {address}: {error.strerror}; see PYCALC_PORT") from error
+        at = address(settings.host, settings.port)
+        raise OSError(f"can't serve metrics on {at}: {error.strerror}; see PYCALC_PORT") from error

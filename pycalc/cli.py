@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from pycalc import __version__
+
 if TYPE_CHECKING:
     from pycalc.settings import Settings
 
@@ -26,16 +28,18 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
-def _settings() -> Settings:
-    """Return the settings; a bad one ends the program with a sentence."""
-    from pydantic import ValidationError
-
-    from pycalc.settings import Settings, told
+def _settings(*, warn: bool = True) -> Settings:
+    """Return the settings; a bad one ends the program with a sentence, an unknown one is a warning."""
+    from pycalc.settings import read_settings, unknown_settings
 
     try:
-        return Settings()
-    except ValidationError as error:
-        raise SystemExit(f"pycalc: bad settings: {told(error)}") from None
+        settings = read_settings()
+        unknown = unknown_settings() if warn else []
+    except ValueError as error:
+        raise SystemExit(f"pycalc: {error}") from None
+    for sentence in unknown:
+        sys.stderr.write(f"pycalc: warning: {sentence}\n")
+    return settings
 
 
 def _serve(listener: int | None) -> int:
@@ -44,7 +48,7 @@ def _serve(listener: int | None) -> int:
     for ending in (signal.SIGTERM, signal.SIGINT):  # while it starts; process 1 of a container has no default for them
         signal.signal(ending, lambda number, _: os._exit(128 + number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # a supervisor's are blocked
-    settings = _settings()
+    settings = _settings(warn=listener is None)  # a supervisor has warned already
     if settings.workers > 1 and listener is None:
         from pycalc.supervisor import supervise
 
@@ -132,6 +136,7 @@ def _add_upkeep(add: _Add) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic over HTTP.")
+    parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     epilog = _settings_help() if "serve" in (sys.argv[1:] if arguments is None else arguments) else None
     _add_parts(commands.add_parser, epilog)

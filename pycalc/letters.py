@@ -15,12 +15,13 @@ from pycalc.models.history import timestamp
 from pycalc.models.ids import text_of_id
 
 _PAGE = 200
-_SHOWN = 200
-"""Characters of a reason that are shown."""
+_REASON_CHARACTERS = 200
+_CONTENT_CHARACTERS = 8_192
+"""How much of a message's content is shown: an event is never longer, a foreign message may be."""
 
 
 def show(url: str) -> int:
-    """Print all letters, a line each: number, stage, time, event, origin and reason; return the exit status."""
+    """Print all dead letters, a line each, as ``_show`` does; return the exit status."""
     return _run(url, _show)
 
 
@@ -49,12 +50,15 @@ def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise
 
 
 async def _show(letters: DeadLetterStore) -> bool:
+    """Print number, stage, time, event, origin, reason and content, with control characters escaped."""
     last = 0
     while page := await letters.page(last, _PAGE):
         for letter in page:
             event = "no event of ours" if letter.event_id is None else text_of_id(letter.event_id)
-            reason = ascii(letter.reason[:_SHOWN])
-            line = (letter.number, letter.stage, timestamp(letter.created_ms), event, ascii(letter.origin), reason)
+            reason = ascii(letter.reason[:_REASON_CHARACTERS])
+            content = ascii(letter.payload.decode(errors="backslashreplace")[:_CONTENT_CHARACTERS])
+            origin = ascii(letter.origin)
+            line = (letter.number, letter.stage, timestamp(letter.created_ms), event, origin, reason, content)
             print(*line)  # noqa: T201  # for the person at the console
         last = page[-1].number
     return True

@@ -20,6 +20,7 @@ from typing import Any
 from granian import _granian
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
+from structlog import get_logger
 
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000
@@ -34,6 +35,12 @@ _CONNECTIONS = 8_192
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
+_TUNING = (
+    ("TCP_NODELAY", socket.TCP_NODELAY, 1),
+    ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, _STALLED_MS),
+    ("TCP_NOTSENT_LOWAT", _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
+)
+"""Options of each connection that make it better, but not possible: name, number and value."""
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 """A packet filter: the TCP header's flags; SYN without ACK is dropped, all else passes."""
 
@@ -41,21 +48,29 @@ Refusal = Callable[[Scope, int], tuple[Message, Message] | None]
 """Returns the whole answer to a request that is to be refused, given how many wait for the event loop; else None."""
 
 _native: Any = _granian
+_log = get_logger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket to listen on, whose options its connections inherit; raises OSError when somebody is there."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
-    listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    for name, option, value in _TUNING:
+        try:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError as error:  # a kernel that lacks it, such as gVisor's, serves all the same
+            _log.warning("the kernel does not support a socket option", option=name, error=error.strerror)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(f"can't listen on {host}:{port}: {error.strerror}") from error
+        raise OSError(f"can't listen on {address(host, port)}: {error.strerror}") from error
     return listener
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def refuse_connections(listener: socket.socket) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog import get_logger
 
 from pycalc import __version__
 from pycalc.observability.logging import configure_logging
@@ -18,7 +19,7 @@ from pycalc.routers.cors import CrossOrigin
 from pycalc.routers.headers import STRICT_TRANSPORT, telling
 from pycalc.routers.middleware import Edge, by_https
 from pycalc.routers.problems import document_problems, install_problems
-from pycalc.settings import Settings
+from pycalc.settings import Settings, read_settings, unknown_settings
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -117,7 +118,9 @@ def _document(app: FastAPI) -> None:
 def __getattr__(name: str) -> Any:
     """Make ``app`` when an ASGI server asks for it: importing this module reads no settings."""
     if name == "app":
-        settings = Settings()
+        settings = read_settings()
         configure_logging(form=settings.log_format)
+        for sentence in unknown_settings():
+            get_logger(__name__).warning("unknown setting", detail=sentence)
         return create_app(settings)
     raise AttributeError(name)

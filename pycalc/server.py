@@ -19,7 +19,7 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
-from pycalc.listener import HttpServer, bind, refuse_connections
+from pycalc.listener import HttpServer, address, bind, refuse_connections
 from pycalc.main import Application, State, create_app
 from pycalc.observability.line import Line
 from pycalc.observability.logging import configure_logging
@@ -89,7 +89,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 def greet(settings: Settings, token: str | None) -> None:
     """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
-    at = f"http://{settings.host}:{settings.port}"
+    at = f"http://{address(settings.host, settings.port)}"
     lines = [f"pycalc is at {at}", f"  documentation: {at}/docs", f"  metrics: {at}/metrics"]
     file = settings.data_dir / TOKEN_FILE
     if token is not None:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from pycalc.machine import cores
 from pycalc.services.keyfile import MIN_KEY_LENGTH
 from pycalc.services.limits import parse_limit
 from pycalc.services.retention import parse_age
@@ -19,9 +37,74 @@ _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
 
 
-def told(error: ValidationError) -> str:
-    """Return what was not valid, as a sentence, and nothing of the values."""
-    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
+_ENV_FILE = ".env"
+_EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
+_SERVICE_LINK_NAME = re.compile(
+    r"PYCALC_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+"""Names of variables that Kubernetes makes for Services named pycalc or pycalc-something."""
+
+
+def read_settings() -> Settings:
+    """Return the settings; raises ValueError, with a sentence that shows no secret, for one that is not valid."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ValueError(f"bad settings: {sentence_of(error, 'PYCALC_')}") from None
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02x} at position {error.start}"
+        raise ValueError(f"bad settings: {_ENV_FILE} is not UTF-8 ({byte}); save it as UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"bad settings: {_ENV_FILE} can't be read: {error.strerror}") from None
+
+
+def unknown_settings() -> list[str]:
+    """Return a sentence for each ``PYCALC_`` variable, in the environment or in ``.env``, that is no setting."""
+    known = {name.upper() for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(_ENV_FILE))}
+    sentences = []
+    for name in sorted(given):
+        setting = name.removeprefix("PYCALC_")
+        if setting == name or setting in known or _SERVICE_LINK_NAME.fullmatch(name):
+            continue
+        near = [f"; did you mean PYCALC_{match}?" for match in get_close_matches(setting, known, 1)]
+        sentences.append(f"{name} is not a setting{''.join(near)}")
+    return sentences
+
+
+def sentence_of(error: ValidationError, prefix: str = "") -> str:
+    """Return what was not valid, and nothing of the values; each name gets the prefix, and then is in capitals."""
+    problems = []
+    for entry in error.errors():
+        name = ".".join(map(str, entry["loc"]))
+        if prefix and name and not name.startswith(("PORT", prefix)):  # an alias stands there as it is
+            name = f"{prefix}{name}".upper()
+        problems.append(": ".join(filter(None, (name, entry["msg"].removeprefix("Value error, ")))))
+    return "; ".join(problems)
+
+
+def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Leave out what says nothing: empty variables, and the port that Kubernetes makes up for a Service."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if (value or name in _EMPTY_MEANS_NONE) and not (name == "pycalc_port" and _SERVICE_LINK.match(value or ""))
+    }
+
+
+def _expanded(setting: str, path: str) -> str:
+    """Return a path with ``~`` and variables filled in, as a shell would; raises ValueError where that can't be done.
+
+    Docker's and systemd's files of variables are not read by a shell.
+    """
+    if path[:1] in ("'", '"'):
+        raise ValueError(f"{setting} begins with a quotation mark; write the path without quotation marks")
+    expanded = os.path.expandvars(os.path.expanduser(path))
+    if "$" in expanded or expanded.startswith("~"):
+        raise ValueError(f"{setting}: {path!r} names a variable or a user that does not exist")
+    return expanded
 
 
 class Settings(BaseSettings):
@@ -29,7 +112,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="PYCALC_",
-        env_file=".env",
+        env_file=_ENV_FILE,
         frozen=True,
         extra="ignore",
         populate_by_name=True,
@@ -93,7 +176,7 @@ class Settings(BaseSettings):
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     compute_workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="worker processes; default: one per core"
+        default_factory=lambda: min(cores(), 256), ge=1, le=256, description="worker processes; default: one per core"
     )
 
     log_format: Literal["json", "google"] = Field(
@@ -104,11 +187,34 @@ class Settings(BaseSettings):
         False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs pycalc[otel]"
     )
 
-    @field_validator("secret_keys_file", mode="before")
     @classmethod
-    def _none_for_empty(cls, value: object) -> object:
-        """An empty variable names no file."""
-        return value or None
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read variables and ``.env``; an empty variable means the default, unless it is documented as "none"."""
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = _without_noise(source.env_vars)
+        return init_settings, env_settings, dotenv_settings
+
+    @field_validator("data_dir", "secret_keys_file", mode="before")
+    @classmethod
+    def _path(cls, value: object, info: ValidationInfo) -> object:
+        return _expanded(f"PYCALC_{(info.field_name or '').upper()}", value) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        """The path of an SQLite file is a path like any other; a URL of PostgreSQL stays as it is."""
+        scheme, slashes, path = value.partition(":///")
+        if scheme != "sqlite" or not slashes:
+            return value
+        return f"{scheme}{slashes}{_expanded('PYCALC_DATABASE_URL', path)}"
 
     @field_validator("secret_keys", "password_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from pycalc.models.auth import Registration, Role
 from pycalc.observability.logging import configure_logging
 from pycalc.services.retention import parse_age
 from pycalc.services.retention import prune as prune_history
-from pycalc.settings import Settings, told
+from pycalc.settings import Settings, sentence_of
 
 
 def migrate(settings: Settings) -> int:
@@ -74,7 +74,7 @@ def _registration(username: str, email: str) -> Registration:
             username=username, email=email, password=_password(), confirm_password=None, role=Role.ADMIN
         )
     except ValidationError as error:
-        raise SystemExit(f"pycalc: {told(error)}") from None
+        raise SystemExit(f"pycalc: {sentence_of(error)}") from None
 
 
 def _password() -> str:

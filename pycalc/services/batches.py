@@ -22,7 +22,7 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     not of the batch's form, with pointers into it.
     """
     try:
-        document = json.loads(body, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+        document = json.loads(body, parse_int=str, parse_float=_literal, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise InvalidInput("The body is not JSON.", (FieldProblem("", "not JSON"),)) from None
     if not isinstance(document, dict) or document.keys() != {"operations"}:
@@ -34,6 +34,12 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     if problems := tuple(problem for index, item in enumerate(items) for problem in _malformed(index, item)):
         raise InvalidInput("The batch is not of the documented form.", problems)
     return [_request(item["operation"], item["input"]) for item in items]
+
+
+def _literal(number: str) -> str:
+    """Return a JSON number's literal; ``5.0`` is the integer 5, which is how some languages write it."""
+    whole, _, fraction = number.partition(".")
+    return number if fraction.strip("0") else whole
 
 
 def _refuse_constant(name: str) -> Any:

@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
 
@@ -39,7 +40,19 @@ _log = get_logger(__name__)
 class Computer:
     """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
 
-    def __init__(self, metrics: Metrics, *, workers: int, timeout: float, tracer: Tracer = NO_TRACER) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        workers: int,
+        timeout: float,
+        tracer: Tracer = NO_TRACER,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        """Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing."""
+        self._descriptors = proc / str(os.getpid()) / "fd"
+        if not self._descriptors.is_dir():
+            raise OSError(f"worker processes hand results over through {proc}, which is not mounted here")
         self._metrics = metrics
         self._tracer = tracer
         self._timeout = timeout
@@ -137,7 +150,7 @@ class Computer:
         except OSError as error:
             raise Overloaded("There is no memory for a long result now.", 5) from error
         try:
-            file = f"/proc/{os.getpid()}/fd/{memory}"
+            file = str(self._descriptors / str(memory))
             outcome = await self._executed(task, file)
             return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
         finally:

@@ -19,11 +19,12 @@ import bcrypt
 from structlog import get_logger
 
 from pycalc.errors import FieldProblem, InvalidInput, Overloaded
+from pycalc.machine import cores
 from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-_THREADS = max(1, (os.cpu_count() or 1) // 2)
+_THREADS = max(1, cores() // 2)
 """One core in two at most: what a flood of logins must not slow down needs the others."""
 _WAITING = 32
 _NICENESS = 10

@@ -112,6 +112,15 @@ class TestAnswers:
         (made,) = client.post("/batch", content=body, headers=JSON).raise_for_status().json()["results"]
         assert (made["input"]["x"], made["result"]) == (told, told)
 
+    def test_a_whole_number_may_be_written_with_a_point(self, client: httpx.Client) -> None:
+        """Lua and PHP write 5.0 for the JSON number 5; 5.5 is no natural number."""
+        body = (
+            '{"operations":[{"operation":"factorial","input":{"n":5.0}},{"operation":"factorial","input":{"n":5.5}}]}'
+        )
+        whole, fraction = client.post("/batch", content=body, headers=JSON).raise_for_status().json()["results"]
+        assert (whole["input"], whole["result"]) == ({"n": 5}, 120)
+        assert fraction["status"] == 422
+
     def test_the_second_of_two_equal_ones_is_cached(self, client: httpx.Client) -> None:
         """Each is recorded, with its own id; the result is made once."""
         n = 77_777

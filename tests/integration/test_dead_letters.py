@@ -40,7 +40,7 @@ def test_letters_are_seen_requeued_and_discarded(tmp_path: Path) -> None:
         await history.append([row])
         (entry,) = await outbox.pending(0, 10)
         await outbox.put_aside({entry.seq: DeadLetter(0, "relay", row.id, "outbox", "too large", b"{}", 1)})
-        await letters.put([DeadLetter(0, "consumer", None, "topic/0/7", "not\nours", b"junk", 2)])
+        await letters.put([DeadLetter(0, "consumer", None, "topic/0/7", "not\nours", b"junk\x1b\xff", 2)])
         await database.aclose()
 
     async def pending() -> int:
@@ -55,7 +55,8 @@ def test_letters_are_seen_requeued_and_discarded(tmp_path: Path) -> None:
     assert status == 0
     first, second = shown.splitlines()
     assert first.startswith("1 relay 1970-01-01T00:00:00.001Z ")
-    assert second == "2 consumer 1970-01-01T00:00:00.002Z no event of ours 'topic/0/7' 'not\\nours'"
+    assert first.endswith(" 'outbox' 'too large' '{}'")
+    assert second == "2 consumer 1970-01-01T00:00:00.002Z no event of ours 'topic/0/7' 'not\\nours' 'junk\\x1b\\\\xff'"
     assert command(tmp_path, "requeue", "2")[0] == 1
     assert command(tmp_path, "requeue", "1") == (0, "", "")
     assert asyncio.run(pending()) == 1

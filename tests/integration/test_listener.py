@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
-from pycalc.listener import HttpServer, bind
+from pycalc.listener import HttpServer, address, bind
 from tests.services.raw import Reply, exchange
 
 pytestmark = pytest.mark.anyio
@@ -95,3 +98,28 @@ def _answered(port: int, path: str) -> tuple[Reply, float]:
     """Return the answer, and the moment of its arrival."""
     reply = exchange(port, "GET", path)
     return reply, time.monotonic()
+
+
+async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GVisor lacks some options of TCP: each is named once in the log."""
+
+    class Sandboxed(socket.socket):
+        def setsockopt(self, level: int, *option: Any) -> None:
+            if level == socket.IPPROTO_TCP:
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+            super().setsockopt(level, *option)
+
+    monkeypatch.setattr(socket, "socket", Sandboxed)
+    with capture_logs() as records:
+        bind("127.0.0.1", 0).close()
+    assert [record["option"] for record in records] == ["TCP_NODELAY", "TCP_USER_TIMEOUT", "TCP_NOTSENT_LOWAT"]
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    """As in a URL (RFC 3986 section 3.2.2), also in the sentence about a port that is taken."""
+    assert address("::1", 8080) == "[::1]:8080"
+    assert address("127.0.0.1", 8080) == "127.0.0.1:8080"
+    with bind("::1", 0) as taken:
+        taken.listen()
+        with pytest.raises(OSError, match=r"can't listen on \[::1\]:\d+: "):
+            bind("::1", taken.getsockname()[1])

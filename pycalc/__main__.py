@@ -1,0 +1,5 @@
+"""``python -m pycalc``: the command line."""
+
+from pycalc.cli import entry
+
+entry()

@@ -1,0 +1,60 @@
+"""What this process may use of the machine: cores and memory, as the scheduler and the control groups bound them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return how many cores this process can keep busy, 1 or more.
+
+    A container that is limited to one core still sees all cores of its host. Its affinity (``taskset``, the static
+    policy of Kubernetes) and its quota of processor time (``docker run --cpus``) bound it.
+    """
+    quotas = [_quota(folder) for folder in _folders(cgroups, own, "cpu")]
+    return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas if quota)]))
+
+
+def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return how many bytes of memory this process may use: the machine's, or less where a control group says so."""
+    limits = [_limit(folder) for folder in _folders(cgroups, own, "memory")]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(limit for limit in limits if limit)])
+
+
+def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control groups for a controller, innermost first, for versions 1 and 2."""
+    with suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            root = cgroups / controller if controllers else cgroups
+            inner = root / path.lstrip("/")
+            yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(root))
+
+
+def _quota(folder: Path) -> float | None:
+    """Return a control group's quota in cores, None without one."""
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        microseconds = int((folder / "cpu.cfs_quota_us").read_text())
+        return microseconds / int((folder / "cpu.cfs_period_us").read_text()) if microseconds > 0 else None
+    return None
+
+
+def _limit(folder: Path) -> int | None:
+    """Return a control group's limit in bytes, None without one."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            return int((folder / name).read_text())
+    return None
