@@ -16,7 +16,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -94,16 +93,16 @@ def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]
     }
 
 
-def _expanded(setting: str, path: str) -> str:
+def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables filled in, as a shell would; raises ValueError where that can't be done.
 
     Docker's and systemd's files of variables are not read by a shell.
     """
     if path[:1] in ("'", '"'):
-        raise ValueError(f"{setting} begins with a quotation mark; write the path without quotation marks")
+        raise ValueError("the path begins with a quotation mark; write it without quotation marks")
     expanded = os.path.expandvars(os.path.expanduser(path))
     if "$" in expanded or expanded.startswith("~"):
-        raise ValueError(f"{setting}: {path!r} names a variable or a user that does not exist")
+        raise ValueError(f"{path!r} names a variable or a user that does not exist")
     return expanded
 
 
@@ -204,8 +203,8 @@ class Settings(BaseSettings):
 
     @field_validator("data_dir", "secret_keys_file", mode="before")
     @classmethod
-    def _path(cls, value: object, info: ValidationInfo) -> object:
-        return _expanded(f"PYCALC_{(info.field_name or '').upper()}", value) if isinstance(value, str) else value
+    def _path(cls, value: object) -> object:
+        return _expanded(value) if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
@@ -214,7 +213,7 @@ class Settings(BaseSettings):
         scheme, slashes, path = value.partition(":///")
         if scheme != "sqlite" or not slashes:
             return value
-        return f"{scheme}{slashes}{_expanded('PYCALC_DATABASE_URL', path)}"
+        return f"{scheme}{slashes}{_expanded(path)}"
 
     @field_validator("secret_keys", "password_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
