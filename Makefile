@@ -3,13 +3,15 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS := 3
+SAMPLE := 200
+SEED := 1
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
+.PHONY: help run test check mutate services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,6 +24,9 @@ test: $(VENV)/dev  ## run the tests that need nothing but Python (about two minu
 
 check: lint  ## run lint and all tests, with real brokers, databases, browser and short drills
 	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
+
+mutate: $(VENV)/mutation  ## change the code, one place at a time, and count what no test notices (SAMPLE=200 SEED=1 ONLY=pycalc/db)
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run
@@ -64,6 +69,8 @@ requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		requirements/mutation.in -c requirements/dev.txt -o requirements/mutation.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
@@ -80,6 +87,10 @@ $(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/mutation: $(VENV)/dev requirements/mutation.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@touch $@
 
 $(VENV)-deploy/installed: requirements/deploy.txt
