@@ -12,6 +12,7 @@ import coverage
 import pytest
 
 _seconds: defaultdict[str, float] = defaultdict(float)
+_failed: set[str] = set()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,8 +29,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add a phase of a test to its time."""
     _seconds[report.nodeid] += report.duration
+    if not report.passed:
+        _failed.add(report.nodeid)
 
 
 def pytest_sessionfinish() -> None:
-    """Write the times, by the test's id, to the file that PYCALC_MUTATION_SECONDS names."""
-    Path(os.environ["PYCALC_MUTATION_SECONDS"]).write_text(json.dumps(_seconds))
+    """Write the times of the tests that passed, by their ids, to the file that PYCALC_MUTATION_SECONDS names."""
+    passed = {test: seconds for test, seconds in _seconds.items() if test not in _failed}
+    Path(os.environ["PYCALC_MUTATION_SECONDS"]).write_text(json.dumps(passed))
