@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 
 from drills.finding import Finding
+from drills.hostile import hostile
 from drills.killing import killing, killing_several
 from drills.large_bodies import large_bodies
 from drills.outages import failing_writes, filling, hanging, locking
@@ -36,6 +37,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"overload-{work}": partial(overload, work) for work in WORK},
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
+    "hostile": hostile,
     **{f"stream-outages-{kind}": partial(broker_stops, kind) for kind in STREAMS},
     **{f"relay-killing-{kind}": partial(relay_killing, kind) for kind in STREAMS},
     **{f"three-relays-{kind}": partial(three_relays, kind) for kind in STREAMS},
