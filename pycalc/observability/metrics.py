@@ -65,6 +65,11 @@ class Metrics:
         self.workers_lost = Counter(
             "pycalc_compute_workers_lost", "Worker processes that died while computing", registry=registry
         )
+        self.workers_out_of_memory = Counter(
+            "pycalc_compute_workers_out_of_memory",
+            "Worker processes stopped because a computation needed more memory than estimated",
+            registry=registry,
+        )
         self.results_long_bytes = Gauge(
             "pycalc_results_long_bytes", "Long results alive, or asked of a shared cache", registry=registry
         )

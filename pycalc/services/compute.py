@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -20,8 +20,9 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.admission import Admission
 from pycalc.services.long_results import LONG_BYTES, LongResults
+from pycalc.services.planning import PLANNING_MEMORY, Plan
 from pycalc.services.turns import Turns
-from pycalc.services.worker import Outcome, Task, Timed, be_ready, execute, limited, timed
+from pycalc.services.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
 
 INLINE_SECONDS = 0.0003
 """Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
@@ -68,22 +69,24 @@ class Computer:
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
-    async def compute(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
-        """Return a verified result's text and the facts about it; ``seconds`` is its estimated cost.
+    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        """Return a verified result's text and the facts about it.
 
-        Raises ComputationTimeout at the deadline, Overloaded when too much is waiting, Unavailable when the worker
-        died, VerificationFailed when the result did not agree with its residue. Cancellation kills the computation.
+        Raises ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is waiting,
+        Unavailable when the worker died, VerificationFailed when the result did not agree with its residue.
+        Cancellation kills the computation.
         """
         started = perf_counter()
+        task = plan.task
         try:
-            if seconds <= INLINE_SECONDS:
-                if seconds > _UNNOTICED_SECONDS:
-                    await self.turns.turn(seconds)
+            if plan.seconds <= INLINE_SECONDS:
+                if plan.seconds > _UNNOTICED_SECONDS:
+                    await self.turns.turn(plan.seconds)
                 outcome = execute(task)
                 text: bytes | mmap.mmap = outcome.text or b""
             else:
                 with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
-                    text, outcome = await self._dispatch(task, seconds, user)
+                    text, outcome = await self._dispatch(plan, user)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
@@ -94,12 +97,14 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, outcome
 
-    async def _dispatch(self, task: Task, seconds: float, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
-        if seconds > _HOPELESS * self._timeout:
+    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        if plan.seconds > _HOPELESS * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._until_abandoned(), self._admission.slot(user):
             self.long_results.require_room(user)
-            return await self._with_memory(task, user)
+            with _memory_file() as memory:
+                outcome = await self._executed(plan, memory)
+                return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
 
     async def _ready_worker(self) -> None:
         """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
@@ -119,7 +124,8 @@ class Computer:
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
         """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
         async with self._until_abandoned(), self._admission.slot(user):
-            return await self._in_worker(function, *args)
+            with _memory_file() as memory:
+                return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
 
     def abandon(self) -> None:
         """Stop what runs or waits, and refuse what comes: the service has to end. Raises Unavailable in its callers."""
@@ -143,38 +149,34 @@ class Computer:
         except TimeoutError:
             raise ending from None
 
-    async def _with_memory(self, task: Task, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
-        """Compute in a worker, which writes a long text into memory of ours."""
-        try:
-            memory = os.memfd_create("pycalc-result")  # a file without a disk: no sync of another file waits for it
-        except OSError as error:
-            raise Overloaded("There is no memory for a long result now.", 5) from error
-        try:
-            file = str(self._descriptors / str(memory))
-            outcome = await self._executed(task, file)
-            return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
-        finally:
-            os.close(memory)
-
-    async def _executed(self, task: Task, file: str) -> Outcome:
+    async def _executed(self, plan: Plan, memory: int) -> Outcome:
         """Compute in a worker, whose part of it becomes a span of its own where there is a trace."""
+        file = self._path_of(memory)
         if not self._tracer.on:
-            return await self._in_worker(execute, task, file)
-        done: Timed[Outcome] = await self._in_worker(timed, execute, task, file)
+            return await self._in_worker(plan.memory, memory, execute, plan.task, file)
+        done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
         self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
         return done.returned
 
-    async def _in_worker(self, function: Callable[..., T], *args: object) -> T:
-        """Return what a function returns in a worker process, which is killed at the deadline or by cancellation."""
+    async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
+        """Return what a function returns in a worker process, which is killed at the deadline or by cancellation.
+
+        It may take ``most`` bytes. A worker that needs more aborts, and says so in the file ``memory``.
+        """
         await self._ready_worker()
         try:
             with anyio.fail_after(self._timeout):
+                limits = (self._timeout, most, self._path_of(memory))
                 returned = await anyio.to_process.run_sync(
-                    limited, self._timeout, function, *args, cancellable=True, limiter=self._limiter
+                    limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
             raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
         except anyio.BrokenWorkerProcess as error:
+            if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
+                self._metrics.workers_out_of_memory.inc()
+                _log.warning("a worker process needed more memory than estimated", megabytes=most >> 20)
+                raise ComputationTimeout("The computation was stopped: it needed too much memory.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted.") from error
@@ -183,6 +185,10 @@ class Computer:
             raise
         self._idle.append(monotonic())
         return returned
+
+    def _path_of(self, memory: int) -> str:
+        """Return the path by which a worker opens one of this process's files."""
+        return str(self._descriptors / str(memory))
 
     def _map(self, memory: int, user: bytes) -> bytes | mmap.mmap:
         """Map a long result's memory: its pages go straight from the worker to the socket.
@@ -195,6 +201,19 @@ class Computer:
         mapped = mmap.mmap(memory, size, access=mmap.ACCESS_READ)
         self.long_results.count(mapped, size, user)
         return mapped
+
+
+@contextmanager
+def _memory_file() -> Iterator[int]:
+    """Open a file without a disk, which a worker writes to: no sync of another file waits for it."""
+    try:
+        memory = os.memfd_create("pycalc-result")
+    except OSError as error:
+        raise Overloaded("There is no memory for a long result now.", 5) from error
+    try:
+        yield memory
+    finally:
+        os.close(memory)
 
 
 def _heard(starting: asyncio.Future[None]) -> None:

@@ -315,7 +315,7 @@ class Calculator:
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         self._misses.inc()
-        result = _result(plan, *await self._computer.compute(plan.task, plan.seconds, user))
+        result = _result(plan, *await self._computer.compute(plan, user))
         try:
             await self._cache.put(plan.key, result, plan.seconds)
         except CacheUnavailable:

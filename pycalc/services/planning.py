@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,6 +24,19 @@ _HUGE = 20_000
 """What a very large exponent counts for, in digits."""
 _LONGEST_SHORT = 100
 """Literals up to this length together are planned on the event loop, and their plans kept."""
+HANDOVER_SECONDS = 0.0005
+"""The time to hand a calculation to a worker. It is part of every estimate for operands that are not short.
+
+It is more than is ever done on the event loop: a worker that has planned a calculation also computes it.
+"""
+PLANNING_MEMORY = 256 << 20
+"""Bytes that planning may take in a worker."""
+_MEMORY = 128 << 20
+"""Bytes that any computation may take: far more than a small one does."""
+_MEMORY_PER_DIGIT = 8
+"""Bytes for each digit of a result: twice what was measured at most, 4.3."""
+_MOST_MEMORY = 1 << 30
+"""Bytes for a residue, however many steps it takes."""
 
 
 class Options(NamedTuple):
@@ -51,6 +63,8 @@ class Plan:
     """Those of the result's text, as estimated; 0 for a summary."""
     summary_seconds: float
     """What only its size and ends would take; a residue is all ends."""
+    memory: int
+    """Bytes that a worker may take for it beside what it has at its start."""
     too_large: bool
     """More digits than are written out: only its summary is computed, to say so."""
 
@@ -80,10 +94,11 @@ def takes_precision(operation: Operation[Any]) -> bool:
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Whether planning takes well under a millisecond: estimates of large operands take up to a quarter of a second."""
+    """Return whether planning takes well under a millisecond: for large operands it takes up to half a second."""
     size = sum(map(_size, literals)) + len(options.modulus or "")
-    slow = options.modulus is not None and OPERATIONS[name].slow_modulo_plans
-    return size <= _LONGEST_SHORT and options.precision <= _LONGEST_SHORT and not slow
+    if size > _LONGEST_SHORT or options.precision > _LONGEST_SHORT:
+        return False
+    return options.modulus is None or max(map(len, literals)) <= OPERATIONS[name].quick_modulo_length
 
 
 def _size(literal: str) -> int:
@@ -97,8 +112,17 @@ def _size(literal: str) -> int:
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     """Return the plan for an operation of the registry and its operands' literals, in their order.
 
-    Raises InvalidInput, or DomainError.
+    The estimate of one whose operands are not short includes the handing over to a worker. Raises InvalidInput, or
+    DomainError.
     """
+    plan = _make_plan(max_digits, name, literals, options)
+    if is_short(name, literals, options):
+        return plan
+    handover = HANDOVER_SECONDS
+    return replace(plan, seconds=plan.seconds + handover, summary_seconds=plan.summary_seconds + handover)
+
+
+def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     operation = OPERATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
@@ -109,15 +133,16 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != DEFAULT_PRECISION:
         inputs["precision"] = options.precision
-    summary = Task(name, args, options.precision, "summary")
-    seconds = estimate.seconds if not estimate.exact else _summary_seconds(sum(map(_size, literals)))
+    summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
+    seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
             raise _invalid(names[0], f"operands of a summary have at most {LONGEST_RECORDED} characters")
         return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
     if estimate.digits > max_digits:
         return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
-    return _plan(Task(name, args, options.precision), key, inputs, estimate.seconds, estimate.digits, seconds)
+    task = summary._replace(view="value")
+    return _plan(task, key, inputs, estimate.seconds, estimate.digits, seconds)
 
 
 def pointer_of(name: str) -> str:
@@ -129,12 +154,7 @@ def pointer_of(name: str) -> str:
 def ends_of(plan: Plan) -> Plan:
     """Return the plan that finds a value's size and ends without the value."""
     summary = plan.task._replace(view="summary")
-    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0)
-
-
-def _summary_seconds(size: int) -> float:
-    """Return how long a summary takes for operands of so many digits, within a factor of about two."""
-    return 2e-4 * (1.0 + math.pow(size / 100, 1.4))
+    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
 
 
 def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
@@ -142,11 +162,13 @@ def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | s
     if modulus < 1:
         raise _invalid("mod", "must be 1 or more")
     text = text_of(modulus)
-    seconds = operation.modulo_seconds(args, modulus) * (3 if len(text) > VERIFIED_DIGITS else 1)
+    found = operation.plan_modulo(args, modulus)
+    seconds = found.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
     named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
-    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus)
+    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus, way=found.way)
     mod = int(text) if json_literal(text) == text else text
-    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds)
+    memory = int(min(2 * found.memory, _MOST_MEMORY))
+    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds, memory=memory)
 
 
 def _plan(
@@ -157,10 +179,12 @@ def _plan(
     digits: int = 0,
     summary_seconds: float = 0.0,
     *,
+    memory: int = 0,
     too_large: bool = False,
 ) -> Plan:
     recorded = {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
-    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, summary_seconds, too_large)
+    memory += _MEMORY + _MEMORY_PER_DIGIT * digits
+    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, summary_seconds, memory, too_large)
 
 
 def _json(inputs: dict[str, int | str]) -> str:

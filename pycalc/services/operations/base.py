@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.services.operations.modular import random_prime
 from pycalc.services.operations.texts import residue_or_none
@@ -52,6 +52,17 @@ class Summary:
     exact: bool
 
 
+class ResiduePlan(NamedTuple):
+    """The cost of a residue: seconds on one core and bytes, each within a factor of about two.
+
+    ``way`` is what planning has found out, for ``modulo`` to go on with.
+    """
+
+    seconds: float
+    memory: float = 0.0
+    way: Any = None
+
+
 class Operation(ABC, Generic[ArgsT]):
     """An exact function of one or two literals. ``ArgsT`` is frozen, hashable and picklable.
 
@@ -63,8 +74,8 @@ class Operation(ABC, Generic[ArgsT]):
     title: ClassVar[str]
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    slow_modulo_plans: ClassVar[bool] = False
-    """Whether ``modulo_seconds`` itself takes more than a fraction of a millisecond."""
+    quick_modulo_length: ClassVar[int] = 100
+    """The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond."""
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -98,15 +109,20 @@ class Operation(ABC, Generic[ArgsT]):
         """The result's size and ends without the result, certain to the last digit, in milliseconds."""
 
     @abstractmethod
-    def modulo(self, args: ArgsT, modulus: int) -> int:
-        """The result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
-
-        InvalidInput (pointer ``/mod``) for a modulus below 1; DomainError where the result has no residue.
-        """
+    def summary_seconds(self, args: ArgsT) -> float:
+        """Return how long ``summary`` of an exact result takes on one core, within a factor of about two."""
 
     @abstractmethod
-    def modulo_seconds(self, args: ArgsT, modulus: int) -> float:
-        """How long ``modulo`` will take on one core, within a factor of about two."""
+    def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
+        """Return how ``modulo`` will go about it, and what it will cost; less than a second for any arguments."""
+
+    @abstractmethod
+    def modulo(self, args: ArgsT, modulus: int, way: Any = None) -> int:
+        """The result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
+
+        ``way`` is that of ``plan_modulo``; without it, it is found again. InvalidInput (pointer ``/mod``) for a modulus
+        below 1; DomainError where the result has no residue.
+        """
 
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         """Whether ``text`` agrees with the result's residue modulo ``prime``.
@@ -122,6 +138,14 @@ class Operation(ABC, Generic[ArgsT]):
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
         """Whether ``value`` is an exact result's residue modulo ``prime``; ZeroDivisionError as ``residue``."""
         return self.residue(args, 1, prime) == value
+
+    def modulo_agrees(self, args: ArgsT, modulus: int, way: Any, residue: int, prime: int) -> bool:
+        """Return whether ``residue`` agrees with the result modulo ``modulus``·``prime``, and that with ``residue()``.
+
+        Raises ZeroDivisionError or DomainError in the negligible case that ``prime`` divides an operand.
+        """
+        wider = self.modulo(args, modulus * prime)
+        return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
 
     def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         expected = self.residue(args, precision, prime)

@@ -57,6 +57,10 @@ class ExactText(NamedTuple):
         ends = self.numerator.ends()
         return ends.followed_by(self.denominator.ends()) if self.denominator else ends
 
+    def ends_seconds(self) -> float:
+        """Return how long ``ends`` takes on one core."""
+        return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
+
     def encode(self) -> bytes:
         """The text itself."""
         text = self.numerator.text()

@@ -8,9 +8,9 @@ from math import lgamma, log
 from typing import Any
 
 from pycalc.services.operations import thresholds
-from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
 from pycalc.services.operations.decimals import decimal_of, exact_context
-from pycalc.services.operations.factorial_modulo import factorial_modulo, factorial_modulo_seconds
+from pycalc.services.operations.factorial_modulo import FactorialPlan, plan_factorial, plan_memory, plan_seconds
 from pycalc.services.operations.factorial_residue import factorial_by_steps
 from pycalc.services.operations.gmp import gmp, mpz, text_of
 from pycalc.services.operations.growth import Ends, digits_by_logarithm, ends_by_logarithm
@@ -40,7 +40,7 @@ class Factorial(Operation[FactorialArgs]):
     title = "Factorial"
     description = "The product of the whole numbers from 1 to n, in full; 0! = 1."
     parameters = (Parameter("n", "natural", "How many factors, from 0.", "100"),)
-    slow_modulo_plans = True
+    quick_modulo_length = 4
 
     def parse(self, raw: Mapping[str, str]) -> FactorialArgs:
         return FactorialArgs(parse_natural(raw, "n"))
@@ -76,11 +76,28 @@ class Factorial(Operation[FactorialArgs]):
             return Summary(*Ends.of_text(text_of(int(gmp.fac(args.n)))), exact=True)
         return Summary(*ends_by_logarithm(_StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True)
 
-    def modulo(self, args: FactorialArgs, modulus: int) -> int:
-        return factorial_modulo(args.n, checked_modulus(modulus))
+    def summary_seconds(self, args: FactorialArgs) -> float:
+        return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, args.n.bit_length())
 
-    def modulo_seconds(self, args: FactorialArgs, modulus: int) -> float:
-        return factorial_modulo_seconds(args.n, modulus)
+    def plan_modulo(self, args: FactorialArgs, modulus: int) -> ResiduePlan:
+        plan = plan_factorial(args.n, checked_modulus(modulus))
+        return ResiduePlan(plan_seconds(plan, args.n), plan_memory(plan, args.n), plan)
+
+    def modulo(self, args: FactorialArgs, modulus: int, way: Any = None) -> int:
+        plan: FactorialPlan = way or plan_factorial(args.n, checked_modulus(modulus))
+        return plan.residue(args.n)
+
+    def modulo_agrees(self, args: FactorialArgs, modulus: int, way: Any, residue: int, prime: int) -> bool:
+        """Check by arithmetic modulo ``rough``·``prime``; where Wilson's theorem was used, that of its other half."""
+        plan: FactorialPlan = way
+        if plan.mirror is None:
+            wider = plan._replace(rough=plan.rough * prime).residue(args.n)
+            return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+        mirrored = FactorialArgs(plan.mirror)
+        wider = FactorialPlan(1, plan.rough * prime).residue(plan.mirror)
+        product = residue * wider if plan.mirror % 2 else -residue * wider
+        fits = residue % plan.smooth == 0 and product % plan.rough == 1
+        return fits and self.agrees_modulo(mirrored, wider % prime, prime)
 
 
 def factorial_digits(n: int) -> int:

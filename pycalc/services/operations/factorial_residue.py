@@ -14,13 +14,24 @@ from math import isqrt
 from pycalc.services.operations.gmp import gmp, mpz
 from pycalc.services.operations.texts import inverse
 
+_WIDE_BITS = 300
+"""From this size on GMP multiplies faster than the interpreter."""
+
+
+def largest_inverted(n: int) -> int:
+    """Return a bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
+
+    With run <= sqrt(n) < 2·run these are the numbers up to n/run + run, and (1 + j·2^k)/2^k up to 3·run.
+    """
+    return 4 * isqrt(n) + 4
+
 
 def factorial_by_steps(n: int, modulus: int) -> int:
-    """N! modulo ``modulus`` (odd, above ``n``), in O(sqrt(n) log n) operations on numbers of its size.
+    """Return ``n``! modulo ``modulus`` (odd, above ``n``), in O(sqrt(n) log n) operations on numbers of its size.
 
-    Raises ZeroDivisionError where ``modulus`` has a divisor that the interpolation would have to invert; never for
-    a prime.
+    ``modulus`` must have no prime factor up to ``largest_inverted``: the interpolation divides by such numbers.
     """
+    modulus = mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus
     run = 1 << max(0, isqrt(n).bit_length() - 1)
     values = _run_products(run, n // run, modulus)
     result = 1
@@ -28,7 +39,7 @@ def factorial_by_steps(n: int, modulus: int) -> int:
         result = result * value % modulus
     for factor in range(n - n % run + 1, n + 1):
         result = result * factor % modulus
-    return result
+    return int(result)
 
 
 def _run_products(run: int, count: int, modulus: int) -> list[int]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from pycalc.services.operations import thresholds
-from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
 from pycalc.services.operations.decimals import decimal_of, exact_context
 from pycalc.services.operations.gmp import gmp, text_of
 from pycalc.services.operations.growth import Ends, digits_by_logarithm, ends_by_logarithm
@@ -67,12 +68,15 @@ class Fibonacci(Operation[FibonacciArgs]):
         last = fibonacci_residue(args.n % _PISANO, 10**ENDS)
         return Summary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
 
-    def modulo(self, args: FibonacciArgs, modulus: int) -> int:
-        return fibonacci_residue(args.n, checked_modulus(modulus))
+    def summary_seconds(self, args: FibonacciArgs) -> float:
+        return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, args.n.bit_length())
 
-    def modulo_seconds(self, args: FibonacciArgs, modulus: int) -> float:
-        words = modulus.bit_length() / 64 + 1
-        return 2e-6 + args.n.bit_length() * (4e-7 + 1.2e-8 * math.pow(words, 1.6))
+    def plan_modulo(self, args: FibonacciArgs, modulus: int) -> ResiduePlan:
+        a_bit = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, checked_modulus(modulus).bit_length())
+        return ResiduePlan(2e-6 + args.n.bit_length() * a_bit)
+
+    def modulo(self, args: FibonacciArgs, modulus: int, way: Any = None) -> int:
+        return fibonacci_residue(args.n, checked_modulus(modulus))
 
 
 def fibonacci_digits(n: int) -> int:

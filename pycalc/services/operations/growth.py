@@ -6,12 +6,17 @@ from collections.abc import Callable
 from math import floor, log10
 from typing import NamedTuple
 
+from pycalc.services.operations import thresholds
 from pycalc.services.operations.gmp import mpz, text_of
 from pycalc.services.operations.intervals import Interval, IntervalArithmetic, settled
 from pycalc.services.operations.texts import ENDS
 
 _SURE_BELOW = 10**9
 _MARGIN = 1e-4
+_LONG_BASE_BITS = 400
+_SHORT_BITS = 4_000
+_SHORT_BITS_OF_LONG_BASE = 100_000
+"""Up to this size a power is worked out. That of a long base can lie so close to a round number that it has to be."""
 
 Logarithm = Callable[[IntervalArithmetic], Interval]
 
@@ -74,7 +79,12 @@ class IntegerPower(NamedTuple):
 
     @property
     def _is_short(self) -> bool:
-        return self.is_one or self.base.bit_length() * self.exponent < 4_000
+        limit = _SHORT_BITS_OF_LONG_BASE if self._has_long_base else _SHORT_BITS
+        return self.is_one or self.base.bit_length() * self.exponent < limit
+
+    @property
+    def _has_long_base(self) -> bool:
+        return self.base.bit_length() > _LONG_BASE_BITS
 
     def _value(self) -> int:
         return 1 if self.is_one else int(mpz(self.base) ** self.exponent)
@@ -84,7 +94,9 @@ class IntegerPower(NamedTuple):
 
     @property
     def _bits(self) -> int:
-        return self.exponent.bit_length() + self.base.bit_length().bit_length() + 60
+        """A precision at which the logarithm of nearly every power settles its first digits."""
+        size = self.base.bit_length()
+        return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
 
     def digits(self) -> int:
         """How many digits the power has, exactly."""
@@ -92,6 +104,12 @@ class IntegerPower(NamedTuple):
             return len(text_of(self._value()))
         approximate = log10(self.base) * self.exponent if self.exponent < _SURE_BELOW else float(_SURE_BELOW)
         return digits_by_logarithm(approximate, self._logarithm, self._bits)
+
+    def ends_seconds(self) -> float:
+        """Return how long ``ends`` takes on one core, within a factor of about two."""
+        if self._is_short:
+            return 1e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
+        return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
 
     def ends(self) -> Ends:
         """The power's size and ends."""

@@ -32,7 +32,7 @@ def fibonacci_residue(n: int, modulus: int) -> int:
     5·``modulus`` so that the division by five is exact (other identities than those that compute F(n)).
     """
     wide = 5 * modulus
-    if wide.bit_length() > 500:
+    if wide.bit_length() > 250:
         wide = mpz(wide)
     low, high = 2, 1
     odd = False

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from typing import Any
 
 from pycalc.errors import DomainError, FieldProblem
 from pycalc.services.operations import thresholds
-from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
 from pycalc.services.operations.exact_text import ExactText, exact_text
 from pycalc.services.operations.gmp import text_of
 from pycalc.services.operations.literals import DecimalLiteral, invalid, key_of, parse_decimal
 from pycalc.services.operations.modular import checked_modulus
-from pycalc.services.operations.rational_powers import exact_power, fraction_of, power_modulo, sign_of_power
+from pycalc.services.operations.rational_powers import (
+    ExactPower,
+    exact_power,
+    fraction_of,
+    power_modulo,
+    sign_of_power,
+)
 from pycalc.services.operations.rounded_powers import encloses, rounded_digits, rounded_power
 from pycalc.services.operations.texts import describe, residue_or_none
 
@@ -24,10 +29,12 @@ MAX_DIGITS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PowerArgs:
-    """The base and the exponent."""
+    """The base and the exponent, and the exact power that they make, if they make one."""
 
     x: DecimalLiteral
     y: DecimalLiteral
+    value: ExactPower | None = field(compare=False, repr=False)
+    exact: ExactText | None = field(compare=False, repr=False)
 
 
 class Power(Operation[PowerArgs]):
@@ -50,19 +57,18 @@ class Power(Operation[PowerArgs]):
             raise invalid([operand for operand in (x, y) if isinstance(operand, FieldProblem)])
         if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
             raise invalid([FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1.")])
-        args = PowerArgs(x, y)
-        _exact(args)
-        return args
+        value = exact_power(x, y)
+        return PowerArgs(x, y, value, None if value is None else exact_text(value))
 
     def input(self, args: PowerArgs) -> dict[str, int | str]:
         return {"x": args.x.json(), "y": args.y.json()}
 
     def key(self, args: PowerArgs, precision: int) -> str:
-        rounding = [] if _exact(args) else [f"precision={precision}"]
+        rounding = [] if args.exact else [f"precision={precision}"]
         return key_of(self.name, args.x.text(), args.y.text(), *rounding)
 
     def estimate(self, args: PowerArgs, precision: int) -> Estimate:
-        exact = _exact(args)
+        exact = args.exact
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
             size = max(precision, len(text_of(abs(args.x.unscaled))), len(text_of(abs(args.y.unscaled))))
@@ -70,7 +76,7 @@ class Power(Operation[PowerArgs]):
         return Estimate(exact.digits(), _exact_seconds(exact), True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
-        exact = _exact(args)
+        exact = args.exact
         if exact is not None:
             return exact.encode()
         return rounded_power(args.x, args.y, _negative(args), precision).text().encode()
@@ -90,7 +96,7 @@ class Power(Operation[PowerArgs]):
         Where y is an integer, by the residue; an exact root r for y = a/b by r^b = x^a; a rounded value by an enclosure
         through natural logarithms that shows it to be the nearest one.
         """
-        exact = _exact(args)
+        exact = args.exact
         if exact is None:
             return encloses(args.x, args.y, _negative(args), precision, text)
         if args.y.is_integer:
@@ -102,33 +108,31 @@ class Power(Operation[PowerArgs]):
     def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
         if args.y.is_integer:
             return super().agrees_modulo(args, value, prime)
-        exact = _exact(args)
+        exact = args.exact
         if exact is not None and _is_trivial(args.x):
             return int(exact.encode()) % prime == value
         return exact is not None and _is_root(args, text_of(value).encode(), prime)
 
     def summary(self, args: PowerArgs, precision: int) -> Summary:
-        exact = _exact(args)
+        exact = args.exact
         if exact is not None:
             return Summary(*exact.ends(), exact=True)
         return Summary(*describe(self.compute(args, precision)), exact=False)
 
-    def modulo(self, args: PowerArgs, modulus: int) -> int:
-        value = exact_power(args.x, args.y)
-        if value is None:
+    def summary_seconds(self, args: PowerArgs) -> float:
+        return args.exact.ends_seconds() if args.exact else 0.0
+
+    def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
+        bits = checked_modulus(modulus).bit_length()
+        if args.value is None:
+            return ResiduePlan(1e-5)
+        exponents = sum(abs(part).bit_length() for part in (args.value.twos, args.value.fives, args.value.power))
+        return ResiduePlan(1e-5 + (64 + exponents) * thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits))
+
+    def modulo(self, args: PowerArgs, modulus: int, way: Any = None) -> int:
+        if args.value is None:
             raise DomainError("The result is irrational: only a rational one has a residue.")
-        return power_modulo(value, checked_modulus(modulus))
-
-    def modulo_seconds(self, args: PowerArgs, modulus: int) -> float:
-        words = modulus.bit_length() / 64 + 1
-        bits = sum(abs(part).bit_length() for part in exact_power(args.x, args.y) or ())
-        return 1e-5 + bits * (5e-8 + 5e-9 * math.pow(words, 1.6))
-
-
-@lru_cache(maxsize=256)
-def _exact(args: PowerArgs) -> ExactText | None:
-    value = exact_power(args.x, args.y)
-    return None if value is None else exact_text(value)
+        return power_modulo(args.value, checked_modulus(modulus))
 
 
 def _exact_seconds(exact: ExactText) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import compress
-from math import isqrt, prod
+from math import inf, isqrt, prod
 from typing import Any
 
 from pycalc.services.operations.gmp import mpz
@@ -26,10 +26,10 @@ def primes_up_to(limit: int) -> list[int]:
     return [2, *compress(range(1, limit + 1, 2), sieve)]
 
 
-def factorial_exponent(n: int, prime: int) -> int:
-    """How often ``prime`` divides n!: the sum of n // prime^i (Legendre)."""
+def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
+    """Return how often ``prime`` divides n!, or a number not below ``enough``: the sum of n // prime^i (Legendre)."""
     exponent = 0
-    while n:
+    while n and exponent < enough:
         n //= prime
         exponent += n
     return exponent

@@ -36,7 +36,6 @@ class Fraction(NamedTuple):
     denominator: int | None
 
 
-@lru_cache(maxsize=256)
 def exact_power(x: DecimalLiteral, y: DecimalLiteral) -> ExactPower | None:
     """``x``^``y`` as an exact power, or None where it is irrational; DomainError where it has no real value.
 

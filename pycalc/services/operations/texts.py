@@ -56,10 +56,10 @@ def residue_or_none(text: bytes, prime: int) -> int | None:
 
 
 def inverse(value: int, modulus: int) -> int:
-    """The inverse modulo ``modulus``; ZeroDivisionError where there is none."""
+    """Return the inverse modulo ``modulus``; raises ZeroDivisionError where there is none."""
     try:
         return pow(value, -1, modulus)
-    except ValueError:
+    except (ValueError, ZeroDivisionError):  # int raises the one, mpz the other
         raise ZeroDivisionError("no inverse") from None
 
 

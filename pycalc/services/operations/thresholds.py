@@ -29,10 +29,33 @@ FIBONACCI_SECONDS: Costs = ((21, 1e-5), (1e3, 2.6e-5), (1e4, 1.8e-4), (2e5, 0.01
 POWER_SECONDS: Costs = ((50, 1e-5), (1e3, 2.3e-5), (1e4, 1.6e-4), (1.9e5, 0.008), (1.9e6, 0.089), (2e7, 1.25))
 FACTORIAL_SECONDS: Costs = ((65, 1.2e-5), (1.1e3, 9e-5), (9e3, 5e-4), (4.5e5, 0.037), (5.6e6, 0.62), (2.1e7, 2.8))
 ROUNDED_SECONDS: Costs = ((50, 1.5e-4), (500, 4.4e-4), (1_000, 9.6e-4), (3_000, 6e-3), (10_000, 0.04))
-TEXT_SECONDS_PER_DIGIT = 2e-9
+FIBONACCI_SUMMARY_SECONDS: Costs = (
+    (64, 1e-4), (330, 1.1e-4), (1_000, 2e-4), (3_300, 6.6e-4), (10_000, 3.6e-3), (33_200, 0.025),
+)  # fmt: skip
+POWER_SUMMARY_SECONDS: Costs = (
+    (64, 5e-5), (330, 1e-4), (1_000, 2.5e-4), (3_300, 8.9e-4), (10_000, 3.7e-3), (33_200, 0.022),
+)  # fmt: skip
+FACTORIAL_SUMMARY_SECONDS: Costs = (
+    (64, 2.3e-4), (330, 3.7e-4), (1_000, 6.5e-4), (3_300, 2.5e-3), (10_000, 0.014), (33_200, 0.09),
+)  # fmt: skip
+"""The size and the ends of a result, by the bits of the index, or of the precision that a power needs."""
+FIBONACCI_RESIDUE_SECONDS: Costs = (
+    (64, 3.3e-7), (600, 6.5e-7), (1_000, 1e-6), (2_000, 2.7e-6), (4_000, 7.7e-6), (8_000, 2.3e-5), (33_200, 2e-4),
+)  # fmt: skip
+POWER_RESIDUE_SECONDS: Costs = (
+    (64, 8e-9), (200, 4.4e-8), (600, 1.4e-7), (1_000, 3.1e-7), (2_000, 1.1e-6), (4_000, 4e-6), (8_000, 1.1e-5),
+    (33_200, 8.2e-5),
+)  # fmt: skip
+"""Each bit of the index or the exponent, by the bits of the modulus."""
+TEXT_SECONDS_PER_DIGIT = 5e-9
 """For digits that are only written and checked, such as appended zeros."""
-FACTORIAL_RESIDUE_SECONDS_PER_STEP = 1e-5
-"""Times sqrt(n)·(bits of the modulus / 61), for the O(sqrt(n)) residue of n!."""
+FACTORIAL_RESIDUE_SECONDS: Costs = (
+    (61, 7e-6), (200, 1.3e-5), (700, 2.8e-5), (1_500, 6.2e-5), (3_300, 1.7e-4), (8_000, 5e-4), (33_000, 3.3e-3),
+)  # fmt: skip
+"""A step of the O(sqrt(n)) residue of n!, by the bits of the modulus; there are sqrt(n)·log2(n)/20 of them."""
+FACTORIAL_RESIDUE_BYTES = 400
+FACTORIAL_RESIDUE_BYTES_PER_BIT = 5
+"""The memory of the O(sqrt(n)) residue of n!, times sqrt(n), and that for each bit of the modulus."""
 FACTORIAL_PRODUCT_SECONDS: Costs = ((1e3, 2e-5), (1e5, 6e-3), (1e6, 0.12), (1e7, 2.4))
 """n! by GMP and one division, by n."""
 

@@ -16,7 +16,7 @@ FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
 def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
     """The residue, after its estimate has been seen to be sane."""
     args = OPERATIONS[operation].parse(raw)
-    assert 0 < OPERATIONS[operation].modulo_seconds(args, modulus) < 30
+    assert 0 < OPERATIONS[operation].plan_modulo(args, modulus).seconds < 30
     return OPERATIONS[operation].modulo(args, modulus)
 
 
@@ -132,6 +132,6 @@ def test_factorials_with_a_huge_argument() -> None:
 def test_what_would_take_for_ever_is_said_to() -> None:
     """(10^18)! modulo a larger prime is not begun: its estimate is hours."""
     args = FACTORIAL.parse({"n": str(10**18)})
-    assert FACTORIAL.modulo_seconds(args, 10**40 + 121) > 1_000
+    assert FACTORIAL.plan_modulo(args, 10**40 + 121).seconds > 1_000
     absurd = FACTORIAL.parse({"n": gmp.mpz(2**19_900).digits()})
-    assert FACTORIAL.modulo_seconds(absurd, 2**19_937 - 1) > 1_000
+    assert FACTORIAL.plan_modulo(absurd, 2**19_937 - 1).seconds > 1_000

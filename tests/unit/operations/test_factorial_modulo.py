@@ -1,0 +1,119 @@
+"""n! modulo numbers with prime factors that the steps must not divide by, and checks of long residues."""
+
+from __future__ import annotations
+
+import math
+
+import flint  # type: ignore[import-untyped,unused-ignore]
+import pytest
+
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.factorial import Factorial, FactorialArgs
+from pycalc.services.operations.factorial_modulo import FactorialPlan, plan_factorial
+from pycalc.services.operations.factorial_residue import largest_inverted
+from pycalc.services.operations.gmp import gmp
+from pycalc.services.operations.modular import random_prime
+from pycalc.services.operations.primes import primes_up_to
+
+FACTORIAL = OPERATIONS["factorial"]
+LONG_PRIME = 7 * 10**1_001 + 6_967
+
+
+def by_wilson(n: int, prime: int) -> int:
+    """Return n! modulo a prime a little above n, from (p - 1)! = -1."""
+    return -pow(math.prod(range(n + 1, prime)), -1, prime) % prime
+
+
+@pytest.mark.parametrize("n", [20_000, 25_281, 65_535, 65_536, 99_999])
+def test_each_prime_near_the_square_root(n: int) -> None:
+    """A modulus p·q for every prime p that the steps could meet, and some beyond: what FLINT's n! leaves."""
+    beyond = int(gmp.next_prime(10 * n))
+    product = flint.fmpz.fac_ui(n)
+    primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
+    for prime in primes[:: max(1, len(primes) // 60)]:
+        modulus = prime * beyond
+        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == int(product % modulus)
+
+
+def test_no_prime_makes_the_steps_fail() -> None:
+    """Where planning has not looked for factors, a modulus made of all primes near sqrt(n) is split all the same."""
+    n = 30_011
+    product = flint.fmpz.fac_ui(n)
+    beyond = int(gmp.next_prime(2**70))
+    for prime in primes_up_to(4 * largest_inverted(n)):
+        if prime > math.isqrt(n):
+            modulus = prime**2 * beyond
+            assert FactorialPlan(1, modulus).residue(n) == int(product % modulus)
+    all_of_them = math.prod(prime for prime in primes_up_to(n) if prime > math.isqrt(n)) * beyond
+    assert FactorialPlan(1, all_of_them).residue(n) == int(product % all_of_them)
+
+
+@pytest.mark.parametrize("prime", [14_143, 14_149, 28_289, 56_569, 56_591, 1_000_003])
+def test_a_factorial_that_nobody_could_multiply_out(prime: int) -> None:
+    """(2·10^8)! modulo p·q, p near sqrt(n) or beyond, q just above n: 0 modulo p, by Wilson's theorem modulo q."""
+    n = 200_000_000
+    first = int(gmp.next_prime(n))
+    second = int(gmp.next_prime(first))
+    plan = FACTORIAL.plan_modulo(FactorialArgs(n), prime * first * second)
+    residue = FACTORIAL.modulo(FactorialArgs(n), prime * first * second, plan.way)
+    assert not plan.way.whole
+    assert residue % prime == 0
+    assert residue % first == by_wilson(n, first)
+    assert residue % second == by_wilson(n, second)
+
+
+def test_factors_beyond_trial_division() -> None:
+    """A plan whose search for primes ended below sqrt(n) splits the modulus before the first step."""
+    n = 50_000
+    modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
+    assert FactorialPlan(1, modulus, searched=100).residue(n) == int(flint.fmpz.fac_ui(n) % modulus)
+
+
+def test_exponents_are_not_counted_further_than_needed() -> None:
+    """A modulus of 7,500 digits with all small primes, and n one below it: 0, and the plan says that nothing is left."""
+    modulus = math.prod(primes_up_to(17_377))
+    plan = plan_factorial(2 * modulus - 1, 2 * modulus)
+    assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
+    assert plan.residue(2 * modulus - 1) == 0
+
+
+@pytest.mark.parametrize(("prime", "n"), [(3, 20_000), (101, 20_100), (20_011, 20_011)])
+def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
+    """One power more than n! has is not 0; one less is."""
+    exponent = sum(n // prime**k for k in range(1, 20))
+    product = flint.fmpz.fac_ui(n)
+    for power in (exponent - 1, exponent, exponent + 1):
+        modulus = prime**power * 1_000_003
+        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == int(product % modulus)
+
+
+class TestChecks:
+    """A long residue is checked on another way than that on which it was found, and one that is wrong is seen."""
+
+    @pytest.mark.parametrize(
+        ("n", "modulus"),
+        [
+            (LONG_PRIME - 4, LONG_PRIME),
+            (LONG_PRIME - 5, LONG_PRIME),
+            (LONG_PRIME - 5, 6 * LONG_PRIME),
+            (500, 10**1_100 + 7),
+            (20_000, 2**200 * (10**1_100 + 7)),
+        ],
+        ids=["wilson, odd", "wilson, even", "wilson, composite", "product", "steps"],
+    )
+    def test_right_and_wrong(self, n: int, modulus: int) -> None:
+        """The residue passes; one more, one less and 0 do not."""
+        args = FactorialArgs(n)
+        plan = FACTORIAL.plan_modulo(args, modulus)
+        residue = FACTORIAL.modulo(args, modulus, plan.way)
+        assert FACTORIAL.modulo_agrees(args, modulus, plan.way, residue, random_prime())
+        for wrong in (residue + 1, residue - 1, 0):
+            assert not FACTORIAL.modulo_agrees(args, modulus, plan.way, wrong, random_prime())
+
+    def test_the_check_costs_no_more_than_the_residue(self) -> None:
+        """(p - 4)! modulo a prime of 1,002 digits is 1/6: three factors are multiplied, not 10^1,002."""
+        plan = Factorial().plan_modulo(FactorialArgs(LONG_PRIME - 4), LONG_PRIME)
+        residue = plan.way.residue(LONG_PRIME - 4)
+        assert residue * 6 % LONG_PRIME == 1
+        assert plan.way.mirror == 3
+        assert plan.seconds < 0.001
