@@ -14,7 +14,7 @@ The tree::
     ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
-    ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline
+    ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline or limit of memory
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── RateLimited         rate-limited
     │   ├── Overloaded          overloaded             a bounded queue is full
@@ -157,7 +157,7 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline."""
+    """The computation was stopped at its deadline, or where it needed more memory than estimated."""
 
     code = "computation-timeout"
     title = "The computation took too long"

@@ -100,7 +100,14 @@ INSIDE = Dashboard(
     (
         Panel("Computing takes", "s", {"p99 {{operation}}": _quantile(0.99, "compute_seconds", "operation")}),
         Panel("Workers", "short", {"running": "sum(<compute_running>)", "waiting": "sum(<compute_waiting>)"}),
-        Panel("Workers lost", "short", {"in 15 min": "sum(increase(<workers_lost>[15m]))"}),
+        Panel(
+            "Workers lost",
+            "short",
+            {
+                "in 15 min": "sum(increase(<workers_lost>[15m]))",
+                "at their limit of memory": "sum(increase(<workers_out_of_memory>[15m]))",
+            },
+        ),
         Panel("Commits take", "s", _spread("commit_seconds")),
         Panel("Calculations in a commit", "short", {"p50": _quantile(0.5, "commit_rows")}),
         Panel(

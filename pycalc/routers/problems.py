@@ -56,7 +56,7 @@ MEANING: Mapping[str, str] = {
     "conflict": "The name or the address is taken, or the last admin would go.",
     "payload-too-large": "The request's body is over the limit.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
-    "computation-timeout": "The computation was stopped at its deadline.",
+    "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service; the log knows more.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -40,9 +39,9 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def computer(metrics: Metrics) -> AsyncIterator[Computer]:
+async def computer(metrics: Metrics) -> Computer:
     """Return a computer with one worker process."""
-    yield Computer(metrics, workers=1, timeout=60)
+    return Computer(metrics, workers=1, timeout=60)
 
 
 def taken(length: int) -> int:

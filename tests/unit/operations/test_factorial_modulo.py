@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
@@ -16,7 +17,13 @@ from pycalc.services.operations.modular import random_prime
 from pycalc.services.operations.primes import primes_up_to
 
 FACTORIAL = OPERATIONS["factorial"]
+FMPZ: Any = flint.fmpz
 LONG_PRIME = 7 * 10**1_001 + 6_967
+
+
+def product_of(n: int) -> int:
+    """Return n! as FLINT computes it."""
+    return int(FMPZ.fac_ui(n))
 
 
 def by_wilson(n: int, prime: int) -> int:
@@ -28,24 +35,24 @@ def by_wilson(n: int, prime: int) -> int:
 def test_each_prime_near_the_square_root(n: int) -> None:
     """A modulus p·q for every prime p that the steps could meet, and some beyond: what FLINT's n! leaves."""
     beyond = int(gmp.next_prime(10 * n))
-    product = flint.fmpz.fac_ui(n)
+    product = product_of(n)
     primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
     for prime in primes[:: max(1, len(primes) // 60)]:
         modulus = prime * beyond
-        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == int(product % modulus)
+        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == product % modulus
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
     """Where planning has not looked for factors, a modulus made of all primes near sqrt(n) is split all the same."""
     n = 30_011
-    product = flint.fmpz.fac_ui(n)
+    product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
     for prime in primes_up_to(4 * largest_inverted(n)):
         if prime > math.isqrt(n):
             modulus = prime**2 * beyond
-            assert FactorialPlan(1, modulus).residue(n) == int(product % modulus)
+            assert FactorialPlan(1, modulus).residue(n) == product % modulus
     all_of_them = math.prod(prime for prime in primes_up_to(n) if prime > math.isqrt(n)) * beyond
-    assert FactorialPlan(1, all_of_them).residue(n) == int(product % all_of_them)
+    assert FactorialPlan(1, all_of_them).residue(n) == product % all_of_them
 
 
 @pytest.mark.parametrize("prime", [14_143, 14_149, 28_289, 56_569, 56_591, 1_000_003])
@@ -66,11 +73,11 @@ def test_factors_beyond_trial_division() -> None:
     """A plan whose search for primes ended below sqrt(n) splits the modulus before the first step."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
-    assert FactorialPlan(1, modulus, searched=100).residue(n) == int(flint.fmpz.fac_ui(n) % modulus)
+    assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus
 
 
 def test_exponents_are_not_counted_further_than_needed() -> None:
-    """A modulus of 7,500 digits with all small primes, and n one below it: 0, and the plan says that nothing is left."""
+    """A modulus of 7,500 digits with all small primes, n one below it: 0, and the plan leaves nothing to do."""
     modulus = math.prod(primes_up_to(17_377))
     plan = plan_factorial(2 * modulus - 1, 2 * modulus)
     assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
@@ -81,10 +88,10 @@ def test_exponents_are_not_counted_further_than_needed() -> None:
 def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
     """One power more than n! has is not 0; one less is."""
     exponent = sum(n // prime**k for k in range(1, 20))
-    product = flint.fmpz.fac_ui(n)
+    product = product_of(n)
     for power in (exponent - 1, exponent, exponent + 1):
         modulus = prime**power * 1_000_003
-        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == int(product % modulus)
+        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == product % modulus
 
 
 class TestChecks:

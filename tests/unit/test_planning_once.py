@@ -1,0 +1,113 @@
+"""Planning happens once, where it can hold up nobody, and its estimate decides where the computation runs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycalc.errors import DomainError, InvalidInput
+from pycalc.services.compute import INLINE_SECONDS
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.planning import DEFAULT_OPTIONS, Options, Plan, ends_of, is_short, make_plan
+from pycalc.services.worker import Outcome, execute
+from tests.services.operands import Case, expensive_cases
+
+LIMIT = 25_000_000
+LONG = 101
+"""Characters from which on operands are not short."""
+
+
+def naturals() -> st.SearchStrategy[str]:
+    """Return literals of natural numbers that are not short: digits, runs of one digit, padded with zeros."""
+    lengths = st.integers(LONG, 2_000)
+    runs = st.builds(lambda first, digit, length: first + digit * length, *[st.sampled_from("123789")] * 2, lengths)
+    padded = st.builds(lambda length, n: "0" * length + str(n), lengths, st.integers(0, 10**6))
+    round_ones = st.builds(lambda length, n: f"1{'0' * length}{n}", lengths, st.integers(0, 9))
+    return st.one_of(runs, padded, round_ones)
+
+
+def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
+    """Return requests of each operation and each kind of answer of which something is not short."""
+    short = st.integers(0, 300).map(str)
+    options = st.one_of(
+        st.just(DEFAULT_OPTIONS),
+        st.just(Options(summary=True)),
+        st.builds(lambda m: Options(modulus=m), st.one_of(naturals(), short)),
+    )
+    single = st.tuples(st.sampled_from(["fibonacci", "factorial"]), st.tuples(naturals()), options)
+    exponents = st.sampled_from(["0", "1", "-1", "2", "0.5", "1e-200", "3"])
+    huge = st.integers(101, 10**18).map(lambda power: f"1e{power}")
+    power = st.tuples(
+        st.just("pow"),
+        st.one_of(st.tuples(naturals(), exponents), st.tuples(huge, exponents), st.tuples(st.just("1"), huge)),
+        options,
+    )
+    precise = st.tuples(
+        st.just("pow"), st.tuples(short, exponents), st.integers(LONG, 2_000).map(lambda digits: Options(digits))
+    )
+    modulus = st.tuples(
+        st.sampled_from(["fibonacci", "factorial"]),
+        st.tuples(short),
+        naturals().map(lambda modulus: Options(modulus=modulus)),
+    )
+    return st.one_of(single, power, precise, modulus)
+
+
+@given(long_requests())
+@settings(max_examples=300, deadline=None)
+def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[str, tuple[str, ...], Options]) -> None:
+    """However small its result, for its value, its residue, its summary and the check of a client's copy."""
+    assert not is_short(*request)
+    try:
+        plan = make_plan(LIMIT, *request)
+    except (DomainError, InvalidInput):
+        return
+    assert plan.seconds > INLINE_SECONDS
+    assert ends_of(plan).seconds > INLINE_SECONDS
+
+
+@pytest.mark.parametrize("n", [0, 10, 500, 9_999])
+def test_the_residue_of_a_small_factorial_needs_no_worker_to_plan_it(n: int) -> None:
+    """Below 10,000 planning looks for no factors; from there on it does, for up to a tenth of a second."""
+    assert is_short("factorial", (str(n),), Options(modulus="1000000007"))
+    assert not is_short("factorial", ("10000",), Options(modulus="1000000007"))
+
+
+def plannable() -> list[tuple[Case, Plan]]:
+    """Return the expensive cases that can be planned, and are computed in a moment."""
+    plans = []
+    for case in expensive_cases():
+        try:
+            plan = make_plan(LIMIT, case.operation, case.literals, case.options)
+        except InvalidInput:
+            continue
+        if plan.seconds < 0.1:
+            plans.append((case, plan))
+    return plans
+
+
+def refuse(*_: object) -> None:
+    """Stand for a function that must not be called."""
+    raise AssertionError("this was planned a second time")
+
+
+def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that gets a plan parses nothing, estimates nothing, and looks for no factors or roots."""
+    plans = plannable()
+    for operation in OPERATIONS.values():
+        for method in ("parse", "estimate", "plan_modulo", "summary_seconds", "key"):
+            monkeypatch.setattr(type(operation), method, refuse)
+    monkeypatch.setattr("pycalc.services.operations.power.exact_power", refuse)
+    monkeypatch.setattr("pycalc.services.operations.power.exact_text", refuse)
+    monkeypatch.setattr("pycalc.services.operations.factorial.plan_factorial", refuse)
+    for _, plan in plans:
+        assert isinstance(execute(plan.task), Outcome)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_expensive_cases_are_of_all_kinds(operation: str) -> None:
+    """Each operation has them for its value, its residue and its summary."""
+    options = [case.options for case in expensive_cases() if case.operation == operation]
+    kinds = {(given.modulus is not None, given.summary) for given in options}
+    assert kinds == {(False, False), (True, False), (False, True)}
