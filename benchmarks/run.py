@@ -9,6 +9,8 @@ import sys
 from benchmarks.attack import attack
 from benchmarks.cache import cache
 from benchmarks.cold_start import cold_start
+from benchmarks.estimates import estimates
+from benchmarks.event_loop import event_loop
 from benchmarks.fleet import fleet
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
@@ -27,6 +29,8 @@ PARTS = {
     "cache": cache,
     "fleet": fleet,
     "attack": attack,
+    "event-loop": event_loop,
+    "estimates": estimates,
     "history": pages,
     "export": exports,
     "cold-start": cold_start,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp, log
+from random import Random
 from typing import NamedTuple
 
 from pycalc.services.operations.gmp import gmp, text_of
@@ -104,3 +106,57 @@ def expensive_cases() -> list[Case]:
         Case("100 characters, mod", "pow", ("7" * 33, "3" * 33), Options(modulus="9" * 33)),
         Case("100 characters, mod", "fibonacci", ("7" * 50,), Options(modulus="9" * 50)),
     ]
+
+
+KINDS = ("value", "mod", "summary", "precision")
+
+
+class Drawing:
+    """Random calculations of one operation and one kind of answer, with operands of all lengths and awkward forms."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def case(self, operation: str, kind: str) -> Case:
+        """Return another calculation; only powers know a precision."""
+        if operation == "pow":
+            return self._power(kind)
+        options = DEFAULT_OPTIONS
+        longest = 8 if operation == "fibonacci" else 6
+        if kind == "summary":
+            return Case("drawn", operation, (self._natural(1_000),), Options(summary=True))
+        if kind == "mod":
+            options = Options(modulus=self._natural(10_000))
+            longest = 10 if operation == "factorial" else 10_000
+        literal = self._natural(10_000) if self._random.random() < 0.2 else self._natural(longest)
+        return Case("drawn", operation, (literal,), options)
+
+    def _power(self, kind: str) -> Case:
+        if kind == "precision":
+            y = f"{self._random.randint(0, 300)}.{self._natural(9_000)}"
+            return Case("drawn", "pow", (self._natural(9_000), y), Options(self._length(10_000)))
+        x = self._natural(10_000 if kind != "summary" else 900)
+        if kind == "summary":
+            return Case("drawn", "pow", (x, self._natural(90)), Options(summary=True))
+        if kind == "mod":
+            return Case("drawn", "pow", (x, self._natural(10_000)), Options(modulus=self._natural(10_000)))
+        y = str(max(1, self._length(5_000_000) // len(x)))
+        return Case("drawn", "pow", (x, self._random.choice(["", "-"]) + y))
+
+    def _length(self, longest: int) -> int:
+        """Return a length whose logarithm is spread evenly."""
+        return round(exp(self._random.random() * log(longest)))
+
+    def _natural(self, longest: int) -> str:
+        """Return a natural number above 0 of up to so many digits, in one of the awkward forms."""
+        length = self._length(longest)
+        form = self._random.randrange(6)
+        if form == 0:
+            return "9" * length
+        if form == 1:
+            return "1" + "0" * (length - 2) + "1"
+        if form == 2:
+            return power_of(self._random.choice([2, 3, 5, 7, 1_000_003]), length)
+        if form == 3:
+            return text_of(primorial(length)).rjust(length, "0")
+        return str(self._random.randint(1, 9)) + "".join(self._random.choices("0123456789", k=length - 1))

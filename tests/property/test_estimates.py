@@ -1,0 +1,113 @@
+"""Estimates against the processor time really taken, in units of a computation timed in the same moment."""
+
+from __future__ import annotations
+
+from random import Random
+from time import thread_time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycalc.errors import PycalcError
+from pycalc.services.compute import INLINE_SECONDS
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.planning import DEFAULT_OPTIONS, Options, Plan, is_short, make_plan
+from pycalc.services.worker import execute
+from tests.services.operands import KINDS, Drawing
+
+LIMIT = 25_000_000
+FACTOR = 4
+JUDGED_SECONDS = 0.05
+"""What takes less, on the machine that the estimates were measured on, is not judged."""
+LONGEST_SECONDS = 0.25
+"""What is estimated to take longer is left to the benchmark."""
+DRAWN = 25
+ATTEMPTS = 5
+REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
+HOLD_IN_REFERENCES = 0.8
+"""20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20."""
+
+
+def taken(plan: Plan) -> float:
+    """Return the processor time of a computation, in seconds."""
+    started = thread_time()
+    execute(plan.task)
+    return thread_time() - started
+
+
+def slowness() -> float:
+    """Return how much longer than estimated the reference takes at this moment."""
+    return min(taken(REFERENCE) for _ in range(2)) / REFERENCE.seconds
+
+
+def is_good(plan: Plan) -> bool:
+    """Return whether a computation takes as long as estimated, within the factor; a busy moment is not its fault."""
+    for _ in range(ATTEMPTS):
+        seconds = taken(plan) / slowness()
+        if max(seconds, plan.seconds) < JUDGED_SECONDS or 1 / FACTOR <= seconds / plan.seconds <= FACTOR:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [(operation, kind) for operation in OPERATIONS for kind in KINDS if kind != "precision" or operation == "pow"],
+)
+def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
+    """Operands of all lengths and awkward forms: within a factor of four, also for what seemed to take nothing."""
+    drawing = Drawing(Random(15))  # noqa: S311  # operands, no secrets
+    for _ in range(DRAWN):
+        case = drawing.case(operation, kind)
+        try:
+            plan = make_plan(LIMIT, case.operation, case.literals, case.options)
+            assert plan.seconds > LONGEST_SECONDS or is_good(plan), case
+        except PycalcError:
+            continue
+
+
+def short_literals() -> st.SearchStrategy[str]:
+    """Return decimals of at most 45 characters: near powers of ten, near simple fractions, tiny and huge."""
+    digits = st.integers(1, 40)
+    return st.one_of(
+        digits.map(lambda count: "9" * count),
+        digits.map(lambda count: f"1.{'0' * count}1"),
+        digits.map(lambda count: f"2.25{'0' * (count - 1)}1"),
+        digits.map(lambda count: f"0.{'0' * count}7"),
+        st.builds(lambda n, power: f"{n}e{power}", st.integers(1, 999), st.integers(-40, 40)),
+        st.integers(1, 10**40).map(str),
+        st.sampled_from(["0.5", "0.2", "0.125", "-1", "-3", "0.001"]),
+    )
+
+
+def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
+    """Return requests that are planned on the event loop, as expensive as short operands make them."""
+    natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
+    modulus = st.integers(1, 10**45).map(str)
+    options = st.one_of(
+        st.builds(Options, st.integers(1, 100), st.none(), st.booleans()),
+        st.builds(lambda m: Options(modulus=m), modulus),
+    )
+    single = st.tuples(st.sampled_from(["fibonacci", "factorial"]), st.tuples(natural), options)
+    power = st.tuples(st.just("pow"), st.tuples(short_literals(), short_literals()), options)
+    return st.one_of(single, power).filter(lambda request: is_short(*request))
+
+
+def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
+    """Return the processor time that a request takes on the event loop: planning, and computing if that is inline."""
+    started = thread_time()
+    try:
+        plan = make_plan(LIMIT, *request)
+        if plan.seconds <= INLINE_SECONDS:
+            execute(plan.task)
+    except PycalcError:
+        pass
+    return thread_time() - started
+
+
+@given(short_requests())
+@settings(max_examples=150, deadline=None)
+def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
+    """Planning and inline computing together take less than 20 ms, whatever the operands, by the same clock."""
+    holds = (longest_hold(request) / (taken(REFERENCE) or 1.0) for _ in range(ATTEMPTS))
+    assert any(hold < HOLD_IN_REFERENCES for hold in holds)
