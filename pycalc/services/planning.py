@@ -182,9 +182,13 @@ def _plan(
     memory: int = 0,
     too_large: bool = False,
 ) -> Plan:
-    recorded = {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
+    text = recorded = _json(inputs)
+    if len(text) > LONGEST_RECORDED:
+        recorded = _json(
+            {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
+        )
     memory += _MEMORY + _MEMORY_PER_DIGIT * digits
-    return Plan(task, key, _json(inputs), _json(recorded), seconds, digits, summary_seconds, memory, too_large)
+    return Plan(task, key, text, recorded, seconds, digits, summary_seconds, memory, too_large)
 
 
 def _json(inputs: dict[str, int | str]) -> str:
