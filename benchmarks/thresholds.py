@@ -15,10 +15,10 @@ from typing import Any
 from pycalc.services.operations import OPERATIONS, Operation
 from pycalc.services.operations.exact_text import power_decimal
 from pycalc.services.operations.factorial import factorial_decimal, factorial_digits
-from pycalc.services.operations.factorial_residue import factorial_by_steps
+from pycalc.services.operations.factorial_residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits
-from pycalc.services.operations.gmp import gmp, mpz
-from pycalc.services.operations.modular import random_prime
+from pycalc.services.operations.gmp import gmp, mpz, text_of
+from pycalc.services.operations.modular import fibonacci_residue, random_prime
 
 Task = Callable[[], object]
 
@@ -109,6 +109,32 @@ def residues() -> None:
         print(f"n={n}: by steps {steps:.2g}s = sqrt(n)·{steps / n**0.5:.2g}, GMP's product {product:.2g}s")
 
 
+def residues_by_bits() -> None:
+    """Print the seconds for a step of n!, a bit of the index of F and a bit of an exponent, by bits of the modulus."""
+    n, exponent, steps = 10**6, 2**1_000 - 1, 1_000.0
+    for bits in (61, 200, 600, 1_000, 2_000, 4_000, 8_000, 33_000):
+        modulus = int(gmp.next_prime(2**bits)) if bits <= 1_000 else 2**bits // 3 * 2 + 1
+        while gmp.gcd(modulus, gmp.primorial(largest_inverted(n))) > 1:
+            modulus += 2
+        factorial, fibonacci, power = medians(
+            [
+                partial(factorial_by_steps, n, modulus),
+                partial(fibonacci_residue, exponent, modulus),
+                partial(gmp.powmod, modulus // 3, exponent, modulus),
+            ]
+        )
+        print(f"{bits} bits: n! {factorial / steps:.2g}, F {fibonacci / 1_000:.2g}, power {power / 1_000:.2g}")
+
+
+def summaries() -> None:
+    """Print the seconds for the size and the ends of F(n), n! and 3^n, by bits of n."""
+    for bits in (64, 330, 1_000, 3_300, 10_000, 33_200):
+        digits = text_of(2**bits // 3)[:9_999]
+        raws = {"fibonacci": {"n": digits}, "factorial": {"n": digits}, "pow": {"x": "3", "y": digits}}
+        tasks = [partial(OPERATIONS[name].summary, OPERATIONS[name].parse(raw), 50) for name, raw in raws.items()]
+        print(f"summaries, {bits} bits:", ", ".join(f"{median:.2g}" for median in medians(tasks)))
+
+
 def product_residue(n: int, prime: int) -> int:
     """The residue of n! through n! itself."""
     return int(gmp.fac(n) % prime)
@@ -124,6 +150,8 @@ def main() -> None:
     costs("factorial", [{"n": str(n)} for n in (50, 500, 3_000, 10**5, 10**6, 3_500_000)])
     costs("pow", [{"x": "2.5", "y": "0.3"}], (50, 500, 1_000, 3_000, 10_000))
     residues()
+    residues_by_bits()
+    summaries()
 
 
 if __name__ == "__main__":

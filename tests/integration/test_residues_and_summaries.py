@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import httpx
 import mpmath
 import pytest
 
+from pycalc.services.operations.gmp import text_of
 from tests.services.accounts import new_person
 from tests.services.metrics import computed
+from tests.services.operands import primorial
 from tests.services.servers import Server
 
 QUINTILLION = 10**18
@@ -100,6 +103,17 @@ class TestResidues:
         for k in range(1, 2_001):
             product = product * k % PRIME_26
         assert residue(client, "/factorial/2000", PRIME_26) == product
+
+    def test_factorials_modulo_a_prime_near_the_square_root(self, client: httpx.Client) -> None:
+        """(2·10^8)! modulo 14,149·q, q the prime 33 above n: nobody multiplies 2·10^8 factors; 0 modulo 14,149."""
+        found = residue(client, "/factorial/200000000", 14_149 * 200_000_033)
+        assert found % 14_149 == 0
+        assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson
+
+    def test_an_index_and_a_modulus_with_all_small_primes(self, client: httpx.Client) -> None:
+        """The factorial of m - 1 modulo m of 3,000 digits, twice the product of the first primes: 0."""
+        modulus = 2 * primorial(2_999)
+        assert residue(client, f"/factorial/{text_of(modulus - 1)}", modulus) == 0
 
     def test_what_would_take_hours_is_refused_at_once(self, client: httpx.Client) -> None:
         """(10^18)! modulo a prime of 26 digits: 504 computation-timeout, without waiting for the deadline."""
