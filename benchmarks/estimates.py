@@ -67,11 +67,11 @@ def estimates() -> None:
         for kind in KINDS if operation == "pow" else KINDS[:-1]:
             drawing = Drawing(Random(20261128))  # noqa: S311  # operands, no secrets
             found = list(measured(drawing.case(operation, kind) for _ in range(DRAWN)))
-            ratios = [each.ratio for each in found if each.judged] or [float("nan")]
+            ratios = [each.ratio for each in found if each.judged]
+            extremes = f"{min(ratios):.2f} | {max(ratios):.2f}" if ratios else "- | -"
             planning = max(each.planning for each in found) * 1000
             print(
-                f"| {operation} | {kind} | {len(found)} | {sum(each.judged for each in found)} "
-                f"| {min(ratios):.2f} | {max(ratios):.2f} | {planning:.0f} |",
+                f"| {operation} | {kind} | {len(found)} | {len(ratios)} | {extremes} | {planning:.0f} |",
                 flush=True,
             )
             for each in found:
