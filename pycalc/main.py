@@ -87,6 +87,8 @@ def create_app(settings: Settings) -> Application:
     )
     for part in (batch, auth, keys, users, history, usage, events, system):
         app.include_router(part.router)
+    if settings.metrics_port is None:
+        app.include_router(system.metrics_router)
     app.mount("/web", system.assets, name="web")
     install_problems(app)
     _document(app)

@@ -93,6 +93,11 @@ def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]
     }
 
 
+def address(host: str, port: int) -> str:
+    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables filled in, as a shell would; raises ValueError where that can't be done.
 
@@ -182,6 +187,10 @@ class Settings(BaseSettings):
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
     )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port for /metrics, which is then not on the service's own; default: none"
+    )
+    metrics_seconds: float = Field(1.0, ge=0, le=60, description="how old the metrics may be that are told")
     tracing: bool = Field(
         False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs pycalc[otel]"
     )
