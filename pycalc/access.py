@@ -55,7 +55,10 @@ async def open_access(opening: Opening, backends: Backends) -> Access:
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
     bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
     await _watch_revocations(opening, backends, bearers)
-    keys, sessions = ApiKeys(SqlKeyStore(backends.database), ids), Sessions(SqlSessionStore(backends.database), ids)
+    keys, sessions = (
+        ApiKeys(SqlKeyStore(backends.database), ids, metrics),
+        Sessions(SqlSessionStore(backends.database), ids, metrics),
+    )
     authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
     if key_file is not None:
         opening.closing(KeyFile(key_file, secrets, authenticator.replace_keys, metrics))
@@ -74,7 +77,7 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         aclosing(await open_database(settings.database)) as database,
         aclosing(_hasher(settings, metrics)) as passwords,
     ):
-        users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids)
+        users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids, metrics)
         yield _accounts(settings, users, keys, passwords, Bearers(metrics), ids)
 
 

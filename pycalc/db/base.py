@@ -33,6 +33,10 @@ class Database(Protocol):
         """Return what ``work`` reads; it can't write."""
         ...
 
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` reads on a connection that is kept for this, however busy the readers are."""
+        ...
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what ``work`` returned, once its transaction is durable; roll back when it raises."""
         ...

@@ -203,6 +203,13 @@ class Metrics:
         self.keys_unreadable = Gauge(
             "pycalc_key_file_unreadable", "Whether the file of the signing keys could not be read", registry=registry
         )
+        self.lookups_refused = Counter(
+            "pycalc_credential_lookups_refused",
+            "API keys and refresh tokens refused because too many were being looked up",
+            ("kind",),
+            registry=registry,
+        )
+        self.keys_unknown = Gauge("pycalc_unknown_keys", "API keys remembered as unknown", registry=registry)
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     async def _exposition(self) -> bytes:

@@ -144,6 +144,7 @@ class Accounts:
         user = await self._bearers.revoke(
             self._users.change(username, role, disabled), lambda bearer: bearer.username.lower() == name
         )
+        self._keys.forget_unknown()
         asked = {"role": role, "disabled": disabled}
         changed = {name: value for name, value in asked.items() if value is not None}
         _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
