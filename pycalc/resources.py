@@ -85,6 +85,8 @@ class Resources:
     """None where there is no limit: the hot path asks no more than that."""
     bootstrap_token: str | None
     """The new bootstrap token, for the console."""
+    etag_key: bytes
+    """What the validators of results are made with."""
     pings: dict[str, Callable[[], Awaitable[None]]]
     tracer: Tracer = NO_TRACER
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -213,6 +215,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
         bootstrap_token=access.bootstrap_token,
+        etag_key=access.etag_key,
         pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping, **recording.pings},
         tracer=tracer,
     )

@@ -135,7 +135,8 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
 def _lock(path: Path) -> IO[str]:
     """Take the file's lock for this process and keep it while the returned file is open."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("a+")
+    lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    os.fchmod(lock.fileno(), 0o600)  # earlier releases made it readable to all
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

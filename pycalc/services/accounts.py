@@ -182,6 +182,9 @@ def _cursor_of(name: str) -> str:
 
 def _name_of(cursor: str) -> str:
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        name = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),)) from None
+        name = ""
+    if not name.isprintable() or not name:
+        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),))
+    return name
