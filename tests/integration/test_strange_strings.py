@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.contract.backends import DATABASES
+from tests.contract.backends import DATABASES, each
 from tests.services.accounts import PASSWORD, Person, new_admin, new_name, registration
 from tests.services.raw import exchange
 from tests.services.servers import Server, pycalc
@@ -28,7 +28,7 @@ class Service(NamedTuple):
     admin: Person
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=each(DATABASES))
 def service(request: pytest.FixtureRequest, data: Path) -> Iterator[Service]:
     """Run the service on each kind of database."""
     settings = {}
