@@ -12,8 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 from structlog import get_logger
 
-from pycalc.observability.requests import LONGEST
-
 T = TypeVar("T")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
@@ -137,7 +135,8 @@ class RequestBody:
         message = await self._next()
         if message["type"] == "http.disconnect":
             self.broken = True
-            _log.info("a request's body broke off", path=self._scope["path"][:LONGEST], received=self._size)
+            route = getattr(self._scope.get("route"), "path_format", None)
+            _log.info("a request's body broke off", route=route)
             raise BodyBroken
         self._size += len(message.get("body", b""))
         if self._size > limit:
