@@ -40,6 +40,7 @@ _ENV_FILE = ".env"
 _EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 """The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
+_PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(
     r"PYCALC_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
@@ -85,11 +86,11 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 
 
 def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Leave out what says nothing: empty variables, and the port that Kubernetes makes up for a Service."""
+    """Leave out what says nothing: empty variables, and ports that Kubernetes makes up for its Services."""
     return {
         name: value
         for name, value in variables.items()
-        if (value or name in _EMPTY_MEANS_NONE) and not (name == "pycalc_port" and _SERVICE_LINK.match(value or ""))
+        if (value or name in _EMPTY_MEANS_NONE) and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
     }
 
 

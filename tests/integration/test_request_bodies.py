@@ -55,10 +55,12 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield server, log
 
 
-def head(path: str, token: str = "") -> bytes:
-    """Return the beginning of a POST, without what frames its body."""
+def head(path: str, token: str = "", name: str = "") -> bytes:
+    """Return the beginning of a POST, without what frames its body; ``name`` is what the log calls the request."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    return f"POST {path} HTTP/1.1\r\nHost: pycalc\r\nContent-Type: application/json\r\n{authorization}".encode()
+    named = f"X-Request-ID: {name}\r\n" if name else ""
+    start = f"POST {path} HTTP/1.1\r\nHost: pycalc\r\nContent-Type: application/json\r\n"
+    return f"{start}{authorization}{named}".encode()
 
 
 def status_of(port: int, request: bytes, *, end: bool = False) -> int | None:
@@ -99,9 +101,9 @@ def records(log: Path, start: int) -> list[dict[str, Any]]:
 def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: str, framing: bytes) -> None:
     """By the HTTP parser or by the service, with a line in the log at most; the service goes on."""
     server, log = logged
-    start = log.stat().st_size
-    assert status_of(server.port, head(path, token) + framing) == 400
-    assert len(records(log, start)) <= 1
+    start, name = log.stat().st_size, new_name()
+    assert status_of(server.port, head(path, token, name) + framing) == 400
+    assert [record["request_id"] for record in records(log, start)].count(name) <= 1
     assert exchange(server.port, "GET", "/healthz").status == 200
 
 
@@ -117,12 +119,12 @@ def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
         def gone() -> float:
             return metric(client, "http_requests_total", route=path, status="499")
 
-        before, start = gone(), log.stat().st_size
-        assert status_of(server.port, head(path, token) + framing, end=True) in ANSWERED[server.name]
-        abandon(server.port, head(path, token) + framing)
-        wait_until(lambda: gone() == before + 2, "both are counted")
+        before, start, names = gone(), log.stat().st_size, (new_name(), new_name())
+        assert status_of(server.port, head(path, token, names[0]) + framing, end=True) in ANSWERED[server.name]
+        abandon(server.port, head(path, token, names[1]) + framing)
+        wait_until(lambda: gone() >= before + 2, "both are counted")
         assert metric(client, "http_requests_total", status="500") == 0
-    told = records(log, start)
+    told = [record for record in records(log, start) if record["request_id"] in names]
     assert [record["event"] for record in told] == ["a request's body broke off"] * len(told)
     assert len(told) <= 2
 
