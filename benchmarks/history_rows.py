@@ -80,7 +80,7 @@ async def _make(wanted: History) -> None:
         users = SqlUserStore(database)
         if await users.by_username(ADMIN) is None:
             await _add_users(users)
-        ids = {name: (await users.ids_of(name))[0] for name in USERS}
+        ids = {name: await users.id_of(name) or b"" for name in USERS}
         newest = await SqlHistoryStore(database).page(HistoryFilter(), None, 1)
         done = wanted.numbered(unix_ms_of_id(newest[0].id)) + 1 if newest else 0
         for first in range(done, wanted.rows, _AT_ONCE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ class Access(NamedTuple):
     accounts: Accounts
     bootstrap_token: str | None
     """A new one, for the console."""
+    etag_key: bytes
+    """What the validators of results are made with: the same on all instances."""
 
 
 async def open_access(opening: Opening, backends: Backends) -> Access:
@@ -55,11 +58,16 @@ async def open_access(opening: Opening, backends: Backends) -> Access:
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
     bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
     await _watch_revocations(opening, backends, bearers)
-    keys, sessions = ApiKeys(SqlKeyStore(backends.database), ids), Sessions(SqlSessionStore(backends.database), ids)
+    keys, sessions = (
+        ApiKeys(SqlKeyStore(backends.database), ids, metrics),
+        Sessions(SqlSessionStore(backends.database), ids, metrics),
+    )
     authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
     if key_file is not None:
         opening.closing(KeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    return Access(authenticator, _accounts(settings, users, keys, passwords, bearers, ids), bootstrap_token)
+    accounts = _accounts(settings, users, keys, passwords, bearers, ids)
+    etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
+    return Access(authenticator, accounts, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
@@ -74,7 +82,7 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         aclosing(await open_database(settings.database)) as database,
         aclosing(_hasher(settings, metrics)) as passwords,
     ):
-        users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids)
+        users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids, metrics)
         yield _accounts(settings, users, keys, passwords, Bearers(metrics), ids)
 
 
@@ -129,11 +137,13 @@ def _signing_keys(settings: Settings) -> tuple[Path | None, tuple[str, ...]]:
 
 
 def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
-    """Return the hasher with the settings' keys, or the one of the data folder."""
+    return PasswordHasher(metrics, settings.bcrypt_rounds, _password_keys(settings))
+
+
+def _password_keys(settings: Settings) -> list[str]:
+    """Return the settings' keys, or the one of the data folder."""
     keys = [key.get_secret_value() for key in settings.password_keys]
-    return PasswordHasher(
-        metrics, settings.bcrypt_rounds, keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
-    )
+    return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 
 
 async def _bootstrap_token(settings: Settings, users: UserStore, *, replace: bool) -> str | None:

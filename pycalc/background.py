@@ -7,19 +7,16 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
 
 import uvloop
-from prometheus_client import start_http_server
 
 from pycalc.db.base import Database
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
-from pycalc.listener import address
+from pycalc.metrics_port import metrics_served
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
-from pycalc.settings import Settings
+from pycalc.settings import Settings, address
 from pycalc.signals import watch
 from pycalc.streaming.base import Consumable
 
@@ -83,19 +80,11 @@ def _run(name: str, settings: Settings, opening: _Open) -> int:
 async def _until_stopped(name: str, settings: Settings, opening: _Open) -> None:
     stop = asyncio.Event()
     watch(stop)
-    async with opening(settings) as metrics:
-        server, thread = _metrics_served(settings, metrics)
-        at = address(settings.host, settings.port)
-        print(f"pycalc {name} runs; metrics: http://{at}/metrics", flush=True)  # noqa: T201
+    port = settings.port if settings.metrics_port is None else settings.metrics_port
+    setting = "PYCALC_PORT" if settings.metrics_port is None else "PYCALC_METRICS_PORT"
+    async with (
+        opening(settings) as metrics,
+        metrics_served(settings.host, port, metrics.exposition, setting),
+    ):
+        print(f"pycalc {name} runs; metrics: http://{address(settings.host, port)}/metrics", flush=True)  # noqa: T201
         await stop.wait()
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
-        thread.join()
-
-
-def _metrics_served(settings: Settings, metrics: Metrics) -> tuple[WSGIServer, Thread]:
-    try:
-        return start_http_server(settings.port, settings.host, metrics.registry)
-    except OSError as error:
-        at = address(settings.host, settings.port)
-        raise OSError(f"can't serve metrics on {at}: {error.strerror}; see PYCALC_PORT") from error

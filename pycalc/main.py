@@ -21,8 +21,6 @@ from pycalc.routers.middleware import Edge, by_https
 from pycalc.routers.problems import document_problems, install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
 
-MAX_BODY_BYTES = 1024 * 1024
-
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.
 
 Register, log in, press **Authorize**, calculate. Every calculation that was answered is in the history.
@@ -42,7 +40,7 @@ class Application(FastAPI):
         super().__init__(**options)
         calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
         self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        self._edge = Edge(super().__call__, calculations, MAX_BODY_BYTES)
+        self._edge = Edge(super().__call__, calculations)
         self._entry: ASGIApp = CrossOrigin(self._edge, cors_origins) if cors_origins else self._edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +82,13 @@ def create_app(settings: Settings) -> Application:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=MAX_BODY_BYTES,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # the edge has its own
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     for part in (batch, auth, keys, users, history, usage, events, system):
         app.include_router(part.router)
+    if settings.metrics_port is None:
+        app.include_router(system.metrics_router)
     app.mount("/web", system.assets, name="web")
     install_problems(app)
     _document(app)

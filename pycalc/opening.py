@@ -34,7 +34,7 @@ class Opening:
 
     def __init__(self, settings: Settings, part: str, stack: AsyncExitStack) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metrics_seconds)
         self._stack = stack
         self.tracer = self.closing(open_tracer(part, wanted=settings.tracing))
 

@@ -14,6 +14,7 @@ from pycalc.backends import Backends, open_backends
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.recent import Recent
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.opening import Opening
 from pycalc.services.accounts import Accounts
@@ -84,12 +85,25 @@ class Resources:
     """None where there is no limit: the hot path asks no more than that."""
     bootstrap_token: str | None
     """The new bootstrap token, for the console."""
+    etag_key: bytes
+    """What the validators of results are made with."""
     pings: dict[str, Callable[[], Awaitable[None]]]
     tracer: Tracer = NO_TRACER
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service is to end: open streams finish themselves."""
 
+    ready_seconds: float = 1.0
+    """How old the answer of ``check`` may be."""
+    _checked: Recent[list[Health]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._checked = Recent(self._ping_all, self.ready_seconds)
+
     async def check(self) -> list[Health]:
+        """Return the state of every dependency, as it was a moment ago; however many ask, each is pinged once."""
+        return await self._checked.get()
+
+    async def _ping_all(self) -> list[Health]:
         """Ping every dependency, all at once, each with a deadline."""
         return list(await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items())))
 
@@ -201,6 +215,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
         bootstrap_token=access.bootstrap_token,
+        etag_key=access.etag_key,
         pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping, **recording.pings},
         tracer=tracer,
     )

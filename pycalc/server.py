@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from time import monotonic
 from typing import cast
 
@@ -19,13 +19,14 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
-from pycalc.listener import HttpServer, address, bind, refuse_connections
+from pycalc.listener import HttpServer, bind, refuse_connections
 from pycalc.main import Application, State, create_app
+from pycalc.metrics_port import Exposition, metrics_served
 from pycalc.observability.line import Line
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.services.bootstrap import TOKEN_FILE
-from pycalc.settings import Settings
+from pycalc.settings import Settings, address
 from pycalc.signals import block, watch
 
 _QUIET_SECONDS = 0.2
@@ -80,17 +81,32 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
             state = cast("State", opened)
             if stop.is_set():
                 return
+            metrics = state["resources"].metrics
             if supervisor is not None:
-                _share(state["resources"].metrics, supervisor)
-            else:
+                _share(metrics, supervisor)
+                await listen(listener, app, state, stop, shared=True)
+                return
+            async with own_metrics_port(settings, metrics.exposition):
                 greet(settings, state["resources"].bootstrap_token)
-            await listen(listener, app, state, stop, shared=inherited is not None)
+                await listen(listener, app, state, stop, shared=False)
+
+
+def own_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
+    """Return the context in which the metrics have a port of their own, where the settings want one."""
+    if settings.metrics_port is None:
+        return nullcontext()
+    return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def greet(settings: Settings, token: str | None) -> None:
     """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
     at = f"http://{address(settings.host, settings.port)}"
-    lines = [f"pycalc is at {at}", f"  documentation: {at}/docs", f"  metrics: {at}/metrics"]
+    metrics = settings.port if settings.metrics_port is None else settings.metrics_port
+    lines = [
+        f"pycalc is at {at}",
+        f"  documentation: {at}/docs",
+        f"  metrics: http://{address(settings.host, metrics)}/metrics",
+    ]
     file = settings.data_dir / TOKEN_FILE
     if token is not None:
         lines += [

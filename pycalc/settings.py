@@ -40,6 +40,7 @@ _ENV_FILE = ".env"
 _EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 """The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
+_PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(
     r"PYCALC_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
@@ -85,12 +86,17 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 
 
 def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Leave out what says nothing: empty variables, and the port that Kubernetes makes up for a Service."""
+    """Leave out what says nothing: empty variables, and ports that Kubernetes makes up for its Services."""
     return {
         name: value
         for name, value in variables.items()
-        if (value or name in _EMPTY_MEANS_NONE) and not (name == "pycalc_port" and _SERVICE_LINK.match(value or ""))
+        if (value or name in _EMPTY_MEANS_NONE) and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
     }
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _expanded(path: str) -> str:
@@ -182,6 +188,10 @@ class Settings(BaseSettings):
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
     )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port for /metrics, which is then not on the service's own; default: none"
+    )
+    metrics_seconds: float = Field(1.0, ge=0, le=60, description="how old the metrics may be that are told")
     tracing: bool = Field(
         False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs pycalc[otel]"
     )

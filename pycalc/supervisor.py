@@ -18,7 +18,7 @@ from pycalc.listener import bind, refuse_connections
 from pycalc.observability.fleet import Fleet
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
-from pycalc.server import greet
+from pycalc.server import greet, own_metrics_port
 from pycalc.services.backoff import full_jitter
 from pycalc.settings import Settings
 from pycalc.signals import EXIT_SECONDS, block, watch
@@ -54,14 +54,15 @@ async def _supervise(settings: Settings) -> None:
     watch(stop, _LAST_SECONDS)
     with bind(settings.host, settings.port) as listener:
         greet(settings, await prepare(settings))
-        fleet = Fleet(Metrics())
+        fleet = Fleet(Metrics(), settings.metrics_seconds)
         numbers = range(settings.workers)
-        keepers = [asyncio.create_task(_keep_running(number, listener, fleet, stop)) for number in numbers]
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stop.set()  # one that can't be kept running ends all
-        refuse_connections(listener)
-        await asyncio.wait(keepers)
+        async with own_metrics_port(settings, fleet.total):
+            keepers = [asyncio.create_task(_keep_running(number, listener, fleet, stop)) for number in numbers]
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stop.set()  # one that can't be kept running ends all
+            refuse_connections(listener)
+            await asyncio.wait(keepers)
         for keeper in keepers:
             keeper.result()
 

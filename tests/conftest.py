@@ -207,7 +207,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a throw-away service: an empty folder, cheap password hashes, nothing from the environment."""
     monkeypatch.chdir(tmp_path)
-    return Settings(data_dir=tmp_path / "data", bcrypt_rounds=4, compute_workers=1, register_limit="")
+    return Settings(
+        data_dir=tmp_path / "data", bcrypt_rounds=4, compute_workers=1, register_limit="", metrics_seconds=0
+    )
 
 
 @pytest.fixture

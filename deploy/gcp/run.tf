@@ -13,8 +13,11 @@ locals {
     PYCALC_STREAM_URL      = local.stream_url
     PYCALC_COMPUTE_WORKERS = tostring(var.cpu)
     PYCALC_TRUSTED_PROXIES = "169.254.0.0/16" # what Cloud Run's front end calls an instance from
-    GOOGLE_CLOUD_PROJECT   = var.project_id   # in the log's names of traces
+    PYCALC_METRICS_PORT    = local.metrics_port
+    GOOGLE_CLOUD_PROJECT   = var.project_id # in the log's names of traces
   }
+
+  metrics_port = "9100" # not the container's port, so only the sidecar in the same instance can reach it
 }
 
 resource "google_cloud_run_v2_service" "api" {
@@ -107,7 +110,7 @@ resource "google_cloud_run_v2_service" "api" {
       }
     }
 
-    # Reads /metrics on port 8080 every 30 s, which is what it does unless a RunMonitoring tells it otherwise.
+    # Reads /metrics on the port that its RunMonitoring names.
     dynamic "containers" {
       for_each = var.prometheus ? ["collector"] : []
       content {
@@ -117,6 +120,10 @@ resource "google_cloud_run_v2_service" "api" {
         resources {
           limits   = { cpu = "0.25", memory = "256Mi" }
           cpu_idle = false
+        }
+        volume_mounts {
+          name       = "collector"
+          mount_path = "/etc/rungmp"
         }
       }
     }
@@ -128,6 +135,20 @@ resource "google_cloud_run_v2_service" "api" {
         items {
           path    = basename(local.redis_ca_file)
           version = google_secret_manager_secret_version.redis_ca.version
+        }
+      }
+    }
+
+    dynamic "volumes" {
+      for_each = var.prometheus ? ["collector"] : []
+      content {
+        name = volumes.value
+        secret {
+          secret = google_secret_manager_secret_version.collector.secret
+          items {
+            path    = "config.yaml"
+            version = google_secret_manager_secret_version.collector.version
+          }
         }
       }
     }

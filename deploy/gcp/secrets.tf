@@ -12,6 +12,7 @@ locals {
     "redis-ca"      = ["api"]
     "secret-keys"   = ["api"]
     "password-keys" = ["api"]
+    "collector"     = ["api"]   # no secret: a file for the sidecar, which Cloud Run mounts from here
     "smoke-key"     = ["build"] # an API key for the smoke test of a release; its value is added by hand
   }
 }
@@ -59,6 +60,16 @@ resource "google_secret_manager_secret_version" "cache_url" {
 resource "google_secret_manager_secret_version" "redis_ca" {
   secret      = google_secret_manager_secret.this["redis-ca"].id
   secret_data = local.redis.server_ca_certs[0].cert
+}
+
+resource "google_secret_manager_secret_version" "collector" {
+  secret = google_secret_manager_secret.this["collector"].id
+  secret_data = yamlencode({
+    apiVersion = "monitoring.googleapis.com/v1beta"
+    kind       = "RunMonitoring"
+    metadata   = { name = "pycalc" }
+    spec       = { endpoints = [{ port = local.metrics_port, path = "/metrics", interval = "30s" }] }
+  })
 }
 
 locals {

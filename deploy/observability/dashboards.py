@@ -70,6 +70,7 @@ SERVICE = Dashboard(
                 "workers": _rate("compute_refused"),
                 "recorder: {{reason}}": _rate("recorder_refused", "reason"),
                 "passwords": _rate("hashes_refused"),
+                "{{kind}} look-ups": _rate("lookups_refused", "kind"),
                 "followers": _rate("followers_refused"),
                 "exports": _rate("exports_refused"),
             },
@@ -149,7 +150,11 @@ INSIDE = Dashboard(
         Panel(
             "Kept for callers",
             "short",
-            {"verified tokens": "sum(<tokens_cached>)", "counters: {{limit}}": "sum by (limit) (<limit_keys>)"},
+            {
+                "verified tokens": "sum(<tokens_cached>)",
+                "unknown keys": "sum(<keys_unknown>)",
+                "counters: {{limit}}": "sum by (limit) (<limit_keys>)",
+            },
         ),
         Panel("Limits that an instance counts alone", "ops", {"{{limit}}": _rate("limit_fallbacks", "limit")}),
         Panel(

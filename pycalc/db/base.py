@@ -33,6 +33,10 @@ class Database(Protocol):
         """Return what ``work`` reads; it can't write."""
         ...
 
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` reads on a connection that is kept for this, however busy the readers are."""
+        ...
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what ``work`` returned, once its transaction is durable; roll back when it raises."""
         ...
@@ -87,8 +91,8 @@ class UserStore(Protocol):
         """Return the account of that id."""
         ...
 
-    async def ids_of(self, username: str) -> tuple[bytes, ...]:
-        """Return the ids of all accounts that have or had that name, deleted ones too, letter case aside."""
+    async def id_of(self, username: str) -> bytes | None:
+        """Return the id of the account of that name, letter case aside, or of the last deleted one that had it."""
         ...
 
     async def page(self, after: str | None, limit: int) -> list[User]:

@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 _INSERTERS = 2
 _WRITERS = 3
-_READERS = 7
+_READERS = 6
+_RESERVED = 1
 _WAITING = 256
 _CONNECT_SECONDS = 1.0
 _STATEMENT_SECONDS = 1.0
@@ -34,6 +35,7 @@ _ANSWER_SECONDS = 1.8
 _PAUSE_SECONDS = 0.05
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 """What a server says that shuts down or starts, or whose connection broke."""
+_LATE = "The database does not answer in time."
 _NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
 _FAREWELL_SECONDS = 0.5
 _MIGRATION_LOCK = 0x7079_6361_6C63
@@ -90,7 +92,9 @@ class PostgresDatabase:
         self._inserter = _engine(url, _INSERTERS, _STATEMENT_SECONDS)
         self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
         self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
+        self._reserved = _engine(url, _RESERVED, _STATEMENT_SECONDS, default_transaction_read_only="on")
         self._reading: set[asyncio.Task[Any]] = set()
+        self._reading_reserved: set[asyncio.Task[Any]] = set()
         self._writing: set[asyncio.Task[Any]] = set()
         self._inserting: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -120,9 +124,11 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(
-            self._reading, self._read(work), StoreUnavailable("The database does not answer in time.")
-        )
+        return await self._run(self._reading, self._read(self._reader, work), StoreUnavailable(_LATE))
+
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._reading_reserved, self._read(self._reserved, work), StoreUnavailable(_LATE))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
@@ -134,7 +140,12 @@ class PostgresDatabase:
 
     def under_way(self) -> Mapping[str, int]:
         """See Database."""
-        return {"read": len(self._reading), "write": len(self._writing), "insert": len(self._inserting)}
+        return {
+            "read": len(self._reading),
+            "reserved": len(self._reading_reserved),
+            "write": len(self._writing),
+            "insert": len(self._inserting),
+        }
 
     async def ping(self) -> None:
         """See Database."""
@@ -143,12 +154,13 @@ class PostgresDatabase:
     async def aclose(self) -> None:
         """See Database."""
         self._closed = True
-        under_way = self._reading | self._writing | self._inserting
+        under_way = self._reading | self._reading_reserved | self._writing | self._inserting
         if under_way:
             await asyncio.wait(under_way)
         with suppress(TimeoutError):  # a server that hangs takes no farewell
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                await asyncio.gather(*(engine.dispose() for engine in (self._reader, self._writer, self._inserter)))
+                engines = (self._reader, self._reserved, self._writer, self._inserter)
+                await asyncio.gather(*(engine.dispose() for engine in engines))
 
     async def _run(self, lane: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
         """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not.
@@ -174,14 +186,14 @@ class PostgresDatabase:
             async with engine.begin() as connection:
                 return await connection.run_sync(work)
 
-    async def _read(self, work: Callable[[Connection], T]) -> T:
+    async def _read(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         """Read; once more when the connection turns out to be dead, which tells SQLAlchemy to drop the others too."""
         try:
-            return await self._transact(self._reader, work)
+            return await self._transact(engine, work)
         except StoreUnavailable as error:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
-            return await self._transact(self._reader, work)
+            return await self._transact(engine, work)
 
     async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert the rows; when the connection is lost on the way, make sure of it on another.

@@ -38,8 +38,8 @@ class SqlRevocationStore:
     async def newest(self) -> int:
         """See RevocationStore."""
         query = select(revocation_counter.c.value)
-        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+        return await self._database.read_reserved(lambda connection: connection.execute(query).scalar_one())
 
     async def since(self, number: int) -> Revocations:
         """See RevocationStore."""
-        return await self._database.read(lambda connection: _since(connection, number))
+        return await self._database.read_reserved(lambda connection: _since(connection, number))

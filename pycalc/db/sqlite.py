@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _READERS = 4
 _WAITING_READS = 256
+_WAITING_RESERVED = 16
 _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2
 """How many writes may wait for a unit of work to join them: the rest of the lane is the recorder's alone."""
@@ -134,7 +135,8 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
 def _lock(path: Path) -> IO[str]:
     """Take the file's lock for this process and keep it while the returned file is open."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("a+")
+    lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    os.fchmod(lock.fileno(), 0o600)  # earlier releases made it readable to all
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -170,8 +172,10 @@ class SqliteDatabase:
             raise
         self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
         self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
+        self._reserved = _engine(lambda: _connect(path, "ro", "query_only = ON"), 1, "BEGIN")
         self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES)
         self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS)
+        self._reading_reserved = _Lane("sqlite-reserved", 1, _WAITING_RESERVED)
 
     @classmethod
     async def migrate(cls, url: str) -> None:
@@ -199,6 +203,10 @@ class SqliteDatabase:
         """See Database."""
         return await self._reading.run(lambda: self._transact(self._reader, work))
 
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._reading_reserved.run(lambda: self._transact(self._reserved, work))
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
         return await self._writing.run(lambda: self._transact(self._writer, work), _WAITING_UNITS)
@@ -209,7 +217,11 @@ class SqliteDatabase:
 
     def under_way(self) -> Mapping[str, int]:
         """See Database."""
-        return {"read": self._reading.entered, "write": self._writing.entered}
+        return {
+            "read": self._reading.entered,
+            "reserved": self._reading_reserved.entered,
+            "write": self._writing.entered,
+        }
 
     async def ping(self) -> None:
         """See Database."""
@@ -244,8 +256,10 @@ class SqliteDatabase:
 
     def _close(self) -> None:
         self._reading.close()
+        self._reading_reserved.close()
         self._writing.close()
         self._reader.dispose()
+        self._reserved.dispose()
         self._writer.dispose()
         self._lock.close()
 

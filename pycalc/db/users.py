@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, insert, select, union_all, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
@@ -17,6 +17,11 @@ from pycalc.models.ids import unix_ms
 
 _BOOTSTRAP_ROW = 1
 _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
+
+
+def _key(name: str) -> str:
+    """Return what a name is found by; no account's name has what PostgreSQL can't take, NUL and lone surrogates."""
+    return name.lower().encode(errors="replace").decode().replace("\x00", "?")
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
@@ -57,7 +62,7 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None, grant
 
 
 def _named(connection: Connection, username: str) -> User:
-    query = select(users).where(users.c.username_key == username.lower()).with_for_update()
+    query = select(users).where(users.c.username_key == _key(username)).with_for_update()
     user = user_of(connection.execute(query).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
@@ -136,7 +141,7 @@ class SqlUserStore:
 
     async def by_username(self, username: str) -> User | None:
         """See UserStore."""
-        query = select(users).where(users.c.username_key == username.lower())
+        query = select(users).where(users.c.username_key == _key(username))
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def by_id(self, user_id: bytes) -> User | None:
@@ -144,20 +149,19 @@ class SqlUserStore:
         query = select(users).where(users.c.id == user_id)
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
-    async def ids_of(self, username: str) -> tuple[bytes, ...]:
+    async def id_of(self, username: str) -> bytes | None:
         """See UserStore."""
-        name = username.lower()
-        query = union_all(
-            select(users.c.id).where(users.c.username_key == name),
-            select(retired_names.c.user_id).where(retired_names.c.username_key == name),
-        )
-        return await self._database.read(lambda connection: tuple(connection.scalars(query)))
+        name = _key(username)
+        now = select(users.c.id).where(users.c.username_key == name)
+        before = select(retired_names.c.user_id).where(retired_names.c.username_key == name)
+        latest = before.order_by(retired_names.c.user_id.desc()).limit(1)
+        return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
 
     async def page(self, after: str | None, limit: int) -> list[User]:
         """See UserStore."""
         query = select(users).order_by(users.c.username_key).limit(limit)
         if after is not None:
-            query = query.where(users.c.username_key > after.lower())
+            query = query.where(users.c.username_key > _key(after))
 
         def fetch(connection: Connection) -> list[User]:
             return [user for row in connection.execute(query) if (user := user_of(row)) is not None]

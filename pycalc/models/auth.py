@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StrictBool, ValidationInfo, field_validator
 
 MAX_PASSWORD_LENGTH = 1_024
+LONGEST_USERNAME = 32
+"""Characters; shorter than the text of an id, so that nothing is both."""
 
 
 class Role(StrEnum):
@@ -73,7 +75,7 @@ Username = Annotated[
     str,
     Field(
         min_length=3,
-        max_length=32,
+        max_length=LONGEST_USERNAME,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; letter case does not distinguish",
         examples=["ada"],

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pycalc.errors import Unavailable
 from pycalc.observability.line import Line
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.recent import Recent
 from pycalc.observability.totals import Totals
 
 _PROCESS_SECONDS = 1.0
@@ -36,8 +37,11 @@ class _Member:
 class Fleet:
     """The processes of a service, as their supervisor knows them."""
 
-    def __init__(self, own: Metrics) -> None:
+    def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
+        """``seconds``: how old the sums may be."""
         self._own = own
+        self.total = Recent(self._total, seconds).get
+        """Returns the sums over all processes, the supervisor's own and those that have gone included."""
         self._members: dict[int, _Member] = {}
         self._gone = Totals()
 
@@ -54,8 +58,7 @@ class Fleet:
         self._own.server_processes_lost.inc()
         member.line.close()
 
-    async def total(self) -> bytes:
-        """Return the sums over all processes, the supervisor's own and those that have gone included."""
+    async def _total(self) -> bytes:
         await asyncio.gather(*(member.refresh() for member in self._members.values()))
         totals = self._gone.copy()
         totals.add(self._own.render())

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import structlog
 
+from pycalc.observability.repeats import RepeatFilter
 from pycalc.observability.requests import current, described, marks_of
 
 Format = Literal["json", "google"]
@@ -46,7 +47,7 @@ def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Send structlog's records, and the standard library's, to standard error as JSON lines.
+    """Send structlog's records, and the standard library's, to standard error as JSON lines; a few of identical ones.
 
     ``form`` is ``json``, or ``google`` for the field names of Cloud Logging.
     """
@@ -76,6 +77,7 @@ def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
             foreign_pre_chain=shared,
         )
     )
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -10,6 +10,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from pycalc.observability.recent import Recent
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -18,7 +20,10 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 class Metrics:
     """Every metric that the service exports, by the name that the code uses."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 1.0) -> None:
+        """``seconds``: how old the exposition may be; making it takes the event loop some 10 ms."""
+        self.exposition = Recent(self._exposition, seconds).get
+        """Returns what the whole service exports, as Prometheus reads it; raises Unavailable."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -203,10 +208,16 @@ class Metrics:
         self.keys_unreadable = Gauge(
             "pycalc_key_file_unreadable", "Whether the file of the signing keys could not be read", registry=registry
         )
+        self.lookups_refused = Counter(
+            "pycalc_credential_lookups_refused",
+            "API keys and refresh tokens refused because too many were being looked up",
+            ("kind",),
+            registry=registry,
+        )
+        self.keys_unknown = Gauge("pycalc_unknown_keys", "API keys remembered as unknown", registry=registry)
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
-    async def exposition(self) -> bytes:
-        """Return what the whole service exports, as Prometheus reads it; raises Unavailable."""
+    async def _exposition(self) -> bytes:
         return self.render() if self.of_all is None else await self.of_all()
 
     def render(self) -> bytes:

@@ -125,7 +125,7 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
 
 @router.post(
     "/token/refresh",
-    responses=responses("unauthorized", "payload-too-large", "validation-error", "unavailable"),
+    responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
 )
 async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
     """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session."""

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
 from pycalc.models.math import MAX_BATCH, Batch, BatchResults
-from pycalc.routers.connection import while_connected
+from pycalc.routers.connection import max_body, while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
 from pycalc.routers.problems import problem_body, responses
@@ -36,9 +36,12 @@ router = APIRouter(tags=["calculations"])
         "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"
     ),
 )
+@max_body(1024 * 1024)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
-    resources.calculator.require_room(MAX_BATCH)  # before the body is read
+    resources.calculator.require_room(MAX_BATCH)  # this and the next limit: before the body is read
+    if resources.calculation_limit is not None:
+        await resources.calculation_limit.require_some(caller.user_id)
     requests = read_batch(await request.body())
     headers: dict[str, str] = {}
     if resources.calculation_limit is not None:

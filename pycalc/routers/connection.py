@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import uniform
 from time import monotonic
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
+from structlog import get_logger
 
 T = TypeVar("T")
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
+
+MAX_BODY_BYTES = 8 * 1024
+"""The largest body that a route takes which declares no other limit; see ``max_body``."""
 
 _BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
@@ -21,6 +26,10 @@ _AT_ONCE_SECONDS = 0.01
 _BRISK_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
 """A body that takes longer and whose small parts have to be waited for is looked at so often, each at its own times."""
+
+_max_bodies: dict[object, int] = {}
+"""The limits that endpoints declare."""
+_log = get_logger(__name__)
 
 
 class ClientGone(Exception):
@@ -70,29 +79,90 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def body_in_time(receive: Receive) -> Receive:
-    """Return a ``receive`` that raises HTTPException 408 when a body comes too slowly; after the body it just waits."""
-    brisk_until = monotonic() + _BRISK_SECONDS
-    deadline = monotonic() + _BODY_SECONDS
-    whole = trickles = False
+def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
+    """Return a decorator for an endpoint that takes bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
 
-    async def receive_in_time() -> Message:
-        nonlocal deadline, whole, trickles
-        if whole:
-            return await receive()
-        if trickles and monotonic() > brisk_until:
+    Such an endpoint reads the body itself, after it has authenticated the caller and checked the limits.
+    """
+
+    def declare(endpoint: _Endpoint) -> _Endpoint:
+        _max_bodies[endpoint] = size
+        return endpoint
+
+    return declare
+
+
+class BodyTooLarge(HTTPException):
+    """The body is larger than ``limit`` bytes, the most that its route takes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413)
+        self.limit = limit
+
+
+class BodyBroken(HTTPException):
+    """The body broke off, or its framing is not valid."""
+
+    def __init__(self) -> None:
+        super().__init__(400)
+
+
+class RequestBody:
+    """A request's ``receive`` that bounds its body in size and time.
+
+    It raises BodyTooLarge, BodyBroken, and HTTPException 408 for a body that comes too slowly: the framework passes on
+    these and no others. After the body it just waits.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._brisk_until = monotonic() + _BRISK_SECONDS
+        self._deadline = monotonic() + _BODY_SECONDS
+        self._size = 0
+        self._whole = scope["method"] == "GET"  # has no body that anything reads (RFC 9110 §9.3.1)
+        self._trickles = False
+        self.broken = False
+        """Whether the client hung up before the end, or framed the body wrongly; Granian does not say which."""
+
+    async def __call__(self) -> Message:
+        """Return the next message; see ASGI."""
+        if self._whole:
+            return await self._receive()
+        limit = _max_bodies.get(self._scope.get("endpoint"), MAX_BODY_BYTES)
+        if _declared_length(self._scope) > limit:
+            raise BodyTooLarge(limit)
+        message = await self._next()
+        if message["type"] == "http.disconnect":
+            self.broken = True
+            route = getattr(self._scope.get("route"), "path_format", None)
+            _log.info("a request's body broke off", route=route)
+            raise BodyBroken
+        self._size += len(message.get("body", b""))
+        if self._size > limit:
+            raise BodyTooLarge(limit)
+        self._whole = not message.get("more_body", False)
+        return message
+
+    async def _next(self) -> Message:
+        """Return the next message, not sooner than a body that trickles is to be looked at; in time."""
+        if self._trickles and monotonic() > self._brisk_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
-            await asyncio.sleep(min(pause, deadline - _AT_ONCE_SECONDS - monotonic()))  # to look once more in the end
+            left = self._deadline - _AT_ONCE_SECONDS - monotonic()  # to look once more in the end
+            await asyncio.sleep(min(pause, left))
         asked = monotonic()
         try:
-            async with asyncio.timeout(max(0.0, deadline - asked)):
-                message = await receive()
+            async with asyncio.timeout(max(0.0, self._deadline - asked)):
+                message = await self._receive()
         except TimeoutError:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
-        trickles = size < _CRUMB_BYTES and monotonic() - asked > _AT_ONCE_SECONDS
-        deadline += size / _BODY_BYTES_A_SECOND
-        whole = not message.get("more_body", False)
+        self._trickles = size < _CRUMB_BYTES and monotonic() - asked > _AT_ONCE_SECONDS
+        self._deadline += size / _BODY_BYTES_A_SECOND
         return message
 
-    return receive_in_time
+
+def _declared_length(scope: Scope) -> int:
+    """Return the body's Content-Length, 0 where there is none: then the bytes are counted as they come."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(declared) if declared.isdigit() else 0

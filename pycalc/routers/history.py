@@ -60,7 +60,7 @@ class HistoryQuery(BaseModel):
     operation: Annotated[OperationName | None, Field(description="only this operation")] = None
     since: Annotated[AwareDatetime | None, Field(description="from this moment on (RFC 3339)")] = None
     until: Annotated[AwareDatetime | None, Field(description="before this moment (RFC 3339)")] = None
-    user: Annotated[str | None, Field(max_length=32, description="only this user's (admins)")] = None
+    user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
 @router.get(

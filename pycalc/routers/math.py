@@ -113,16 +113,17 @@ class CalculationRoute(APIRoute):
         plan = calculator.planned(request) or await calculator.plan(caller, request)
         asked = asked_of(scope)
         text = wants_text(plan, asked)
+        etags = etags_of(plan, resources.etag_key) if text else ()
         client = Client(receive)
         try:
-            if text and asked.if_none_match and (etag := matching(asked.if_none_match, etags_of(plan))):
+            if asked.if_none_match and (etag := matching(asked.if_none_match, etags)):
                 await _calculate(resources, caller, plan, client, held=True)
                 return await send_not_modified(etag, send)
             answer = await _calculate(resources, caller, plan, client)
             if len(answer.result.text) <= WHOLE or not asked.content:
-                return await (send_text(plan, answer, asked, send) if text else send_json(answer, asked, send))
+                return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
             send = paced(send, resources.computer.turns)
-            sending = send_text(plan, answer, asked, send) if text else send_json(answer, asked, send)
+            sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
             try:
                 return await client.while_there(sending)
             except ClientGone:

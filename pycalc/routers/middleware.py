@@ -12,32 +12,20 @@ from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pycalc.errors import Overloaded, PayloadTooLarge
+from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.connection import body_in_time
+from pycalc.routers.connection import RequestBody
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.negotiation import WITHOUT_CONTENT
-from pycalc.routers.problems import STATUS, answer_to, problem_body, quoted
+from pycalc.routers.problems import CLIENT_GONE, STATUS, answer_to, problem_body, quoted
 from pycalc.services.math import MOST_AT_ONCE
 
 _UNMATCHED = "(none)"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-
-
-def _declared_length(scope: Scope) -> int:
-    """Return the body's Content-Length; 0 when it is not told, and is counted as it comes."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(declared) if declared.isdigit() else 0
-
-
-async def _refuse_body(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as a problem what the framework's limit would answer as plain text."""
-    response = await answer_to(Request(scope), PayloadTooLarge("The body is larger than this service takes."))
-    await response(scope, receive, send)
 
 
 def by_https(scope: Scope) -> bool:
@@ -87,9 +75,8 @@ class Edge:
     Calculations go straight to their routes; everything else passes through the framework's layers.
     """
 
-    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute], max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute]) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
         self._calculations = {route.name: route for route in calculations}
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
@@ -126,8 +113,10 @@ class Edge:
                     message["headers"] = secured(message.get("headers", ()))
                 await send(message)
 
-            app = _refuse_body if _declared_length(scope) > self._max_body_bytes else self._app
-            await app(scope, body_in_time(receive), send_with_headers)
+            body = RequestBody(scope, receive)
+            await self._app(scope, body, send_with_headers)
+            if body.broken:
+                status = CLIENT_GONE
         except Exception as error:
             if route is None:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,13 +17,14 @@ from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.observability.requests import request_id_of
 from pycalc.routers.audit import AUDITED, audit_refusal
-from pycalc.routers.connection import ClientGone
+from pycalc.routers.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.headers import quota_fields
 from pycalc.services.operations.gmp import text_of
 
 TYPE_BASE = "/docs/problems#"
 
 STATUS: Mapping[str, int] = {
+    "bad-request": 400,
     "validation-error": 422,
     "domain-error": 422,
     "result-too-large": 422,
@@ -41,9 +42,14 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     "internal-error": 500,
 }
+MAX_ERRORS = 20
+"""Errors that an answer lists; there may be hundreds in a body."""
+MAX_ECHO = 1024
+"""Characters of a path or a field's name that an answer repeats."""
 CLIENT_GONE = 499
 """Not an HTTP status: what the metrics count for a client that hung up, after nginx's custom."""
 MEANING: Mapping[str, str] = {
+    "bad-request": "The request's body broke off, or its framing is not valid HTTP.",
     "validation-error": "The request is not of the documented form; `errors` says where.",
     "domain-error": "The operation has no real value for these operands.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
@@ -54,7 +60,7 @@ MEANING: Mapping[str, str] = {
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
     "request-timeout": "The request's body came too slowly.",
     "conflict": "The name or the address is taken, or the last admin would go.",
-    "payload-too-large": "The request's body is over the limit.",
+    "payload-too-large": "The request's body has more than `limit` bytes; batches may be longer than other bodies.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
@@ -68,7 +74,11 @@ _FRAMEWORK = {
     408: "request-timeout",
     413: "payload-too-large",
 }
-_FRAMEWORK_TITLES = {"method-not-allowed": "Method not allowed", "request-timeout": "The request came too slowly"} | {
+_FRAMEWORK_TITLES = {
+    "bad-request": "The request could not be read",
+    "method-not-allowed": "Method not allowed",
+    "request-timeout": "The request came too slowly",
+} | {
     error.code: error.title
     for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
 }
@@ -80,10 +90,10 @@ _log = get_logger(__name__)
 
 
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of these problem types, for a route; who takes a body may wait for it in vain."""
+    """Return the OpenAPI entries of these problem types, for a route; one that takes a body may wait for it in vain."""
     by_status: dict[int, list[str]] = {}
-    slow = ("request-timeout",) if "payload-too-large" in slugs else ()
-    for slug in (*slugs, *slow, "internal-error"):
+    of_body = ("bad-request", "request-timeout") if "payload-too-large" in slugs else ()
+    for slug in (*slugs, *of_body, "internal-error"):
         by_status.setdefault(STATUS[slug], []).append(slug)
     return {
         status: {
@@ -109,6 +119,8 @@ def _example(slug: str) -> dict[str, Any]:
     }
     if slug == "validation-error":
         example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more"}]
+    if slug == "payload-too-large":
+        example["limit"] = 8192
     if slug == "result-too-large":
         example |= {"digits": "208987640249978734", "limit": 25_000_000}
         example |= {"leading": "26289788186792204674", "trailing": "41183788299560546875"}
@@ -116,8 +128,8 @@ def _example(slug: str) -> dict[str, Any]:
 
 
 def quoted(path: str) -> str:
-    """Return a request's path as a URI reference, for ``instance``."""
-    return quote(path, safe=_PATH_CHARACTERS)
+    """Return a request's path, or the beginning of a long one, as a URI reference for ``instance``."""
+    return quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS)
 
 
 def problem(
@@ -138,13 +150,24 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     if error.code == "internal-error":
         _log.error("internal error", path=instance, error=type(error).__name__)
         return _body(error.code, error.title, "The service could not vouch for its result.", instance, {})
-    return _body(error.code, error.title, error.detail, instance, _members(error))
+    more = _unlisted(len(error.problems)) if isinstance(error, errors.InvalidInput) else ""
+    return _body(error.code, error.title, error.detail + more, instance, _members(error))
+
+
+def _listed(found: Sequence[errors.FieldProblem]) -> list[dict[str, str]]:
+    """Return the first MAX_ERRORS of what is invalid, each with no more of the client's text than says where it is."""
+    return [{"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]} for pointer, detail in found[:MAX_ERRORS]]
+
+
+def _unlisted(number: int) -> str:
+    """Return the sentence which says that there are more errors than are listed, "" where there are not."""
+    return f" The first {MAX_ERRORS} of {number:,} errors are listed." if number > MAX_ERRORS else ""
 
 
 def _members(error: errors.PycalcError) -> dict[str, object]:
     """Return what a problem of this type tells beside the common members."""
     if isinstance(error, errors.InvalidInput):
-        return {"errors": [problem._asdict() for problem in error.problems]}
+        return {"errors": _listed(error.problems)}
     if isinstance(error, errors.ResultTooLarge):
         digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
         return {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
@@ -188,33 +211,32 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
-    found = [
-        {
-            "pointer": "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])),
-            "detail": entry["msg"].removeprefix("Value error, "),
-        }
-        for entry in error.errors()
+    found = error.errors()
+    listed = [
+        errors.FieldProblem(
+            "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])),
+            entry["msg"].removeprefix("Value error, "),
+        )
+        for entry in found[:MAX_ERRORS]
     ]
-    return problem(
-        request,
-        "validation-error",
-        errors.InvalidInput.title,
-        "The request is not of the documented form.",
-        errors=found,
-    )
+    detail = "The request is not of the documented form." + _unlisted(len(found))
+    return problem(request, "validation-error", errors.InvalidInput.title, detail, errors=_listed(listed))
 
 
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
-    slug = _FRAMEWORK.get(error.status_code, "internal-error")
+    slug = "bad-request" if isinstance(error, BodyBroken) else _FRAMEWORK.get(error.status_code, "internal-error")
     detail = {
         "not-found": "There is no such path.",
         "method-not-allowed": "The path does not know this method.",
         "request-timeout": "The body came too slowly.",
-        "payload-too-large": "The body is larger than this service takes.",
+        "bad-request": "The body broke off, or its framing is not valid HTTP.",
         "validation-error": "The body could not be read.",
     }.get(slug, "The request could not be handled.")
     members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
+    if isinstance(error, BodyTooLarge):
+        detail = f"The body is too large: this route takes up to {error.limit:,} bytes."
+        members = {"limit": error.limit}
     return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, error.headers, **members)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -62,12 +63,13 @@ def wants_text(plan: Plan, asked: Asked) -> bool:
     return preferred(asked.accept, ("application/json", TEXT)) == TEXT
 
 
-def etags_of(plan: Plan) -> tuple[str, ...]:
+def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
     """Return the strong validators of a result's bare digits, plain and in each coding.
 
-    Results never change, so their key is enough: a validator costs no computation.
+    Results never change, so what names them is enough: a validator costs no computation. ``key`` is the service's: only
+    who was sent the result, or its head, knows its validator.
     """
-    name = base64.urlsafe_b64encode(sha256(plan.key.encode()).digest()[:18]).decode()
+    name = base64.urlsafe_b64encode(hmac.digest(key, plan.key.encode(), sha256)[:18]).decode()
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in _CODINGS)
 
 
@@ -123,12 +125,12 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
-async def send_text(plan: Plan, answer: Answer, asked: Asked, send: Send) -> int:
+async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Send) -> int:
     """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
 
-    A range is always one of the plain digits. Raises RangeNotSatisfiable.
+    ``etags`` are those of ``etags_of``. A range is always one of the plain digits. Raises RangeNotSatisfiable.
     """
-    etag, *coded = etags_of(plan)
+    etag, *coded = etags
     text = answer.result.text
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes")]
     try:

@@ -19,6 +19,8 @@ from pycalc.services.operations import OPERATIONS
 WEB = Path(__file__).resolve().parent.parent / "web"
 
 router = APIRouter(tags=["service"])
+metrics_router = APIRouter(tags=["service"])
+"""The metrics, where they have no port of their own."""
 
 
 class _Assets(StaticFiles):
@@ -46,7 +48,6 @@ async def index(request: Request) -> Response:
         "docs": "/docs",
         "openapi": "/openapi.json",
         "health": "/health",
-        "metrics": "/metrics",
     }
     return JSONResponse(links, headers={"Vary": "Accept"})
 
@@ -91,7 +92,7 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
     return Response(await resources.metrics.exposition(), media_type=CONTENT_TYPE)

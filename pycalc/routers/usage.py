@@ -22,7 +22,7 @@ class UsageQuery(BaseModel):
 
     since: Annotated[date | None, Field(description="from this day on, UTC")] = None
     until: Annotated[date | None, Field(description="before this day, UTC")] = None
-    user: Annotated[str | None, Field(max_length=32, description="only this user's (admins)")] = None
+    user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
 @router.get(

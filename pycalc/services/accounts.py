@@ -144,6 +144,7 @@ class Accounts:
         user = await self._bearers.revoke(
             self._users.change(username, role, disabled), lambda bearer: bearer.username.lower() == name
         )
+        self._keys.forget_unknown()
         asked = {"role": role, "disabled": disabled}
         changed = {name: value for name, value in asked.items() if value is not None}
         _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
@@ -181,6 +182,9 @@ def _cursor_of(name: str) -> str:
 
 def _name_of(cursor: str) -> str:
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        name = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),)) from None
+        name = ""
+    if not name.isprintable() or not name:
+        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),))
+    return name

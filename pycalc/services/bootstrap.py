@@ -17,7 +17,7 @@ PASSWORD_KEY_FILE = "password-key"  # noqa: S105  # a file's name
 
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     with suppress(FileNotFoundError):
         part.unlink()

@@ -77,6 +77,10 @@ class _Window:
         seconds = max(0, ceil(spent.seconds)) or window
         return spent.allowed, Quota(self.amount, window, self.amount - spent.used, seconds)
 
+    async def exhausted(self, key: str) -> bool:
+        """Return whether not even a cost of one would be allowed."""
+        return await self._counters.get(self.name(key)) >= self.amount
+
     async def clear(self, key: str) -> None:
         """Forget what was counted for a key."""
         await self._counters.clear(self.name(key))
@@ -253,6 +257,11 @@ class Calculations:
         self._refused = metrics.rate_limited.labels("calculations")
         counters = _counters("calculations", metrics, shared, clock=clock, lenient=True)
         self._window = _Window(parse_limit(limit), counters)
+
+    async def require_some(self, user_id: bytes) -> None:
+        """Raise RateLimited when the user may not do a single calculation now; counts nothing otherwise."""
+        if await self._window.exhausted(user_id.hex()):
+            await self.spend(user_id)
 
     async def spend(self, user_id: bytes, operations: int = 1) -> Quota:
         """Count calculations, all of them or none, and return how the user stands; raises RateLimited."""

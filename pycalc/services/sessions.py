@@ -15,6 +15,8 @@ from pycalc.db.base import NewSession, Refresh, SessionLimits, SessionStore
 from pycalc.errors import RefreshTokenReused, Unauthorized
 from pycalc.models.auth import User
 from pycalc.models.ids import IdSource, text_of_id
+from pycalc.observability.metrics import Metrics
+from pycalc.services.lookups import Lookups
 
 _DAY_MS = 24 * 3600 * 1000
 LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
@@ -22,6 +24,7 @@ _PREFIX = "pcr_"
 _FAMILY_BYTES = 16
 """Of a secret: the same in all tokens of a session. Who does not know them has never had one, and ends nothing."""
 _SECRET_BYTES = 32
+_LOOKUPS = 4
 _REFUSAL = "The refresh token is not valid, or not any more."
 
 _audit = get_logger("pycalc.audit")
@@ -37,9 +40,10 @@ class OpenedSession(NamedTuple):
 class Sessions:
     """Opens, refreshes and closes sessions."""
 
-    def __init__(self, store: SessionStore, ids: IdSource) -> None:
+    def __init__(self, store: SessionStore, ids: IdSource, metrics: Metrics) -> None:
         self._store = store
         self._ids = ids
+        self._lookups = Lookups(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
     async def open(self, user_id: bytes, password_hash: str) -> OpenedSession:
         """Open a session for a user whose password was verified against that hash.
@@ -55,13 +59,14 @@ class Sessions:
     async def refresh(self, token: str) -> tuple[User, OpenedSession]:
         """Return a session's user and its next refresh token.
 
-        Raises Unauthorized; RefreshTokenReused when the session has ended by it.
+        Raises Unauthorized, Overloaded; RefreshTokenReused when the session has ended by it.
         """
         session_id, secret = _parse(token)
         family = secret[:_FAMILY_BYTES]
         replacement, replacement_hash = _new_token(session_id, family)
         refresh = Refresh(session_id, _hash(family), _hash(secret), replacement_hash, _now_ms())
-        rotation = await self._store.rotate(refresh, LIMITS)
+        async with self._lookups.one():
+            rotation = await self._store.rotate(refresh, LIMITS)
         if rotation.reused:
             user = rotation.user.username if rotation.user else None
             _audit.warning("refresh token reused: session ended", user=user, session=text_of_id(session_id))

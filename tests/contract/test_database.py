@@ -76,21 +76,33 @@ class TestUsers:
         assert await users.by_id(ada.id) == ada
 
     async def test_a_deleted_account_leaves_its_name_to_the_history(self, users: SqlUserStore) -> None:
-        """After a deletion the name is free, and ``ids_of`` still knows who had it, beside who has it now."""
+        """After a deletion the name is free; it means who has it, and where nobody has it who had it last."""
         first, second = user("ada"), user("Ada")
         await users.add(first)
         assert await users.delete("ADA") == first
         assert await users.by_id(first.id) is None
-        assert await users.ids_of("ada") == (first.id,)
+        assert await users.id_of("ada") == first.id
         await users.add(second)
-        assert set(await users.ids_of("aDA")) == {first.id, second.id}
-        assert await users.ids_of("bob") == ()
+        assert await users.id_of("aDA") == second.id
+        await users.delete("ada")
+        assert await users.id_of("ada") == second.id
+        assert await users.id_of("bob") is None
+
+    @pytest.mark.parametrize("name", ["a\x00b", "a\ud800b", "?"])
+    async def test_a_name_that_no_account_can_have_is_nobodys(self, users: SqlUserStore, name: str) -> None:
+        """It is not found, rather than something that a database can't answer."""
+        await users.add(user("ada"))
+        assert await users.by_username(name) is None
+        assert await users.id_of(name) is None
+        assert await users.page(name, 10) in ([], [await users.by_username("ada")])
+        with pytest.raises(NotFound):
+            await users.delete(name)
 
     async def test_what_is_not_there_can_not_be_deleted(self, users: SqlUserStore) -> None:
         """NotFound, and nothing is retired."""
         with pytest.raises(NotFound):
             await users.delete("ada")
-        assert await users.ids_of("ada") == ()
+        assert await users.id_of("ada") is None
 
     async def test_the_last_admin_stays(self, users: SqlUserStore) -> None:
         """One of two admins can go, the other can't."""

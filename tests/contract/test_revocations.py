@@ -14,7 +14,7 @@ from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
-from pycalc.errors import Conflict, Unauthorized
+from pycalc.errors import Conflict, StoreUnavailable, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.ids import IdSource
 
@@ -143,3 +143,29 @@ async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: 
     with pytest.raises(Unauthorized):
         await stores.keys.add(StoredKey(KEY, bob.id, "ci", "pck_1234", 1, None, None), HASH, 10)
     assert await stores.keys.of_user(bob.id) == []
+
+
+LINGER = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(0.7)",
+}
+"""Statements that keep a connection busy for a while."""
+
+
+async def test_revocations_are_read_while_every_reader_is_busy(stores: Stores, database: Database) -> None:
+    """They have a connection of their own: with all readers taken and their queue full they are read at once."""
+    number = await stores.revocations.newest()
+    user = await added(stores)
+    await stores.users.change("ada", Role.ADMIN, None)
+    reading = [
+        asyncio.ensure_future(
+            database.read(lambda connection: connection.execute(text(LINGER[connection.dialect.name])))
+        )
+        for _ in range(256)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable):
+        await database.ping()
+    assert (await stores.revocations.since(number)).users == frozenset([user.id])
+    assert not any(task.done() for task in reading)
+    await asyncio.gather(*reading, return_exceptions=True)

@@ -108,3 +108,14 @@ def test_the_guide_s_defaults_are_the_service_s() -> None:
         default = field.default.get_secret_value() if name == "stream_credentials" else field.default
         told = _table()[f"PYCALC_{name.upper()}"].strip().strip("`")
         assert told == ("" if default in ((), None) else str(default)), name
+
+
+def test_prometheus_asks_the_port_that_the_fleet_s_metrics_are_on() -> None:
+    """Compose gives every part one port for its metrics and publishes it nowhere."""
+    compose = (ROOT / "compose.yaml").read_text()
+    (port,) = re.findall(r'PYCALC_METRICS_PORT: "(\d+)"', compose)
+    targets = re.findall(
+        r"(?:api-1|api-2|relay|consumer):(\d+)", (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    )
+    assert targets == [port] * 4
+    assert f":{port}" not in compose

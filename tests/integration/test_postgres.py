@@ -151,7 +151,7 @@ async def test_a_server_that_hangs_is_unavailability_within_two_seconds(
     assert row in await history.page(ALL, None, 10)
 
 
-@pytest.mark.parametrize(("lane", "connections"), [("read", 7), ("write", 3)])
+@pytest.mark.parametrize(("lane", "connections"), [("read", 6), ("write", 3)])
 async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
     database: Database, lane: str, connections: int
 ) -> None:

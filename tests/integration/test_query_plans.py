@@ -78,6 +78,10 @@ class ExplainedDatabase:
         """See Database."""
         return self._database.under_way()
 
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self.read(work)
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
         return await self._database.write(work)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -49,3 +51,17 @@ async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient,
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
+    """What was found is told for a while; a dependency is asked once, however many ask the service."""
+    probes = 0
+
+    async def ping() -> None:
+        nonlocal probes
+        probes += 1
+
+    patient = replace(resources, pings={"database": ping}, ready_seconds=3600.0)
+    answers = await asyncio.gather(*(patient.check() for _ in range(1_000)))
+    assert {checks[0].name for checks in answers} == {"database"}
+    assert probes == 1

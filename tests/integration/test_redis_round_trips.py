@@ -9,6 +9,7 @@ from itertools import count
 import httpx
 import pytest
 
+from pycalc.resources import Resources
 from pycalc.routers.representations import etags_of
 from pycalc.services.planning import DEFAULT_OPTIONS, make_plan
 from pycalc.settings import Settings
@@ -94,11 +95,11 @@ async def test_one_round_trip_is_waited_for(
     ids=["trifling", "ends", "ends of long operands", "ends of a long result", "residue", "dear residue", "expensive"],
 )
 async def test_a_conditional_request_asks_once_for_each_key(
-    asking: httpx.AsyncClient, between: Proxy, path: str, miss: list[str], hit: list[str]
+    asking: httpx.AsyncClient, resources: Resources, between: Proxy, path: str, miss: list[str], hit: list[str]
 ) -> None:
     """For the result, unless it is long, and where there is none for its size and ends; a residue has no others."""
     await make_known(asking, between)
-    tag = tag_of(path)
+    tag = tag_of(path, resources)
     for asked in (miss, hit):
         between.received.clear()
         assert (await asking.get(path, headers={"Accept": "text/plain", "If-None-Match": tag})).status_code == 304
@@ -120,10 +121,12 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     assert newest["sha256"] is not None
 
 
-async def test_a_residue_that_nobody_has_is_computed_for_its_record(asking: httpx.AsyncClient) -> None:
+async def test_a_residue_that_nobody_has_is_computed_for_its_record(
+    asking: httpx.AsyncClient, resources: Resources
+) -> None:
     """It is all ends: 304 without a body, recorded whole, as computed; asked for again it is cached."""
     path = "/pow/7/222?mod=1000"
-    conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path)}
+    conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
     answer = await asking.get(path, headers=conditional)
     assert (answer.status_code, answer.content) == (304, b"")
     newest = (await asking.get("/secure-history?limit=1")).json()["items"][0]
@@ -131,12 +134,12 @@ async def test_a_residue_that_nobody_has_is_computed_for_its_record(asking: http
     assert (newest["digits"], newest["cached"]) == (2, False)
 
 
-def tag_of(path: str) -> str:
+def tag_of(path: str, resources: Resources) -> str:
     """Return the validator of a path's bare digits, which somebody else has."""
     operands, _, query = path.partition("?mod=")
     name, *literals = operands[1:].split("/")
     options = DEFAULT_OPTIONS._replace(modulus=query or None)
-    return etags_of(make_plan(25_000_000, name, tuple(literals), options))[0]
+    return etags_of(make_plan(25_000_000, name, tuple(literals), options), resources.etag_key)[0]
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:

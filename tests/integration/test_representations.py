@@ -14,6 +14,7 @@ import gmpy2
 import httpx
 import pytest
 
+from pycalc.services.planning import DEFAULT_OPTIONS, make_plan
 from tests.services.accounts import Person, new_person
 from tests.services.metrics import computed, metric
 from tests.services.raw import Reply, exchange
@@ -205,6 +206,13 @@ class TestConditions:
     def test_another_tag_is_answered_in_full(self, client: httpx.Client) -> None:
         """A copy of something else is of no use."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": '"another"'})
+        assert (answer.status_code, answer.content) == (200, F_1000)
+
+    def test_a_tag_can_not_be_made_up(self, client: httpx.Client) -> None:
+        """Nobody has a result of this service who was not sent it: a tag made of the calculation's name is another."""
+        key = make_plan(25_000_000, "fibonacci", ("1000",), DEFAULT_OPTIONS).key
+        tag = base64.urlsafe_b64encode(sha256(key.encode()).digest()[:18]).decode()
+        answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": f'"{tag}"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_what_is_no_longer_cached_is_recorded_by_its_ends(self) -> None:

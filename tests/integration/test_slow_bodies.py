@@ -10,10 +10,11 @@ import pytest
 from starlette.types import Message
 
 from pycalc.resources import Resources
-from pycalc.routers.connection import body_in_time
+from pycalc.routers.connection import RequestBody
 from tests.services.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
+SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
 
 
 async def test_a_body_that_stops_is_answered_with_408(
@@ -65,7 +66,7 @@ async def test_small_parts_that_are_there_are_all_taken(monkeypatch: pytest.Monk
     async def receive() -> Message:
         return next(there)
 
-    receive_in_time = body_in_time(receive)
+    receive_in_time = RequestBody(SCOPE, receive)
     assert [await receive_in_time() for _ in parts] == parts
 
 
@@ -94,7 +95,7 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(
             body += came.get_nowait()
         return {"type": "http.request", "body": body, "more_body": True}
 
-    receive_in_time, taken = body_in_time(receive), 0
+    receive_in_time, taken = RequestBody(SCOPE, receive), 0
     async with asyncio.TaskGroup() as group:
         group.create_task(trickle())
         while taken < 20:
@@ -112,10 +113,11 @@ async def test_the_end_of_a_pause_is_no_refusal(monkeypatch: pytest.MonkeyPatch)
     async def receive() -> Message:
         return await parts.get()
 
-    receive_in_time = body_in_time(receive)
-    asyncio.get_running_loop().call_later(0.05, parts.put_nowait, {"body": b"1", "more_body": True})
+    receive_in_time = RequestBody(SCOPE, receive)
+    late = {"type": "http.request", "body": b"1", "more_body": True}
+    asyncio.get_running_loop().call_later(0.05, parts.put_nowait, late)
     assert (await receive_in_time())["body"] == b"1"
-    parts.put_nowait({"body": b"2", "more_body": False})
+    parts.put_nowait({"type": "http.request", "body": b"2", "more_body": False})
     assert (await receive_in_time())["body"] == b"2"
 
 

@@ -17,10 +17,15 @@ from pycalc.db import open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
+from tests.services.servers import log_in, pycalc
 from tests.services.stores import history_row
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
+
+KEYS = ("bootstrap-token", "password-key", "secret-key")
+PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
+"""The files of a data folder."""
 
 
 @pytest.fixture
@@ -135,3 +140,18 @@ async def test_a_url_without_a_file_is_a_sentence(url: str) -> None:
     """The refusal shows the form."""
     with pytest.raises(ValueError, match="sqlite:///PATH"):
         await open_database(url)
+
+
+def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
+    """Whatever the umask: the database, its lock, what lies beside it, and the keys; an earlier release's lock too."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    (data / "pycalc.db.lock").touch(mode=0o644)
+    before = os.umask(0)
+    try:
+        with pycalc(data=data) as server:
+            log_in(server)
+            modes = {file.name: oct(file.stat().st_mode & 0o777) for file in data.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(PRIVATE, "0o600")

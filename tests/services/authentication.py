@@ -34,9 +34,9 @@ def authentication(
     bearers, passwords, keys = (
         Bearers(metrics),
         PasswordHasher(metrics, 4, ["p" * 32]),
-        ApiKeys(MemoryKeyStore(users), ids),
+        ApiKeys(MemoryKeyStore(users), ids, metrics),
     )
-    sessions, tokens = Sessions(users.sessions, ids), TokenSigner(["k" * 32], ids, 3600)
+    sessions, tokens = Sessions(users.sessions, ids, metrics), TokenSigner(["k" * 32], ids, 3600)
     return Authentication(
         Accounts(users, keys, passwords, bearers, ids, admin_registration, bootstrapped),
         Authenticator(users, sessions, keys, passwords, tokens, bearers),

@@ -207,10 +207,10 @@ class MemoryUserStore:
             if session.id != session_id:
                 await self.sessions.close(session.id)
 
-    async def ids_of(self, username: str) -> tuple[bytes, ...]:
+    async def id_of(self, username: str) -> bytes | None:
         """See UserStore."""
-        everyone = (*self.users.values(), *self.retired)
-        return tuple(user.id for user in everyone if user.username.lower() == username.lower())
+        everyone = (*self.users.values(), *reversed(self.retired))
+        return next((user.id for user in everyone if user.username.lower() == username.lower()), None)
 
     async def delete(self, username: str) -> User:
         """See UserStore."""

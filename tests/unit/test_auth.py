@@ -109,7 +109,7 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
     services = authentication(users)
     root = await admin_of(services)
     token = await opened(services, "ada")
-    (users.held,) = await users.ids_of("ada")
+    users.held = next(user.id for user in users.users.values() if user.username == "ada")
     reading = asyncio.create_task(services.authenticator.authenticate(token))
     await users.reading.wait()
     await services.accounts.delete(root, "ada")
@@ -153,7 +153,7 @@ async def test_an_outdated_hash_is_replaced_at_login() -> None:
     users = MemoryUserStore()
     services = authentication(users)
     await opened(services, "ada")
-    (user_id,) = await users.ids_of("ada")
+    user_id = next(user.id for user in users.users.values() if user.username == "ada")
     unkeyed = _unkeyed(PASSWORD)
     users.users[user_id] = replace(users.users[user_id], password_hash=unkeyed)
     with pytest.raises(Unauthorized):
@@ -200,7 +200,7 @@ async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool)
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
-    (ada,) = await users.ids_of("ada")
+    ada = next(user.id for user in users.users.values() if user.username == "ada")
     if outdated:
         users.users[ada] = replace(users.users[ada], password_hash=_unkeyed(PASSWORD))
     users.hashes = [_unkeyed("another password")]
@@ -213,7 +213,7 @@ async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
-    (user_id,) = await users.ids_of("ada")
+    user_id = next(user.id for user in users.users.values() if user.username == "ada")
     users.hashes = [users.users[user_id].password_hash]
     users.users[user_id] = replace(users.users[user_id], password_hash=_unkeyed(PASSWORD))
     assert (await services.authenticator.log_in("ada", PASSWORD)).access

@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "refused": {bytes(16): "too large"},
 }
 SLUGS = [
+    "bad-request",
     "validation-error",
     "domain-error",
     "result-too-large",

@@ -10,12 +10,11 @@ from pycalc.routers import representations
 from pycalc.routers.negotiation import Asked
 from pycalc.routers.representations import send_json, send_text
 from pycalc.services.math import Answer
-from pycalc.services.planning import DEFAULT_OPTIONS, make_plan
 from tests.services.results import digits, result
 
 pytestmark = pytest.mark.anyio
 
-PLAN = make_plan(25_000_000, "fibonacci", ("1000000",), DEFAULT_OPTIONS)
+TAGS = ('"a"', '"a-zstd"', '"a-gzip"')
 ANSWER = Answer("01a202cd-328b-701e-ab15-671a3742e8f6", result(digits(200_000)), True, 1)
 
 
@@ -26,7 +25,7 @@ async def sent(asked: Asked, *, text: bool) -> list[Any]:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    status = await (send_text(PLAN, ANSWER, asked, send) if text else send_json(ANSWER, asked, send))
+    status = await (send_text(TAGS, ANSWER, asked, send) if text else send_json(ANSWER, asked, send))
     assert status == 200
     return messages
 

@@ -11,6 +11,7 @@ import structlog
 
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.logging import Format, configure_logging
+from pycalc.observability.repeats import RepeatFilter
 from pycalc.observability.requests import current, request_id_of, trace_of
 from tests.services.stores import USER_ID
 
@@ -147,3 +148,78 @@ def test_a_traceparent_is_read_and_written() -> None:
         assert found == (TRACE, SPAN, sampled)
         assert found is not None
         assert found.traceparent == f"00-{TRACE}-{SPAN}-{flags}"
+
+
+class Repeated:
+    """A logger whose identical records are limited to 3 in 60 seconds of a clock that the test sets."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.now = 100.0
+        self._capsys = capsys
+        configure_logging()
+        (handler,) = logging.getLogger().handlers
+        handler.filters[:] = [RepeatFilter(3, 60.0, lambda: self.now)]
+
+    def written(self) -> list[dict[str, object]]:
+        """Return what was written since the last time, without when."""
+        lines = [json.loads(line) for line in self._capsys.readouterr().err.splitlines()]
+        return [{name: line[name] for name in line if name != "timestamp"} for line in lines]
+
+
+@pytest.mark.usefixtures("restored")
+def test_identical_records_are_written_a_few_times_and_then_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first record after their time says how many were left out; then they are written again."""
+    repeated = Repeated(capsys)
+    log = structlog.get_logger("pycalc.part")
+    for number in range(50):
+        current.set(scope(x_request_id=f"request-{number}"))
+        log.warning("it happened", rows=3)
+    assert [line["request_id"] for line in repeated.written()] == ["request-0", "request-1", "request-2"]
+    log.warning("it happened", rows=4)
+    assert [line["rows"] for line in repeated.written()] == [4]
+    repeated.now += 60
+    log.warning("it happened", rows=3)
+    summary, again = repeated.written()
+    told = {name: summary[name] for name in ("event", "of", "suppressed", "logger")}
+    assert told == {
+        "event": "identical records suppressed",
+        "of": "it happened",
+        "suppressed": 47,
+        "logger": "pycalc.part",
+    }
+    assert again["rows"] == 3
+
+
+@pytest.mark.usefixtures("restored")
+def test_tracebacks_are_identical_whatever_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """Structlog's and the standard library's: a fault that clients can cause does not fill the log."""
+    repeated = Repeated(capsys)
+    for number in range(20):
+        try:
+            raise ValueError("a fault")
+        except ValueError:
+            structlog.get_logger("pycalc.part").exception("unexpected error", path=f"/fibonacci/{number}")
+            logging.getLogger("driver").exception("failed")
+    assert [line["event"] for line in repeated.written()] == ["unexpected error", "failed"] * 3
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_audit_log_is_not_limited(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each grant and each revocation counts, also when one is as the other."""
+    repeated = Repeated(capsys)
+    for _ in range(20):
+        structlog.get_logger("pycalc.audit").info("session ended", user="ada")
+    assert len(repeated.written()) == 20
+
+
+@pytest.mark.usefixtures("restored")
+def test_kinds_of_records_are_remembered_within_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is forgotten for newer kinds before its time is told at once."""
+    repeated = Repeated(capsys)
+    log = structlog.get_logger("pycalc.part")
+    for _ in range(5):
+        log.warning("it happened", rows=-1)
+    for number in range(1_100):
+        log.warning("it happened", rows=number)
+    summaries = [line for line in repeated.written() if line["event"] == "identical records suppressed"]
+    assert [line["suppressed"] for line in summaries] == [2]

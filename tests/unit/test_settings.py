@@ -151,7 +151,8 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubernetes sets PYCALC_PORT=tcp://... where a Service is named pycalc; a port in ``.env`` counts then."""
     monkeypatch.setenv("PYCALC_PORT", "tcp://10.3.2.1:8080")
-    assert Settings().port == 8080
+    monkeypatch.setenv("PYCALC_METRICS_PORT", "tcp://10.3.2.2:9100")  # of a Service named pycalc-metrics
+    assert (Settings().port, Settings().metrics_port) == (8080, None)
     Path(".env").write_text("PYCALC_PORT=8099\n")
     assert Settings().port == 8099
 

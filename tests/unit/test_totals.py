@@ -95,7 +95,7 @@ async def joined(fleet: Fleet, number: int, metrics: Metrics) -> Line:
 @pytest.mark.anyio
 async def test_any_process_tells_the_sums_of_all() -> None:
     """Two processes say the same; when one ends its counts stay, its place is counted as lost, and no sum falls."""
-    fleet, first, second = Fleet(Metrics()), Metrics(), Metrics()
+    fleet, first, second = Fleet(Metrics(), 0), Metrics(), Metrics()
     lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((first, second))]
     for metrics in (first, second):
         metrics.server_processes.set(1)
@@ -121,7 +121,7 @@ async def test_any_process_tells_the_sums_of_all() -> None:
 @pytest.mark.anyio
 async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
     """What it told last stands for it; a process whose supervisor does not answer has no metrics to show."""
-    fleet, busy, idle = Fleet(Metrics()), Metrics(), Metrics()
+    fleet, busy, idle = Fleet(Metrics(), 0), Metrics(), Metrics()
     lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((busy, idle))]
     busy.events_published.inc(5)
     assert samples(await lines[1].ask())["pycalc_events_published_total"] == 5.0

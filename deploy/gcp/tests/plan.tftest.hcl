@@ -41,6 +41,10 @@ run "own_metrics" {
     error_message = "The sidecar comes after the service: releases change the first container's image."
   }
   assert {
+    condition     = yamldecode(google_secret_manager_secret_version.collector.secret_data).spec.endpoints[0].port == one([for env in google_cloud_run_v2_service.api.template[0].containers[0].env : env.value if env.name == "PYCALC_METRICS_PORT"]) && google_cloud_run_v2_service.api.template[0].containers[0].ports[0].container_port != 9100
+    error_message = "The sidecar reads the port that the metrics are on, which is not the service's."
+  }
+  assert {
     condition     = keys(google_project_iam_member.api_measures) == ["roles/logging.logWriter", "roles/monitoring.metricWriter"]
     error_message = "The sidecar has the roles that it needs, and no others of the project."
   }

@@ -1,0 +1,74 @@
+"""The metrics: rendered at most once a second, and not for everybody where they have a port of their own."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pycalc.main import create_app
+from pycalc.observability.metrics import Metrics
+from pycalc.settings import Settings
+from tests.services.metrics import metric
+from tests.services.postgres import Postgres
+from tests.services.servers import background, free_port, pycalc
+
+
+@pytest.mark.anyio
+async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was rendered is told again for as long as it may be."""
+    rendered = 0
+
+    def render(_: Metrics) -> bytes:
+        nonlocal rendered
+        rendered += 1
+        return b"# %d\n" % rendered
+
+    monkeypatch.setattr(Metrics, "render", render)
+    metrics = Metrics(seconds=3600.0)
+    assert {await metrics.exposition() for _ in range(100)} == {b"# 1\n"}
+
+
+def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
+    """The service's port knows neither the path nor its documentation; the other knows nothing else."""
+    port = free_port()
+    with pycalc(metrics_port=str(port)) as server:
+        answer = httpx.get(f"{server.url}/metrics")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
+        assert "/metrics" not in httpx.get(f"{server.url}/openapi.json").json()["paths"]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
+            assert metric(own, "http_requests_total", route="/healthz") > 0
+            assert own.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
+            assert own.get("/healthz").status_code == 404
+
+
+def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
+    """The supervisor answers there; each process that it runs still answers requests."""
+    port = free_port()
+    database = postgres_server.new_database(migrated)
+    with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
+            assert metric(own, "pycalc_server_processes") == 2
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """The service does not start without the port that it was told to use."""
+    with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
+        pass
+
+
+def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is none."""
+    monkeypatch.setenv("PYCALC_METRICS_PORT", "")
+    assert "/metrics" in create_app(settings).openapi()["paths"]
+    assert Settings().metrics_port is None
+
+
+def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated: str) -> None:
+    """PYCALC_METRICS_PORT wins over PYCALC_PORT, so that one setting holds for the whole fleet."""
+    database = postgres_server.new_database(migrated)
+    port = free_port()
+    with background("relay", port=port, metrics_port=str(port), database_url=database) as relay:
+        families = {family.name for family in text_string_to_metric_families(httpx.get(f"{relay.url}/metrics").text)}
+        assert "pycalc_outbox_backlog" in families

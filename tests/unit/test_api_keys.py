@@ -1,0 +1,105 @@
+"""API keys that nobody has: refused without asking the store each time, and never all of its readers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+
+from pycalc.db.base import KeyBearer
+from pycalc.errors import Overloaded
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.keys import PREFIX, ApiKeys
+from tests.services.stores import MemoryKeyStore, MemoryUserStore
+
+pytestmark = pytest.mark.anyio
+
+
+class Store(MemoryKeyStore):
+    """A store without keys that counts what it is asked, and answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryUserStore())
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        """See KeyStore."""
+        self.asked += 1
+        await self.gate.wait()
+        return None
+
+
+class Clock:
+    """A clock that stands still."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def invented() -> str:
+    """Return a key of the right form."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
+    """In between it is refused from memory."""
+    store, clock, key = Store(), Clock(), invented()
+    keys = ApiKeys(store, IdSource(), Metrics(), clock)
+    for _ in range(100):
+        assert await keys.bearer(key) is None
+    assert store.asked == 1
+    clock.now += 1.0
+    assert await keys.bearer(key) is None
+    assert store.asked == 2
+
+
+async def test_unknown_keys_are_remembered_within_bounds() -> None:
+    """The oldest is forgotten for the newest, and the metric says how many there are."""
+    store, metrics = Store(), Metrics()
+    keys = ApiKeys(store, IdSource(), metrics, Clock())
+    first = invented()
+    await keys.bearer(first)
+    for _ in range(10_000):
+        await keys.bearer(invented())
+    assert metrics.registry.get_sample_value("pycalc_unknown_keys") == 10_000
+    await keys.bearer(first)
+    assert store.asked == 10_002
+
+
+async def test_invented_keys_take_two_lookups_at_a_time() -> None:
+    """More wait, and what is too much is refused and counted, whatever the store does meanwhile."""
+    store, metrics = Store(), Metrics()
+    store.gate.clear()
+    keys = ApiKeys(store, IdSource(), metrics, Clock())
+    asking = [asyncio.ensure_future(keys.bearer(invented())) for _ in range(200)]
+    refused = [task for task in asking if task.done() or await _is_refused(task)]
+    assert store.asked == 2
+    assert len(refused) == 200 - 2 - 64
+    assert metrics.registry.get_sample_value("pycalc_credential_lookups_refused_total", {"kind": "key"}) == len(refused)
+    store.gate.set()
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert outcomes.count(None) == 66
+
+
+async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
+    """Let others run, and return whether a task has ended with a refusal."""
+    await asyncio.sleep(0)
+    return task.done() and isinstance(task.exception(), Overloaded)
+
+
+async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
+    """What was remembered as unknown meanwhile is forgotten by the change."""
+    store = Store()
+    keys = ApiKeys(store, IdSource(), Metrics(), Clock())
+    key = invented()
+    await keys.bearer(key)
+    keys.forget_unknown()
+    await keys.bearer(key)
+    assert store.asked == 2

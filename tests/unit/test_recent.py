@@ -1,0 +1,72 @@
+"""Results that many ask for: one call at a time, and none while the last is recent enough."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pycalc.observability.recent import Recent
+
+pytestmark = pytest.mark.anyio
+
+
+class Source:
+    """Counts how often it is called; each call ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.now = 100.0
+        self.gate = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def call(self) -> int:
+        """Return the number of calls."""
+        self.calls += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return self.calls
+
+    def clock(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+async def test_a_thousand_who_ask_together_make_one_call() -> None:
+    """All get its result; one that leaves meanwhile takes it from nobody."""
+    source = Source()
+    recent = Recent(source.call, 1.0, source.clock)
+    asking = [asyncio.ensure_future(recent.get()) for _ in range(1_000)]
+    await asyncio.sleep(0)
+    asking.pop(0).cancel()
+    source.gate.set()
+    assert set(await asyncio.gather(*asking)) == {1}
+    assert source.calls == 1
+
+
+async def test_a_result_is_made_anew_when_it_is_too_old() -> None:
+    """Its age counts from the beginning of the call."""
+    source = Source()
+    source.gate.set()
+    recent = Recent(source.call, 1.0, source.clock)
+    assert await recent.get() == 1
+    source.now += 0.99
+    assert await recent.get() == 1
+    source.now += 0.01
+    assert await recent.get() == 2
+
+
+async def test_an_error_is_kept_as_long() -> None:
+    """Whoever asks a failing dependency does not make it fail more often."""
+    source = Source()
+    source.gate.set()
+    source.error = ValueError("away")
+    recent = Recent(source.call, 1.0, source.clock)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="away"):
+            await recent.get()
+    assert source.calls == 1
+    source.now += 1
+    source.error = None
+    assert await recent.get() == 2
