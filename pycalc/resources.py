@@ -152,11 +152,10 @@ def _start_recording(opening: Opening, backends: Backends) -> _Recording:
 
 
 def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
-    """Return the consumer, None where it has a process of its own."""
+    """Start the usage consumer where no other process can be it; return None where `pycalc consume` is."""
     stream = backends.stream
-    if not (opening.settings.stream_url.startswith("memory:") and isinstance(stream, Consumable)):
-        return None
-    return opening.consumer(backends.database, stream)
+    alone = not backends.database.shared or opening.settings.stream_url.startswith("memory:")
+    return opening.consumer(backends.database, stream) if alone and isinstance(stream, Consumable) else None
 
 
 def _relay(opening: Opening, backends: Backends) -> Relay | None:
