@@ -49,7 +49,7 @@ class Database(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return when the database answers."""
+        """Return when the database answers; raises StoreUnavailable too when it says that it is read-only."""
         ...
 
     async def aclose(self) -> None:
@@ -268,6 +268,10 @@ class HistoryStore(Protocol):
 
         Raises Conflict when one of the rows can't be stored whatever is tried.
         """
+        ...
+
+    async def probe(self) -> None:
+        """Write something that changes nothing, and return once that is durable."""
         ...
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
