@@ -11,13 +11,16 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check mutate services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
+.PHONY: help run up-local test check mutate services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
+
+up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs redis-server, Java, Maven)
+	@exec $(BIN)/python -m tests.services.run local
 
 test: $(VENV)/dev  ## run the tests that need nothing but Python (about two minutes)
 	$(BIN)/pytest -q -n $(JOBS)

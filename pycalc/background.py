@@ -47,7 +47,9 @@ async def _open_relay(settings: Settings) -> AsyncIterator[Metrics]:
 async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
     """Run a consumer; at the end it finishes its batch and leaves the group."""
     if settings.stream_url.startswith("memory:"):
-        raise StreamUnavailable("With memory:// the consumer runs inside `pycalc serve`.")
+        raise StreamUnavailable(
+            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the consumer itself."
+        )
     async with AsyncExitStack() as stack:
         opening = Opening(settings, "consume", stack)
         database = await _shared_database(opening)
@@ -61,7 +63,10 @@ async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
 async def _shared_database(opening: Opening) -> Database:
     """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
     if opening.settings.database.startswith("sqlite:"):
-        raise StoreUnavailable("With SQLite the relay and the consumer run inside `pycalc serve`.")
+        raise StoreUnavailable(
+            "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
+            "consumer itself. Beside servers on PostgreSQL they are processes of their own."
+        )
     return await opening.database()
 
 

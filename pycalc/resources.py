@@ -135,6 +135,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         opening.metrics.server_processes.set(1)
         backends = await open_backends(opening)
         recording = _start_recording(opening, backends)
+        await recording.recorder.prove()
         yield _wired(opening, backends, recording, await open_access(opening, backends))
 
 
@@ -166,11 +167,10 @@ def _start_recording(opening: Opening, backends: Backends) -> _Recording:
 
 
 def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
-    """Return the consumer, None where it has a process of its own."""
+    """Start the usage consumer where no other process can be it; return None where `pycalc consume` is."""
     stream = backends.stream
-    if not (opening.settings.stream_url.startswith("memory:") and isinstance(stream, Consumable)):
-        return None
-    return opening.consumer(backends.database, stream)
+    alone = not backends.database.shared or opening.settings.stream_url.startswith("memory:")
+    return opening.consumer(backends.database, stream) if alone and isinstance(stream, Consumable) else None
 
 
 def _relay(opening: Opening, backends: Backends) -> Relay | None:

@@ -53,7 +53,7 @@ class Database(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return when the database answers."""
+        """Return when the database answers; raises StoreUnavailable too when it says that it is read-only."""
         ...
 
     async def aclose(self) -> None:
@@ -222,11 +222,11 @@ class SessionStore(Protocol):
         ...
 
     async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
-        """Replace a session's refresh token if the presented hash is the current one's.
+        """Replace a refresh token of a session by its successor.
 
-        For the time of grace that of the one before is good too: it gives a second successor, and whichever of
-        the two is used first is the one that was current. Any other of the session's family ends the session;
-        what is not of its family changes nothing, and writes nothing.
+        A token that was replaced is good for the time of grace still: it gives another successor, which goes on as a
+        chain of its own. Any older token of the session's family ends the session; what is not of its family changes
+        nothing, and writes nothing.
         """
         ...
 
@@ -272,6 +272,10 @@ class HistoryStore(Protocol):
 
         Raises Conflict when one of the rows can't be stored whatever is tried.
         """
+        ...
+
+    async def probe(self) -> None:
+        """Write something that changes nothing, and return once that is durable."""
         ...
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, delete, exists, select
+from sqlalchemy import Connection, Select, delete, exists, select, text
 
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 
+# A row of its own among the leases, so that nobody waits for the probe and no migration is needed.
+_PROBE = text(
+    "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) ON CONFLICT (name) DO UPDATE SET until_ms = 0"
+)
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
@@ -65,6 +69,10 @@ class SqlHistoryStore:
     async def append(self, rows: Sequence[HistoryRow]) -> None:
         """See HistoryStore."""
         await self._database.insert(history, rows)
+
+    async def probe(self) -> None:
+        """See HistoryStore."""
+        await self._database.write(lambda connection: connection.execute(_PROBE))
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""

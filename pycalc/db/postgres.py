@@ -42,6 +42,13 @@ _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
 
 
+class _ReadOnly(StoreUnavailable):
+    """The server answers, and takes no writes."""
+
+    def __init__(self) -> None:
+        super().__init__("The database is read-only.")
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     """Turn the drivers' errors into the domain's; what a row's own values cause stays for the store to name."""
@@ -50,6 +57,9 @@ def _mapped() -> Iterator[None]:
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        driver = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig is not None else error
+        if isinstance(driver, asyncpg.ReadOnlySQLTransactionError):
+            raise _ReadOnly from error
         raise StoreUnavailable("The database is not available.") from error
 
 
@@ -79,6 +89,13 @@ def _engine(url: str, connections: int, seconds: float | None, **server: str) ->
     )
 
 
+def _require_writable(connection: Connection) -> None:
+    """Raise _ReadOnly where a transaction could not write: on a standby, or by a setting of the server."""
+    modes = connection.execute(text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"))
+    if modes.one() != (False, "off"):
+        raise _ReadOnly
+
+
 class _Lost(Exception):
     """A statement was sent, and there is no answer."""
 
@@ -105,6 +122,7 @@ class PostgresDatabase:
         database = cls(url)
         try:
             migrations.require_current(await database.read(migrations.current))
+            await database.ping()
         except BaseException:
             await database.aclose()
             raise
@@ -124,11 +142,11 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._reading, self._read(self._reader, work), StoreUnavailable(_LATE))
+        return await self._run(self._reading, self._ask(self._reader, work), StoreUnavailable(_LATE))
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._reading_reserved, self._read(self._reserved, work), StoreUnavailable(_LATE))
+        return await self._run(self._reading_reserved, self._ask(self._reserved, work), StoreUnavailable(_LATE))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
@@ -149,7 +167,8 @@ class PostgresDatabase:
 
     async def ping(self) -> None:
         """See Database."""
-        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+        late = StoreUnavailable("The database does not answer in time.")
+        await self._run(self._writing, self._ask(self._writer, _require_writable), late)
 
     async def aclose(self) -> None:
         """See Database."""
@@ -180,13 +199,16 @@ class PostgresDatabase:
         except TimeoutError as error:
             raise late from error
 
-    @staticmethod
-    async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
-        with _mapped():
-            async with engine.begin() as connection:
-                return await connection.run_sync(work)
+    async def _transact(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+        try:
+            with _mapped():
+                async with engine.begin() as connection:
+                    return await connection.run_sync(work)
+        except _ReadOnly:
+            await self._reconnect()
+            raise
 
-    async def _read(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    async def _ask(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         """Read; once more when the connection turns out to be dead, which tells SQLAlchemy to drop the others too."""
         try:
             return await self._transact(engine, work)
@@ -194,6 +216,11 @@ class PostgresDatabase:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
             return await self._transact(engine, work)
+
+    async def _reconnect(self) -> None:
+        """Write by new connections from here on: after a failover the old ones lead to what was the primary."""
+        await self._writer.dispose()
+        await self._inserter.dispose()
 
     async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert the rows; when the connection is lost on the way, make sure of it on another.
@@ -213,6 +240,9 @@ class PostgresDatabase:
             except _Lost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
+            except _ReadOnly:
+                await self._reconnect()
+                raise
             except StoreUnavailable as error:
                 if _is_final(error) and not lost:
                     raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from pycalc.db.base import Database, NewSession, Refresh, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
@@ -45,21 +47,71 @@ def _named(refresh: Refresh) -> ColumnElement[bool]:
     return (sessions.c.id == refresh.session_id) & family
 
 
+_HASH_BYTES = 32
+_ENTRY_BYTES = 2 * _HASH_BYTES + 8
+_CHAINS = 16
+"""Chains of a session, one for each tab or lost reply; beyond that the oldest is forgotten."""
+_NEVER_MS = 0
+
+
+class _Replaced(NamedTuple):
+    """The token before a chain's live one, and when it was replaced; _NEVER_MS when it is good for nothing any more."""
+
+    token: bytes
+    at_ms: int
+
+
+_Chains = dict[bytes, _Replaced]
+
+
+def _pack(chains: _Chains) -> bytes:
+    """Return the newest chains as a column holds them."""
+    newest = list(chains.items())[-_CHAINS:]
+    return b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
+
+
+def _unpack(session: Row[Any]) -> _Chains:
+    """Return a session's chains, by their live tokens.
+
+    The other columns are all that a release from before the chains reads and writes, so they count too.
+    """
+    packed, size = session.chains or b"", _HASH_BYTES
+    entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
+    chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
+    before = _Replaced(bytes(size), _NEVER_MS)
+    if session.previous_hash is not None:
+        before = _Replaced(session.previous_hash, session.rotated_ms)
+        chains.pop(session.previous_hash, None)
+    for live in filter(None, (session.refresh_hash, session.sibling_hash)):
+        chains.setdefault(live, before)
+    return chains
+
+
 def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> Rotation:
     of_session, now_ms = _named(refresh), refresh.now_ms
     session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
         return Rotation(None, False)
     alive = now_ms - session.created_ms <= limits.absolute_ms and now_ms - session.used_ms <= limits.idle_ms
-    change = update(sessions).where(of_session)
-    if alive and refresh.presented in (session.refresh_hash, session.sibling_hash):
-        replaced = {"previous_hash": refresh.presented, "sibling_hash": None, "rotated_ms": now_ms}
-        connection.execute(change.values(refresh_hash=refresh.replacement, used_ms=now_ms, **replaced))
-    elif alive and session.previous_hash == refresh.presented and now_ms - session.rotated_ms <= limits.grace_ms:
-        connection.execute(change.values(sibling_hash=refresh.replacement, used_ms=now_ms))
+    chains, change = _unpack(session), dict[str, Any]()
+    replaced = {before.token: before for before in chains.values() if now_ms - before.at_ms <= limits.grace_ms}
+    if alive and refresh.presented in chains:
+        used = chains.pop(refresh.presented).token  # its successor has arrived: from here on it would be reuse
+        chains = {
+            live: before._replace(at_ms=_NEVER_MS) if before.token == used else before
+            for live, before in chains.items()
+        }
+        chains[refresh.replacement] = _Replaced(refresh.presented, now_ms)
+        change = {"refresh_hash": refresh.replacement, "previous_hash": refresh.presented, "sibling_hash": None}
+        change["rotated_ms"] = now_ms
+    elif alive and refresh.presented in replaced:
+        chains[refresh.replacement] = replaced[refresh.presented]
+        if refresh.presented == session.previous_hash:
+            change = {"sibling_hash": refresh.replacement}
     else:
         _close(connection, of_session)
         return Rotation(_owner(connection, session.user_id) if alive else None, alive)
+    connection.execute(update(sessions).where(of_session).values(**change, used_ms=now_ms, chains=_pack(chains)))
     return Rotation(_owner(connection, session.user_id), False)
 
 

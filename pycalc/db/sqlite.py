@@ -157,6 +157,16 @@ def _insertion(table: Table, rows: Sequence[tuple[object, ...]]) -> tuple[str, t
     return values_insert(table, len(rows)), tuple(chain.from_iterable(rows))
 
 
+def _require_writable(path: Path) -> None:
+    """Raise StoreUnavailable for a file that this process may not write: SQLite would open it to read."""
+    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
+            raise StoreUnavailable(
+                f"{file} can't be written by this process (user {os.geteuid()}): {path.name}, its -wal, its -shm and "
+                "their folder must be writable. Check owner, mode and whether the file system is mounted read-only."
+            )
+
+
 class SqliteDatabase:
     """An SQLite file, served by this process alone."""
 
@@ -165,6 +175,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._lock = _lock(path)
         try:
+            _require_writable(path)
             with _mapped():
                 self._connection = _open_writer(path)
         except StoreUnavailable:

@@ -52,6 +52,7 @@ sessions = Table(
     Column("previous_hash", LargeBinary(32)),
     Column("sibling_hash", LargeBinary(32)),
     Column("family_hash", LargeBinary(32)),
+    Column("chains", LargeBinary),
     Column("created_ms", BigInteger, nullable=False),
     Column("used_ms", BigInteger, nullable=False),
     Column("rotated_ms", BigInteger, nullable=False),

@@ -55,7 +55,7 @@ class UsageItem(TypedDict):
     operation: str
     count: int
     cached: Annotated[int, Field(description="how many of them a cache answered")]
-    digits: Annotated[Number, Field(description="digits of all results")]
+    digits: Annotated[Number, Field(description="digits delivered: of a summary, those of its two ends")]
     compute_ms: Annotated[float, Field(description="time spent on them, milliseconds")]
 
 
@@ -70,13 +70,21 @@ def use_of(event: Event) -> Use:
     day = unix_ms_of_id(event.id) // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
-        return _checked(Use(row.id, row.user_id, day, row.operation, bool(row.cached), int(row.digits), row.elapsed_us))
+        digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
+        return _checked(Use(row.id, row.user_id, day, row.operation, bool(row.cached), digits, row.elapsed_us))
     try:
         item = json.loads(event.content)["data"]
         operation, digits, elapsed_us = item["operation"], int(item["digits"]), round(item["elapsed_ms"] * 1000)
+        if item.get("sha256", "") is None:
+            digits = _at_ends(digits, item["leading"], item["trailing"])
         return _checked(Use(event.id, event.key, day, operation, bool(item["cached"]), digits, elapsed_us))
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event of a calculation: {error!r}") from error
+
+
+def _at_ends(digits: int, leading: str, trailing: str) -> int:
+    """Return how many digits a result without a value (a summary has no digest) was delivered with."""
+    return min(digits, len(leading) + len(trailing))
 
 
 def _checked(use: Use) -> Use:

@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic, perf_counter, time_ns
 from typing import NamedTuple
 
@@ -24,9 +25,6 @@ from pycalc.observability.tracing import NO_TRACER, Tracer
 
 _ROW_BYTES = 600
 """What a queued row costs beside its texts."""
-
-_FAILING_SECONDS = 5.0
-"""How long a failed commit shows in the ping unless one succeeds before: somebody must try again to find out."""
 
 _log = get_logger(__name__)
 
@@ -51,6 +49,7 @@ class Recorder:
         max_bytes: int = 64 * 1024 * 1024,
         max_age: float = 1.25,
         batch_rows: int = ROWS_AT_ONCE,
+        probe_seconds: float = 1.0,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._history = history
@@ -66,7 +65,9 @@ class Recorder:
         self._closing = False
         self._committing: list[_Entry] = []
         self._commit_began = math.inf
-        self._failed = -math.inf
+        self._failing = False
+        self._probe_seconds = probe_seconds
+        self._prober: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
         metrics.recorder_rows.set_function(lambda: self._rows)
@@ -97,17 +98,27 @@ class Recorder:
         return done
 
     async def ping(self) -> None:
-        """Return when commits go on; raises StoreUnavailable when one hangs or has just failed, or none is made."""
-        now = monotonic()
-        hangs, fails = now - self._commit_began > self._max_age, now - self._failed < _FAILING_SECONDS
-        if self._runner.done() or hangs or fails:
+        """Return when commits go on; raises StoreUnavailable when one hangs, or none has succeeded since one failed."""
+        hangs = monotonic() - self._commit_began > self._max_age
+        if self._runner.done() or hangs or self._failing:
             raise StoreUnavailable("Calculations are not being recorded.")
+
+    async def prove(self) -> None:
+        """Find out whether the history can be written, for the ping; return when that is known."""
+        try:
+            await self._history.probe()
+        except Exception as error:
+            _log.warning("the history can't be written", error=str(error))
+            self._fail()
 
     async def aclose(self) -> None:
         """Commit what is queued, then stop; what comes later is refused."""
         self._closing = True
         self._arrival.set()
         await self._runner
+        if self._prober is not None:
+            self._prober.cancel()
+            await asyncio.wait({self._prober})
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
@@ -123,6 +134,22 @@ class Recorder:
                 self._answer_aged()
             self._committing, self._commit_began = [], math.inf
             commit.result()
+
+    def _fail(self) -> None:
+        """Let the ping fail until a commit or a probe succeeds: a service that is not ready may get no requests."""
+        self._failing = True
+        if self._prober is None or self._prober.done():
+            self._prober = self._loop.create_task(self._probe_until_proven(), name="recorder probe")
+
+    async def _probe_until_proven(self) -> None:
+        while self._failing:
+            await asyncio.sleep(self._probe_seconds)
+            if self._committing:
+                continue  # which tells as much
+            with suppress(Exception):  # whatever it is, the next try may do better
+                await self._history.probe()
+                self._failing = False
+                _log.info("the history can be written again")
 
     def _take(self) -> list[_Entry]:
         """Take the next batch out of the queue."""
@@ -160,13 +187,13 @@ class Recorder:
             await self._history.append(rows)
         except StoreUnavailable as error:
             _log.warning("commit failed", rows=len(rows), error=str(error))
-            self._failed = monotonic()
+            self._fail()
             self._refuse(batch, error, "failed")
             return
         except Exception as error:
             await self._isolate(batch, error)
             return
-        self._failed = -math.inf
+        self._failing = False
         self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
         if self._tracer.on:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import text
@@ -81,14 +82,13 @@ async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessi
     assert await rotated(sessions, session, FIRST, FOURTH, START + 11) == (ada, True)
 
 
-@pytest.mark.parametrize("stolen", [FIRST, SECOND], ids=["long ago", "lost reply's"])
-async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User, stolen: bytes) -> None:
-    """A token that was replaced and is used again has been copied: nobody keeps the session."""
+async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> None:
+    """A token that was replaced and is used again after its successor has been copied: nobody keeps the session."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     await rotated(sessions, session, FIRST, THIRD, START + 1)
     await rotated(sessions, session, THIRD, FOURTH, START + 2)
-    assert await rotated(sessions, session, stolen, FIRST, START + 3) == (ada, True)
+    assert await rotated(sessions, session, FIRST, FIRST, START + 3) == (ada, True)
     assert await bearer(sessions, ada.id, session) is None
     assert await rotated(sessions, session, FOURTH, FIRST, START + 4) == (None, False)
 
@@ -131,16 +131,53 @@ async def test_a_session_from_before_there_were_families_goes_on(
     assert await rotated(sessions, session, THIRD, FOURTH, START, family=FAMILY) == (ada, True)
 
 
-@pytest.mark.parametrize(("used", "superseded"), [(SECOND, THIRD), (THIRD, SECOND)], ids=["first's", "second's"])
-async def test_two_refreshes_at_once_leave_two_good_tokens(
-    sessions: SqlSessionStore, ada: User, used: bytes, superseded: bytes
-) -> None:
-    """Two tabs with one token: whichever successor is used first goes on, and then the other is reuse."""
+@pytest.mark.parametrize("first", [SECOND, THIRD], ids=["first's", "second's"])
+async def test_two_refreshes_at_once_are_two_chains(sessions: SqlSessionStore, ada: User, first: bytes) -> None:
+    """Two tabs with one token: each goes on with its own successor, in any order, for as long as the session lasts."""
     session = await opened(sessions, ada)
     both = await asyncio.gather(*(rotated(sessions, session, FIRST, each, START) for each in (SECOND, THIRD)))
     assert both == [(ada, False), (ada, False)]
-    assert await rotated(sessions, session, used, FOURTH, START + 500) == (ada, False)
-    assert await rotated(sessions, session, superseded, FIRST, START + 501) == (ada, True)
+    tabs = [first, THIRD if first == SECOND else SECOND]
+    for step in range(1, 5):
+        for tab, presented in enumerate(tabs):
+            tabs[tab] = sha256(presented).digest()
+            assert await rotated(sessions, session, presented, tabs[tab], START + 500 * step) == (ada, False)
+
+
+async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, ada: User) -> None:
+    """A copied token of one tab ends the session of all tabs."""
+    session = await opened(sessions, ada)
+    await rotated(sessions, session, FIRST, SECOND, START)
+    await rotated(sessions, session, FIRST, THIRD, START)
+    await rotated(sessions, session, SECOND, FOURTH, START + 100)
+    assert await rotated(sessions, session, SECOND, FIRST, START + 111) == (ada, True)
+    assert await rotated(sessions, session, THIRD, FIRST, START + 112) == (None, False)
+
+
+async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
+    """Lost replies leave chains that nobody follows: the oldest are forgotten, and what is stored stays small."""
+    session = await opened(sessions, ada)
+    newest = FIRST
+    for step in range(200):
+        lost, newest_after = (sha256(bytes([step, which])).digest() for which in range(2))
+        assert await rotated(sessions, session, newest, lost, START + step) == (ada, False)
+        assert await rotated(sessions, session, newest, newest_after, START + step) == (ada, False)
+        newest = newest_after
+    size = text("SELECT length(chains) FROM sessions")
+    assert await database.read(lambda connection: connection.scalar(size)) <= 16 * 72
+
+
+async def test_a_session_rotated_by_the_release_before_goes_on(
+    database: Database, sessions: SqlSessionStore, ada: User
+) -> None:
+    """That one knows nothing of the chains: its successor is good, and what it has replaced is replaced."""
+    session = await opened(sessions, ada)
+    await rotated(sessions, session, FIRST, SECOND, START)
+    change = text("UPDATE sessions SET refresh_hash = :new, previous_hash = :old, rotated_ms = :now")
+    parameters = {"new": THIRD, "old": SECOND, "now": START + 100}
+    await database.write(lambda connection: connection.execute(change, parameters))
+    assert await rotated(sessions, session, THIRD, FOURTH, START + 200) == (ada, False)
+    assert await rotated(sessions, session, SECOND, FIRST, START + 201) == (ada, True)
 
 
 async def test_an_unknown_token_writes_nothing(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
-from tests.services.servers import pycalc
+import httpx
+import pytest
+
+from tests.services.accounts import new_person
+from tests.services.servers import free_port, pycalc, running, settings_of
+from tests.services.waiting import wait_until
 
 README = Path(__file__).parents[2] / "README.md"
 VARIABLE = [
@@ -38,6 +45,33 @@ def test_tour_prints_what_the_readme_shows() -> None:
         )
         printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
     assert [normalized(line) for line in printed.splitlines() if line] == [normalized(line) for line in shown]
+
+
+@pytest.mark.programs
+def test_the_mission_in_one_command(tmp_path: Path) -> None:
+    """``make up-local``: SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all of it."""
+    port = free_port()
+    environment = settings_of(tmp_path / "data", port)
+    log = tmp_path / "log"
+    with running(
+        "make up-local", [sys.executable, "-m", "tests.services.run", "local"], "/healthz", port, environment, log
+    ) as local:
+        with httpx.Client(base_url=local.url) as client:
+            person = new_person(client)
+            answers = [client.get("/fibonacci/300", headers=person.headers).json() for _ in range(2)]
+            assert [answer["cached"] for answer in answers] == [False, True]
+
+            def counted() -> list[int]:
+                items = client.get("/usage", headers=person.headers).json()["items"]
+                return [item["count"] for item in items]
+
+            wait_until(lambda: counted() == [2], "the consumer has counted them", 60)
+        daemons = [int(process.name) for process in local.processes()]
+        local.process.send_signal(signal.SIGINT)
+        assert local.process.wait(30) == 0
+    assert len(daemons) >= 4
+    assert [pid for pid in daemons if Path(f"/proc/{pid}").exists()] == []
+    assert (tmp_path / "data" / "pycalc.db").exists()
 
 
 def test_endpoint_table_names_real_routes() -> None:

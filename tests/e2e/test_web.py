@@ -539,6 +539,31 @@ def test_expired_token_is_renewed(page: Page, username: str) -> None:
     expect(page.locator("#result")).to_have_text("55")
 
 
+def test_a_duplicated_tab_follows_the_renewal(console: Page, context: BrowserContext) -> None:
+    """It has copied the tokens of the first: when either renews them the other has the new ones, and both stay."""
+    expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
+    storage = console.evaluate("sessionStorage.getItem('pycalc.session')")
+    copy = context.new_page()
+    copy.add_init_script(
+        f"sessionStorage.getItem('pycalc.session') ?? sessionStorage.setItem('pycalc.session', {json.dumps(storage)})"
+    )
+    copy.goto("/")
+    expect(copy.get_by_role("heading", name="Calculate")).to_be_visible()
+    tabs = (console, copy)
+    for tab in tabs * 2:
+        tab.route("**/fibonacci/*", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
+        before = json.loads(tab.evaluate("sessionStorage.getItem('pycalc.session')"))["refresh_token"]
+        calculate(tab, "fibonacci", n="10")
+        expect(tab.locator("#result")).to_have_text("55")
+        for each in tabs:
+            each.wait_for_function(
+                "before => JSON.parse(sessionStorage.getItem('pycalc.session')).refresh_token !== before", arg=before
+            )
+    stored = {tab.evaluate("sessionStorage.getItem('pycalc.session')") for tab in tabs}
+    assert len(stored) == 1
+    assert storage not in stored
+
+
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
     """Signing in, choosing an operation and calculating take no pointer."""
     page.goto("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import socket
@@ -86,6 +87,20 @@ def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -> None:
+    """A relay or a consumer of its own is refused, and told that the server is both."""
+    environment = settings_of(tmp_path, free_port(), stream_url="kafka://127.0.0.1:9/events")
+    told = subprocess.run(
+        background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 1
+    assert told.stderr == (
+        "pycalc: PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and "
+        "the consumer itself. Beside servers on PostgreSQL they are processes of their own.\n"
+    )
+
+
 @contextmanager
 def hanging(broker: Kafka) -> Iterator[None]:
     """Hold a broker up."""
@@ -133,11 +148,17 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
         ends_in_time(relaying)
 
 
+@pytest.mark.parametrize("command", ["consume", "serve"])
 def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
-    real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
+    real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """With a group to leave: it ends in time."""
-    with pycalc(data=tmp_path, **shared) as server, background("consume", **shared) as consumer:
+    """With a group to leave, alone or, with SQLite, inside the server: it ends in time."""
+    if command == "serve":
+        del shared["database_url"]
+    with (
+        pycalc(data=tmp_path, **shared) as server,
+        background("consume", **shared) if command == "consume" else nullcontext(server) as consumer,
+    ):
         calculate(server)
         wait_until(lambda: told(consumer, "pycalc_events_consumed_total") == 20, "it is a member of its group")
         with hanging(real_kafka):

@@ -182,6 +182,28 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
     assert sum("too much to do" in str(outcome) for outcome in refused) == 400 - 256
 
 
+async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres, url: str, database: Database) -> None:
+    """Made read-only, as a failover may leave it: the ping says so while that lasts, and no restart is needed."""
+    name, history = url.rpartition("/")[2], SqlHistoryStore(database)
+    own_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    own_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pycalc'")
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            await database.ping()
+        with pytest.raises(StoreUnavailable):
+            await history.append([history_row()])
+        with pytest.raises(StoreUnavailable):
+            await history.probe()
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await open_database(url)
+    own_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    for _ in range(5):
+        await database.ping()
+        await history.append([history_row()])
+        await history.probe()
+    assert len(await history.page(ALL, None, 10)) == 5
+
+
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:
     """Opening what is not there, or not ours, raises StoreUnavailable and leaves nothing open."""
     for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):

@@ -6,9 +6,10 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 import pytest
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.anyio
 KEYS = ("bootstrap-token", "password-key", "secret-key")
 PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
 """The files of a data folder."""
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -155,3 +157,40 @@ def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(PRIVATE, "0o600")
+
+
+@contextmanager
+def unprivileged(folder: Path) -> Iterator[None]:
+    """Be somebody whom the mode of a file binds; the tests may run as root, whom it does not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def open_and_close(file: Path) -> None:
+    """Open a database, and close it again."""
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> None:
+    """SQLite opens such a file to read and answers; every calculation would be 503 behind a service that is ready."""
+    with TemporaryDirectory(prefix="pycalc-") as folder:
+        file = Path(folder) / "pycalc.db"
+        asyncio.run(open_and_close(file))
+        with closing(sqlite3.connect(file)) as shell:  # its other files are there while somebody has it open
+            shell.execute("SELECT * FROM users").fetchall()
+            with unprivileged(file.parent):
+                Path(f"{file}{suffix}").chmod(0o444)
+                refused = rf"pycalc\.db{suffix} can't be written by this process \(user \d+\).*writable"
+                with pytest.raises(StoreUnavailable, match=refused):
+                    asyncio.run(open_and_close(file))
+                Path(f"{file}{suffix}").chmod(0o600)
+                asyncio.run(open_and_close(file))

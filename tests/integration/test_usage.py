@@ -44,8 +44,9 @@ def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
     items = client.get("/secure-history?limit=1000", headers=person.headers).json()["items"]
     sums: dict[Key, Counter[str]] = defaultdict(Counter)
     for item in items:
+        delivered = int(item["digits"]) if item["sha256"] else len(item["leading"]) + len(item["trailing"])
         sums[item["created_at"][:10], item["operation"]] += Counter(
-            count=1, cached=int(item["cached"]), digits=int(item["digits"]), us=round(item["elapsed_ms"] * 1000)
+            count=1, cached=int(item["cached"]), digits=delivered, us=round(item["elapsed_ms"] * 1000)
         )
     return sums
 

@@ -1,13 +1,16 @@
-"""The servers that pycalc can use, on loopback, without Docker: ``make services``.
+"""The servers that pycalc can use, on loopback, without Docker: ``make services`` and ``make up-local``.
 
-Prints the settings to export, and stops everything at Ctrl-C.
+``make services`` starts all of them and prints the settings to export. ``make up-local`` starts Redis and Kafka, and
+``pycalc serve`` on them with an SQLite file. Ctrl-C stops everything.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from tests.services.kafka import kafka
@@ -61,26 +64,52 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> int:
-    """Run every server that is installed until Ctrl-C, or SIGTERM."""
+def _run_services(stack: ExitStack) -> int:
+    """Start every server that is installed, and print the settings for it."""
+    for name, server in SERVERS.items():
+        try:
+            settings = stack.enter_context(server())
+        except RuntimeError as reason:
+            _say(f"# {name} does not run: {reason}")
+            continue
+        for setting in settings:
+            _say(setting if setting.startswith("#") else f"export {setting}")
+    _say("# Ctrl-C stops them all")
+    while True:
+        signal.pause()
+
+
+def _run_service(stack: ExitStack) -> int:
+    """Run the service on Redis and Kafka, with an SQLite file unless the environment says otherwise."""
+    environment = dict(os.environ)
+    for name in ("Redis", "Apache Kafka"):
+        try:
+            settings = stack.enter_context(SERVERS[name]())
+        except RuntimeError as reason:
+            _say(f"{name} does not run: {reason}. `make run` needs neither Redis nor Kafka.")
+            return 1
+        environment |= dict(setting.split("=", 1) for setting in settings)
+        _say(f"{name} runs: {' '.join(settings)}")
+    # A session of its own: the terminal's Ctrl-C must not reach the service a second time while it drains.
+    service = subprocess.Popen([sys.executable, "-m", "pycalc.cli", "serve"], env=environment, start_new_session=True)
+    try:
+        return service.wait()
+    except KeyboardInterrupt:
+        _say("stopping")
+        service.terminate()
+        return service.wait()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is asked for until Ctrl-C, or SIGTERM."""
     signal.signal(signal.SIGTERM, _interrupt)
     with ExitStack() as stack:
         try:
-            for name, server in SERVERS.items():
-                try:
-                    settings = stack.enter_context(server())
-                except RuntimeError as reason:
-                    _say(f"# {name} does not run: {reason}")
-                    continue
-                for setting in settings:
-                    _say(setting if setting.startswith("#") else f"export {setting}")
-            _say("# Ctrl-C stops them all")
-            while True:
-                signal.pause()
+            return _run_service(stack) if arguments == ["local"] else _run_services(stack)
         except KeyboardInterrupt:
             _say("# stopping")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -49,6 +49,7 @@ class MemoryHistoryStore:
         self.failure: Exception | None = None
         self.open = asyncio.Event()
         """While this is not set, ``append`` hangs."""
+        self.probes = 0
         self.open.set()
 
     async def append(self, rows: Sequence[HistoryRow]) -> None:
@@ -60,6 +61,13 @@ class MemoryHistoryStore:
         if any(row.id in self.refused for row in rows):
             raise Conflict("The calculation can't be recorded.")
         self.rows += rows
+
+    async def probe(self) -> None:
+        """See HistoryStore."""
+        self.probes += 1
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""

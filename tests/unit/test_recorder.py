@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pycalc.errors import Conflict, OutcomeUnknown, Overloaded, StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.recorder import Recorder
 from tests.services.stores import MemoryHistoryStore, history_row
-from tests.services.waiting import until
+from tests.services.waiting import found, until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,14 @@ async def recording(
     finally:
         store.open.set()
         await recorder.aclose()
+
+
+async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
+    """Return True when a ping succeeds, None when it does not."""
+    with suppress(StoreUnavailable):
+        await ping()
+        return True
+    return None
 
 
 async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
@@ -140,6 +149,37 @@ async def test_the_ping_tells_of_failing_commits() -> None:
         store.failure = None
         await recorder.record([history_row()])
         await recorder.ping()
+
+
+async def test_the_ping_fails_until_a_write_succeeds() -> None:
+    """Nobody asks a service that is not ready, so it tries by itself; time alone makes it no better."""
+    store = MemoryHistoryStore()
+    async with recording(store, probe_seconds=0.001) as recorder:
+        store.failure = StoreUnavailable("The database is read-only.")
+        with pytest.raises(StoreUnavailable):
+            await recorder.record([history_row()])
+        probes = store.probes
+        await until(lambda: store.probes > probes + 10, "it has tried to write for a while")
+        with pytest.raises(StoreUnavailable):
+            await recorder.ping()
+        store.failure = None
+        await found(partial(succeeds, recorder.ping), "a probe has succeeded")
+        assert store.rows == []
+        after = store.probes
+        await recorder.record([history_row()])
+        assert store.probes == after
+
+
+async def test_the_first_ping_says_whether_anything_can_be_written() -> None:
+    """A history that can't be written is known before the first calculation."""
+    store = MemoryHistoryStore()
+    store.failure = StoreUnavailable("The database is read-only.")
+    async with recording(store, probe_seconds=0.001) as recorder:
+        await recorder.prove()
+        with pytest.raises(StoreUnavailable):
+            await recorder.ping()
+        store.failure = None
+        await found(partial(succeeds, recorder.ping), "a probe has succeeded")
 
 
 async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_the_end() -> None:

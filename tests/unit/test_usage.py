@@ -12,12 +12,13 @@ import pytest
 
 from pycalc.db.base import DeadLetter, UsageFilter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
-from pycalc.models.events import Event
+from pycalc.models.events import Event, event_of
 from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.services.usage import UsageConsumer
 from pycalc.streaming.base import Batch, Delivery, Member
 from pycalc.streaming.memory import MemoryStream
+from tests.services.stores import history_row
 from tests.services.tracing import RecordingTracer
 from tests.services.waiting import until
 
@@ -73,6 +74,21 @@ def test_the_last_day_is_told() -> None:
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
     assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)])
+
+
+@pytest.mark.parametrize(
+    ("leading", "trailing", "digits", "delivered"),
+    [("3" * 20, "5" * 20, 2 * 10**17, 40), ("5", "5", 1, 1), ("12", "12", 2, 2)],
+    ids=["F(10^18)", "one digit", "two digits"],
+)
+@pytest.mark.parametrize("form", ["row", "message"])
+def test_a_summary_counts_the_digits_that_were_delivered(
+    leading: str, trailing: str, digits: int, delivered: int, form: str
+) -> None:
+    """Its two ends, not the digits of a value that nobody has computed; a short value is not counted twice."""
+    row = history_row(1)._replace(digits=str(digits), leading=leading, trailing=trailing, sha256=None, result=None)
+    told = event_of(row)
+    assert use_of(told if form == "row" else told._replace(content=told.payload)).digits == delivered
 
 
 class MemoryTotals:

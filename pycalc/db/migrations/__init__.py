@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from pycalc.errors import StoreUnavailable
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision; a test compares it with the revisions' own order."""
 
 

@@ -1,6 +1,7 @@
 // Requests to the service: the session's tokens, their renewal, and errors as problems (RFC 9457).
 
 const STORAGE_KEY = "pycalc.session";
+const RENEWAL_LOCK = "pycalc.renewal";
 
 /** An answer that is not 2xx, or none at all (`status` 0). */
 export class Problem extends Error {
@@ -24,10 +25,15 @@ const UNREACHABLE = { title: "No answer", detail: "The service could not be reac
 class Session extends EventTarget {
   #tokens = null;
   #renewal = null;
+  // A duplicated tab has copied the tokens: whoever renews them tells the others.
+  #renewals = new BroadcastChannel(RENEWAL_LOCK);
   user = null;
 
   constructor() {
     super();
+    this.#renewals.onmessage = ({ data }) => {
+      if (data.replaced === this.refreshToken && this.active) this.keep(data.tokens);
+    };
     try {
       this.#tokens = JSON.parse(sessionStorage.getItem(STORAGE_KEY));
     } catch {
@@ -77,14 +83,23 @@ class Session extends EventTarget {
   async renew(rejected) {
     if (this.accessToken !== rejected) return this.active;
     if (this.refreshToken === null) return false;
-    this.#renewal ??= this.#refresh().finally(() => { this.#renewal = null; });
+    this.#renewal ??= this.#renewAlone(rejected).finally(() => { this.#renewal = null; });
     return this.#renewal;
   }
 
+  /** Renews the tokens while no other tab does, unless one has done so meanwhile. */
+  async #renewAlone(rejected) {
+    const work = () => (this.accessToken === rejected ? this.#refresh() : this.active);
+    // Without a secure connection there are no locks; the service's time of grace is for that.
+    return navigator.locks === undefined ? work() : navigator.locks.request(RENEWAL_LOCK, work);
+  }
+
   async #refresh() {
+    const replaced = this.refreshToken;
     try {
-      const answer = await send("/token/refresh", { method: "POST", json: { refresh_token: this.refreshToken } });
+      const answer = await send("/token/refresh", { method: "POST", json: { refresh_token: replaced } });
       this.keep(await readJson(answer));
+      this.#renewals.postMessage({ replaced, tokens: this.#tokens });
       return true;
     } catch (error) {
       if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) return false;
