@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from time import monotonic, perf_counter, sleep
 
 import pytest
@@ -18,7 +17,7 @@ from tests.services.redis import Redis
 from tests.services.results import digits, result
 from tests.services.waiting import found, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = pytest.mark.anyio
 
 OPENED = "pycalc_cache_circuit_opened_total"
 ANSWER_SECONDS = 0.2
@@ -60,7 +59,8 @@ async def test_a_steadily_slow_redis_is_not_asked(redis_server: Redis, share: fl
         between.delay = share * ANSWER_SECONDS
         assert 0 < await asked(there) <= most
         times, probes = there.metric(OPENED), len(between.received)
-        assert statistics.median([await there.refused() for _ in range(100)]) < 0.001
+        for _ in range(100):
+            there.refused_at_once()
         await until(lambda: len(between.received) > probes + 1, "it is probed twice", 30)
         assert await asked(there) == 0
         assert there.metric(OPENED) == times
@@ -92,9 +92,9 @@ async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> Non
     async with opened(redis_server.url) as there:
         working = asyncio.create_task(busy())
         began = perf_counter()
-        for n in range(25):
+        for n in range(12):
             await there.cache.get(f"pow:{n}:1")
-        assert perf_counter() - began > 25 * 2 * turn
+        assert perf_counter() - began > 12 * 2 * turn
         working.cancel()
         assert there.metric(OPENED) == 0
 
