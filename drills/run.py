@@ -14,6 +14,7 @@ from drills.large_bodies import large_bodies
 from drills.outages import failing_writes, filling, hanging, locking
 from drills.overload import WORK, overload
 from drills.postgres import postgres_restarts
+from drills.redis_outage import WAYS, redis_stops
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
 from drills.streams_killing import consumer_killing, relay_killing, three_relays
@@ -21,6 +22,7 @@ from drills.streams_outages import broker_stops
 from drills.streams_poison import poison
 from drills.streams_troubles import deleted_topic, over_the_limit, wrong_credentials
 from drills.syncing import syncing
+from drills.timing import timing
 
 STREAMS = ("kafka", "pubsub")
 DRILLS: dict[str, Callable[[], Finding]] = {
@@ -38,6 +40,8 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
     "hostile": hostile,
+    "timing": timing,
+    **{f"redis-{way}": partial(redis_stops, way) for way in WAYS},
     **{f"stream-outages-{kind}": partial(broker_stops, kind) for kind in STREAMS},
     **{f"relay-killing-{kind}": partial(relay_killing, kind) for kind in STREAMS},
     **{f"three-relays-{kind}": partial(three_relays, kind) for kind in STREAMS},

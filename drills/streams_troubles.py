@@ -113,7 +113,8 @@ async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[N
             told.degraded = await ready(running.server)
         told.seconds = monotonic() - began
         await asyncio.sleep(seconds)
-        told.counted = sum([await asyncio.to_thread(value_of, running.server, name) for name in _METRICS])
+        while not told.counted and monotonic() < began + seconds + _WAIT_SECONDS:
+            told.counted = sum([await asyncio.to_thread(value_of, running.server, name) for name in _METRICS])
         told.log = running.log.read_text()
         if context is not None:
             await asyncio.to_thread(context.__exit__, None, None, None)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from xdist.scheduler import LoadScopeScheduling
 
 from pycalc.cache import redis_client
 from pycalc.db import migrate_database
@@ -21,6 +22,7 @@ from pycalc.resources import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
 from tests.services.daemons import Missing, program
+from tests.services.in_process import client_of
 from tests.services.kafka import Kafka, MockKafka, kafka, mock_kafka
 from tests.services.postgres import Postgres, missing, postgres
 from tests.services.pubsub import PubSub, pubsub
@@ -39,14 +41,30 @@ _PROGRAM_FIXTURES = {
     "small_redis",
 }
 """Fixtures that run a program which pip does not install."""
+_BROKERS = ("kafka", "pubsub")
+"""Parts of the names of tests, their files and their parameters, by which one is known to need a broker."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a program which pip does not install, by their fixtures."""
+    """Mark the tests that need a program which pip does not install, by their fixtures; begin with those of brokers."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
+    items.sort(key=lambda item: _broker(item.nodeid) is None)
+
+
+def _broker(nodeid: str) -> str | None:
+    return next((broker for broker in _BROKERS if broker in nodeid), None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give all tests of a broker to one process, so that only one starts it, and otherwise those of a file."""
+    config.option.loadscopereorder = False  # the order of collection is the right one
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda nodeid: _broker(nodeid) or nodeid.partition("::")[0]
+    return scheduler
 
 
 @pytest.fixture(scope="session")
@@ -230,11 +248,5 @@ async def resources(app: FastAPI) -> AsyncIterator[Resources]:
 @pytest.fixture
 async def client(app: FastAPI, resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
     """A client that talks to the application in this process."""
-
-    async def entry(scope: dict[str, object], receive: object, send: object) -> None:
-        scope["state"] = app.state.lifespan
-        await app(scope, receive, send)  # type: ignore[arg-type]
-
-    transport = httpx.ASGITransport(app=entry, raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://pycalc.test") as opened:
+    async with client_of(app, app.state.lifespan) as opened:
         yield opened

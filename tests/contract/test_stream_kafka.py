@@ -23,7 +23,7 @@ from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import kafka_producer, kafka_topic
-from pycalc.streaming.base import USAGE_GROUP, Delivery, Member
+from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member
 from pycalc.streaming.kafka import KafkaStream
 from pycalc.streaming.kafka_client import kafka_troubles
 from pycalc.streaming.kafka_consumer import KafkaMember
@@ -55,8 +55,10 @@ async def opened() -> AsyncIterator[Open]:
     """Open streams by URL, and close them in the end."""
     async with AsyncExitStack() as stack:
 
-        def open_one(url: str, credentials: str = "", metrics: Metrics | None = None) -> KafkaStream:
-            stream = KafkaStream.of_url(url, metrics or Metrics(), credentials)
+        def open_one(
+            url: str, credentials: str = "", metrics: Metrics | None = None, seconds: float = PUBLISH_SECONDS
+        ) -> KafkaStream:
+            stream = KafkaStream(kafka_options(url, credentials), metrics or Metrics(), seconds)
             stack.push_async_callback(stream.aclose)
             return stream
 
@@ -151,7 +153,7 @@ async def test_a_topic_that_is_deleted_meanwhile(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
     """Where it may be made it is made again, and publishing and consuming go on; else it is unavailable."""
-    strict, stream = opened(real_kafka.url(topic, "create=false")), opened(real_kafka.url(topic))
+    strict, stream = (opened(real_kafka.url(topic, options), seconds=2.0) for options in ("create=false", ""))
     *first, second = numbered(ADA, range(51))
     async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
         await stream.publish(first)
@@ -304,7 +306,6 @@ async def test_many_events_that_are_refused_are_found_in_time(
     assert list(dict.fromkeys(await consumed(stream, 60))) == good
 
 
-@pytest.mark.serial
 async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Kafka, topic: str, opened: Open) -> None:
     """In the middle of a batch, for longer than a request waits: what is sent again is first seen in its place."""
     stream = opened(real_kafka.url(topic, "partitions=1"))

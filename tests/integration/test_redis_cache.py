@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import statistics
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -29,12 +27,10 @@ from tests.services.results import digits, result
 from tests.services.servers import free_port
 from tests.services.waiting import found, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.programs, pytest.mark.serial]
+pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 
-ONCE = 0.025
-"""What Redis may cost, once, in seconds."""
-BUSY = 0.25
-"""What this machine may add when it is busy."""
+SECONDS = 15.0
+"""A deadline for what must end by itself."""
 
 
 @pytest.mark.usefixtures("patience")
@@ -305,31 +301,21 @@ class TestOutages:
     """A Redis that does not do what it should."""
 
     async def test_hanging(self, own_redis: Redis) -> None:
-        """Those who ask at that moment wait for 25 ms, nobody after them; when it runs on, it is used again.
+        """Those who ask at that moment wait for 20 ms, nobody after them; when it runs on, it is used again.
 
-        This machine may be busy: twenty short sleeps, at the same moment, say how much it adds.
+        The clock of the connection says so, in steps of 2 ms at most: a busy machine does not hurry it.
         """
-        waited, afterwards, slept = [], [], []
-
-        async def asked() -> None:
-            waited.append(max(await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))))
-
-        async def sleeping() -> None:
-            began = perf_counter()
-            for _ in range(20):
-                await asyncio.sleep(0.001)
-            slept.append(perf_counter() - began)
-
         async with opened(own_redis.url) as there:
-            for _ in range(5):
+            for _ in range(3):
                 await there.healed()
                 own_redis.pause()
-                await asyncio.gather(asked(), sleeping())
-                afterwards += [await there.refused() for _ in range(100)]
+                began = there.clock
+                await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
+                assert 0.0199 < there.clock - began < 0.0221
+                for _ in range(100):
+                    there.refused_at_once()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")
                 own_redis.resume()
-        assert 0.015 < statistics.median(waited) <= max(ONCE, statistics.median(slept) + 0.005)
-        assert statistics.median(afterwards) < 0.001
 
     @pytest.mark.usefixtures("unhurried")
     async def test_hanging_for_a_moment(self, own_redis: Redis) -> None:
@@ -355,7 +341,8 @@ class TestOutages:
             for _ in range(3):
                 own_redis.kill()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "the end is noticed")
-                assert max([await there.refused() for _ in range(100)]) < BUSY
+                for _ in range(100):
+                    there.refused_at_once()
                 await there.cache.put("fibonacci:1", result())
                 own_redis.start()
                 await there.healed()
@@ -365,17 +352,15 @@ class TestOutages:
         """A cache that is not there is opened all the same, and used as soon as it is."""
         own_redis.stop()
         async with opened(own_redis.url) as there:
-            assert await there.refused() < BUSY
+            there.refused_at_once()
             own_redis.start()
             await there.healed()
 
     async def test_silent_from_the_start(self) -> None:
-        """A start waits for a server that says nothing, but not for long."""
+        """A start waits for a server that says nothing, but not for ever."""
         with garbage(b"") as port:
-            began = perf_counter()
-            async with opened(f"redis://:password@127.0.0.1:{port}/0") as there:
-                assert perf_counter() - began < 2 + BUSY
-                await there.refused()
+            async with asyncio.timeout(SECONDS), opened(f"redis://:password@127.0.0.1:{port}/0") as there:
+                there.refused_at_once()
 
     @pytest.mark.usefixtures("unhurried")
     async def test_full(self, own_redis: Redis) -> None:
@@ -423,7 +408,7 @@ class TestOutages:
                     if right:
                         await there.cache.ping()
                     else:
-                        assert await there.refused() < BUSY
+                        there.refused_at_once()
                         with pytest.raises(CacheUnavailable, match="open"):
                             await there.cache.ping()
 
@@ -432,9 +417,10 @@ class TestOutages:
         """Whatever the other side says instead of PONG, it is not asked; its end is the end of it."""
         with garbage(answer) as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
-                assert await there.refused() < BUSY
+                there.refused_at_once()
                 assert not there.cache._client.circuit.closed
 
+    @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
     async def test_nonsense_after_a_good_beginning(self, answer: str, step: str) -> None:
@@ -442,7 +428,7 @@ class TestOutages:
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 await until(lambda: there.cache._client.circuit.closed, "it has begun well")
-                async with asyncio.timeout(ONCE + BUSY):
+                async with asyncio.timeout(SECONDS):
                     if (answer, step) in MEANT:
                         assert await STEPS[step](there.cache) == MEANT[answer, step]
                     else:

@@ -26,8 +26,8 @@ from tests.services.processes import alive, children, cpu_seconds
 from tests.services.servers import Server, pycalc
 from tests.services.waiting import until, wait_until
 
-pytestmark = pytest.mark.serial
-
+SECONDS = 60.0
+"""A deadline for what must end by itself."""
 LONG = "/fibonacci/60000000"
 """12 million digits: more than a second in a worker."""
 _FAREWELL = """
@@ -91,7 +91,7 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
 
     workers = asyncio.run(kill())
     server.process.wait()
-    wait_until(lambda: not any(map(alive, workers)), "the workers have ended", 2)
+    wait_until(lambda: not any(map(alive, workers)), "the workers have ended")
 
 
 def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pycalc() as server:
         server.process.terminate()
-        assert server.process.wait(9) == 0
+        assert server.process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -115,7 +115,7 @@ def test_a_signal_to_the_whole_group_lets_a_computation_finish(
         return await asking
 
     assert asyncio.run(stop()).status == 200
-    assert server.process.wait(9) == 0
+    assert server.process.wait(SECONDS) == 0
 
 
 def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
@@ -138,7 +138,7 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     last, computed = asyncio.run(stop())
     assert (last.status, last.field("connection")) == (200, "close")
     assert computed.status == 200
-    assert server.process.wait(9) == 0
+    assert server.process.wait(SECONDS) == 0
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -16,24 +16,35 @@ import pytest
 
 from tests.services.accounts import new_admin, new_person
 from tests.services.metrics import metric
+from tests.services.postgres import Postgres
 from tests.services.processes import alive, children
 from tests.services.servers import KEYS, SERVE, Server, free_port, pycalc, settings_of, spawn
 from tests.services.waiting import wait_until
 
 CLIENTS = 40
+SECONDS = 60.0
+"""A deadline for what must end by itself."""
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data folder, which the supervisor fills before its processes start."""
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def service(postgres_url: str, data: Path) -> Iterator[Server]:
-    """Run two processes."""
-    with pycalc(data=data, database_url=postgres_url, workers="2", compute_workers="1") as running:
+@contextmanager
+def two_processes(data: Path, database_url: str) -> Iterator[Server]:
+    """Run a service of two processes, whose data folder the supervisor fills before they start."""
+    with pycalc(data=data, database_url=database_url, workers="2", compute_workers="1") as running:
         wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(data: Path, postgres_server: Postgres, migrated: str) -> Iterator[Server]:
+    """Run a service that goes on."""
+    with two_processes(data, postgres_server.new_database(migrated)) as running:
+        yield running
+
+
+@pytest.fixture
+def ending(tmp_path: Path, postgres_url: str) -> Iterator[Server]:
+    """Run a service that the test ends."""
+    with two_processes(tmp_path / "data", postgres_url) as running:
         yield running
 
 
@@ -86,6 +97,7 @@ def counted(service: Server) -> float:
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
     """Calculations that both have answered are one sum, told by both; it does not fall when one is killed."""
+    earlier = counted(service)
     with httpx.Client(base_url=service.url, timeout=15) as client:
         person = new_person(client)
     with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
@@ -93,44 +105,45 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server
         answers = pool.map(lambda client: client.get("/fibonacci/7", headers=person.headers).status_code, clients)
         assert set(answers) == {200}
         told = list(pool.map(lambda client: metric(client, "pycalc_calculations_total"), clients))
-        assert told == [float(CLIENTS)] * CLIENTS
+        assert told == [earlier + CLIENTS] * CLIENTS
         assert metric(clients[0], "pycalc_server_processes") == 2.0
+        lost = metric(clients[0], "pycalc_server_processes_lost_total")
     before = set(children(service.pid))
     os.kill(min(before), signal.SIGKILL)
     wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
-    assert counted(service) == float(CLIENTS)
+    assert counted(service) == earlier + CLIENTS
     with httpx.Client(base_url=service.url, timeout=15) as client:
-        assert metric(client, "pycalc_server_processes_lost_total") == 1.0
+        assert metric(client, "pycalc_server_processes_lost_total") == lost + 1
 
 
-def test_they_end_together(service: Server) -> None:
-    """SIGTERM ends all of them with status 0; when the supervisor is killed they end by themselves."""
-    processes = children(service.pid)
-    os.kill(service.pid, signal.SIGTERM)
-    assert service.process.wait(9) == 0
+def test_they_end_together(ending: Server) -> None:
+    """SIGTERM ends all of them with status 0."""
+    processes = children(ending.pid)
+    os.kill(ending.pid, signal.SIGTERM)
+    assert ending.process.wait(SECONDS) == 0
     assert not any(map(alive, processes))
 
 
-def test_signals_again_and_again(service: Server) -> None:
+def test_signals_again_and_again(ending: Server) -> None:
     """They end once, with status 0, whatever else is sent until the last moment."""
-    while service.process.poll() is None:
-        service.process.send_signal(signal.SIGTERM)
-        service.process.send_signal(signal.SIGINT)
-    assert service.process.returncode == 0
+    while ending.process.poll() is None:
+        ending.process.send_signal(signal.SIGTERM)
+        ending.process.send_signal(signal.SIGINT)
+    assert ending.process.returncode == 0
 
 
-def test_they_end_together_while_they_start(postgres_url: str, data: Path) -> None:
+def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -> None:
     """SIGTERM as soon as the processes exist, long before they serve: status 0 all the same."""
-    supervisor = spawn(SERVE, settings_of(data, free_port(), database_url=postgres_url, workers="2"))
+    supervisor = spawn(SERVE, settings_of(tmp_path, free_port(), database_url=postgres_url, workers="2"))
     wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
     supervisor.send_signal(signal.SIGTERM)
-    assert supervisor.wait(9) == 0
+    assert supervisor.wait(SECONDS) == 0
 
 
-def test_without_their_supervisor_they_end(service: Server) -> None:
+def test_without_their_supervisor_they_end(ending: Server) -> None:
     """Nobody is left behind on the port when the supervisor is killed."""
-    processes = children(service.pid)
-    os.kill(service.pid, signal.SIGKILL)
+    processes = children(ending.pid)
+    os.kill(ending.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
 
 

@@ -40,6 +40,15 @@ def new_person(client: httpx.Client) -> Person:
     return _log_in(client, client.post("/register", json=registration(new_name())))
 
 
+async def new_session(client: httpx.AsyncClient) -> dict[str, str]:
+    """Register an account of a new name, log it in for all later requests of the client, and return the session."""
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == 201
+    session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    return session
+
+
 def new_admin(client: httpx.Client, data: Path) -> Person:
     """Register the first admin with the bootstrap token in the data folder, and log it in."""
     token = (data / "bootstrap-token").read_text().strip()

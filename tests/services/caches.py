@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from time import perf_counter
 
 import pytest
 
@@ -26,12 +25,20 @@ class Opened:
         """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    async def refused(self, key: str = "key") -> float:
-        """Look up a key, which must fail; return the seconds that took."""
-        began = perf_counter()
+    async def refused(self, key: str = "key") -> None:
+        """Look up a key, which must fail."""
         with pytest.raises(CacheUnavailable):
             await self.cache.get(key)
-        return perf_counter() - began
+
+    def refused_at_once(self, key: str = "key") -> None:
+        """Look up a key, which must fail before anything is waited for."""
+        with pytest.raises(CacheUnavailable):
+            self.cache.get(key).send(None)
+
+    @property
+    def clock(self) -> float:
+        """The seconds for which look-ups have waited, on the clock by which an answer of Redis is late."""
+        return self.cache._client._questions._clock.now
 
     async def healed(self) -> None:
         """Wait until the cache answers again."""

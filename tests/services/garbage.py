@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 
 SENSELESS: dict[str, bytes] = {
     "silence": b"",
@@ -24,14 +25,17 @@ SENSELESS: dict[str, bytes] = {
 
 
 @contextmanager
-def garbage(answer: bytes, greeting: bytes = b"") -> Iterator[int]:
-    """Answer whatever is sent, first with a greeting and then always with ``answer``; yield the port."""
+def garbage(answer: bytes, greeting: bytes = b"", greeted: float = inf) -> Iterator[int]:
+    """Answer whatever is sent, first with a greeting and then always with ``answer``; yield the port.
+
+    Only so many connections are greeted.
+    """
     connections: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve(connection: socket.socket) -> None:
+        def serve(connection: socket.socket, number: int) -> None:
             with suppress(OSError), connection:
-                reply = greeting or answer
+                reply = (greeting if number <= greeted else b"") or answer
                 while connection.recv(65536):
                     connection.sendall(reply)
                     reply = answer
@@ -40,7 +44,8 @@ def garbage(answer: bytes, greeting: bytes = b"") -> Iterator[int]:
             with suppress(OSError):
                 while True:
                     connections.append(listener.accept()[0])
-                    threading.Thread(target=serve, args=connections[-1:], daemon=True).start()
+                    arguments = (connections[-1], len(connections))
+                    threading.Thread(target=serve, args=arguments, daemon=True).start()
 
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()

@@ -18,6 +18,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+"""Deadlines for a machine that is busy."""
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
 """What instances on one database must share."""
 _PASSWORD = "correct horse battery staple"
@@ -97,7 +100,7 @@ def running(
     started = perf_counter()
     process = spawn(command, environment or {}, log)
     try:
-        deadline = started + 30
+        deadline = started + _START_SECONDS
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
@@ -109,7 +112,7 @@ def running(
         yield Server(name, port, process.pid, perf_counter() - started, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(_STOP_SECONDS)
 
 
 def _python(module: str, *arguments: str) -> list[str]:

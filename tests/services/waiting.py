@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 30.0
 _STEP_SECONDS = 0.005
 
 

@@ -1,0 +1,151 @@
+"""Redis hangs or is killed under load, and comes back: nobody gets an error, and hardly anybody waits.
+
+A service with Redis and one without are asked in turn. The second one is what the first is compared with, and how far
+two halves of its own times are apart is what the machine adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from drills.finding import Finding, faults
+from tests.services.metrics import metric
+from tests.services.redis import Redis, redis
+from tests.services.servers import Server, log_in, pycalc
+from tests.services.waiting import until, wait_until
+
+WAYS: dict[str, tuple[Callable[[Redis], None], Callable[[Redis], None]]] = {
+    "hanging": (Redis.pause, Redis.resume),
+    "killed": (Redis.kill, Redis.start),
+}
+"""How Redis goes away, and how it comes back."""
+_CLIENTS = 4
+_BEFORE = 200
+"""Requests before the first change."""
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "median": (0.005, 0.025),
+    "99th percentile": (0.025, 0.025),
+    "slowest": (0.025, 0.1),
+}
+"""By how many seconds an answer may take longer than without Redis, and how much the machine may add to that."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Answers and times of all requests, by server."""
+
+    seconds: dict[str, list[float]]
+    failed: int = 0
+    slower: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Words of /readyz while Redis was away and after it."""
+
+
+def redis_stops(way: str, requests: int = 1_000) -> Finding:
+    """Take Redis away and bring it back; judge the next so many requests to each service after either."""
+    settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
+    with (
+        redis() as server,
+        pycalc(cache_url=server.url, **settings) as with_redis,
+        pycalc(cache_url="memory://", **settings) as without,
+        httpx.Client(base_url=with_redis.url, timeout=30) as client,
+    ):
+        seen, openings = asyncio.run(_outage(server, (with_redis, without), client, WAYS[way], requests))
+    return Finding(
+        f"Redis {way}",
+        f"{requests} requests judged after it went, and after it came back",
+        {"requests": sum(map(len, seen.seconds.values())), "openings of the circuit": openings},
+        faults(
+            not_200=seen.failed,
+            readyz_otherwise="" if seen.told == ["degraded", "ok"] else ", ".join(seen.told),
+            never_opened=not openings,
+            slower=", ".join(seen.slower),
+        ),
+    )
+
+
+async def _outage(
+    server: Redis,
+    services: Sequence[Server],
+    client: httpx.Client,
+    way: tuple[Callable[[Redis], None], Callable[[Redis], None]],
+    requests: int,
+) -> tuple[_Seen, float]:
+    go, come = way
+
+    def used() -> None:
+        wait_until(lambda: metric(client, "pycalc_cache_circuit") == 0, "Redis is used", 60)
+
+    def away() -> None:
+        wait_until(lambda: metric(client, "pycalc_cache_circuit") > 0, "the circuit is open", 60)
+
+    async with _load(services) as seen:
+        await _around(seen, used, _BEFORE)
+        seen.slower += _slower(await _around(seen, lambda: go(server), requests))
+        await asyncio.to_thread(away)
+        seen.told.append(await asyncio.to_thread(_word, client))
+        seen.slower += _slower(await _around(seen, lambda: come(server), requests))
+        await asyncio.to_thread(used)
+    seen.told.append(await asyncio.to_thread(_word, client))
+    return seen, await asyncio.to_thread(metric, client, "pycalc_cache_circuit_opened_total")
+
+
+def _word(client: httpx.Client) -> str:
+    """Return what /readyz says, with its status when that is not 200."""
+    answer = client.get("/readyz")
+    return str(answer.json()["status"]) + (f" {answer.status_code}" if answer.status_code != 200 else "")
+
+
+async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
+    """Do a step; return the seconds of the next so many requests to each service, those under way among them."""
+    begun = len(min(seen.seconds.values(), key=len))
+    await asyncio.to_thread(step)
+    enough = begun + requests
+    await until(lambda: all(len(each) >= enough for each in seen.seconds.values()), "they are answered", 120)
+    return [each[begun:enough] for each in seen.seconds.values()]
+
+
+@asynccontextmanager
+async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
+    """Let clients ask the services in turn, for one new number after the other, while the body runs."""
+    tokens = {server.url: log_in(server) for server in services}
+    seen, numbers = _Seen({url: [] for url in tokens}), count(30_000)
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        for number in numbers:
+            for url, token in tokens.items():
+                began = perf_counter()
+                answer = await client.get(f"{url}/fibonacci/{number}", headers={"Authorization": f"Bearer {token}"})
+                seen.seconds[url].append(perf_counter() - began)
+                seen.failed += answer.status_code != 200
+
+    async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
+        asking = [group.create_task(ask(client)) for _ in range(_CLIENTS)]
+        yield seen
+        for task in asking:
+            task.cancel()
+
+
+def _slower(times: list[list[float]]) -> list[str]:
+    """Return in which respects the service with Redis was slower than the one without."""
+    found = []
+    for name, (most, noise) in _LIMITS.items():
+        with_redis, without = (_statistic(each, name) for each in times)
+        halves = [_statistic(times[1][half::2], name) for half in range(2)]
+        if with_redis - without > most + min(noise, abs(halves[0] - halves[1])):
+            found.append(f"{name} {1000 * with_redis:.1f} ms, not {1000 * without:.1f} ms")
+    return found
+
+
+def _statistic(seconds: list[float], name: str) -> float:
+    percentiles = statistics.quantiles(seconds, n=100)
+    return {"median": percentiles[49], "99th percentile": percentiles[98], "slowest": max(seconds)}[name]

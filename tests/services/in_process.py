@@ -1,0 +1,39 @@
+"""The service within the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from pycalc.main import create_app
+from pycalc.settings import Settings
+
+
+def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
+    """Return a client of an application whose lifespan has given that state."""
+
+    async def entry(scope: dict[str, object], receive: object, send: object) -> None:
+        scope["state"] = state
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    transport = httpx.ASGITransport(app=entry, raise_app_exceptions=False)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://pycalc.test")
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """Return settings with changes, which are checked."""
+    return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
+
+
+@asynccontextmanager
+async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Run one more instance, and return a client of it."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        async with client_of(app, state) as client:
+            yield client
