@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import uniform
 from time import monotonic
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from starlette.types import Message, Receive
 
 T = TypeVar("T")
 
-_BODY_SECONDS = 10.0
+BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
 """A body may take so many seconds, and one more for each so many bytes that have come."""
 _CRUMB_BYTES = 1_024
@@ -70,27 +70,27 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def body_in_time(receive: Receive) -> Receive:
+def body_in_time(receive: Receive, seconds: float = BODY_SECONDS, clock: Callable[[], float] = monotonic) -> Receive:
     """Return a ``receive`` that raises HTTPException 408 when a body comes too slowly; after the body it just waits."""
-    brisk_until = monotonic() + _BRISK_SECONDS
-    deadline = monotonic() + _BODY_SECONDS
+    brisk_until = clock() + _BRISK_SECONDS
+    deadline = clock() + seconds
     whole = trickles = False
 
     async def receive_in_time() -> Message:
         nonlocal deadline, whole, trickles
         if whole:
             return await receive()
-        if trickles and monotonic() > brisk_until:
+        if trickles and clock() > brisk_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
-            await asyncio.sleep(min(pause, deadline - _AT_ONCE_SECONDS - monotonic()))  # to look once more in the end
-        asked = monotonic()
+            await asyncio.sleep(min(pause, deadline - _AT_ONCE_SECONDS - clock()))  # to look once more in the end
+        asked = clock()
         try:
             async with asyncio.timeout(max(0.0, deadline - asked)):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
-        trickles = size < _CRUMB_BYTES and monotonic() - asked > _AT_ONCE_SECONDS
+        trickles = size < _CRUMB_BYTES and clock() - asked > _AT_ONCE_SECONDS
         deadline += size / _BODY_BYTES_A_SECOND
         whole = not message.get("more_body", False)
         return message

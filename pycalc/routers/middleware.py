@@ -16,7 +16,7 @@ from pycalc.errors import Overloaded, PayloadTooLarge
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.connection import body_in_time
+from pycalc.routers.connection import BODY_SECONDS, body_in_time
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
@@ -87,8 +87,16 @@ class Edge:
     Calculations go straight to their routes; everything else passes through the framework's layers.
     """
 
-    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        calculations: Iterable[CalculationRoute],
+        max_body_bytes: int,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """``body_seconds``: what the first bytes of a body may take."""
         self._app = app
+        self._body_seconds = body_seconds
         self._max_body_bytes = max_body_bytes
         self._calculations = {route.name: route for route in calculations}
         self._counters: dict[tuple[str, str, int], Counter] = {}
@@ -127,7 +135,7 @@ class Edge:
                 await send(message)
 
             app = _refuse_body if _declared_length(scope) > self._max_body_bytes else self._app
-            await app(scope, body_in_time(receive), send_with_headers)
+            await app(scope, body_in_time(receive, self._body_seconds), send_with_headers)
         except Exception as error:
             if route is None:
                 raise
