@@ -20,6 +20,7 @@ from drills.streams_outages import broker_stops
 from drills.streams_poison import poison
 from drills.streams_troubles import deleted_topic, over_the_limit, wrong_credentials
 from drills.syncing import syncing
+from drills.timing import timing
 
 STREAMS = ("kafka", "pubsub")
 DRILLS: dict[str, Callable[[], Finding]] = {
@@ -36,6 +37,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"overload-{work}": partial(overload, work) for work in WORK},
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
+    "timing": timing,
     **{f"stream-outages-{kind}": partial(broker_stops, kind) for kind in STREAMS},
     **{f"relay-killing-{kind}": partial(relay_killing, kind) for kind in STREAMS},
     **{f"three-relays-{kind}": partial(three_relays, kind) for kind in STREAMS},

@@ -15,10 +15,10 @@ from prometheus_client import start_http_server
 
 from pycalc.db.base import Database
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
-from pycalc.listener import address
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
+from pycalc.services.addresses import address
 from pycalc.settings import Settings
 from pycalc.signals import watch
 from pycalc.streaming.base import Consumable

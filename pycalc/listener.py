@@ -22,6 +22,8 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
 from structlog import get_logger
 
+from pycalc.services.addresses import address
+
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000
 """How long a client may take nothing of what was sent before the kernel ends its connection."""
@@ -66,11 +68,6 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(f"can't listen on {address(host, port)}: {error.strerror}") from error
     return listener
-
-
-def address(host: str, port: int) -> str:
-    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def refuse_connections(listener: socket.socket) -> None:

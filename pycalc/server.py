@@ -19,11 +19,12 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
-from pycalc.listener import HttpServer, address, bind, refuse_connections
+from pycalc.listener import HttpServer, bind, refuse_connections
 from pycalc.main import Application, State, create_app
 from pycalc.observability.line import Line
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
+from pycalc.services.addresses import address
 from pycalc.services.bootstrap import TOKEN_FILE
 from pycalc.settings import Settings
 from pycalc.signals import block, watch

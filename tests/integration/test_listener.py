@@ -14,7 +14,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from pycalc.listener import HttpServer, address, bind
+from pycalc.listener import HttpServer, bind
+from pycalc.services.addresses import address
 from tests.services.raw import Reply, exchange
 
 pytestmark = pytest.mark.anyio
