@@ -16,7 +16,8 @@ from pycalc.metrics_port import metrics_served
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
-from pycalc.settings import Settings, address
+from pycalc.services.addresses import address
+from pycalc.settings import Settings
 from pycalc.signals import watch
 from pycalc.streaming.base import Consumable
 

@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
 from structlog import get_logger
 
-from pycalc.settings import address
+from pycalc.services.addresses import address
 
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000

@@ -15,6 +15,7 @@ from pycalc import __version__
 from pycalc.observability.logging import configure_logging
 from pycalc.resources import Resources, open_resources
 from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
+from pycalc.routers.connection import BODY_SECONDS
 from pycalc.routers.cors import CrossOrigin
 from pycalc.routers.headers import STRICT_TRANSPORT, telling
 from pycalc.routers.middleware import Edge, by_https
@@ -36,11 +37,11 @@ class State(TypedDict):
 class Application(FastAPI):
     """FastAPI behind the service's own edge."""
 
-    def __init__(self, cors_origins: Sequence[str], **options: Any) -> None:
+    def __init__(self, cors_origins: Sequence[str], body_seconds: float, **options: Any) -> None:
         super().__init__(**options)
         calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
         self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        self._edge = Edge(super().__call__, calculations)
+        self._edge = Edge(super().__call__, calculations, body_seconds)
         self._entry: ASGIApp = CrossOrigin(self._edge, cors_origins) if cors_origins else self._edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,8 +65,11 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
 
-def create_app(settings: Settings) -> Application:
-    """Return the application; its lifespan opens and closes what the settings name."""
+def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
+    """Return the application; its lifespan opens and closes what the settings name.
+
+    ``body_seconds`` is how long the application waits for the body of a request.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -74,6 +78,7 @@ def create_app(settings: Settings) -> Application:
 
     app = Application(
         settings.cors_origins,
+        body_seconds,
         title="pycalc",
         version=__version__,
         summary="Exact arithmetic over HTTP",

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import CONTENT_TYPE
-from pycalc.settings import address
+from pycalc.services.addresses import address
 
 _READ_SECONDS = 5.0
 _WRITE_SECONDS = 10.0

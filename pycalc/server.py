@@ -25,8 +25,9 @@ from pycalc.metrics_port import Exposition, metrics_served
 from pycalc.observability.line import Line
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
+from pycalc.services.addresses import address
 from pycalc.services.bootstrap import TOKEN_FILE
-from pycalc.settings import Settings, address
+from pycalc.settings import Settings
 from pycalc.signals import block, watch
 
 _QUIET_SECONDS = 0.2

@@ -94,11 +94,6 @@ def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]
     }
 
 
-def address(host: str, port: int) -> str:
-    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables filled in, as a shell would; raises ValueError where that can't be done.
 

@@ -36,12 +36,15 @@ class Circuit:
     An answer that is late is the first probe: when it comes after all, the circuit is closed again.
     """
 
-    def __init__(self, probe: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
+    def __init__(
+        self, probe: Callable[[], Awaitable[None]], metrics: Metrics, clock: Callable[[], float] = monotonic
+    ) -> None:
         """``probe`` returns when the other side is well, within a time of its own, and raises otherwise."""
         self._probe = probe
+        self._clock = clock
         self._opened = metrics.cache_circuit_opened
         self._pauses = reconnecting()
-        self._closed_at = monotonic()
+        self._closed_at = self._clock()
         self._recovering: asyncio.Task[None] | None = None
         self._doubted = False
         self._doubted_at = -inf
@@ -65,8 +68,8 @@ class Circuit:
         """Let nothing through until a late answer comes; return False when it is not to be waited for."""
         if not self.closed:
             return True
-        again = monotonic() - self._doubted_at < _FORGIVING_SECONDS
-        self._doubted_at = monotonic()
+        again = self._clock() - self._doubted_at < _FORGIVING_SECONDS
+        self._doubted_at = self._clock()
         if not again:
             self.state = State.HALF_OPEN
             self._doubted = True
@@ -88,7 +91,7 @@ class Circuit:
             self._opened.inc()
         self.state = State.OPEN
         self._doubted = False
-        if monotonic() - self._closed_at > _STEADY_SECONDS:
+        if self._clock() - self._closed_at > _STEADY_SECONDS:
             self._pauses.reset()
         self._recover()
 
@@ -121,6 +124,6 @@ class Circuit:
             _log.info("cache circuit stays open", reason=str(error) or type(error).__name__)
             return False
         self.state = State.CLOSED
-        self._closed_at = monotonic()
+        self._closed_at = self._clock()
         _log.info("cache circuit closed")
         return True

@@ -18,7 +18,7 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 MAX_BODY_BYTES = 8 * 1024
 """The largest body that a route takes which declares no other limit; see ``max_body``."""
 
-_BODY_SECONDS = 10.0
+BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
 """A body may take so many seconds, and one more for each so many bytes that have come."""
 _CRUMB_BYTES = 1_024
@@ -114,11 +114,19 @@ class RequestBody:
     these and no others. After the body it just waits.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        seconds: float = BODY_SECONDS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """``seconds``: how long the first bytes may take; ``clock`` returns seconds."""
         self._scope = scope
         self._receive = receive
-        self._brisk_until = monotonic() + _BRISK_SECONDS
-        self._deadline = monotonic() + _BODY_SECONDS
+        self._clock = clock
+        self._brisk_until = self._clock() + _BRISK_SECONDS
+        self._deadline = self._clock() + seconds
         self._size = 0
         self._whole = scope["method"] == "GET"  # has no body that anything reads (RFC 9110 §9.3.1)
         self._trickles = False
@@ -146,18 +154,18 @@ class RequestBody:
 
     async def _next(self) -> Message:
         """Return the next message, not sooner than a body that trickles is to be looked at; in time."""
-        if self._trickles and monotonic() > self._brisk_until:
+        if self._trickles and self._clock() > self._brisk_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
-            left = self._deadline - _AT_ONCE_SECONDS - monotonic()  # to look once more in the end
+            left = self._deadline - _AT_ONCE_SECONDS - self._clock()  # to look once more in the end
             await asyncio.sleep(min(pause, left))
-        asked = monotonic()
+        asked = self._clock()
         try:
             async with asyncio.timeout(max(0.0, self._deadline - asked)):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
-        self._trickles = size < _CRUMB_BYTES and monotonic() - asked > _AT_ONCE_SECONDS
+        self._trickles = size < _CRUMB_BYTES and self._clock() - asked > _AT_ONCE_SECONDS
         self._deadline += size / _BODY_BYTES_A_SECOND
         return message
 

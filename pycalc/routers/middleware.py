@@ -16,7 +16,7 @@ from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.connection import RequestBody
+from pycalc.routers.connection import BODY_SECONDS, RequestBody
 from pycalc.routers.deps import resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
@@ -75,8 +75,12 @@ class Edge:
     Calculations go straight to their routes; everything else passes through the framework's layers.
     """
 
-    def __init__(self, app: ASGIApp, calculations: Iterable[CalculationRoute]) -> None:
+    def __init__(
+        self, app: ASGIApp, calculations: Iterable[CalculationRoute], body_seconds: float = BODY_SECONDS
+    ) -> None:
+        """``body_seconds``: how long the first bytes of a body may take."""
         self._app = app
+        self._body_seconds = body_seconds
         self._calculations = {route.name: route for route in calculations}
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
@@ -113,7 +117,7 @@ class Edge:
                     message["headers"] = secured(message.get("headers", ()))
                 await send(message)
 
-            body = RequestBody(scope, receive)
+            body = RequestBody(scope, receive, self._body_seconds)
             await self._app(scope, body, send_with_headers)
             if body.broken:
                 status = CLIENT_GONE

@@ -12,6 +12,11 @@ _SITE_BITS = 64
 """A site gets an IPv6 network of this many bits, at least, so one host has 2^64 addresses to choose from."""
 
 
+def address(host: str, port: int) -> str:
+    """Return host and port as a URL has them: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class ClientAddresses:
     """Tells clients apart by their addresses."""
 

@@ -20,14 +20,23 @@ _LIMIT = 10_000
 class Bearers:
     """Verified tokens and their bearers, a bounded LRU."""
 
-    def __init__(self, metrics: Metrics, revoked_here: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        revoked_here: Callable[[], None] = lambda: None,
+        *,
+        clock: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
         """``revoked_here`` is called after each revocation by this process, to hurry the others."""
         self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
         self._revoked_here = revoked_here
+        self._clock = clock
+        self._wall_clock = wall_clock
         self.epoch = 0
         """Counts revocations: what was read from the store before one must not be kept after it."""
         self.believed_until = math.inf
-        """Until when kept bearers may be believed, by ``monotonic``: the revocations that were read say no more."""
+        """Until when kept bearers may be believed, by ``clock``: the revocations that were read say no more."""
         metrics.tokens_cached.set_function(lambda: len(self._bearers))
 
     def get(self, token: bytes) -> Principal | None:
@@ -35,12 +44,12 @@ class Bearers:
 
         None too while it can't be known who has lost their rights.
         """
-        if monotonic() > self.believed_until:
+        if self._clock() > self.believed_until:
             return None
         bearer = self._bearers.get(token)
         if bearer is None:
             return None
-        if bearer.expires_at <= time():
+        if bearer.expires_at <= self._wall_clock():
             del self._bearers[token]
             return None
         self._bearers.move_to_end(token)

@@ -53,9 +53,17 @@ class Exports:
     pause. On a busy service an export takes longer; on an idle one it has the whole machine.
     """
 
-    def __init__(self, history: HistoryStore, users: UserStore, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        history: HistoryStore,
+        users: UserStore,
+        metrics: Metrics,
+        thread_clock: Callable[[], float] = thread_time,
+    ) -> None:
+        """``thread_clock`` tells how long the event loop's thread has worked, in seconds."""
         self._history = history
         self._users = users
+        self._thread_clock = thread_clock
         self._places = Places(
             MAX_EXPORTS, MAX_EXPORTS_EACH, metrics.exports_refused, "Too many exports of the history are under way."
         )
@@ -94,9 +102,9 @@ class Exports:
         """Return the next rows and their lines, when it is this export's turn."""
         async with self._turn:
             await asyncio.sleep(self._pause)
-            began = thread_time()
+            began = self._thread_clock()
             rows = await self._history.page(selection, before, size)
-            self._pause = self._courtesy(thread_time() - began, len(rows))
+            self._pause = self._courtesy(self._thread_clock() - began, len(rows))
             return rows, "".join(map(layout.line, rows))
 
     def _courtesy(self, spent: float, rows: int) -> float:

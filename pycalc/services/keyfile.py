@@ -35,12 +35,18 @@ class KeyFile:
     """Reads the file again each second and tells of new keys; while it is unreadable the keys in force stay."""
 
     def __init__(
-        self, file: Path, keys: Sequence[str], replace: Callable[[Sequence[str]], None], metrics: Metrics
+        self,
+        file: Path,
+        keys: Sequence[str],
+        replace: Callable[[Sequence[str]], None],
+        metrics: Metrics,
+        poll_seconds: float = _POLL_SECONDS,
     ) -> None:
         """``keys`` are those in force; ``replace`` is called with those that the file holds from then on."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace
+        self._poll_seconds = poll_seconds
         self._unreadable = metrics.keys_unreadable
         self._told = ""
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="key file")
@@ -53,7 +59,7 @@ class KeyFile:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
             try:
                 keys = await asyncio.to_thread(read_keys, self._file)
             except ValueError as error:

@@ -31,12 +31,18 @@ class ApiKeys:
     """Makes, lists, recognizes and removes keys."""
 
     def __init__(
-        self, store: KeyStore, ids: IdSource, metrics: Metrics, clock: Callable[[], float] = monotonic
+        self,
+        store: KeyStore,
+        ids: IdSource,
+        metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
+        clock_ns: Callable[[], int] = time_ns,
     ) -> None:
-        """``clock`` tells seconds, from whenever."""
+        """``clock`` returns seconds since any moment, ``clock_ns`` the time since 1970."""
         self._store = store
         self._ids = ids
         self._clock = clock
+        self._clock_ns = clock_ns
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._lookups = Lookups(_LOOKUPS, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
@@ -44,7 +50,7 @@ class ApiKeys:
     async def create(self, user_id: bytes, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
         """Return a new key and its text, which is not kept; raises Conflict when the user has too many."""
         text = PREFIX + secrets.token_urlsafe(32)
-        now = _now_ms()
+        now = self._now_ms()
         expires = None if expires_in is None else now + expires_in * 1000
         key = StoredKey(self._ids.next(), user_id, name, text[:_SHOWN], now, expires, None)
         await self._store.add(key, sha256(text.encode()).digest(), _PER_USER)
@@ -65,7 +71,7 @@ class ApiKeys:
         if self._unknown.get(digest, 0.0) > self._clock():
             return None
         async with self._lookups.one():
-            bearer = await self._store.use(digest, _now_ms())
+            bearer = await self._store.use(digest, self._now_ms())
         if bearer is None:
             self._remember_unknown(digest)
         return bearer
@@ -84,6 +90,5 @@ class ApiKeys:
         """Remove a user's key; raises NotFound."""
         await self._store.remove(user_id, key_id)
 
-
-def _now_ms() -> int:
-    return time_ns() // 1_000_000
+    def _now_ms(self) -> int:
+        return self._clock_ns() // 1_000_000

@@ -20,7 +20,8 @@ _SHARE = 4
 class LongResults:
     """The bytes of long results that are alive: on their way here, being sent or cached."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
         self._bytes = 0
         self._by_user: Counter[bytes] = Counter()
         self._refused = metrics.compute_refused
@@ -28,7 +29,7 @@ class LongResults:
 
     def require_room(self, user: bytes) -> None:
         """Raise Overloaded while there are too many."""
-        if self._bytes > _MAX_BYTES or self._by_user[user] > _MAX_BYTES // _SHARE:
+        if self._bytes > self.max_bytes or self._by_user[user] > self.max_bytes // _SHARE:
             raise Overloaded("Too many long results are being sent.", 5)
 
     @contextmanager

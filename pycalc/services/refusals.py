@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -23,8 +23,9 @@ class _Refusal(NamedTuple):
 class Refusals:
     """Which entries wait for another try."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._waiting: dict[int, _Refusal] = {}
 
     def __len__(self) -> int:
@@ -32,7 +33,7 @@ class Refusals:
 
     def split(self, entries: Sequence[OutboxRow]) -> tuple[list[OutboxRow], list[OutboxRow]]:
         """Return the entries that were not refused yet, and those that may be tried again now."""
-        now = monotonic()
+        now = self._clock()
         fresh = [entry for entry in entries if entry.seq not in self._waiting]
         again = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
         return fresh, again
@@ -49,14 +50,14 @@ class Refusals:
 
     def put_off(self) -> None:
         """Let nothing be tried again for a while: a try has failed, for no reason of one event."""
-        soonest = monotonic() + self._seconds / TRIES**2
+        soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Note what was refused, by event id with the reason; return the entries to give up, by sequence number."""
-        now = monotonic()
+        now = self._clock()
         hopeless: dict[int, str] = {}
         for entry in tried:
             known = self._waiting.pop(entry.seq, None)

@@ -9,7 +9,7 @@ refusing goes to the dead letters, and the rest flows on meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, time, time_ns
 from uuid import uuid4
@@ -69,13 +69,18 @@ class Relay:
         shared: bool = False,
         try_seconds: float = refusals.SECONDS,
         tracer: Tracer = NO_TRACER,
+        backoff: Callable[[Exception, int, float], float] = pause_after,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        """Begin to relay; ``backoff`` returns the seconds to wait after an error, as ``pause_after`` does."""
         self._outbox = outbox
         self._tracer = tracer
         self._stream = stream
         self._metrics = metrics
         self._shared = shared
-        self._refusals = Refusals(try_seconds)
+        self._backoff = backoff
+        self._clock = clock
+        self._refusals = Refusals(try_seconds, clock)
         self._owner = uuid4().bytes
         self._held_until = 0.0
         self._work = asyncio.Event()
@@ -139,11 +144,11 @@ class Relay:
 
     @property
     def _leading(self) -> bool:
-        return monotonic() < self._held_until
+        return self._clock() < self._held_until
 
     async def _lead(self) -> bool:
         """Make sure of the lease for the time that a batch may take; return whether this relay has it."""
-        began = monotonic()
+        began = self._clock()
         if self._held_until - began < _LEASE_LEFT_SECONDS:
             renewed = self._leading
             held = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
@@ -185,9 +190,9 @@ class Relay:
         if not more:
             self._counted_at = -_COUNT_SECONDS
             return len(oldest)
-        if monotonic() - self._counted_at >= _COUNT_SECONDS:
+        if self._clock() - self._counted_at >= _COUNT_SECONDS:
             self._backlog = await self._outbox.backlog()
-            self._counted_at = monotonic()
+            self._counted_at = self._clock()
         return max(self._backlog, len(oldest))
 
     async def _publish_again(self, entries: Sequence[OutboxRow]) -> int:
@@ -216,7 +221,7 @@ class Relay:
         """Publish entries and delete what the stream took or never will; return how many those are."""
         if not entries:
             return 0
-        if self._held_until - monotonic() < PUBLISH_SECONDS and not await self._lead():
+        if self._held_until - self._clock() < PUBLISH_SECONDS and not await self._lead():
             return 0
         reasons: Mapping[bytes, str] = {}
         began_ns = time_ns()
@@ -254,7 +259,7 @@ class Relay:
         """Wait before the next try: exponentially longer, with full jitter."""
         self._failures += 1
         self._metrics.relay_failures.inc()
-        delay = pause_after(error, self._failures, _LONGEST_BACKOFF)
+        delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
         _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
@@ -264,8 +269,8 @@ class Relay:
 
     async def _look_on(self, seconds: float) -> None:
         """Let time pass, the metrics saying what waits, whoever publishes it."""
-        end = monotonic() + seconds
-        while not self._closing.is_set() and (left := end - monotonic()) > 0:
+        end = self._clock() + seconds
+        while not self._closing.is_set() and (left := end - self._clock()) > 0:
             with suppress(Exception):  # it is for the metrics only
                 oldest = await self._outbox.pending(0, 1)
                 self._tell(oldest, await self._outbox.backlog() if oldest else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -24,19 +25,24 @@ _log = get_logger(__name__)
 class RevocationWatch:
     """Forgets the bearers that any process on the database has revoked; believes none when it can't tell."""
 
-    def __init__(self, store: RevocationStore, bearers: Bearers, metrics: Metrics, newest: int) -> None:
+    def __init__(
+        self, store: RevocationStore, bearers: Bearers, metrics: Metrics, newest: int, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._bearers = bearers
         self._failures = metrics.revocation_failures
         self._number = newest
+        self._clock = clock
         self._hint = asyncio.Event()
-        self._believe_from(monotonic())
+        self._believe_from(clock())
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     @classmethod
-    async def open(cls, store: RevocationStore, bearers: Bearers, metrics: Metrics) -> RevocationWatch:
+    async def open(
+        cls, store: RevocationStore, bearers: Bearers, metrics: Metrics, clock: Callable[[], float] = monotonic
+    ) -> RevocationWatch:
         """Watch from now on: no bearer is kept yet, so what was revoked before does not matter."""
-        return cls(store, bearers, metrics, await store.newest())
+        return cls(store, bearers, metrics, await store.newest(), clock)
 
     def hint(self) -> None:
         """Say that there may be a revocation: look at once."""
@@ -44,7 +50,7 @@ class RevocationWatch:
 
     async def _look(self) -> None:
         """Read what was revoked since the last look, and forget whom it concerns; raises StoreUnavailable."""
-        began = monotonic()
+        began = self._clock()
         revocations = await self._store.since(self._number)
         users = revocations.users
         if users is None or users:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from time import time_ns
@@ -70,8 +70,12 @@ class HistoryTail:
     HOLD_BACK_SECONDS, so that the order of ids is the order of telling and an id is a place to resume from.
     """
 
-    def __init__(self, history: HistoryStore, metrics: Metrics, *, shared: bool) -> None:
+    def __init__(
+        self, history: HistoryStore, metrics: Metrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
+    ) -> None:
+        """``clock_ns`` is that of the ids."""
         self._history = history
+        self._clock_ns = clock_ns
         self._shared = shared
         self._followers: dict[bytes | None, set[Follower]] = defaultdict(set)
         self._dropped = metrics.followers_dropped
@@ -130,7 +134,7 @@ class HistoryTail:
 
     def _horizon(self) -> bytes | None:
         """Return the id from which on other processes may still record; None when there are none."""
-        now_ms = time_ns() // 1_000_000
+        now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000)) if self._shared else None
 
     async def _run(self) -> None:

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 DRIVERS = {"confluent_kafka", "google", "grpc", "redis", "hiredis"}
 PROGRAM = """
-import asyncio, sys
+import asyncio, json, os, sys
 import pycalc.main
 from pycalc.cache import open_cache
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
 
-async def main():
-    opened = await (open_cache if sys.argv[1] == "cache" else open_stream)(sys.argv[2], Metrics())
+async def main(kind, url):
+    opened = await (open_cache if kind == "cache" else open_stream)(url, Metrics())
     await opened.aclose()
 
-asyncio.run(main())
-print(*sorted({name.partition(".")[0] for name in sys.modules}))
+for kind, url in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        asyncio.run(main(kind, url))
+        print(json.dumps([kind, url, *sorted({name.partition(".")[0] for name in sys.modules})]), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, url
 """
+IMPORTED = {
+    ("stream", "memory://"): set[str](),
+    ("stream", "kafka://127.0.0.1:1/events"): {"confluent_kafka"},
+    ("stream", "pubsub://my-project/events"): {"google", "grpc"},
+    ("cache", "memory://"): set[str](),
+    ("cache", "redis://127.0.0.1:1/0"): {"hiredis", "redis"},
+    ("cache", "rediss://127.0.0.1:1/0"): {"hiredis", "redis"},
+}
 
 
-@pytest.mark.parametrize(
-    ("kind", "url", "imported"),
-    [
-        ("stream", "memory://", set()),
-        ("stream", "kafka://127.0.0.1:1/events", {"confluent_kafka"}),
-        ("stream", "pubsub://my-project/events", {"google", "grpc"}),
-        ("cache", "memory://", set()),
-        ("cache", "redis://127.0.0.1:1/0", {"hiredis", "redis"}),
-        ("cache", "rediss://127.0.0.1:1/0", {"hiredis", "redis"}),
-    ],
-)
-def test_a_url_imports_its_own_driver_only(kind: str, url: str, imported: set[str]) -> None:
-    """The whole application with one stream or cache or another: no other one's driver comes along."""
+def test_a_url_imports_its_own_driver_only() -> None:
+    """The whole application with one stream or cache or another: no other one's driver comes along.
+
+    Each is opened in a fork of its own, so that the application is imported once for all.
+    """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, kind, url],
+        [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps([*IMPORTED])],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -49,7 +52,9 @@ def test_a_url_imports_its_own_driver_only(kind: str, url: str, imported: set[st
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert DRIVERS & {*done.stdout.splitlines()[-1].split()} == imported
+    told = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))  # the rest is the log
+    modules = {(kind, url): DRIVERS & {*names} for kind, url, *names in told}
+    assert modules == IMPORTED
 
 
 EMBEDDED = """

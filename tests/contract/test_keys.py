@@ -43,6 +43,15 @@ async def test_the_last_use_is_kept_to_within_five_minutes(keys: SqlKeyStore, be
     assert noted == [START, START, START + FIVE_MINUTES]
 
 
+async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) -> None:
+    """It is good until the millisecond at which it expires, and its bearer tells that time."""
+    await keys.add(StoredKey(ids.next(), bearer.user.id, "short", "pck_BBBB", START, START + 60, None), b"2" * 32, 2)
+    found = await keys.use(b"2" * 32, START + 59)
+    assert found is not None
+    assert (found.user, found.expires_ms) == (bearer.user, START + 60)
+    assert await keys.use(b"2" * 32, START + 60) is None
+
+
 async def test_only_a_use_that_is_noted_writes(
     database: Database, keys: SqlKeyStore, bearer: KeyBearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from drills.finding import Finding, faults
 from drills.history import Row, Verdict, compare
 from drills.load import Exchange, Ledger
 from drills.syncing import calls, order_of
+from drills.timing import area
 
 GOOD = Verdict(lost=0, doubled=0, phantom=0, refused_but_there=0, torn=0)
 
@@ -97,6 +98,12 @@ ANSWER = "".join(f"\\x{byte:02x}" for byte in f'HTTP/1.1 200 OK\r\n\r\n{{"id":"{
 WRITE = f'7 1.000000 pwrite64(5<{FILE}>, "\\x00{ROW}\\x00", 18, 0) = 18 <0.000100>'
 SYNC = f"7 2.000000 fdatasync(5<{FILE}>) = 0 <0.500000>"
 SENT = f'8 3.000000 writev(9<\\x73>, [{{iov_base="{ANSWER}", iov_len=3}}], 1) = 3 <0.000100>'
+
+
+def test_times_that_lie_among_each_other_tell_nothing() -> None:
+    """They give one half, and times that never overlap give one, in either order."""
+    assert area([1, 4], [2, 3]) == 0.5
+    assert area([1, 2, 3], [4, 5, 6]) == area([4, 5, 6], [1, 2, 3]) == 1
 
 
 class TestTrace:

@@ -76,12 +76,12 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
 
 
-async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources) -> None:
     """After its time a key is refused, and it is not known for longer than that."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
-    monkeypatch.setattr("pycalc.services.keys._now_ms", lambda: 2**42)
+    resources.authenticator._keys._clock_ns = lambda: 2**62
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
 
 

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from pycalc.listener import HttpServer, bind
-from pycalc.settings import address
+from pycalc.services.addresses import address
 from tests.services.raw import Reply, exchange
 
 pytestmark = pytest.mark.anyio

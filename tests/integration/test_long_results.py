@@ -12,7 +12,6 @@ from pycalc.models.auth import Principal, Role
 from pycalc.resources import Resources
 from pycalc.routers.batch import _pieces
 from pycalc.routers.representations import BatchResponse
-from pycalc.services import long_results
 from pycalc.services.math import Answer
 from pycalc.services.planning import DEFAULT_OPTIONS
 from pycalc.settings import Settings
@@ -64,9 +63,9 @@ def alive(resources: Resources) -> float | None:
     return resources.metrics.registry.get_sample_value("pycalc_results_long_bytes")
 
 
-async def test_what_is_found_counts_until_it_is_let_go(stored: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_found_counts_until_it_is_let_go(stored: Resources) -> None:
     """Over a user's share the next one is 503 overloaded, for that user, until the first one is let go of."""
-    monkeypatch.setattr(long_results, "_MAX_BYTES", 4_000_000)
+    stored.computer.long_results.max_bytes = 4_000_000
     found = await ask(stored, person(1), 0)
     assert (found.cached, alive(stored)) == (True, DIGITS)
     with pytest.raises(Overloaded) as refusal:
@@ -79,19 +78,17 @@ async def test_what_is_found_counts_until_it_is_let_go(stored: Resources, monkey
     await until(lambda: alive(stored) == 0, "the thread that read it has let go of it too")
 
 
-async def test_what_is_on_its_way_counts(stored: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_on_its_way_counts(stored: Resources) -> None:
     """Asked for at the same moment by one user, only as many are fetched as there is room for."""
-    monkeypatch.setattr(long_results, "_MAX_BYTES", 4_000_000)
+    stored.computer.long_results.max_bytes = 4_000_000
     answers = await asyncio.gather(*(ask(stored, person(1), number) for number in range(2)), return_exceptions=True)
     assert [isinstance(answer, Answer) for answer in answers] == [True, False]
     assert isinstance(answers[1], Overloaded)
 
 
-async def test_what_is_computed_is_not_refused_for_being_expected(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_computed_is_not_refused_for_being_expected(resources: Resources) -> None:
     """Two that Redis does not have, asked for at once: both are admitted, and none is refused once it has a worker."""
-    monkeypatch.setattr(long_results, "_MAX_BYTES", 4 * (DIGITS + 1_000))
+    resources.computer.long_results.max_bytes = 4 * (DIGITS + 1_000)
     answers = await asyncio.gather(*(ask(resources, person(1), number) for number in range(2)))
     assert [answer.cached for answer in answers] == [False, False]
     assert alive(resources) == 2 * DIGITS

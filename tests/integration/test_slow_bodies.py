@@ -7,21 +7,29 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from starlette.types import Message
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
+from pycalc.main import create_app
 from pycalc.resources import Resources
 from pycalc.routers.connection import RequestBody
+from pycalc.settings import Settings
 from tests.services.accounts import PASSWORD, new_name, registration
+from tests.services.virtual_time import in_virtual_time, now
 
-pytestmark = pytest.mark.anyio
 SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
 
 
-async def test_a_body_that_stops_is_answered_with_408(
-    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """Return an application that waits for a body a two-hundredth of the usual time."""
+    return create_app(settings, body_seconds=0.05)
+
+
+@pytest.mark.anyio
+async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient, resources: Resources) -> None:
     """request-timeout as a problem, counted by its status; a body in time is taken."""
-    monkeypatch.setattr("pycalc.routers.connection._BODY_SECONDS", 0.05)
 
     async def stopping() -> AsyncIterator[bytes]:
         yield b'{"username":'
@@ -36,88 +44,84 @@ async def test_a_body_that_stops_is_answered_with_408(
         assert resources.metrics.registry.get_sample_value("http_requests_total", labels) == 1
 
 
-async def test_each_part_of_a_body_gives_it_more_time(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A body of eight parts, each in half the time that one has, comes whole."""
-    monkeypatch.setattr("pycalc.routers.connection._BODY_SECONDS", 0.2)
-    monkeypatch.setattr("pycalc.routers.connection._BODY_BYTES_A_SECOND", 1)
-    loop = asyncio.get_running_loop()
+def arriving(*parts: tuple[float, bytes]) -> Receive:
+    """Return a ``receive`` of a body that never ends, whose parts come so many seconds after the one before."""
+    came, loop = asyncio.Queue[bytes](), asyncio.get_running_loop()
+    after = 0.0
+    for seconds, part in parts:
+        after += seconds
+        loop.call_later(after, came.put_nowait, part)
 
-    async def slow() -> AsyncIterator[bytes]:
-        yield b'{"username":"nobody",'
-        for _ in range(8):
-            tick = loop.create_future()
-            loop.call_later(0.1, tick.set_result, None)
-            await tick
-            yield b" "
-        yield b'"password":"correct horse battery staple"}'
+    async def receive() -> Message:
+        body = await came.get()
+        while not came.empty():
+            body += came.get_nowait()
+        return {"type": "http.request", "body": body, "more_body": True}
 
-    answer = await client.post("/login", content=slow(), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 401
+    return receive
 
 
-async def test_small_parts_that_are_there_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def taken(receive: Receive) -> None:
+    """Take parts of a body for ever."""
+    while True:
+        await receive()
+
+
+@in_virtual_time
+async def test_each_part_of_a_body_gives_it_more_time() -> None:
+    """A body whose parts come at 16 KiB a second comes whole, though it takes 40 s; then it has 10 s left."""
+    part, began = bytes(5 * 16_384), now()
+    receive_in_time = RequestBody(SCOPE, arriving(*[(5.0, part)] * 8), clock=now)
+    assert b"".join([(await receive_in_time())["body"] for _ in range(8)]) == part * 8
+    with pytest.raises(HTTPException):
+        await receive_in_time()
+    assert now() - began == pytest.approx(10 + 40)
+
+
+@in_virtual_time
+async def test_crumbs_give_a_body_no_more_time() -> None:
+    """A byte every two seconds is refused with 408 after 10 s."""
+    began = now()
+    receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)
+    with pytest.raises(HTTPException) as refusal:
+        await taken(receive_in_time)
+    assert refusal.value.status_code == 408
+    assert now() - began == pytest.approx(10, abs=0.1)
+
+
+@in_virtual_time
+async def test_small_parts_that_are_there_are_all_taken() -> None:
     """However long the body takes already: only who lets the service wait has to wait."""
-    monkeypatch.setattr("pycalc.routers.connection._BRISK_SECONDS", 0.0)
     parts = [{"type": "http.request", "body": b"1", "more_body": number < 999} for number in range(1_000)]
     there = iter(parts)
 
     async def receive() -> Message:
         return next(there)
 
-    receive_in_time = RequestBody(SCOPE, receive)
+    receive_in_time = RequestBody(SCOPE, receive, clock=now)
+    await asyncio.sleep(5)
+    began = now()
     assert [await receive_in_time() for _ in parts] == parts
+    assert now() == began
 
 
-@pytest.mark.parametrize(("brisk", "fewest", "most"), [(60.0, 20, 20), (0.0, 3, 14)])
-async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(
-    monkeypatch: pytest.MonkeyPatch, brisk: float, fewest: int, most: int
-) -> None:
-    """After a while what has come meanwhile is taken together; the body comes whole, not later than it may."""
-    limits = {"BODY_SECONDS": 5.0, "BRISK_SECONDS": brisk, "SHORTEST_PAUSE": 0.1, "LONGEST_PAUSE": 0.1}
-    for name, seconds in limits.items():
-        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
-    looked, came = 0, asyncio.Queue[bytes]()
-
-    async def trickle() -> None:
-        for _ in range(20):
-            tick = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_later(0.02, tick.set_result, None)
-            await tick
-            came.put_nowait(b"1")
-
-    async def receive() -> Message:
-        nonlocal looked
-        looked += 1
-        body = await came.get()
-        while not came.empty():
-            body += came.get_nowait()
-        return {"type": "http.request", "body": body, "more_body": True}
-
-    receive_in_time, taken = RequestBody(SCOPE, receive), 0
-    async with asyncio.TaskGroup() as group:
-        group.create_task(trickle())
-        while taken < 20:
-            taken += len((await receive_in_time())["body"])
-    assert fewest <= looked <= most
+@pytest.mark.parametrize(("every", "fewest", "most"), [(0.02, 20, 20), (0.25, 5, 14)])
+@in_virtual_time
+async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: float, fewest: int, most: int) -> None:
+    """After a second what has come meanwhile is taken together; the body comes whole, not later than it may."""
+    receive_in_time = RequestBody(SCOPE, arriving(*[(every, b"1")] * 20), clock=now)
+    taken = [(await receive_in_time())["body"]]
+    while sum(map(len, taken)) < 20:
+        taken.append((await receive_in_time())["body"])
+    assert fewest <= len(taken) <= most
 
 
-async def test_the_end_of_a_pause_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has come by the deadline is taken, however long the pause would have been."""
-    limits = {"BODY_SECONDS": 0.2, "BRISK_SECONDS": 0.0, "SHORTEST_PAUSE": 60.0, "LONGEST_PAUSE": 60.0}
-    for name, seconds in limits.items():
-        monkeypatch.setattr(f"pycalc.routers.connection._{name}", seconds)
-    parts: asyncio.Queue[Message] = asyncio.Queue()
-
-    async def receive() -> Message:
-        return await parts.get()
-
-    receive_in_time = RequestBody(SCOPE, receive)
-    late = {"type": "http.request", "body": b"1", "more_body": True}
-    asyncio.get_running_loop().call_later(0.05, parts.put_nowait, late)
+@pytest.mark.parametrize("_", range(20))
+@in_virtual_time
+async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
+    """What has come by the deadline is taken, however long the pause (at random 0.5 to 1.5 s) would have been."""
+    receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"
-    parts.put_nowait({"type": "http.request", "body": b"2", "more_body": False})
     assert (await receive_in_time())["body"] == b"2"
 
 

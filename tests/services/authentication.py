@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import time
 from typing import NamedTuple
 
 from pycalc.models.ids import IdSource
@@ -28,11 +29,12 @@ def authentication(
     users: MemoryUserStore,
     admin_registration: AdminRegistration = "open",
     bootstrapped: Callable[[], None] = lambda: None,
+    wall_clock: Callable[[], float] = time,
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
     bearers, passwords, keys = (
-        Bearers(metrics),
+        Bearers(metrics, wall_clock=wall_clock),
         PasswordHasher(metrics, 4, ["p" * 32]),
         ApiKeys(MemoryKeyStore(users), ids, metrics),
     )

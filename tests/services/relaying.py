@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
+from pycalc.services.backoff import pause_after
 from pycalc.services.relay import Relay
 from tests.services.stores import MemoryOutboxStore
+from tests.services.virtual_time import now
 
 
 class ListeningStream:
@@ -51,11 +53,20 @@ class ListeningStream:
         """See Stream."""
 
 
+def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
+    """Return a backoff of 600 s, which shows in virtual time what has waited for it."""
+    return 600.0
+
+
 @asynccontextmanager
-async def relaying(outbox: MemoryOutboxStore, stream: ListeningStream) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Run a relay, and close it in the end."""
+async def relaying(
+    outbox: MemoryOutboxStore,
+    stream: ListeningStream,
+    backoff: Callable[[Exception, int, float], float] = pause_after,
+) -> AsyncIterator[tuple[Relay, Metrics]]:
+    """Run a relay in virtual time, and close it in the end."""
     metrics = Metrics()
-    relay = Relay(outbox, stream, metrics, try_seconds=0.2)
+    relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
     try:
         yield relay, metrics
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Refresh, Rotation, SessionLimits
 from pycalc.errors import Conflict, Forbidden, NotFound, Unauthorized
@@ -138,7 +139,8 @@ class MemoryOutboxStore:
         """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
-        return [OutboxRow(seq, row) for seq, row in sorted(self.entries.items()) if seq > after][:limit]
+        waiting = (OutboxRow(seq, row) for seq, row in self.entries.items() if seq > after)
+        return list(islice(waiting, limit))
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """See OutboxStore."""

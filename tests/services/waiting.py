@@ -22,13 +22,18 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLI
         sleep(_STEP_SECONDS)
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Return as soon as the condition holds, the event loop running on; fail when it does not within ``seconds``."""
+async def until(
+    condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS, *, step: float = _STEP_SECONDS
+) -> None:
+    """Return as soon as the condition holds, the event loop running on; fail when it does not within ``seconds``.
+
+    In virtual time a larger ``step`` gets through long intervals with fewer looks; the deadline is in real time.
+    """
     deadline = monotonic() + seconds
     while not condition():
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(_STEP_SECONDS)
+        await asyncio.sleep(step)
 
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from time import time
@@ -12,8 +14,9 @@ from time import time
 import bcrypt
 import pytest
 
-from pycalc.errors import Forbidden, Unauthorized
+from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import Principal, Registration, Role, User
+from pycalc.services.pacing import Pace
 from tests.services.authentication import Authentication, authentication
 from tests.services.stores import MemoryKeyStore, MemoryUserStore
 
@@ -63,6 +66,81 @@ async def admin_of(services: Authentication) -> Principal:
     return await services.authenticator.authenticate(await opened(services, "root", Role.ADMIN))
 
 
+class WatchedUserStore(MemoryUserStore):
+    """Accounts that note what they are asked for."""
+
+    def __init__(self, work: list[str]) -> None:
+        super().__init__()
+        self._work = work
+
+    async def by_username(self, username: str) -> User | None:
+        """See UserStore."""
+        self._work.append("a read")
+        return await super().by_username(username)
+
+    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+        """See UserStore."""
+        self._work.append("a write")
+        await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what costs time, in its order: hashes, and conflicts and successes that are made to take as long."""
+    done: list[str] = []
+    check, make, keep = bcrypt.checkpw, bcrypt.hashpw, Pace.keep
+
+    def checkpw(password: bytes, hashed: bytes) -> bool:
+        done.append(f"a check of cost {hashed[4:6].decode()}")
+        return check(password, hashed)
+
+    def hashpw(password: bytes, salt: bytes) -> bytes:
+        done.append(f"a hash of cost {salt[4:6].decode()}")
+        return make(password, salt)
+
+    async def kept(pace: Pace, waiting: Coroutine[None, None, None]) -> None:
+        done.append("a pace")
+        await keep(pace, waiting)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    monkeypatch.setattr(bcrypt, "hashpw", hashpw)
+    monkeypatch.setattr(Pace, "keep", kept)
+    return done
+
+
+async def test_a_refused_login_does_the_same_work_for_everybody(work: list[str]) -> None:
+    """A wrong password, a name that nobody has, and the right password of a disabled account: one read, one check."""
+    users = WatchedUserStore(work)
+    services = authentication(users)
+    await opened(services, "ada")
+    await opened(services, "bob")
+    root = await admin_of(services)
+    await services.accounts.change(root, "bob", None, disabled=True)
+    for name, password in (("ada", "wrong"), ("nobody", "wrong"), ("bob", PASSWORD)):
+        work.clear()
+        with pytest.raises(Unauthorized):
+            await services.authenticator.log_in(name, password)
+        assert work == ["a read", "a check of cost 04"], name
+
+
+async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[str]) -> None:
+    """The name, the address or nothing: one hash, then the write, which takes as long when it is refused."""
+    services = authentication(WatchedUserStore(work))
+    await opened(services, "ada")
+    done = {}
+    for name, address in (("ada", "other"), ("other", "ada"), ("bob", "bob")):
+        work.clear()
+        with suppress(Conflict):
+            await services.accounts.register(registration(name, address), None, None)
+        done[name, address] = [*work]
+    assert [*done.values()] == [["a hash of cost 04", "a pace", "a write"]] * 3
+
+
+def registration(name: str, address: str) -> Registration:
+    """Return a user's registration."""
+    return Registration(username=name, email=f"{address}@example.com", password=PASSWORD, confirm_password=None)
+
+
 async def test_a_token_is_verified_once() -> None:
     """The second request of a token asks neither the signer nor the store."""
     users = SlowUserStore()
@@ -76,12 +154,15 @@ async def test_a_token_is_verified_once() -> None:
     assert users.reads == 1
 
 
-async def test_a_known_token_ends_with_its_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_known_token_ends_with_its_expiry() -> None:
     """What is kept is not valid for longer than the token says."""
-    services = authentication(MemoryUserStore())
+    moment = time()
+    services = authentication(MemoryUserStore(), wall_clock=lambda: moment)
     token = await opened(services, "ada")
     bearer = await services.authenticator.authenticate(token)
-    monkeypatch.setattr("pycalc.services.bearers.time", lambda: bearer.expires_at)
+    moment = bearer.expires_at - 0.001
+    assert services.authenticator.recognize(token) == bearer
+    moment = bearer.expires_at
     assert services.authenticator.recognize(token) is None
     assert bearer.expires_at > time()
 

@@ -11,10 +11,10 @@ from starlette.types import Message, Scope
 from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
-from pycalc.routers import events
-from pycalc.routers.events import EventStream
+from pycalc.routers.events import HEARTBEAT_SECONDS, STALLED_SECONDS, EventStream
 from pycalc.routers.negotiation import WITHOUT_CONTENT
 from tests.services.stores import history_row
+from tests.services.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.anyio
 
@@ -60,33 +60,33 @@ async def nothing() -> Message:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_heartbeats_while_nothing_happens(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
+@in_virtual_time
+async def test_heartbeats_while_nothing_happens(scope: Scope) -> None:
     """A comment at each, as long as the client has its rights; then the stream ends."""
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
-    following, sent = Following(told=0, rights=3), list[bytes]()
+    following, sent, began = Following(told=0, rights=3), list[bytes](), now()
 
     async def send(message: Message) -> None:
         sent.append(message.get("body", b""))
 
-    async with asyncio.timeout(10):
-        await following.stream()(scope, nothing, send)
+    await following.stream()(scope, nothing, send)
+    assert now() - began == pytest.approx(4 * HEARTBEAT_SECONDS)
     assert sent == [b"", b": connected\n\n", *[b": heartbeat\n\n"] * 3, b""]
     assert following.ended
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_a_client_that_stops_reading_gives_its_place_back(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
+@in_virtual_time
+async def test_a_client_that_stops_reading_gives_its_place_back(scope: Scope) -> None:
     """What it does not take for a while ends the answer, and with it the following."""
-    monkeypatch.setattr(events, "STALLED_SECONDS", 0.05)
-    following, sent = Following(told=1_000), list[Message]()
+    following, sent, began = Following(told=1_000), list[Message](), now()
 
     async def send(message: Message) -> None:
         if len(sent) == 10:
             await asyncio.Event().wait()
         sent.append(message)
 
-    async with asyncio.timeout(10):
-        await following.stream()(scope, nothing, send)
+    await following.stream()(scope, nothing, send)
+    assert now() - began == pytest.approx(STALLED_SECONDS)
     assert len(sent) == 10
     assert following.ended
 

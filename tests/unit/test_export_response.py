@@ -10,9 +10,9 @@ from starlette.types import Message
 
 from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.routers import exports
-from pycalc.routers.exports import ExportResponse
+from pycalc.routers.exports import LONGEST_SEND, ExportResponse
 from pycalc.routers.negotiation import WITHOUT_CONTENT
+from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -101,11 +101,13 @@ async def test_a_bug_is_no_end_either() -> None:
     assert client.messages[-1] != LAST
 
 
-async def test_a_reader_that_stops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_a_reader_that_stops_is_given_up() -> None:
     """A page that can't be sent in time ends the export, and its place is given back."""
-    monkeypatch.setattr(exports, "LONGEST_SEND", 0.01)
+    began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     await answered(client, pages, metrics)
+    assert now() - began == pytest.approx(LONGEST_SEND)
     assert client.body == b"first\n"
     assert pages.closed
     assert metrics.registry.get_sample_value("pycalc_history_exports_cut_total", {"reason": "slow"}) == 1

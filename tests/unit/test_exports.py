@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import perf_counter, thread_time
+from itertools import pairwise
 
 import pytest
 
@@ -21,6 +21,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.exports import AT_ONCE, LAYOUTS, MAX_EXPORTS, MAX_EXPORTS_EACH, Exports
 from pycalc.services.history import HistoryReader, Wanted
 from tests.services.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
+from tests.services.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.anyio
 
@@ -224,26 +225,26 @@ class BusyHistoryStore(MemoryHistoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reads = 0
+        self.reads_at: list[float] = []
+        self.worked = 0.0
+        """What the clock of the event loop's thread says."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
-        until = thread_time() + 0.005 * (self._reads > 0)
-        self._reads += 1
-        while thread_time() < until:
-            pass
+        self.worked += 0.001 + 0.005 * bool(self.reads_at)
+        self.reads_at.append(now())
         return await super().page(selection, before, limit)
 
 
+@in_virtual_time
 async def test_exports_make_way_for_others() -> None:
     """Where the loop works for others during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * AT_ONCE + 1)]
-    exports = Exports(busy, accounts(), Metrics())
-    started = perf_counter()
+    exports = Exports(busy, accounts(), Metrics(), lambda: busy.worked)
     await asyncio.gather(*(lines(exports.export(Caller().identify, EVERYTHING, NDJSON)) for _ in range(2)))
-    reads, pauses = 5 * 0.005, 4 * 8 * 0.003
-    assert perf_counter() - started > reads + pauses
+    pauses = [later - earlier for earlier, later in pairwise(busy.reads_at)]
+    assert pauses == pytest.approx([0.0] + [8 * (0.006 - 2 * 0.001)] * 4)
 
 
 async def test_a_failed_export_frees_its_place(exports: Exports, history: MemoryHistoryStore, metrics: Metrics) -> None:

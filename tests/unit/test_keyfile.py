@@ -25,7 +25,7 @@ class Watched:
         self.file.write_text(OLD + "\n")
         self.metrics = Metrics()
         self.told: list[Sequence[str]] = []
-        self.watcher = KeyFile(file, (OLD,), self.told.append, self.metrics)
+        self.watcher = KeyFile(file, (OLD,), self.told.append, self.metrics, poll_seconds=0.01)
 
     @property
     def unreadable(self) -> float | None:
@@ -34,9 +34,8 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     """Watch a file, a hundred times as often as a service does."""
-    monkeypatch.setattr("pycalc.services.keyfile._POLL_SECONDS", 0.01)
     opened = Watched(tmp_path / "keys")
     yield opened
     await opened.watcher.aclose()

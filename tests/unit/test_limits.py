@@ -140,23 +140,26 @@ async def test_a_success_does_not_forget_the_hours_failures() -> None:
     assert await door.fail() == HOUR
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.4, 6.5, 7.0, 60.0, 119.0, 241.0])
-async def test_ten_thousand_attempts_cost_thirty_hashes_an_hour_at_most(pause: float) -> None:
-    """However the attempts are paced, from however many addresses, no 60 minutes see more than thirty."""
+@pytest.mark.parametrize(
+    ("pause", "attempts"),
+    [(0.0, 1_000), (0.4, 10_000), (6.5, 2_000), (7.0, 2_000), (60.0, 1_000), (119.0, 1_000), (241.0, 1_000)],
+)
+async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempts: int) -> None:
+    """However many hours of attempts are paced, from however many addresses, no 60 minutes see more than thirty."""
     door = Door()
-    for attempt in range(10_000):
+    for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
         door.clock.now += pause
     assert door.checked >= 10
     assert not door.too_often()
 
 
-@pytest.mark.parametrize("pause", [0.4, 6.5, 60.0, 241.0])
+@pytest.mark.parametrize(("pause", "attempts"), [(0.4, 5_000), (6.5, 2_000), (60.0, 1_000), (241.0, 1_000)])
 @pytest.mark.parametrize("every", [2, 9])
-async def test_the_owners_logins_give_no_guesses_back(pause: float, every: int) -> None:
+async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: int, every: int) -> None:
     """Thirty an hour hold while the owner logs in between the guesses."""
     door = Door()
-    for attempt in range(5_000):
+    for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
         if attempt % every == 0:
             with suppress(RateLimited):

@@ -6,7 +6,6 @@ import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
-from pycalc.services import long_results
 from pycalc.services.long_results import LongResults
 from tests.services.results import result
 
@@ -20,10 +19,9 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def alive(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> LongResults:
+def alive(metrics: Metrics) -> LongResults:
     """Return a bound of 8 MiB, of which a user may have two."""
-    monkeypatch.setattr(long_results, "_MAX_BYTES", 4 * LONG)
-    return LongResults(metrics)
+    return LongResults(metrics, 4 * LONG)
 
 
 def counted(metrics: Metrics) -> float | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 
 import pytest
 
 from pycalc.errors import Conflict, Forbidden
 from pycalc.services.pacing import Pace
-
-pytestmark = pytest.mark.anyio
+from tests.services.virtual_time import in_virtual_time, now
 
 SECONDS = 0.05
 
@@ -30,28 +28,31 @@ async def refuse() -> None:
     raise Forbidden("no")
 
 
+@in_virtual_time
 async def test_a_conflict_takes_as_long_as_a_success() -> None:
     """As a former one did; before the first there is nothing to go by."""
-    pace = Pace()
+    pace = Pace(now)
     with pytest.raises(Conflict):
         await pace.keep(conflict())
     await pace.keep(succeed())
-    began = perf_counter()
+    began = now()
     with pytest.raises(Conflict):
         await pace.keep(conflict())
-    assert perf_counter() - began >= SECONDS
+    assert now() - began >= SECONDS
 
 
+@in_virtual_time
 async def test_other_refusals_do_not_wait() -> None:
     """They are no secret."""
-    pace = Pace()
+    pace = Pace(now)
     await pace.keep(succeed())
-    began = perf_counter()
+    began = now()
     with pytest.raises(Forbidden):
         await pace.keep(refuse())
-    assert perf_counter() - began < SECONDS
+    assert now() - began < SECONDS
 
 
+@in_virtual_time
 async def test_who_waits_holds_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many conflicts wait, the threads are there for others."""
 
@@ -59,7 +60,7 @@ async def test_who_waits_holds_no_thread(monkeypatch: pytest.MonkeyPatch) -> Non
         raise AssertionError("a thread was taken")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", no_threads)
-    pace = Pace()
+    pace = Pace(now)
     await pace.keep(succeed())
     with pytest.raises(Conflict):
         await pace.keep(conflict())

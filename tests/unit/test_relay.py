@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from time import monotonic
 
 import pytest
 
@@ -15,11 +14,11 @@ from pycalc.services.relay import Relay
 from tests.services.relaying import ListeningStream, relaying
 from tests.services.stores import MemoryOutboxStore, history_row
 from tests.services.tracing import RecordingTracer
+from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
 
-pytestmark = pytest.mark.anyio
 
-
+@in_virtual_time
 async def test_what_an_earlier_process_left_is_published_without_being_told() -> None:
     """A restart publishes the outbox at once, in its order, each calculation under its own id and its user's key."""
     rows = [history_row(n) for n in range(3)]
@@ -32,6 +31,7 @@ async def test_what_an_earlier_process_left_is_published_without_being_told() ->
     assert [json.loads(event.payload)["data"]["input"] for event in stream.events] == [{"n": n} for n in range(3)]
 
 
+@in_virtual_time
 async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
     """Publish, then delete: a crash in between repeats an event, it never loses one."""
     outbox = MemoryOutboxStore([history_row()])
@@ -41,6 +41,7 @@ async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
     assert stream.in_outbox == [1]
 
 
+@in_virtual_time
 async def test_new_entries_follow_when_the_relay_is_woken() -> None:
     """``wake`` is enough: what was committed later is published after what was there."""
     outbox = MemoryOutboxStore([history_row()])
@@ -65,22 +66,24 @@ class HeldByAnother(MemoryOutboxStore):
         return False
 
 
+@in_virtual_time
 async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() -> None:
     """It asks twice a second, however much its process records: another relay publishes that."""
     outbox = HeldByAnother([])
-    relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True)
-    began = monotonic()
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=now)
+    began = now()
 
     def asked_again() -> bool:
         relay.wake()
         return outbox.asked >= 3
 
     await until(asked_again, "it has asked two times more")
-    assert monotonic() - began > 0.9
+    assert now() - began >= 1
     await relay.aclose()
 
 
 @pytest.mark.parametrize("failure", [StreamUnavailable("The broker is down."), RuntimeError("a bug")])
+@in_virtual_time
 async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exception) -> None:
     """Entries stay while publishing fails, whatever is raised; they go out under the same ids afterwards."""
     rows = [history_row(n) for n in range(3)]
@@ -100,6 +103,7 @@ async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exceptio
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
+@in_virtual_time
 async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Exception) -> None:
     """A database that is away for a while is tried again, whatever it raises."""
     outbox = MemoryOutboxStore([history_row()])
@@ -113,24 +117,26 @@ async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Ex
     assert len(stream.events) == 1
 
 
+@in_virtual_time
 async def test_who_can_not_publish_lets_another_relay_try() -> None:
     """Its credentials may be the only ones that do not work: it gives the lease back before it waits."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
-    relay = Relay(outbox, stream, Metrics(), shared=True)
+    relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: bool(stream.attempts), "a first try")
     await until(lambda: outbox.released, "the lease is given back")
     assert not relay._leading
     await relay.aclose()
 
 
+@in_virtual_time
 async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
     """A batch that is on its way is given up soon: its entries stay, and are published by the next relay."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.hanging = True
-    relay = Relay(outbox, stream, Metrics())
+    relay = Relay(outbox, stream, Metrics(), clock=now)
     await until(lambda: bool(stream.attempts), "a first try")
     async with asyncio.timeout(3):
         await relay.aclose()
@@ -146,30 +152,33 @@ class NeverReleased(MemoryOutboxStore):
         await asyncio.Event().wait()
 
 
+@in_virtual_time
 async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
     """The lease runs out by itself: giving it back has 0.3 s, after what publishing may take."""
     outbox = NeverReleased()
-    relay = Relay(outbox, ListeningStream(outbox), Metrics())
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), clock=now)
     async with asyncio.timeout(1.5):
         await relay.aclose()
 
 
+@in_virtual_time
 async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
     """All rows of a ``/batch`` carry one trace: it learns of the publishing once, not for each row."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     outbox = MemoryOutboxStore([history_row(n)._replace(traceparent=trace) for n in range(3)] + [history_row()])
     tracer = RecordingTracer()
-    relay = Relay(outbox, ListeningStream(outbox), Metrics(), tracer=tracer)
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), tracer=tracer, clock=now)
     await until(lambda: not outbox.entries, "the outbox is empty")
     await relay.aclose()
     assert tracer.recorded == [("publish", trace)]
 
 
+@in_virtual_time
 async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None:
     """Closing drains the outbox, more than a batch of it, while the stream still takes events."""
     outbox = MemoryOutboxStore()
     stream = ListeningStream(outbox)
-    relay = Relay(outbox, stream, Metrics())
+    relay = Relay(outbox, stream, Metrics(), clock=now)
     await asyncio.sleep(0)
     outbox.add([history_row(n) for n in range(1_200)])
     await relay.aclose()
@@ -177,12 +186,13 @@ async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None
     assert not outbox.entries
 
 
+@in_virtual_time
 async def test_closing_ends_although_the_stream_is_down() -> None:
     """A broker that is down does not hold up the end of the service; the entries stay for the next start."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The broker is down.")
-    relay = Relay(outbox, stream, Metrics())
+    relay = Relay(outbox, stream, Metrics(), clock=now)
     await until(lambda: bool(stream.attempts), "a first try")
     async with asyncio.timeout(5):
         await relay.aclose()

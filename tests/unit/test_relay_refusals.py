@@ -12,17 +12,15 @@ from pycalc.db.base import OutboxRow
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
-from pycalc.services import refusals as refusals_module
-from pycalc.services import relay as relay_module
 from pycalc.services.refusals import Refusals
 from pycalc.services.relay import Relay
-from tests.services.relaying import ListeningStream, relaying
+from tests.services.relaying import ListeningStream, relaying, ten_minutes
 from tests.services.stores import MemoryOutboxStore, history_row
+from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
 
-pytestmark = pytest.mark.anyio
 
-
+@in_virtual_time
 async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
     """The ping fails and the log says why, once, until the event is taken or given up."""
     rows = [history_row(n) for n in range(2)]
@@ -41,26 +39,28 @@ async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("settled", [1, 2])
+@in_virtual_time
 async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
     """Whether this relay leads again or not: it neither says that the stream refuses events nor looks for them."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
     stream.refused = {row.id for row in rows}
-    relay = Relay(outbox, stream, Metrics(), shared=True)
+    relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: len(relay._refusals) == 2, "both are refused")
     await outbox.remove(range(1, settled + 1))
     await until(lambda: len(relay._refusals) == 2 - settled, "what is settled is forgotten")
     await relay.aclose()
 
 
+@in_virtual_time
 async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
     """Another relay tries the event again: this one's ping is well."""
     row = history_row()
     outbox = MemoryOutboxStore([row])
     stream = ListeningStream(outbox)
     stream.refused = {row.id}
-    relay = Relay(outbox, stream, Metrics(), shared=True)
+    relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: len(relay._refusals) == 1, "it is refused")
     outbox.holder = b"another"
     relay._held_until = 0.0
@@ -69,6 +69,7 @@ async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
     await relay.aclose()
 
 
+@in_virtual_time
 async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
     """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
     rows = [history_row(n) for n in range(3)]
@@ -89,6 +90,7 @@ async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
     assert (letter.stage, letter.event_id, letter.reason) == ("relay", rows[1].id, "too large")
 
 
+@in_virtual_time
 async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
     """A limit that is raised meanwhile: the next try takes the event, and it is no dead letter."""
     rows = [history_row(n) for n in range(2)]
@@ -106,27 +108,25 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
 @pytest.mark.parametrize(
     ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
 )
-def test_a_refused_event_is_tried_again_sooner_at_first(
-    monkeypatch: pytest.MonkeyPatch, away: tuple[float, float], expected: list[float]
-) -> None:
+def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float], expected: list[float]) -> None:
     """A limit that is raised soon costs little; after the whole time, and five tries at least, it is given up.
 
     Tries that could not be made while the broker was away are not made up for at once.
     """
-    now = 100.0
-    monkeypatch.setattr(refusals_module, "monotonic", lambda: now)
-    refusals, entry = Refusals(25.0), OutboxRow(1, history_row())
+    moment = 100.0
+    refusals, entry = Refusals(25.0, lambda: moment), OutboxRow(1, history_row())
     tried: list[float] = []
     hopeless: dict[int, str] = {}
     while not hopeless:
-        if not away[0] <= now - 100.0 < away[1] and [entry] in refusals.split([entry]):
-            tried.append(now - 100.0)
+        if not away[0] <= moment - 100.0 < away[1] and [entry] in refusals.split([entry]):
+            tried.append(moment - 100.0)
             hopeless = refusals.settle([entry], {entry.row.id: "too large"})
-        now += 0.5
+        moment += 0.5
     assert tried == expected
     assert hopeless == {1: "too large"}
 
 
+@in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
     """Fresh ones don't share the time that finding them takes: once known, they only go with each other."""
     rows = [history_row(n) for n in range(4)]
@@ -156,43 +156,48 @@ class SlowlyRefusing(ListeningStream):
         await super().publish(events)
 
 
-async def test_a_failure_of_what_was_refused_concerns_no_other_event(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
     """Fresh ones go on meanwhile, in batches no smaller; those it is about are tried in smaller ones, down to one."""
-    monkeypatch.setattr(relay_module, "pause_after", lambda _error, _failures, _longest: 600.0)
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = SlowlyRefusing(outbox)
     stream.refused = {rows[0].id, rows[2].id}
-    async with relaying(outbox, stream) as (relay, metrics):
+    began = now()
+    async with relaying(outbox, stream, ten_minutes) as (relay, metrics):
         await until(lambda: [rows[0].id, rows[2].id] in stream.attempts, "both are tried again")
         later = [history_row(n) for n in range(60)]
         outbox.add(later)
         relay.wake()
         await until(lambda: not outbox.entries, "all are published or put aside")
         assert (metrics.registry.get_sample_value("pycalc_relay_failures_total") or 0) >= 1
+    assert now() - began < 600
     assert [row.id for row in later] in stream.attempts
     assert {letter.event_id for letter in outbox.letters} == stream.refused
 
 
-async def test_who_takes_over_begins_with_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_who_takes_over_begins_with_a_small_batch() -> None:
     """What the relay before it has learned is its own: a poison event that a large batch hides is found at once."""
-    monkeypatch.setattr(relay_module, "pause_after", lambda _error, _failures, _longest: 600.0)
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     failing, working = ListeningStream(outbox), ListeningStream(outbox)
     failing.failure = StreamUnavailable("The password is wrong.")
     working.refused, working.most = {rows[7].id}, 100
-    before = Relay(outbox, failing, Metrics(), shared=True)
+    began = now()
+    before = Relay(outbox, failing, Metrics(), shared=True, backoff=ten_minutes, clock=now)
     await until(lambda: outbox.released, "the lease is given back")
     metrics = Metrics()
-    after = Relay(outbox, working, metrics, shared=True, try_seconds=0.2)
+    after = Relay(outbox, working, metrics, shared=True, try_seconds=0.2, backoff=ten_minutes, clock=now)
     await until(lambda: not outbox.entries, "all but the poison event have gone")
     assert [len(attempt) for attempt in working.attempts if len(attempt) > 1] == [31, 62, 124, 248, 135]
     assert metrics.registry.get_sample_value("pycalc_relay_failures_total") == 0
+    assert now() - began < 600
     await before.aclose()
     await after.aclose()
 
 
+@in_virtual_time
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
     """A poison event among many, that the stream can't find in time: the batch shrinks until it can, in order."""
     rows = [history_row(n) for n in range(600)]
@@ -206,6 +211,7 @@ async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> N
     assert [letter.event_id for letter in outbox.letters] == [rows[20].id]
 
 
+@in_virtual_time
 async def test_batches_grow_again() -> None:
     """After an outage, in which they shrank, the backlog goes in full batches soon."""
     rows = [history_row(n) for n in range(2_000)]

@@ -13,12 +13,10 @@ from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services import retention
 from pycalc.services.retention import BATCH, Retention, parse_age, prune
 from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.virtual_time import in_virtual_time
 from tests.services.waiting import until
-
-pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
 
@@ -66,6 +64,7 @@ def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
     assert repr(text) in str(refusal.value)
 
 
+@in_virtual_time
 async def test_what_is_older_goes_in_small_batches() -> None:
     """Each batch is told of; what is younger stays."""
     history = MemoryHistoryStore()
@@ -75,6 +74,7 @@ async def test_what_is_older_goes_in_small_batches() -> None:
     assert history.rows == young
 
 
+@in_virtual_time
 async def test_the_longest_age_reaches_before_all_time() -> None:
     """1,900 years are no error: nothing is that old."""
     history = MemoryHistoryStore()
@@ -82,6 +82,7 @@ async def test_the_longest_age_reaches_before_all_time() -> None:
     assert [gone async for gone in prune(history, parse_age("99999w"))] == []
 
 
+@in_virtual_time
 async def test_an_event_that_waits_keeps_its_calculation() -> None:
     """What is in the outbox stays, however old, with what came after it."""
     history = MemoryHistoryStore()
@@ -92,31 +93,32 @@ async def test_an_event_that_waits_keeps_its_calculation() -> None:
     assert history.rows == kept
 
 
-async def test_a_running_service_prunes_at_its_start_and_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
     """What is old already, and what grows old later; the metric counts both."""
-    monkeypatch.setattr(retention, "_PERIOD_SECONDS", 0.01)
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
     async with retaining(history, DAY) as metrics:
         await until(lambda: len(history.rows) == 1, "the old ones are gone")
         history.rows.append(aged(2 * DAY))
-        await until(lambda: len(history.rows) == 1, "the next one is gone")
+        await until(lambda: len(history.rows) == 1, "the next one is gone", step=60)
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == BATCH + 2
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
-async def test_a_store_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+@in_virtual_time
+async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
     """Whatever it raises, the next time may do better."""
-    monkeypatch.setattr(retention, "_PERIOD_SECONDS", 0.01)
     history = MemoryHistoryStore()
     history.rows = [aged(2 * DAY)]
     history.failure = failure
     async with retaining(history, DAY):
         await asyncio.sleep(0)
         history.failure = None
-        await until(lambda: not history.rows, "the old one is gone")
+        await until(lambda: not history.rows, "the old one is gone", step=60)
 
 
+@in_virtual_time
 async def test_closing_does_not_wait_for_the_rest() -> None:
     """A batch is finished, the next one not begun: a long way to go does not hold up the service's end."""
     history = MemoryHistoryStore()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import time
+from contextlib import asynccontextmanager
+from time import time, time_ns
 
 import pytest
 
@@ -15,10 +16,10 @@ from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services import tail as module
 from pycalc.services.feed import MAX_FOLLOWERS_EACH, Feed
 from pycalc.services.tail import MAX_BEHIND, HistoryTail
 from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -54,10 +55,10 @@ class ReadHistoryStore(MemoryHistoryStore):
 class Following:
     """A tail and the feed over it."""
 
-    def __init__(self, *, shared: bool) -> None:
+    def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
         self.history = ReadHistoryStore()
         self.metrics = Metrics()
-        self.tail = HistoryTail(self.history, self.metrics, shared=shared)
+        self.tail = HistoryTail(self.history, self.metrics, shared=shared, clock_ns=clock_ns)
         self.feed = Feed(self.history, self.tail, self.metrics)
 
     async def record(self, *rows: HistoryRow) -> None:
@@ -80,12 +81,11 @@ async def alone() -> AsyncIterator[Following]:
     await following.tail.aclose()
 
 
-@pytest.fixture
-async def shared(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Following]:
-    """One of several processes, which holds back for a tenth of the real time."""
-    monkeypatch.setattr(module, "HOLD_BACK_SECONDS", 0.25)
-    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
-    following = Following(shared=True)
+@asynccontextmanager
+async def sharing() -> AsyncIterator[Following]:
+    """Run one of several processes in virtual time, which begins at the time of the ids."""
+    ahead_ns = time_ns() - int(now() * 1e9)
+    following = Following(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
     yield following
     await following.tail.aclose()
 
@@ -120,23 +120,27 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) ->
         assert (await take(events, 10))[:9] == [row.id for row in rows[heard + 1 : heard + 10]]
 
 
-async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place(shared: Following) -> None:
+@in_virtual_time
+async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place() -> None:
     """Ids are given before commits: what another process commits later under an earlier id is neither lost nor late."""
-    events = await shared.begin()
-    rows = [history_row(n, user_id=ADA) for n in range(4)]
-    await shared.history.append([rows[1], rows[3]])
-    await shared.history.append([rows[0], rows[2]])
-    assert await take(events, 4) == [row.id for row in rows]
-    resumed = await shared.begin(rows[1].id)
-    assert await take(resumed, 2) == [rows[2].id, rows[3].id]
+    async with sharing() as shared:
+        events = await shared.begin()
+        rows = [history_row(n, user_id=ADA) for n in range(4)]
+        await shared.history.append([rows[1], rows[3]])
+        await shared.history.append([rows[0], rows[2]])
+        assert await take(events, 4) == [row.id for row in rows]
+        resumed = await shared.begin(rows[1].id)
+        assert await take(resumed, 2) == [rows[2].id, rows[3].id]
 
 
-async def test_one_resumes_on_an_instance_that_is_behind(shared: Following) -> None:
+@in_virtual_time
+async def test_one_resumes_on_an_instance_that_is_behind() -> None:
     """An id that this process has not told of yet: what follows it comes, and it does not come again."""
-    rows = [history_row(n, user_id=ADA) for n in range(3)]
-    await shared.history.append(rows)
-    events = await shared.begin(rows[1].id)
-    assert await take(events, 1) == [rows[2].id]
+    async with sharing() as shared:
+        rows = [history_row(n, user_id=ADA) for n in range(3)]
+        await shared.history.append(rows)
+        events = await shared.begin(rows[1].id)
+        assert await take(events, 1) == [rows[2].id]
 
 
 async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
@@ -206,17 +210,19 @@ async def test_followers_are_bounded(alone: Following) -> None:
     await alone.begin()
 
 
-async def test_the_marker_is_a_place_to_resume_from(shared: Following) -> None:
+@in_virtual_time
+async def test_the_marker_is_a_place_to_resume_from() -> None:
     """What is held back when a stream begins comes after its marker, whether the client stays or comes again."""
-    old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
-    await shared.history.append([old])
-    row = history_row(user_id=ADA)
-    await shared.history.append([row])
-    events = shared.feed.follow(caller(), None)
-    marker = await anext(events)
-    assert marker.id == old.id
-    assert await take(events, 1) == [row.id]
-    assert await take(await shared.begin(marker.id), 1) == [row.id]
+    async with sharing() as shared:
+        old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
+        await shared.history.append([old])
+        row = history_row(user_id=ADA)
+        await shared.history.append([row])
+        events = shared.feed.follow(caller(), None)
+        marker = await anext(events)
+        assert marker.id == old.id
+        assert await take(events, 1) == [row.id]
+        assert await take(await shared.begin(marker.id), 1) == [row.id]
 
 
 async def test_the_past_too_is_told_only_to_who_may_hear_it(alone: Following) -> None:

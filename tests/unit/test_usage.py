@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
 import pytest
 
@@ -20,9 +19,8 @@ from pycalc.streaming.base import Batch, Delivery, Member
 from pycalc.streaming.memory import MemoryStream
 from tests.services.stores import history_row
 from tests.services.tracing import RecordingTracer
+from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
-
-pytestmark = pytest.mark.anyio
 
 ID, USER = bytes.fromhex("019aab127c0071238456426614174000"), bytes(16)
 GOOD = {"operation": "pow", "cached": False, "digits": 3, "elapsed_ms": 0.02}
@@ -145,6 +143,7 @@ class MemoryLetters:
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+@in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     """In one batch: the bad one becomes a letter, the good one is counted, and both are taken."""
     stream, totals, letters = MemoryStream(Metrics()), MemoryTotals(), MemoryLetters()
@@ -157,9 +156,9 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     assert [(letter.event_id, letter.payload) for letter in letters.letters] == [(bad.id, bad.payload[: 8 * 1024])]
 
 
-async def test_only_what_is_stored_counts_as_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_only_what_is_stored_counts_as_put_aside() -> None:
     """The alert on dead letters means that there is one to look at."""
-    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 0.001)
     stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
@@ -171,6 +170,7 @@ async def test_only_what_is_stored_counts_as_put_aside(monkeypatch: pytest.Monke
     assert (put_aside, len(letters.letters)) == (1, 1)
 
 
+@in_virtual_time
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
     """All rows of a ``/batch`` carry one trace: it learns of the counting once, not for each row."""
     stream, tracer = MemoryStream(Metrics()), RecordingTracer()
@@ -182,6 +182,7 @@ async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
     assert tracer.recorded == [("count", TRACEPARENT)]
 
 
+@in_virtual_time
 async def test_a_consumer_that_fails_again_says_so() -> None:
     """Its ping fails while nothing is counted, and is well again afterwards."""
     stream, totals = MemoryStream(Metrics(), publish_seconds=0.5), MemoryTotals()
@@ -207,24 +208,21 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
     await consumer.aclose()
 
 
+@in_virtual_time
 async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it was away: what waits is counted soon."""
-    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 60.0)  # as after many failures
-    monkeypatch.setattr("random.uniform", max)
-    stream, totals = MemoryStream(Metrics(), publish_seconds=0.1), MemoryTotals()
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest pause that there may be
+    stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
-    await asyncio.sleep(0)
-    with pytest.raises(StreamUnavailable):
-        await stream.publish([event()])
-    totals.failure = None
-    async with asyncio.timeout(3):
-        while not totals.uses:
-            with suppress(StreamUnavailable):
-                await stream.publish([event()])
+    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
+    totals.failure, back = None, now()
+    await until(lambda: stream.committed, "it is counted")
+    assert now() - back <= 1.01  # a step of ``until`` later at most
     await consumer.aclose()
 
 
+@in_virtual_time
 async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
     """A topic that is read again may be a week old; the events that are new in it are in time all the same."""
     stream, totals, metrics = MemoryStream(Metrics()), MemoryTotals(), Metrics()
@@ -264,14 +262,13 @@ class RememberingStream:
         yield self
 
 
-async def test_a_batch_is_kept_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_a_batch_is_kept_while_the_database_is_away() -> None:
     """Brokers count deliveries and give up what was delivered too often: an outage of ours is one delivery."""
-    monkeypatch.setattr("pycalc.services.backoff._FIRST_SECONDS", 0.001)
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
     consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
-    tries = partial(metrics.registry.get_sample_value, "pycalc_consumer_failures_total")
-    await until(lambda: (tries() or 0) > 20, "it was tried many times")
+    await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     assert not await well(consumer)
     totals.failure = None
     await until(lambda: stream.committed, "it is dealt with")
@@ -311,6 +308,7 @@ class HangingStream:
             self.left = True
 
 
+@in_virtual_time
 async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
     """The batch in hand has 2 s, then the group is left: what is not committed comes again."""
     stream = HangingStream()
@@ -319,6 +317,11 @@ async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
     async with asyncio.timeout(3):
         await consumer.aclose()
     assert stream.left
+
+
+def failures_of(metrics: Metrics) -> float:
+    """Return how often consuming has failed."""
+    return metrics.registry.get_sample_value("pycalc_consumer_failures_total") or 0
 
 
 async def well(consumer: UsageConsumer) -> bool:
