@@ -13,7 +13,7 @@ from starlette.types import Message, Receive
 
 from pycalc.main import create_app
 from pycalc.resources import Resources
-from pycalc.routers.connection import RequestBody
+from pycalc.routers.connection import RequestBody, max_body
 from pycalc.settings import Settings
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.virtual_time import in_virtual_time, now
@@ -70,8 +70,12 @@ async def taken(receive: Receive) -> None:
 @in_virtual_time
 async def test_each_part_of_a_body_gives_it_more_time() -> None:
     """A body whose parts come at 16 KiB a second comes whole, though it takes 40 s; then it has 10 s left."""
+
+    @max_body(1_000_000)
+    def endpoint() -> None: ...
+
     part, began = bytes(5 * 16_384), now()
-    receive_in_time = RequestBody(SCOPE, arriving(*[(5.0, part)] * 8), clock=now)
+    receive_in_time = RequestBody({**SCOPE, "endpoint": endpoint}, arriving(*[(5.0, part)] * 8), clock=now)
     assert b"".join([(await receive_in_time())["body"] for _ in range(8)]) == part * 8
     with pytest.raises(HTTPException):
         await receive_in_time()
