@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
+.PHONY: help run test check services lint format bench drill mutate wheel up dashboards check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,10 @@ bench: $(VENV)/dev  ## measure speed and memory (needs wrk)
 drill: $(VENV)/dev  ## kill, fill, lock and flood real servers (strace, root for the full disk)
 	$(BIN)/python -m drills.run
 
+mutate: $(VENV)/mutate  ## change the code in one place after another; list what no test notices (SAMPLE=200 SEED=1 ONLY=pycalc/services)
+	$(BIN)/python -m tests.mutation.run $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TESTS),--tests $(TESTS))
+
 wheel: $(VENV)/dev  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
@@ -65,6 +69,8 @@ requirements:  ## pin the dependencies anew (needs uv)
 		pyproject.toml --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
 	rm -rf $(VENV) $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -80,6 +86,10 @@ $(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/mutate: $(VENV)/dev requirements/mutate.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutate.txt
 	@touch $@
 
 $(VENV)-deploy/installed: requirements/deploy.txt
