@@ -109,18 +109,20 @@ def accepted() -> dict[tuple[str, str], str]:
     return {(entry["file"], entry["line"]): entry["reason"] for entry in entries}
 
 
-def judge(mutants: list[Mutant], selection: Selection, jobs: int, told: Callable[[Mutant, bool], None]) -> None:
+def judge(
+    mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
+) -> None:
     """Test the mutants, several at once, each process in its own copy of the project."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(jobs) as threads:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):
             copies.put(copy := Copy(Path(scratch, str(number))))
-            copy.check(mutants[0], selection.tests(mutants[0].path, mutants[0].line))
+            copy.check(mutants[0], selection.tests(mutants[0].path, mutants[0].line, seconds))
 
         def test(mutant: Mutant) -> None:
             copy = copies.get()
             try:
-                tests = selection.tests(mutant.path, mutant.line)
+                tests = selection.tests(mutant.path, mutant.line, seconds)
                 told(mutant, not tests or copy.survives(mutant, tests, selection.known))
             finally:
                 copies.put(copy)
@@ -149,7 +151,7 @@ def main() -> None:
         scores[mutant.package, verdict] += 1
         print(f"{sum(scores.values())}/{len(mutants)} {verdict:8} {mutant}", flush=True)
 
-    judge(mutants, selection, options.jobs, told)
+    judge(mutants, selection, options.jobs, options.seconds, told)
     print(f"\n{len(mutants)} mutants in {time.monotonic() - start:.0f} s, seed {options.seed}")
     for package in sorted({package for package, _ in scores}):
         killed, survived, known = (scores[package, verdict] for verdict in ("killed", "SURVIVED", "accepted"))

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 
 from coverage import CoverageData
@@ -26,10 +27,15 @@ class Selection:
         self._failed = failed
         self.known = sorted({*seconds, *failed})
 
-    def tests(self, path: str, line: int) -> list[str]:
-        """Return the tests that reach a line of code, fastest first; for a constant, those that reach its users."""
+    def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
+        """Return the tests that reach a line of code, fastest first, as many as were recorded in that time.
+
+        For a constant these are the tests that reach its users.
+        """
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
-        return sorted(found - self._failed, key=lambda test: (self._seconds.get(test, 0.0), test))
+        ordered = sorted(found - self._failed, key=lambda test: (self._seconds.get(test, 0.0), test))
+        spent = accumulate(self._seconds.get(test, 0.0) for test in ordered)
+        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= most_seconds]
 
     def _reaching(self, path: str, line: int, seen: set[tuple[str, str]]) -> set[str]:
         statement, in_function = _statement(ast.parse(self._sources[path]), line)
