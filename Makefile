@@ -3,8 +3,6 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS := 3
-SAMPLE := 200
-SEED := 1
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
@@ -28,9 +26,6 @@ test: $(VENV)/dev  ## run the tests that need nothing but Python (about two minu
 check: lint  ## run lint and all tests, with real brokers, databases, browser and short drills
 	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
 
-mutate: $(VENV)/mutation  ## change the code, one place at a time, and count what no test notices (SAMPLE=200 SEED=1 ONLY=pycalc/db)
-	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
-
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.services.run
 
@@ -50,6 +45,10 @@ bench: $(VENV)/dev  ## measure speed and memory (needs wrk)
 
 drill: $(VENV)/dev  ## kill, fill, lock and flood real servers (strace, root for the full disk)
 	$(BIN)/python -m drills.run
+
+mutate: $(VENV)/mutate  ## change the code in one place after another; list what no test notices (SAMPLE=200 SEED=1 ONLY=pycalc/services)
+	$(BIN)/python -m tests.mutation.run $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TESTS),--tests $(TESTS))
 
 wheel: $(VENV)/dev  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -72,9 +71,9 @@ requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		requirements/mutation.in -c requirements/dev.txt -o requirements/mutation.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
 	rm -rf $(VENV) $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -92,8 +91,8 @@ $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(VENV)/mutation: $(VENV)/dev requirements/mutation.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
+$(VENV)/mutate: $(VENV)/dev requirements/mutate.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutate.txt
 	@touch $@
 
 $(VENV)-deploy/installed: requirements/deploy.txt

@@ -1,88 +1,105 @@
-"""The mutants of a source file: one small change each, made by Cosmic Ray's operators."""
+"""The mutants of a file, made by cosmic-ray: one small change each."""
 
 from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-_COMPARISONS = ("Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Eq_NotEq", "NotEq_Eq")
-_IDENTITIES = ("Is_IsNot", "IsNot_Is")
-_ARITHMETIC = ("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul")
-_BITS = ("LShift_RShift", "RShift_LShift", "BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitAnd")
-_OTHERS = (
-    "AddNot",
-    "NumberReplacer",
-    "ReplaceAndWithOr",
-    "ReplaceBreakWithContinue",
-    "ReplaceContinueWithBreak",
-    "ReplaceFalseWithTrue",
-    "ReplaceOrWithAnd",
-    "ReplaceTrueWithFalse",
-    "ReplaceUnaryOperator_Delete_Not",
-    "ReplaceUnaryOperator_USub_UAdd",
-)
-OPERATORS = (
-    *(f"core/ReplaceComparisonOperator_{change}" for change in (*_COMPARISONS, *_IDENTITIES)),
-    *(f"core/ReplaceBinaryOperator_{change}" for change in (*_ARITHMETIC, *_BITS)),
-    *(f"core/{name}" for name in _OTHERS),
-)
-"""Changed comparisons, arithmetic, conditions and numbers: to the opposite or a neighbour, not to all alternatives."""
+_COMPARISONS = [
+    *("Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt"),
+    *("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is"),
+]
+_BINARY = [
+    *("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul"),
+    *("LShift_RShift", "RShift_LShift", "BitOr_BitAnd", "BitAnd_BitOr", "BitXor_BitOr"),
+]
+# cosmic-ray replaces each operator by every other, eleven for one sign; one or two say as much in a tenth of the time.
+_OPERATORS = [
+    *(f"core/ReplaceComparisonOperator_{pair}" for pair in _COMPARISONS),
+    *(f"core/ReplaceBinaryOperator_{pair}" for pair in _BINARY),
+    *("core/ReplaceUnaryOperator_USub_UAdd", "core/ReplaceUnaryOperator_Delete_Not"),
+    *("core/ReplaceTrueWithFalse", "core/ReplaceFalseWithTrue", "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd"),
+    *("core/ReplaceBreakWithContinue", "core/ReplaceContinueWithBreak"),
+    *("core/AddNot", "core/NumberReplacer", "core/ZeroIterationForLoop"),
+]
 
 
-class Mutant(NamedTuple):
-    """One change to one file; ``line`` counts from 1."""
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one place, and the source with it."""
 
-    file: str
+    path: str
     line: int
-    operator: str
-    occurrence: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def package(self) -> str:
+        return str(Path(self.path).parent)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.before}  ->  {self.after}"
 
 
-def mutants_of(file: Path) -> Iterator[Mutant]:
-    """Yield the mutants of a file, those that change nothing but an annotation included."""
-    tree = get_ast(file.read_text())
-    for name in OPERATORS:
+def sample(root: Path, only: list[str], size: int | None, seed: int) -> Iterator[Mutant]:
+    """Yield the mutants of the Python files in some folders; with a size, that many of each folder, at random."""
+    packages: dict[Path, list[Path]] = {}
+    for name in only:
+        found = root / name
+        for file in [found] if found.is_file() else sorted(found.rglob("*.py")):
+            packages.setdefault(file.parent, []).append(file)
+    for folder, files in sorted(packages.items()):
+        chances = [(file, *place) for file in sorted(set(files)) for place in _places(file.read_text())]
+        random.Random(f"{seed} {folder.relative_to(root)}").shuffle(chances)  # noqa: S311 - a sample, not a secret
+        made = 0
+        for file, operator, occurrence, line in chances:
+            if made == size:
+                break
+            if mutant := _mutant(root, file, operator, occurrence, line):
+                made += 1
+                yield mutant
+
+
+def _places(source: str) -> Iterator[tuple[str, int, int]]:
+    """Yield operator, occurrence and line of each change that is not in an annotation."""
+    annotated = _annotations(ast.parse(source))
+    nodes = list(ast_nodes(get_ast(source)))
+    for name in _OPERATORS:
         operator = get_operator(name)()
-        positions = [position for node in ast_nodes(tree) for position in operator.mutation_positions(node)]
-        for occurrence, (start, _) in enumerate(positions):
-            yield Mutant(str(file), start[0], name, occurrence)
+        positions = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, start in enumerate(positions):
+            if not any(first <= start < last for first, last in annotated):
+                yield name, occurrence, start[0]
 
 
-def changed(mutant: Mutant) -> str | None:
-    """Return the source of the file with the change, or None where the change has no effect at run time."""
-    source = Path(mutant.file).read_text()
-    mutated = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
-    return None if mutated is None or _behaviour(mutated) == _behaviour(source) else str(mutated)
+def _annotations(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return where annotations begin and end."""
+    found = [
+        annotation
+        for node in ast.walk(tree)
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if isinstance(annotation, ast.expr)
+    ]
+    return [((a.lineno, a.col_offset), (a.end_lineno or 0, a.end_col_offset or 0)) for a in found]
 
 
-def _behaviour(source: str) -> str:
-    """Return a form of the source without annotations, which the project's modules never evaluate."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(None)
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-    return ast.dump(tree)
-
-
-def sample(files: Iterable[Path], size: int, seed: int) -> list[Mutant]:
-    """Return ``size`` mutants of the files, drawn uniformly and the same for the same seed; all of them for size 0."""
-    drawn = [mutant for file in sorted(files) for mutant in mutants_of(file)]
-    random.Random(seed).shuffle(drawn)  # noqa: S311  # a sample, not a secret
-    chosen: list[Mutant] = []
-    for mutant in drawn:
-        if size and len(chosen) == size:
-            break
-        if changed(mutant) is not None:
-            chosen.append(mutant)
-    return chosen
+def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -> Mutant | None:
+    """Make a mutant, unless it is noise or no Python: cosmic-ray takes the star of a signature for a product."""
+    source = file.read_text()
+    mutated = mutate_code(source, get_operator(operator)(), occurrence)
+    try:
+        ast.parse(mutated)
+    except SyntaxError:
+        return None
+    before, after = (" ".join(text.splitlines()[line - 1].split()) for text in (source, mutated))
+    if "not not" in after or before.startswith("@dataclass"):  # the same as without both; frozen and slots
+        return None
+    return Mutant(str(file.relative_to(root)), line, before, after, mutated)

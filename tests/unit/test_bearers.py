@@ -55,3 +55,46 @@ def test_what_others_revoked_is_not_told_again() -> None:
     told = Told()
     told.bearers.forget(lambda bearer: True)
     assert (told.bearers.get(b"token"), told.told) == (None, [])
+
+
+def test_so_many_are_kept_and_no_more() -> None:
+    """The least recently used one goes when the 10,001st comes: memory stays bounded whatever clients do."""
+    metrics = Metrics()
+    bearers = Bearers(metrics)
+    for number in range(10_000):
+        bearers.keep(b"%d" % number, ADA, bearers.epoch)
+    assert bearers.get(b"0") == ADA
+    assert metrics.registry.get_sample_value("pycalc_tokens_cached") == 10_000
+    bearers.keep(b"one more", ADA, bearers.epoch)
+    assert metrics.registry.get_sample_value("pycalc_tokens_cached") == 10_000
+    assert [bearers.get(token) for token in (b"0", b"1", b"2", b"one more")] == [ADA, None, ADA, ADA]
+
+
+def test_what_was_read_before_a_revocation_is_not_kept() -> None:
+    """It may be what was revoked."""
+    bearers = Bearers(Metrics())
+    before = bearers.epoch
+    bearers.forget(lambda bearer: False)
+    bearers.keep(b"token", ADA, before)
+    assert bearers.get(b"token") is None
+
+
+def test_a_token_ends_at_its_expiry() -> None:
+    """Not a moment later: at that second it is not valid any more."""
+    now = ADA.expires_at - 0.001
+    bearers = Bearers(Metrics(), wall_clock=lambda: now)
+    bearers.keep(b"token", ADA, bearers.epoch)
+    assert bearers.get(b"token") == ADA
+    now = ADA.expires_at
+    assert bearers.get(b"token") is None
+
+
+def test_nobody_is_believed_while_revocations_are_unknown() -> None:
+    """Up to the time that they were read for, and not beyond."""
+    now = 100.0
+    bearers = Bearers(Metrics(), clock=lambda: now)
+    bearers.keep(b"token", ADA, bearers.epoch)
+    bearers.believed_until = 100.0
+    assert bearers.get(b"token") == ADA
+    now = 100.001
+    assert bearers.get(b"token") is None

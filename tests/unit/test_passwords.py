@@ -13,9 +13,9 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from pycalc.errors import Overloaded
+from pycalc.errors import InvalidInput, Overloaded
 from pycalc.observability.metrics import Metrics
-from pycalc.services.passwords import PasswordHasher
+from pycalc.services.passwords import PasswordHasher, require_uncommon
 
 pytestmark = pytest.mark.anyio
 
@@ -155,3 +155,28 @@ async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
     hashed = await cheap.hash("correct horse battery staple")
     assert not cheap.outdated(hashed)
     assert dear.outdated(hashed)
+
+
+@pytest.mark.parametrize(
+    ("password", "guessed"),
+    [
+        ("pycalc-ada-ada1", True),
+        ("pycalc-ada-ada12", False),
+        ("PYCALCada123", True),
+        ("PYCALCada1234", False),
+        ("lovelace123", True),
+        ("lovelace1234", False),
+        ("fibonaccifactorial", True),
+        ("iloveyou", True),
+        ("ILOVEYOU", True),
+        ("correct horse battery staple", False),
+    ],
+)
+def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed: bool) -> None:
+    """Four characters must be left beside the username, the address and the words of the service, in any case."""
+    if guessed:
+        with pytest.raises(InvalidInput) as refused:
+            require_uncommon(password, "/password", "Ada", "lovelace@example.com")
+        assert [problem.pointer for problem in refused.value.problems] == ["/password"]
+    else:
+        require_uncommon(password, "/password", "Ada", "lovelace@example.com")

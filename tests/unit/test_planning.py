@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 import pytest
 
+from pycalc.errors import InvalidInput
 from pycalc.services.compute import INLINE_SECONDS
-from pycalc.services.planning import DEFAULT_OPTIONS, Options, ends_of, is_short, make_plan
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.planning import (
+    DEFAULT_OPTIONS,
+    HANDOVER_SECONDS,
+    Options,
+    _size,
+    ends_of,
+    is_short,
+    make_plan,
+    options_of,
+    pointer_of,
+)
 
 LIMIT = 25_000_000
 
@@ -50,3 +65,125 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
     assert (value.digits, ends_of(value).digits) == (5_000, 0)
     assert summary.input == '{"x":2,"y":"0.5","precision":5000,"view":"summary"}'
+
+
+def fields(**given: str) -> list[str]:
+    """Return the pointers of what pow refuses among these options."""
+    with pytest.raises(InvalidInput) as refused:
+        options_of(OPERATIONS["pow"], given)
+    return [problem.pointer for problem in refused.value.problems]
+
+
+@pytest.mark.parametrize("precision", ["1", "50", "9999", "10000", "00001"])
+def test_a_precision_is_a_whole_number_up_to_10000(precision: str) -> None:
+    """Both ends belong to it."""
+    assert options_of(OPERATIONS["pow"], {"precision": precision}) == Options(precision=int(precision))
+
+
+@pytest.mark.parametrize("precision", ["", "0", "10001", "000001", "-1", "+1", "1.0", "1e3", " 1", "\u0661", "five"])
+def test_no_other_precision_is_taken(precision: str) -> None:
+    """No digits but ASCII's, and no more of them than 10,000 has."""
+    assert fields(precision=precision) == ["/precision"]
+
+
+def test_the_options_of_a_request() -> None:
+    """By default 50 digits, no modulus, the whole value; a summary has no modulus, and nothing else is known."""
+    power = OPERATIONS["pow"]
+    assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
+    assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
+    assert options_of(power, {"view": "summary", "precision": "60"}) == Options(60, None, True)
+    assert (fields(view="half"), fields(view="summary", mod="7"), fields(mode="7")) == (["/view"], ["/view"], ["/mode"])
+
+
+@pytest.mark.parametrize("name", ["fibonacci", "factorial"])
+def test_integers_take_no_precision(name: str) -> None:
+    """They are never rounded; the other options they take."""
+    assert options_of(OPERATIONS[name], {"mod": "7"}) == Options(modulus="7")
+    with pytest.raises(InvalidInput):
+        options_of(OPERATIONS[name], {"precision": "50"})
+
+
+@pytest.mark.parametrize(
+    ("name", "literals", "options"),
+    [
+        ("fibonacci", ("1" * 100,), DEFAULT_OPTIONS),
+        ("pow", ("1" * 50, "1" * 50), DEFAULT_OPTIONS),
+        ("fibonacci", ("1" * 60,), Options(modulus="1" * 40)),
+        ("pow", ("1e95", "2"), DEFAULT_OPTIONS),
+        ("pow", ("2", "0.5"), Options(precision=100)),
+    ],
+)
+def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], options: Options) -> None:
+    """An exponent counts for the digits that it adds; one digit more is not short."""
+    assert is_short(name, literals, options)
+    longer = options._replace(precision=101) if options.precision == 100 else options
+    more = literals if longer != options else (*literals[:-1], literals[-1] + "0")
+    assert not is_short(name, more, longer)
+
+
+def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
+    """A literal of eight characters may stand for a number of any size."""
+    assert [_size(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
+        *(1, 8, 9, 100_007, 20_008),
+        *(2, 1),
+    ]
+
+
+@pytest.mark.parametrize("modulus", ["0", "00"])
+def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
+    """One is the least."""
+    with pytest.raises(InvalidInput) as refused:
+        make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus))
+    assert [problem.pointer for problem in refused.value.problems] == ["/mod"]
+    assert make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="1")).input == '{"n":7,"mod":1}'
+
+
+@pytest.mark.parametrize(("length", "hashed"), [(200, False), (201, True)])
+def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> None:
+    """A key of the cache is short, however long the modulus is."""
+    modulus = "7" * length
+    key = make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus)).key
+    assert key.endswith(f"?mod={sha256(modulus.encode()).hexdigest() if hashed else modulus}")
+
+
+def test_a_long_residue_takes_three_times_as_long() -> None:
+    """From 1,001 digits on it is verified by a wider one."""
+    plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
+    operation = OPERATIONS["fibonacci"]
+    args = operation.parse({"n": "7"})
+    alone = [operation.plan_modulo(args, plan.task.modulus).seconds for plan in plans]
+    times = [(plan.seconds - HANDOVER_SECONDS) / seconds for plan, seconds in zip(plans, alone, strict=True)]
+    assert times == pytest.approx([1, 3])
+    assert [(plan.digits, plan.summary_seconds == plan.seconds) for plan in plans] == [(1_000, True), (1_001, True)]
+
+
+def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
+    """A longer one stands in the history by its ends, its length and its digest; the answer has it in full."""
+    for length in (1_000, 1_001):
+        operand = "7" * (length - 20) + "12345678901234567891"
+        plan = make_plan(LIMIT, "pow", (operand, "1"), DEFAULT_OPTIONS)
+        assert json.loads(plan.input) == {"x": operand, "y": 1}
+        digest = sha256(operand.encode()).hexdigest()
+        short = f"{'7' * 20}...12345678901234567891 (1001 characters, SHA-256 {digest})"
+        assert json.loads(plan.recorded_input) == {"x": operand if length == 1_000 else short, "y": 1}
+
+
+def test_a_summary_takes_operands_of_1000_characters_together() -> None:
+    """Longer ones would take as long as the value."""
+    summary = Options(summary=True)
+    make_plan(LIMIT, "pow", ("7" * 999, "2"), summary)
+    with pytest.raises(InvalidInput):
+        make_plan(LIMIT, "pow", ("7" * 1_000, "2"), summary)
+
+
+def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
+    """The limit itself is written out."""
+    plan = make_plan(21, "fibonacci", ("100",), DEFAULT_OPTIONS)  # F(100) has 21 digits
+    assert (plan.digits, plan.too_large, plan.task.view) == (21, False, "value")
+    plan = make_plan(20, "fibonacci", ("100",), DEFAULT_OPTIONS)
+    assert (plan.digits, plan.too_large, plan.task.view) == (0, True, "summary")
+
+
+def test_the_name_of_a_member_in_a_pointer() -> None:
+    """RFC 6901 section 3, and half a surrogate pair."""
+    assert [pointer_of(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]

@@ -11,6 +11,7 @@ from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.backoff import full_jitter
 from pycalc.services.relay import Relay
+from pycalc.streaming.base import PUBLISH_SECONDS
 from tests.services.relaying import ListeningStream, relaying
 from tests.services.stores import MemoryOutboxStore, history_row
 from tests.services.tracing import RecordingTracer
@@ -204,3 +205,51 @@ def test_the_longest_outage_has_a_next_try() -> None:
     assert all(0 <= full_jitter(1, 30) <= 0.2 for _ in range(100))
     assert all(0 <= full_jitter(failures, 30) <= 30 for failures in (10, 1_000, 1_000_000))
     assert max(full_jitter(1_000, 30) for _ in range(100)) > 5
+
+
+class NotingLeases(MemoryOutboxStore):
+    """An outbox that notes for how long a lease is asked."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asked: list[int] = []
+
+    async def hold(self, owner: bytes, milliseconds: int) -> bool:
+        """See OutboxStore."""
+        self.asked.append(milliseconds)
+        return await super().hold(owner, milliseconds)
+
+
+@pytest.mark.anyio
+async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
+    """It is 10 s long and renewed when less than 6 are left, which is more than publishing may take."""
+    now = 1_000.0
+    outbox = NotingLeases()
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
+    await relay.aclose()
+    outbox.asked.clear()
+    now = 2_000.0
+    asked = {}
+    for now in (2_000.0, 2_003.9, 2_004.0, 2_004.1, 2_008.0, 2_008.2):
+        assert await relay._lead()
+        asked[now] = len(outbox.asked)
+    assert asked == {2_000.0: 1, 2_003.9: 1, 2_004.0: 1, 2_004.1: 2, 2_008.0: 2, 2_008.2: 3}
+    assert {*outbox.asked} == {10_000}
+    assert PUBLISH_SECONDS < 6.0
+
+
+@pytest.mark.anyio
+async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
+    """A lease that has run out does not lead either, at its very end."""
+    now = 0.0
+    outbox = NotingLeases()
+    relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
+    await relay.aclose()
+    now = 1_000.0
+    assert await relay._lead()
+    now = 1_009.999
+    assert relay._leading
+    now = 1_010.0
+    assert not relay._leading
+    outbox.holder = b"another"
+    assert not await relay._lead()

@@ -126,6 +126,64 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
     assert hopeless == {1: "too large"}
 
 
+def test_when_a_refused_event_is_tried_again() -> None:
+    """Five pauses in a minute, of 2.4 s and then longer by 4.8 s each; after the sixth try it is given up."""
+    now = 0.0
+    refusals, entry = Refusals(clock=lambda: now), OutboxRow(1, history_row())
+    hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+    for next_try in (2.4, 9.6, 21.6, 38.4, 60.0):
+        assert not hopeless
+        now = next_try - 0.001
+        assert refusals.split([entry]) == ([], [])
+        now = next_try + 0.001
+        assert refusals.split([entry]) == ([], [entry])
+        now = next_try
+        hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+    assert hopeless == {1: "too large"}
+
+
+def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
+    """The 1,001st is given up at once: memory stays bounded when the stream refuses everything."""
+    refusals = Refusals()
+    entries = [OutboxRow(seq, history_row()) for seq in range(1, 1_002)]
+    hopeless = refusals.settle(entries, {entry.row.id: "too large" for entry in entries})
+    assert (hopeless, len(refusals)) == ({1_001: "too large"}, 1_000)
+
+
+def test_a_failed_try_puts_off_the_next_one() -> None:
+    """A twenty-fifth of the whole time later at the soonest, and not sooner than it was due."""
+    now = 0.0
+    refusals, early, late = Refusals(25.0, clock=lambda: now), OutboxRow(1, history_row()), OutboxRow(2, history_row())
+    refusals.settle([late], {late.row.id: "too large"})
+    now = 1.0
+    refusals.settle([late], {late.row.id: "too large"})  # due at 4
+    refusals.settle([early], {early.row.id: "too large"})  # due at 2
+    now = 1.5
+    refusals.put_off()
+    due = []
+    for half in range(4, 10):
+        now = half / 2
+        due.append((now, refusals.split([early, late])[1]))
+    assert due == [
+        (2.0, []),
+        (2.5, [early]),
+        (3.0, [early]),
+        (3.5, [early]),
+        (4.0, [early, late]),
+        (4.5, [early, late]),
+    ]
+
+
+@pytest.mark.parametrize(("more", "kept"), [(False, [1]), (True, [1, 4])])
+def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
+    """Missing among the oldest entries; one behind the last of them may only not have been read."""
+    refusals, entries = Refusals(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
+    refused = [entries[0], entries[1], entries[3]]
+    refusals.settle(refused, {entry.row.id: "too large" for entry in refused})
+    refusals.forget_settled([entries[0], entries[2]], more=more)
+    assert [entry.seq for entry in entries if entry not in refusals.split(entries)[0]] == kept
+
+
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
     """Fresh ones don't share the time that finding them takes: once known, they only go with each other."""

@@ -1,0 +1,55 @@
+"""A pytest plugin: record which test runs which line, or run the chosen tests in their order."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import coverage
+import pytest
+
+_CHOICE = os.environ.get("MUTATION_CHOSEN")
+_LIMIT_BYTES = 6 << 30  # a mutant that asks for more memory than the machine has must not take the machine down
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the chosen tests, fastest first; and those of unknown names, because a mutant can change a parameter."""
+    if _CHOICE is None:
+        return
+    choice = json.loads(Path(_CHOICE).read_text())
+    order = {nodeid: index for index, nodeid in enumerate(choice["chosen"])}
+    functions = {nodeid.partition("[")[0] for nodeid in order}
+    renamed = [
+        item for item in items if item.nodeid.partition("[")[0] in functions and item.nodeid not in choice["known"]
+    ]
+    chosen = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen and item not in renamed])
+    items[:] = [*chosen, *renamed]
+    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Attribute lines to the test that runs; end the process when a mutant keeps a chosen test from ending."""
+    if _CHOICE is not None:
+        signal.alarm(30)  # the default action of SIGALRM ends the process even while C code computes
+        result = yield
+        signal.alarm(0)
+        return result
+    if recording := coverage.Coverage.current():
+        recording.switch_context(item.nodeid)
+    return (yield)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write down how long each part of a test took and how it ended."""
+    record = os.environ.get("MUTATION_TIMES")
+    if record and not hasattr(report, "node"):  # reports arrive a second time in xdist's controller
+        with Path(record).open("a") as file:
+            file.write(json.dumps([report.nodeid, report.outcome, report.duration, time.time()]) + "\n")

@@ -1,0 +1,163 @@
+"""Change the code in one place after another, and list the changes that no test notices: ``make mutate``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from tests.mutation.mutants import Mutant, sample
+from tests.mutation.selection import Selection, record
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "mutation"
+PACKAGES = ["pycalc/services", "pycalc/cache", "pycalc/db", "pycalc/streaming", "pycalc/routers/negotiation.py"]
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv*", "build", "dist", "data", ".mypy_cache", ".ruff_cache", ".hypothesis"
+)
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    [
+        *("pytest", "hypothesis", "httpx", "fastapi", "pydantic.v1", "pydantic_settings", "sqlalchemy.ext.asyncio"),
+        *("structlog", "redis.asyncio", "limits.aio", "limits.aio.strategies", "jwt.algorithms", "confluent_kafka"),
+        *("grpc.aio", "google.pubsub_v1", "asyncpg", "alembic", "prometheus_client", "bcrypt", "email_validator"),
+    ]
+)
+
+
+class Copy:
+    """A copy of the project in which one mutant after another is tested; other processes see it too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._root = folder / "project"
+        shutil.copytree(ROOT, self._root, ignore=_LEFT_OUT)
+
+    def survives(self, mutant: Mutant, tests: list[str], known: list[str]) -> bool:
+        """Return whether all chosen tests pass with the mutant in place."""
+        (self._folder / "chosen").write_text(json.dumps({"chosen": tests, "known": known}))
+        file = self._root / mutant.path
+        original, status = file.read_text(), file.stat()
+        file.write_text(mutant.source)
+        try:
+            return self._pytest(sorted({test.partition("::")[0] for test in tests})) == 0
+        finally:
+            file.write_text(original)
+            os.utime(file, (status.st_atime, status.st_mtime))
+
+    def check(self, mutant: Mutant, tests: list[str]) -> None:
+        """Refuse to go on where tests fail without any mutant: everything would pass for killed."""
+        unchanged = dataclasses.replace(mutant, source=(self._root / mutant.path).read_text())
+        if not self.survives(unchanged, tests, tests):
+            raise SystemExit(f"tests fail without a mutant:\n{(self._folder / 'output').read_text()}")
+
+    def _pytest(self, files: list[str]) -> int | None:
+        running = _PROCESSES.Process(target=_run_tests, args=(self._root, self._folder, files))
+        running.start()
+        running.join(timeout=900)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid or 0, signal.SIGKILL)  # a killed run leaves the servers of its tests
+        running.join()
+        return running.exitcode
+
+
+def _run_tests(root: Path, folder: Path, files: list[str]) -> None:
+    """Run pytest in a fresh process that has imported the libraries already, but nothing of pycalc."""
+    os.setpgid(0, 0)
+    os.chdir(root)
+    os.environ["PYTHONPATH"] = str(root)  # before the installed package, in every process that a test starts
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # within one second a mutant's bytecode would pass for the original's
+    sys.dont_write_bytecode = True
+    os.environ["MUTATION_CHOSEN"] = str(folder / "chosen")
+    sys.path[:] = [str(root), *(entry for entry in sys.path if entry not in {"", str(ROOT)})]
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    options = [
+        "-x",
+        "-q",
+        "-p",
+        "tests.mutation.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]
+    os._exit(pytest.main([*options, *files]))
+
+
+def accepted() -> dict[tuple[str, str], str]:
+    """Return the reasons for the survivors that are accepted, by file and mutated line."""
+    entries = tomllib.loads(Path(__file__).with_name("accepted.toml").read_text())["survivor"]
+    return {(entry["file"], entry["line"]): entry["reason"] for entry in entries}
+
+
+def judge(
+    mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
+) -> None:
+    """Test the mutants, several at once, each process in its own copy of the project."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(jobs) as threads:
+        copies: SimpleQueue[Copy] = SimpleQueue()
+        for number in range(jobs):
+            copies.put(copy := Copy(Path(scratch, str(number))))
+            copy.check(mutants[0], selection.tests(mutants[0].path, mutants[0].line, seconds))
+
+        def test(mutant: Mutant) -> None:
+            copy = copies.get()
+            try:
+                tests = selection.tests(mutant.path, mutant.line, seconds)
+                told(mutant, not tests or copy.survives(mutant, tests, selection.known))
+            finally:
+                copies.put(copy)
+
+        list(threads.map(test, mutants))
+
+
+def main() -> None:
+    """Read the arguments, test the mutants, print each survivor and the scores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="folders or files, instead of all that are measured")
+    parser.add_argument("--sample", type=int, help="how many mutants of each folder, instead of all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--tests", nargs="*", default=[], help="arguments for pytest while it records which tests cover what"
+    )
+    options = parser.parse_args()
+    mutants = list(sample(ROOT, options.only or PACKAGES, options.sample, options.seed))
+    selection = record(ROOT, FOLDER, [f"-n{options.jobs}", *options.tests])
+    reasons, scores, start = accepted(), Counter[tuple[str, str]](), time.monotonic()
+
+    def told(mutant: Mutant, survived: bool) -> None:
+        known = (mutant.path, mutant.after) in reasons
+        verdict = ("accepted" if known else "SURVIVED") if survived else "killed"
+        scores[mutant.package, verdict] += 1
+        print(f"{sum(scores.values())}/{len(mutants)} {verdict:8} {mutant}", flush=True)
+
+    judge(mutants, selection, options.jobs, options.seconds, told)
+    print(f"\n{len(mutants)} mutants in {time.monotonic() - start:.0f} s, seed {options.seed}")
+    for package in sorted({package for package, _ in scores}):
+        killed, survived, known = (scores[package, verdict] for verdict in ("killed", "SURVIVED", "accepted"))
+        score = killed / max(killed + survived, 1)
+        print(f"{package}: {killed} killed, {survived} survived, {known} accepted: {score:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The tests that cover a mutant: recorded once by coverage.py, with a context for each test."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import accumulate
+from pathlib import Path
+
+from coverage import CoverageData
+
+Lines = dict[str, dict[int, set[str]]]
+
+
+class Selection:
+    """The tests of each line, with their durations."""
+
+    def __init__(self, root: Path, lines: Lines, seconds: dict[str, float], failed: set[str]) -> None:
+        self._sources = {str(path.relative_to(root)): path.read_text() for path in root.glob("pycalc/**/*.py")}
+        self._lines = lines
+        self._seconds = seconds
+        self._failed = failed
+        self.known = sorted({*seconds, *failed})
+
+    def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
+        """Return the tests that reach a line of code, fastest first, as many as were recorded in that time.
+
+        For a constant these are the tests that reach its users.
+        """
+        found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
+        ordered = sorted(found - self._failed, key=lambda test: (self._seconds.get(test, 0.0), test))
+        spent = accumulate(self._seconds.get(test, 0.0) for test in ordered)
+        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= most_seconds]
+
+    def _reaching(self, path: str, line: int, seen: set[tuple[str, str]]) -> set[str]:
+        statement, in_function = _statement(ast.parse(self._sources[path]), line)
+        if in_function:
+            return set().union(*(self._lines[path][at] for at in _own_lines(statement)))
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):  # a default of a parameter
+            return set().union(
+                *(self._lines[path][at] for at in range(statement.lineno, (statement.end_lineno or 0) + 1))
+            )
+        found: set[str] = set()
+        for name in {(path, name) for name in _assigned(statement)} - seen:
+            found |= self._using(*name, seen | {name})
+        return found
+
+    def _using(self, path: str, name: str, seen: set[tuple[str, str]]) -> set[str]:
+        """Return the tests that reach a line with a name in it; a private name is used in its own file only."""
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        places = [path] if name.startswith("_") else [file for file, text in self._sources.items() if word.search(text)]
+        found: set[str] = set()
+        for file in places:
+            for at, text in enumerate(self._sources[file].splitlines(), 1):
+                if word.search(text):
+                    found |= self._reaching(file, at, seen)
+        return found
+
+
+def _statement(tree: ast.Module, line: int) -> tuple[ast.stmt, bool]:
+    """Return the innermost statement of a line, and whether it runs when a function is called, not at import."""
+    found, in_function = tree.body[0], False
+    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while stack:
+        node, inside = stack.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                start = getattr(child, "lineno", line)
+                if start <= line <= getattr(child, "end_lineno", line):
+                    if isinstance(child, ast.stmt):
+                        found, in_function = child, inside
+                    stack.append((child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)))
+    return found, in_function
+
+
+def _own_lines(statement: ast.stmt) -> range:
+    """Return the lines of a statement without those of the statements in it."""
+    inner = [child.lineno for child in ast.walk(statement) if isinstance(child, ast.stmt) and child is not statement]
+    return range(statement.lineno, min([(statement.end_lineno or statement.lineno) + 1, *inner]))
+
+
+def _assigned(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement at import time binds."""
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return names | ({statement.name} if isinstance(statement, ast.ClassDef) else set())
+
+
+def record(root: Path, folder: Path, pytest_arguments: list[str]) -> Selection:
+    """Run the tests once under coverage.py, unless they and the code are unchanged since the last time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, times = folder / "coverage", folder / "times"
+    changed = max(path.stat().st_mtime for name in ("pycalc", "tests") for path in (root / name).rglob("*.py"))
+    if not data.exists() or data.stat().st_mtime < changed:
+        _run_all(root, folder, pytest_arguments)
+    seconds: dict[str, float] = defaultdict(float)
+    failed: set[str] = set()
+    for row in times.read_text().splitlines():
+        test, outcome, duration, _ = json.loads(row)
+        seconds[test] += duration
+        if outcome == "failed":
+            failed.add(test)
+    return Selection(root, _lines(root, data), seconds, failed)
+
+
+def _run_all(root: Path, folder: Path, pytest_arguments: list[str]) -> None:
+    for old in folder.glob("*"):
+        old.unlink()
+    environment = os.environ | {"COVERAGE_FILE": str(folder / "coverage"), "MUTATION_TIMES": str(folder / "times")}
+    config = [f"--rcfile={Path(__file__).with_name('coverage.ini')}"]
+    run = [sys.executable, "-m", "coverage", "run", *config, "-m", "pytest", "-q", "-p", "tests.mutation.plugin"]
+    subprocess.run([*run, *pytest_arguments], cwd=root, env=environment, check=False)
+    subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", *config], cwd=root, env=environment, check=True)
+
+
+def _lines(root: Path, data: Path) -> Lines:
+    """Return the tests of each line; a context is a test's name, for another process with what pytest adds."""
+    recorded = CoverageData(str(data))
+    recorded.read()
+    lines: Lines = defaultdict(lambda: defaultdict(set))
+    for file in recorded.measured_files():
+        path = str(Path(file).relative_to(root)) if Path(file).is_relative_to(root) else file
+        for line, contexts in recorded.contexts_by_lineno(file).items():
+            named = (part.partition(" (")[0] for context in contexts for part in context.split("|"))
+            lines[path][line] = {test for test in named if "::" in test}
+    return lines

@@ -1,0 +1,140 @@
+"""Tables of constants and enclosures, held against mpmath: an implementation that shares no code with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import factorial as standard_factorial
+from typing import Any
+
+import mpmath  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from gmpy2 import mpz
+
+from pycalc.services.operations import factorial, thresholds
+from pycalc.services.operations.growth import IntegerPower
+from pycalc.services.operations.intervals import IntervalArithmetic, floor_of, nearest_of, settled
+from pycalc.services.operations.primes import factorial_exponent, factorial_layers, primes_up_to, product
+
+PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # OEIS A000040
+
+
+def test_the_bernoulli_numbers_of_stirlings_series() -> None:
+    """Each entry is the next Bernoulli number of even index, in lowest terms."""
+    expected = [mpmath.bernfrac(2 * k) for k in range(1, 15)]
+    assert list(factorial._BERNOULLI) == [(int(numerator), int(denominator)) for numerator, denominator in expected]
+
+
+@pytest.mark.parametrize("n", [1_000, 1_001, 12_345, 10**9, 10**18])
+def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
+    """log10 n! lies in the interval, which is as wide as the series' last term, B28 / (28·27·n^27), below n^-25."""
+    with mpmath.workprec(700):
+        low, high = map(_mpf, factorial._StirlingLogarithm(n)(IntervalArithmetic(600)))
+        assert low < mpmath.loggamma(n + 1) / mpmath.log(10) < high
+        last_term = abs(mpmath.bernoulli(28)) / (28 * 27 * mpmath.mpf(n) ** 27 * mpmath.log(10))
+        assert last_term < mpmath.mpf(n) ** -25
+        assert abs(high - low - last_term) < mpmath.mpf(2) ** -500
+
+
+def _mpf(value: Any) -> Any:
+    """Return an MPFR number as mpmath's, exactly."""
+    mantissa, exponent = value.as_mantissa_exp()
+    return mpmath.ldexp(int(mantissa), int(exponent))
+
+
+@pytest.mark.parametrize("limit", range(50))
+def test_the_sieve_ends_with_its_limit(limit: int) -> None:
+    """OEIS A000040: the limit itself belongs to the primes when it is one."""
+    assert primes_up_to(limit) == [prime for prime in PRIMES_BELOW_50 if prime <= limit]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(10**3, 168), (10**4, 1_229), (10**5, 9_592), (10**6, 78_498)])
+def test_the_number_of_primes(limit: int, count: int) -> None:
+    """OEIS A006880."""
+    assert len(primes_up_to(limit)) == count
+
+
+@pytest.mark.parametrize(("n", "prime", "exponent"), [(0, 2, 0), (1, 2, 0), (10, 2, 8), (10, 3, 4), (100, 5, 24)])
+def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: int) -> None:
+    """10! = 2^8·3^4·5^2·7, and 100! ends in 24 zeros."""
+    assert factorial_exponent(n, prime) == exponent
+
+
+@pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
+def test_the_layers_of_a_factorial(n: int) -> None:
+    """Joined as the docstring says they are the factorial; no prime stands twice in a layer, and no 5 at all."""
+    layers, zeros = factorial_layers(n)
+    joined = 10**zeros
+    for index, layer in enumerate(layers):
+        assert len(set(layer)) == len(layer)
+        joined *= int(product(layer)) ** 2**index
+    assert joined == standard_factorial(n)
+    assert not any(5 in layer for layer in layers)
+
+
+@pytest.mark.parametrize("value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9"])
+def test_floor_and_nearest(value: str) -> None:
+    """The integer below, and the nearest one, halves upwards, as Fraction's exact arithmetic has them."""
+    arithmetic = IntervalArithmetic(200)
+    exact = Fraction(value)
+    quotient = arithmetic.divide(arithmetic.integer(exact.numerator), arithmetic.integer(exact.denominator)).low
+    mantissa, exponent = quotient.as_mantissa_exp()
+    held = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    assert floor_of(quotient) == held.__floor__()
+    assert [nearest_of(quotient, factor) for factor in (1, 3, 10**6)] == [
+        (held * factor + Fraction(1, 2)).__floor__() for factor in (1, 3, 10**6)
+    ]
+
+
+def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
+    """Ziv's strategy, up to four million bits; then it is an error rather than a loop without end."""
+    tried: list[int] = []
+
+    def decides_above(bits: int) -> Callable[[IntervalArithmetic], bool | None]:
+        def attempt(arithmetic: IntervalArithmetic) -> bool | None:
+            tried.append(arithmetic.bits)
+            return arithmetic.bits > bits or None
+
+        return attempt
+
+    assert settled(decides_above(900), 100)
+    assert tried == [100, 200, 400, 800, 1_600]
+    tried.clear()
+    with pytest.raises(ArithmeticError):
+        settled(lambda arithmetic: tried.append(arithmetic.bits), 999_999)
+    assert tried == [999_999, 1_999_998, 3_999_996]
+    with pytest.raises(ArithmeticError):
+        settled(lambda arithmetic: True, 4_000_000)
+
+
+@pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789])
+@pytest.mark.parametrize("exponent", [0, 1, 2, 19, 20, 21, 300, 1_999, 2_000, 4_000, 4_001])
+def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
+    """They are those of the power that the interpreter works out, whichever way they are found."""
+    text = str(mpz(base) ** exponent)
+    power = IntegerPower(base, exponent)
+    assert power.digits() == len(text)
+    assert power.ends() == (len(text), text[:20], text[-20:])
+
+
+@pytest.mark.parametrize(
+    ("costs", "size", "expected"),
+    [
+        (((10, 1.0), (1_000, 100.0)), 1, 1.0),
+        (((10, 1.0), (1_000, 100.0)), 10, 1.0),
+        (((10, 1.0), (1_000, 100.0)), 100, 10.0),
+        (((10, 1.0), (1_000, 100.0)), 1_000, 100.0),
+        (((10, 1.0), (1_000, 100.0)), 10_000, 1_000.0),
+        (((10, 1.0), (100, 10.0), (1_000, 1_000.0)), 100, 10.0),
+        (((10, 1.0), (100, 10.0), (1_000, 1_000.0)), 500, 250.0),
+        (((10, 1.0), (100, 10.0), (1_000, 1_000.0)), 2_000, 4_000.0),
+    ],
+)
+def test_times_between_measurements(costs: thresholds.Costs, size: float, expected: float) -> None:
+    """A straight line in logarithms: constant below the first measurement, of the last slope above the last one."""
+    assert thresholds.seconds(costs, size) == pytest.approx(expected)
+
+
+def test_the_time_of_what_is_far_too_large_is_finite() -> None:
+    """It is compared with deadlines and added up."""
+    assert 1e200 < thresholds.seconds(((10, 1.0), (1_000, 1_000_000.0)), 1e300) < float("inf")

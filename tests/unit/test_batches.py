@@ -1,0 +1,89 @@
+"""Batches: what a body must look like, and what becomes of an item that is wrong by itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pycalc.errors import InvalidInput
+from pycalc.services.batches import read_batch
+from pycalc.services.planning import DEFAULT_OPTIONS, Options
+
+ITEM = {"operation": "fibonacci", "input": {"n": 7}}
+
+
+def body(*items: object) -> bytes:
+    """Return a batch of these items."""
+    return json.dumps({"operations": items}).encode()
+
+
+def refused(text: bytes) -> list[str]:
+    """Return the pointers of what is wrong with a whole batch."""
+    with pytest.raises(InvalidInput) as error:
+        read_batch(text)
+    return [problem.pointer for problem in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("count", "pointers"), [(0, ["/operations"]), (1, None), (1_000, None), (1_001, ["/operations"])]
+)
+def test_a_batch_has_1_to_1000_items(count: int, pointers: list[str] | None) -> None:
+    """Both ends belong to it."""
+    text = body(*[ITEM] * count)
+    if pointers is None:
+        assert read_batch(text) == [("fibonacci", ("7",), DEFAULT_OPTIONS)] * count
+    else:
+        assert refused(text) == pointers
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"NaN", b'{"operations": [Infinity]}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    """The body as a whole is wrong."""
+    assert refused(text) == [""]
+
+
+@pytest.mark.parametrize("text", [b"[]", b"1", b"{}", b'{"operations": [], "more": 1}', b'{"operation": []}'])
+def test_another_form_is_refused(text: bytes) -> None:
+    """An object with one member."""
+    assert refused(text) == [""]
+
+
+def test_what_is_wrong_with_items_is_told_of_all() -> None:
+    """Each problem has a pointer into the body; items that are right are not mentioned."""
+    items = [
+        *(ITEM, 1, {"operation": "fibonacci"}, {**ITEM, "more": 1}, {"operation": "sine", "input": {}}),
+        *({"operation": 1, "input": {}}, {"operation": "sine", "input": []}),
+        {"operation": "fibonacci", "input": {"n": None, "a/b": [], "mod": "7"}},
+    ]
+    assert refused(body(*items)) == [
+        *("/operations/1", "/operations/2", "/operations/3", "/operations/4/operation", "/operations/5/operation"),
+        *("/operations/6/operation", "/operations/6/input", "/operations/7/input/n", "/operations/7/input/a~1b"),
+    ]
+    assert refused(b'{"operations": {}}') == ["/operations"]
+
+
+@pytest.mark.parametrize(
+    ("number", "literal"),
+    [("5", "5"), ("5.0", "5"), ("5.00", "5"), ("5.10", "5.10"), ("1e3", "1e3"), ("0.1", "0.1"), ("9" * 400, "9" * 400)],
+)
+def test_a_number_is_the_literal_it_is(number: str, literal: str) -> None:
+    """No digit passes through a float; 5.0 is how some languages write 5."""
+    text = f'{{"operations": [{{"operation": "fibonacci", "input": {{"n": {number}}}}}]}}'
+    assert read_batch(text.encode()) == [("fibonacci", (literal,), DEFAULT_OPTIONS)]
+
+
+def test_an_item_that_is_wrong_by_itself_stands_as_its_error() -> None:
+    """The others are calculated; what is left beside the operands are options."""
+    read = read_batch(
+        body(
+            {"operation": "pow", "input": {"y": 3, "x": "2", "mod": 7}},
+            {"operation": "pow", "input": {"x": 2}},
+            {"operation": "fibonacci", "input": {"n": 1, "precision": 7}},
+        )
+    )
+    assert read[0] == ("pow", ("2", "3"), Options(modulus="7"))
+    pointers = [
+        [problem.pointer for problem in error.problems] for error in read[1:] if isinstance(error, InvalidInput)
+    ]
+    assert pointers == [["/y"], ["/precision"]]

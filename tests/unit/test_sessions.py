@@ -1,0 +1,54 @@
+"""Sessions: for how long they live, and the form of their refresh tokens."""
+
+from __future__ import annotations
+
+import base64
+from time import time_ns
+
+import pytest
+
+from pycalc.db.base import NewSession, SessionLimits
+from pycalc.errors import Unauthorized
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.sessions import Sessions
+from tests.services.stores import USER_ID, MemorySessionStore, MemoryUserStore
+
+pytestmark = pytest.mark.anyio
+
+DAY_MS = 86_400_000
+
+
+class NotingStore(MemorySessionStore):
+    """A store that opens every session, and notes it with the limits it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryUserStore())
+        self.opened: list[tuple[NewSession, SessionLimits]] = []
+
+    async def open(self, session: NewSession, limits: SessionLimits) -> None:
+        """See SessionStore."""
+        self.opened.append((session, limits))
+
+
+async def test_how_long_a_session_lives() -> None:
+    """As docs/security.md promises: 7 days unused, 30 days in all, 10 s of grace, 100 sessions each; from now on."""
+    store = NotingStore()
+    before = time_ns() // 1_000_000
+    await Sessions(store, IdSource(), Metrics()).open(USER_ID, "hash")
+    ((session, limits),) = store.opened
+    assert limits == SessionLimits(idle_ms=7 * DAY_MS, absolute_ms=30 * DAY_MS, grace_ms=10_000, per_user=100)
+    assert before <= session.now_ms <= time_ns() // 1_000_000
+
+
+async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
+    """Half of them are the session's own; a token of any other length is refused before the store is asked."""
+    opened = await Sessions(NotingStore(), IdSource(), Metrics()).open(USER_ID, "hash")
+    raw = base64.urlsafe_b64decode(opened.refresh_token.removeprefix("pcr_"))
+    assert (raw[:16], len(raw)) == (opened.id, 48)
+    sessions = Sessions(MemorySessionStore(MemoryUserStore()), IdSource(), Metrics())
+    for wrong in (raw[:-1], raw + b"x", b""):
+        with pytest.raises(Unauthorized):
+            await sessions.refresh("pcr_" + base64.urlsafe_b64encode(wrong).decode())
+    with pytest.raises(Unauthorized):
+        await sessions.refresh(base64.urlsafe_b64encode(raw).decode())
