@@ -33,8 +33,6 @@ OUT_OF_MEMORY = bytes([signal.SIGABRT])
 
 _PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
-_UNKNOWN_ADDRESS_SPACE = 1 << 30
-"""Bytes that a process is taken to have at its start where the kernel does not tell."""
 
 T = TypeVar("T")
 View = Literal["value", "modulo", "summary"]
@@ -171,10 +169,7 @@ def _limit_address_space(size: int) -> None:
 @cache
 def _address_space_at_start() -> int:
     """Return the size of this process's address space when it was asked for first."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return _UNKNOWN_ADDRESS_SPACE
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
 
 
