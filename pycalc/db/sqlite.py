@@ -41,7 +41,8 @@ _BUSY_MS = 250
 class _Lane:
     """A bounded pool of threads: what is over ``limit`` is refused, not queued, and so is what has waited too long."""
 
-    def __init__(self, name: str, threads: int, limit: int) -> None:
+    def __init__(self, name: str, threads: int, limit: int, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = limit
         self.entered = 0
@@ -53,10 +54,10 @@ class _Lane:
         """
         if self.entered >= (self._limit if limit is None else limit):
             raise StoreUnavailable("The database has too much to do.")
-        latest = monotonic() + _LONGEST_WAIT
+        latest = self.clock() + _LONGEST_WAIT
 
         def in_time() -> T:
-            if monotonic() > latest:
+            if self.clock() > latest:
                 raise StoreUnavailable("The database does not get to it in time.")
             return work()
 

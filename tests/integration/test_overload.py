@@ -81,22 +81,21 @@ async def test_who_waits_for_a_worker_keeps_nobody_out(
 
 
 async def test_batches_are_bounded_together(
-    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """While one of 3 is under way, another of 3 is over a bound of 5: refused, counted; alone any batch is taken."""
-    monkeypatch.setattr("pycalc.services.math._MOST_BATCHED", 5)
-    monkeypatch.setattr("pycalc.routers.batch.MAX_BATCH", 1)
-    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
-    quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
-    first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
-    await until(lambda: resources.calculator.under_way == 1, "the first is under way")
-    second = await client.post("/batch", headers=headers, json=quick)
-    assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
+    """While eight of a thousand are under way another is over the bound of 8,000: refused, counted; later taken."""
+
+    def batch(*numbers: int) -> dict[str, object]:
+        return {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in numbers]}
+
+    full = batch(3_000_000, *[1] * 999)
+    eight = [asyncio.create_task(client.post("/batch", headers=headers, json=full)) for _ in range(8)]
+    await until(lambda: resources.calculator._batched == 8_000, "eight are under way")
+    refused_one = await client.post("/batch", headers=headers, json=batch(1))
+    assert (refused_one.status_code, refused_one.json()["type"]) == (503, "/docs/problems#overloaded")
     assert await refused(client, "batches") == "1.0"
-    assert (await first).status_code == 200
-    assert (
-        await client.post("/batch", headers=headers, json={"operations": quick["operations"] * 3})
-    ).status_code == 200
+    assert [(await answer).status_code for answer in eight] == [200] * 8
+    assert (await client.post("/batch", headers=headers, json=full)).status_code == 200
 
 
 async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(

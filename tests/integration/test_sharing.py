@@ -159,14 +159,14 @@ class TestProcesses:
             assert len(children(one.server.pid)) == 1
 
     def test_a_short_deadline_leaks_no_process(self) -> None:
-        """Killed at 0.3 s again and again, each a 504; starting a worker is not part of the deadline."""
+        """Killed at half a second again and again, each a 504; starting a worker is not part of the deadline."""
         with (
-            pycalc(compute_timeout="0.3", compute_workers="1") as server,
+            pycalc(compute_timeout="0.5", compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
         ):
             person = new_person(client)
             for k in range(4):
-                answer = client.get(f"/fibonacci/{100_000_000 + k}", headers=person.headers)
+                answer = client.get(f"/fibonacci/{60_000_000 + k}", headers=person.headers)
                 assert (answer.status_code, answer.json()["type"]) == (504, "/docs/problems#computation-timeout")
                 assert len(children(server.pid)) <= 1
             assert client.get("/fibonacci/100000", headers=person.headers).status_code == 200
@@ -228,7 +228,7 @@ BOMBS = {
 
 
 def test_bombs_are_answered_as_documented_and_hurt_nobody_else() -> None:
-    """Thirty of the largest and dearest at once, one worker: meanwhile another's small calculations are answered."""
+    """Of the largest and dearest, 35 at once with one worker: health and small calculations do not wait for them."""
     with (
         pycalc(compute_workers="1", compute_timeout="1") as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
@@ -248,13 +248,12 @@ def test_bombs_are_answered_as_documented_and_hurt_nobody_else() -> None:
         small = 0
         while not all(future.done() for future in thrown):
             assert client.get("/healthz").status_code == 200
-            answer = client.get(f"/fibonacci/{1_000 + small % 500}", headers=person.headers)
-            assert answer.status_code == 200
+            assert client.get(f"/fibonacci/{1_000 + small % 500}", headers=person.headers).status_code == 200
             small += 1
         got = [(future.result(), allowed) for future, allowed in thrown.items()]
         assert [told for told, allowed in got if told not in allowed] == []
         assert {(422, "result-too-large"), (504, "computation-timeout"), (503, "overloaded")} <= {t for t, _ in got}
-        assert small > 10
+        assert small > sum(told == (504, "computation-timeout") for told, _ in got)  # each of these took a second
         wait_until(lambda: metric(client, "pycalc_compute_running") == 0, "all is over")
         assert server.memory_mib() < 500
         assert client.get("/fibonacci/1000000", headers=person.headers).status_code == 200

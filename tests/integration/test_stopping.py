@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -22,12 +22,10 @@ from pycalc.server import listen
 from pycalc.services.math import MOST_AT_ONCE
 from tests.services.accounts import PASSWORD, new_name, new_person, registration
 from tests.services.metrics import metric
-from tests.services.processes import alive, children, cpu_seconds
+from tests.services.processes import alive, children, cpu_seconds, stopped
 from tests.services.servers import Server, pycalc
-from tests.services.waiting import until, wait_until
+from tests.services.waiting import DEADLINE_SECONDS, until, wait_until
 
-SECONDS = 60.0
-"""A deadline for what must end by itself."""
 LONG = "/fibonacci/60000000"
 """12 million digits: more than a second in a worker."""
 _FAREWELL = """
@@ -52,19 +50,31 @@ def headers(server: Server) -> dict[str, str]:
         return new_person(client).headers
 
 
-async def computing(server: Server, headers: dict[str, str]) -> asyncio.Task[Answer]:
-    """Begin a long computation, and return when a worker is at it."""
+@asynccontextmanager
+async def computing(server: Server, headers: dict[str, str]) -> AsyncIterator[asyncio.Task[Answer]]:
+    """Begin a computation, and keep its worker from ending it within the context."""
     connection = await Connection.open(server.port)
-    asking = asyncio.create_task(connection.ask(request(LONG, {**headers, "Accept": "text/plain"})))
     with httpx.Client(base_url=server.url) as client:
-        await until(lambda: metric(client, "pycalc_compute_running") == 1, "the computation runs")
-        await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
-    return asking
+        await connection.ask(request("/factorial/20000", headers))
+        (worker,) = children(server.pid)
+        with stopped(worker):
+            asking = asyncio.create_task(connection.ask(request("/fibonacci/3000000", headers)))
+            asking.add_done_callback(lambda _: connection.close())
+            await until(lambda: metric(client, "pycalc_compute_running") == 1, "the computation runs")
+            yield asking
+
+
+async def drained(connection: Connection) -> Answer:
+    """Ask on and on until an answer ends the connection, and return that one."""
+    last = await connection.ask(request("/healthz", {}))
+    while connection.usable:
+        last = await connection.ask(request("/healthz", {}))
+    return last
 
 
 async def connected(port: int) -> Connection:
     """Connect to a server as soon as it listens."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             with suppress(OSError):
                 return await Connection.open(port)
@@ -82,7 +92,9 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
     """In the middle of a computation too: nothing computes on for nobody."""
 
     async def kill() -> list[int]:
-        asking = await computing(server, headers)
+        connection = await Connection.open(server.port)
+        asking = asyncio.create_task(connection.ask(request(LONG, {**headers, "Accept": "text/plain"})))
+        await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
         workers = children(server.pid)
         os.kill(server.pid, signal.SIGKILL)
         with suppress(Unanswered):
@@ -100,7 +112,7 @@ def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pycalc() as server:
         server.process.terminate()
-        assert server.process.wait(SECONDS) == 0
+        assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -110,12 +122,14 @@ def test_a_signal_to_the_whole_group_lets_a_computation_finish(
     """Ctrl-C, or a supervisor that signals every process: the answer comes, the exit status is 0."""
 
     async def stop() -> Answer:
-        asking = await computing(server, headers)
-        os.killpg(server.pid, number)
+        async with computing(server, headers) as asking:
+            connection = await Connection.open(server.port)
+            os.killpg(server.pid, number)
+            await drained(connection)
         return await asking
 
     assert asyncio.run(stop()).status == 200
-    assert server.process.wait(SECONDS) == 0
+    assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
@@ -124,21 +138,20 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     """A client that asks on and on has every request answered; the last answer says ``Connection: close``."""
 
     async def stop() -> tuple[Answer, Answer]:
-        asking = await computing(server, headers)
-        connection = await Connection.open(server.port)
-        last = await connection.ask(request("/healthz", {}))
-        assert last.field("connection") is None
-        server.process.send_signal(signal.SIGTERM)
-        while connection.usable:
+        async with computing(server, headers) as asking:
+            connection = await Connection.open(server.port)
             last = await connection.ask(request("/healthz", {}))
-        with pytest.raises(OSError):  # noqa: PT011  # refused, or not answered at all
-            await asyncio.wait_for(Connection.open(server.port), 3)
+            assert last.field("connection") is None
+            server.process.send_signal(signal.SIGTERM)
+            last = await drained(connection)
+            with pytest.raises(OSError):  # noqa: PT011  # refused, or not answered at all
+                await asyncio.wait_for(Connection.open(server.port), 1)
         return last, await asking
 
     last, computed = asyncio.run(stop())
     assert (last.status, last.field("connection")) == (200, "close")
     assert computed.status == 200
-    assert server.process.wait(SECONDS) == 0
+    assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
 @pytest.mark.anyio

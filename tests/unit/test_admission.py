@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.services.admission import Admission
-from tests.services.waiting import until
+from tests.services.waiting import DEADLINE_SECONDS, until
 
 pytestmark = pytest.mark.anyio
 
@@ -186,5 +186,5 @@ async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost() -> None:
     waiter.cancel()
     await holder.__aexit__(None, None, None)
     await asyncio.wait({waiter})
-    async with asyncio.timeout(1), admission.slot(ADA):
+    async with asyncio.timeout(DEADLINE_SECONDS), admission.slot(ADA):
         assert (admission.running, admission.waiting) == (1, 0)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from pycalc.services.turns import Turns
+from tests.services.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -33,5 +34,5 @@ async def test_a_caller_that_goes_away_takes_no_turn() -> None:
     gone, stays = (asyncio.create_task(turns.turn(1.0)) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await stays
