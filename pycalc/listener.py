@@ -46,8 +46,8 @@ _TUNING = (
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 """A packet filter: the TCP header's flags; SYN without ACK is dropped, all else passes."""
 
-Refusal = Callable[[Scope, int], tuple[Message, Message] | None]
-"""Returns the whole answer to a request that is to be refused, given how many wait for the event loop; else None."""
+Refusal = Callable[[Scope], tuple[Message, Message] | None]
+"""Returns the whole answer to a request that is to be refused, None for others."""
 
 _native: Any = _granian
 _log = get_logger(__name__)
@@ -93,9 +93,8 @@ class HttpServer:
         self._context = contextvars.copy_context()
         self._signal = _native.WorkerSignal()
         self._refused = 0
-        """Counted by the worker's thread alone, as the next; the last by the event loop's: none needs a lock."""
+        """Counted by the worker's thread alone, as the next: none needs a lock."""
         self._handed_over = 0
-        self._begun = 0
 
     @property
     def arrived(self) -> int:
@@ -127,7 +126,7 @@ class HttpServer:
         scope = request.scope
         scope["state"] = self._state
         try:
-            refused = self._refusal(scope, self._handed_over - self._begun)
+            refused = self._refusal(scope)
         except Exception:  # whatever it is: the application answers
             refused = None
         if refused is not None:
@@ -143,7 +142,6 @@ class HttpServer:
             request.done()
 
     def _begin(self, request: Any) -> None:
-        self._begun += 1
         request.taskref(self._loop.create_task(self._answer(request)))
 
     async def _answer(self, request: Any) -> None:

@@ -51,14 +51,14 @@ class Application(FastAPI):
             return
         await self._entry(scope, receive, telling((STRICT_TRANSPORT,), send) if by_https(scope) else send)
 
-    def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
-        """Return the answer to a request that there is no room for, None when there is; see Edge.
+    def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
+        """Take a slot for a request; return the answer to one that finds none, else None; see Edge.
 
         A page of another origin is answered by the application, with the fields that let it read the answer.
         """
         if self._entry is not self._edge and any(name == b"origin" for name, _ in scope["headers"]):
             return None
-        refused = self._edge.refusal(scope, waiting)
+        refused = self._edge.refusal(scope)
         if refused is None or not by_https(scope):
             return refused
         start, body = refused

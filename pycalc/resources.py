@@ -22,6 +22,7 @@ from pycalc.services.addresses import ClientAddresses
 from pycalc.services.audit import RefusalLog
 from pycalc.services.auth import Authenticator
 from pycalc.services.compute import Computer
+from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.exports import Exports
 from pycalc.services.feed import Feed
 from pycalc.services.flights import FleetFlights
@@ -37,6 +38,7 @@ from pycalc.services.limits import (
 from pycalc.services.math import Calculator
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
+from pycalc.services.responses import Pace, response_memory
 from pycalc.services.retention import Retention, parse_age
 from pycalc.services.tail import HistoryTail
 from pycalc.services.usage import UsageConsumer, UsageReader
@@ -73,6 +75,8 @@ class Resources:
     accounts: Accounts
     calculator: Calculator
     computer: Computer
+    response_memory: ConcurrencyLimit
+    pace: Pace
     history: HistoryReader
     usage: UsageReader
     exports: Exports
@@ -178,7 +182,9 @@ def _relay(opening: Opening, backends: Backends) -> Relay | None:
     return opening.relay(backends.database, backends.stream) if opening.settings.relay else None
 
 
-def _calculator(opening: Opening, backends: Backends, computer: Computer, recorder: Recorder) -> Calculator:
+def _calculator(
+    opening: Opening, backends: Backends, computer: Computer, recorder: Recorder, memory: ConcurrencyLimit
+) -> Calculator:
     """Return what answers calculations; instances on one cache compute an expensive result once."""
     settings, metrics, shared = opening.settings, opening.metrics, backends.shared
     return Calculator(
@@ -189,6 +195,7 @@ def _calculator(opening: Opening, backends: Backends, computer: Computer, record
         metrics,
         max_digits=settings.max_digits,
         batch_seconds=settings.compute_timeout,
+        memory=memory,
         fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
         tracer=opening.tracer,
     )
@@ -199,12 +206,15 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
     settings, metrics, tracer = opening.settings, opening.metrics, opening.tracer
     database, users, history, _, cache, shared, stream = backends
     computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout, tracer=tracer)
+    memory = response_memory(metrics, settings.response_memory)
     return Resources(
         metrics=metrics,
         authenticator=access.authenticator,
         accounts=access.accounts,
-        calculator=_calculator(opening, backends, computer, recording.recorder),
+        calculator=_calculator(opening, backends, computer, recording.recorder, memory),
         computer=computer,
+        response_memory=memory,
+        pace=Pace(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
         feed=Feed(history, recording.tail, metrics),

@@ -127,8 +127,8 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, _closing(send) if draining.is_set() else send)
 
-    def refusal(scope: Scope, waiting: int) -> tuple[Message, Message] | None:
-        refused = app.refusal(scope, waiting)
+    def refusal(scope: Scope) -> tuple[Message, Message] | None:
+        refused = app.refusal(scope)
         return refused if refused is None or not draining.is_set() else (_last(refused[0]), refused[1])
 
     server = HttpServer(listener, entry, refusal, dict(state))

@@ -175,6 +175,13 @@ class Settings(BaseSettings):
     history_retention: str = Field("", description="how long calculations are kept, such as 365d; empty: for ever")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
+    response_memory: int = Field(
+        1024**3, ge=1024**2, description="memory of the long responses that are being made or sent, bytes"
+    )
+    response_seconds: float = Field(
+        30.0, gt=0, le=3600, description="how long a client may take nothing of its response, seconds"
+    )
+    response_rate: int = Field(16_384, ge=1, description="how fast a client must read a long response, bytes a second")
     compute_workers: int = Field(
         default_factory=lambda: min(cores(), 256), ge=1, le=256, description="worker processes; default: one per core"
     )

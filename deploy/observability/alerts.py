@@ -59,9 +59,9 @@ ALERTS = (
     Alert(
         "PycalcComputeRefusing",
         "ticket",
-        "rate(<compute_refused>[5m]) > 0",
+        "sum by (instance, reason) (rate(<compute_refused>[5m])) > 0",
         "5m",
-        "{{ $labels.instance }} refuses computations: all workers are busy and the queue is full",
+        "{{ $labels.instance }} refuses computations: all workers are busy ({{ $labels.reason }})",
     ),
     Alert(
         "PycalcWorkersLost",

@@ -67,12 +67,13 @@ SERVICE = Dashboard(
             {
                 "edge: {{reason}}": _rate("requests_refused", "reason"),
                 "limit: {{limit}}": _rate("rate_limited", "limit"),
-                "workers": _rate("compute_refused"),
+                "workers: {{reason}}": _rate("compute_refused", "reason"),
                 "recorder: {{reason}}": _rate("recorder_refused", "reason"),
                 "passwords": _rate("hashes_refused"),
                 "{{kind}} look-ups": _rate("lookups_refused", "kind"),
                 "followers": _rate("followers_refused"),
                 "exports": _rate("exports_refused"),
+                "cut, reading too slowly": _rate("responses_cut"),
             },
         ),
         Panel("Processor time", "percentunit", {"{{instance}}": "rate(process_cpu_seconds_total[$__rate_interval])"}),
@@ -143,7 +144,12 @@ INSIDE = Dashboard(
         Panel(
             "Memory for results",
             "bytes",
-            {"cached in process": "sum(<cache_bytes>)", "long results": "sum(<results_long_bytes>)"},
+            {"cached in process": "sum(<cache_bytes>)", "long responses": "sum(<response_bytes>)"},
+        ),
+        Panel(
+            "Slots taken",
+            "short",
+            {"small calculations": "sum(<calculations_under_way>)", "in batches": "sum(<batched_calculations>)"},
         ),
         Panel("Results cached in process", "short", {"results": "sum(<cache_entries>)"}),
         Panel("Password hashes waiting", "short", {"hashes": "sum(<hashes_waiting>)"}),

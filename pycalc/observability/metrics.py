@@ -52,6 +52,12 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self.calculations_under_way = Gauge(
+            "pycalc_calculations_under_way", "Small calculations, and batches, that hold a slot", registry=registry
+        )
+        self.batched_calculations = Gauge(
+            "pycalc_batched_calculations", "Calculations of the batches under way", registry=registry
+        )
         self.calculations = Counter(
             "pycalc_calculations", "Calculations by operation and outcome", ("operation", "outcome"), registry=registry
         )
@@ -65,7 +71,10 @@ class Metrics:
         self.compute_running = Gauge("pycalc_compute_running", "Computations in worker processes", registry=registry)
         self.compute_waiting = Gauge("pycalc_compute_waiting", "Computations waiting for a worker", registry=registry)
         self.compute_refused = Counter(
-            "pycalc_compute_refused", "Computations refused because the queue was full", registry=registry
+            "pycalc_compute_refused",
+            "Computations refused: full queue, displaced by a user with less in it, long wait, no memory",
+            ("reason",),
+            registry=registry,
         )
         self.workers_lost = Counter(
             "pycalc_compute_workers_lost", "Worker processes that died while computing", registry=registry
@@ -75,8 +84,11 @@ class Metrics:
             "Worker processes stopped because a computation needed more memory than estimated",
             registry=registry,
         )
-        self.results_long_bytes = Gauge(
-            "pycalc_results_long_bytes", "Long results alive, or asked of a shared cache", registry=registry
+        self.response_bytes = Gauge(
+            "pycalc_response_bytes", "Memory of the long responses that are being made or sent", registry=registry
+        )
+        self.responses_cut = Counter(
+            "pycalc_responses_cut", "Responses ended because the client read too slowly", registry=registry
         )
         self.verification_failures = Counter(
             "pycalc_verification_failures", "Results that did not agree with their residue", registry=registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
@@ -16,7 +17,7 @@ from pycalc.routers.headers import quota_fields
 from pycalc.routers.problems import problem_body, responses
 from pycalc.routers.representations import BatchResponse, Piece, json_around
 from pycalc.services.batches import read_batch
-from pycalc.services.math import Answer
+from pycalc.services.math import BATCH_ITEM_BYTES, Answer
 
 _BODY = {
     "requestBody": {
@@ -39,16 +40,22 @@ router = APIRouter(tags=["calculations"])
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
-    resources.calculator.require_room(MAX_BATCH)  # this and the next limit: before the body is read
-    if resources.calculation_limit is not None:
-        await resources.calculation_limit.require_some(caller.user_id)
-    requests = read_batch(await request.body())
+    with resources.calculator.batch_slots.acquire(caller.user_id, MAX_BATCH):  # before the body is read
+        if resources.calculation_limit is not None:
+            await resources.calculation_limit.require_some(caller.user_id)
+        body = await request.body()
+        requests = read_batch(body)
     headers: dict[str, str] = {}
     if resources.calculation_limit is not None:
         quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
         headers = quota_fields(quota)
-    answers = await while_connected(request.receive, resources.calculator.calculate_all(caller, requests))
-    return BatchResponse(answers, _pieces, headers, resources.computer.turns)
+    with ExitStack() as memory:
+        # The operands stand in the body, in the requests, and in the answers.
+        size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
+        memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
+        work = resources.calculator.calculate_all(caller, requests, memory)
+        answers = await while_connected(request.receive, work)
+        return BatchResponse(answers, _pieces, headers, resources.computer.turns, memory.pop_all())
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

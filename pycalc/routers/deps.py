@@ -11,10 +11,14 @@ from starlette.types import Scope
 from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal
 from pycalc.resources import Resources
+from pycalc.services.concurrency import Slot
 
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
 )
+
+SLOT = "pycalc.slot"
+"""Where a request's scope holds the slot that was taken for it."""
 
 
 def resources_of(scope: Scope) -> Resources:
@@ -45,6 +49,22 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
     caller = resources.authenticator.recognize(token) or await resources.authenticator.authenticate(token)
     scope["caller"] = caller  # for the audit log, should this be refused
     return caller
+
+
+def key_of(scope: Scope, resources: Resources) -> bytes | str:
+    """Return whose request it is, for a fair share: the user's id where the token is known, else the address.
+
+    Nothing is proved by it. Another thread than the event loop's may ask.
+    """
+    user = resources.authenticator.user_of(bearer_token(scope) or b"")
+    return address_of(scope, resources) if user is None else user
+
+
+def release_slot(scope: Scope) -> None:
+    """Give back the slot that a calculation's request holds, if it does; others may then begin."""
+    slot: Slot | None = scope.get(SLOT)
+    if slot is not None:
+        slot.release()
 
 
 def _resources(request: Request) -> Resources:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.auth import Principal
@@ -18,9 +18,9 @@ from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import responses
+from pycalc.routers.sending import ClientTooSlow
 
 HEARTBEAT_SECONDS = 15.0
-STALLED_SECONDS = 30.0
 _STREAM = {
     "description": "Server-sent events: `id` is the event's id, `data` a CloudEvents 1.0 JSON object.",
     "content": {
@@ -54,8 +54,7 @@ def _encode(event: Event) -> bytes:
 class EventStream(StreamingResponse):
     """Events as they come, and a comment when nothing happens.
 
-    It ends when the service stops, when the client's rights end, when it reads too slowly, and when it has taken
-    nothing for STALLED_SECONDS: who stopped reading keeps nobody else's place.
+    It ends when the service stops, when the client's rights end, and when it reads too slowly or not at all.
     """
 
     def __init__(
@@ -90,14 +89,9 @@ class EventStream(StreamingResponse):
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head, and the events while they are taken."""
-
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await send(message)
-
-        with suppress(TimeoutError):
-            await super().stream_response(send_in_time)
+        """Send the head, and the events while they are taken in time."""
+        with suppress(ClientTooSlow):
+            await super().stream_response(send)
 
     async def _lines(self, first: Event) -> AsyncGenerator[bytes]:
         stopped = asyncio.ensure_future(self._stopping.wait())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
@@ -14,9 +13,7 @@ from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
 from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.negotiation import WITHOUT_CONTENT
-
-LONGEST_SEND = 60.0
-"""Seconds until a client that takes nothing is given up; it may have a megabyte or more in the system's buffers."""
+from pycalc.routers.sending import ClientTooSlow
 
 _log = get_logger(__name__)
 
@@ -53,12 +50,11 @@ class ExportResponse(Response):
         try:
             while True:
                 if page:
-                    async with asyncio.timeout(LONGEST_SEND):
-                        await send({"type": "http.response.body", "body": page, "more_body": True})
+                    await send({"type": "http.response.body", "body": page, "more_body": True})
                 page = await anext(self._rest)
         except StopAsyncIteration:
             return True
-        except (PycalcError, TimeoutError) as error:
+        except (PycalcError, ClientTooSlow) as error:
             reason = error.code if isinstance(error, PycalcError) else "slow"
             self._cut.labels(reason).inc()
             _log.warning("export cut", reason=reason)

@@ -24,6 +24,8 @@ else:
     OperationName = Literal[tuple(OPERATIONS)]
 
 PAGE = "application/json"
+_ROW_BYTES = 4_096
+"""What a calculation of a page takes at most, nearly, while the page is made."""
 _VARY = {"Vary": "Accept"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -77,7 +79,8 @@ async def secure_history(
     if media_type in LAYOUTS:
         limit = query.limit if "limit" in query.model_fields_set else None
         return await _export(request, resources, wanted, media_type, limit)
-    page = await resources.history.page(caller, wanted, query.limit)
+    with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
+        page = await resources.history.page(caller, wanted, query.limit)
     return Response(page, headers=_VARY, media_type=PAGE)
 
 

@@ -21,7 +21,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.math import Calculation, Summary
 from pycalc.resources import Resources
 from pycalc.routers.connection import Client, ClientGone
-from pycalc.routers.deps import BEARER, caller_of, resources_of
+from pycalc.routers.deps import BEARER, caller_of, release_slot, resources_of
 from pycalc.routers.headers import telling_quota
 from pycalc.routers.negotiation import asked_of, matching
 from pycalc.routers.problems import CLIENT_GONE, responses
@@ -34,6 +34,8 @@ from pycalc.routers.representations import (
     send_text,
     wants_text,
 )
+from pycalc.routers.sending import ClientTooSlow, count_cut, in_time
+from pycalc.services.batches import Request
 from pycalc.services.compute import INLINE_SECONDS
 from pycalc.services.math import Answer
 from pycalc.services.operations import OPERATIONS
@@ -43,9 +45,11 @@ from pycalc.services.planning import (
     DEFAULT_PRECISION,
     MAX_PRECISION,
     Plan,
+    is_short,
     options_of,
     takes_precision,
 )
+from pycalc.services.responses import UNCOUNTED_BYTES
 
 _ERRORS = (
     "validation-error",
@@ -109,27 +113,54 @@ class CalculationRoute(APIRoute):
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             options = options_of(OPERATIONS[self.name], given)
         request = (self.name, tuple(scope["path_params"].values()), options)
-        calculator = resources.calculator
-        plan = calculator.planned(request) or await calculator.plan(caller, request)
-        asked = asked_of(scope)
-        text = wants_text(plan, asked)
-        etags = etags_of(plan, resources.etag_key) if text else ()
+        plan = await _planned(resources, caller, request, scope)
         client = Client(receive)
         try:
-            if asked.if_none_match and (etag := matching(asked.if_none_match, etags)):
-                await _calculate(resources, caller, plan, client, held=True)
-                return await send_not_modified(etag, send)
-            answer = await _calculate(resources, caller, plan, client)
-            if len(answer.result.text) <= WHOLE or not asked.content:
-                return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
-            send = paced(send, resources.computer.turns)
-            sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
-            try:
-                return await client.while_there(sending)
-            except ClientGone:
-                return CLIENT_GONE
+            return await _respond(resources, scope, caller, plan, client, send)
         finally:
             client.let_go()
+
+
+async def _planned(resources: Resources, caller: Principal, request: Request, scope: Scope) -> Plan:
+    """Return a calculation's plan; give the request's slot back before a worker is needed, to plan or to compute."""
+    plan = resources.calculator.planned(request)
+    if plan is None:
+        if not is_short(*request):
+            release_slot(scope)
+        plan = await resources.calculator.plan(caller, request)
+    if plan.seconds > INLINE_SECONDS:
+        release_slot(scope)
+    return plan
+
+
+async def _respond(
+    resources: Resources, scope: Scope, caller: Principal, plan: Plan, client: Client, send: Send
+) -> int:
+    """Calculate and send the answer; return the status. A long result's memory counts from before it is made."""
+    asked = asked_of(scope)
+    text = wants_text(plan, asked)
+    etags = etags_of(plan, resources.etag_key) if text else ()
+    if asked.if_none_match and (etag := matching(asked.if_none_match, etags)):
+        await _calculate(resources, caller, plan, client, held=True)
+        return await send_not_modified(etag, send)
+    memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
+    try:
+        answer = await _calculate(resources, caller, plan, client)
+        release_slot(scope)
+        if len(answer.result.text) <= WHOLE or not asked.content:
+            return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
+        send = paced(in_time(send, resources.pace), resources.computer.turns)
+        sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
+        try:
+            return await client.while_there(sending)
+        except ClientTooSlow:
+            count_cut(resources, scope)
+            return CLIENT_GONE
+        except ClientGone:
+            return CLIENT_GONE
+    finally:
+        if memory is not None:
+            memory.release()
 
 
 def _calculate(

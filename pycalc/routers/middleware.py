@@ -17,12 +17,13 @@ from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.routers.connection import BODY_SECONDS, RequestBody
-from pycalc.routers.deps import resources_of
+from pycalc.routers.deps import SLOT, key_of, release_slot, resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import CLIENT_GONE, STATUS, answer_to, problem_body, quoted
-from pycalc.services.math import MOST_AT_ONCE
+from pycalc.routers.sending import ClientTooSlow, ResponseSender, count_cut
+from pycalc.services.math import OVERLOADED
 
 _UNMATCHED = "(none)"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -54,7 +55,9 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
     return {**scope, "method": "GET", "headers": headers, WITHOUT_CONTENT: True}, send_without_content
 
 
-_OVERLOAD = Overloaded("More is asked for than this service can do.")
+_UNCONTENDED = 128
+"""Slots taken up to which nobody asks whose they are; few enough for a fair share of the others."""
+_OVERLOAD = Overloaded(OVERLOADED)
 _PATH = "-"
 _BEFORE, _AFTER = to_json(problem_body(_OVERLOAD, _PATH)).split(to_json(_PATH))
 _REFUSED: Message = {
@@ -92,9 +95,10 @@ class Edge:
         """Answer a request, when awaited."""
         if scope["method"] == "HEAD":
             scope, send = _as_get(scope, send)
-        refused = self.refusal(scope, 0)
-        if refused is not None:
-            return _refuse(refused, send)
+        if SLOT not in scope:  # taken in the HTTP server's thread, where it is ours
+            refused = self.refusal(scope)
+            if refused is not None:
+                return _refuse(refused, send)
         if self._turned_away:
             self._tell_of_refusals(resources_of(scope).metrics)
         return self._answer(scope, receive, send)
@@ -109,18 +113,15 @@ class Edge:
             if route is not None:
                 status = await route.answer(scope, receive, send)
                 return
-
-            async def send_with_headers(message: Message) -> None:
-                nonlocal status
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                    message["headers"] = secured(message.get("headers", ()))
-                await send(message)
-
             body = RequestBody(scope, receive, self._body_seconds)
-            await self._app(scope, body, send_with_headers)
-            if body.broken:
-                status = CLIENT_GONE
+            sender = ResponseSender(scope, receive, send)
+            try:
+                await self._app(scope, body, sender)
+            finally:
+                status = CLIENT_GONE if body.broken else sender.status
+        except ClientTooSlow:
+            count_cut(resources_of(scope), scope)
+            status = CLIENT_GONE
         except Exception as error:
             if route is None:
                 raise
@@ -129,21 +130,28 @@ class Edge:
             response.raw_headers = secured(response.raw_headers)
             await response(scope, receive, send)
         finally:
+            release_slot(scope)
             self._observe(scope, status, perf_counter() - started)
             if span is not None:
                 span.end(getattr(scope.get("route"), "path_format", None), status)
 
-    def refusal(self, scope: Scope, waiting: int) -> tuple[Message, Message] | None:
-        """Return the whole answer to a calculation that there is no room for (ADR 18), None when there is.
+    def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
+        """Take a slot for a calculation; return the whole answer to one that finds none (ADR 18), else None.
 
-        ``waiting`` is the number of requests that have not begun. Another thread than the event loop's may ask. Its
-        operands are not looked at, for each microsecond is taken from those that are let in.
+        Another thread than the event loop's may ask. The operands are not looked at, for each microsecond is taken
+        from the calculations that are let in.
         """
-        if resources_of(scope).calculator.under_way + waiting < MOST_AT_ONCE or scope["method"] != "GET":
+        if scope["method"] != "GET":
             return None
         path: str = scope["path"]
         operation = path[1 : path.find("/", 1)]
         if operation not in self._calculations:
+            return None
+        resources = resources_of(scope)
+        slots = resources.calculator.slots
+        slot = slots.try_acquire(None if slots.taken < _UNCONTENDED else key_of(scope, resources))
+        if slot is not None:
+            scope[SLOT] = slot
             return None
         with self._counting:
             self._turned_away[operation] += 1

@@ -8,7 +8,7 @@ import hmac
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from itertools import chain, repeat
 from mmap import mmap
@@ -21,8 +21,10 @@ from pycalc.errors import RangeNotSatisfiable
 from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.negotiation import Asked, byte_range, preferred
+from pycalc.routers.sending import PART_BYTES
 from pycalc.services.math import Answer
 from pycalc.services.planning import Plan
+from pycalc.services.responses import UNCOUNTED_BYTES
 from pycalc.services.turns import Turns
 
 if sys.version_info >= (3, 14):
@@ -31,10 +33,9 @@ else:
     from backports import zstd
 
 TEXT = "text/plain"
-WHOLE = 256 * 1024
+WHOLE = UNCOUNTED_BYTES
 """Answers up to this many bytes go to the server in one piece."""
-_SLICE = 32 * 1024
-"""Longer ones go in slices of this many, so that a slow reader holds no more than a few."""
+_SLICE = PART_BYTES
 _SLICE_SECONDS = 0.0005
 """What a slice counts for in turns: more than it costs the event loop, for the server's thread has to copy it too."""
 _COMPRESSED_BYTES = 1_024
@@ -100,11 +101,16 @@ class BatchResponse(Response):
     """The results of a batch: their texts go to the socket from where they are, like a single one's."""
 
     def __init__(
-        self, answers: Sequence[T], parts: Callable[[T], Sequence[Piece]], headers: Mapping[str, str], turns: Turns
+        self,
+        answers: Sequence[T],
+        parts: Callable[[T], Sequence[Piece]],
+        headers: Mapping[str, str],
+        turns: Turns,
+        memory: ExitStack,
     ) -> None:
-        """``parts`` returns what one answer's JSON consists of."""
+        """``parts`` returns what one answer's JSON consists of; ``memory`` is closed when all is sent."""
         super().__init__(media_type="application/json")
-        self._answers = answers  # a long result counts for as long as there is an answer with it
+        self._memory = memory
         self._turns = turns
         self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         separators = chain((b'{"results":[',), repeat(b","))
@@ -114,7 +120,7 @@ class BatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        with suppress(ClientGone):
+        with self._memory, suppress(ClientGone):
             await while_connected(receive, _send(200, headers, self._pieces, None, paced(send, self._turns)))
 
 

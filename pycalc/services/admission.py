@@ -1,39 +1,49 @@
-"""Who may compute next: a bounded queue, fair between users."""
+"""Admission to the worker processes: a bounded queue, fair between users (ADR 9, 18)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pycalc.errors import Overloaded
+from pycalc.observability.metrics import Metrics
+
+_REMEMBERED = 1_024
+"""Users whose last service is remembered, so that somebody who comes again does not count as new."""
+_RETRY_SECONDS = 5
 
 
 class Admission:
-    """Grants ``slots`` places, users taking turns.
+    """A queue for ``slots`` slots, which go to the user whose last one was longest ago.
 
     With two slots or more one user holds at most all but one, so that nobody waits for somebody else's whole queue.
+    When the queue is full, the user who has most waiting gives up the newest request for one of a user who has less.
     """
 
-    def __init__(self, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
+    def __init__(self, metrics: Metrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
         self._free = slots
         self._share = max(1, slots - 1)
         self._max_waiting = max_waiting
         self._max_waiting_each = max(1, max_waiting // 2)
         self._max_wait = max_wait
+        self._refused = metrics.compute_refused
         self._running: Counter[bytes] = Counter()
-        self._waiting: OrderedDict[bytes, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: dict[bytes, deque[asyncio.Future[None]]] = {}
+        self._served: dict[bytes, int] = {}
+        """The number of each user's last slot, in the order of these numbers."""
+        self._slots_granted = 0
         self.waiting = 0
 
     @property
     def running(self) -> int:
-        """Places that are taken."""
+        """Slots that are taken."""
         return self._running.total()
 
     @asynccontextmanager
     async def slot(self, user: bytes) -> AsyncIterator[None]:
-        """Hold a place; raises Overloaded when the queue is full, for all or for this user, or the wait too long."""
+        """Hold a slot; raises Overloaded when the queue is full, for all or for this user, or the wait too long."""
         await self._acquire(user)
         try:
             yield
@@ -41,31 +51,55 @@ class Admission:
             self._release(user)
 
     async def _acquire(self, user: bytes) -> None:
-        queue = self._waiting.setdefault(user, deque())
-        if self.waiting >= self._max_waiting or len(queue) >= self._max_waiting_each:
-            self._forget_if_empty(user)
-            raise Overloaded("Too many computations are waiting.", 5)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        self._make_room(user)
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(user, deque()).append(granted)
         self.waiting += 1
         self._grant()
         try:
             async with asyncio.timeout(self._max_wait):
-                await turn
+                await granted
         except BaseException as error:
-            self._withdraw(user, turn)
+            self._withdraw(user, granted)
             if isinstance(error, TimeoutError):
-                raise Overloaded("The computation waited too long for its turn.", 5) from None
+                raise self._refusal("wait", "The computation waited too long for a worker.") from None
             raise
 
-    def _withdraw(self, user: bytes, turn: asyncio.Future[None]) -> None:
-        """Take back a request that nobody waits for any more: granted, still queued, or passed over already."""
-        if turn.done() and not turn.cancelled():
-            self._release(user)
+    def _make_room(self, user: bytes) -> None:
+        """Let a request of somebody who has more in a full queue give way; raises Overloaded where nobody has more."""
+        waiting = len(self._waiting.get(user, ()))
+        if waiting >= self._max_waiting_each:
+            raise self._refusal("queue", "Too many of your computations are waiting.")
+        if self.waiting < self._max_waiting:
+            return
+        most = max(self._waiting, key=self._demand)
+        if self._demand(most) <= (waiting + 1, self._running[user]):
+            raise self._refusal("queue", "Too many computations are waiting.")
+        displaced = self._waiting[most].pop()
+        self._forget_if_empty(most)
+        self.waiting -= 1
+        if not displaced.done():  # else cancelled, and its caller has not run since
+            displaced.set_exception(
+                self._refusal("displaced", "Too many computations are waiting, and most of them are yours.")
+            )
+
+    def _demand(self, user: bytes) -> tuple[int, int]:
+        """Return how much a user asks for: requests that wait, then those that run."""
+        return len(self._waiting[user]), self._running[user]
+
+    def _refusal(self, reason: str, detail: str) -> Overloaded:
+        self._refused.labels(reason).inc()
+        return Overloaded(detail, _RETRY_SECONDS)
+
+    def _withdraw(self, user: bytes, granted: asyncio.Future[None]) -> None:
+        """Take back a request that nobody waits for any more: granted, still queued, or out of the queue already."""
+        if granted.done() and not granted.cancelled():
+            if granted.exception() is None:
+                self._release(user)
             return
         queue = self._waiting.get(user, ())
-        if turn in queue:
-            self._waiting[user].remove(turn)
+        if granted in queue:
+            self._waiting[user].remove(granted)
             self.waiting -= 1
             self._forget_if_empty(user)
 
@@ -77,20 +111,28 @@ class Admission:
         self._grant()
 
     def _grant(self) -> None:
-        """Give free places to the users whose turn it is."""
+        """Give free slots to the users whose last one was longest ago."""
         while self._free:
-            user = next((user for user in self._waiting if self._running[user] < self._share), None)
-            if user is None:
+            eligible = [user for user in self._waiting if self._running[user] < self._share]
+            if not eligible:
                 return
-            turn = self._waiting[user].popleft()
-            self._waiting.move_to_end(user)
+            user = min(eligible, key=lambda user: self._served.get(user, 0))
+            granted = self._waiting[user].popleft()
             self._forget_if_empty(user)
             self.waiting -= 1
-            if turn.done():  # cancelled, and its caller has not run since
+            if granted.done():  # cancelled, and its caller has not run since
                 continue
             self._free -= 1
             self._running[user] += 1
-            turn.set_result(None)
+            self._note_service(user)
+            granted.set_result(None)
+
+    def _note_service(self, user: bytes) -> None:
+        self._slots_granted += 1
+        self._served.pop(user, None)
+        self._served[user] = self._slots_granted
+        if len(self._served) > _REMEMBERED:
+            del self._served[next(iter(self._served))]
 
     def _forget_if_empty(self, user: bytes) -> None:
         if not self._waiting.get(user, True):

@@ -59,6 +59,13 @@ class Authenticator:
         """Return the bearer of a token seen before; None says nothing: ask ``authenticate``."""
         return self._bearers.get(token)
 
+    def user_of(self, token: bytes) -> bytes | None:
+        """Return the id of the user who bore a token when it was last seen; it may have been revoked since.
+
+        Any thread may ask: nothing is changed by it.
+        """
+        return self._bearers.user_of(token)
+
     async def authenticate(self, token: bytes) -> Principal:
         """Return the bearer of an access token or an API key; the role is the store's. Raises Unauthorized."""
         known = self._bearers.get(token)

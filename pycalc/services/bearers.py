@@ -55,6 +55,11 @@ class Bearers:
         self._bearers.move_to_end(token)
         return bearer
 
+    def user_of(self, token: bytes) -> bytes | None:
+        """Return the id of the user of a token that is kept, believed or not; any thread may ask."""
+        bearer = self._bearers.get(token)
+        return None if bearer is None else bearer.user_id
+
     def keep(self, token: bytes, bearer: Principal, epoch: int) -> None:
         """Keep a bearer that was read from the store at ``epoch``, unless there was a revocation since."""
         if epoch != self.epoch:

@@ -19,7 +19,6 @@ from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailab
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.admission import Admission
-from pycalc.services.long_results import LONG_BYTES, LongResults
 from pycalc.services.planning import PLANNING_MEMORY, Plan
 from pycalc.services.turns import Turns
 from pycalc.services.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
@@ -30,6 +29,8 @@ _UNNOTICED_SECONDS = 0.00005
 """Estimated cost up to which a computation runs without waiting for its turn on the event loop."""
 _HOPELESS = 4
 """An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
+LONG_BYTES = 1024 * 1024
+"""Longer results are mapped into memory, shorter ones copied."""
 _TRUSTED_SECONDS = 60.0
 """A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
 
@@ -59,11 +60,9 @@ class Computer:
         self._timeout = timeout
         self.turns = Turns()
         """For computations that run on the event loop."""
-        self._admission = Admission(workers, max_wait=timeout)
+        self._admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
-        self.long_results = LongResults(metrics)
-        """Those that are alive, wherever they were computed."""
         self._abandoned = False
         self._limits: set[asyncio.Timeout] = set()
         metrics.compute_running.set_function(lambda: self._admission.running)
@@ -91,9 +90,6 @@ class Computer:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
             raise
-        except Overloaded:
-            self._metrics.compute_refused.inc()
-            raise
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, outcome
 
@@ -101,10 +97,9 @@ class Computer:
         if plan.seconds > _HOPELESS * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._until_abandoned(), self._admission.slot(user):
-            self.long_results.require_room(user)
-            with _memory_file() as memory:
+            with self._memory_file() as memory:
                 outcome = await self._executed(plan, memory)
-                return (self._map(memory, user) if outcome.text is None else outcome.text), outcome
+                return (_mapped(memory) if outcome.text is None else outcome.text), outcome
 
     async def _ready_worker(self) -> None:
         """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
@@ -124,7 +119,7 @@ class Computer:
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
         """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
         async with self._until_abandoned(), self._admission.slot(user):
-            with _memory_file() as memory:
+            with self._memory_file() as memory:
                 return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
 
     def abandon(self) -> None:
@@ -180,8 +175,10 @@ class Computer:
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted.") from error
-        except PycalcError:
+        except PycalcError as error:
             self._idle.append(monotonic())  # raised by the function: its worker lives
+            if isinstance(error, Overloaded):
+                self._metrics.compute_refused.labels("memory").inc()
             raise
         self._idle.append(monotonic())
         return returned
@@ -190,30 +187,29 @@ class Computer:
         """Return the path by which a worker opens one of this process's files."""
         return str(self._descriptors / str(memory))
 
-    def _map(self, memory: int, user: bytes) -> bytes | mmap.mmap:
-        """Map a long result's memory: its pages go straight from the worker to the socket.
+    @contextmanager
+    def _memory_file(self) -> Iterator[int]:
+        """Open a file without a disk, which a worker writes to: no sync of another file waits for it."""
+        try:
+            memory = os.memfd_create("pycalc-result")
+        except OSError as error:
+            self._metrics.compute_refused.labels("memory").inc()
+            raise Overloaded("There is no memory for a long result now.", 5) from error
+        try:
+            yield memory
+        finally:
+            os.close(memory)
 
-        What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those.
-        """
-        size = os.fstat(memory).st_size
-        if size <= LONG_BYTES:
-            return os.pread(memory, size, 0)
-        mapped = mmap.mmap(memory, size, access=mmap.ACCESS_READ)
-        self.long_results.count(mapped, size, user)
-        return mapped
 
+def _mapped(memory: int) -> bytes | mmap.mmap:
+    """Map a long result's memory: its pages go straight from the worker to the socket.
 
-@contextmanager
-def _memory_file() -> Iterator[int]:
-    """Open a file without a disk, which a worker writes to: no sync of another file waits for it."""
-    try:
-        memory = os.memfd_create("pycalc-result")
-    except OSError as error:
-        raise Overloaded("There is no memory for a long result now.", 5) from error
-    try:
-        yield memory
-    finally:
-        os.close(memory)
+    What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those.
+    """
+    size = os.fstat(memory).st_size
+    if size <= LONG_BYTES:
+        return os.pread(memory, size, 0)
+    return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
 
 
 def _heard(starting: asyncio.Future[None]) -> None:

@@ -14,8 +14,8 @@ from pycalc.errors import Forbidden
 from pycalc.models.auth import Principal
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
 from pycalc.observability.metrics import Metrics
+from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.history import Wanted, cursor_id, selection_of
-from pycalc.services.places import Places
 
 AT_ONCE = 200
 """Rows that are read, encoded and sent together: encoding them takes the event loop about a millisecond."""
@@ -64,13 +64,16 @@ class Exports:
         self._history = history
         self._users = users
         self._thread_clock = thread_clock
-        self._places = Places(
-            MAX_EXPORTS, MAX_EXPORTS_EACH, metrics.exports_refused, "Too many exports of the history are under way."
+        self._limit = ConcurrencyLimit(
+            MAX_EXPORTS,
+            metrics.exports_refused,
+            "Too many exports of the history are under way.",
+            each=MAX_EXPORTS_EACH,
         )
         self._turn = asyncio.Lock()
         self._pause = 0.0
         self._least = math.inf
-        metrics.exports.set_function(lambda: self._places.taken)
+        metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
         self, identify: Identify, wanted: Wanted, layout: Layout, limit: int | None = None
@@ -85,7 +88,7 @@ class Exports:
         caller = await identify()
         selection = await selection_of(wanted, caller, self._users)
         before, left = cursor_id(wanted.cursor), sys.maxsize if limit is None else limit
-        with self._places.held(caller.user_id):
+        with self._limit.acquire(caller.user_id):
             text = layout.head
             while left:
                 size = min(left, AT_ONCE)

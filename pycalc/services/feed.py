@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 
 from pycalc.db.base import HistoryFilter, HistoryStore
-from pycalc.errors import Overloaded
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.observability.metrics import Metrics
+from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.tail import HistoryTail
 
 _PAGE = 200
@@ -30,8 +28,9 @@ class Feed:
     def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: Metrics) -> None:
         self._history = history
         self._tail = tail
-        self._refused = metrics.followers_refused
-        self._followers: Counter[bytes] = Counter()
+        self._limit = ConcurrencyLimit(
+            MAX_FOLLOWERS, metrics.followers_refused, "Too many clients follow events.", each=MAX_FOLLOWERS_EACH
+        )
 
     async def follow(
         self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
@@ -44,7 +43,7 @@ class Feed:
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
-        with self._counted(caller.user_id):
+        with self._limit.acquire(caller.user_id):
             async with self._tail.follow(user_id) as follower:
                 seen = follower.position if last_id is None else last_id
                 yield Event(seen, caller.user_id, b"")
@@ -54,19 +53,6 @@ class Feed:
                     if event.id > seen:
                         seen = event.id
                         yield event
-
-    @contextmanager
-    def _counted(self, user: bytes) -> Iterator[None]:
-        if self._followers[user] >= MAX_FOLLOWERS_EACH or self._followers.total() >= MAX_FOLLOWERS:
-            self._refused.inc()
-            raise Overloaded("Too many clients follow events.", 5)
-        self._followers[user] += 1
-        try:
-            yield
-        finally:
-            self._followers[user] -= 1
-            if not self._followers[user]:
-                del self._followers[user]
 
     async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
         """Yield what was recorded after one id, up to and with another."""

@@ -87,10 +87,6 @@ class Fleet(Protocol):
         """Return a plan's result: what is looked up, or else made, in this process or another one."""
         ...
 
-    def expects(self, plan: Plan) -> int:
-        """Return how many bytes of a result may come from another process."""
-        ...
-
 
 class Alone:
     """There is only this process."""
@@ -98,10 +94,6 @@ class Alone:
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         """See Fleet."""
         return await _looked_up_or_made(look_up, make)
-
-    def expects(self, plan: Plan) -> int:
-        """See Fleet."""
-        return 0
 
 
 async def _looked_up_or_made(look_up: LookUp, make: Make) -> Found:
@@ -124,10 +116,6 @@ class FleetFlights:
         self._led, self._handed, self._late, self._alone = (
             metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
         )
-
-    def expects(self, plan: Plan) -> int:
-        """See Fleet."""
-        return plan.digits if self._leases.hands_on(plan.digits) else 0
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         """See Fleet."""

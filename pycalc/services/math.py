@@ -31,9 +31,9 @@ from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.batches import Request
-from pycalc.services.compute import INLINE_SECONDS, Computer
+from pycalc.services.compute import INLINE_SECONDS, LONG_BYTES, Computer
+from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.flights import Alone, Fleet, Flights, Found
-from pycalc.services.long_results import LONG_BYTES
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.gmp import int_of
 from pycalc.services.planning import LONGEST_RECORDED, Plan, ends_of, is_short, make_plan
@@ -51,10 +51,15 @@ _LONGEST_BREATH = 0.002
 """Seconds for which a batch's small calculations hold the event loop before everybody else has a turn."""
 _WOKEN_SECONDS = 0.0003
 """What each of many costs the event loop that have waited for the same result."""
+OVERLOADED = "More is asked for than this service can do."
 MOST_AT_ONCE = 512
 """Calculations asked for one by one, and batches, that may be under way together; workers bound theirs themselves."""
-_MOST_BATCHED = 8_000
+MOST_BATCHED = 8_000
 """Calculations in all batches under way, which the recorder has room for."""
+
+
+BATCH_ITEM_BYTES = 1_024
+"""The memory that each answer of a batch counts for, beside the text of a longer result."""
 
 
 class Answer(NamedTuple):
@@ -92,10 +97,14 @@ class Calculator:
         *,
         max_digits: int,
         batch_seconds: float,
+        memory: ConcurrencyLimit,
+        most_at_once: int = MOST_AT_ONCE,
+        most_batched: int = MOST_BATCHED,
         fleet: Fleet | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """``fleet``: the processes that share the cache; by default there is only this one."""
+        """``memory``: that of responses. ``fleet``: the processes that share the cache; by default only this one."""
+        self.memory = memory
         self._cache = cache
         self._tracer = tracer
         self._computer = computer
@@ -105,15 +114,19 @@ class Calculator:
         self._batch_seconds = batch_seconds
         self._flights: Flights[Found] = Flights()
         self._fleet = fleet or Alone()
-        self.under_way = 0
-        self._batched = 0
+        refused = metrics.requests_refused.labels
+        self.slots = ConcurrencyLimit(most_at_once, refused("overload"), OVERLOADED, seconds=1)
+        """For small calculations, from their arrival, and for batches."""
+        self.batch_slots = ConcurrencyLimit(most_batched, refused("batches"), "Too many batches at once.", seconds=1)
+        """For each calculation of the batches under way."""
+        metrics.calculations_under_way.set_function(lambda: self.slots.taken)
+        metrics.batched_calculations.set_function(lambda: self.batch_slots.taken)
         self._plans: dict[Request, Plan] = {}
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
             for name in OPERATIONS
             for outcome in ("computed", "cached", "refused", "timeout", "busy", "failed")
         }
-        self._refused = metrics.requests_refused.labels("batches")
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
 
@@ -148,8 +161,6 @@ class Calculator:
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
         has the result already: where it is not cached, only its size and ends are found, if they cost less.
         """
-        small = plan.seconds <= INLINE_SECONDS
-        self.under_way += small
         try:
             made = await self._make(caller, plan, held=held)
             with self._tracer.span("record"):
@@ -158,39 +169,25 @@ class Calculator:
         except PycalcError as error:
             self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
-        finally:
-            self.under_way -= small
         self._outcomes[plan.task.operation, made.outcome].inc()
         return _answer(row, made)
 
     async def calculate_all(
-        self, caller: Principal, requests: Sequence[Request | PycalcError]
+        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
     ) -> list[Answer | PycalcError]:
         """Return the answers to a batch in order, recorded in one transaction; errors stand for themselves.
 
+        ``memory`` is given a slot for each long result: close it when the answers are sent.
+
         Results that together would be longer than one may be, and what is not done by the batch's deadline, become
-        errors. Raises Overloaded, before anything is computed, while many batches are under way, and what the
-        recorder raises.
+        errors. Raises Overloaded, before anything is computed, while many batches are under way, all together or
+        this user's, and what the recorder raises.
         """
-        self.require_room(len(requests))
-        self._batched += len(requests)
-        self.under_way += 1
-        try:
-            return await self._answer_all(caller, requests)
-        finally:
-            self._batched -= len(requests)
-            self.under_way -= 1
+        with self.batch_slots.acquire(caller.user_id, len(requests)), self.slots.acquire(caller.user_id):
+            made = await self._make_all(caller, requests, memory)
+            return await self._record_all(caller, made)
 
-    def require_room(self, calculations: int) -> None:
-        """Raise Overloaded while the batches under way leave no room for one of so many calculations."""
-        if self._batched and self._batched + calculations > _MOST_BATCHED:
-            self._refused.inc()
-            raise Overloaded("Too many batches at once.")
-
-    async def _answer_all(
-        self, caller: Principal, requests: Sequence[Request | PycalcError]
-    ) -> list[Answer | PycalcError]:
-        made = await self._make_all(caller, requests)
+    async def _record_all(self, caller: Principal, made: Sequence[_Made | PycalcError]) -> list[Answer | PycalcError]:
         with self._tracer.span("record"):
             rows = [self._row(caller, each) for each in made if isinstance(each, _Made)]
             if rows:
@@ -202,7 +199,7 @@ class Calculator:
         return [_answer(next(recorded), each) if isinstance(each, _Made) else each for each in made]
 
     async def _make_all(
-        self, caller: Principal, requests: Sequence[Request | PycalcError]
+        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
     ) -> list[_Made | PycalcError]:
         """Make the results of a batch one after the other; an error stands for the one that it is of."""
         deadline = perf_counter() + self._batch_seconds
@@ -224,6 +221,8 @@ class Calculator:
                 plan = kept if kept is not None else await _in_time(self.plan(caller, request), deadline)
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
+                if plan.digits > BATCH_ITEM_BYTES:
+                    memory.enter_context(self.memory.acquire(caller.user_id, plan.digits))
                 made.append(await self._make_in_time(caller, plan, deadline))
                 digits_left -= plan.digits
             except PycalcError as error:
@@ -300,18 +299,9 @@ class Calculator:
             return await self._fetch_or_compute(plan, user)  # it was another user's queue that was full
 
     async def _fetch_or_compute(self, plan: Plan, user: bytes) -> Found:
-        long_results = self._computer.long_results
-        with ExitStack() as expected:
-            expected.enter_context(long_results.expected(self._fleet.expects(plan), user))
-
-            def make() -> Coroutine[None, None, Result]:
-                expected.close()  # or what waits for a worker would take the room that it needs when it has one
-                return self._compute_and_keep(plan, user)
-
-            found = await self._fleet.join(plan, lambda: self._look_up(plan.key, plan.seconds), make)
-            if isinstance(found.result.text, bytes):  # else the computer counts it
-                long_results.count(found.result, len(found.result.text), user)
-        return found
+        return await self._fleet.join(
+            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute_and_keep(plan, user)
+        )
 
     async def _compute_and_keep(self, plan: Plan, user: bytes) -> Result:
         self._misses.inc()

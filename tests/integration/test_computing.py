@@ -87,33 +87,6 @@ class TestVerification:
         assert again["result"] == str(gmpy2.mpz(pow(3, 10**1_000, modulus)))
 
 
-class TestMemory:
-    """Long results that are alive are bounded in bytes."""
-
-    pytestmark = pytest.mark.anyio
-
-    async def test_over_the_bound_it_is_503_until_something_is_let_go(
-        self, client: httpx.AsyncClient, resources: Resources
-    ) -> None:
-        """F(6·10^6) is cached, 1,253,926 bytes of 1,000,000: overloaded with Retry-After, but for what is cached."""
-        name = new_name()
-        await client.post("/register", json=registration(name))
-        session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
-        client.headers["Authorization"] = f"Bearer {session['access_token']}"
-        resources.computer.long_results.max_bytes = 1_000_000
-        assert (await client.get("/fibonacci/6000000")).status_code == 200
-        value = resources.metrics.registry.get_sample_value
-        assert value("pycalc_results_long_bytes") == 1_253_926
-        refused = await client.get("/fibonacci/6000001")
-        assert (refused.status_code, refused.json()["type"]) == (503, "/docs/problems#overloaded")
-        assert refused.headers["Retry-After"] == "5"
-        assert value("pycalc_compute_refused_total") == 1
-        assert (await client.get("/fibonacci/6000000")).json()["cached"] is True
-        assert (await client.get("/fibonacci/1000")).status_code == 200
-        resources.computer.long_results.max_bytes = 4 * 10_000_000
-        assert (await client.get("/fibonacci/6000001")).status_code == 200
-
-
 class TestWorkers:
     """Worker processes, killed from outside and at their deadline."""
 

@@ -30,7 +30,7 @@ async def application(scope: Scope, _: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": str(scope["state"]["greeting"]).encode()})
 
 
-def refusal(scope: Scope, _: int) -> tuple[Message, Message] | None:
+def refusal(scope: Scope) -> tuple[Message, Message] | None:
     """Refuse /refused."""
     if scope["path"] != "/refused":
         return None

@@ -5,28 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from pycalc.models.auth import Principal, Role
 from pycalc.models.history import HistoryRow
+from pycalc.models.math import MAX_BATCH
 from pycalc.resources import Resources
-from pycalc.services.math import MOST_AT_ONCE
+from pycalc.services.concurrency import ConcurrencyLimit, Slot
 from pycalc.services.planning import DEFAULT_OPTIONS
-from tests.services.accounts import PASSWORD, new_name, registration
+from tests.services.accounts import PASSWORD, new_name, new_person, registration
+from tests.services.metrics import metric
+from tests.services.servers import Server
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def headers(client: httpx.AsyncClient) -> dict[str, str]:
+async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
     """Register an account and return the header that says who is calling."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+@pytest.fixture
+async def headers(client: httpx.AsyncClient) -> dict[str, str]:
+    """Return the header of an account of the test's own."""
+    return await logged_in(client)
 
 
 async def refused(client: httpx.AsyncClient, reason: str) -> str:
@@ -36,18 +45,51 @@ async def refused(client: httpx.AsyncClient, reason: str) -> str:
     return next(line.removeprefix(sample) for line in lines if line.startswith(sample))
 
 
+def full(limit: ConcurrencyLimit) -> list[Slot]:
+    """Take every slot, each for another user."""
+    return [limit.acquire(number) for number in range(limit.total - limit.taken)]
+
+
 async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """503 overloaded with Retry-After, counted, without looking at the token; then calculations go on."""
-    resources.calculator.under_way = MOST_AT_ONCE
+    held = full(resources.calculator.slots)
     for given in (headers, {}):
         answer = await client.get("/fibonacci/10", headers=given)
         assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#overloaded")
         assert answer.headers["Retry-After"] == "1"
     assert await refused(client, "overload") == "2.0"
-    resources.calculator.under_way = MOST_AT_ONCE - 1
+    held[0].release()
     assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+async def test_one_user_leaves_slots_to_others(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """However much one user asks for: that user is refused when half is taken, and another is answered."""
+    await client.get("/fibonacci/1", headers=headers)  # a token that was seen before tells whose request it is
+    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    assert greedy is not None
+    slots = resources.calculator.slots
+    while slots.try_acquire(greedy) is not None:
+        pass
+    assert slots.taken == slots.total // 2
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 503
+    assert (await client.get("/fibonacci/10", headers=await logged_in(client))).status_code == 200
+
+
+async def test_one_address_without_an_account_leaves_slots_to_users(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """Requests whose token is unknown count for their address, whatever token they make up."""
+    await client.get("/fibonacci/1", headers=headers)
+    slots = resources.calculator.slots
+    while slots.try_acquire("127.0.0.1") is not None:
+        pass
+    for token in ("one", "another"):
+        assert (await client.get("/fibonacci/10", headers={"Authorization": f"Bearer {token}"})).status_code == 503
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/me", "/secure-history"])
@@ -55,8 +97,9 @@ async def test_what_is_no_calculation_goes_on(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], path: str
 ) -> None:
     """Health, metrics, accounts and the history are not refused."""
-    resources.calculator.under_way = MOST_AT_ONCE
+    held = full(resources.calculator.slots)
     assert (await client.get(path, headers=headers)).status_code == 200
+    assert len(held) == resources.calculator.slots.taken
 
 
 async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
@@ -66,7 +109,7 @@ async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
     for path in ("/fibonacci/10", "/pow/0/-1", "/factorial/100000000", "/fibonacci/20000", "/nowhere"):
         await client.get(path, headers=headers)
     await client.post("/batch", headers=headers, json={"operations": [{"operation": "factorial", "input": {"n": 5}}]})
-    assert resources.calculator.under_way == 0
+    assert resources.calculator.slots.taken == 0
 
 
 async def test_who_waits_for_a_worker_keeps_nobody_out(
@@ -76,26 +119,50 @@ async def test_who_waits_for_a_worker_keeps_nobody_out(
     asking = [asyncio.create_task(client.get("/fibonacci/3000000", headers=headers)) for _ in range(20)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: value("pycalc_compute_running") == 1, "it is being computed")
-    assert resources.calculator.under_way == 0
+    assert resources.calculator.slots.taken == 0
     assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 20
 
 
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """While eight of a thousand are under way another is over the bound of 8,000: refused, counted; later taken."""
-
-    def batch(*numbers: int) -> dict[str, object]:
-        return {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in numbers]}
-
-    full = batch(3_000_000, *[1] * 999)
-    eight = [asyncio.create_task(client.post("/batch", headers=headers, json=full)) for _ in range(8)]
-    await until(lambda: resources.calculator._batched == 8_000, "eight are under way")
-    refused_one = await client.post("/batch", headers=headers, json=batch(1))
-    assert (refused_one.status_code, refused_one.json()["type"]) == (503, "/docs/problems#overloaded")
+    """While others' batches and one of 3 leave too little for a largest one, the next is refused, and counted."""
+    slots = resources.calculator.batch_slots
+    others = slots.acquire(b"others", slots.total - MAX_BATCH)
+    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
+    first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
+    await until(lambda: slots.taken == slots.total - MAX_BATCH + 3, "the first is under way")
+    second = await client.post("/batch", headers=headers, json=quick)
+    assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
     assert await refused(client, "batches") == "1.0"
-    assert [(await answer).status_code for answer in eight] == [200] * 8
-    assert (await client.post("/batch", headers=headers, json=full)).status_code == 200
+    others.release()
+    assert (await client.post("/batch", headers=headers, json=quick)).status_code == 200
+    assert (await first).status_code == 200
+    assert slots.taken == 0
+
+
+async def test_one_users_batches_leave_room_for_others(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """A user with half of what all batches may hold is refused the next; another user's is answered."""
+    await client.get("/fibonacci/1", headers=headers)
+    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    slots = resources.calculator.batch_slots
+    slots.acquire(greedy, slots.total // 2)
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
+    assert (await client.post("/batch", headers=headers, json=quick)).status_code == 503
+    assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
+
+
+def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -> None:
+    """After many calculations at once over real connections, good ones and bad ones, none is held."""
+    with httpx.Client(base_url=server.url) as client, ThreadPoolExecutor(8) as threads:
+        given = new_person(client).headers
+        paths = ["/fibonacci/10", "/fibonacci/x", "/fibonacci/300000", "/pow/2/0.5?precision=9000", "/fibonacci/1/2"]
+        asked = [(path, headers) for path in paths * 20 for headers in (given, {})]
+        list(threads.map(lambda each: httpx.get(server.url + each[0], headers=each[1]).status_code, asked))
+        assert metric(client, "pycalc_calculations_under_way") == 0
 
 
 async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(

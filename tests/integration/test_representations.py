@@ -231,7 +231,7 @@ class TestConditions:
                 "sha256": None,
                 "cached": True,
             }
-            assert metric(client, "pycalc_results_long_bytes") == 0
+            assert metric(client, "pycalc_response_bytes") == 0
 
     def test_statuses_are_counted_as_they_are(self, client: httpx.Client) -> None:
         """http_requests_total knows 206 and 304 from 200."""

@@ -207,7 +207,7 @@ class TestFairness:
                 assert client.get("/fibonacci/1000000", headers=bob.headers).status_code == 200
                 assert sum(future.done() for future in asking) == 7
             assert sorted(future.result().status_code for future in asking) == [200] * 33 + [503] * 7
-            assert metric(client, "pycalc_compute_refused_total") == 7
+            assert metric(client, "pycalc_compute_refused_total", reason="queue") == 7
 
 
 BOMBS = {

@@ -19,7 +19,6 @@ from pycalc.listener import bind
 from pycalc.main import Application
 from pycalc.resources import Resources
 from pycalc.server import listen
-from pycalc.services.math import MOST_AT_ONCE
 from tests.services.accounts import PASSWORD, new_name, new_person, registration
 from tests.services.metrics import metric
 from tests.services.processes import alive, children, cpu_seconds, stopped
@@ -157,7 +156,8 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
 @pytest.mark.anyio
 async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
     """It is made in the server's thread, and says ``Connection: close`` like every other answer then."""
-    resources.calculator.under_way = MOST_AT_ONCE
+    slots = resources.calculator.slots
+    held = [slots.acquire(number) for number in range(slots.total)]
     stop = asyncio.Event()
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
@@ -170,6 +170,7 @@ async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Applicatio
         await listening
     assert (before.status, before.field("connection")) == (503, None)
     assert (last.status, last.field("connection")) == (503, "close")
+    assert len(held) == slots.taken
 
 
 @pytest.mark.anyio

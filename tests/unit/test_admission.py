@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from pycalc.errors import Overloaded
+from pycalc.observability.metrics import Metrics
 from pycalc.services.admission import Admission
 from tests.services.waiting import DEADLINE_SECONDS, until
 
@@ -58,7 +59,7 @@ async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
 
 async def test_one_user_never_holds_the_last_of_two_places() -> None:
     """With two places one user gets one, however many requests it has; the other stays free for somebody else."""
-    admission = Admission(2)
+    admission = Admission(Metrics(), 2)
     first, second, bob = await arrive(admission, ADA, ADA, BOB)
     assert (first.inside, second.inside, bob.inside) == (True, False, True)
     assert (admission.running, admission.waiting) == (2, 1)
@@ -74,7 +75,7 @@ async def test_one_user_never_holds_the_last_of_two_places() -> None:
 
 async def test_one_user_holds_all_but_one_of_many_places() -> None:
     """With four places one user gets three."""
-    admission = Admission(4)
+    admission = Admission(Metrics(), 4)
     visitors = await arrive(admission, *[ADA] * 5)
     assert [visitor.inside for visitor in visitors] == [True, True, True, False, False]
     (bob,) = await arrive(admission, BOB)
@@ -84,15 +85,47 @@ async def test_one_user_holds_all_but_one_of_many_places() -> None:
 
 async def test_a_single_place_goes_to_anybody() -> None:
     """With one place there is no share to keep free."""
-    admission = Admission(1)
+    admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
     assert ada.inside
     await ada.left()
 
 
+async def test_who_has_never_been_served_is_next() -> None:
+    """Two users have every slot and a queue; a third, who comes last, gets the first slot that becomes free."""
+    admission = Admission(Metrics(), 2)
+    ada, bob, *queue = await arrive(admission, ADA, BOB, ADA, ADA, BOB, BOB)
+    (eve,) = await arrive(admission, EVE)
+    await ada.left()
+    await settle()
+    assert eve.inside
+    await empty([bob, *queue, eve])
+
+
+async def test_who_comes_again_and_again_is_served_no_more_than_others() -> None:
+    """A user who asks anew as soon as it is answered takes turns with one who asked for everything at once."""
+    admission = Admission(Metrics(), 1)
+    ada, *queue = await arrive(admission, ADA, ADA, ADA, ADA)
+    served = []
+    (eve,) = await arrive(admission, EVE)
+    current = ada
+    for _ in range(4):
+        await current.left()
+        await settle()
+        if eve.inside:
+            current = eve
+            served.append("eve")
+            (eve,) = await arrive(admission, EVE)
+        else:
+            current = next(visitor for visitor in queue if visitor.inside and not visitor.task.done())
+            served.append("ada")
+    assert served == ["eve", "ada", "eve", "ada"]
+    await empty([current, *queue, eve])
+
+
 async def test_users_take_turns() -> None:
     """Who asks once is not behind somebody's whole queue: places go round the users, and by age within each."""
-    admission = Admission(1)
+    admission = Admission(Metrics(), 1)
     holder, *waiting = await arrive(admission, EVE, ADA, ADA, ADA, BOB)
     order = []
     current = holder
@@ -109,10 +142,10 @@ async def test_users_take_turns() -> None:
 
 async def test_the_queue_is_bounded_for_all() -> None:
     """Over ``max_waiting`` a request is refused at once, with the seconds after which to come back."""
-    admission = Admission(1, max_waiting=4)
-    visitors = await arrive(admission, EVE, ADA, ADA, BOB, BOB)
+    admission = Admission(Metrics(), 1, max_waiting=4)
+    visitors = await arrive(admission, EVE, EVE, ADA, ADA, BOB)
     with pytest.raises(Overloaded) as refusal:
-        async with admission.slot(EVE):
+        async with admission.slot(BOB):
             pass
     assert refusal.value.retry_after == 5
     assert admission.waiting == 4
@@ -120,9 +153,57 @@ async def test_the_queue_is_bounded_for_all() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
+async def test_in_a_full_queue_who_waits_most_gives_way_with_the_newest() -> None:
+    """Two users fill the queue; a third takes the place of the newest request of the one who has more in it."""
+    admission = Admission(Metrics(), 1, max_waiting=4)
+    holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
+    (eve,) = await arrive(admission, EVE)
+    with pytest.raises(Overloaded) as refusal:
+        await waiting[3].task  # bob has as many waiting as ada, and one that runs
+    assert refusal.value.retry_after == 5
+    assert [visitor.task.done() for visitor in (*waiting[:3], eve)] == [False] * 4
+    assert admission.waiting == 4
+    await empty([holder, *waiting[:3], eve])
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_in_a_full_queue_nobody_gives_way_to_who_has_as_much() -> None:
+    """A user with nothing is let in even where everybody else waits once and runs once, but not where all wait once."""
+    admission = Admission(Metrics(), 2, max_waiting=2)
+    ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
+    eve, ida = await arrive(admission, EVE, b"ida")
+    for visitor in displaced:
+        with pytest.raises(Overloaded):
+            await visitor.task
+    assert (eve.task.done(), ida.task.done()) == (False, False)
+    with pytest.raises(Overloaded):
+        async with admission.slot(b"uma"):
+            pass
+    await empty([ada, bob, eve, ida])
+
+
+async def test_refusals_are_counted_by_their_reason() -> None:
+    """A full queue, a place given to somebody else, a wait that took too long."""
+    metrics = Metrics()
+    admission = Admission(metrics, 1, max_waiting=2, max_wait=0.05)
+    holder, *_ = await arrive(admission, ADA, ADA, BOB, EVE)
+    with pytest.raises(Overloaded):
+        async with admission.slot(ADA):
+            pass
+
+    def counted() -> list[float | None]:
+        value = metrics.registry.get_sample_value
+        reasons = ("queue", "displaced", "wait")
+        return [value("pycalc_compute_refused_total", {"reason": reason}) for reason in reasons]
+
+    await until(lambda: admission.waiting == 0, "the waits have ended")
+    assert counted() == [1, 1, 2]
+    await holder.left()
+
+
 async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
     """A user with half of ``max_waiting`` is refused while others still may wait."""
-    admission = Admission(1, max_waiting=4)
+    admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, ADA, ADA)
     with pytest.raises(Overloaded):
         async with admission.slot(ADA):
@@ -134,7 +215,7 @@ async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
 
 async def test_a_wait_has_an_end() -> None:
     """A request that has waited ``max_wait`` is refused and leaves the queue."""
-    admission = Admission(1, max_wait=0.02)
+    admission = Admission(Metrics(), 1, max_wait=0.02)
     (holder,) = await arrive(admission, EVE)
     with pytest.raises(Overloaded):
         async with admission.slot(ADA):
@@ -148,7 +229,7 @@ async def test_a_wait_has_an_end() -> None:
 
 async def test_a_cancelled_request_leaves_the_queue() -> None:
     """Who gives up while waiting keeps nobody else from the place."""
-    admission = Admission(1)
+    admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     quitter.task.cancel()
     await asyncio.wait({quitter.task})
@@ -162,7 +243,7 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
 
 async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
     """Granted and cancelled within one turn of the event loop: the place goes to the next."""
-    admission = Admission(1)
+    admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     holder.leave.set()
     while admission.waiting == 2:  # noqa: ASYNC110  # until the very moment in which the place is granted
@@ -178,7 +259,7 @@ async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
 
 async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost() -> None:
     """The waiter was cancelled and has not run since when a place becomes free: the next caller gets it."""
-    admission = Admission(1)
+    admission = Admission(Metrics(), 1)
     holder = admission.slot(ADA)
     await holder.__aenter__()
     waiter = asyncio.create_task(admission.slot(BOB).__aenter__())

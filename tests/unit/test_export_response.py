@@ -10,8 +10,10 @@ from starlette.types import Message
 
 from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.exports import LONGEST_SEND, ExportResponse
+from pycalc.routers.exports import ExportResponse
 from pycalc.routers.negotiation import WITHOUT_CONTENT
+from pycalc.routers.sending import in_time
+from pycalc.services.responses import Pace
 from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
 
@@ -103,11 +105,12 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """A page that can't be sent in time ends the export, and its place is given back."""
+    """A page that can't be sent in time ends the export, and its slot is given back."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
-    await answered(client, pages, metrics)
-    assert now() - began == pytest.approx(LONGEST_SEND)
+    response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
+    await response({"type": "http"}, client.receive, in_time(client.send, Pace(30, 1_000)))
+    assert now() - began == pytest.approx(30)
     assert client.body == b"first\n"
     assert pages.closed
     assert metrics.registry.get_sample_value("pycalc_history_exports_cut_total", {"reason": "slow"}) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -209,6 +209,16 @@ async def test_a_user_has_some_places_and_gets_them_back(exports: Exports, metri
         assert value("pycalc_history_exports_refused_total") == 1
     assert value("pycalc_history_exports") == 0
     await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))
+
+
+async def test_some_users_don_t_hold_everything(exports: Exports) -> None:
+    """However many exports a few users want, one more user finds room for one."""
+    async with AsyncExitStack() as stack:
+        for number in range(4):
+            with suppress(Overloaded):
+                for _ in range(MAX_EXPORTS_EACH):
+                    await begun(stack, exports, Caller(number.to_bytes(16)).identify)
+        await begun(stack, exports, Caller(USER_ID).identify)
 
 
 async def test_all_together_have_some_places(exports: Exports) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 from starlette.types import Message
@@ -47,8 +48,12 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    await BatchResponse([b"1" * 10_000_000], lambda text: [text], {}, Turns())({"type": "http"}, receive, send)
+    memory, given_back = ExitStack(), list[bool]()
+    memory.callback(given_back.append, True)
+    response = BatchResponse([b"1" * 10_000_000], lambda text: [text], {}, Turns(), memory)
+    await response({"type": "http"}, receive, send)
     assert 4 <= len(sent) < 20
+    assert given_back == [True]
 
 
 async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import time, time_ns
 
 import pytest
@@ -16,7 +16,7 @@ from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services.feed import MAX_FOLLOWERS_EACH, Feed
+from pycalc.services.feed import MAX_FOLLOWERS, MAX_FOLLOWERS_EACH, Feed
 from pycalc.services.tail import MAX_BEHIND, HistoryTail
 from tests.services.stores import MemoryHistoryStore, history_row
 from tests.services.virtual_time import in_virtual_time, now
@@ -208,6 +208,16 @@ async def test_followers_are_bounded(alone: Following) -> None:
     await alone.begin(user=BOB)
     await streams[0].aclose()  # type: ignore[attr-defined]  # an async generator
     await alone.begin()
+
+
+async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
+    """Fifty users who want as many streams as they may have leave some to one more."""
+    streams = []
+    for number in range(MAX_FOLLOWERS // MAX_FOLLOWERS_EACH):
+        with suppress(Overloaded):
+            while True:
+                streams.append(await alone.begin(user=number.to_bytes(16)))
+    streams.append(await alone.begin(user=BOB))
 
 
 @in_virtual_time

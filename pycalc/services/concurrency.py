@@ -1,0 +1,86 @@
+"""Concurrency limits: bounds on what goes on at once, shared fairly between users or addresses (ADR 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+from types import TracebackType
+
+from prometheus_client import Counter
+
+from pycalc.errors import Overloaded
+
+
+class ConcurrencyLimit:
+    """A number of slots that keys, such as users, may hold at once.
+
+    A key gets another slot only while more slots are free than it holds. One key alone gets half of them, two a third
+    each, and a key that holds none finds one. A slot's size may be any amount, such as bytes.
+
+    The HTTP server's thread takes slots that the event loop releases, so a lock guards the counts.
+    """
+
+    def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
+        """``each`` bounds what one key holds; ``detail`` and ``seconds`` (until a retry) are told when refusing."""
+        self.total = total
+        self._each = total if each is None else each
+        self._refused = refused
+        self._detail = detail
+        self._seconds = seconds
+        self._held: dict[Hashable, int] = {}
+        self._lock = Lock()
+        self.taken = 0
+
+    def acquire(self, key: Hashable, amount: int = 1) -> Slot:
+        """Return a slot of this size for a key; raises Overloaded when the key may hold no more."""
+        slot = self.try_acquire(key, amount)
+        if slot is None:
+            self._refused.inc()
+            raise Overloaded(self._detail, self._seconds)
+        return slot
+
+    def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
+        """Return a slot for a key, None when the key may hold no more; count no refusal."""
+        with self._lock:
+            held = self._held.get(key, 0) + amount
+            if held > self._each or held > self.total - self.taken:
+                return None
+            self._held[key] = held
+            self.taken += amount
+        return Slot(self._release, key, amount)
+
+    def require_free(self, amount: int) -> None:
+        """Raise Overloaded while so much is not free for anybody."""
+        if self.taken + amount > self.total:
+            self._refused.inc()
+            raise Overloaded(self._detail, self._seconds)
+
+    def _release(self, key: Hashable, amount: int) -> None:
+        with self._lock:
+            self.taken -= amount
+            self._held[key] -= amount
+            if not self._held[key]:
+                del self._held[key]
+
+
+class Slot:
+    """What a key holds of a limit until it is released; a context manager. Releasing it again does nothing."""
+
+    __slots__ = ("_amount", "_key", "_release")
+
+    def __init__(self, release: Callable[[Hashable, int], None], key: Hashable, amount: int) -> None:
+        self._release = release
+        self._key = key
+        self._amount = amount
+
+    def release(self) -> None:
+        """Give the slot back."""
+        amount, self._amount = self._amount, 0
+        if amount:
+            self._release(self._key, amount)
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()

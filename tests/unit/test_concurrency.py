@@ -1,0 +1,121 @@
+"""Concurrency limits: bounded in total, fair between keys, and no slot is ever lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pycalc.errors import Overloaded
+from pycalc.observability.metrics import Metrics
+from pycalc.services.concurrency import ConcurrencyLimit, Slot
+
+ADA, BOB, EVE = b"ada", b"bob", b"eve"
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Metrics of the test's own."""
+    return Metrics()
+
+
+def limit_of(total: int, metrics: Metrics, each: int | None = None) -> ConcurrencyLimit:
+    """Return a limit of so many slots."""
+    return ConcurrencyLimit(total, metrics.exports_refused, "Too much at once.", each=each, seconds=7)
+
+
+def taken_by(limit: ConcurrencyLimit, *keys: bytes) -> list[Slot]:
+    """Let each key take slots until it is refused, in this order."""
+    taken = []
+    for key in keys:
+        while slot := limit.try_acquire(key):
+            taken.append(slot)
+    return taken
+
+
+def test_one_key_gets_half_and_the_next_a_part_of_the_rest(metrics: Metrics) -> None:
+    """Of 12 slots: 6 for who comes first, 3 of the other 6 for the second, 2 of the last 3, then 1."""
+    limit = limit_of(12, metrics)
+    counts = [len(taken_by(limit, key)) for key in (ADA, BOB, EVE, b"ida", b"uma")]
+    assert counts == [6, 3, 2, 1, 0]
+    assert limit.taken == 12
+
+
+def test_who_holds_much_gets_nothing_until_others_have_as_much(metrics: Metrics) -> None:
+    """When a slot of the greedy key is given back it goes to whoever holds less."""
+    limit = limit_of(12, metrics)
+    held = taken_by(limit, ADA)
+    taken_by(limit, BOB)
+    held[0].release()
+    assert limit.try_acquire(ADA) is None
+    assert limit.try_acquire(EVE) is not None
+
+
+def test_a_key_may_have_a_bound_of_its_own(metrics: Metrics) -> None:
+    """Whatever is free."""
+    assert len(taken_by(limit_of(100, metrics, each=2), ADA)) == 2
+
+
+def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metrics) -> None:
+    """Only one that is raised counts."""
+    limit = limit_of(1, metrics)
+    with limit.acquire(ADA):
+        assert limit.try_acquire(BOB) is None
+        with pytest.raises(Overloaded, match="Too much at once") as refusal:
+            limit.acquire(BOB)
+    assert refusal.value.retry_after == 7
+    assert metrics.registry.get_sample_value("pycalc_history_exports_refused_total") == 1
+    limit.acquire(BOB)
+
+
+def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
+    """Released twice, or released within its own block, it frees no slot of somebody else's."""
+    limit = limit_of(4, metrics)
+    kept = limit.acquire(BOB)
+    with limit.acquire(ADA) as slot:
+        slot.release()
+        assert limit.taken == 1
+    slot.release()
+    assert limit.taken == 1
+    kept.release()
+    assert limit.taken == 0
+
+
+def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
+    """An error, and a key that has gone is forgotten."""
+    limit = limit_of(4, metrics)
+    with pytest.raises(LookupError), limit.acquire(ADA):
+        raise LookupError
+    assert (limit.taken, limit._held) == (0, {})
+
+
+def test_slots_have_sizes(metrics: Metrics) -> None:
+    """An amount fits as long as no more is held with it than is free without it."""
+    limit = limit_of(100, metrics)
+    first = limit.acquire(ADA, 40)
+    assert limit.try_acquire(ADA, 21) is None
+    limit.acquire(ADA, 20)
+    assert limit.try_acquire(BOB, 41) is None
+    limit.acquire(BOB, 40)
+    with pytest.raises(Overloaded):
+        limit.require_free(1)
+    first.release()
+    limit.require_free(40)
+    with pytest.raises(Overloaded):
+        limit.require_free(41)
+
+
+def test_threads_lose_no_slot(metrics: Metrics) -> None:
+    """What several threads take and give back at once adds up to nothing."""
+    limit = limit_of(1_000, metrics)
+
+    def work(key: bytes) -> None:
+        for _ in range(5_000):
+            limit.acquire(key).release()
+
+    threads = [threading.Thread(target=work, args=(key,)) for key in (ADA, BOB, ADA, BOB)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (limit.taken, limit._held) == (0, {})

@@ -1,0 +1,177 @@
+"""Responses on their way out: ended when the client reads too slowly, counted while they are in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from starlette.types import Message, Scope
+
+from pycalc.models.auth import Principal, Role
+from pycalc.observability.metrics import Metrics
+from pycalc.routers.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
+from pycalc.services.responses import UNCOUNTED_BYTES, Pace, response_memory
+
+pytestmark = pytest.mark.anyio
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+TOTAL = 4 * UNCOUNTED_BYTES
+
+
+class Clock:
+    """A client that takes each part after some seconds of a clock that the test turns."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.now = 0.0
+        self._seconds = list(seconds)
+
+    async def send(self, _: Message) -> None:
+        """See ASGI."""
+        self.now += self._seconds.pop(0)
+
+
+def part(size: int) -> Message:
+    """Return a part of a body."""
+    return {"type": "http.response.body", "body": bytes(size), "more_body": True}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
+    """Return what makes a clock that the module reads."""
+
+    def make(*seconds: float) -> Clock:
+        made = Clock(*seconds)
+        monkeypatch.setattr("pycalc.routers.sending.monotonic", lambda: made.now)
+        return made
+
+    return make
+
+
+async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[..., Clock]) -> None:
+    """A thousand bytes a second, for as long as it takes."""
+    client = clock(*[1.0] * 50)
+    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    for _ in range(50):
+        await send(part(1_000))
+
+
+async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Callable[..., Clock]) -> None:
+    """Half as fast, it is 0.5 s later with each second: after six parts it is 3 s late."""
+    client = clock(*[1.0] * 50)
+    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    for _ in range(5):
+        await send(part(500))
+    with pytest.raises(ClientTooSlow):
+        await send(part(500))
+
+
+async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> None:
+    """However fast the beginning was taken, a client that then stops is given up as soon as any other."""
+    client = clock(*[0.0] * 50, 2.9, 3.0)
+    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    for _ in range(50):
+        await send(part(100_000))
+    await send(part(2_900))
+    with pytest.raises(ClientTooSlow):
+        await send(part(0))
+
+
+async def test_a_client_that_takes_nothing_is_given_up() -> None:
+    """The part that waits is not sent."""
+
+    async def never(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(ClientTooSlow):
+        await in_time(never, Pace(seconds=0.01, rate=1_000))(part(1))
+
+
+class Exchange:
+    """A response of the framework's, sent to a client that takes all, or nothing from some part on."""
+
+    def __init__(self, memory: int = TOTAL, user: int = 1) -> None:
+        self.metrics = Metrics()
+        self.memory = response_memory(self.metrics, memory)
+        self.sent: list[Message] = []
+        self.held: list[int] = []
+        resources = SimpleNamespace(response_memory=self.memory, pace=Pace(0.01, 1e9), metrics=self.metrics)
+        caller = Principal(bytes([user]) * 16, "ada", Role.USER, bytes(16), 0.0)
+        self.scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/secure-history",
+            "headers": [],
+            "caller": caller,
+            "state": {"resources": resources},
+        }
+        self.sender = ResponseSender(self.scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+        self.held.append(self.memory.taken)
+
+    async def whole(self, size: int) -> None:
+        """Send a response in one piece, as the framework does."""
+        await self.sender(dict(START))
+        await self.sender({"type": "http.response.body", "body": bytes(size)})
+
+    @property
+    def body(self) -> bytes:
+        """What came."""
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+async def test_a_short_response_goes_as_it_is() -> None:
+    """Two messages, nothing counted, every security header added."""
+    exchange = Exchange()
+    await exchange.whole(UNCOUNTED_BYTES)
+    start, body = exchange.sent
+    assert (start["status"], exchange.sender.status) == (200, 200)
+    assert (b"x-content-type-options", b"nosniff") in start["headers"]
+    assert body == {"type": "http.response.body", "body": bytes(UNCOUNTED_BYTES)}
+    assert exchange.held == [0, 0]
+
+
+async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
+    """It goes in parts; the metric tells of its bytes while they are sent, and of none afterwards."""
+    exchange = Exchange()
+    await exchange.whole(2 * UNCOUNTED_BYTES)
+    assert len(exchange.body) == 2 * UNCOUNTED_BYTES
+    assert max(len(message.get("body", b"")) for message in exchange.sent) == PART_BYTES
+    assert exchange.sent[-1] == {"type": "http.response.body", "body": b""}
+    assert set(exchange.held) == {2 * UNCOUNTED_BYTES}
+    assert exchange.metrics.registry.get_sample_value("pycalc_response_bytes") == 0
+
+
+async def test_without_memory_a_long_response_becomes_a_problem() -> None:
+    """503 overloaded with Retry-After, counted, instead of the head and the body; a short one is sent all the same."""
+    exchange = Exchange()
+    exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
+    await exchange.whole(UNCOUNTED_BYTES + 1)
+    start, body = exchange.sent
+    assert (start["status"], exchange.sender.status) == (503, 503)
+    assert (b"retry-after", b"5") in start["headers"]
+    assert json.loads(body["body"])["type"] == "/docs/problems#overloaded"
+    value = exchange.metrics.registry.get_sample_value
+    assert value("pycalc_requests_refused_total", {"reason": "memory"}) == 1
+    assert value("pycalc_response_bytes") == TOTAL // 2
+
+
+async def test_a_long_response_that_is_cut_is_counted_out() -> None:
+    """Its memory is free again when the client is given up."""
+    exchange = Exchange()
+
+    async def stuck(message: Message) -> None:
+        if message.get("more_body"):
+            await asyncio.Event().wait()
+
+    exchange.sender = ResponseSender(exchange.scope, exchange._receive, stuck)
+    with pytest.raises(ClientTooSlow):
+        await exchange.whole(2 * UNCOUNTED_BYTES)
+    assert exchange.memory.taken == 0
