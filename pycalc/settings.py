@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from pycalc.machine import cores
+from pycalc.machine import cores, memory
 from pycalc.services.keyfile import MIN_KEY_LENGTH
 from pycalc.services.limits import parse_limit
 from pycalc.services.retention import parse_age
@@ -176,7 +176,10 @@ class Settings(BaseSettings):
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     response_memory: int = Field(
-        1024**3, ge=1024**2, description="memory of the long responses that are being made or sent, bytes"
+        default_factory=lambda: min(1024**3, memory() // 4),
+        ge=1024**2,
+        description="memory of the long responses that are being made or sent, bytes; "
+        "default: a quarter of what the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
         30.0, gt=0, le=3600, description="how long a client may take nothing of its response, seconds"

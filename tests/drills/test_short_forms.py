@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 from drills.finding import Finding
+from drills.hostile import hostile
 from drills.killing import killing
 from drills.large_bodies import large_bodies
 from drills.outages import cannot_mount, cannot_trace, failing_writes, filling, hanging, locking
@@ -29,6 +30,8 @@ BUSY_MACHINE = {
     "recoveries over 1 s",
     "refusals over 2 s",
     "refused after recovery",
+    "slow calculations",
+    "slow health checks",
     "slow refusals",
     "slower",
     "too little asked",
@@ -65,6 +68,7 @@ def available(what_is_missing: str | None) -> None:
         pytest.param(partial(redis_stops, "hanging", 100), id="Redis hangs"),
         pytest.param(partial(redis_stops, "killed", 100), id="Redis is killed"),
         pytest.param(partial(large_bodies, 20), id="large bodies"),
+        pytest.param(partial(hostile, 3.0), id="hostile clients"),
     ],
 )
 def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:

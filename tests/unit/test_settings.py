@@ -148,6 +148,15 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.model_dump() == {**defaults, "login_limit": "", "register_limit": ""}
 
 
+@pytest.mark.parametrize(("megabytes", "share"), [(512, 128), (16_384, 1_024)])
+def test_responses_take_a_quarter_of_a_small_machine(
+    monkeypatch: pytest.MonkeyPatch, megabytes: int, share: int
+) -> None:
+    """A container of 512 MB must not be filled by the responses that slow clients leave unread; 1 GiB is enough."""
+    monkeypatch.setattr("pycalc.settings.memory", lambda: megabytes * 1024**2)
+    assert Settings().response_memory == share * 1024**2
+
+
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubernetes sets PYCALC_PORT=tcp://... where a Service is named pycalc; a port in ``.env`` counts then."""
     monkeypatch.setenv("PYCALC_PORT", "tcp://10.3.2.1:8080")
