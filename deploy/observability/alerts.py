@@ -149,6 +149,13 @@ ALERTS = (
         "{{ $labels.instance }}: the cache does not answer; results are computed anew",
     ),
     Alert(
+        "PycalcLimitsApart",
+        "ticket",
+        "rate(<limit_fallbacks>[5m]) > 0",
+        "10m",
+        "{{ $labels.instance }} counts {{ $labels.limit }} for itself: limits let through more than they say",
+    ),
+    Alert(
         "PycalcLoginsRefused",
         "ticket",
         "rate(<hashes_refused>[5m]) > 0",
