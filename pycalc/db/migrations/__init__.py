@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from pycalc.errors import StoreUnavailable
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision; a test compares it with the revisions' own order."""
 
 
