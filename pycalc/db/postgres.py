@@ -238,9 +238,11 @@ class PostgresDatabase:
             except _Lost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
-            except StoreReadOnly:
+            except StoreReadOnly as error:
+                failure = error
                 await self._reconnect()
-                raise
+                if not lost:
+                    raise
             except StoreUnavailable as error:
                 failure = error
                 if _is_final(error) and not lost:
