@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from structlog import get_logger
+
 from pycalc.cache import open_cache
 from pycalc.cache.base import Cache, Shared
 from pycalc.db.base import Database, HistoryFilter, HistoryStore, UserStore
@@ -14,6 +16,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.opening import Opening
 from pycalc.services.fingerprint import arithmetic_version
 from pycalc.streaming.base import Stream
+
+_log = get_logger(__name__)
 
 
 class Backends(NamedTuple):
@@ -35,10 +39,15 @@ async def open_backends(opening: Opening) -> Backends:
     _tell_of(database, opening.metrics)
     history = SqlHistoryStore(database)
     newest = await history.page(HistoryFilter(), None, 1)
-    ids = IdSource(newest[0].id if newest else None)
+    ids = IdSource(newest[0].id if newest else None, _report_ahead)
+    opening.metrics.ids_ahead.set_function(ids.ahead_seconds)
     cache = opening.closing(await open_cache(opening.settings.cache_url, opening.metrics, arithmetic_version))
     shared = cache if isinstance(cache, Shared) else None
     return Backends(database, SqlUserStore(database), history, ids, cache, shared, await opening.stream())
+
+
+def _report_ahead(seconds: float) -> None:
+    _log.error("ids are ahead of the clock: this host's clock, or another's, is or was wrong", seconds=round(seconds))
 
 
 def _tell_of(database: Database, metrics: Metrics) -> None:

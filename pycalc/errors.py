@@ -20,6 +20,7 @@ The tree::
     │   ├── Overloaded          overloaded             a bounded queue is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
+    │       │   ├── StoreReadOnly                  it answers, and takes no writes
     │       │   └── OutcomeUnknown                     a write was begun; what became of it is not known
     │       ├── CacheUnavailable
     │       │   └── AnswerLost                         a question was sent; its answer is late
@@ -198,7 +199,19 @@ class Unavailable(RetryLater):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write."""
+    """The database does not answer or can't write; ``reason`` is for operators (the text has it), not for clients."""
+
+    def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
+        PycalcError.__init__(self, detail, retry_after, reason)
+        self.retry_after = retry_after
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.reason})" if self.reason else self.detail
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The database answers, and takes no writes."""
 
 
 class OutcomeUnknown(StoreUnavailable):

@@ -13,6 +13,7 @@ from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.errors import PycalcError
 from pycalc.models.history import timestamp
 from pycalc.models.ids import text_of_id
+from pycalc.observability.logging import configure_logging
 
 _PAGE = 200
 _REASON_CHARACTERS = 200
@@ -36,6 +37,8 @@ def discard(url: str, number: int) -> int:
 
 
 def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise: str = "") -> int:
+    configure_logging()
+
     async def with_database() -> bool:
         async with aclosing(await open_database(url)) as database:
             return await work(SqlDeadLetterStore(database))

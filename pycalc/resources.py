@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
 from pycalc.access import Access, open_access
 from pycalc.backends import Backends, open_backends
 from pycalc.db.usage import SqlUsageStore
-from pycalc.errors import PycalcError
+from pycalc.errors import PycalcError, Unavailable
+from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
 from pycalc.observability.tracing import NO_TRACER, Tracer
@@ -46,7 +48,7 @@ from pycalc.settings import Settings
 from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
-_DISPENSABLE = {"cache", "stream", "relay", "consumer"}
+_DISPENSABLE = {"cache", "clock", "stream", "relay", "consumer"}
 """What the service does without: it is ready all the same."""
 
 
@@ -201,6 +203,13 @@ def _calculator(
     )
 
 
+async def _require_near(ids: IdSource) -> None:
+    """Raise Unavailable while the newest ids are ahead of the clock."""
+    seconds = ids.ahead_seconds()
+    if seconds:
+        raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
+
+
 def _wired(opening: Opening, backends: Backends, recording: _Recording, access: Access) -> Resources:
     """Return the services, each with what it stands on."""
     settings, metrics, tracer = opening.settings, opening.metrics, opening.tracer
@@ -226,6 +235,12 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
         bootstrap_token=access.bootstrap_token,
         etag_key=access.etag_key,
-        pings={"database": database.ping, "cache": cache.ping, "stream": stream.ping, **recording.pings},
+        pings={
+            "database": database.ping,
+            "cache": cache.ping,
+            "stream": stream.ping,
+            "clock": partial(_require_near, backends.ids),
+            **recording.pings,
+        },
         tracer=tracer,
     )

@@ -30,20 +30,18 @@ def migrate(settings: Settings) -> int:
         await migrate_database(settings.database)
         return "the database is up to date"
 
-    return _run(work)
+    return _run(settings, work)
 
 
 def create_admin(settings: Settings, username: str, email: str) -> int:
     """Create an admin, whose password is asked for or piped in; return the exit status."""
-    configure_logging(form=settings.log_format)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
     async def work(registration: Registration) -> str:
         async with open_accounts(settings) as accounts:
             await accounts.create_admin(registration)
         return f"{username} is an admin"
 
-    return _run(lambda: work(_registration(username, email)))
+    return _run(settings, lambda: work(_registration(username, email)))
 
 
 def prune(settings: Settings, older_than: str) -> int:
@@ -55,11 +53,13 @@ def prune(settings: Settings, older_than: str) -> int:
             pruned = sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
         return f"{pruned} calculations older than {older_than} were deleted"
 
-    return _run(work)
+    return _run(settings, work)
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, str]]) -> int:
+def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> int:
     """Do the work and print what it says; what goes wrong ends the program with a sentence."""
+    configure_logging(form=settings.log_format)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         print(asyncio.run(work()))  # noqa: T201  # for the person at the console
     except (PycalcError, OSError, ValueError) as error:

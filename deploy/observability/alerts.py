@@ -149,6 +149,20 @@ ALERTS = (
         "{{ $labels.instance }}: the cache does not answer; results are computed anew",
     ),
     Alert(
+        "PycalcLimitsApart",
+        "ticket",
+        "rate(<limit_fallbacks>[5m]) > 0",
+        "10m",
+        "{{ $labels.instance }} counts {{ $labels.limit }} for itself: limits let through more than they say",
+    ),
+    Alert(
+        "PycalcClockWrong",
+        "ticket",
+        "<ids_ahead> > 0",
+        "1m",
+        "{{ $labels.instance }}: calculations are dated {{ $value | humanizeDuration }} ahead of its clock",
+    ),
+    Alert(
         "PycalcLoginsRefused",
         "ticket",
         "rate(<hashes_refused>[5m]) > 0",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from math import inf
 from urllib.parse import urlsplit
 
+from redis.exceptions import OutOfMemoryError
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Hints, Leases
@@ -32,6 +33,8 @@ _HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
 """What follows the password in a URL; anything else there may be a part of the password, and is never told."""
 _WORTH_SECONDS = 0.0001
 """What is computed in less is not looked up in Redis, nor stored there: the answer would come later."""
+
+_PROBE_SECONDS = 1
 
 _log = get_logger(__name__)
 
@@ -94,8 +97,17 @@ class RedisCache:
             self._writer.put(self._names.result(label), label, result)
 
     async def ping(self) -> None:
-        """See Cache."""
-        await self._client.ask(("PING",))
+        """Return when Redis does what is needed of it; see Cache.
+
+        A server may answer PING and refuse all else: to a user without rights, or as a cluster without slots. One
+        that is full refuses to store, and what it has is found: that is well enough.
+        """
+        name = self._names.result(b"probe")
+        probe = self.counters("probe").spend("probe", _PROBE_SECONDS, 0, 1)
+        reading, storing = self._client.ask(("GET", name)), self._client.ask(("SET", name, b"", "EX", _PROBE_SECONDS))
+        for needed in await asyncio.gather(reading, storing, probe, return_exceptions=True):
+            if isinstance(needed, BaseException) and not isinstance(needed.__cause__, OutOfMemoryError):
+                raise needed
 
     async def aclose(self) -> None:
         """See Cache."""

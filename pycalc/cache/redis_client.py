@@ -90,7 +90,7 @@ class RedisClient:
         replies = await self._questions.submit(*commands)
         refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
         if refused is not None:
-            raise CacheUnavailable("The cache refuses a command.") from refused
+            raise CacheUnavailable(f"Redis refuses a command: {refused}") from refused
         return replies
 
     async def evaluate(self, script: str, keys: Sequence[str | bytes], *arguments: Argument) -> Reply:

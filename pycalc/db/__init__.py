@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -29,14 +31,26 @@ def _adapter(url: str) -> _Adapter:
     return cast("_Adapter", getattr(import_module(module), name))
 
 
+@contextmanager
+def _naming_the_setting() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"PYCALC_DATABASE_URL: {error}") from None
+
+
 async def open_database(url: str) -> Database:
     """Open the database that a URL names; an SQLite file is migrated.
 
     Raises ValueError for a URL that names none, StoreUnavailable when it is not there or not migrated.
     """
-    return await _adapter(url).open(url)
+    adapter = _adapter(url)
+    with _naming_the_setting():
+        return await adapter.open(url)
 
 
 async def migrate_database(url: str) -> None:
     """Bring a database's tables up to date; raises as ``open_database`` does."""
-    await _adapter(url).migrate(url)
+    adapter = _adapter(url)
+    with _naming_the_setting():
+        await adapter.migrate(url)

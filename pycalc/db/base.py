@@ -70,6 +70,10 @@ class HistoryFilter(NamedTuple):
     """Ids from here on."""
     until: bytes | None = None
     """Ids before this one."""
+    since_ms: int | None = None
+    """Recorded from this time on; the bounds of ids are there to find such rows by an index."""
+    until_ms: int | None = None
+    """Recorded before this time."""
 
 
 class UserStore(Protocol):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, delete, exists, select, text
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
+from pycalc.models.ids import first_id_of_ms
 
 # A row of its own among the leases, so that nobody waits for the probe and no migration is needed.
 _PROBE = text(
@@ -31,6 +32,11 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
         query = query.where(history.c.id >= selection.since)
     if selection.until is not None:
         query = query.where(history.c.id < selection.until)
+    if selection.since_ms is not None:
+        query = query.where(history.c.created_ms.is_(None) | (history.c.created_ms >= selection.since_ms))
+    if selection.until_ms is not None:
+        of_id = history.c.created_ms.is_(None) & (history.c.id < first_id_of_ms(selection.until_ms))
+        query = query.where(of_id | (history.c.created_ms < selection.until_ms))
     return query
 
 

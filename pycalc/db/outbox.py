@@ -20,13 +20,13 @@ _PENDING = {
     "sqlite": text(f"""
 SELECT json_group_array(json_array(
     seq, hex(id), hex(user_id), username, operation, input, result, digits, exact, "leading", "trailing", hex(sha256),
-    cached, elapsed_us, traceparent
+    cached, elapsed_us, traceparent, created_ms
 )) FROM ({_ENTRIES})
 """),  # noqa: S608  # our own names
     "postgresql": text(f"""
 SELECT coalesce(json_agg(json_build_array(
     seq, encode(id, 'hex'), encode(user_id, 'hex'), username, operation, input, result, digits, exact, "leading",
-    "trailing", encode(sha256, 'hex'), cached, elapsed_us, traceparent
+    "trailing", encode(sha256, 'hex'), cached, elapsed_us, traceparent, created_ms
 ))::text, '[]') FROM ({_ENTRIES}) AS entries
 """),  # noqa: S608  # our own names
 }
@@ -43,9 +43,10 @@ _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner =
 
 def _entry(values: list[Any]) -> OutboxRow:
     """Return an entry from its JSON form."""
-    seq, identity, user_id, *middle, digest, cached, elapsed_us, traceparent = values
+    seq, identity, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
     fromhex = bytes.fromhex
-    row = (fromhex(identity), fromhex(user_id), *middle, fromhex(digest or "") or None, cached, elapsed_us, traceparent)
+    recorded = (cached, elapsed_us, traceparent, created_ms)
+    row = (fromhex(identity), fromhex(user_id), *middle, fromhex(digest or "") or None, *recorded)
     return OutboxRow(seq, HistoryRow._make(row))
 
 

@@ -16,8 +16,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
+from pycalc.db.postgres_url import place_of
+from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.rows import arrays_insert
-from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
+from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -35,32 +37,24 @@ _ANSWER_SECONDS = 1.8
 _PAUSE_SECONDS = 0.05
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 """What a server says that shuts down or starts, or whose connection broke."""
-_LATE = "The database does not answer in time."
 _NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
+_READ_ONLY = "The database is read-only."
 _FAREWELL_SECONDS = 0.5
 _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
 
 
-class _ReadOnly(StoreUnavailable):
-    """The server answers, and takes no writes."""
-
-    def __init__(self) -> None:
-        super().__init__("The database is read-only.")
-
-
 @contextmanager
-def _mapped() -> Iterator[None]:
+def _mapped(place: str) -> Iterator[None]:
     """Turn the drivers' errors into the domain's; what a row's own values cause stays for the store to name."""
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        driver = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig is not None else error
-        if isinstance(driver, asyncpg.ReadOnlySQLTransactionError):
-            raise _ReadOnly from error
-        raise StoreUnavailable("The database is not available.") from error
+        if isinstance(driver_error(error), asyncpg.ReadOnlySQLTransactionError):
+            raise StoreReadOnly(_READ_ONLY, 1, place) from error
+        raise unavailable(place, error) from error
 
 
 async def _connect(url: str, seconds: float | None, **server: str) -> asyncpg.Connection:
@@ -90,10 +84,10 @@ def _engine(url: str, connections: int, seconds: float | None, **server: str) ->
 
 
 def _require_writable(connection: Connection) -> None:
-    """Raise _ReadOnly where a transaction could not write: on a standby, or by a setting of the server."""
+    """Raise StoreReadOnly where a transaction could not write: on a standby, or by a setting of the server."""
     modes = connection.execute(text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"))
     if modes.one() != (False, "off"):
-        raise _ReadOnly
+        raise StoreReadOnly(_READ_ONLY)
 
 
 class _Lost(Exception):
@@ -106,6 +100,7 @@ class PostgresDatabase:
     shared = True
 
     def __init__(self, url: str) -> None:
+        self._place = place_of(url)
         self._inserter = _engine(url, _INSERTERS, _STATEMENT_SECONDS)
         self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
         self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
@@ -131,9 +126,9 @@ class PostgresDatabase:
     @classmethod
     async def migrate(cls, url: str) -> None:
         """Bring the tables up to date, one process at a time; raises StoreUnavailable."""
-        engine = _engine(url, 1, None)
+        place, engine = place_of(url), _engine(url, 1, None)
         try:
-            with _mapped():
+            with _mapped(place):
                 async with engine.begin() as connection:
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                     await connection.run_sync(migrations.upgrade)
@@ -142,11 +137,11 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._reading, self._ask(self._reader, work), StoreUnavailable(_LATE))
+        return await self._run(self._reading, self._ask(self._reader, work), self._late())
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._reading_reserved, self._ask(self._reserved, work), StoreUnavailable(_LATE))
+        return await self._run(self._reading_reserved, self._ask(self._reserved, work), self._late())
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
@@ -167,8 +162,7 @@ class PostgresDatabase:
 
     async def ping(self) -> None:
         """See Database."""
-        late = StoreUnavailable("The database does not answer in time.")
-        await self._run(self._writing, self._ask(self._writer, _require_writable), late)
+        await self._run(self._writing, self._ask(self._writer, _require_writable), self._late())
 
     async def aclose(self) -> None:
         """See Database."""
@@ -180,6 +174,9 @@ class PostgresDatabase:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 engines = (self._reader, self._reserved, self._writer, self._inserter)
                 await asyncio.gather(*(engine.dispose() for engine in engines))
+
+    def _late(self) -> StoreUnavailable:
+        return StoreUnavailable("The database does not answer in time.", 1, self._place)
 
     async def _run(self, lane: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
         """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not.
@@ -201,10 +198,10 @@ class PostgresDatabase:
 
     async def _transact(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         try:
-            with _mapped():
+            with _mapped(self._place):
                 async with engine.begin() as connection:
                     return await connection.run_sync(work)
-        except _ReadOnly:
+        except StoreReadOnly:
             await self._reconnect()
             raise
 
@@ -231,23 +228,27 @@ class PostgresDatabase:
         statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
         deadline = monotonic() + _UNKNOWN_SECONDS
         lost, seconds = False, _STATEMENT_SECONDS
+        failure: StoreUnavailable | None = None
         while True:
             try:
-                with _mapped():
+                with _mapped(self._place):
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise Conflict("The rows can't be stored.") from error
             except _Lost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
-            except _ReadOnly:
+            except StoreReadOnly as error:
+                failure = error
                 await self._reconnect()
-                raise
+                if not lost:
+                    raise
             except StoreUnavailable as error:
+                failure = error
                 if _is_final(error) and not lost:
                     raise
             if monotonic() > deadline:
-                raise OutcomeUnknown(_NOT_KNOWN) if lost else StoreUnavailable("The database is not available.")
+                raise OutcomeUnknown(_NOT_KNOWN) if lost or failure is None else failure
             await asyncio.sleep(_PAUSE_SECONDS)
             seconds = max(_PAUSE_SECONDS, deadline - monotonic())
 

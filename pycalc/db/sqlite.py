@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import ROWS_AT_ONCE
+from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
 from pycalc.errors import Conflict, StoreUnavailable
 
@@ -77,14 +78,14 @@ class _Lane:
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def _mapped(path: Path) -> Iterator[None]:
     """Turn the driver's errors into the domain's; what a row's own values cause stays for the store to name."""
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
-        raise StoreUnavailable("The database is not available.") from error
+        raise unavailable(str(path), error) from error
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
@@ -174,10 +175,11 @@ class SqliteDatabase:
     shared = False
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = _lock(path)
         try:
             _require_writable(path)
-            with _mapped():
+            with _mapped(path):
                 self._connection = _open_writer(path)
         except StoreUnavailable:
             self._lock.close()
@@ -203,6 +205,8 @@ class SqliteDatabase:
         path = url.removeprefix("sqlite:///")
         if not path or path == url:
             raise ValueError(f"not of the form sqlite:///PATH: {url}")
+        if "?" in path or "#" in path:
+            raise ValueError(f"not of the form sqlite:///PATH, without options and without ? and # in it: {url}")
         database = cls(Path(path))
         try:
             await database.write(migrations.upgrade)
@@ -253,7 +257,7 @@ class SqliteDatabase:
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
             raise Conflict("The rows can't be stored.") from error
         except sqlite3.Error as error:
-            raise StoreUnavailable("The database is not available.") from error
+            raise unavailable(str(self._path), error) from error
 
     def _insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -275,7 +279,6 @@ class SqliteDatabase:
         self._writer.dispose()
         self._lock.close()
 
-    @staticmethod
-    def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-        with _mapped(), engine.begin() as connection:
+    def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        with _mapped(self._path), engine.begin() as connection:
             return work(connection)

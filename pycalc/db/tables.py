@@ -90,6 +90,7 @@ history = Table(
     Column("cached", Boolean, nullable=False),
     Column("elapsed_us", BigInteger, nullable=False),
     Column("traceparent", String(55)),
+    Column("created_ms", BigInteger),
     sqlite_with_rowid=False,  # clustered by id: one B-tree less to write for each row
 )
 Index(None, history.c.user_id, history.c.id)

@@ -26,6 +26,11 @@ class Event(NamedTuple):
     """The trace that it belongs to."""
 
     @property
+    def time_ms(self) -> int:
+        """When its calculation was recorded, as far as is known without reading the JSON."""
+        return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
+
+    @property
     def payload(self) -> bytes:
         """The event as CloudEvents JSON."""
         return self.content if isinstance(self.content, bytes) else _encode(self.content)
@@ -55,7 +60,7 @@ def _encode(row: HistoryRow) -> bytes:
 
     It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
     """
-    identity, time = text_of_id(row.id), timestamp(unix_ms_of_id(row.id))
+    identity, time = text_of_id(row.id), timestamp(row.time_ms)
     trace = "" if row.traceparent is None else f'"traceparent":"{row.traceparent}",'
     return (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'

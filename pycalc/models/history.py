@@ -20,7 +20,7 @@ STORED_DIGITS = 1_000
 
 
 class HistoryRow(NamedTuple):
-    """One recorded calculation, in the order of the table's columns; its time is in the id (UUIDv7)."""
+    """One recorded calculation, in the order of the table's columns."""
 
     id: bytes
     user_id: bytes
@@ -37,6 +37,13 @@ class HistoryRow(NamedTuple):
     elapsed_us: int
     traceparent: str | None = None
     """The span that recorded it (W3C Trace Context), where its trace is sampled."""
+    created_ms: int | None = None
+    """When it was recorded, by the clock; None where that was before the column: then the id has it."""
+
+    @property
+    def time_ms(self) -> int:
+        """Return when it was recorded, milliseconds since the epoch."""
+        return unix_ms_of_id(self.id) if self.created_ms is None else self.created_ms
 
 
 @with_config(
@@ -101,7 +108,7 @@ def timestamp(unix_ms: int) -> str:
 
 def encode_item(row: HistoryRow) -> str:
     """Return a stored row's wire form as JSON text: a HistoryItem."""
-    return encode_item_as(row, text_of_id(row.id), timestamp(unix_ms_of_id(row.id)))
+    return encode_item_as(row, text_of_id(row.id), timestamp(row.time_ms))
 
 
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
@@ -134,5 +141,5 @@ def encode_csv(row: HistoryRow) -> str:
     return (
         f'{text_of_id(row.id)},{row.operation},"{operands}",{row.result or ""},{row.digits},{_BOOLEAN[row.exact]},'
         f"{row.leading},{row.trailing},{'' if row.sha256 is None else row.sha256.hex()},{_BOOLEAN[row.cached]},"
-        f"{row.elapsed_us / 1000:.3f},{row.username},{timestamp(unix_ms_of_id(row.id))}\r\n"
+        f"{row.elapsed_us / 1000:.3f},{row.username},{timestamp(row.time_ms)}\r\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import Final
@@ -14,23 +15,39 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _random = SystemRandom()
 
 
+AHEAD_MS: Final = 5_000
+"""How far ids may be ahead of the clock: further than clocks that are kept by NTP step back."""
+
+
 class IdSource:
     """Makes ids that strictly increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
-    (RFC 9562 §6.2, method 1). A clock that steps back does not: the last millisecond is kept on, across
-    a restart too when the newest id in the store is given.
+    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, the last millisecond is kept on, across a
+    restart too when the newest id in the store is given. Ids that are further ahead were made by a clock that was
+    wrong: they are not built upon, or one wrong hour would date all that follows.
     Not safe to share between threads.
     """
 
-    def __init__(self, newest: bytes | None = None) -> None:
+    def __init__(self, newest: bytes | None = None, ahead: Callable[[float], None] = lambda seconds: None) -> None:
+        """``ahead`` is called with the seconds by which ids are too far ahead of the clock, whenever that is found."""
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
         self._tail = 0
+        self._ahead = ahead
+        self._furthest_ms = 0
+        self._require_near(_now_ms())
+
+    def ahead_seconds(self) -> float:
+        """Return how far the newest ids are ahead of the clock, if that is too far, else 0."""
+        ahead_ms = self._furthest_ms - _now_ms()
+        return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
     def next(self) -> bytes:
         """Return the next id."""
-        now = time.time_ns() // 1_000_000
+        now = _now_ms()
+        if self._ms > now + AHEAD_MS:
+            self._require_near(now)
         if now > self._ms:
             self._ms = now
             seed = _random.getrandbits(_COUNTER_BITS - 1 + _TAIL_BITS)  # top bit clear: room to count up
@@ -40,6 +57,17 @@ class IdSource:
         high, low = self._counter >> 30, self._counter & 0x3FFFFFFF
         number = self._ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low << _TAIL_BITS | self._tail
         return number.to_bytes(16)
+
+    def _require_near(self, now_ms: int) -> None:
+        """Go by the clock where the last id is too far ahead of it."""
+        if self._ms > now_ms + AHEAD_MS:
+            self._furthest_ms = max(self._furthest_ms, self._ms)
+            self._ahead((self._ms - now_ms) / 1000)
+            self._ms = 0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def text_of_id(value: bytes) -> str:
@@ -56,6 +84,11 @@ def id_of_text(text: str) -> bytes:
 def unix_ms_of_id(value: bytes) -> int:
     """Return the time an id was made, in milliseconds since the epoch."""
     return int.from_bytes(value[:6])
+
+
+def is_ahead(value: bytes) -> bool:
+    """Return whether an id is so far ahead of the clock that a wrong clock has made it."""
+    return unix_ms_of_id(value) > _now_ms() + AHEAD_MS
 
 
 def unix_ms(moment: datetime) -> int:

@@ -12,7 +12,6 @@ from typing_extensions import TypedDict
 
 from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.math import Number
 from pycalc.models.numbers import json_literal
 
@@ -67,7 +66,7 @@ class UsageReport(TypedDict):
 
 def use_of(event: Event) -> Use:
     """Return what an event adds to the totals; raises ValueError for one that does not say or is out of bounds."""
-    day = unix_ms_of_id(event.id) // _DAY_MS
+    day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
         digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
@@ -75,6 +74,8 @@ def use_of(event: Event) -> Use:
     try:
         item = json.loads(event.content)["data"]
         operation, digits, elapsed_us = item["operation"], int(item["digits"]), round(item["elapsed_ms"] * 1000)
+        if "created_at" in item:
+            day = day_of(date.fromisoformat(item["created_at"][:10]))
         if item.get("sha256", "") is None:
             digits = _at_ends(digits, item["leading"], item["trailing"])
         return _checked(Use(event.id, event.key, day, operation, bool(item["cached"]), digits, elapsed_us))

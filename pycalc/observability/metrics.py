@@ -227,6 +227,11 @@ class Metrics:
             registry=registry,
         )
         self.keys_unknown = Gauge("pycalc_unknown_keys", "API keys remembered as unknown", registry=registry)
+        self.ids_ahead = Gauge(
+            "pycalc_ids_ahead_seconds",
+            "How far the newest ids are ahead of the clock, if that is more than 5 s: a clock is or was wrong",
+            registry=registry,
+        )
         self.tokens_cached = Gauge("pycalc_tokens_cached", "Verified tokens kept", registry=registry)
 
     async def _exposition(self) -> bytes:

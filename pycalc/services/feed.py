@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
+from pycalc.models.ids import is_ahead
 from pycalc.observability.metrics import Metrics
 from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.tail import HistoryTail
@@ -50,7 +51,7 @@ class Feed:
                 async for event in _chained(self._replay(user_id, seen, follower.position), follower):
                     if (await identify()).is_admin != caller.is_admin:
                         return
-                    if event.id > seen:
+                    if event.id > seen or is_ahead(seen):
                         seen = event.id
                         yield event
 

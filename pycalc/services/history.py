@@ -11,7 +11,7 @@ from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.history import encode_item
-from pycalc.models.ids import first_id_of_ms, id_of_text, unix_ms
+from pycalc.models.ids import AHEAD_MS, first_id_of_ms, id_of_text, unix_ms
 from pycalc.services.visibility import whose
 
 _CURSOR_VERSION = b"\x01"
@@ -50,17 +50,16 @@ def cursor_id(text: str | None) -> bytes | None:
     return raw[1:]
 
 
-def _bound(moment: datetime | None) -> bytes | None:
-    return None if moment is None else first_id_of_ms(unix_ms(moment))
-
-
 async def selection_of(wanted: Wanted, caller: Principal, users: UserStore) -> HistoryFilter:
     """Return the store's selection, ``since`` <= time < ``until``; raises Forbidden when a user asks for another's."""
+    since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (wanted.since, wanted.until))
     return HistoryFilter(
         user_ids=await whose(users, caller, wanted.user),
         operation=wanted.operation,
-        since=_bound(wanted.since),
-        until=_bound(wanted.until),
+        since=None if since_ms is None else first_id_of_ms(since_ms),
+        until=None if until_ms is None else first_id_of_ms(until_ms + AHEAD_MS),
+        since_ms=since_ms,
+        until_ms=until_ms,
     )
 
 

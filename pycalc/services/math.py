@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from mmap import mmap
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import NamedTuple, TypeVar
 
 from pycalc.cache.base import NEAR, Cache
@@ -263,6 +263,7 @@ class Calculator:
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
         """Return the row to record now: ids must grow in the order in which rows are queued."""
+        now_ms = time_ns() // 1_000_000  # before the id, which is never earlier
         return HistoryRow(
             self._ids.next(),
             caller.user_id,
@@ -273,6 +274,7 @@ class Calculator:
             made.outcome == "cached",
             made.elapsed_us,
             self._tracer.traceparent(),
+            now_ms,
         )
 
     async def _look_up(self, key: str, cost: float) -> Result | None:

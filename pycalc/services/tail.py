@@ -15,7 +15,7 @@ from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import first_id_of_ms
+from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import Metrics
 
 HOLD_BACK_SECONDS = 2.5
@@ -24,6 +24,8 @@ committed by another process: a row is committed within 2 s of its id, or its ca
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
+_REPEATED_MS = 1_000
+"""How much is told again after a clock was set back, so that nothing is missed: events are told at least once."""
 MAX_BEHIND = 2_048
 """Events that a follower may be behind before it is dropped."""
 
@@ -132,10 +134,16 @@ class HistoryTail:
         newest = await self._history.page(HistoryFilter(until=self._horizon()), None, 1)
         return newest[0].id if newest else b""
 
-    def _horizon(self) -> bytes | None:
-        """Return the id from which on other processes may still record; None when there are none."""
+    def _horizon(self) -> bytes:
+        """Return the id from which on others may still record; what a wrong clock has made is beyond it."""
         now_ms = self._clock_ns() // 1_000_000
-        return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000)) if self._shared else None
+        return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
+
+    def _follow_the_clock(self) -> None:
+        """Go back where the clock was set back by more than ids are kept on: what is recorded now has lower ids."""
+        now_ms = self._clock_ns() // 1_000_000
+        if self._position > first_id_of_ms(now_ms + AHEAD_MS):
+            self._position = first_id_of_ms(now_ms - _REPEATED_MS)
 
     async def _run(self) -> None:
         while True:
@@ -155,6 +163,7 @@ class HistoryTail:
 
     async def _read(self) -> bool:
         """Hand on what follows the position; return whether there may be more."""
+        self._follow_the_clock()
         rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
         for user_id, own in _by_follower(rows, self._followers).items():
             events = [event_of(row) for row in own]

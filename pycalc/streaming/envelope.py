@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
 from pycalc.models.history import timestamp
-from pycalc.models.ids import id_of_text, text_of_id, unix_ms_of_id
+from pycalc.models.ids import id_of_text, text_of_id
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 _SPEC_VERSION = "1.0"
@@ -27,7 +27,7 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
         f"{prefix}source": EVENT_SOURCE,
         f"{prefix}type": EVENT_TYPE,
         f"{prefix}subject": text_of_id(event.key),
-        f"{prefix}time": timestamp(unix_ms_of_id(event.id)),
+        f"{prefix}time": timestamp(event.time_ms),
         **({f"{prefix}traceparent": event.traceparent} if event.traceparent else {}),
     }
 

@@ -17,7 +17,7 @@ from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, StoreUnavailable
 from pycalc.models.auth import Role, User
-from pycalc.models.ids import IdSource
+from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
 from tests.services.stores import history_row
 from tests.services.waiting import until
 
@@ -233,6 +233,28 @@ class TestHistory:
         assert await found(HistoryFilter(since=rows[1].id)) == [1, 2, 3]
         assert await found(HistoryFilter(until=rows[1].id)) == [0]
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
+
+    async def test_the_time_by_the_clock_selects(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """Where ids are ahead of it; rows from before that column go by their id. The outbox knows it."""
+        start = 1_800_000_000_000
+        times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
+        rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
+        rows.append(history_row(3)._replace(id=first_id_of_ms(start + 4_300)))
+        await history.append(rows)
+        assert [entry.row for entry in await outbox.pending(0, 10)] == rows
+
+        async def found(since: int | None, until: int | None) -> list[int]:
+            ids_since = None if since is None else first_id_of_ms(since)
+            ids_until = None if until is None else first_id_of_ms(until + AHEAD_MS)
+            selection = HistoryFilter(None, None, ids_since, ids_until, since, until)
+            return sorted(rows.index(row) for row in await history.page(selection, None, 10))
+
+        assert await found(start, None) == [0, 1, 2, 3]
+        assert await found(start + 1, None) == [1, 2, 3]
+        assert await found(start + 4_300, None) == [3]
+        assert await found(None, start + 1_001) == [0, 1]
+        assert await found(start + 1_000, start + 4_300) == [1, 2]
+        assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
         """Whichever is the nearer: ``since`` includes its id, ``until``, ``before`` and ``after`` exclude theirs."""

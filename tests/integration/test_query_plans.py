@@ -39,6 +39,7 @@ SELECTIONS = {
     "everyone's, by operation": HistoryFilter(None, "pow"),
     "everyone's, by time": HistoryFilter(None, None, SINCE, UNTIL),
     "everyone's, by operation and time": HistoryFilter(None, "pow", SINCE, UNTIL),
+    "own, by the clock": HistoryFilter(OWN, "pow", SINCE, UNTIL, 1_600_000_000_000, 1_800_000_000_000),
     "a name's, that several had": HistoryFilter((USER_ID, OTHER), "pow"),
 }
 

@@ -27,7 +27,15 @@ def failing(sentence: str) -> Callable[[], Awaitable[None]]:
 
 @pytest.mark.parametrize(
     ("component", "status"),
-    [("stream", 200), ("relay", 200), ("consumer", 200), ("cache", 200), ("recorder", 503), ("database", 503)],
+    [
+        ("stream", 200),
+        ("clock", 200),
+        ("relay", 200),
+        ("consumer", 200),
+        ("cache", 200),
+        ("recorder", 503),
+        ("database", 503),
+    ],
 )
 async def test_a_component_that_is_not_well_is_named(
     client: httpx.AsyncClient, resources: Resources, component: str, status: int

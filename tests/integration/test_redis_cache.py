@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import secrets
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,6 +32,45 @@ pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 
 SECONDS = 15.0
 """A deadline for what must end by itself."""
+
+
+@pytest.mark.usefixtures("patience")
+class TestRefusals:
+    """A Redis that answers PING, and not what is needed."""
+
+    @pytest.mark.parametrize(
+        ("rights", "words"),
+        [
+            ("~* +ping", "no permissions to run the 'get' command"),
+            ("~* +@all -set", "no permissions to run the 'set' command"),
+            ("~* +@all -eval -evalsha", "no permissions to run the 'evalsha' command"),
+            ("~other:* +@all", "no permissions to access"),
+        ],
+    )
+    async def test_a_user_without_rights_is_not_well(self, redis_server: Redis, rights: str, words: str) -> None:
+        """The ping names what the server has said; with all rights there is nothing to say."""
+        name = f"user-{secrets.token_hex(4)}"
+        url = f"redis://{name}:secret@127.0.0.1:{redis_server.port}/0"
+        with Client(port=redis_server.port) as admin:
+            admin.execute_command("ACL", "SETUSER", name, "on", ">secret", *rights.split())
+            async with opened(url) as here:
+                with pytest.raises(CacheUnavailable, match=f"^Redis refuses a command: .*{words}"):
+                    await here.cache.ping()
+                admin.execute_command("ACL", "SETUSER", name, "~*", "+@all")
+                await here.cache.ping()
+
+    async def test_a_cluster_without_slots_is_not_well(self) -> None:
+        """It serves nothing, and says so."""
+        with redis("--cluster-enabled", "yes") as cluster:
+            async with opened(cluster.url) as here:
+                with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
+                    await here.cache.ping()
+
+    async def test_a_full_redis_is_well(self) -> None:
+        """What it has is found; what it does not take is counted."""
+        with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
+            async with opened(full.url) as here:
+                await here.cache.ping()
 
 
 @pytest.mark.usefixtures("patience")

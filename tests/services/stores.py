@@ -98,6 +98,8 @@ class MemoryHistoryStore:
             and selection.operation in (None, row.operation)
             and (selection.since is None or row.id >= selection.since)
             and (selection.until is None or row.id < selection.until)
+            and (selection.since_ms is None or row.time_ms >= selection.since_ms)
+            and (selection.until_ms is None or row.time_ms < selection.until_ms)
         ]
 
 

@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, Any] = {
     "quota": Quota(600, 60, 0, 7),
     "length": 21,
     "session_id": bytes(16),
+    "reason": "the driver's words",
     "facts": "more",
     "refused": {bytes(16): "too large"},
 }
@@ -63,7 +64,8 @@ def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
     error = kind(*[ARGUMENTS[parameter.name] for parameter in parameters])
     arrived = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
     assert type(arrived) is kind
-    assert (str(arrived), arrived.args, vars(arrived)) == ("A sentence.", error.args, vars(error))
+    assert arrived.detail == "A sentence."
+    assert (str(arrived), arrived.args, vars(arrived)) == (str(error), error.args, vars(error))
 
 
 @pytest.mark.parametrize("kind", list(tree()))

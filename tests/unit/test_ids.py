@@ -39,13 +39,42 @@ def test_ids_of_one_millisecond_increase(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_ids_increase_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is set back an hour does not take the ids with it; when it has caught up they follow it again."""
+    """A clock that is set back 4 s does not take the ids with it; when it has caught up they follow it again."""
     ids, made = IdSource(), []
-    for clock in (MS_2026, MS_2026 + 5, MS_2026 - 3_600_000, MS_2026 + 4, MS_2026 + 6):
+    for clock in (MS_2026, MS_2026 + 5, MS_2026 - 4_000, MS_2026 + 4, MS_2026 + 6):
         at(monkeypatch, clock)
         made += [ids.next(), ids.next()]
     assert sorted(set(made)) == made
     assert [unix_ms_of_id(value) - MS_2026 for value in made] == [0, 0, 5, 5, 5, 5, 5, 5, 6, 6]
+
+
+def test_ids_of_a_wrong_clock_are_reported_and_not_built_upon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was ten years ahead, and is right again, dates nothing that follows: here, and after a restart."""
+    wrong, reported = MS_2026 + 315_360_000_000, list[float]()
+    at(monkeypatch, wrong)
+    ids = IdSource(None, reported.append)
+    future = ids.next()
+    assert ids.ahead_seconds() == 0
+    at(monkeypatch, MS_2026)
+    made = [ids.next() for _ in range(3)]
+    restarted = IdSource(future, reported.append)
+    made_after = [restarted.next() for _ in range(3)]
+    for each in (made, made_after):
+        assert sorted(set(each)) == each
+        assert {unix_ms_of_id(value) for value in each} == {MS_2026}
+    assert reported == [pytest.approx(315_360_000, abs=1)] * 2
+    assert [each.ahead_seconds() for each in (ids, restarted)] == [pytest.approx(315_360_000, abs=1)] * 2
+    at(monkeypatch, wrong + 1)
+    assert ids.ahead_seconds() == 0
+
+
+@pytest.mark.parametrize(("ahead", "kept"), [(4_999, True), (5_001, False)])
+def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.MonkeyPatch, ahead: int, kept: bool) -> None:
+    """Up to five; a clock that is kept by NTP steps back by less."""
+    at(monkeypatch, MS_2026 + ahead)
+    newest = IdSource().next()
+    at(monkeypatch, MS_2026)
+    assert (IdSource(newest).next() > newest) is kept
 
 
 def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:

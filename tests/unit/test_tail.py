@@ -120,6 +120,21 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) ->
         assert (await take(events, 10))[:9] == [row.id for row in rows[heard + 1 : heard + 10]]
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile", "resumed"])
+async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, when: str) -> None:
+    """A calculation of the year 2106 in the history, or as Last-Event-ID: what is recorded now is told all the same."""
+    future = history_row(user_id=ADA)._replace(id=(2**32 * 1000).to_bytes(6) + b"\x70" + bytes(9))
+    if when != "meanwhile":
+        await alone.record(future)
+    events = await alone.begin(future.id if when == "resumed" else None)
+    if when == "meanwhile":
+        await alone.record(future)
+    rows = [history_row(n, user_id=ADA) for n in range(3)]
+    for row in rows:
+        await alone.record(row)
+    assert await take(events, 3) == [row.id for row in rows]
+
+
 @in_virtual_time
 async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place() -> None:
     """Ids are given before commits: what another process commits later under an earlier id is neither lost nor late."""

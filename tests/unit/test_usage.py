@@ -12,6 +12,8 @@ import pytest
 from pycalc.db.base import DeadLetter, UsageFilter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.models.events import Event, event_of
+from pycalc.models.history import encode_csv, encode_item
+from pycalc.models.ids import first_id_of_ms
 from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.services.usage import UsageConsumer
@@ -87,6 +89,18 @@ def test_a_summary_counts_the_digits_that_were_delivered(
     row = history_row(1)._replace(digits=str(digits), leading=leading, trailing=trailing, sha256=None, result=None)
     told = event_of(row)
     assert use_of(told if form == "row" else told._replace(content=told.payload)).digits == delivered
+
+
+@pytest.mark.parametrize("form", ["row", "message"])
+def test_the_day_is_the_clock_s(form: str) -> None:
+    """A calculation of 23:59:59 whose id is ahead of the clock by 3 s is of that day, and says so everywhere."""
+    midnight = 1_795_305_600_000
+    row = history_row(1)._replace(id=first_id_of_ms(midnight + 2_000), created_ms=midnight - 1_000)
+    told = event_of(row)
+    assert use_of(told if form == "row" else told._replace(content=told.payload)).day == midnight // 86_400_000 - 1
+    assert '"time":"2026-11-21T23:59:59.000Z"' in told.payload.decode()
+    assert '"created_at":"2026-11-21T23:59:59.000Z"' in encode_item(row)
+    assert encode_csv(row).endswith(",2026-11-21T23:59:59.000Z\r\n")
 
 
 class MemoryTotals:

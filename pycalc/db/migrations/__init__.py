@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
 from pycalc.errors import StoreUnavailable
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision; a test compares it with the revisions' own order."""
+
+
+_REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
@@ -17,6 +21,8 @@ def current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is not None and not _REVISION.fullmatch(revision):
+        raise StoreUnavailable(f"The database belongs to another program: its tables are of revision {revision!r}.")
     return revision
 
 
@@ -31,8 +37,11 @@ def require_current(revision: str | None) -> None:
 
 def upgrade(connection: Connection) -> None:
     """Bring the tables to the newest revision within the caller's transaction; a newer one stays as it is."""
-    if (current(connection) or "") >= HEAD:
+    revision = current(connection)
+    if (revision or "") >= HEAD:
         return  # Alembic's import costs more than the rest of a start
+    if revision is None and connection.dialect.name == "sqlite" and (tables := inspect(connection).get_table_names()):
+        raise StoreUnavailable(f"The file is another program's database: it has a table {tables[0]!r}.")
     from alembic import command
     from alembic.config import Config
 
