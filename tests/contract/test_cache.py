@@ -12,7 +12,8 @@ from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 from tests.conftest import require_program
 from tests.contract.backends import CACHES, each
-from tests.services.redis import Redis, redis
+from tests.services.fake_redis import FakeRedis, fake_redis
+from tests.services.redis import AnyRedis, Redis, redis
 from tests.services.results import digits, result
 from tests.services.waiting import found
 
@@ -27,12 +28,20 @@ def small_redis() -> Iterator[Redis]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def small_fake_redis() -> Iterator[FakeRedis]:
+    """Run a fake Redis that holds a megabyte."""
+    with fake_redis(1_000_000) as running:
+        yield running
+
+
 @pytest.fixture(params=each(CACHES))
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     """Open an empty cache of about a megabyte."""
     url = CACHES[request.param]
     if "{port}" in url:
-        server: Redis = request.getfixturevalue("small_redis")
+        small = "small_fake_redis" if request.param.startswith("fake") else "small_redis"
+        server: AnyRedis = request.getfixturevalue(small)
         with Client(port=server.port) as client:
             client.flushall()
         url = url.format(port=server.port)

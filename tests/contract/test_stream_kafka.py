@@ -32,7 +32,7 @@ from pycalc.streaming.kafka_producer import KafkaProducer
 from pycalc.streaming.kafka_topic import Incarnation, Topic
 from tests.services.consuming import consumed, delivered
 from tests.services.events import key_of, number_of, numbered
-from tests.services.kafka import Kafka, MockKafka
+from tests.services.kafka import AnyKafka, Kafka
 from tests.services.raw_kafka import put_with_header
 from tests.services.waiting import until
 
@@ -80,7 +80,7 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
     return messages
 
 
-async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """The Kafka binding, §3.3: the event as value, its media type in a header, the attributes in ``ce_`` headers."""
     (event,) = numbered(ADA, [7])
     await opened(kafka.url(topic)).publish([event])
@@ -102,7 +102,7 @@ async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, t
     ]
 
 
-async def test_a_user_s_events_are_in_one_partition(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_user_s_events_are_in_one_partition(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """A key names its partition, so order holds for whoever reads."""
     keys = [key_of(f"user {n}") for n in range(20)]
     await opened(kafka.url(topic)).publish([event for key in keys for event in numbered(key, range(3))])
@@ -332,7 +332,7 @@ async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Ka
     assert list(got) == events
 
 
-async def test_a_stream_that_was_closed_is_unavailable(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """As is a member that has left: nobody waits for an answer that nobody would give."""
     stream = opened(kafka.url(topic))
     async with asyncio.timeout(SECONDS):
@@ -373,7 +373,7 @@ async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: 
     assert got[2].origin == f"{topic}[0]@2"
 
 
-async def test_a_header_that_is_no_text_ends_nothing(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """The driver would end the process at it; what comes behind it is counted."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))

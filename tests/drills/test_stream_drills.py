@@ -25,7 +25,7 @@ LOOKED_AT = 5.0
 """Seconds in which a consumer of Pub/Sub has looked whether its subscription still gets anything."""
 
 
-@pytest.fixture(params=["real_kafka", "pubsub"])
+@pytest.fixture(params=["real_kafka", "real_pubsub"])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Return each broker in turn."""
     running: Broker = request.getfixturevalue(request.param)

@@ -30,7 +30,7 @@ JUDGED = 1_000
 
 
 @pytest.mark.parametrize("signals", ["STOP and CONT", "KILL and a new start"])
-async def test_redis_goes_away_under_load(own_redis: Redis, signals: str) -> None:
+async def test_redis_goes_away_under_load(own_real_redis: Redis, signals: str) -> None:
     """Every answer is 200, the 99th percentile grows by 25 ms at most and the median by 5; nobody is left hanging.
 
     Four clients ask all the time, before the signal, at that moment and after it, a service with Redis and one without
@@ -39,13 +39,13 @@ async def test_redis_goes_away_under_load(own_redis: Redis, signals: str) -> Non
     the end it is closed.
     """
     go, come = {
-        "STOP and CONT": (own_redis.pause, own_redis.resume),
-        "KILL and a new start": (own_redis.kill, own_redis.start),
+        "STOP and CONT": (own_real_redis.pause, own_real_redis.resume),
+        "KILL and a new start": (own_real_redis.kill, own_real_redis.start),
     }[signals]
     settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
     with (
         TemporaryDirectory(dir=MEMORY) as data,
-        pycalc(data=Path(data, "server"), cache_url=own_redis.url, **settings) as server,
+        pycalc(data=Path(data, "server"), cache_url=own_real_redis.url, **settings) as server,
         pycalc(data=Path(data, "control"), cache_url="memory://", **settings) as control,
         httpx.Client(base_url=server.url, timeout=30) as client,
     ):

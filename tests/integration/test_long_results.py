@@ -17,7 +17,7 @@ from pycalc.services.math import Answer
 from pycalc.services.planning import DEFAULT_OPTIONS
 from pycalc.settings import Settings
 from tests.services.accounts import new_name
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis
 from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
@@ -34,7 +34,7 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def settings(settings: Settings, redis_server: Redis, namespace: str) -> Settings:
+def settings(settings: Settings, redis_server: AnyRedis, namespace: str) -> Settings:
     """Settings of a service that keeps no results in its process."""
     return settings.model_copy(update={"cache_url": f"{redis_server.url}?namespace={namespace}&max_bytes=0"})
 
@@ -50,7 +50,7 @@ async def ask(resources: Resources, caller: Principal, number: int) -> Answer:
 
 
 @pytest.fixture
-async def stored(resources: Resources, redis_server: Redis, namespace: str) -> Resources:
+async def stored(resources: Resources, redis_server: AnyRedis, namespace: str) -> Resources:
     """Return a service with both results in its Redis, and nothing in its memory."""
     for number in range(2):
         assert (await ask(resources, person(0), number)).cached is False

@@ -13,7 +13,7 @@ from pycalc.cache import redis_hints
 from pycalc.cache.redis_lane import Connection
 from tests.services.caches import opened
 from tests.services.proxy import proxy
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis, Redis
 from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
@@ -52,7 +52,7 @@ async def test_what_one_says_all_hear(redis_url: str) -> None:
         assert listener.heard < 10
 
 
-async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
+async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
     """A new connection counts as a hint, for there may have been some meanwhile; then there are hints as before."""
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
@@ -69,14 +69,14 @@ async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
 
 
 @pytest.mark.serial
-async def test_a_host_that_vanishes_is_noticed(redis_server: Redis, redis_url: str) -> None:
+async def test_a_host_that_vanishes_is_noticed(real_redis: Redis) -> None:
     """It ends no connection, and nobody asks it for anything: two seconds later it is connected to anew.
 
     Half a second is for the pause before that, and for connecting.
     """
-    async with proxy(redis_server.port) as between:
-        url = redis_url.replace(str(redis_server.port), str(between.port))
-        async with opened(url) as there, opened(redis_url) as here:
+    async with proxy(real_redis.port) as between:
+        url = real_redis.url.replace(str(real_redis.port), str(between.port))
+        async with opened(url) as there, opened(real_redis.url) as here:
             listener = Listener()
             there.cache.hints.listen(listener)
             await listener.hears("it listens")

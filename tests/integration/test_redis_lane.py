@@ -13,14 +13,14 @@ from pycalc.cache.redis_client import RedisClient
 from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis
 from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 
 @pytest.fixture
-async def client(redis_server: Redis, patience: None) -> AsyncIterator[RedisClient]:
+async def client(redis_server: AnyRedis, patience: None) -> AsyncIterator[RedisClient]:
     """Open a client."""
     opened = RedisClient(redis_server.url, Metrics())
     await opened.circuit.begin()
@@ -28,7 +28,9 @@ async def client(redis_server: Redis, patience: None) -> AsyncIterator[RedisClie
     await opened.aclose()
 
 
-async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_event_loop_does_not_make_redis_late(
+    redis_server: AnyRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After the loop has stood still for longer than an answer may take, the answer that is there counts."""
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.1)
     client = RedisClient(redis_server.url, Metrics())
@@ -44,7 +46,7 @@ async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, m
     await client.aclose()
 
 
-async def test_a_connection_that_ends_during_a_probe_is_not_overlooked(redis_server: Redis) -> None:
+async def test_a_connection_that_ends_during_a_probe_is_not_overlooked(redis_server: AnyRedis) -> None:
     """When the answer to a probe is there, and the other connection ends before that is seen, the circuit stays open.
 
     The next probe makes both anew.

@@ -14,7 +14,7 @@ from pycalc.cache.base import Cache, Shared
 from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits import Calculations, FailedLogins, Registrations
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis, Redis
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -139,15 +139,17 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 @pytest.mark.serial
-async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_redis_each_instance_counts_for_itself(
+    own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody is refused because of it, and only the first one waits for Redis.
 
     That one Redis may count: it is not counted here.
     When it is back, what was counted here goes on counting, and whoever must wait because of it does.
     """
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    here, there = await instance(own_redis.url), await instance(own_redis.url)
-    own_redis.pause()
+    here, there = await instance(own_real_redis.url), await instance(own_real_redis.url)
+    own_real_redis.pause()
     began = perf_counter()
     for each in (here, there):
         for left in (9, *range(9, -1, -1)):
@@ -157,7 +159,7 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
         assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
     assert perf_counter() - began < 2 * 0.3 + 0.3
     assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
-    own_redis.resume()
+    own_real_redis.resume()
     for each in (here, there):
         await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
         with pytest.raises(RateLimited):
@@ -170,7 +172,7 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
 
 
 @pytest.mark.serial
-async def test_one_stall_counts_what_is_under_way_once(own_redis: Redis) -> None:
+async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
     """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
     each = await instance(own_redis.url)
     await each.calculations.spend(b"bob")  # Redis knows the script from now on
@@ -185,7 +187,7 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: Redis) -> None
 
 
 @pytest.mark.usefixtures("patience")
-async def test_a_full_redis_is_as_good_as_none(own_redis: Redis) -> None:
+async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
     """Counters that can't be written are counted here."""
     each = await instance(own_redis.url)
     with Client(port=own_redis.port) as client:

@@ -26,10 +26,10 @@ class Opened:
         """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    async def refused(self, key: str = "key") -> float:
-        """Look up a key, which must fail; return the seconds that took."""
+    async def refused(self, key: str = "key", match: str | None = None) -> float:
+        """Look up a key, which must fail with an error that matches; return the seconds that took."""
         began = perf_counter()
-        with pytest.raises(CacheUnavailable):
+        with pytest.raises(CacheUnavailable, match=match):
             await self.cache.get(key)
         return perf_counter() - began
 
