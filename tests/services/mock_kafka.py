@@ -12,7 +12,8 @@ from tests.services.raw_kafka import library
 PRODUCE = 0
 OFFSET_COMMIT = 8
 """Requests by their numbers in Kafka's protocol, to fail."""
-UNKNOWN_TOPIC_OR_PART, MSG_SIZE_TOO_LARGE, UNKNOWN_MEMBER_ID, TOPIC_AUTHORIZATION_FAILED = 3, 10, 25, 29
+UNKNOWN_TOPIC_OR_PART, MSG_SIZE_TOO_LARGE, UNKNOWN_MEMBER_ID = 3, 10, 25
+TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED = 29, 30
 """Errors by their numbers in Kafka's protocol."""
 _PRODUCER = 0
 _GATHER_MS = 500
