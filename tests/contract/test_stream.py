@@ -120,6 +120,44 @@ async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Con
     assert got == events
 
 
+async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
+    """Wherever in the stream the events of a key stand, a commit is of all that its batch brought."""
+    events = [event for n in range(20) for event in numbered(key_of(f"user {n}"), range(2))]
+    last = numbered(ADA, range(1))
+    async with consumable.consume("usage") as member, publishing(stream, events):
+        assert sorted(await consume(member, 40)) == sorted(events)
+    async with consumable.consume("usage") as member, publishing(stream, last):
+        assert await consume(member, 1) == last
+
+
+async def test_an_empty_batch_commits_nothing(stream: Stream, consumable: Consumable) -> None:
+    """What came after it comes again."""
+    events = numbered(ADA, range(2))
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        async with consumable.consume("usage") as member:
+            empty = await member.receive()
+            assert not empty.deliveries
+            tasks.create_task(stream.publish(events))
+            while not (await member.receive()).deliveries:
+                pass
+            await member.commit(empty)
+        async with consumable.consume("usage") as member:
+            assert await consume(member, 2) == events
+
+
+async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consumable) -> None:
+    """The second time it says nothing new."""
+    events = numbered(ADA, range(2))
+    async with consumable.consume("usage") as member, publishing(stream, events), asyncio.timeout(SECONDS):
+        got: list[Event] = []
+        while len(got) < 2:
+            batch = await member.receive()
+            got += events_of(batch.deliveries)
+            await member.commit(batch)
+            await member.commit(batch)
+    assert got == events
+
+
 async def test_each_group_gets_every_event(stream: Stream, consumable: Consumable) -> None:
     """Groups know nothing of each other."""
     events = numbered(ADA, range(3))

@@ -44,6 +44,7 @@ from tests.services.mock_kafka import (
     MockKafka,
 )
 from tests.services.raw_kafka import put_with_header
+from tests.services.servers import free_port
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -480,3 +481,17 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
         with capture_logs() as logs:
             await member.commit(batch)
         assert [log["error"] for log in logs] == ["UNKNOWN_MEMBER_ID"]
+
+
+async def test_nobody_listening_is_told_with_the_reason(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says why there is no connection, once, not that all brokers are down, which says nothing."""
+    monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.5)
+    stream = opened(f"kafka://127.0.0.1:{free_port()}/events")
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(StreamUnavailable):
+                await stream.ping()
+    told = [log for log in logs if log["event"] == "The broker is in trouble."]
+    assert [log["error"] for log in told] == ["_TRANSPORT"]
+    assert "Connection refused" in told[0]["reason"]
+    assert "Connection refused" in logs[-1]["trouble"]

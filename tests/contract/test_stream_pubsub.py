@@ -32,6 +32,7 @@ from tests.services.fake_pubsub import AnyPubSub, FakePubSub
 from tests.services.pubsub import PROJECT, PubSub
 from tests.services.servers import free_port
 from tests.services.stores import history_row
+from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_loop")]
 
@@ -240,6 +241,30 @@ async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub,
                 assert not (await other.receive()).deliveries
         await slow.commit(batch)
     assert len(batch.deliveries) == 3
+
+
+async def test_leases_are_extended_for_a_while(
+    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again while a batch is dealt with, and not for ever: who hangs has his messages taken away."""
+    monkeypatch.setattr(pubsub_subscriber, "_EXTEND_SECONDS", 0.02)
+    monkeypatch.setattr(pubsub_subscriber, "_MAX_LEASE_SECONDS", 0.5)
+    stream = opened(faked_pubsub.url(topic))
+    await stream.publish(numbered(ADA, range(1)))
+
+    def extended() -> int:
+        return faked_pubsub.calls["ModifyAckDeadline"]
+
+    async with stream.consume(USAGE_GROUP) as member:
+        committed = await received(member)
+        await until(lambda: extended() >= 3, "the lease is extended")
+        await member.commit(committed)
+        await stream.publish(numbered(ADA, range(1, 2)))
+        held = await received(member)
+        before = extended()
+        await until(lambda: extended() > before and not member._leases, "it is not extended any more")
+        await member.commit(held)  # late, but nobody else has them yet
+    assert faked_pubsub.calls["Acknowledge"] == 2
 
 
 def service_account(folder: Path) -> Path:
