@@ -74,6 +74,8 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
     assert await counters.incr("ada", 60, -1) == 1
     assert await counters.incr("ada", 60, -5) == 0
     assert await counters.incr("ada", 60) == 1
+    assert await counters.incr("ada", 60, -1) == 0
+    assert await counters.get("ada") == 0
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:

@@ -191,6 +191,20 @@ class TestHistory:
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
 
+    async def test_after_a_batch_that_can_not_be_stored_others_can(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """However long both are: the transaction of the one has ended, and the other is stored whole."""
+        for count in (3, 300):
+            rows = [history_row(number) for number in range(count)]
+            with pytest.raises(Conflict):
+                await history.append([*rows, rows[0]])
+            await history.append(rows)
+            assert await history.page(ALL, None, 1_000) == rows[::-1]
+            assert await outbox.backlog() == count
+            await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
+            assert await history.prune(ids.next(), 1_000) == count
+
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
         """Newest first, each page before the last id of the one before, whatever is added meanwhile."""
         rows = [history_row(n) for n in range(25)]

@@ -31,8 +31,8 @@ def sessions(database: Database) -> SqlSessionStore:
 
 
 @pytest.fixture
-async def ada(database: Database) -> User:
-    """Return a stored account."""
+async def ada(database: Database, bystander: User) -> User:
+    """Return a stored account beside another one."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     return user

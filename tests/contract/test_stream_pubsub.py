@@ -26,6 +26,7 @@ from pycalc.streaming import pubsub_subscriber
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
 from pycalc.streaming.pubsub import PubSubStream
 from pycalc.streaming.pubsub_options import pubsub_options
+from pycalc.streaming.pubsub_subscriber import PubSubMember
 from tests.services.consuming import delivered
 from tests.services.events import key_of, numbered
 from tests.services.fake_pubsub import AnyPubSub, FakePubSub
@@ -256,6 +257,7 @@ async def test_leases_are_extended_for_a_while(
         return faked_pubsub.calls["ModifyAckDeadline"]
 
     async with stream.consume(USAGE_GROUP) as member:
+        assert isinstance(member, PubSubMember)
         committed = await received(member)
         await until(lambda: extended() >= 3, "the lease is extended")
         await member.commit(committed)
@@ -292,6 +294,18 @@ async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSu
     await stream.publish([ada[0], *bob, *ada[1:]])
     await stream.ping()
     assert sorted(faked_pubsub.requests) == sorted([[event.payload for event in ada], [event.payload for event in bob]])
+
+
+async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
+    """A thousand messages, and less than ten million bytes, of one user; what is over goes into the next request."""
+    stream = opened(faked_pubsub.url(topic), seconds=SECONDS)
+    await stream.publish(numbered(ADA, range(2_001)))
+    assert [len(request) for request in faked_pubsub.requests] == [1_000, 1_000, 1]
+    faked_pubsub.requests.clear()
+    large = numbered(ADA, range(4), 3_000_000)
+    await stream.publish(large)
+    assert [len(request) for request in faked_pubsub.requests] == [3, 1]
+    assert [data for request in faked_pubsub.requests for data in request] == [event.payload for event in large]
 
 
 async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:

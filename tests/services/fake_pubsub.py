@@ -34,6 +34,7 @@ from google.pubsub_v1 import (
 from tests.services.pubsub import PROJECT, PubSub
 
 _THREADS = 64
+_MAX_REQUEST_MESSAGES = 1_000
 _MAX_REQUEST_BYTES = 10_000_000
 _DELETED_TOPIC = "_deleted-topic_"
 
@@ -181,6 +182,8 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
         messages = [*request.messages]
         if len({message.ordering_key for message in messages}) > 1:
             raise _Failure(Status.INVALID_ARGUMENT, "the messages of a request have the same ordering key")
+        if len(messages) > _MAX_REQUEST_MESSAGES:
+            raise _Failure(Status.INVALID_ARGUMENT, "the request has too many messages")
         if sum(len(message.data) for message in messages) > _MAX_REQUEST_BYTES:
             raise _Failure(Status.INVALID_ARGUMENT, "the request is too large")
         data = [message.data for message in messages]

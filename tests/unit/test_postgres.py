@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from time import monotonic
+from typing import Any
 
 import asyncpg
 import pytest
@@ -173,6 +174,38 @@ async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None
     for call in (silent.read(one), silent.write(one), silent.insert(history, ROWS), silent.ping()):
         with pytest.raises(StoreUnavailable, match="closed"):
             await call
+
+
+class Reading(PostgresDatabase):
+    """A database whose reads end as a test says."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        super().__init__("postgresql://127.0.0.1:1/nowhere")
+        self.outcomes = list(outcomes)
+
+    async def _transact(self, _engine: object, _work: object) -> Any:  # type: ignore[override]  # it is for tests
+        outcome = self.outcomes.pop(0)
+        if outcome is not None:
+            with postgres._mapped():
+                raise outcome
+        return 1
+
+
+def invalidated(dead: bool) -> DBAPIError:
+    """Return the error of a statement on a connection that may have turned out to be dead."""
+    return DBAPIError("SELECT", None, Exception(), connection_invalidated=dead)
+
+
+async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
+    """A connection that the server closed costs no reader anything; a server that stays away does."""
+    assert await Reading(invalidated(True), None).read(one) == 1
+    with pytest.raises(StoreUnavailable):
+        await Reading(invalidated(True), invalidated(True), None).read(one)
+    for error in (invalidated(False), REFUSED):
+        database = Reading(error, None)
+        with pytest.raises(StoreUnavailable):
+            await database.read(one)
+        assert database.outcomes == [None]
 
 
 async def test_nobody_listening_is_unavailability() -> None:
