@@ -98,12 +98,21 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
         await open_cache("nowhere://host", Metrics())
 
 
+@pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
+async def test_an_option_at_its_bound_is_taken(option: str) -> None:
+    """A server that is not there is no reason not to open the cache."""
+    await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("memory://?max_bytes=-1", "max_bytes must be 0 or more"),
         ("memory://?size=1", "no option 'size'"),
         ("redis://127.0.0.1:1/?max_value=0", "max_value must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=0", "ttl must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=1000000000000000", "ttl must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=-1", "ttl must be 1 or more"),
         ("redis://127.0.0.1:1/?ttl=1&ttl=2", "'ttl' needs one value"),
         ("redis://127.0.0.1:1/first", "the number of a database"),
         ("redis://127.0.0.1:1/?ssl_check_hostname=false", "rediss:// only"),

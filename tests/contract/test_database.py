@@ -52,6 +52,24 @@ def outbox(database: Database) -> SqlOutboxStore:
     return SqlOutboxStore(database)
 
 
+async def test_what_is_under_way_is_counted(database: Database) -> None:
+    """Each kind of work while it runs, and none before and after it."""
+    going_on = threading.Event()
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        going_on.wait()
+
+    idle = database.under_way()
+    assert {*idle.values()} == {0}
+    reading = asyncio.create_task(database.read(work))
+    await until(lambda: database.under_way()["read"] == 1, "it is under way")
+    assert sum(database.under_way().values()) == 1
+    going_on.set()
+    await reading
+    await until(lambda: database.under_way() == idle, "nothing is under way")
+
+
 class TestUsers:
     """Accounts."""
 

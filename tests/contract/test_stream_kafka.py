@@ -381,7 +381,7 @@ async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: st
             await member.commit(batch)
     assert sorted((delivery.event, delivery.raw) for delivery in got[:2]) == [(None, b""), (None, b"not an event")]
     assert got[2].event == event
-    assert got[2].origin == f"{topic}[0]@2"
+    assert [delivery.origin for delivery in got] == [f"{topic}[0]@{offset}" for offset in range(3)]
 
 
 async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:

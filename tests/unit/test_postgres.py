@@ -163,6 +163,28 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     assert [type(outcome) for outcome in outcomes[256:]] == [OutcomeUnknown, OutcomeUnknown]
 
 
+async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven for reading, three for writing, two for inserting, however much there is to do; the rest waits."""
+    monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 10.0)
+    accepted: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = PostgresDatabase(f"postgresql://127.0.0.1:{port}/nowhere")
+    for call, connections in ((database.read, 7), (database.write, 7 + 3)):
+        outcomes = await asyncio.gather(*(call(one) for _ in range(20)), return_exceptions=True)
+        assert {isinstance(outcome, StoreUnavailable) for outcome in outcomes} == {True}
+        assert len(accepted) == connections
+    await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
+    assert len(accepted) == 7 + 3 + 2
+    server.close()
+    for writer in accepted:
+        writer.close()
+    for task in database._reading | database._writing | database._inserting:
+        task.cancel()
+    await database.aclose()
+
+
 async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None:
     """It waits for what was begun, and refuses what comes afterwards."""
     reading = asyncio.create_task(silent.read(one))
