@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,22 +21,24 @@ from pycalc.resources import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
 from tests.services.daemons import Missing, program
+from tests.services.fake_pubsub import AnyPubSub, FakePubSub, fake_pubsub
+from tests.services.fake_redis import FakeRedis, fake_redis
 from tests.services.in_process import client_of
-from tests.services.kafka import Kafka, MockKafka, kafka, mock_kafka
+from tests.services.kafka import AnyKafka, Kafka, kafka
+from tests.services.mock_kafka import MockKafka, mock_kafka
 from tests.services.postgres import Postgres, missing, postgres
 from tests.services.pubsub import PubSub, pubsub
-from tests.services.redis import Redis, redis
+from tests.services.redis import AnyRedis, Redis, redis
 from tests.services.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
 _PROGRAM_FIXTURES = {
     "browser",
-    "kafka",
-    "own_redis",
+    "own_real_redis",
     "postgres_server",
-    "pubsub",
+    "pubsub_emulator",
     "real_kafka",
-    "redis_server",
+    "real_redis",
     "small_redis",
 }
 """Fixtures that run a program which pip does not install."""
@@ -98,12 +99,29 @@ def require_program(name: str) -> None:
         pytest.skip(_excuse(error))
 
 
+_REDISES = ["fake", pytest.param("real", marks=pytest.mark.programs)]
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
+def real_redis() -> Iterator[Redis]:
     """Run one real Redis for all the tests that only use it."""
     require_program("redis-server")
     with redis() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shared_fake_redis() -> Iterator[FakeRedis]:
+    """Run one fake Redis for all the tests that only use it."""
+    with fake_redis() as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=_REDISES)
+def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
+    """Return the Redis of each kind in turn for all the tests that only use it."""
+    server: AnyRedis = request.getfixturevalue("real_redis" if request.param == "real" else "shared_fake_redis")
+    return server
 
 
 @pytest.fixture
@@ -113,16 +131,26 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def redis_url(redis_server: Redis) -> str:
+def redis_url(redis_server: AnyRedis) -> str:
     """The URL of a namespace of the test's own; options may follow."""
     return f"{redis_server.url}?namespace=test-{secrets.token_hex(8)}"
 
 
 @pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    """Run a Redis that the test may stop, pause and kill."""
+def own_real_redis() -> Iterator[Redis]:
+    """Run a real Redis that the test may stop, pause and kill."""
     require_program("redis-server")
     with redis() as running:
+        yield running
+
+
+@pytest.fixture(params=_REDISES)
+def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
+    """Run a Redis of each kind in turn that the test may stop, pause and kill."""
+    if request.param == "real":
+        yield request.getfixturevalue("own_real_redis")
+        return
+    with fake_redis() as running:
         yield running
 
 
@@ -147,48 +175,29 @@ def _excuse(missing: Missing) -> str:
     return str(missing)
 
 
-_MOCKED = pytest.StashKey[str]()
-
-
-@pytest.fixture(scope="session", name="kafka")
-def kafka_broker(pytestconfig: pytest.Config) -> Iterator[Kafka | MockKafka]:
-    """Run one Apache Kafka for all tests, or librdkafka's mock of it where Java or Maven is missing."""
+@pytest.fixture(scope="session")
+def real_kafka() -> Iterator[Kafka]:
+    """Run one Apache Kafka for all the tests that need it."""
     with ExitStack() as stack:
         try:
-            broker: Kafka | MockKafka = stack.enter_context(kafka())
+            broker = stack.enter_context(kafka())
         except Missing as missing:
-            pytestconfig.stash[_MOCKED] = _excuse(missing)
-            broker = stack.enter_context(mock_kafka(str(missing)))
+            pytest.skip(_excuse(missing))
         yield broker
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let whoever started this as one of several processes know of a mock."""
-    output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["mocked"] = session.config.stash.get(_MOCKED, "")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Note what one of several processes has met."""
-    if reason := getattr(node, "workeroutput", {}).get("mocked"):
-        node.config.stash[_MOCKED] = reason
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say it when the tests have met a mock instead of Apache Kafka."""
-    if reason := config.stash.get(_MOCKED, ""):
-        terminalreporter.section("Kafka")
-        terminalreporter.line(f"The tests ran on librdkafka's mock cluster instead of Apache Kafka: {reason}.")
-
-
 @pytest.fixture(scope="session")
-def real_kafka(kafka: Kafka | MockKafka) -> Kafka:
-    """Return the broker where it is Apache Kafka itself."""
-    if isinstance(kafka, MockKafka):
-        pytest.skip(f"needs Apache Kafka: {kafka.reason}")
-    return kafka
+def mocked_kafka() -> Iterator[MockKafka]:
+    """Run librdkafka's mock of Kafka once for all tests."""
+    with mock_kafka() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session", name="kafka", params=["mock", pytest.param("real", marks=pytest.mark.programs)])
+def kafka_broker(request: pytest.FixtureRequest) -> AnyKafka:
+    """Return the Kafka of each kind in turn."""
+    broker: AnyKafka = request.getfixturevalue("real_kafka" if request.param == "real" else "mocked_kafka")
+    return broker
 
 
 @pytest.fixture(scope="session")
@@ -199,17 +208,37 @@ async def one_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     await loop.shutdown_default_executor()
 
 
-@pytest.fixture(scope="session", name="pubsub")
+@pytest.fixture(scope="session")
 def pubsub_emulator(one_loop: asyncio.AbstractEventLoop) -> Iterator[PubSub]:
-    """Run one Pub/Sub emulator for all tests, and tell Google's libraries of it."""
+    """Run one Pub/Sub emulator for all tests."""
     with ExitStack() as stack:
         try:
             emulator = stack.enter_context(pubsub())
         except Missing as missing:
             pytest.skip(_excuse(missing))
-        environment = stack.enter_context(pytest.MonkeyPatch.context())
-        environment.setenv("PUBSUB_EMULATOR_HOST", emulator.emulator_host)
         yield emulator
+
+
+@pytest.fixture
+def real_pubsub(pubsub_emulator: PubSub, monkeypatch: pytest.MonkeyPatch) -> PubSub:
+    """Return the emulator, of which Google's libraries are told."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator.emulator_host)
+    return pubsub_emulator
+
+
+@pytest.fixture
+def faked_pubsub(one_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePubSub]:
+    """Run a Pub/Sub within this process, of which Google's libraries are told."""
+    with fake_pubsub() as service:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", service.emulator_host)
+        yield service
+
+
+@pytest.fixture(name="pubsub", params=["fake", pytest.param("real", marks=pytest.mark.programs)])
+def pubsub_service(request: pytest.FixtureRequest) -> AnyPubSub:
+    """Return the Pub/Sub of each kind in turn."""
+    service: AnyPubSub = request.getfixturevalue("real_pubsub" if request.param == "real" else "faked_pubsub")
+    return service
 
 
 @pytest.fixture(params=each(DATABASES))

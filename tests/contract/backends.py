@@ -12,17 +12,22 @@ from tests.services.pubsub import PubSub
 
 CACHES: dict[str, str] = {
     "memory": "memory://?max_bytes=1000000",
+    "fake redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
+    "fake redis alone": "redis://127.0.0.1:{port}/0?max_bytes=0",
     "redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
     "redis alone": "redis://127.0.0.1:{port}/0?max_bytes=0",
 }
 """Each of about a megabyte, at the port of a Redis that holds no more and evicts."""
+_SHORT_SESSIONS = "session.timeout.ms=3000"
 STREAMS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
     "memory": lambda _request, _topic: "memory://",
-    "kafka": lambda request, topic: request.getfixturevalue("kafka").url(topic, "session.timeout.ms=3000"),
-    "pubsub": lambda request, topic: request.getfixturevalue("pubsub").url(topic),
+    "mock kafka": lambda request, topic: request.getfixturevalue("mocked_kafka").url(topic, _SHORT_SESSIONS),
+    "fake pubsub": lambda request, topic: request.getfixturevalue("faked_pubsub").url(topic),
+    "kafka": lambda request, topic: request.getfixturevalue("real_kafka").url(topic, _SHORT_SESSIONS),
+    "pubsub": lambda request, topic: request.getfixturevalue("real_pubsub").url(topic),
 }
 DATABASES = ("sqlite", "postgresql")
-_WITHOUT_PROGRAM = {"memory", "sqlite"}
+_WITHOUT_PROGRAM = {"memory", "sqlite", "fake redis", "fake redis alone", "mock kafka", "fake pubsub"}
 
 
 def each(kinds: Iterable[str]) -> list[object]:
@@ -51,6 +56,6 @@ def _hanging(broker: Kafka | PubSub) -> Iterator[None]:
 OUTAGES: dict[str, tuple[str, Callable[[pytest.FixtureRequest], AbstractContextManager[None]]]] = {
     "kafka, killed": ("kafka", lambda request: _ended(request.getfixturevalue("real_kafka"))),
     "kafka, hanging": ("kafka", lambda request: _hanging(request.getfixturevalue("real_kafka"))),
-    "pubsub, hanging": ("pubsub", lambda request: _hanging(request.getfixturevalue("pubsub"))),
+    "pubsub, hanging": ("pubsub", lambda request: _hanging(request.getfixturevalue("real_pubsub"))),
 }
 """Ways in which the broker of a stream may be away for a while; it keeps what it had."""

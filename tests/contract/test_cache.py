@@ -12,7 +12,8 @@ from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 from tests.conftest import require_program
 from tests.contract.backends import CACHES, each
-from tests.services.redis import Redis, redis
+from tests.services.fake_redis import FakeRedis, fake_redis
+from tests.services.redis import AnyRedis, Redis, redis
 from tests.services.results import digits, result
 from tests.services.waiting import found
 
@@ -27,12 +28,20 @@ def small_redis() -> Iterator[Redis]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def small_fake_redis() -> Iterator[FakeRedis]:
+    """Run a fake Redis that holds a megabyte."""
+    with fake_redis(1_000_000) as running:
+        yield running
+
+
 @pytest.fixture(params=each(CACHES))
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     """Open an empty cache of about a megabyte."""
     url = CACHES[request.param]
     if "{port}" in url:
-        server: Redis = request.getfixturevalue("small_redis")
+        small = "small_fake_redis" if request.param.startswith("fake") else "small_redis"
+        server: AnyRedis = request.getfixturevalue(small)
         with Client(port=server.port) as client:
             client.flushall()
         url = url.format(port=server.port)
@@ -89,12 +98,21 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
         await open_cache("nowhere://host", Metrics())
 
 
+@pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
+async def test_an_option_at_its_bound_is_taken(option: str) -> None:
+    """A server that is not there is no reason not to open the cache."""
+    await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("memory://?max_bytes=-1", "max_bytes must be 0 or more"),
         ("memory://?size=1", "no option 'size'"),
         ("redis://127.0.0.1:1/?max_value=0", "max_value must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=0", "ttl must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=1000000000000000", "ttl must be 1 or more"),
+        ("redis://127.0.0.1:1/?ttl=-1", "ttl must be 1 or more"),
         ("redis://127.0.0.1:1/?ttl=1&ttl=2", "'ttl' needs one value"),
         ("redis://127.0.0.1:1/first", "the number of a database"),
         ("redis://127.0.0.1:1/?ssl_check_hostname=false", "rediss:// only"),

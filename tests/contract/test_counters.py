@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,18 +13,20 @@ from pycalc.cache.base import CounterStore, Shared
 from pycalc.observability.metrics import Metrics
 from pycalc.services.counters import Counters
 from tests.contract.backends import each
+from tests.services.redis import AnyRedis
 from tests.services.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 
-@pytest.fixture(params=each(["memory", "redis"]))
+@pytest.fixture(params=each(["memory", "fake redis", "redis"]))
 async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
     """Return counters that nobody has used."""
     if request.param == "memory":
         yield Counters()
         return
-    cache = await open_cache(request.getfixturevalue("redis_url"), Metrics())
+    server: AnyRedis = request.getfixturevalue("shared_fake_redis" if request.param == "fake redis" else "real_redis")
+    cache = await open_cache(f"{server.url}?namespace=test-{secrets.token_hex(8)}", Metrics())
     assert isinstance(cache, Shared)
     yield cache.counters("calculations")
     await cache.aclose()
@@ -71,6 +74,8 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
     assert await counters.incr("ada", 60, -1) == 1
     assert await counters.incr("ada", 60, -5) == 0
     assert await counters.incr("ada", 60) == 1
+    assert await counters.incr("ada", 60, -1) == 0
+    assert await counters.get("ada") == 0
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:

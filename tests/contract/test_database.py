@@ -52,6 +52,24 @@ def outbox(database: Database) -> SqlOutboxStore:
     return SqlOutboxStore(database)
 
 
+async def test_what_is_under_way_is_counted(database: Database) -> None:
+    """Each kind of work while it runs, and none before and after it."""
+    going_on = threading.Event()
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        going_on.wait()
+
+    idle = database.under_way()
+    assert {*idle.values()} == {0}
+    reading = asyncio.create_task(database.read(work))
+    await until(lambda: database.under_way()["read"] == 1, "it is under way")
+    assert sum(database.under_way().values()) == 1
+    going_on.set()
+    await reading
+    await until(lambda: database.under_way() == idle, "nothing is under way")
+
+
 class TestUsers:
     """Accounts."""
 
@@ -202,6 +220,20 @@ class TestHistory:
             await history.append([*(history_row(n) for n in range(300)), known])
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
+
+    async def test_after_a_batch_that_can_not_be_stored_others_can(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """However long both are: the transaction of the one has ended, and the other is stored whole."""
+        for count in (3, 300):
+            rows = [history_row(number) for number in range(count)]
+            with pytest.raises(Conflict):
+                await history.append([*rows, rows[0]])
+            await history.append(rows)
+            assert await history.page(ALL, None, 1_000) == rows[::-1]
+            assert await outbox.backlog() == count
+            await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
+            assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
         """Newest first, each page before the last id of the one before, whatever is added meanwhile."""

@@ -25,7 +25,7 @@ def keys(database: Database) -> SqlKeyStore:
 
 
 @pytest.fixture
-async def bearer(database: Database, keys: SqlKeyStore) -> KeyBearer:
+async def bearer(database: Database, keys: SqlKeyStore, bystander: User) -> KeyBearer:
     """Store an account and a key of it, and return what the key's use gives."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)

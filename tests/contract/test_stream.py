@@ -86,14 +86,16 @@ async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, 
     """A consumer gets what was published since its group exists, whole, in order for each key, in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
+    largest = 0
     async with consumable.consume("usage") as member, publishing(stream, [*ada, *bob]), asyncio.timeout(SECONDS):
         while len(got) < 2_400:
             batch = await member.receive()
-            assert len(batch.deliveries) <= MAX_MESSAGES
+            largest = max(largest, len(batch.deliveries))
             got += events_of(batch.deliveries)
             await member.commit(batch)
     assert of_key(got, ADA) == ada
     assert of_key(got, BOB) == bob
+    assert 1 < largest <= MAX_MESSAGES
 
 
 async def test_what_is_committed_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
@@ -117,6 +119,44 @@ async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Con
         async with consumable.consume("usage") as member:
             got = await consume(member, 5)
     assert undone == events[: len(undone)]
+    assert got == events
+
+
+async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
+    """Wherever in the stream the events of a key stand, a commit is of all that its batch brought."""
+    events = [event for n in range(20) for event in numbered(key_of(f"user {n}"), range(2))]
+    last = numbered(ADA, range(1))
+    async with consumable.consume("usage") as member, publishing(stream, events):
+        assert sorted(await consume(member, 40)) == sorted(events)
+    async with consumable.consume("usage") as member, publishing(stream, last):
+        assert await consume(member, 1) == last
+
+
+async def test_an_empty_batch_commits_nothing(stream: Stream, consumable: Consumable) -> None:
+    """What came after it comes again."""
+    events = numbered(ADA, range(2))
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        async with consumable.consume("usage") as member:
+            empty = await member.receive()
+            assert not empty.deliveries
+            tasks.create_task(stream.publish(events))
+            while not (await member.receive()).deliveries:
+                pass
+            await member.commit(empty)
+        async with consumable.consume("usage") as member:
+            assert await consume(member, 2) == events
+
+
+async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consumable) -> None:
+    """The second time it says nothing new."""
+    events = numbered(ADA, range(2))
+    async with consumable.consume("usage") as member, publishing(stream, events), asyncio.timeout(SECONDS):
+        got: list[Event] = []
+        while len(got) < 2:
+            batch = await member.receive()
+            got += events_of(batch.deliveries)
+            await member.commit(batch)
+            await member.commit(batch)
     assert got == events
 
 

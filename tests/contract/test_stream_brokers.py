@@ -18,6 +18,8 @@ from tests.services.group_members import group_member
 pytestmark = pytest.mark.anyio
 
 ADA, BOB = key_of("ada"), key_of("bob")
+REAL = ["kafka", "pubsub"]
+"""Brokers of their own, where leases and sessions last for seconds."""
 TOO_LARGE = 11_000_000
 """Bytes: more than any broker takes."""
 SECONDS = 45.0
@@ -36,6 +38,7 @@ async def test_events_wait_for_the_first_consumer(another: Another) -> None:
     assert await consumed(await another(), 5) == events
 
 
+@pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_killed_member_s_events_come_again(url: str, another: Another) -> None:
     """What a consumer had received and not committed when it was killed is another one's, after what was committed."""
     publisher = await another()
@@ -50,6 +53,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Another) -
         assert await consumed(await another(), 3) == second
 
 
+@pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
     """A consumer that hung until its events were given away survives its own late commit, and takes part again."""
     publisher = await another()

@@ -32,8 +32,19 @@ from pycalc.streaming.kafka_producer import KafkaProducer
 from pycalc.streaming.kafka_topic import Incarnation, Topic
 from tests.services.consuming import consumed, delivered
 from tests.services.events import key_of, number_of, numbered
-from tests.services.kafka import Kafka, MockKafka
+from tests.services.kafka import AnyKafka, Kafka
+from tests.services.mock_kafka import (
+    GROUP_AUTHORIZATION_FAILED,
+    MSG_SIZE_TOO_LARGE,
+    OFFSET_COMMIT,
+    PRODUCE,
+    TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_MEMBER_ID,
+    UNKNOWN_TOPIC_OR_PART,
+    MockKafka,
+)
 from tests.services.raw_kafka import put_with_header
+from tests.services.servers import free_port
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +93,7 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
     return messages
 
 
-async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """The Kafka binding, §3.3: the event as value, its media type in a header, the attributes in ``ce_`` headers."""
     (event,) = numbered(ADA, [7])
     await opened(kafka.url(topic)).publish([event])
@@ -104,7 +115,7 @@ async def test_a_message_is_a_structured_cloud_event(kafka: Kafka | MockKafka, t
     ]
 
 
-async def test_a_user_s_events_are_in_one_partition(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_user_s_events_are_in_one_partition(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """A key names its partition, so order holds for whoever reads."""
     keys = [key_of(f"user {n}") for n in range(20)]
     await opened(kafka.url(topic)).publish([event for key in keys for event in numbered(key, range(3))])
@@ -333,7 +344,7 @@ async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Ka
     assert list(got) == events
 
 
-async def test_a_stream_that_was_closed_is_unavailable(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """As is a member that has left: nobody waits for an answer that nobody would give."""
     stream = opened(kafka.url(topic))
     async with asyncio.timeout(SECONDS):
@@ -353,12 +364,12 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
     assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 
-async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: str, opened: Open) -> None:
+async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
-    stream = opened(real_kafka.url(topic, "partitions=1"))
+    stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
-    plain = Producer({"bootstrap.servers": real_kafka.servers})
+    plain = Producer({"bootstrap.servers": kafka.servers})
     plain.produce(topic, b"not an event", b"key")
     plain.produce(topic, None, b"a tombstone")
     plain.flush(SECONDS)
@@ -371,10 +382,10 @@ async def test_foreign_messages_are_delivered_as_such(real_kafka: Kafka, topic: 
             await member.commit(batch)
     assert sorted((delivery.event, delivery.raw) for delivery in got[:2]) == [(None, b""), (None, b"not an event")]
     assert got[2].event == event
-    assert got[2].origin == f"{topic}[0]@2"
+    assert [delivery.origin for delivery in got] == [f"{topic}[0]@{offset}" for offset in range(3)]
 
 
-async def test_a_header_that_is_no_text_ends_nothing(kafka: Kafka | MockKafka, topic: str, opened: Open) -> None:
+async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:
     """The driver would end the process at it; what comes behind it is counted."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
@@ -384,3 +395,104 @@ async def test_a_header_that_is_no_text_ends_nothing(kafka: Kafka | MockKafka, t
     first, second = await delivered(stream, 2)
     assert (first.event, first.raw) == (None, b"poison")
     assert second.event == event
+
+
+@pytest.fixture
+def one_partition(mocked_kafka: MockKafka, topic: str) -> str:
+    """Return the URL of a topic whose batches are gathered for long enough to be one request."""
+    return mocked_kafka.url(topic, "partitions=1&linger.ms=200")
+
+
+async def test_of_a_refused_batch_each_event_is_tried_alone(
+    mocked_kafka: MockKafka, one_partition: str, opened: Open
+) -> None:
+    """The broker refuses a whole batch for one of its messages: the others are taken, in their order."""
+    metrics = Metrics()
+    stream = opened(one_partition, metrics=metrics)
+    events = numbered(ADA, range(5))
+    mocked_kafka.fail(PRODUCE, MSG_SIZE_TOO_LARGE, 0, 0, MSG_SIZE_TOO_LARGE, 0, 0)
+    with pytest.raises(EventsRefused) as refusal:
+        await stream.publish(events)
+    assert list(refusal.value.refused) == [events[2].id]
+    assert metrics.registry.get_sample_value("pycalc_events_refused_total") == 1
+    assert await consumed(stream, 4) == [*events[:2], *events[3:]]
+    await stream.ping()
+
+
+async def test_an_event_that_is_refused_in_a_batch_and_taken_alone_is_no_refusal(
+    mocked_kafka: MockKafka, topic: str, opened: Open
+) -> None:
+    """It stands between what was published before it and after it, and each event arrives once."""
+    stream = opened(mocked_kafka.url(topic, "partitions=1&linger.ms=0"))
+    first, second, *rest = numbered(ADA, range(4))
+    await stream.publish([first])
+    mocked_kafka.fail(PRODUCE, MSG_SIZE_TOO_LARGE)
+    await stream.publish([second])
+    await stream.publish(rest)
+    assert await consumed(stream, 4) == [first, second, *rest]
+
+
+async def test_a_broker_that_takes_nothing_refuses_no_event(
+    mocked_kafka: MockKafka, one_partition: str, opened: Open
+) -> None:
+    """What is not an event's own fault is unavailability; a ping tells of it until events are taken again."""
+    stream = opened(one_partition)
+    events = numbered(ADA, range(3))
+    await stream.ping()
+    mocked_kafka.fail(PRODUCE, TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(StreamUnavailable):
+        await stream.publish(events)
+    with pytest.raises(StreamUnavailable):
+        await stream.ping()
+    await stream.publish(events)
+    await stream.ping()
+    assert await consumed(stream, 3) == events
+
+
+async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockKafka, topic: str, opened: Open) -> None:
+    """Publishing and a ping are unavailable, the log and a metric say why, and both work once the topic is there."""
+    metrics = Metrics()
+    stream = opened(mocked_kafka.url(topic, "create=false"), metrics=metrics)
+    events = numbered(ADA, range(2))
+    mocked_kafka.hide(topic, UNKNOWN_TOPIC_OR_PART)
+    with capture_logs() as logs:
+        with pytest.raises(StreamUnavailable):
+            await stream.publish(events)
+        with pytest.raises(StreamUnavailable):
+            await stream.ping()
+    assert {log["error"] for log in logs} == {"UNKNOWN_TOPIC_OR_PART"}
+    assert metrics.registry.get_sample_value("pycalc_stream_failures_total", {"call": "topic"}) == 2
+    mocked_kafka.hide(topic, 0)
+    await stream.publish(events)
+    await stream.ping()
+    assert await consumed(stream, 2) == events
+
+
+async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition: str, opened: Open) -> None:
+    """Where the group has moved on it is only logged; where the broker fails it is unavailable."""
+    stream = opened(one_partition)
+    await stream.publish(numbered(ADA, range(2)))
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        while not (batch := await member.receive()).deliveries:
+            pass
+        mocked_kafka.fail(OFFSET_COMMIT, GROUP_AUTHORIZATION_FAILED)
+        with pytest.raises(StreamUnavailable):
+            await member.commit(batch)
+        mocked_kafka.fail(OFFSET_COMMIT, UNKNOWN_MEMBER_ID)
+        with capture_logs() as logs:
+            await member.commit(batch)
+        assert [log["error"] for log in logs] == ["UNKNOWN_MEMBER_ID"]
+
+
+async def test_nobody_listening_is_told_with_the_reason(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says why there is no connection, once, not that all brokers are down, which says nothing."""
+    monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.5)
+    stream = opened(f"kafka://127.0.0.1:{free_port()}/events")
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(StreamUnavailable):
+                await stream.ping()
+    told = [log for log in logs if log["event"] == "The broker is in trouble."]
+    assert [log["error"] for log in told] == ["_TRANSPORT"]
+    assert "Connection refused" in told[0]["reason"]
+    assert "Connection refused" in logs[-1]["trouble"]

@@ -26,18 +26,21 @@ from pycalc.streaming import pubsub_subscriber
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
 from pycalc.streaming.pubsub import PubSubStream
 from pycalc.streaming.pubsub_options import pubsub_options
+from pycalc.streaming.pubsub_subscriber import PubSubMember
 from tests.services.consuming import delivered
 from tests.services.events import key_of, numbered
+from tests.services.fake_pubsub import AnyPubSub, FakePubSub
 from tests.services.pubsub import PROJECT, PubSub
 from tests.services.servers import free_port
 from tests.services.stores import history_row
-from tests.services.strict_pubsub import StrictPubSub, strict_pubsub
+from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_loop")]
 
 ADA = key_of("ada")
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SECONDS = 30.0
+DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 Open = Callable[..., PubSubStream]
 
@@ -62,14 +65,14 @@ async def opened() -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-def publisher(pubsub: PubSub) -> Iterator[PublisherClient]:
+def publisher(pubsub: AnyPubSub) -> Iterator[PublisherClient]:
     """Return Google's own publisher."""
     with PublisherClient() as client:
         yield client
 
 
 @pytest.fixture
-def subscriber(pubsub: PubSub) -> Iterator[SubscriberClient]:
+def subscriber(pubsub: AnyPubSub) -> Iterator[SubscriberClient]:
     """Return Google's own subscriber."""
     with SubscriberClient() as client:
         yield client
@@ -88,7 +91,7 @@ async def received(member: Member) -> Batch:
 
 
 async def test_a_message_is_a_structured_cloud_event(
-    pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient
+    pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
     """The Pub/Sub binding, §3.2: the event as data, its media type and ``ce-`` attributes, the user as ordering key."""
     (event,) = numbered(ADA, [7])
@@ -111,7 +114,7 @@ async def test_a_message_is_a_structured_cloud_event(
 
 
 async def test_a_message_carries_its_trace(
-    pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient
+    pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
     """Through Pub/Sub and back: an attribute and in the body for anybody, and for the consumer that goes on with it."""
     stream = opened(pubsub.url(topic))
@@ -128,7 +131,9 @@ async def test_a_message_carries_its_trace(
     assert delivery.event.traceparent == TRACEPARENT
 
 
-async def test_what_is_missing_is_made(pubsub: PubSub, topic: str, opened: Open, subscriber: SubscriberClient) -> None:
+async def test_what_is_missing_is_made(
+    pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
+) -> None:
     """A ping makes the topic and the counting group's subscription: ordered, for ever, however often it is tried."""
     await opened(pubsub.url(topic)).ping()
     made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
@@ -138,7 +143,7 @@ async def test_what_is_missing_is_made(pubsub: PubSub, topic: str, opened: Open,
     assert made.dead_letter_policy.max_delivery_attempts == 0
 
 
-async def test_what_is_missing_and_may_not_be_made(pubsub: PubSub, topic: str, opened: Open) -> None:
+async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str, opened: Open) -> None:
     """Everything is unavailable, the log says why, a metric counts it, and it works when somebody makes the topic."""
     metrics = Metrics()
     stream = opened(pubsub.url(topic, "create=false"), metrics)
@@ -158,7 +163,7 @@ async def test_what_is_missing_and_may_not_be_made(pubsub: PubSub, topic: str, o
 
 
 async def test_a_deleted_topic_loses_no_event(
-    pubsub: PubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
+    pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
 ) -> None:
     """A new topic's events would not reach the old one's subscription: nothing is published until that is gone too."""
     stream = opened(pubsub.url(topic))
@@ -179,7 +184,7 @@ async def test_a_deleted_topic_loses_no_event(
 
 
 async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
-    pubsub: PubSub,
+    pubsub: AnyPubSub,
     topic: str,
     opened: Open,
     monkeypatch: pytest.MonkeyPatch,
@@ -212,7 +217,7 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
 
 
 async def test_foreign_messages_are_delivered_as_such(
-    pubsub: PubSub, topic: str, opened: Open, publisher: PublisherClient
+    pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient
 ) -> None:
     """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
     stream = opened(pubsub.url(topic))
@@ -226,9 +231,9 @@ async def test_foreign_messages_are_delivered_as_such(
     assert got[1].event == event
 
 
-async def test_events_stay_leased_while_they_are_dealt_with(pubsub: PubSub, topic: str, opened: Open) -> None:
+async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub, topic: str, opened: Open) -> None:
     """A batch that takes longer than the subscription's deadline is not given to another member meanwhile."""
-    stream = opened(pubsub.url(topic))
+    stream = opened(real_pubsub.url(topic))
     await stream.publish(numbered(ADA, range(3)))
     async with stream.consume(USAGE_GROUP) as slow, stream.consume(USAGE_GROUP) as other:
         batch = await slow.receive()
@@ -237,6 +242,31 @@ async def test_events_stay_leased_while_they_are_dealt_with(pubsub: PubSub, topi
                 assert not (await other.receive()).deliveries
         await slow.commit(batch)
     assert len(batch.deliveries) == 3
+
+
+async def test_leases_are_extended_for_a_while(
+    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again while a batch is dealt with, and not for ever: who hangs has his messages taken away."""
+    monkeypatch.setattr(pubsub_subscriber, "_EXTEND_SECONDS", 0.02)
+    monkeypatch.setattr(pubsub_subscriber, "_MAX_LEASE_SECONDS", 0.5)
+    stream = opened(faked_pubsub.url(topic))
+    await stream.publish(numbered(ADA, range(1)))
+
+    def extended() -> int:
+        return faked_pubsub.calls["ModifyAckDeadline"]
+
+    async with stream.consume(USAGE_GROUP) as member:
+        assert isinstance(member, PubSubMember)
+        committed = await received(member)
+        await until(lambda: extended() >= 3, "the lease is extended")
+        await member.commit(committed)
+        await stream.publish(numbered(ADA, range(1, 2)))
+        held = await received(member)
+        before = extended()
+        await until(lambda: extended() > before and not member._leases, "it is not extended any more")
+        await member.commit(held)  # late, but nobody else has them yet
+    assert faked_pubsub.calls["Acknowledge"] == 2
 
 
 def service_account(folder: Path) -> Path:
@@ -255,47 +285,55 @@ def service_account(folder: Path) -> Path:
     return file
 
 
-@pytest.fixture
-async def strict(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StrictPubSub]:
-    """Run a service that answers as it is told."""
-    async with strict_pubsub() as service:
-        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", service.host)
-        yield service
-
-
-async def test_a_publisher_needs_no_right_but_to_publish(strict: StrictPubSub, topic: str, opened: Open) -> None:
+async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
     """Who may not look at subscriptions publishes all the same, each user's events in one request."""
-    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    faked_pubsub.make_topic(topic)
+    faked_pubsub.failures = dict.fromkeys(("GetSubscription", "CreateSubscription", "CreateTopic"), DENIED)
+    stream = opened(faked_pubsub.url(topic))
     ada, bob = numbered(ADA, range(3)), numbered(key_of("bob"), range(2))
     await stream.publish([ada[0], *bob, *ada[1:]])
     await stream.ping()
-    assert sorted(strict.requests) == sorted([[event.payload for event in ada], [event.payload for event in bob]])
+    assert sorted(faked_pubsub.requests) == sorted([[event.payload for event in ada], [event.payload for event in bob]])
 
 
-async def test_an_invalid_event_is_refused_alone(strict: StrictPubSub, topic: str, opened: Open) -> None:
+async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
+    """A thousand messages, and less than ten million bytes, of one user; what is over goes into the next request."""
+    stream = opened(faked_pubsub.url(topic), seconds=SECONDS)
+    await stream.publish(numbered(ADA, range(2_001)))
+    assert [len(request) for request in faked_pubsub.requests] == [1_000, 1_000, 1]
+    faked_pubsub.requests.clear()
+    large = numbered(ADA, range(4), 3_000_000)
+    await stream.publish(large)
+    assert [len(request) for request in faked_pubsub.requests] == [3, 1]
+    assert [data for request in faked_pubsub.requests for data in request] == [event.payload for event in large]
+
+
+async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
     """Pub/Sub refuses whole requests: the others are sent again, each alone, in their order."""
     events = numbered(ADA, range(5))
-    strict.bad = {events[2].payload}
+    faked_pubsub.bad = {events[2].payload}
     with pytest.raises(EventsRefused) as refusal:
-        await opened(f"pubsub://{PROJECT}/{topic}").publish(events)
+        await opened(faked_pubsub.url(topic)).publish(events)
     assert list(refusal.value.refused) == [events[2].id]
-    assert strict.requests == [[event.payload] for event in (*events[:2], *events[3:])]
+    assert faked_pubsub.requests == [[event.payload] for event in (*events[:2], *events[3:])]
 
 
 @pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"])
-async def test_a_service_that_does_not_take_events(strict: StrictPubSub, topic: str, opened: Open, status: str) -> None:
+async def test_a_service_that_does_not_take_events(
+    faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
+) -> None:
     """Whatever the status, nothing is refused for good: it is unavailable, a ping says so, and works afterwards."""
-    stream = opened(f"pubsub://{PROJECT}/{topic}", seconds=1.0)
+    stream = opened(faked_pubsub.url(topic), seconds=1.0)
     events = numbered(ADA, range(2))
-    strict.failure = grpc.StatusCode[status]
+    faked_pubsub.failures["Publish"] = grpc.StatusCode[status]
     with pytest.raises(StreamUnavailable):
         await stream.publish(events)
     with pytest.raises(StreamUnavailable):
         await stream.ping()
-    strict.failure = None
+    faked_pubsub.failures.clear()
     await stream.publish(events)
     await stream.ping()
-    assert strict.requests == [[event.payload for event in events]]
+    assert faked_pubsub.requests == [[event.payload for event in events]]
 
 
 @pytest.mark.parametrize(
@@ -314,37 +352,39 @@ async def test_a_service_that_does_not_take_events(strict: StrictPubSub, topic: 
     ],
 )
 async def test_a_look_that_fails_ends_no_consumer(
-    strict: StrictPubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch, status: str
+    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     """Its pulls go well: only a subscription that is seen to have gone, or to have lost its topic, ends it."""
     monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.0)
-    strict.unseen = None
-    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    faked_pubsub.pull_seconds = 0.02
+    stream = opened(faked_pubsub.url(topic))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
-        strict.unseen = grpc.StatusCode[status]
-        while strict.looks < 4:
+        faked_pubsub.failures["GetSubscription"] = grpc.StatusCode[status]
+        while faked_pubsub.calls["GetSubscription"] < 4:
             assert not (await member.receive()).deliveries
-        strict.unseen = grpc.StatusCode.NOT_FOUND
+        faked_pubsub.failures["GetSubscription"] = grpc.StatusCode.NOT_FOUND
         with pytest.raises(StreamUnavailable):
             await received(member)
-        strict.unseen, strict.topic = None, "_deleted-topic_"
+        faked_pubsub.failures.clear()
+        with PublisherClient() as publisher:
+            publisher.delete_topic(topic=f"projects/{PROJECT}/topics/{topic}", timeout=SECONDS)
         with pytest.raises(StreamUnavailable):
             await received(member)
 
 
 async def test_a_silent_subscription_is_looked_at_now_and_then(
-    strict: StrictPubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one whose pulls are answered, with nothing, sooner than that; and not at each of them."""
     monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.3)
-    strict.unseen = None
-    stream = opened(f"pubsub://{PROJECT}/{topic}")
+    faked_pubsub.pull_seconds = 0.02
+    stream = opened(faked_pubsub.url(topic))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         joined = monotonic()
-        while strict.looks < 4:  # joining was one
+        while faked_pubsub.calls["GetSubscription"] < 4:  # joining was one
             assert not (await member.receive()).deliveries
         assert monotonic() - joined >= 0.9
-    assert strict.pulls > 4
+    assert faked_pubsub.calls["Pull"] > 4
 
 
 @pytest.mark.parametrize(

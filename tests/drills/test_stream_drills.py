@@ -33,7 +33,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 on_kafka = pytest.mark.parametrize("broker", ["real_kafka"], indirect=True)
-on_both = pytest.mark.parametrize("broker", ["real_kafka", "pubsub"], indirect=True)
+on_both = pytest.mark.parametrize("broker", ["real_kafka", "real_pubsub"], indirect=True)
 
 
 def new_place(broker: Broker, database_url: str, options: str = "") -> Place:

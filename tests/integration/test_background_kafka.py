@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.services.accounts import new_person
-from tests.services.kafka import Kafka, MockKafka
+from tests.services.kafka import Kafka
 from tests.services.metrics import metric
 from tests.services.servers import Server, background, background_command, free_port, pycalc, settings_of, spawn
 from tests.services.waiting import found, wait_until
@@ -28,9 +28,9 @@ COMMANDS = ("relay", "consume")
 
 
 @pytest.fixture
-def shared(kafka: Kafka | MockKafka, postgres_url: str) -> dict[str, Any]:
+def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
     """Return the settings of a database and a topic of the test's own."""
-    return {"database_url": postgres_url, "stream_url": kafka.url(f"background-{secrets.token_hex(6)}")}
+    return {"database_url": postgres_url, "stream_url": real_kafka.url(f"background-{secrets.token_hex(6)}")}
 
 
 def blocks_signals(pid: int) -> bool:

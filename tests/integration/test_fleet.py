@@ -65,11 +65,11 @@ class Fleet(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def fleet(postgres_server: Postgres, migrated: str, redis_server: Redis) -> Iterator[Fleet]:
+def fleet(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterator[Fleet]:
     """Run two instances on one database and one Redis."""
     namespace = new_name()
-    with pair(postgres_server, migrated, f"{redis_server.url}?namespace={namespace}") as (_, here, there):
-        yield Fleet(here, there, new_person(here), redis_server, namespace)
+    with pair(postgres_server, migrated, f"{real_redis.url}?namespace={namespace}") as (_, here, there):
+        yield Fleet(here, there, new_person(here), real_redis, namespace)
 
 
 def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
@@ -155,15 +155,15 @@ def _handed(clients: tuple[httpx.Client, ...]) -> float:
 
 
 def test_when_the_leader_is_killed_the_other_one_computes(
-    postgres_server: Postgres, migrated: str, redis_server: Redis
+    postgres_server: Postgres, migrated: str, real_redis: Redis
 ) -> None:
     """SIGKILL in the middle of a computation: who waits for it makes it anew when the lease is over."""
     namespace = new_name()
     with (
-        pair(postgres_server, migrated, f"{redis_server.url}?namespace={namespace}") as (servers, here, there),
+        pair(postgres_server, migrated, f"{real_redis.url}?namespace={namespace}") as (servers, here, there),
         ThreadPoolExecutor(2) as threads,
     ):
-        fleet = Fleet(here, there, new_person(here), redis_server, namespace)
+        fleet = Fleet(here, there, new_person(here), real_redis, namespace)
         leading = threads.submit(fleet.get, here, LONG)
         wait_until(lambda: metric(here, "pycalc_flights_shared_total", outcome="led") == 1, "the one computes")
         waiting = threads.submit(fleet.get, there, LONG)
@@ -178,12 +178,12 @@ def test_when_the_leader_is_killed_the_other_one_computes(
 
 
 def test_without_redis_the_end_of_a_session_is_seen_all_the_same(
-    postgres_server: Postgres, migrated: str, own_redis: Redis
+    postgres_server: Postgres, migrated: str, own_real_redis: Redis
 ) -> None:
     """The hint is lost with Redis; the database is read all the same."""
-    with pair(postgres_server, migrated, own_redis.url) as (_, here, there):
+    with pair(postgres_server, migrated, own_real_redis.url) as (_, here, there):
         person = new_person(here)
-        own_redis.kill()
+        own_real_redis.kill()
         assert there.get("/me", headers=person.headers).status_code == 200
         assert here.post("/logout", headers=person.headers).status_code == 204
         wait_until(lambda: there.get("/me", headers=person.headers).status_code == 401, "the token is refused")
@@ -201,11 +201,9 @@ LIMITS = {"rate_limit": "6/hour", "login_limit": "4/minute", "register_limit": "
 
 
 @pytest.fixture(scope="module")
-def narrow(
-    postgres_server: Postgres, migrated: str, redis_server: Redis
-) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+def narrow(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     """Run two instances with narrow limits."""
-    cache_url = f"{redis_server.url}?namespace={new_name()}"
+    cache_url = f"{real_redis.url}?namespace={new_name()}"
     with pair(postgres_server, migrated, cache_url, **LIMITS) as (_, here, there):
         yield here, there
 

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, migrations, open_database
@@ -115,6 +115,37 @@ async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
     await migrate_database(bare_url)
     assert await _on(bare_url, differences) == []
     assert await _on(bare_url, migrations.current) == migrations.HEAD
+
+
+async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
+    """The primary keys, whose columns Alembic does not compare, are those that the queries rely on, in their order."""
+
+    def keys(connection: Connection) -> dict[str, list[str]]:
+        inspector = inspect(connection)
+        return {name: inspector.get_pk_constraint(name)["constrained_columns"] for name in metadata.tables}
+
+    await migrate_database(bare_url)
+    expected = {name: [column.name for column in table.primary_key] for name, table in metadata.tables.items()}
+    assert await _on(bare_url, keys) == expected
+
+
+async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path: Path) -> None:
+    """Which of them are clustered by their key, without a rowid: the metadata's own DDL makes the same tables."""
+
+    def layout(connection: Connection) -> list[tuple[object, ...]]:
+        tables = text("SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND name != 'alembic_version'")
+        return sorted(tuple(row) for row in connection.execute(tables) if not row.name.startswith("sqlite_"))
+
+    migrated, made = (f"sqlite:///{tmp_path / name}.db" for name in ("migrated", "made"))
+    await migrate_database(migrated)
+    await _on(made, metadata.create_all)
+    assert await _on(migrated, layout) == await _on(made, layout)
+
+
+def test_the_database_numbers_what_has_an_order_of_its_own() -> None:
+    """Events and dead letters get their numbers from the database; every other key comes from the service."""
+    numbered = {str(table.autoincrement_column) for table in metadata.tables.values()} - {"None"}
+    assert numbered == {"outbox.seq", "dead_letters.number"}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -23,17 +23,18 @@ from tests.services.caches import opened
 from tests.services.certificates import self_signed
 from tests.services.garbage import SENSELESS, garbage
 from tests.services.proxy import proxy
-from tests.services.redis import Redis, redis
+from tests.services.redis import AnyRedis, Redis, redis
 from tests.services.results import digits, result
 from tests.services.servers import free_port
 from tests.services.waiting import found, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.programs]
+pytestmark = pytest.mark.anyio
 
 SECONDS = 15.0
 """A deadline for what must end by itself."""
 
 
+@pytest.mark.programs
 @pytest.mark.usefixtures("patience")
 class TestRefusals:
     """A Redis that answers PING, and not what is needed."""
@@ -47,11 +48,11 @@ class TestRefusals:
             ("~other:* +@all", "no permissions to access"),
         ],
     )
-    async def test_a_user_without_rights_is_not_well(self, redis_server: Redis, rights: str, words: str) -> None:
+    async def test_a_user_without_rights_is_not_well(self, real_redis: Redis, rights: str, words: str) -> None:
         """The ping names what the server has said; with all rights there is nothing to say."""
         name = f"user-{secrets.token_hex(4)}"
-        url = f"redis://{name}:secret@127.0.0.1:{redis_server.port}/0"
-        with Client(port=redis_server.port) as admin:
+        url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
+        with Client(port=real_redis.port) as admin:
             admin.execute_command("ACL", "SETUSER", name, "on", ">secret", *rights.split())
             async with opened(url) as here:
                 with pytest.raises(CacheUnavailable, match=f"^Redis refuses a command: .*{words}"):
@@ -108,7 +109,7 @@ class TestSharing:
             assert await there.cache.get("fibonacci:1") is None
             assert await here.cache.get("fibonacci:1", NEAR) == result()
 
-    async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
         """Redis is asked for what takes longer than a tenth of a millisecond, and for nothing else."""
         async with (
             proxy(redis_server.port) as between,
@@ -118,7 +119,7 @@ class TestSharing:
                 assert await there.cache.get("fibonacci:1", cost) is None
             assert b"".join(between.received).count(b"GET") == 1
 
-    async def test_results_expire(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_results_expire(self, redis_server: AnyRedis, redis_url: str) -> None:
         """Each key has the time to live that the URL gives."""
         async with opened(f"{redis_url}&ttl=100") as here:
             await here.cache.put("fibonacci:1", result())
@@ -126,7 +127,7 @@ class TestSharing:
                 (key,) = await keys(client, redis_url)
                 assert 90_000 < client.pttl(key) <= 100_000
 
-    async def test_what_is_too_long_is_not_stored(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
         """The bound is on what is stored: 20,000 digits fit into 10,000 bytes, 30,000 don't, whatever was estimated."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.hands_on(20_000)
@@ -153,7 +154,7 @@ class TestSharing:
             assert await found(lambda: there.cache.get("pow:2:1"), "the next result") == result(b"6")
             assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
-    async def test_one_round_trip_for_each_miss(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
         """A miss is one command; those of the same moment are sent together, on the same connection."""
         async with opened(redis_url) as here:
             with Client(port=redis_server.port) as client:
@@ -185,6 +186,7 @@ class TestSharing:
             await found(lambda: there.cache.get("pow:3:1"), "the result")
         assert on_loop == [inline, inline]
 
+    @pytest.mark.programs
     async def test_over_tls(self, tmp_path: Path) -> None:
         """The certificate is checked against the given authority, and against the host unless told otherwise."""
         certificate = tmp_path / "certificate.pem"
@@ -232,7 +234,7 @@ class TestDamage:
         ids=["a bit", "cut off", "empty", "foreign", "long"],
     )
     async def test_a_damaged_value_is_none_and_is_overwritten(
-        self, redis_server: Redis, redis_url: str, damage: Callable[[bytes], bytes]
+        self, redis_server: AnyRedis, redis_url: str, damage: Callable[[bytes], bytes]
     ) -> None:
         """It is counted, it is not given back, and the next result put there stands."""
         kept = result(digits(50_000))
@@ -247,7 +249,7 @@ class TestDamage:
                 await here.cache.put("fibonacci:1", kept)
                 assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
 
-    async def test_what_is_too_long_here_is_left_to_others(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_what_is_too_long_here_is_left_to_others(self, redis_server: AnyRedis, redis_url: str) -> None:
         """A lower max_value refuses what one with a higher one has stored; nothing is damaged, and it stays there."""
         kept = result(digits(50_000))
         async with (
@@ -265,7 +267,7 @@ class TestDamage:
             assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_what_was_replaced_meanwhile_stays(
-        self, redis_server: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+        self, redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Who claims a result and meets a damaged value puts that one out of the way, and not the next one."""
         async with opened(f"{redis_url}&max_bytes=0") as here:
@@ -284,7 +286,7 @@ class TestDamage:
                 assert await here.cache.leases.claim("fibonacci:1").take() is False
             assert await here.cache.get("fibonacci:1") == result()
 
-    async def test_another_keys_value_is_none(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_another_keys_value_is_none(self, redis_server: AnyRedis, redis_url: str) -> None:
         """A whole and well-formed value under the wrong key."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result(b"1"))
@@ -298,7 +300,7 @@ class TestDamage:
                 assert await there.cache.get("fibonacci:2") is None
                 assert await there.cache.get("fibonacci:1") == result(b"1")
 
-    async def test_a_value_of_another_kind_is_refused(self, redis_server: Redis, redis_url: str) -> None:
+    async def test_a_value_of_another_kind_is_refused(self, redis_server: AnyRedis, redis_url: str) -> None:
         """A list where a string should be is Redis' refusal of the command, and closes nothing."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
@@ -340,25 +342,25 @@ MEANT: dict[tuple[str, str], object] = {
 class TestOutages:
     """A Redis that does not do what it should."""
 
-    async def test_hanging(self, own_redis: Redis) -> None:
+    async def test_hanging(self, own_real_redis: Redis) -> None:
         """Those who ask at that moment wait for 20 ms, nobody after them; when it runs on, it is used again.
 
         The clock of the connection says so, in steps of 2 ms at most: a busy machine does not hurry it.
         """
-        async with opened(own_redis.url) as there:
+        async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
-                own_redis.pause()
+                own_real_redis.pause()
                 began = there.clock
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
                 assert 0.0199 < there.clock - began < 0.0221
                 for _ in range(100):
                     there.refused_at_once()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")
-                own_redis.resume()
+                own_real_redis.resume()
 
     @pytest.mark.usefixtures("unhurried")
-    async def test_hanging_for_a_moment(self, own_redis: Redis) -> None:
+    async def test_hanging_for_a_moment(self, own_redis: AnyRedis) -> None:
         """A late answer that comes after all is none to another question, and closes the circuit at once."""
         async with opened(own_redis.url) as there:
             await there.cache.put("fibonacci:1", result(b"1"))
@@ -375,7 +377,7 @@ class TestOutages:
             with Client(port=own_redis.port) as client:
                 assert len(client.client_list()) == 3  # two of ours, and this one
 
-    async def test_killed(self, own_redis: Redis) -> None:
+    async def test_killed(self, own_redis: AnyRedis) -> None:
         """Its end is noticed before anybody asks; when it is there again, it is used again, however often."""
         async with opened(own_redis.url) as there:
             for _ in range(3):
@@ -388,7 +390,7 @@ class TestOutages:
                 await there.healed()
             assert there.metric("pycalc_cache_dropped_total", reason="circuit") == 3
 
-    async def test_refused_from_the_start(self, own_redis: Redis) -> None:
+    async def test_refused_from_the_start(self, own_redis: AnyRedis) -> None:
         """A cache that is not there is opened all the same, and used as soon as it is."""
         own_redis.stop()
         async with opened(own_redis.url) as there:
@@ -403,7 +405,7 @@ class TestOutages:
                 there.refused_at_once()
 
     @pytest.mark.usefixtures("unhurried")
-    async def test_full(self, own_redis: Redis) -> None:
+    async def test_full(self, own_redis: AnyRedis) -> None:
         """What can't be stored is dropped; what is there is found: the circuit stays closed."""
         async with opened(own_redis.url) as here, opened(f"{own_redis.url}?max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
@@ -419,14 +421,15 @@ class TestOutages:
             assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
             assert here.metric("pycalc_cache_circuit_opened_total") == 0
 
+    @pytest.mark.programs
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize(("serving", "refusing"), [("yes", "counting"), ("no", "asking")])
-    async def test_demoted(self, own_redis: Redis, serving: str, refusing: str) -> None:
+    async def test_demoted(self, own_real_redis: Redis, serving: str, refusing: str) -> None:
         """A primary that becomes a replica is one that fails: the circuit opens, and new connections are tried."""
-        async with opened(own_redis.url) as there:
+        async with opened(own_real_redis.url) as there:
             counters = there.cache.counters("calculations")
             assert (await counters.spend("ada", 60, 1, 10)).allowed
-            with Client(port=own_redis.port) as client:
+            with Client(port=own_real_redis.port) as client:
                 before: Any = client.info("stats")
                 client.config_set("replica-serve-stale-data", serving)
                 client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
@@ -439,6 +442,7 @@ class TestOutages:
                 after: Any = client.info("stats")
         assert after["total_connections_received"] - before["total_connections_received"] >= 2
 
+    @pytest.mark.programs
     @pytest.mark.usefixtures("unhurried")
     async def test_the_wrong_password(self) -> None:
         """Nothing is asked of a server that does not know us; with the right one everything is."""
@@ -489,7 +493,7 @@ class TestOutages:
         assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
-def own_keys(server: Redis) -> int:
+def own_keys(server: AnyRedis) -> int:
     """Return how many keys a server has."""
     with Client(port=server.port) as client:
         size: Any = client.dbsize()

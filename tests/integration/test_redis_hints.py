@@ -18,7 +18,7 @@ from tests.services.accounts import new_session
 from tests.services.caches import opened
 from tests.services.in_process import changed, in_process
 from tests.services.proxy import proxy
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis
 from tests.services.servers import KEYS
 from tests.services.waiting import found, until
 
@@ -99,7 +99,7 @@ async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings
         await found(lambda: answered(401), "the token is refused there")
 
 
-async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
+async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
     """A new connection counts as a hint, for there may have been some meanwhile; then there are hints as before."""
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
@@ -116,7 +116,7 @@ async def test_they_are_heard_again_after_a_restart(own_redis: Redis) -> None:
 
 
 async def test_a_host_that_vanishes_is_noticed(
-    redis_server: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends no connection, and nobody asks it for anything: after a silence it is connected to anew."""
     monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)

@@ -13,14 +13,15 @@ from pycalc.cache.redis_client import RedisClient
 from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
-from tests.services.redis import Redis
+from tests.services.proxy import proxy
+from tests.services.redis import AnyRedis
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def client(redis_server: Redis, patience: None) -> AsyncIterator[RedisClient]:
+async def client(redis_server: AnyRedis, patience: None) -> AsyncIterator[RedisClient]:
     """Open a client."""
     opened = RedisClient(redis_server.url, Metrics())
     await opened.circuit.begin()
@@ -28,7 +29,9 @@ async def client(redis_server: Redis, patience: None) -> AsyncIterator[RedisClie
     await opened.aclose()
 
 
-async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_event_loop_does_not_make_redis_late(
+    redis_server: AnyRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After the loop has stood still for longer than an answer may take, the answer that is there counts."""
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.1)
     client = RedisClient(redis_server.url, Metrics())
@@ -44,7 +47,7 @@ async def test_a_busy_event_loop_does_not_make_redis_late(redis_server: Redis, m
     await client.aclose()
 
 
-async def test_a_connection_that_ends_during_a_probe_is_not_overlooked(redis_server: Redis) -> None:
+async def test_a_connection_that_ends_during_a_probe_is_not_overlooked(redis_server: AnyRedis) -> None:
     """When the answer to a probe is there, and the other connection ends before that is seen, the circuit stays open.
 
     The next probe makes both anew.
@@ -100,6 +103,41 @@ async def test_more_questions_than_the_bound_are_refused(client: RedisClient) ->
     assert {str(refusal) for refusal in refused} == {"The cache has too much to do."}
     assert answers[:2_000] == [[str(n).encode()] for n in range(2_000)]
     assert client.circuit.closed
+
+
+async def test_what_was_sent_counts_towards_the_bound(own_redis: AnyRedis, patience: None) -> None:
+    """Questions that wait for a Redis that hangs leave room for no more than the bound."""
+    client = RedisClient(own_redis.url, Metrics())
+    await client.circuit.begin()
+    own_redis.pause()
+    asking = [asyncio.create_task(client.ask(("ECHO", str(n)))) for n in range(1_500)]
+    await until(lambda: not client._questions._queued and len(client._questions._sent) == 1_500, "they are sent")
+    more = [asyncio.create_task(client.ask(("PING",))) for _ in range(510)]
+    await until(lambda: len(client._questions._sent) == 2_000, "what has room is sent")
+    own_redis.resume()
+    refused = await asyncio.gather(*more, return_exceptions=True)
+    assert await asyncio.gather(*asking) == [[str(n).encode()] for n in range(1_500)]
+    assert [isinstance(answer, CacheUnavailable) for answer in refused] == [False] * 500 + [True] * 10
+    await client.aclose()
+
+
+async def test_answers_that_are_slow_on_average_open_the_circuit(
+    redis_server: AnyRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each comes in time: after a few of them nobody is asked any more."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.4)
+    metrics = Metrics()
+    async with proxy(redis_server.port) as between:
+        client = RedisClient(f"redis://127.0.0.1:{between.port}/0", metrics)
+        await client.circuit.begin()
+        between.delay = 0.2
+        asked = 0
+        while client.circuit.closed and asked < 20:
+            assert await client.ask(("PING",)) == [b"PONG"]
+            asked += 1
+        assert metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") == 1
+        await client.aclose()
+    assert 0 < asked < 10
 
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:

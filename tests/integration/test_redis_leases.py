@@ -14,15 +14,15 @@ from pycalc.cache.base import Claim
 from pycalc.models.results import Result
 from tests.services.caches import Opened, opened
 from tests.services.proxy import proxy
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis
 from tests.services.results import digits, result
 from tests.services.waiting import found, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 KEY = "fibonacci:1"
-SOON = 1.5
-"""Seconds: half of what a lease lives."""
+LEASE_MS = 60_000
+"""Far longer than a test waits for a lease that is let go of."""
 
 
 @pytest.fixture
@@ -46,6 +46,12 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     going_on.set()
 
 
+@pytest.fixture(autouse=True)
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no lease end by itself."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", LEASE_MS)
+
+
 async def leading(here: Opened) -> Claim:
     """Return a claim that holds the lease."""
     claim = here.cache.leases.claim(KEY)
@@ -65,7 +71,7 @@ async def test_a_result_that_can_t_be_stored_holds_nobody(pair: tuple[Opened, Op
     here.cache._client._stores._late = True
     await here.cache.put(KEY, result())
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of", SOON) is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
     assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 1
 
 
@@ -77,7 +83,7 @@ async def test_what_comes_afterwards_holds_nobody(pair: tuple[Opened, Opened]) -
     claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of", SOON) is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
     assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
 
 
@@ -87,25 +93,29 @@ async def test_what_comes_before_holds_nobody(pair: tuple[Opened, Opened], encod
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of", SOON) is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
 
 
 async def test_a_lease_is_kept_until_the_result_is_stored(
     pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch, encoding: threading.Event
 ) -> None:
     """Also when that takes longer than a lease lives: nobody else makes the result meanwhile, everybody finds it."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
-    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
+    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.05)
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
     await here.cache.put(KEY, kept)
     claim.release()
     released = monotonic()
-    while monotonic() < released + 0.9:
+
+    async def outlived() -> bool | None:
         assert await waiting.take() is False
+        return monotonic() > released + 1.5 or None
+
+    await found(outlived, "a lease that nobody renews would have ended")
     encoding.set()
-    assert await found(lambda: taken(waiting), "the result", SOON) == kept
+    assert await found(lambda: taken(waiting), "the result") == kept
 
 
 async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
@@ -123,14 +133,14 @@ async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
     await here.cache.ping()  # what was sent before is done
     assert await waiting.take() is False
     encoding.set()
-    assert await found(lambda: taken(waiting), "the result", SOON) == kept
+    assert await found(lambda: taken(waiting), "the result") == kept
 
 
 async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(
     pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody renews it any more, so that others wait for what is left of it."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
     monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
     here, there = pair
     claim = await leading(here)
@@ -138,10 +148,10 @@ async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(
     claim.release()
     here.cache._client._questions._late = False
     assert await there.cache.leases.claim(KEY).take() is False
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended", SOON) is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended") is True
 
 
-async def test_a_damaged_value_is_not_sent_back(redis_server: Redis, redis_url: str) -> None:
+async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_url: str) -> None:
     """However long it is: its digest says which one is to go."""
     async with (
         proxy(redis_server.port) as between,

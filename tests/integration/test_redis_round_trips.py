@@ -15,7 +15,7 @@ from pycalc.services.planning import DEFAULT_OPTIONS, make_plan
 from pycalc.settings import Settings
 from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.proxy import Proxy, proxy
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis
 from tests.services.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
@@ -24,7 +24,7 @@ NUMBERS = count(36_000)
 
 
 @pytest.fixture
-async def between(redis_server: Redis) -> AsyncIterator[Proxy]:
+async def between(redis_server: AnyRedis) -> AsyncIterator[Proxy]:
     """Stand between the service and Redis."""
     async with proxy(redis_server.port) as running:
         yield running

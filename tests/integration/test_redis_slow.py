@@ -54,9 +54,9 @@ async def asked(there: Opened) -> int:
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.3, 14), (0.5, 7), (0.9, 4), (1.5, 2)])
-async def test_a_steadily_slow_redis_is_not_asked(redis_server: Redis, share: float, most: int) -> None:
+async def test_a_steadily_slow_redis_is_not_asked(real_redis: Redis, share: float, most: int) -> None:
     """Though each answer would come in time: a few look-ups wait, then nobody does, and probes must be quick too."""
-    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+    async with proxy(real_redis.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
         await there.healed()
         between.delay = share * ANSWER_SECONDS
         assert 0 < await asked(there) <= most
@@ -70,9 +70,9 @@ async def test_a_steadily_slow_redis_is_not_asked(redis_server: Redis, share: fl
         await there.healed()
 
 
-async def test_one_slow_answer_is_forgiven(redis_server: Redis) -> None:
+async def test_one_slow_answer_is_forgiven(real_redis: Redis) -> None:
     """Of many quick ones a single one that is just in time says nothing."""
-    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+    async with proxy(real_redis.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
         for _ in range(3):
             for n in range(20):
                 await there.cache.get(f"pow:{n}:1")
@@ -82,7 +82,7 @@ async def test_one_slow_answer_is_forgiven(redis_server: Redis) -> None:
         assert there.metric(OPENED) == 0
 
 
-async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> None:
+async def test_a_busy_event_loop_makes_no_redis_slow(real_redis: Redis) -> None:
     """With long turns an answer takes several of them, though Redis had it ready at once."""
     turn = 0.11 * ANSWER_SECONDS
 
@@ -91,7 +91,7 @@ async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> Non
             sleep(turn)  # noqa: ASYNC251  # it is what is tested
             await asyncio.sleep(0)
 
-    async with opened(redis_server.url) as there:
+    async with opened(real_redis.url) as there:
         working = asyncio.create_task(busy())
         began = perf_counter()
         for n in range(12):
@@ -102,17 +102,17 @@ async def test_a_busy_event_loop_makes_no_redis_slow(redis_server: Redis) -> Non
 
 
 @pytest.fixture
-def long_value(redis_server: Redis) -> bytes:
+def long_value(real_redis: Redis) -> bytes:
     """A value under the key "long", as long as may be stored."""
     value = bytes(1024 * 1024)
-    with Client(port=redis_server.port) as client:
+    with Client(port=real_redis.port) as client:
         client.set("long", value)
     return value
 
 
-async def test_what_waits_behind_a_long_answer_is_not_slow(redis_server: Redis, long_value: bytes) -> None:
+async def test_what_waits_behind_a_long_answer_is_not_slow(real_redis: Redis, long_value: bytes) -> None:
     """Those milliseconds are the network's: short answers behind it open no circuit."""
-    async with proxy(redis_server.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
+    async with proxy(real_redis.port) as between, opened(f"redis://127.0.0.1:{between.port}/0") as there:
         client = there.cache._client
         between.delay = 0.03 * ANSWER_SECONDS
         for _ in range(8):
@@ -124,11 +124,11 @@ async def test_what_waits_behind_a_long_answer_is_not_slow(redis_server: Redis, 
         assert there.metric(OPENED) == 0
 
 
-async def test_a_store_that_is_never_answered(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_never_answered(own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ten times what a store may take the connections are made anew: the circuit opens, and closes soon."""
     monkeypatch.setattr(redis_client, "_STORE_SECONDS", 0.05)
-    async with opened(f"{own_redis.url}?max_bytes=0") as there:
-        with Client(port=own_redis.port) as client:
+    async with opened(f"{own_real_redis.url}?max_bytes=0") as there:
+        with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             await there.cache.put("fibonacci:1", result())
             await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")
@@ -141,10 +141,10 @@ async def test_a_store_that_is_never_answered(own_redis: Redis, monkeypatch: pyt
         assert there.metric(OPENED) == 1
 
 
-async def test_a_slow_store_is_in_no_look_ups_way(own_redis: Redis) -> None:
+async def test_a_slow_store_is_in_no_look_ups_way(own_real_redis: Redis) -> None:
     """While Redis takes no writes it is asked as ever; results that nobody waits for are dropped, and counted."""
-    async with opened(f"{own_redis.url}?max_bytes=0") as there:
-        with Client(port=own_redis.port) as client:
+    async with opened(f"{own_real_redis.url}?max_bytes=0") as there:
+        with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             await there.cache.put("fibonacci:1", result(digits(100_000)))
             await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")

@@ -11,7 +11,7 @@ from redis import Redis as Client
 
 from pycalc.cache import redis_client
 from tests.services.caches import Opened, opened
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis, Redis
 from tests.services.results import digits, result
 from tests.services.waiting import until
 
@@ -32,13 +32,13 @@ def dropped(there: Opened) -> float:
     return there.metric("pycalc_cache_dropped_total", reason="queue")
 
 
-def stored(server: Redis) -> int:
+def stored(server: AnyRedis) -> int:
     """Return how many keys a server has."""
     with Client(port=server.port) as client:
         return len(client.keys())
 
 
-async def test_all_of_a_full_backlog_is_stored(own_redis: Redis) -> None:
+async def test_all_of_a_full_backlog_is_stored(own_redis: AnyRedis) -> None:
     """As many as may wait, put at the same moment, are all there soon after."""
     async with opened(own_redis.url) as here:
         for n in range(512):
@@ -47,7 +47,7 @@ async def test_all_of_a_full_backlog_is_stored(own_redis: Redis) -> None:
         assert (dropped(here), here.metric("pycalc_cache_dropped_total", reason="circuit")) == (0, 0)
 
 
-async def test_a_backlog_leaves_the_event_loop_to_others(own_redis: Redis) -> None:
+async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) -> None:
     """Of 400 results that take a third of a millisecond each no turn of the loop sees more than a few."""
     turns: list[float] = []
 
@@ -58,17 +58,17 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_redis: Redis) -> No
             turns.append(thread_time() - began)
 
     kept = result(digits(60_000))
-    async with opened(f"{own_redis.url}?max_bytes=0") as here:
+    async with opened(f"{own_real_redis.url}?max_bytes=0") as here:
         for n in range(400):
             await here.cache.put(f"pow:{n}:1", kept)
         watching = asyncio.create_task(turning())
-        await until(lambda: stored(own_redis) == 400, "all are stored")
+        await until(lambda: stored(own_real_redis) == 400, "all are stored")
         watching.cancel()
     assert max(turns) < 0.015
     assert sum(turns) > 0.030
 
 
-async def test_the_oldest_goes_first(own_redis: Redis) -> None:
+async def test_the_oldest_goes_first(own_redis: AnyRedis) -> None:
     """Of what is too much for a Redis that takes nothing now the newest is stored in the end."""
     async with opened(own_redis.url) as here:
         for n in range(600):
@@ -80,10 +80,10 @@ async def test_the_oldest_goes_first(own_redis: Redis) -> None:
     assert found == list(range(600 - 512, 600))
 
 
-async def test_no_more_than_the_bound_is_held(own_redis: Redis) -> None:
+async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
     """300 MiB put while Redis takes nothing: the texts that wait are 32 MiB, and all others are counted as dropped."""
-    async with opened(f"{own_redis.url}?max_bytes=0") as here:
-        with Client(port=own_redis.port) as client:
+    async with opened(f"{own_real_redis.url}?max_bytes=0") as here:
+        with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             tracemalloc.start()
             try:
@@ -97,10 +97,10 @@ async def test_no_more_than_the_bound_is_held(own_redis: Redis) -> None:
             assert most < BOUND + 4 * MIB
             assert dropped(here) == 300 - 32
             client.execute_command("CLIENT", "UNPAUSE")
-            await until(lambda: stored(own_redis) == 32, "what is left is stored")
+            await until(lambda: stored(own_real_redis) == 32, "what is left is stored")
 
 
-async def test_what_has_no_room_drops_nothing_else(own_redis: Redis) -> None:
+async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
     """When what is under way leaves no room, dropping what waits would make none: only the new result is dropped."""
     async with opened(f"{own_redis.url}?max_value=16000000") as here:
         with Client(port=own_redis.port) as client:
@@ -115,7 +115,7 @@ async def test_what_has_no_room_drops_nothing_else(own_redis: Redis) -> None:
             await until(lambda: stored(own_redis) == 4, "what is left is stored")
 
 
-async def test_short_results_are_bounded_too(own_redis: Redis) -> None:
+async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
     """They are sent together, and count until Redis has taken them."""
     async with opened(f"{own_redis.url}?max_bytes=0") as here:
         with Client(port=own_redis.port) as client:

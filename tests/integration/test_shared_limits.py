@@ -15,7 +15,7 @@ from pycalc.cache.redis_lane import Command, Reply
 from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits import Calculations, FailedLogins, Registrations
-from tests.services.redis import Redis
+from tests.services.redis import AnyRedis, Redis
 from tests.services.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -152,15 +152,17 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
     assert await pair[1].fail("user100", THERE) == 0
 
 
-async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_redis_each_instance_counts_for_itself(
+    own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody is refused because of it, and only the first one waits for Redis.
 
     That one Redis may count: it is not counted here.
     When it is back, what was counted here goes on counting, and whoever must wait because of it does.
     """
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    here, there = await instance(own_redis.url), await instance(own_redis.url)
-    own_redis.pause()
+    here, there = await instance(own_real_redis.url), await instance(own_real_redis.url)
+    own_real_redis.pause()
     for each in (here, there):
         asked = each.questions(monkeypatch)
         for left in (9, *range(9, -1, -1)):
@@ -170,7 +172,7 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
         assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
         assert len(asked) == 1
     assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
-    own_redis.resume()
+    own_real_redis.resume()
     for each in (here, there):
         await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
         with pytest.raises(RateLimited):
@@ -182,7 +184,7 @@ async def test_without_redis_each_instance_counts_for_itself(own_redis: Redis, m
         await each.aclose()
 
 
-async def test_one_stall_counts_what_is_under_way_once(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
     monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
     each = await instance(own_redis.url)
@@ -198,7 +200,7 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: Redis, monkeyp
 
 
 @pytest.mark.usefixtures("patience")
-async def test_a_full_redis_is_as_good_as_none(own_redis: Redis) -> None:
+async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
     """Counters that can't be written are counted here."""
     each = await instance(own_redis.url)
     with Client(port=own_redis.port) as client:

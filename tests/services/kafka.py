@@ -12,7 +12,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
@@ -22,6 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.services.certificates import self_signed
 from tests.services.daemons import Daemon, program
+from tests.services.mock_kafka import MockKafka
 from tests.services.servers import free_port
 
 POM = Path(__file__).with_name("pom.xml")
@@ -53,28 +53,7 @@ class Kafka(Daemon):
         return f"kafka+ssl://{address}/{topic}?ssl.ca.location={self.certificate}"
 
 
-@dataclass(frozen=True, slots=True)
-class MockKafka:
-    """librdkafka's own mock cluster, of one broker, within this process; it can't be asked to make a topic."""
-
-    servers: str
-    reason: str
-    """Why it is not Apache Kafka."""
-    client: Producer = field(repr=False)
-
-    def url(self, topic: str, options: str = "") -> str:
-        """Return the URL of a topic, which is there: it is made when a client that may make topics looks for it."""
-        self.client.list_topics(topic, timeout=5)
-        return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
-
-
-@contextmanager
-def mock_kafka(reason: str) -> Iterator[MockKafka]:
-    """Run the mock cluster."""
-    cluster = Producer({"test.mock.num.brokers": 1})
-    broker = next(iter(cluster.list_topics(timeout=5).brokers.values()))
-    yield MockKafka(f"{broker.host}:{broker.port}", reason, cluster)
-    cluster.close()
+AnyKafka = Kafka | MockKafka
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from redis import Redis as Client
 
 from tests.services.daemons import Daemon, program
+from tests.services.fake_redis import FakeRedis
 from tests.services.servers import free_port
 
 
@@ -25,6 +26,9 @@ class Redis(Daemon):
         """Return the keys of the results in a namespace."""
         with Client(port=self.port) as client:
             return list(client.scan_iter(f"{namespace}:result:*", count=1_000))
+
+
+AnyRedis = Redis | FakeRedis
 
 
 @contextmanager

@@ -32,11 +32,11 @@ def test_a_kafka_url_with_options() -> None:
 @pytest.mark.parametrize(
     ("url", "credentials", "protocol", "mechanism"),
     [
-        ("kafka+ssl://ada:p%40ss%2F@one:9093/events", "", "SASL_SSL", "PLAIN"),
-        ("kafka+ssl://one:9093/events", "ada:p@ss/", "SASL_SSL", "PLAIN"),
-        ("kafka+ssl://ada@one:9093/events", "ada:p@ss/", "SASL_SSL", "PLAIN"),
-        ("kafka://ada:p%40ss%2F@one:9092/events", "", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
-        ("kafka://one:9092/events?sasl.mechanism=PLAIN", "ada:p@ss/", "SASL_PLAINTEXT", "PLAIN"),
+        ("kafka+ssl://ada:p%40s:s%2F@one:9093/events", "", "SASL_SSL", "PLAIN"),
+        ("kafka+ssl://one:9093/events", "ada:p@s:s/", "SASL_SSL", "PLAIN"),
+        ("kafka+ssl://ada@one:9093/events", "ada:p@s:s/", "SASL_SSL", "PLAIN"),
+        ("kafka://ada:p%40s:s%2F@one:9092/events", "", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
+        ("kafka://one:9092/events?sasl.mechanism=PLAIN", "ada:p@s:s/", "SASL_PLAINTEXT", "PLAIN"),
     ],
 )
 def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: str) -> None:
@@ -44,7 +44,13 @@ def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: 
     client = kafka_options(url, credentials).client
     assert client["security.protocol"] == protocol
     assert client["sasl.mechanism"] == mechanism
-    assert (client["sasl.username"], client["sasl.password"]) == ("ada", "p@ss/")
+    assert (client["sasl.username"], client["sasl.password"]) == ("ada", "p@s:s/")
+
+
+@pytest.mark.parametrize("partitions", [1, 10_000])
+def test_a_topic_may_have_so_many_partitions(partitions: int) -> None:
+    """From one to ten thousand."""
+    assert kafka_options(f"kafka://one:9092/events?partitions={partitions}", "").partitions == partitions
 
 
 def test_a_password_is_not_shown() -> None:
@@ -72,6 +78,7 @@ def test_a_pubsub_url() -> None:
         ("kafka://one:9092/events?partitions=2&partitions=3", "'partitions' needs one value"),
         ("kafka://one:9092/events?partitions=many", "'many' is not a number"),
         ("kafka://one:9092/events?partitions=0", "'0' is not a number"),
+        ("kafka://one:9092/events?partitions=10001", "'10001' is not a number from 1 to 10000"),
         ("kafka://one:9092/events?create=maybe", "neither 'true' nor 'false'"),
         ("pubsub:///events", "Google Cloud project"),
         ("pubsub://my-project/", "name of a Pub/Sub topic"),

@@ -1,0 +1,197 @@
+"""How a Kafka topic is watched, and what is sent again of a batch, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import chain, repeat
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.cimpl import NewTopic
+from structlog.testing import capture_logs
+
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming import kafka_topic
+from pycalc.streaming.kafka import _from_the_first
+from pycalc.streaming.kafka_client import kafka_troubles
+from pycalc.streaming.kafka_options import kafka_options
+from pycalc.streaming.kafka_topic import Topic
+from tests.services.events import key_of, numbered
+from tests.services.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+def scripted(*answers: str | None) -> Callable[[], str]:
+    """Return a function that gives a topic's ids in turn, the last one for ever; None is a broker that fails."""
+    remaining = chain(answers, repeat(answers[-1]))
+
+    def identity() -> str:
+        answer = next(remaining)
+        if answer is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return answer
+
+    return identity
+
+
+async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that fails, or sees the same topic, ends nothing; one that sees another topic ends it for good."""
+    monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.01)
+    topic = Topic(kafka_options("kafka://127.0.0.1:1/events", ""), kafka_troubles(Metrics()))
+    looks = scripted("old", "old", None, "old", "new", "old")
+    seen: list[str] = []
+
+    def looking() -> str:
+        seen.append(looks())
+        return seen[-1]
+
+    monkeypatch.setattr(topic, "_identity", looking)
+    async with topic.incarnation() as current:
+        assert current.identity == "old"
+        current.check()
+        await until(lambda: current.over, "the new topic is noticed")
+        assert seen == ["old", "old", "old", "new"]
+        with pytest.raises(KafkaException) as refusal:
+            current.check()
+        assert refusal.value.args[0].code() == KafkaError.UNKNOWN_TOPIC_ID
+    topic.close()
+
+
+class Admin:
+    """What the driver's administrator says of a topic, in turn; the last is for ever."""
+
+    def __init__(self, *faults: str | None, controller: int = 1, refusal: str | None = None) -> None:
+        self.faults = list(faults)
+        self.controller = controller
+        self.refusal = refusal
+        self.made: list[NewTopic] = []
+        self.looks = 0
+
+    def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
+        """Describe the topic, whose second partition has the fault."""
+        self.looks += 1
+        fault = self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
+        error = None if fault is None else KafkaError(getattr(KafkaError, fault))
+        partitions = {0: SimpleNamespace(error=None), 1: SimpleNamespace(error=error)}
+        described = SimpleNamespace(error=None, partitions=partitions)
+        return SimpleNamespace(controller_id=self.controller, brokers={1: "one"}, topics={name: described})
+
+    def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[SimpleNamespace]]:
+        """Give the topic's id as the driver writes it."""
+        future: Future[SimpleNamespace] = Future()
+        future.set_result(SimpleNamespace(topic_id="ab+/cd"))
+        return dict.fromkeys(topics.topic_names, future)
+
+    def create_topics(self, topics: list[NewTopic], **_seconds: float) -> dict[str, Future[None]]:
+        """Note what is to be made."""
+        self.made += topics
+        future: Future[None] = Future()
+        if self.refusal is None:
+            future.set_result(None)
+        else:
+            future.set_exception(KafkaException(KafkaError(getattr(KafkaError, self.refusal))))
+        return {topic.topic: future for topic in topics}
+
+    def poll(self, timeout: float) -> None:
+        """Serve callbacks without waiting."""
+        assert timeout == 0
+
+
+def topic_of(admin: Admin, monkeypatch: pytest.MonkeyPatch, options: str = "") -> Topic:
+    """Return a topic that asks this administrator."""
+    topic = Topic(kafka_options(f"kafka://127.0.0.1:1/events?{options}", ""), kafka_troubles(Metrics()))
+    monkeypatch.setattr(topic, "_client", lambda: admin)
+    return topic
+
+
+MISSING = "UNKNOWN_TOPIC_OR_PART"
+
+
+@pytest.mark.parametrize("fault", [None, "LEADER_NOT_AVAILABLE"])
+async def test_a_topic_that_is_there_is_not_made(monkeypatch: pytest.MonkeyPatch, fault: str | None) -> None:
+    """Nor is one that only waits for the leader of a partition; one look tells."""
+    admin = Admin(fault)
+    topic = topic_of(admin, monkeypatch)
+    await topic.ensure()
+    assert (admin.made, admin.looks) == ([], 1)
+    topic.close()
+
+
+async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the URL says, and until the broker shows it to everybody."""
+    admin = Admin(MISSING, MISSING, "LEADER_NOT_AVAILABLE", None)
+    topic = topic_of(admin, monkeypatch, "partitions=3&replication=2")
+    with capture_logs() as logs:
+        await topic.ensure()
+    (made,) = admin.made
+    assert (made.topic, made.num_partitions, made.replication_factor) == ("events", 3, 2)
+    assert admin.looks == 4
+    assert [log["event"] for log in logs] == ["the topic was missing and has been made"]
+    topic.close()
+
+
+async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever uses it will be told what is wrong."""
+    monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.2)
+    admin = Admin(MISSING)
+    topic = topic_of(admin, monkeypatch)
+    await topic.ensure()
+    assert admin.looks > 2
+    topic.close()
+
+
+async def test_an_instance_that_was_quicker_is_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic is there, whoever made it."""
+    admin = Admin(MISSING, None, refusal="TOPIC_ALREADY_EXISTS")
+    topic = topic_of(admin, monkeypatch)
+    with capture_logs() as logs:
+        await topic.ensure()
+    assert logs == []
+    topic.close()
+
+
+@pytest.mark.parametrize(
+    ("faults", "options", "refusal", "made"),
+    [
+        ([MISSING], "", "TOPIC_AUTHORIZATION_FAILED", 1),
+        ([MISSING], "create=false", None, 0),
+        (["TOPIC_AUTHORIZATION_FAILED"], "", None, 0),
+    ],
+)
+async def test_a_topic_that_can_not_be_had_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, faults: list[str], options: str, refusal: str | None, made: int
+) -> None:
+    """It may not be made, or not be seen; nothing else is tried."""
+    admin = Admin(*faults, refusal=refusal)
+    topic = topic_of(admin, monkeypatch, options)
+    with pytest.raises(StreamUnavailable):
+        await topic.ensure()
+    assert (len(admin.made), admin.looks) == (made, 1)
+    topic.close()
+
+
+@pytest.mark.parametrize(
+    ("controller", "identity"),
+    [(1, "ab-_cd"), (-1, "ab-_cd"), (2, "A" * 22)],
+    ids=["a cluster", "no controller known", "a controller that is no broker"],
+)
+async def test_a_topics_id_is_written_as_kafkas_tools_do(
+    monkeypatch: pytest.MonkeyPatch, controller: int, identity: str
+) -> None:
+    """In the URL-safe alphabet; a cluster that can't be asked gives all topics the same one."""
+    topic = topic_of(Admin(None, controller=controller), monkeypatch)
+    async with topic.incarnation() as current:
+        assert current.identity == identity
+    topic.close()
+
+
+def test_from_a_keys_first_doubtful_event_on_all_are_sent_again() -> None:
+    """What came before it was taken, and so was everything of other keys."""
+    ada, bob, eve = (numbered(key_of(name), range(4)) for name in ("ada", "bob", "eve"))
+    events = [event for trio in zip(ada, bob, eve, strict=True) for event in trio]
+    doubtful = {ada[1].id, bob[3].id}
+    assert _from_the_first(doubtful, events) == [ada[1], ada[2], ada[3], bob[3]]

@@ -1,0 +1,265 @@
+"""PostgreSQL's adapter without a server: how the driver's errors are told, what is tried again, what is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from pycalc.db import open_database, postgres
+from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.rows import arrays_insert
+from pycalc.db.tables import history, outbox
+from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
+from tests.services.garbage import garbage
+from tests.services.servers import free_port
+from tests.services.stores import history_row
+
+pytestmark = pytest.mark.anyio
+
+ROWS = [history_row(number) for number in range(3)]
+GONE = asyncpg.exceptions.AdminShutdownError("the server shuts down")
+REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database")
+
+
+class Scripted(PostgresDatabase):
+    """A database whose statements end as a test says; the last outcome is that of all further ones."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        super().__init__("postgresql://127.0.0.1:1/nowhere")
+        self.outcomes = list(outcomes)
+        self.statements: list[str] = []
+        self.seconds: list[float] = []
+
+    async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
+        assert [*zip(*columns, strict=True)] == [tuple(row) for row in ROWS]
+        self.statements.append(statement)
+        self.seconds.append(seconds)
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if outcome is not None:
+            raise outcome
+
+
+PLAIN = arrays_insert(history)
+AGAIN = f"{PLAIN} ON CONFLICT DO NOTHING"
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up what is uncertain sooner than in production."""
+    monkeypatch.setattr(postgres, "_UNKNOWN_SECONDS", 0.3)
+    monkeypatch.setattr(postgres, "_PAUSE_SECONDS", 0.01)
+
+
+def test_rows_are_inserted_by_one_array_for_each_column() -> None:
+    """One statement for any number of rows, with PostgreSQL's type of each column."""
+    assert arrays_insert(outbox) == (
+        'INSERT INTO outbox ("seq", "history_id") SELECT * FROM unnest($1::bigint[], $2::bytea[])'
+    )
+
+
+async def test_rows_are_inserted_once() -> None:
+    """Where nothing goes wrong it is one statement, with as much time as a statement has."""
+    database = Scripted(None)
+    await database.insert(history, ROWS)
+    assert (database.statements, database.seconds) == ([PLAIN], [1.0])
+
+
+async def test_a_lost_answer_is_made_sure_of() -> None:
+    """Nobody knows whether the rows are stored: the next tries leave those alone that are, and have less time."""
+    database = Scripted(postgres._Lost(), postgres._Lost(), None)
+    await database.insert(history, ROWS)
+    assert database.statements == [PLAIN, AGAIN, AGAIN]
+    assert 0.3 > database.seconds[1] > database.seconds[2] > 0
+
+
+async def test_a_server_that_says_no_after_a_lost_answer_is_asked_again() -> None:
+    """Its refusal says nothing about the statement before."""
+    database = Scripted(postgres._Lost(), REFUSED, None)
+    await database.insert(history, ROWS)
+    assert database.statements == [PLAIN, AGAIN, AGAIN]
+
+
+async def test_an_answer_that_stays_lost_is_unknown() -> None:
+    """In the end the caller is told that the rows may be stored or not."""
+    began = monotonic()
+    database = Scripted(postgres._Lost())
+    with pytest.raises(OutcomeUnknown):
+        await database.insert(history, ROWS)
+    assert monotonic() - began >= 0.3
+    assert len(database.statements) > 2
+    assert database.seconds[-1] >= 0.01
+
+
+@pytest.mark.parametrize("error", [GONE, OSError("refused"), asyncpg.InterfaceError("closed"), PoolTimeoutError()])
+async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
+    """Nothing was sent: the same statement is tried until the server is back, or its time is over."""
+    database = Scripted(error, error, None)
+    await database.insert(history, ROWS)
+    assert database.statements == [PLAIN] * 3
+    with pytest.raises(StoreUnavailable) as refusal:
+        await Scripted(error).insert(history, ROWS)
+    assert not isinstance(refusal.value, OutcomeUnknown)
+
+
+async def test_a_server_that_says_no_is_not_asked_again() -> None:
+    """It is there, and its answer is final."""
+    database = Scripted(REFUSED)
+    with pytest.raises(StoreUnavailable):
+        await database.insert(history, ROWS)
+    assert database.statements == [PLAIN]
+
+
+@pytest.mark.parametrize("kind", [IntegrityError, DataError])
+async def test_rows_that_can_not_be_stored_are_a_conflict(kind: type[DBAPIError]) -> None:
+    """At once: trying again changes nothing."""
+    database = Scripted(kind("INSERT", None, Exception()))
+    with pytest.raises(Conflict):
+        await database.insert(history, ROWS)
+    assert database.statements == [PLAIN]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Return the port of a server that accepts connections and says nothing."""
+    with garbage(b"") as port:
+        yield port
+
+
+@pytest.fixture
+async def silent(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresDatabase]:
+    """Return a database on a server that says nothing."""
+    monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 0.4)
+    database = PostgresDatabase(f"postgresql://127.0.0.1:{silent_port}/nowhere")
+    yield database
+    await database.aclose()
+
+
+def one(connection: Connection) -> object:
+    """Read a one."""
+    return connection.execute(text("SELECT 1")).scalar_one()
+
+
+async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDatabase) -> None:
+    """Of each kind 256 may be under way; what is over is refused before those have an answer, and others are let in."""
+    reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
+    await asyncio.sleep(0)
+    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0}
+    with pytest.raises(StoreUnavailable, match="too much to do"):
+        await reads[-1]
+    writing, inserting = asyncio.create_task(silent.write(one)), asyncio.create_task(silent.insert(history, ROWS))
+    await asyncio.sleep(0)
+    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 1, "insert": 1}
+    outcomes = await asyncio.gather(*reads[:-1], writing, inserting, return_exceptions=True)
+    details = {outcome.detail for outcome in outcomes[:256] if isinstance(outcome, StoreUnavailable)}
+    assert details == {"The database does not answer in time."}
+    assert [type(outcome) for outcome in outcomes[256:]] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six for reading, one reserved, three for writing, two for inserting, however much is to do; the rest waits."""
+    monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 10.0)
+    accepted: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = PostgresDatabase(f"postgresql://127.0.0.1:{port}/nowhere")
+    for call, connections in ((database.read, 6), (database.read_reserved, 6 + 1), (database.write, 7 + 3)):
+        outcomes = await asyncio.gather(*(call(one) for _ in range(20)), return_exceptions=True)
+        assert {isinstance(outcome, StoreUnavailable) for outcome in outcomes} == {True}
+        assert len(accepted) == connections
+    await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
+    assert len(accepted) == 7 + 3 + 2
+    server.close()
+    for writer in accepted:
+        writer.close()
+    for task in database._reading | database._writing | database._inserting:
+        task.cancel()
+    await database.aclose()
+
+
+async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None:
+    """It waits for what was begun, and refuses what comes afterwards."""
+    reading = asyncio.create_task(silent.read(one))
+    await asyncio.sleep(0)
+    await silent.aclose()
+    assert silent.under_way() == {"read": 0, "reserved": 0, "write": 0, "insert": 0}
+    with pytest.raises(StoreUnavailable):
+        await reading
+    for call in (silent.read(one), silent.write(one), silent.insert(history, ROWS), silent.ping()):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await call
+
+
+class Reading(PostgresDatabase):
+    """A database whose reads end as a test says."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        super().__init__("postgresql://127.0.0.1:1/nowhere")
+        self.outcomes = list(outcomes)
+
+    async def _transact(self, _engine: object, _work: object) -> Any:
+        outcome = self.outcomes.pop(0)
+        if outcome is not None:
+            with postgres._mapped("127.0.0.1:1/nowhere"):
+                raise outcome
+        return 1
+
+
+def invalidated(dead: bool) -> DBAPIError:
+    """Return the error of a statement on a connection that may have turned out to be dead."""
+    return DBAPIError("SELECT", None, Exception(), connection_invalidated=dead)
+
+
+async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
+    """A connection that the server closed costs no reader anything; a server that stays away does."""
+    assert await Reading(invalidated(True), None).read(one) == 1
+    with pytest.raises(StoreUnavailable):
+        await Reading(invalidated(True), invalidated(True), None).read(one)
+    for error in (invalidated(False), REFUSED):
+        database = Reading(error, None)
+        with pytest.raises(StoreUnavailable):
+            await database.read(one)
+        assert database.outcomes == [None]
+
+
+async def test_nobody_listening_is_unavailability() -> None:
+    """Opening a database on a closed port raises the domain's error, whatever the driver's is."""
+    with pytest.raises(StoreUnavailable):
+        await open_database(f"postgresql://127.0.0.1:{free_port()}/nowhere")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DBAPIError("SELECT", None, Exception()),
+        PoolTimeoutError(),
+        GONE,
+        REFUSED,
+        asyncpg.InterfaceError("closed"),
+        ConnectionRefusedError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
+    """Each becomes the domain's, with the driver's as its cause."""
+    with pytest.raises(StoreUnavailable) as refusal, postgres._mapped("127.0.0.1:1/nowhere"):
+        raise error
+    assert refusal.value.__cause__ is error
+
+
+@pytest.mark.parametrize("kind", [IntegrityError, DataError])
+async def test_what_a_row_causes_is_for_the_store_to_name(kind: type[DBAPIError]) -> None:
+    """It passes as it is."""
+    error = kind("INSERT", None, Exception())
+    with pytest.raises(kind) as raised, postgres._mapped("127.0.0.1:1/nowhere"):
+        raise error
+    assert raised.value is error
