@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 
 from pycalc.cache import open_cache
-from pycalc.errors import InvalidInput, Overloaded, PayloadTooLarge, ResultTooLarge
+from pycalc.errors import InvalidInput, PayloadTooLarge, ResultTooLarge
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.compute import Computer
+from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.math import Answer, Calculator
 from pycalc.services.planning import DEFAULT_OPTIONS, Options
 from pycalc.services.recorder import Recorder
@@ -52,7 +54,10 @@ async def service() -> AsyncIterator[Service]:
     cache = await open_cache("memory://", metrics, lambda: "1")
     computer = Computer(metrics, workers=1, timeout=30.0)
     recorder = Recorder(history, metrics, lambda: None)
-    calculator = Calculator(cache, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, batch_seconds=30.0)
+    memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
+    calculator = Calculator(
+        cache, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, batch_seconds=30.0, memory=memory
+    )
     yield Service(calculator, history, metrics)
     await recorder.aclose()
     await cache.aclose()
@@ -105,31 +110,21 @@ async def test_a_batch_stands_in_its_order(service: Service) -> None:
     wrong = InvalidInput("n is missing.")
     seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
     answers = await service.calculator.calculate_all(
-        ADA, [wrong, seven, wrong, ("pow", ("0", "-1"), DEFAULT_OPTIONS), seven]
+        ADA, [wrong, seven, wrong, ("pow", ("0", "-1"), DEFAULT_OPTIONS), seven], ExitStack()
     )
     assert [answers[0], answers[2]] == [wrong, wrong]
     assert [isinstance(answer, Answer) for answer in answers] == [False, True, False, False, True]
     assert [[row.result for row in batch] for batch in service.history.batches] == [["13", "13"]]
     assert service.outcomes("fibonacci") == {"computed": 1, "cached": 1}
     assert service.outcomes("pow") == {"refused": 1}
-    assert service.calculator.under_way == 0
 
 
 async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Service) -> None:
     """The limit itself is allowed; what does not fit any more is refused, and what fits after it is not."""
     lengths = [1_000, 999, 2, 1, 1]
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
-    answers = await service.calculator.calculate_all(ADA, list(requests))
+    answers = await service.calculator.calculate_all(ADA, list(requests), ExitStack())
     assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
-
-
-async def test_batches_under_way_have_8000_calculations_together(service: Service) -> None:
-    """A single batch is taken whatever its size; it is refused only beside others."""
-    service.calculator.require_room(9_000)
-    service.calculator._batched = 7_000
-    service.calculator.require_room(1_000)
-    with pytest.raises(Overloaded):
-        service.calculator.require_room(1_001)
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:

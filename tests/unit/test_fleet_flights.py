@@ -10,7 +10,7 @@ from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services import flights
-from pycalc.services.flights import Alone, FleetFlights, Found
+from pycalc.services.flights import FleetFlights, Found
 from pycalc.services.planning import DEFAULT_OPTIONS, Plan, make_plan
 from tests.services.results import result
 
@@ -125,10 +125,3 @@ async def test_without_a_cache_everybody_is_alone(monkeypatch: pytest.MonkeyPatc
     assert (found, counts, leases.asked) == (Found(HERE, cached=False), {"alone": 1}, 4)
     found, counts = await joined(monkeypatch, FakeLeases(False, away, away, THERE), a_plan(1.0))
     assert (found, counts) == (Found(THERE, cached=True), {"handed": 1})
-
-
-async def test_what_may_come_from_elsewhere() -> None:
-    """A process alone expects nothing; one of a fleet what the cache hands on."""
-    fleet = FleetFlights(FakeLeases(True), Metrics(), 30.0)
-    assert [fleet.expects(a_plan(1.0, digits)) for digits in (1_000, 1_001)] == [1_000, 0]
-    assert Alone().expects(a_plan(1.0)) == 0

@@ -253,20 +253,3 @@ async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
     assert not relay._leading
     outbox.holder = b"another"
     assert not await relay._lead()
-
-
-@pytest.mark.parametrize(("left", "published"), [(5.0, 1), (4.9, 0)])
-async def test_nothing_is_published_that_could_outlive_the_lease(
-    monkeypatch: pytest.MonkeyPatch, left: float, published: int
-) -> None:
-    """Publishing may take 5 s: with less left, another relay that has taken the lease meanwhile keeps it."""
-    outbox = NotingLeases()
-    stream = ListeningStream(outbox)
-    relay = Relay(outbox, stream, Metrics(), shared=True)
-    await relay.aclose()
-    monkeypatch.setattr(relay_module, "monotonic", lambda: 1_000.0)
-    outbox.add([history_row()])
-    outbox.holder = b"another"
-    relay._held_until = 1_000.0 + left
-    await relay._publish(await outbox.pending(0, 1))
-    assert len(stream.events) == published

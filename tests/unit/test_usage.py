@@ -336,6 +336,7 @@ async def well(consumer: UsageConsumer) -> bool:
 
 
 @pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
+@in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
     """From 100,000 dead letters on they are only counted; each one says when it was put aside and has 8 KiB."""
     stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
@@ -355,6 +356,7 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
     assert stored == [("consumer", b"x" * 8_192, 1_700_000_000_123)] * put
 
 
+@in_virtual_time
 async def test_a_report_has_10000_totals_at_most() -> None:
     """One more is asked for by nobody."""
     asked: list[int] = []

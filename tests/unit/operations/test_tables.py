@@ -149,4 +149,3 @@ def test_measured_times_grow_with_the_size(name: str) -> None:
     assert list(times) == sorted({*times})
     assert times[0] > 0
     assert times[0] < 1e-3
-    assert all(1e-9 < seconds / size < 1e-4 for size, seconds in costs)
