@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="folders or files, instead of all that are measured")
     parser.add_argument("--sample", type=int, help="how many mutants of each folder, instead of all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60.0, help="run so many seconds' worth of each mutant's tests")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
         "--tests", nargs="*", default=[], help="arguments for pytest while it records which tests cover what"

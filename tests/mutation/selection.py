@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -92,7 +93,6 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 def record(root: Path, folder: Path, pytest_arguments: list[str]) -> Selection:
     """Run the tests once under coverage.py, unless they and the code are unchanged since the last time."""
-    folder.mkdir(parents=True, exist_ok=True)
     data, times = folder / "coverage", folder / "times"
     changed = max(path.stat().st_mtime for name in ("pycalc", "tests") for path in (root / name).rglob("*.py"))
     if not data.exists() or data.stat().st_mtime < changed:
@@ -108,13 +108,19 @@ def record(root: Path, folder: Path, pytest_arguments: list[str]) -> Selection:
 
 
 def _run_all(root: Path, folder: Path, pytest_arguments: list[str]) -> None:
-    for old in folder.glob("*"):
-        old.unlink()
-    environment = os.environ | {"COVERAGE_FILE": str(folder / "coverage"), "MUTATION_TIMES": str(folder / "times")}
+    recording = folder.with_name("recording")
+    shutil.rmtree(recording, ignore_errors=True)
+    recording.mkdir(parents=True)
+    environment = os.environ | {
+        "COVERAGE_FILE": str(recording / "coverage"),
+        "MUTATION_TIMES": str(recording / "times"),
+    }
     config = [f"--rcfile={Path(__file__).with_name('coverage.ini')}"]
     run = [sys.executable, "-m", "coverage", "run", *config, "-m", "pytest", "-q", "-p", "tests.mutation.plugin"]
     subprocess.run([*run, *pytest_arguments], cwd=root, env=environment, check=False)
     subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", *config], cwd=root, env=environment, check=True)
+    shutil.rmtree(folder, ignore_errors=True)  # only now: a recording that is broken off must not cost the last one
+    recording.rename(folder)
 
 
 def _lines(root: Path, data: Path) -> Lines:

@@ -14,6 +14,7 @@ from pycalc.errors import Conflict, OutcomeUnknown, Overloaded, StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.recorder import Recorder
 from tests.services.stores import MemoryHistoryStore, history_row
+from tests.services.tracing import RecordingTracer
 from tests.services.waiting import found, until
 
 pytestmark = pytest.mark.anyio
@@ -323,3 +324,12 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
     assert value("pycalc_recorder_refused_total", {"reason": "failed"}) == 1
     assert value("pycalc_recorder_queue_rows") == 0
     assert value("pycalc_recorder_queue_bytes") == 0
+
+
+async def test_a_commit_is_noted_in_each_trace_once() -> None:
+    """The rows of one request carry one trace; what is not sampled has none."""
+    tracer = RecordingTracer()
+    traced = [history_row()._replace(traceparent=f"trace {number}") for number in (1, 1, 2)]
+    async with recording(MemoryHistoryStore(), tracer=tracer) as recorder:
+        await asyncio.gather(recorder.record(traced[:2]), recorder.record(traced[2:]), recorder.record([history_row()]))
+    assert tracer.recorded == [("commit", "trace 1"), ("commit", "trace 2")]

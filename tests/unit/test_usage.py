@@ -11,15 +11,17 @@ import pytest
 
 from pycalc.db.base import DeadLetter, UsageFilter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
+from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
 from pycalc.models.history import encode_csv, encode_item
 from pycalc.models.ids import first_id_of_ms
 from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
-from pycalc.services.usage import UsageConsumer
+from pycalc.services import usage as usage_module
+from pycalc.services.usage import UsageConsumer, UsageReader
 from pycalc.streaming.base import Batch, Delivery, Member
 from pycalc.streaming.memory import MemoryStream
-from tests.services.stores import history_row
+from tests.services.stores import MemoryUserStore, history_row
 from tests.services.tracing import RecordingTracer
 from tests.services.virtual_time import in_virtual_time, now
 from tests.services.waiting import until
@@ -345,3 +347,38 @@ async def well(consumer: UsageConsumer) -> bool:
     except StreamUnavailable:
         return False
     return True
+
+
+@pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
+@in_virtual_time
+async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
+    """From 100,000 dead letters on they are only counted; each one says when it was put aside and has 8 KiB."""
+    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+
+    async def size() -> int:
+        return waiting
+
+    monkeypatch.setattr(letters, "size", size)
+    monkeypatch.setattr(usage_module, "time_ns", lambda: 1_700_000_000_123_456_789)
+    consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.publish([Event(ID, USER, b"x" * 9_000)])
+    await consumer.aclose()
+    assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"}) == 1
+    stored = [(letter.stage, letter.payload, *letter[-1:]) for letter in letters.letters]
+    assert stored == [("consumer", b"x" * 8_192, 1_700_000_000_123)] * put
+
+
+@in_virtual_time
+async def test_a_report_has_10000_totals_at_most() -> None:
+    """One more is asked for by nobody."""
+    asked: list[int] = []
+
+    class NotingTotals(MemoryTotals):
+        async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+            asked.append(limit)
+            return []
+
+    await UsageReader(NotingTotals(), MemoryUserStore()).report(Principal(USER, "ada", Role.USER, USER, 0.0))
+    assert asked == [10_000]

@@ -138,3 +138,14 @@ def test_times_between_measurements(costs: thresholds.Costs, size: float, expect
 def test_the_time_of_what_is_far_too_large_is_finite() -> None:
     """It is compared with deadlines and added up."""
     assert 1e200 < thresholds.seconds(((10, 1.0), (1_000, 1_000_000.0)), 1e300) < float("inf")
+
+
+@pytest.mark.parametrize("name", [name for name in vars(thresholds) if name.endswith("_SECONDS")])
+def test_measured_times_grow_with_the_size(name: str) -> None:
+    """A table that is out of order, or has no time for something, would estimate nonsense."""
+    costs = getattr(thresholds, name)
+    sizes, times = zip(*costs, strict=True)
+    assert list(sizes) == sorted({*sizes})
+    assert list(times) == sorted({*times})
+    assert times[0] > 0
+    assert times[0] < 1e-3

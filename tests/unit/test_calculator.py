@@ -1,0 +1,156 @@
+"""Calculations from plan to record, over a cache and a history in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import pytest
+
+from pycalc.cache import open_cache
+from pycalc.errors import InvalidInput, PayloadTooLarge, ResultTooLarge
+from pycalc.models.auth import Principal, Role
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.compute import Computer
+from pycalc.services.concurrency import ConcurrencyLimit
+from pycalc.services.math import Answer, Calculator
+from pycalc.services.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.recorder import Recorder
+from tests.services.stores import USER_ID, MemoryHistoryStore
+
+pytestmark = pytest.mark.anyio
+
+ADA = Principal(USER_ID, "ada", Role.USER, bytes(16), 2e9)
+MAX_DIGITS = 2_000
+
+
+class Service:
+    """A calculator, and what it records and counts."""
+
+    def __init__(self, calculator: Calculator, history: MemoryHistoryStore, metrics: Metrics) -> None:
+        self.calculator = calculator
+        self.history = history
+        self._metrics = metrics
+
+    def outcomes(self, operation: str) -> dict[str, float]:
+        """Return how many calculations ended in which way."""
+        told = self._metrics.registry.get_sample_value
+        names = ("computed", "cached", "refused", "timeout", "busy", "failed")
+        counts = {name: told("pycalc_calculations_total", {"operation": operation, "outcome": name}) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+    async def one(self, operation: str, *literals: str, options: Options = DEFAULT_OPTIONS) -> Answer:
+        """Calculate one thing."""
+        plan = await self.calculator.plan(ADA, (operation, literals, options))
+        return await self.calculator.calculate(ADA, plan)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """Open a calculator that writes out 2,000 digits."""
+    metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
+    cache = await open_cache("memory://", metrics, lambda: "1")
+    computer = Computer(metrics, workers=1, timeout=30.0)
+    recorder = Recorder(history, metrics, lambda: None)
+    memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
+    calculator = Calculator(
+        cache, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, batch_seconds=30.0, memory=memory
+    )
+    yield Service(calculator, history, metrics)
+    await recorder.aclose()
+    await cache.aclose()
+
+
+async def test_a_calculation_is_computed_once_and_recorded_twice(service: Service) -> None:
+    """The second one comes from the cache, and says so."""
+    for _ in range(2):
+        await service.one("fibonacci", "100")
+    assert [(row.result, row.digits, row.exact, row.cached) for row in service.history.rows] == [
+        ("354224848179261915075", "21", True, False),
+        ("354224848179261915075", "21", True, True),
+    ]
+    assert service.outcomes("fibonacci") == {"computed": 1, "cached": 1}
+    assert [(row.user_id, row.username, row.operation, row.input) for row in service.history.rows[:1]] == [
+        (USER_ID, "ada", "fibonacci", '{"n":100}')
+    ]
+
+
+@pytest.mark.parametrize(("digits", "stored"), [(1_000, True), (1_001, False)])
+async def test_up_to_1000_digits_are_stored(service: Service, digits: int, stored: bool) -> None:
+    """Of a longer result its ends and its digest are: it can be made again."""
+    await service.one("pow", "10", str(digits - 1))
+    (row,) = service.history.rows
+    assert (row.digits, row.result == ("1" + "0" * (digits - 1) if stored else None)) == (str(digits), True)
+    assert (row.leading, row.trailing) == ("1" + "0" * 19, "0" * 20)
+
+
+@pytest.mark.parametrize(
+    ("literals", "written"),
+    [
+        (("2", "53"), '"result":"9007199254740992"'),
+        (("9007199254740991", "1"), '"result":9007199254740991'),
+        (("2.5", "1"), '"result":"2.5"'),
+        (("-3", "1"), '"result":-3'),
+    ],
+)
+async def test_only_what_javascript_keeps_exact_is_a_number(
+    service: Service, literals: tuple[str, str], written: str
+) -> None:
+    """RFC 7493: an integer within 2^53 - 1; anything else is a string."""
+    answer = await service.one("pow", *literals)
+    result = answer.result
+    text = result.head + bytes(result.text) + result.tail
+    assert written in text.decode()
+
+
+async def test_a_batch_stands_in_its_order(service: Service) -> None:
+    """Errors stand for themselves and hold up nothing; the rest is recorded in one transaction."""
+    wrong = InvalidInput("n is missing.")
+    seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
+    answers = await service.calculator.calculate_all(
+        ADA, [wrong, seven, wrong, ("pow", ("0", "-1"), DEFAULT_OPTIONS), seven], ExitStack()
+    )
+    assert [answers[0], answers[2]] == [wrong, wrong]
+    assert [isinstance(answer, Answer) for answer in answers] == [False, True, False, False, True]
+    assert [[row.result for row in batch] for batch in service.history.batches] == [["13", "13"]]
+    assert service.outcomes("fibonacci") == {"computed": 1, "cached": 1}
+    assert service.outcomes("pow") == {"refused": 1}
+
+
+async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Service) -> None:
+    """The limit itself is allowed; what does not fit any more is refused, and what fits after it is not."""
+    lengths = [1_000, 999, 2, 1, 1]
+    requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
+    answers = await service.calculator.calculate_all(ADA, list(requests), ExitStack())
+    assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
+
+
+async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
+    """The oldest of 4,096 goes when another one comes."""
+    requests = [("fibonacci", (str(number),), DEFAULT_OPTIONS) for number in range(4_097)]
+    for request in requests[:-1]:
+        await service.calculator.plan(ADA, request)
+    assert service.calculator.planned(requests[0]) is not None
+    await service.calculator.plan(ADA, requests[-1])
+    assert [service.calculator.planned(request) is None for request in (*requests[:2], requests[-1])] == [
+        *(True, False, False)
+    ]
+
+
+async def test_what_is_too_large_is_told_by_its_size_and_ends(service: Service) -> None:
+    """It is not recorded; 2,001 digits are one too many."""
+    with pytest.raises(ResultTooLarge) as refused:
+        await service.one("pow", "10", "2000")
+    assert refused.value.args[1:] == (2_001, MAX_DIGITS, "1" + "0" * 19, "0" * 20)
+    assert (service.history.rows, service.outcomes("pow")) == ([], {"refused": 1})
+
+
+async def test_a_summary_is_an_answer_without_the_value(service: Service) -> None:
+    """Its size and ends are recorded instead."""
+    answer = await service.one("fibonacci", "1000", options=Options(summary=True))
+    document = json.loads(b"{" + answer.result.head + answer.result.tail + b"false}")
+    assert (document["digits"], document["leading"]) == (209, "43466557686937456435")
+    (row,) = service.history.rows
+    assert (row.result, row.digits, row.input) == (None, "209", '{"n":1000,"view":"summary"}')

@@ -1,0 +1,64 @@
+"""What a worker process does: results are verified when they are long, and handed over in files."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycalc.errors import VerificationFailed
+from pycalc.services import worker
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.worker import Task, execute, timed
+
+POWER = OPERATIONS["pow"]
+
+
+def power_of_ten(digits: int, **changes: Any) -> Task:
+    """Return the task of a power of ten with so many digits."""
+    return Task("pow", POWER.parse({"x": "10", "y": str(digits - 1)}), 50)._replace(**changes)
+
+
+@pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
+def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
+    """One that does not agree with its residue is never given out."""
+    monkeypatch.setattr(type(POWER), "verify", lambda *_: False)
+    if refused:
+        with pytest.raises(VerificationFailed):
+            execute(power_of_ten(digits))
+    else:
+        assert execute(power_of_ten(digits)).digits == "1000"
+
+
+@pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
+def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
+    """By the residue modulo a wider number."""
+    monkeypatch.setattr(type(POWER), "agrees_modulo", lambda *_: False)
+    task = power_of_ten(digits, view="modulo", modulus=10 ** (digits + 5))
+    if refused:
+        with pytest.raises(VerificationFailed):
+            execute(task)
+    else:
+        assert execute(task).text == b"1" + b"0" * 999
+
+
+@pytest.mark.parametrize(("digits", "in_file"), [(65_536, False), (65_537, True)])
+def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_file: bool) -> None:
+    """Without a file every text is in the reply; the facts are the same."""
+    file = tmp_path / "result"
+    text = b"1" + b"0" * (digits - 1)
+    facts = (str(digits), True, "1" + "0" * 19, "0" * 20, sha256(text).digest())
+    outcome = execute(power_of_ten(digits), str(file))
+    assert outcome == ((None if in_file else text), *facts)
+    assert file.exists() == in_file
+    assert not in_file or file.read_bytes() == text
+    assert execute(power_of_ten(digits)) == (text, *facts)
+
+
+def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Unix time, before and after."""
+    times = iter([100, 200])
+    monkeypatch.setattr(worker, "time_ns", lambda: next(times))
+    assert timed(abs, -3)[:3] == (3, 100, 200)
