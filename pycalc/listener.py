@@ -70,6 +70,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def max_connections() -> int:
+    """Return how many connections are served at once; more wait in the backlog."""
+    return min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
 def refuse_connections(listener: socket.socket) -> None:
     """Let nobody connect any more, by whatever process; those who have are served."""
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
@@ -109,7 +114,7 @@ class HttpServer:
             1,
             (None, _native.SocketHolder(self._descriptor, False, _BACKLOG)),
             None,
-            backpressure=min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+            backpressure=max_connections(),
             http1_opts=HTTP1Settings(header_read_timeout=_HEADER_READ_MS, max_buffer_size=_BUFFER_BYTES),
         )
         scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)

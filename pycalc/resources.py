@@ -38,6 +38,7 @@ from pycalc.services.limits import (
     registration_limit,
 )
 from pycalc.services.math import Calculator
+from pycalc.services.passwords import MAX_HASHES
 from pycalc.services.recorder import Recorder
 from pycalc.services.relay import Relay
 from pycalc.services.responses import Pace, response_memory
@@ -85,6 +86,8 @@ class Resources:
     feed: Feed
     addresses: ClientAddresses
     refusal_log: RefusalLog
+    password_slots: ConcurrencyLimit
+    """For requests that hash passwords, by address."""
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
     calculation_limit: Calculations | None
@@ -230,6 +233,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),
+        password_slots=ConcurrencyLimit(MAX_HASHES, metrics.hashes_refused, "Too many logins at once.", seconds=1),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),

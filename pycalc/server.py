@@ -18,8 +18,9 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
+from pycalc.connections import ConnectionGuard
 from pycalc.errors import PycalcError
-from pycalc.listener import HttpServer, bind, refuse_connections
+from pycalc.listener import HttpServer, bind, max_connections, refuse_connections
 from pycalc.main import Application, State, create_app
 from pycalc.metrics_port import Exposition, metrics_served
 from pycalc.observability.line import Line
@@ -134,15 +135,19 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
     server = HttpServer(listener, entry, refusal, dict(state))
     gc.collect()
     gc.freeze()  # what start-up made stays: full collections need not walk it
+    resources = state["resources"]
+    guard = ConnectionGuard(listener, max_connections(), resources.addresses, resources.pace, resources.metrics)
+    guarding = asyncio.ensure_future(guard.watch())
     serving = asyncio.ensure_future(server.serve())
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    guarding.cancel()
     if serving.done():
         serving.result()
         raise OSError("the server ended by itself")
     began = monotonic()
-    state["resources"].stopping.set()
-    asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, state["resources"].computer.abandon)
+    resources.stopping.set()
+    asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, resources.computer.abandon)
     if not shared:
         refuse_connections(listener)
     draining.set()  # who is told to connect anew must not come here again

@@ -151,6 +151,14 @@ INSIDE = Dashboard(
             "short",
             {"small calculations": "sum(<calculations_under_way>)", "in batches": "sum(<batched_calculations>)"},
         ),
+        Panel(
+            "Connections",
+            "short",
+            {
+                "{{instance}}": "<connections>",
+                "cut in 5 min: {{reason}}": "sum by (reason) (increase(<connections_cut>[5m]))",
+            },
+        ),
         Panel("Results cached in process", "short", {"results": "sum(<cache_entries>)"}),
         Panel("Password hashes waiting", "short", {"hashes": "sum(<hashes_waiting>)"}),
         Panel(

@@ -46,6 +46,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.connections = Gauge("pycalc_connections", "Connections of clients", registry=registry)
+        self.connections_cut = Counter(
+            "pycalc_connections_cut",
+            "Connections ended: too many of one address, or a client that does not take what was sent",
+            ("reason",),
+            registry=registry,
+        )
         self.requests_refused = Counter(
             "pycalc_requests_refused",
             "Requests refused before anything was done for them",

@@ -76,7 +76,8 @@ async def register(
 ) -> Account:
     """Create an account. `role: "admin"` needs an admin's token, or the bootstrap token for the first one."""
     await resources.registration_limit.admit(address)
-    return _account(await resources.accounts.register(registration, caller, x_bootstrap_token))
+    with resources.password_slots.acquire(address):
+        return _account(await resources.accounts.register(registration, caller, x_bootstrap_token))
 
 
 async def _credentials(request: Request) -> Credentials:
@@ -114,7 +115,8 @@ async def log_in(request: Request, resources: ResourcesDep, address: AddressDep)
     credentials = await _credentials(request)
     request.scope["tried"] = credentials.username  # for the audit log, should this be refused
     async with resources.login_limit.attempt(credentials.username, address):
-        tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
+        with resources.password_slots.acquire(address):
+            tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
     return _session(tokens, resources)
 
 
@@ -168,4 +170,5 @@ async def change_password(
 ) -> None:
     """Set a new password; the account's other sessions end. A wrong current one counts as a failed login."""
     async with resources.login_limit.attempt(caller.username, address):
-        await resources.accounts.change_password(caller, change.current_password, change.new_password)
+        with resources.password_slots.acquire(address):
+            await resources.accounts.change_password(caller, change.current_password, change.new_password)

@@ -43,6 +43,11 @@ class ClientAddresses:
                 nearest = further
         return _told(nearest)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Return whether the other end of a connection is a trusted proxy, behind which there are many clients."""
+        parsed = _parsed(peer)
+        return parsed is not None and self._is_trusted(parsed)
+
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
         """Return whether a trusted proxy says that the client came by https; ``forwarded``: X-Forwarded-Proto's values.
 

@@ -175,10 +175,8 @@ class Computer:
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted.") from error
-        except PycalcError as error:
+        except PycalcError:
             self._idle.append(monotonic())  # raised by the function: its worker lives
-            if isinstance(error, Overloaded):
-                self._metrics.compute_refused.labels("memory").inc()
             raise
         self._idle.append(monotonic())
         return returned

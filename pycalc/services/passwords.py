@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 _THREADS = max(1, cores() // 2)
 """One core in two at most: what a flood of logins must not slow down needs the others."""
-_WAITING = 32
+MAX_HASHES = 32
+"""Passwords that are hashed or wait for it."""
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")
 _SHORTEST_WORD = 3
@@ -130,7 +131,7 @@ class PasswordHasher:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._entered >= _WAITING:
+        if self._entered >= MAX_HASHES:
             self._refused.inc()
             raise Overloaded("Too many logins at once.")
         self._entered += 1

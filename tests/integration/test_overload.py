@@ -155,6 +155,21 @@ async def test_one_users_batches_leave_room_for_others(
     assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
 
 
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 503), ("192.0.2.1", 201)])
+async def test_one_address_leaves_password_hashing_to_others(
+    client: httpx.AsyncClient, resources: Resources, address: str, status: int
+) -> None:
+    """With half of what may wait it is refused, a registration as well as a login; another address is served."""
+    slots = resources.password_slots
+    while slots.try_acquire(address) is not None:
+        pass
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == status
+    credentials = {"username": name, "password": PASSWORD}
+    assert (await client.post("/login", json=credentials)).status_code == (503 if status == 503 else 200)
+    assert slots.taken == slots.total // 2
+
+
 def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -> None:
     """After many calculations at once over real connections, good ones and bad ones, none is held."""
     with httpx.Client(base_url=server.url) as client, ThreadPoolExecutor(8) as threads:

@@ -1,0 +1,136 @@
+"""The connections of clients, looked at from outside: shared fairly between addresses, and read in time."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from pycalc.connections import ConnectionGuard
+from pycalc.observability.metrics import Metrics
+from pycalc.services.addresses import ClientAddresses
+from pycalc.services.responses import Pace
+
+TOTAL = 8
+
+
+class Server:
+    """A listening socket with its guard, a clock that the test turns, and the clients that have connected."""
+
+    def __init__(self, stack: ExitStack, proxies: tuple[str, ...] = ()) -> None:
+        self._stack = stack
+        self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.now = 0.0
+        self.metrics = Metrics()
+        addresses, pace = ClientAddresses(proxies), Pace(seconds=10, rate=1_000)
+        self.guard = ConnectionGuard(self.listener, TOTAL, addresses, pace, self.metrics, clock=lambda: self.now)
+
+    def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
+        """Return a client from an address, and the server's end of its connection."""
+        client = self._stack.enter_context(socket.socket())
+        if buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        client.bind((address, 0))
+        client.connect(self.listener.getsockname())
+        connection, _ = self.listener.accept()
+        self._stack.enter_context(connection)
+        client.settimeout(10)
+        return client, connection
+
+    def cut(self, reason: str) -> float | None:
+        """Return how many connections were ended for that reason."""
+        return self.metrics.registry.get_sample_value("pycalc_connections_cut_total", {"reason": reason})
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Close what a test has opened."""
+    with ExitStack() as opened:
+        yield opened
+
+
+def is_open(client: socket.socket, connection: socket.socket) -> bool:
+    """Return whether a byte gets through."""
+    with suppress(OSError):
+        connection.send(b"x")
+    return client.recv(1) == b"x"
+
+
+def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
+    """Its newest ones are ended, those of another address are not."""
+    server = Server(stack)
+    greedy = [server.connect() for _ in range(TOTAL - 1)]
+    other = server.connect("127.0.0.2")
+    server.guard.look()
+    assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
+    assert is_open(*other)
+    assert server.cut("address") == 3
+    assert server.metrics.registry.get_sample_value("pycalc_connections") == TOTAL
+
+
+def test_half_full_nobody_is_asked(stack: ExitStack) -> None:
+    """An address may have all that are open while as many are free."""
+    server = Server(stack)
+    pairs = [server.connect() for _ in range(TOTAL // 2)]
+    server.guard.look()
+    assert all(is_open(*pair) for pair in pairs)
+
+
+def test_a_trusted_proxy_may_have_them_all(stack: ExitStack) -> None:
+    """There are many clients behind it."""
+    server = Server(stack, ("127.0.0.1",))
+    pairs = [server.connect() for _ in range(TOTAL)]
+    server.guard.look()
+    assert all(is_open(*pair) for pair in pairs)
+
+
+def test_other_descriptors_are_left_alone(stack: ExitStack) -> None:
+    """Unix sockets, connections to other ports, and the listener itself."""
+    server = Server(stack)
+    ours, theirs = socket.socketpair()
+    stack.enter_context(ours)
+    stack.enter_context(theirs)
+    elsewhere = Server(stack)
+    pairs = [elsewhere.connect() for _ in range(TOTAL)]
+    server.guard.look()
+    assert server.metrics.registry.get_sample_value("pycalc_connections") == 0
+    assert all(is_open(*pair) for pair in [*pairs, (ours, theirs), server.connect()])
+
+
+def fill(connection: socket.socket) -> None:
+    """Send until the kernel takes no more."""
+    connection.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection.send(bytes(65_536))
+
+
+def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
+    """Ten seconds after it was first seen to leave something, not before; an idle client never."""
+    server = Server(stack)
+    _, connection = server.connect(buffer=4_096)
+    idle = server.connect()
+    fill(connection)
+    for server.now in (0, 5, 9.9):
+        server.guard.look()
+    assert server.cut("slow") is None
+    server.now = 10
+    server.guard.look()
+    assert server.cut("slow") == 1
+    with pytest.raises(OSError, match="Broken pipe"):
+        connection.send(b"x")
+    assert is_open(*idle)
+
+
+def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
+    """Some hundred kilobytes in ten seconds, while always more is waiting."""
+    server = Server(stack)
+    client, connection = server.connect(buffer=65_536)
+    for server.now in range(0, 50, 5):
+        fill(connection)
+        server.guard.look()
+        for _ in range(10):
+            client.recv(65_536)
+    assert server.cut("slow") is None
