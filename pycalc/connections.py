@@ -23,6 +23,8 @@ from pycalc.services.responses import Pace
 _LOOK_SECONDS = 0.5
 _SHARE = 20
 """Looking takes one part in so many of the time at most."""
+_PATIENCE = 2
+"""A client is given so many times as long as by the application, which says in its metrics whose response was cut."""
 _DESCRIPTORS = Path("/proc/self/fd")
 _TCP_INFO_BYTES = 148
 _BYTES_ACKED, _NOT_SENT = 120, 144
@@ -128,7 +130,7 @@ class ConnectionGuard:
                 continue
             since, taken = known.get(connection.peer, (now, connection.acknowledged))
             seconds = now - since
-            if seconds >= self._pace.seconds:
+            if seconds >= _PATIENCE * self._pace.seconds:
                 if connection.acknowledged - taken < seconds * self._pace.rate / 2:
                     yield connection
                     continue
