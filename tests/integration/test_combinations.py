@@ -24,12 +24,13 @@ pytestmark = pytest.mark.anyio
 CONNECTED_SECONDS = 60.0
 """How long a first event may take: topics, groups and subscriptions are made for it."""
 Combination = tuple[str, str, str]
-_ALL: list[Combination] = list(product(DATABASES, ("memory", "redis"), STREAMS))
+_BROKERS = ("memory", "kafka", "pubsub")
+_ALL: list[Combination] = list(product(DATABASES, ("memory", "redis"), _BROKERS))
 _ALONE: Combination = ("sqlite", "memory", "memory")
 # The combinations of a group are tried at the same time: most of a try is waiting.
 GROUPS = {
     "in one process": [_ALONE],
-    **{stream: [each for each in _ALL if each[2] == stream and each != _ALONE] for stream in STREAMS},
+    **{stream: [each for each in _ALL if each[2] == stream and each != _ALONE] for stream in _BROKERS},
 }
 
 
@@ -45,7 +46,7 @@ def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, 
             template = request.getfixturevalue("migrated")
             settings["database_url"] = request.getfixturevalue("postgres_server").new_database(template)
         if cache == "redis":
-            url = request.getfixturevalue("redis_server").url
+            url = request.getfixturevalue("real_redis").url
             settings["cache_url"] = f"{url}?namespace=test-{secrets.token_hex(8)}"
         settings_of[database, cache, stream] = settings
     return settings_of

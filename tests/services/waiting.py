@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from time import monotonic, sleep
 from typing import TypeVar
 
@@ -35,15 +34,6 @@ async def until(
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(step)
-
-
-@asynccontextmanager
-async def sooner_than(seconds: float) -> AsyncIterator[None]:
-    """Fail when the block has not ended before a sleep that began with it: a busy machine holds up both."""
-    sleeping = asyncio.create_task(asyncio.sleep(seconds))
-    yield
-    assert not sleeping.done(), f"not within {seconds:g} s"
-    sleeping.cancel()
 
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:

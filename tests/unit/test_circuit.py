@@ -128,3 +128,11 @@ async def test_a_failure_during_a_probe_changes_nothing() -> None:
         assert patient.circuit.doubt()
         assert patient.circuit._recovering is recovering
         assert str(patient.circuit) == "open"
+
+
+@in_virtual_time
+async def test_a_late_answer_that_nobody_waits_for_closes_nothing() -> None:
+    """A circuit that has not begun was never doubted: it stays open until a probe succeeds."""
+    patient = Patient()
+    patient.circuit.believe()
+    assert not patient.circuit.closed
