@@ -187,10 +187,9 @@ def real_kafka() -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
-def mocked_kafka() -> Iterator[MockKafka]:
+def mocked_kafka() -> MockKafka:
     """Run librdkafka's mock of Kafka once for all tests."""
-    with mock_kafka() as broker:
-        yield broker
+    return mock_kafka()
 
 
 @pytest.fixture(scope="session", name="kafka", params=["mock", pytest.param("real", marks=pytest.mark.programs)])

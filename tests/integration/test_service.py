@@ -84,7 +84,7 @@ class TestHealth:
         assert answer.status_code == 200
         body = answer.json()
         assert body["status"] == "ok"
-        assert set(body["checks"]) == {"database", "cache", "stream", "recorder", "relay", "consumer"}
+        assert set(body["checks"]) == {"database", "clock", "cache", "stream", "recorder", "relay", "consumer"}
         for check in body["checks"].values():
             assert check["ok"] is True
             assert check["latency_ms"] >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -148,14 +149,20 @@ def test_without_their_supervisor_they_end(ending: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "sentence", "logged"),
     [
-        ({"PYCALC_WORKERS": "2"}, "one process serves an SQLite file"),
-        ({"PYCALC_WORKERS": "2", "PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "The database is not available"),
+        ({"PYCALC_WORKERS": "2"}, "one process serves an SQLite file", []),
+        (
+            {"PYCALC_WORKERS": "2", "PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/x"},
+            "The database is not available",
+            ["the database is not available"],
+        ),
     ],
 )
-def test_what_can_not_work_ends_with_a_sentence(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
-    """Several processes on SQLite, or a database that is not there: status 1, one line, no process left."""
+def test_what_can_not_work_ends_with_a_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
+) -> None:
+    """Several processes on SQLite, or a database that is not there: status 1, one sentence after the log's records."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc.cli", "serve"],
         env={
@@ -173,5 +180,7 @@ def test_what_can_not_work_ends_with_a_sentence(tmp_path: Path, settings: dict[s
         check=False,
     )
     assert done.returncode == 1
-    assert sentence in done.stderr
-    assert done.stderr.count("\n") == 1
+    *records, told = done.stderr.splitlines()
+    assert told.startswith("pycalc: ")
+    assert sentence in told
+    assert [json.loads(record)["event"] for record in records] == logged
