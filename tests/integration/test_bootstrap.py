@@ -13,8 +13,8 @@ from tests.services.accounts import PASSWORD, new_name, registration
 from tests.services.servers import pycalc
 
 ATTEMPTS = 50
-REFUSED = 20
-"""At least so many must have come as far as the token: 32 wait for a hash at once, and the others may be 503."""
+REFUSED = 15
+"""At least so many must have come as far as the token: 16 of one address wait for a hash, and the others may be 503."""
 
 
 def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
