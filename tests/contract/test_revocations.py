@@ -165,7 +165,7 @@ async def test_revocations_are_read_while_every_reader_is_busy(stores: Stores, d
     ]
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable):
-        await database.ping()
+        await database.read(lambda connection: connection.execute(text("SELECT 1")))
     assert (await stores.revocations.since(number)).users == frozenset([user.id])
     assert not any(task.done() for task in reading)
     await asyncio.gather(*reading, return_exceptions=True)

@@ -134,8 +134,8 @@ async def test_a_store_that_is_never_answered(own_real_redis: Redis, monkeypatch
             await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")
             assert there.metric(OPENED) == 0
             await until(lambda: there.metric(OPENED) == 1, "nobody counts on an answer any more")
-            await there.healed()
             client.execute_command("CLIENT", "UNPAUSE")
+            await there.healed()
         await there.cache.put("fibonacci:2", result())
         assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
         assert there.metric(OPENED) == 1
