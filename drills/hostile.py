@@ -27,7 +27,7 @@ from drills.finding import Finding, faults
 from tests.services.servers import log_in, pycalc
 
 _CALCULATION_MS, _HEALTH_MS = 100.0, 50.0
-"""What the 99th percentile of the other user's calculations, and of ``/healthz``, must stay below."""
+"""Upper bounds of the 99th percentile of the other user's calculations and of ``/healthz``."""
 _PAUSE = 0.02
 _ACCOUNT_CONNECTIONS, _ADDRESS_CONNECTIONS, _SLOW_READERS = 64, 32, 16
 _PRIMES = [n for n in range(2, 18_000) if all(n % k for k in range(2, int(n**0.5) + 1))]
