@@ -186,7 +186,7 @@ async def test_refusals_are_counted_by_their_reason() -> None:
     """A full queue, a place given to somebody else, a wait that took too long."""
     metrics = Metrics()
     admission = Admission(metrics, 1, max_waiting=2, max_wait=0.05)
-    holder, *_ = await arrive(admission, ADA, ADA, BOB, EVE)
+    holder, *refused = await arrive(admission, ADA, ADA, BOB, EVE)
     with pytest.raises(Overloaded):
         async with admission.slot(ADA):
             pass
@@ -196,7 +196,9 @@ async def test_refusals_are_counted_by_their_reason() -> None:
         reasons = ("queue", "displaced", "wait")
         return [value("pycalc_compute_refused_total", {"reason": reason}) for reason in reasons]
 
-    await until(lambda: admission.waiting == 0, "the waits have ended")
+    outcomes = await asyncio.gather(*(visitor.task for visitor in refused), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Overloaded] * 3
+    assert admission.waiting == 0
     assert counted() == [1, 1, 2]
     await holder.left()
 
