@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -53,20 +54,12 @@ def outbox(database: Database) -> SqlOutboxStore:
 
 
 async def test_what_is_under_way_is_counted(database: Database) -> None:
-    """Each kind of work while it runs, and none before and after it."""
-    going_on = threading.Event()
-
-    def work(connection: Connection) -> None:
-        connection.execute(text("SELECT 1"))
-        going_on.wait()
-
-    idle = database.under_way()
+    """A read counts as one while it runs; before and after it nothing does."""
+    counted: list[Mapping[str, int]] = []
+    idle = dict(database.under_way())
     assert {*idle.values()} == {0}
-    reading = asyncio.create_task(database.read(work))
-    await until(lambda: database.under_way()["read"] == 1, "it is under way")
-    assert sum(database.under_way().values()) == 1
-    going_on.set()
-    await reading
+    await database.read(lambda connection: counted.append(dict(database.under_way())))
+    assert counted == [{**idle, "read": 1}]
     await until(lambda: database.under_way() == idle, "nothing is under way")
 
 
