@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
     items.sort(key=lambda item: _broker(item.nodeid) is None)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what the collection made from garbage collections, which stop a process for a second otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 def _broker(nodeid: str) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import IO, TypeVar
@@ -42,23 +43,24 @@ _BUSY_MS = 250
 class _Lane:
     """A bounded pool of threads: what is over ``limit`` is refused, not queued, and so is what has waited too long."""
 
-    def __init__(self, name: str, threads: int, limit: int, clock: Callable[[], float] = monotonic) -> None:
-        self.clock = clock
+    def __init__(self, name: str, threads: int, limit: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = limit
         self.entered = 0
 
-    async def run(self, work: Callable[[], T], limit: int | None = None) -> T:
+    async def run(self, work: Callable[[], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT) -> T:
         """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not.
 
-        It is refused when the lane has its limit of work, or ``limit``.
+        Raises StoreUnavailable when the lane has its limit of work, or ``limit``, and when the work has not begun
+        after ``longest_wait`` seconds.
         """
         if self.entered >= (self._limit if limit is None else limit):
             raise StoreUnavailable("The database has too much to do.")
-        latest = self.clock() + _LONGEST_WAIT
+        latest = self._clock() + longest_wait
 
         def in_time() -> T:
-            if self.clock() > latest:
+            if self._clock() > latest:
                 raise StoreUnavailable("The database does not get to it in time.")
             return work()
 
@@ -174,7 +176,8 @@ class SqliteDatabase:
 
     shared = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
+        """``clock`` tells seconds, from whenever."""
         self._path = path
         self._lock = _lock(path)
         try:
@@ -187,9 +190,9 @@ class SqliteDatabase:
         self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
         self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
         self._reserved = _engine(lambda: _connect(path, "ro", "query_only = ON"), 1, "BEGIN")
-        self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES)
-        self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS)
-        self._reading_reserved = _Lane("sqlite-reserved", 1, _WAITING_RESERVED)
+        self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES, clock)
+        self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS, clock)
+        self._reading_reserved = _Lane("sqlite-reserved", 1, _WAITING_RESERVED, clock)
 
     @classmethod
     async def migrate(cls, url: str) -> None:
@@ -197,7 +200,7 @@ class SqliteDatabase:
         await (await cls.open(url)).aclose()
 
     @classmethod
-    async def open(cls, url: str) -> SqliteDatabase:
+    async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
         """Open the file that a URL ``sqlite:///PATH`` names, and bring its tables up to date.
 
         Raises StoreUnavailable when another process serves it or it can't be opened.
@@ -207,9 +210,10 @@ class SqliteDatabase:
             raise ValueError(f"not of the form sqlite:///PATH: {url}")
         if "?" in path or "#" in path:
             raise ValueError(f"not of the form sqlite:///PATH, without options and without ? and # in it: {url}")
-        database = cls(Path(path))
+        database = cls(Path(path), clock)
         try:
-            await database.write(migrations.upgrade)
+            # No request waits for it: a busy machine makes the start slow and does not make it fail.
+            await database._writing.run(lambda: database._transact(database._writer, migrations.upgrade), None, inf)
         except BaseException:
             await database.aclose()
             raise

@@ -12,6 +12,7 @@ from pycalc.settings import Settings
 from tests.services.metrics import metric
 from tests.services.postgres import Postgres
 from tests.services.servers import background, free_port, pycalc
+from tests.services.waiting import wait_until
 
 
 @pytest.mark.anyio
@@ -48,7 +49,7 @@ def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Po
     database = postgres_server.new_database(migrated)
     with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
-            assert metric(own, "pycalc_server_processes") == 2
+            wait_until(lambda: metric(own, "pycalc_server_processes") == 2, "the second process has started too")
         assert httpx.get(f"{server.url}/metrics").status_code == 404
 
 
