@@ -80,7 +80,7 @@ async def _keep_running(number: int, listener: socket.socket, fleet: Fleet, stop
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
         if not settled and process.returncode not in _KILLED:
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
-        fleet.lost(number)
+        await fleet.lost(number)
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:

@@ -51,12 +51,12 @@ class Fleet:
         line.tell = self.total
         self._members[number] = _Member(line)
 
-    def lost(self, number: int) -> None:
+    async def lost(self, number: int) -> None:
         """Let go of a process that has ended, and keep what it had counted."""
         member = self._members.pop(number)
         self._gone.add(member.latest, ended=True)
         self._own.server_processes_lost.inc()
-        member.line.close()
+        await member.line.aclose()
 
     async def _total(self) -> bytes:
         await asyncio.gather(*(member.refresh() for member in self._members.values()))

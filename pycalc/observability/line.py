@@ -41,9 +41,12 @@ class Line:
         end.setblocking(False)
         return cls(*await asyncio.open_unix_connection(sock=end), gone)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close this end."""
-        self._serving.cancel()
+        tasks = [task for task in (self._serving, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def ask(self, seconds: float = TOTAL_SECONDS) -> bytes:
         """Return what the other side tells; who asks while a question is under way gets its answer.

@@ -108,14 +108,15 @@ async def test_any_process_tells_the_sums_of_all() -> None:
         assert told["pycalc_events_published_total"] == 7.0
         assert told["pycalc_event_followers"] == 3.0
         assert told["pycalc_server_processes"] == 2.0
-    lines[0].close()
-    fleet.lost(0)
+    await lines[0].aclose()
+    await fleet.lost(0)
     told = samples(await lines[1].ask())
     assert told["pycalc_events_published_total"] == 7.0
     assert told["pycalc_event_followers"] == 2.0
     assert told["pycalc_server_processes"] == 1.0
     assert told["pycalc_server_processes_lost_total"] == 1.0
-    lines[1].close()
+    await lines[1].aclose()
+    await fleet.lost(1)
 
 
 @pytest.mark.anyio
@@ -140,8 +141,10 @@ async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
     theirs.close()
     with pytest.raises(Unavailable):
         await alone.ask()
-    for line in lines:
-        line.close()
+    for number, line in enumerate(lines):
+        await line.aclose()
+        await fleet.lost(number)
+    await alone.aclose()
 
 
 @pytest.mark.anyio
@@ -161,8 +164,8 @@ async def test_who_fails_to_tell_is_asked_again() -> None:
     asked.tell = told
     assert await asking.ask() == b""
     assert await asking.ask() == b"waiting 1.0\n"
-    asking.close()
-    asked.close()
+    await asking.aclose()
+    await asked.aclose()
 
 
 @pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
