@@ -90,7 +90,7 @@ async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen:
             connection = await Connection.open(port)
             try:
                 while connection.usable and monotonic() < until:
-                    async with asyncio.timeout(40):
+                    async with asyncio.timeout(min(40.0, until - monotonic())):
                         seen[(await connection.ask(next(requests))).status] += 1
             finally:
                 connection.close()
