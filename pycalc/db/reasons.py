@@ -29,7 +29,8 @@ def unavailable(where: str, error: Exception) -> StoreUnavailable:
     driver = driver_error(error)
     kind, words = type(driver).__name__, " ".join(str(driver).split())
     now = monotonic()
-    if now - _logged.get((where, kind), -_LOG_SECONDS) >= _LOG_SECONDS:
+    last = _logged.get((where, kind))
+    if last is None or now - last >= _LOG_SECONDS:
         if len(_logged) >= _KINDS:
             _logged.clear()
         _logged[where, kind] = now

@@ -105,6 +105,19 @@ def test_head_is_the_newest_revision() -> None:
     assert sorted(REVISIONS) == REVISIONS
 
 
+@pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
+def test_an_older_revision_is_refused(revision: str | None) -> None:
+    """The sentence says which command brings the tables up to date."""
+    with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
+        migrations.require_current(revision)
+
+
+@pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
+def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
+    """A release can be taken back after a newer one has migrated the tables."""
+    migrations.require_current(revision)
+
+
 async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
     """Alembic finds nothing to change between the migrated schema and the metadata: tables, columns, indexes."""
 

@@ -103,10 +103,18 @@ def _run_tests(root: Path, folder: Path, files: list[str]) -> None:
     os._exit(pytest.main([*options, *files]))
 
 
-def accepted() -> dict[tuple[str, str], str]:
-    """Return the reasons for the survivors that are accepted, by file and mutated line."""
-    entries = tomllib.loads(Path(__file__).with_name("accepted.toml").read_text())["survivor"]
-    return {(entry["file"], entry["line"]): entry["reason"] for entry in entries}
+class Accepted:
+    """The survivors that no test need kill, as accepted.toml lists them."""
+
+    def __init__(self) -> None:
+        listed = tomllib.loads(Path(__file__).with_name("accepted.toml").read_text())
+        self._lines = {(entry["file"], entry["line"]) for entry in listed["survivor"]}
+        self._constants = {(entry["file"], name) for entry in listed["tuning"] for name in entry["constants"]}
+
+    def __contains__(self, mutant: Mutant) -> bool:
+        return (mutant.path, mutant.after) in self._lines or (
+            (mutant.path, mutant.after.partition(" = ")[0]) in self._constants
+        )
 
 
 def judge(
@@ -144,11 +152,10 @@ def main() -> None:
     options = parser.parse_args()
     mutants = list(sample(ROOT, options.only or PACKAGES, options.sample, options.seed))
     selection = record(ROOT, FOLDER, [f"-n{options.jobs}", *options.tests])
-    reasons, scores, start = accepted(), Counter[tuple[str, str]](), time.monotonic()
+    accepted, scores, start = Accepted(), Counter[tuple[str, str]](), time.monotonic()
 
     def told(mutant: Mutant, survived: bool) -> None:
-        known = (mutant.path, mutant.after) in reasons
-        verdict = ("accepted" if known else "SURVIVED") if survived else "killed"
+        verdict = ("accepted" if mutant in accepted else "SURVIVED") if survived else "killed"
         scores[mutant.package, verdict] += 1
         print(f"{sum(scores.values())}/{len(mutants)} {verdict:8} {mutant}", flush=True)
 

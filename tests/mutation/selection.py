@@ -23,18 +23,26 @@ class Selection:
 
     def __init__(self, root: Path, lines: Lines, seconds: dict[str, float], failed: set[str]) -> None:
         self._sources = {str(path.relative_to(root)): path.read_text() for path in root.glob("pycalc/**/*.py")}
+        self._tests = {str(path.relative_to(root)): path.read_text() for path in root.glob("tests/**/*.py")}
         self._lines = lines
         self._seconds = seconds
         self._failed = failed
         self.known = sorted({*seconds, *failed})
 
     def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
-        """Return the tests that reach a line of code, fastest first, as many as were recorded in that time.
+        """Return the tests that reach a line of code, as many as were recorded in that time.
 
-        For a constant these are the tests that reach its users.
+        Those in files that import its module come first, and faster ones before slower ones. For a constant these are
+        the tests that reach its users.
         """
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
-        ordered = sorted(found - self._failed, key=lambda test: (self._seconds.get(test, 0.0), test))
+        names = "|".join(re.escape(name) for name in Path(path).with_suffix("").parts[2:])
+        imports = re.compile(rf"^(?:from|import) .*\b(?:{names})\b", re.MULTILINE)
+        importing = {name for name, text in self._tests.items() if imports.search(text)}
+        ordered = sorted(
+            found - self._failed,
+            key=lambda test: (test.partition("::")[0] not in importing, self._seconds.get(test, 0.0), test),
+        )
         spent = accumulate(self._seconds.get(test, 0.0) for test in ordered)
         return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= most_seconds]
 

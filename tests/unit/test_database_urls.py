@@ -25,6 +25,7 @@ MISTAKES = {
     "postgresql://ada:hunt/er2@host/name": "written %40, %2F",
     "postgresql://ada:hunt#er2@host/name": "written %40, %2F, %3F and %23",
     "postgresql://ada:hunter2@host:54x2/name": "the port is a number from 1 to 65535, not '54x2'",
+    "postgresql://ada:hunter2@host:0/name": "the port is a number from 1 to 65535",
     "postgresql://ada:hunter2@host:65536/name": "the port is a number from 1 to 65535",
     "postgresql://ada:hunter2@host": "it names no database",
     "postgresql://ada:hunter2@host/": "it names no database",
