@@ -9,23 +9,28 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
+
+from structlog import get_logger
 
 from pycalc.observability.metrics import Metrics
 from pycalc.services.addresses import ClientAddresses
 from pycalc.services.concurrency import ConcurrencyLimit
 from pycalc.services.responses import Pace
 
+_log = get_logger(__name__)
 _LOOK_SECONDS = 0.5
 _SHARE = 20
 """Looking takes one part in so many of the time at most."""
 _PATIENCE = 2
 """A client is given so many times as long as by the application, which says in its metrics whose response was cut."""
 _DESCRIPTORS = Path("/proc/self/fd")
+_TRIED = 2
+"""Of the lowest descriptors so many times the connections' number are tried where the kernel can't list them."""
 _TCP_INFO_BYTES = 148
 _BYTES_ACKED, _NOT_SENT = 120, 144
 """Offsets in the kernel's ``struct tcp_info``: of an unsigned 64-bit number and of a 32-bit one."""
@@ -81,6 +86,7 @@ class ConnectionGuard:
         self._look_seconds = look_seconds
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
         """For each client that does not take what was sent: since when it is watched, and what it had taken then."""
+        self._said = False
 
     async def watch(self) -> None:
         """Look at the connections from time to time, in a thread, until cancelled."""
@@ -101,17 +107,35 @@ class ConnectionGuard:
 
     def _connections(self) -> Iterator[_Connection]:
         """Yield the connections of this process to its port, older ones mostly first."""
-        for descriptor in sorted(map(int, os.listdir(_DESCRIPTORS))):
+        for descriptor in self._descriptors():
             try:
                 with _borrowed(self._family, descriptor) as connection:
-                    name = connection.getsockname()
-                    if isinstance(name, tuple) and name[1] == self._port:  # that of a Unix socket is a string
-                        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-                        (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
-                        (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
-                        yield _Connection(descriptor, connection.getpeername()[:2], acknowledged, not_sent > 0)
-            except (OSError, struct.error):  # no socket, not connected, closed meanwhile, or a kernel that says less
+                    if self._is_ours(connection):
+                        yield _Connection(descriptor, connection.getpeername()[:2], *self._progress(connection))
+            except OSError:  # no socket, not connected, or closed meanwhile
                 continue
+
+    def _descriptors(self) -> Iterable[int]:
+        try:
+            return sorted(map(int, os.listdir(_DESCRIPTORS)))
+        except OSError:  # reading the folder takes a descriptor, and the clients have all of them
+            return range(_TRIED * self._total)
+
+    def _is_ours(self, connection: socket.socket) -> bool:
+        name = connection.getsockname()
+        return isinstance(name, tuple) and name[1] == self._port  # that of a Unix socket is a string
+
+    def _progress(self, connection: socket.socket) -> tuple[int, bool]:
+        """Return how many bytes the client has taken, and whether there are more that it leaves no room for."""
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        if len(info) < _TCP_INFO_BYTES:
+            if not self._said:
+                self._said = True
+                _log.warning("the kernel does not tell what clients have read: the HTTP server's limits stand alone")
+            return 0, False
+        (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
+        (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
+        return acknowledged, not_sent > 0
 
     def _excess(self, connections: list[_Connection]) -> Iterator[_Connection]:
         """Yield the connections that their addresses get no slot for."""
@@ -129,6 +153,8 @@ class ConnectionGuard:
             if not connection.waits:
                 continue
             since, taken = known.get(connection.peer, (now, connection.acknowledged))
+            if connection.acknowledged < taken:  # another client, from the same port
+                since, taken = now, connection.acknowledged
             seconds = now - since
             if seconds >= _PATIENCE * self._pace.seconds:
                 if connection.acknowledged - taken < seconds * self._pace.rate / 2:
@@ -141,7 +167,7 @@ class ConnectionGuard:
         """End a connection unless its descriptor is another's by now; the HTTP server then closes it."""
         try:
             with _borrowed(self._family, connection.descriptor) as still:
-                if still.getpeername()[:2] == connection.peer:
+                if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
                     still.shutdown(socket.SHUT_RDWR)
                     self._metrics.connections_cut.labels(reason).inc()
         except OSError:  # closed meanwhile

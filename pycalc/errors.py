@@ -158,7 +158,7 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline, or where it needed more memory than estimated."""
+    """The computation was stopped at its deadline, or where it needed more memory than it may take."""
 
     code = "computation-timeout"
     title = "The computation took too long"

@@ -217,7 +217,13 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
     """Return the services, each with what it stands on."""
     settings, metrics, tracer = opening.settings, opening.metrics, opening.tracer
     database, users, history, _, cache, shared, stream = backends
-    computer = Computer(metrics, workers=settings.compute_workers, timeout=settings.compute_timeout, tracer=tracer)
+    computer = Computer(
+        metrics,
+        workers=settings.compute_workers,
+        timeout=settings.compute_timeout,
+        memory=settings.compute_memory,
+        tracer=tracer,
+    )
     memory = response_memory(metrics, settings.response_memory)
     return Resources(
         metrics=metrics,

@@ -188,6 +188,12 @@ class Settings(BaseSettings):
     compute_workers: int = Field(
         default_factory=lambda: min(cores(), 256), ge=1, le=256, description="worker processes; default: one per core"
     )
+    compute_memory: int = Field(
+        default_factory=lambda: memory() // 2,
+        ge=64 * 1024**2,
+        description="memory that the worker processes may take together beyond what they have at their start, bytes; "
+        "default: half of what the service may use",
+    )
 
     log_format: Literal["json", "google"] = Field(
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",

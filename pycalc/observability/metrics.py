@@ -88,7 +88,7 @@ class Metrics:
         )
         self.workers_out_of_memory = Counter(
             "pycalc_compute_workers_out_of_memory",
-            "Worker processes stopped because a computation needed more memory than estimated",
+            "Worker processes stopped because a computation needed more memory than it may take",
             registry=registry,
         )
         self.response_bytes = Gauge(

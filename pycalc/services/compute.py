@@ -48,16 +48,21 @@ class Computer:
         *,
         workers: int,
         timeout: float,
+        memory: int,
         tracer: Tracer = NO_TRACER,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing."""
+        """``timeout``: seconds for each computation; ``memory``: bytes for all workers together.
+
+        Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing.
+        """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
             raise OSError(f"worker processes hand results over through {proc}, which is not mounted here")
         self._metrics = metrics
         self._tracer = tracer
         self._timeout = timeout
+        self._most_memory = memory // workers
         self.turns = Turns()
         """For computations that run on the event loop."""
         self._admission = Admission(metrics, workers, max_wait=timeout)
@@ -156,8 +161,10 @@ class Computer:
     async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
         """Return what a function returns in a worker process, which is killed at the deadline or by cancellation.
 
-        It may take ``most`` bytes. A worker that needs more aborts, and says so in the file ``memory``.
+        It may take ``most`` bytes, or its share of the memory of all. A worker that needs more aborts, and says so in
+        the file ``memory``.
         """
+        most = min(most, self._most_memory)
         await self._ready_worker()
         try:
             with anyio.fail_after(self._timeout):
@@ -170,7 +177,7 @@ class Computer:
         except anyio.BrokenWorkerProcess as error:
             if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()
-                _log.warning("a worker process needed more memory than estimated", megabytes=most >> 20)
+                _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
                 raise ComputationTimeout("The computation was stopped: it needed too much memory.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")

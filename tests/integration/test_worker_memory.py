@@ -41,7 +41,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def computer(metrics: Metrics) -> Computer:
     """Return a computer with one worker process."""
-    return Computer(metrics, workers=1, timeout=60)
+    return Computer(metrics, workers=1, timeout=60, memory=8 << 30)
 
 
 def taken(length: int) -> int:
@@ -64,6 +64,15 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
     assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (1, 0)
     _, outcome = await computer.compute(plan, USER)
     assert outcome.digits == "6167812"
+
+
+async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
+    """A computation may take a worker's share of it, though its estimate is more: else the kernel kills the server."""
+    computer = Computer(metrics, workers=2, timeout=60, memory=256 << 20)
+    assert await computer.call(USER, taken, 64 << 20) == 64 << 20
+    with pytest.raises(ComputationTimeout, match="too much memory"):
+        await computer.call(USER, taken, 160 << 20)
+    assert counted(metrics, "out_of_memory") == 1
 
 
 async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_replaced(

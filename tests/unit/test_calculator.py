@@ -52,7 +52,7 @@ async def service() -> AsyncIterator[Service]:
     """Open a calculator that writes out 2,000 digits."""
     metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
     cache = await open_cache("memory://", metrics, lambda: "1")
-    computer = Computer(metrics, workers=1, timeout=30.0)
+    computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
     recorder = Recorder(history, metrics, lambda: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     calculator = Calculator(

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
+from pycalc import connections
 from pycalc.connections import ConnectionGuard
 from pycalc.observability.metrics import Metrics
 from pycalc.services.addresses import ClientAddresses
@@ -134,3 +136,32 @@ def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
         for _ in range(10):
             client.recv(65_536)
     assert server.cut("slow") is None
+
+
+def test_without_a_free_descriptor_connections_are_shared_all_the_same(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flood that takes all descriptors is the one that the guard is for."""
+    server = Server(stack)
+    greedy = [server.connect() for _ in range(TOTAL - 1)]
+    other = server.connect("127.0.0.2")
+    monkeypatch.setattr(connections, "_DESCRIPTORS", connections._DESCRIPTORS / "none is free")
+    monkeypatch.setattr(connections, "_TRIED", 1_000)  # the test's process has many open files
+    server.guard.look()
+    assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
+    assert is_open(*other)
+
+
+def test_a_kernel_that_says_less_is_told_of_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are still shared between addresses; only slow readers are left to the HTTP server."""
+    monkeypatch.setattr(connections, "_TCP_INFO_BYTES", 1_000)
+    server = Server(stack)
+    greedy = [server.connect() for _ in range(TOTAL - 1)]
+    server.connect("127.0.0.2")
+    with capture_logs() as records:
+        server.guard.look()
+        server.guard.look()
+    assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
+    assert [record["event"].partition(":")[0] for record in records] == [
+        "the kernel does not tell what clients have read"
+    ]
