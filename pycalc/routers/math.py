@@ -7,7 +7,7 @@ this service made itself is not validated at all.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -17,18 +17,21 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
+from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.math import Calculation, Summary
+from pycalc.models.results import Result
 from pycalc.resources import Resources
 from pycalc.routers.connection import Client, ClientGone
 from pycalc.routers.deps import BEARER, caller_of, release_slot, resources_of
 from pycalc.routers.headers import telling_quota
-from pycalc.routers.negotiation import asked_of, matching
+from pycalc.routers.negotiation import ANY, asked_of, is_current, matching
 from pycalc.routers.problems import CLIENT_GONE, responses
 from pycalc.routers.representations import (
     WHOLE,
     etags_of,
     paced,
+    range_of,
     send_json,
     send_not_modified,
     send_text,
@@ -55,6 +58,7 @@ _ERRORS = (
     "validation-error",
     "domain-error",
     "result-too-large",
+    "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
     "rate-limited",
@@ -62,16 +66,35 @@ _ERRORS = (
     "overloaded",
     "unavailable",
 )
+_OTHER_VERSION = (
+    "The result is none of the versions that If-Match names; ask without it. The JSON form has no ETag: "
+    "send Accept: text/plain with an ETag of the bare digits."
+)
+_HEADERS = {
+    "X-Calculation-Id": {
+        "description": "The id under which the calculation is recorded; the JSON form has it in its body.",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "X-Exact": {
+        "description": "`false` where the digits are rounded to `precision`; otherwise absent.",
+        "schema": {"type": "string", "enum": ["false"]},
+    },
+}
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The calculation; with `Accept: text/plain` the bare digits, which `Range` may ask for in part.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "354224848179261915075"}},
+        "headers": _HEADERS,
     },
     206: {
         "description": "A range of the bare digits.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "3542"}},
+        "headers": _HEADERS,
     },
-    304: {"description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same."},
+    304: {
+        "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
+        "headers": _HEADERS,
+    },
 }
 
 
@@ -140,12 +163,15 @@ async def _respond(
     asked = asked_of(scope)
     text = wants_text(plan, asked)
     etags = etags_of(plan, resources.etag_key) if text else ()
-    if asked.if_none_match and (etag := matching(asked.if_none_match, etags)):
-        await _calculate(resources, caller, plan, client, held=True)
-        return await send_not_modified(etag, send)
+    if asked.if_match and not is_current(asked.if_match, etags):
+        raise PreconditionFailed(_OTHER_VERSION)
+    if asked.if_none_match and ((etag := matching(asked.if_none_match, etags)) or asked.if_none_match == ANY):
+        answer = await _calculate(resources, caller, plan, client, held=True)
+        return await send_not_modified(etag, answer, send)
+    check = partial(range_of, etag=etags[0], asked=asked) if text and asked.range else None
     memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
     try:
-        answer = await _calculate(resources, caller, plan, client)
+        answer = await _calculate(resources, caller, plan, client, check=check)
         release_slot(scope)
         if len(answer.result.text) <= WHOLE or not asked.content:
             return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
@@ -164,10 +190,16 @@ async def _respond(
 
 
 def _calculate(
-    resources: Resources, caller: Principal, plan: Plan, client: Client, *, held: bool = False
+    resources: Resources,
+    caller: Principal,
+    plan: Plan,
+    client: Client,
+    *,
+    held: bool = False,
+    check: Callable[[Result], object] | None = None,
 ) -> Awaitable[Answer]:
     """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
-    answer = resources.calculator.calculate(caller, plan, held=held)
+    answer = resources.calculator.calculate(caller, plan, held=held, check=check)
     return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
 

@@ -16,9 +16,9 @@ from tests.services.servers import Server, pycalc
 from tests.services.waiting import wait_until
 
 PROBLEMS = {
-    "GET /fibonacci/{n}": {401, 416, 422, 429, 500, 503, 504},
-    "GET /factorial/{n}": {401, 416, 422, 429, 500, 503, 504},
-    "GET /pow/{x}/{y}": {401, 416, 422, 429, 500, 503, 504},
+    "GET /fibonacci/{n}": {401, 412, 416, 422, 429, 500, 503, 504},
+    "GET /factorial/{n}": {401, 412, 416, 422, 429, 500, 503, 504},
+    "GET /pow/{x}/{y}": {401, 412, 416, 422, 429, 500, 503, 504},
     "POST /batch": {400, 401, 408, 413, 422, 429, 500, 503},
     "POST /register": {400, 401, 403, 408, 409, 413, 422, 429, 500, 503},
     "POST /login": {400, 401, 408, 413, 422, 429, 500, 503},
