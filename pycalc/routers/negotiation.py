@@ -36,9 +36,8 @@ def asked_of(scope: Scope) -> Asked:
     """Return what a request asks of the representation; a field sent twice is one list (RFC 9110 §5.3)."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:
-        field = _FIELDS.get(name)
-        if field is not None:
-            text = value.decode("latin-1")
+        if name in _FIELDS:
+            field, text = _FIELDS[name], value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
     if WITHOUT_CONTENT in scope:
         return Asked(**found, content=False)
