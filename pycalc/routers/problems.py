@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import Match
 from structlog import get_logger
 
 from pycalc import errors
@@ -232,14 +232,16 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     return problem(request, "validation-error", errors.InvalidInput.title, detail, errors=_listed(listed))
 
 
-def _allowed(routes: Sequence[BaseRoute], path: str) -> list[str]:
-    """Return the methods that a path knows, of all routes that have it; HEAD where there is GET."""
-    asked = {"type": "http", "path": path, "root_path": "", "headers": []}
-    methods = [
-        method
-        for method in _METHODS
-        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
-    ]
+def _matches(request: Request, path: str, method: str) -> set[Match]:
+    """Return how the application's routes match a path and a method, those that do."""
+    asked = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
+    return {route.matches(asked)[0] for route in request.app.routes} - {Match.NONE}
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods that a request's path knows, of all routes that have it; HEAD where there is GET."""
+    path = request.scope["path"]
+    methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
     return ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
 
 
@@ -247,7 +249,7 @@ def _meant(request: Request) -> str:
     """Return the sentence that names the path without its empty segments, "" where there is no such path either."""
     path = request.scope["path"]
     meant = "/" + "/".join(filter(None, path.split("/")))
-    if path in ("", meant) or not _allowed(request.app.routes, meant):
+    if path in ("", meant) or not _matches(request, meant, "GET"):
         return ""
     return f" Did you mean {quoted(meant)}?"
 
@@ -266,7 +268,7 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     if slug == "not-found":
         detail += _meant(request)
     if slug == "method-not-allowed":
-        headers = {"Allow": ", ".join(_allowed(request.app.routes, request.scope["path"]))}
+        headers = {"Allow": ", ".join(_allowed(request))}
     members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
     if isinstance(error, BodyTooLarge):
         detail = f"The body is too large: this route takes up to {error.limit:,} bytes."
