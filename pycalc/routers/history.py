@@ -67,6 +67,7 @@ class HistoryQuery(BaseModel):
 
 @router.get(
     "/secure-history",
+    operation_id="listHistory",
     response_model=HistoryPage,
     responses={**_EXPORTS, **responses("validation-error", "unauthorized", "forbidden", "overloaded", "unavailable")},
 )
