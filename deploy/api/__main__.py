@@ -101,11 +101,13 @@ def _api_key(url: str, data: Path) -> str:
         return str(answer.raise_for_status().json()["key"])
 
 
-def _schemathesis(url: str, key: str, seconds: str) -> str:
+def _schemathesis(url: str, key: str, seconds: str, folder: Path) -> str:
     """Send generated requests, valid and invalid, for a bounded time; /events is left out because it never ends."""
     config = ("--config-file", str(_HERE / "schemathesis.toml"))
     flags = ("--phases", _PHASES, "--max-time", seconds, "--exclude-path", "/events", "--no-color")
-    output = run("st", *config, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}", *flags)
+    output = run(
+        "st", *config, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}", *flags, folder=folder
+    )
     return next((line.strip() for line in output.splitlines() if "generated" in line), "no violation")
 
 
@@ -126,7 +128,7 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
         "openapi-typescript": clients.typescript,
         "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
         "openapi-generator, Go": clients.go,
-        "schemathesis": lambda: _schemathesis(server.url, key, seconds),
+        "schemathesis": lambda: _schemathesis(server.url, key, seconds, folder),
     }
 
 

@@ -12,6 +12,8 @@ from time import perf_counter
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
 """The folder of files that are fetched once."""
+_WIDTH = 400
+"""Characters of a line that are printed: generated requests may be longer than anybody reads."""
 
 _OWN = Path(sys.executable).parent
 _WHERE = {
@@ -66,4 +68,4 @@ def _outcome(check: Callable[[], str]) -> tuple[str, str]:
     except Missing as error:
         return "FAILED" if os.environ.get("CI") else "skipped", str(error)
     except (LookupError, OSError, ValueError) as error:
-        return "FAILED", str(error)
+        return "FAILED", "\n".join(line[:_WIDTH] for line in str(error).splitlines())

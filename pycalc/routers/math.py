@@ -79,6 +79,7 @@ _TEXT: dict[int | str, dict[str, Any]] = {
         "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
         "headers": headers("ETag", "Vary"),
     },
+    414: {"description": "The path is longer than the server reads. There is no body, and nothing was recorded."},
 }
 
 
