@@ -24,6 +24,7 @@ _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 _GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
 _PHASES = "examples,coverage,fuzzing,stateful"
+_LOGOUT_SECONDS = "5"
 _MAX_DIGITS = "100000"
 """Long results are not what is checked here."""
 
@@ -93,21 +94,19 @@ def _generator() -> Path:
     return jar
 
 
-def _api_key(url: str, data: Path) -> str:
-    """Return an API key of the first admin's: requests by a key cannot end its session or change its password."""
+def _tokens(url: str, data: Path) -> tuple[str, str]:
+    """Return the first admin's access token, and an API key of the same account."""
     with httpx.Client(base_url=url) as client:
         admin = new_admin(client, data)
-        answer = client.post("/me/keys", json={"name": "schemathesis"}, headers=admin.headers)
-        return str(answer.raise_for_status().json()["key"])
+        made = client.post("/me/keys", json={"name": "schemathesis"}, headers=admin.headers)
+        return admin.token, made.raise_for_status().json()["key"]
 
 
-def _schemathesis(url: str, key: str, seconds: str, folder: Path) -> str:
-    """Send generated requests, valid and invalid, for a bounded time; /events is left out because it never ends."""
+def _schemathesis(url: str, token: str, seconds: str, folder: Path, *selection: str) -> str:
+    """Send generated requests, valid and invalid, to a selection of the operations for a bounded time."""
     config = ("--config-file", str(_HERE / "schemathesis.toml"))
-    flags = ("--phases", _PHASES, "--max-time", seconds, "--exclude-path", "/events", "--no-color")
-    output = run(
-        "st", *config, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}", *flags, folder=folder
-    )
+    flags = ("--phases", _PHASES, "--max-time", seconds, "--no-color", "--header", f"Authorization: Bearer {token}")
+    output = run("st", *config, "run", f"{url}/openapi.json", *flags, *selection, folder=folder)
     return next((line.strip() for line in output.splitlines() if "generated" in line), "no violation")
 
 
@@ -119,7 +118,13 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
     server = stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS))
     clients = _Clients(server.url, folder)
     document = str(clients.document)
-    key = _api_key(server.url, data)
+    session, key = _tokens(server.url, data)
+    ending = (
+        "logOut",
+        "logOutAll",
+    )  # requests by a key cannot end a session, so it lives as long as the others need it
+    without = [flag for name in ending for flag in ("--exclude-operation-id", name)]
+    only = [flag for name in ending for flag in ("--include-operation-id", name)]
     return {
         "redocly": lambda: lines("redocly", "lint", "--config", str(_HERE / "redocly.yaml"), document),
         "spectral": lambda: lines(
@@ -128,7 +133,10 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
         "openapi-typescript": clients.typescript,
         "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
         "openapi-generator, Go": clients.go,
-        "schemathesis": lambda: _schemathesis(server.url, key, seconds, folder),
+        "schemathesis": lambda: _schemathesis(
+            server.url, session, seconds, folder, "--exclude-path", "/events", *without
+        ),
+        "schemathesis, logout": lambda: _schemathesis(server.url, key, _LOGOUT_SECONDS, folder, *only),
     }
 
 
