@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 
 import httpx
 
-from deploy.check.processes import CACHE, lines, report, run
+from deploy.check.processes import CACHE, Skipped, lines, report, run
 from tests.services.accounts import new_admin
 from tests.services.servers import pycalc
 
@@ -61,7 +61,7 @@ class _Clients:
     def go(self) -> str:
         """Generate, compile, and call."""
         if shutil.which("go") is None:
-            return "generated only where Go is installed: apt-get install golang-go"
+            raise Skipped("Go is not installed: apt-get install golang-go")
         module = self._folder / "go"
         flags = ("-p", "packageName=pycalc", "--git-user-id", "pycalc", "--git-repo-id", "client")
         only = ("--global-property", "apiTests=false,modelTests=false,apiDocs=false,modelDocs=false")

@@ -30,6 +30,10 @@ class Missing(Exception):
     """A tool is not installed."""
 
 
+class Skipped(Exception):
+    """A check is left out, in CI too; the text says why."""
+
+
 def run(tool: str, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Return what a tool prints; raises Missing, or ValueError with its output when it finds something."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
@@ -65,6 +69,8 @@ def report(checks: Mapping[str, Callable[[], str]]) -> int:
 def _outcome(check: Callable[[], str]) -> tuple[str, str]:
     try:
         return "ok", check()
+    except Skipped as error:
+        return "skipped", str(error)
     except Missing as error:
         return "FAILED" if os.environ.get("CI") else "skipped", str(error)
     except (LookupError, OSError, ValueError) as error:
