@@ -24,6 +24,8 @@ _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 _GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
 _PHASES = "examples,coverage,fuzzing,stateful"
+_LOGOUTS = ("logOut", "logOutAll")
+"""Called with an API key, which cannot end a session: the other operations need theirs."""
 _LOGOUT_SECONDS = "5"
 _MAX_DIGITS = "100000"
 """Long results are not what is checked here."""
@@ -119,12 +121,8 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
     clients = _Clients(server.url, folder)
     document = str(clients.document)
     session, key = _tokens(server.url, data)
-    ending = (
-        "logOut",
-        "logOutAll",
-    )  # requests by a key cannot end a session, so it lives as long as the others need it
-    without = [flag for name in ending for flag in ("--exclude-operation-id", name)]
-    only = [flag for name in ending for flag in ("--include-operation-id", name)]
+    without = [flag for name in _LOGOUTS for flag in ("--exclude-operation-id", name)]
+    only = [flag for name in _LOGOUTS for flag in ("--include-operation-id", name)]
     return {
         "redocly": lambda: lines("redocly", "lint", "--config", str(_HERE / "redocly.yaml"), document),
         "spectral": lambda: lines(
