@@ -21,7 +21,8 @@ from pycalc.routers.cors import CrossOrigin
 from pycalc.routers.documents import Document
 from pycalc.routers.headers import STRICT_TRANSPORT, telling
 from pycalc.routers.middleware import Edge, by_https
-from pycalc.routers.problems import document_problems, install_problems
+from pycalc.routers.openapi import SERVERS, TAGS, complete, operation_id
+from pycalc.routers.problems import install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
 
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.
@@ -90,6 +91,9 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # the edge has its own
         license_info={"name": "MIT", "identifier": "MIT"},
     )
@@ -115,9 +119,11 @@ def _document(app: FastAPI) -> None:
                 summary=app.summary,
                 description=app.description,
                 license_info=app.license_info,
+                servers=app.servers,
+                tags=app.openapi_tags,
                 routes=app.routes,
             )
-            document_problems(app.openapi_schema)
+            complete(app.openapi_schema)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way

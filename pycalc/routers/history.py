@@ -68,6 +68,7 @@ class HistoryQuery(BaseModel):
 
 @router.get(
     "/secure-history",
+    operation_id="listHistory",
     response_model=HistoryPage,
     responses={**_EXPORTS, **responses("validation-error", "unauthorized", "forbidden", "overloaded", "unavailable")},
 )

@@ -15,7 +15,7 @@ from structlog import get_logger
 
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
-from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability.requests import request_id_of
 from pycalc.routers.audit import AUDITED, audit_refusal
 from pycalc.routers.connection import BodyBroken, BodyTooLarge, ClientGone
@@ -305,13 +305,3 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)
-
-
-def document_problems(schema: dict[str, Any]) -> None:
-    """Add the problem's schema to an OpenAPI document, in place of the framework's own error schemas."""
-    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(described.pop("$defs", {}))
-    schemas["Problem"] = described
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
+from pycalc.models.service import DependencyState, Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.resources import Health
 from pycalc.routers.compression import compressed
@@ -58,7 +59,7 @@ async def asset(request: Request, path: str) -> Response:
     return await document.respond(request)
 
 
-@router.get("/", response_class=JSONResponse)
+@router.get("/", operation_id="getIndex", response_model=Index)
 async def index(request: Request) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if preferred(asked_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
@@ -93,8 +94,8 @@ async def problems(request: Request) -> Response:
 
 
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", operation_id="getHealth")
+async def healthz() -> Liveness:
     """Say that the process is alive; touches nothing else."""
     return {"status": "ok"}
 
@@ -102,7 +103,9 @@ async def healthz() -> dict[str, str]:
 @router.get("/ready", include_in_schema=False)
 @router.get(
     "/readyz",
-    responses={503: {"description": "A dependency does not answer; the body says which."}},
+    operation_id="getReadiness",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Say whether every dependency answers, and how fast; the service is ready without those that it can do without."""
@@ -114,7 +117,12 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
 
-@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@metrics_router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
     exposition = await resources.metrics.exposition()
@@ -122,6 +130,6 @@ async def metrics(request: Request, resources: ResourcesDep) -> Response:
     return Response(body, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _told(check: Health) -> dict[str, object]:
-    told: dict[str, object] = {"ok": check.ok, "latency_ms": check.latency_ms}
+def _told(check: Health) -> DependencyState:
+    told: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
     return told if check.detail is None else {**told, "detail": check.detail}
