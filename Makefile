@@ -3,13 +3,14 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS := 3
+FUZZ_SECONDS := 120
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint format bench drill wheel up dashboards check-deploy check-image requirements clean
+.PHONY: help run up-local test check mutate services lint format bench drill wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -59,6 +60,9 @@ up: .env  ## the whole fleet in containers (needs Docker)
 dashboards: $(VENV)/dev  ## make alert rules and dashboards from the names of the metrics
 	$(BIN)/python -m deploy.observability
 
+check-api: $(VENV)/dev $(VENV)-api/installed  ## lint the OpenAPI document, generate clients and call with them, fuzz (needs npm, Maven, Java)
+	@$(BIN)/python -m deploy.api $(VENV)-api $(FUZZ_SECONDS)
+
 check-deploy: $(VENV)-deploy/installed  ## check Dockerfile, compose, Terraform, alerts, workflows by their own tools
 	@$(VENV)-deploy/bin/python -m deploy.check
 
@@ -73,10 +77,12 @@ requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		requirements/api.in -o requirements/api.txt --upgrade
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
-	rm -rf $(VENV) $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
@@ -99,6 +105,14 @@ $(VENV)-deploy/installed: requirements/deploy.txt
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)-deploy
 	$(VENV)-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	@touch $@
+
+$(VENV)-api/installed: requirements/api.txt deploy/api/package.json
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)-api
+	$(VENV)-api/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/api.txt
+	cp deploy/api/package.json $(VENV)-api
+	npm install --prefix $(VENV)-api --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .env:

@@ -7,12 +7,14 @@ The tree::
     ├── DomainError             domain-error           the operation has no real value there
     ├── ResultTooLarge          result-too-large       the result has more digits than the service writes out
     ├── Unauthorized            unauthorized
+    │   ├── InvalidToken                               a token was sent: unknown, expired, revoked, its account gone
     │   └── RefreshTokenReused                         carries the session that has ended by it
     ├── Forbidden               forbidden
     │   └── WrongPassword                              of a caller who is known: a guess, perhaps
     ├── NotFound                not-found
     ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
+    ├── PreconditionFailed      precondition-failed
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
     ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline or limit of memory
     ├── RetryLater                                     carries ``retry_after``, seconds
@@ -106,6 +108,10 @@ class Unauthorized(PycalcError):
     title = "Valid credentials are needed"
 
 
+class InvalidToken(Unauthorized):
+    """A bearer token was presented that is not valid, or not any more."""
+
+
 class RefreshTokenReused(Unauthorized):
     """A refresh token was used that had been replaced: somebody else may have it, so its session has ended."""
 
@@ -144,6 +150,13 @@ class PayloadTooLarge(PycalcError):
 
     code = "payload-too-large"
     title = "The request is too large"
+
+
+class PreconditionFailed(PycalcError):
+    """The client named versions of a representation, none of which is the current one."""
+
+    code = "precondition-failed"
+    title = "The condition does not hold"
 
 
 class RangeNotSatisfiable(PycalcError):

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import get_logger
 
@@ -17,9 +18,11 @@ from pycalc.resources import Resources, open_resources
 from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
 from pycalc.routers.connection import BODY_SECONDS
 from pycalc.routers.cors import CrossOrigin
+from pycalc.routers.documents import Document
 from pycalc.routers.headers import STRICT_TRANSPORT, telling
 from pycalc.routers.middleware import Edge, by_https
-from pycalc.routers.problems import document_problems, install_problems
+from pycalc.routers.openapi import SERVERS, TAGS, complete, operation_id
+from pycalc.routers.problems import install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
 
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.
@@ -84,9 +87,13 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         summary="Exact arithmetic over HTTP",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,  # it has a route with an ETag instead
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # the edge has its own
         license_info={"name": "MIT", "identifier": "MIT"},
     )
@@ -94,9 +101,10 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)
-    app.mount("/web", system.assets, name="web")
     install_problems(app)
     _document(app)
+    document = Document(lambda: to_json(app.openapi()), "application/json")
+    app.add_route("/openapi.json", document.respond, include_in_schema=False)
     return app
 
 
@@ -111,9 +119,11 @@ def _document(app: FastAPI) -> None:
                 summary=app.summary,
                 description=app.description,
                 license_info=app.license_info,
+                servers=app.servers,
+                tags=app.openapi_tags,
                 routes=app.routes,
             )
-            document_problems(app.openapi_schema)
+            complete(app.openapi_schema)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way

@@ -13,10 +13,12 @@ from contextlib import asynccontextmanager, suppress
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import CONTENT_TYPE
+from pycalc.routers.compression import compressed
 from pycalc.services.addresses import address
 
 _READ_SECONDS = 5.0
 _WRITE_SECONDS = 10.0
+_ACCEPTED = b"accept-encoding:"
 
 Exposition = Callable[[], Awaitable[bytes]]
 """Returns what is exported; raises Unavailable."""
@@ -31,7 +33,7 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
             with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(_READ_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await _answer(head.split(b" ", 2)[1], exposition))
+                writer.write(await _answer(head, exposition))
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await writer.drain()
         finally:
@@ -50,13 +52,18 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
         server.close()  # and wait for nobody who reads slowly
 
 
-async def _answer(path: bytes, exposition: Exposition) -> bytes:
-    """Return the whole answer to a request for a path."""
-    status, content_type, body = "404 Not Found", "text/plain", b"The metrics are at /metrics.\n"
-    if path.partition(b"?")[0] == b"/metrics":
+async def _answer(head: bytes, exposition: Exposition) -> bytes:
+    """Return the whole answer to a request, whose head was read."""
+    request_line, *lines = head.split(b"\r\n")
+    fields = {"Content-Type": "text/plain", "Connection": "close"}
+    status, body = "404 Not Found", b"The metrics are at /metrics.\n"
+    if request_line.split(b" ", 2)[1].partition(b"?")[0] == b"/metrics":
+        accepted = b",".join(line[len(_ACCEPTED) :] for line in lines if line.lower().startswith(_ACCEPTED))
         try:
-            status, content_type, body = "200 OK", CONTENT_TYPE, await exposition()
+            status, (body, coded) = "200 OK", await compressed(await exposition(), accepted.decode("latin-1"))
+            fields |= {"Content-Type": CONTENT_TYPE, **coded}
         except Unavailable as error:
             status, body = "503 Service Unavailable", f"{error.detail}\n".encode()
-    fields = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close"
-    return f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n".encode() + body
+    fields["Content-Length"] = str(len(body))
+    answer = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(answer).encode() + body

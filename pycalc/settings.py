@@ -204,7 +204,7 @@ class Settings(BaseSettings):
     )
     metrics_seconds: float = Field(1.0, ge=0, le=60, description="how old the metrics may be that are told")
     tracing: bool = Field(
-        False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs pycalc[otel]"
+        False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel"
     )
 
     @classmethod

@@ -6,28 +6,19 @@ A tool that is not installed skips its check, and in CI fails it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from time import perf_counter
 
 from deploy.check.discovery import compare
-from deploy.check.processes import Missing, run
+from deploy.check.processes import CACHE, lines, report, run
 from deploy.check.terraform import Terraform, planned, terraform
-
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
-
-
-def _lines(*command: str) -> str:
-    """Return a tool's output in one line."""
-    return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
 
 
 def _schema(schema: str, file: str) -> Callable[[], str]:
-    return lambda: _lines("check-jsonschema", "--builtin-schema", schema, file)
+    return lambda: lines("check-jsonschema", "--builtin-schema", schema, file)
 
 
 def _checkov(framework: str, *arguments: str) -> str:
@@ -45,8 +36,8 @@ class _Infrastructure:
 
     @cache  # noqa: B019  # one instance, as long as the program
     def _terraform(self) -> Terraform:
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        return self._stack.enter_context(terraform(_CACHE))
+        CACHE.mkdir(parents=True, exist_ok=True)
+        return self._stack.enter_context(terraform(CACHE))
 
     @cache  # noqa: B019
     def _plans(self) -> list[Path]:
@@ -55,7 +46,7 @@ class _Infrastructure:
 
     def format(self) -> str:
         """Every file as `terraform fmt` writes it."""
-        return _lines("terraform", "fmt", "-check", "-recursive", "deploy/gcp")
+        return lines("terraform", "fmt", "-check", "-recursive", "deploy/gcp")
 
     def validate(self) -> str:
         """Every resource, argument and reference against the provider's schema."""
@@ -91,17 +82,17 @@ def _checks(stack: ExitStack) -> dict[str, Callable[[], str]]:
     scripts = sorted(str(script) for script in Path("deploy").rglob("*.sh"))
     workflows = sorted(str(file) for file in Path(".github/workflows").glob("*.yml"))
     return {
-        "hadolint Dockerfile": lambda: _lines("hadolint", "Dockerfile"),
+        "hadolint Dockerfile": lambda: lines("hadolint", "Dockerfile"),
         "checkov Dockerfile": lambda: _checkov("dockerfile", "--file", "Dockerfile"),
-        "shellcheck deploy": lambda: _lines("shellcheck", *scripts),
+        "shellcheck deploy": lambda: lines("shellcheck", *scripts),
         "schema compose.yaml": _schema("vendor.compose-spec", "compose.yaml"),
         "schema cloudbuild.yaml": _schema("vendor.cloudbuild", "cloudbuild.yaml"),
         "schema dependabot.yml": _schema("vendor.dependabot", ".github/dependabot.yml"),
         **{f"schema {file}": _schema("vendor.github-workflows", file) for file in workflows},
         "checkov workflows": lambda: _checkov("github_actions", "--directory", ".github"),
-        "promtool check config": lambda: _lines("promtool", "check", "config", "deploy/prometheus/prometheus.yml"),
-        "promtool check rules": lambda: _lines("promtool", "check", "rules", "deploy/prometheus/alerts.yml"),
-        "promtool test rules": lambda: _lines("promtool", "test", "rules", "deploy/prometheus/alerts.test.yml"),
+        "promtool check config": lambda: lines("promtool", "check", "config", "deploy/prometheus/prometheus.yml"),
+        "promtool check rules": lambda: lines("promtool", "check", "rules", "deploy/prometheus/alerts.yml"),
+        "promtool test rules": lambda: lines("promtool", "test", "rules", "deploy/prometheus/alerts.test.yml"),
         "terraform fmt": cloud.format,
         "terraform validate": cloud.validate,
         "terraform test": cloud.test,
@@ -111,25 +102,10 @@ def _checks(stack: ExitStack) -> dict[str, Callable[[], str]]:
     }
 
 
-def _outcome(check: Callable[[], str]) -> tuple[str, str]:
-    try:
-        return "ok", check()
-    except Missing as error:
-        return "FAILED" if os.environ.get("CI") else "skipped", str(error)
-    except (LookupError, OSError, ValueError) as error:
-        return "FAILED", str(error)
-
-
 def main() -> int:
     """Run every check, print what each says and how long it took; return 1 when one fails."""
-    failed = 0
     with ExitStack() as stack:
-        for name, check in _checks(stack).items():
-            started = perf_counter()
-            state, told = _outcome(check)
-            failed += state == "FAILED"
-            print(f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}", flush=True)  # noqa: T201
-    return 1 if failed else 0
+        return report(_checks(stack))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
+"""The folder of files that are fetched once."""
+_WIDTH = 400
+"""Characters of a line that are printed: generated requests may be longer than anybody reads."""
 
 _OWN = Path(sys.executable).parent
 _WHERE = {
+    "java": "apt-get install default-jre-headless",
+    "mvn": "apt-get install maven",
     "npm": "apt-get install npm",
     "promtool": "apt-get install prometheus",
     "shellcheck": "apt-get install shellcheck",
@@ -21,14 +30,48 @@ class Missing(Exception):
     """A tool is not installed."""
 
 
+class Skipped(Exception):
+    """A check is left out, in CI too; the text says why."""
+
+
 def run(tool: str, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Return what a tool prints; raises Missing, or ValueError with its output when it finds something."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
     if program is None:
-        raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'make check-deploy installs it')}")
+        raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'the chore that needs it installs it')}")
     done = subprocess.run(  # noqa: S603  # our own tools on our own files
         [str(program), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise ValueError(f"{done.stdout}{done.stderr}".strip())
     return done.stdout.strip()
+
+
+def lines(*command: str) -> str:
+    """Return a tool's output in one line."""
+    return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
+
+
+def report(checks: Mapping[str, Callable[[], str]]) -> int:
+    """Run every check, print what each says and how long it took; return 1 when one fails.
+
+    A check whose tool is not installed is skipped, and in CI it fails.
+    """
+    failed = 0
+    for name, check in checks.items():
+        started = perf_counter()
+        state, told = _outcome(check)
+        failed += state == "FAILED"
+        print(f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}", flush=True)  # noqa: T201
+    return 1 if failed else 0
+
+
+def _outcome(check: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return "ok", check()
+    except Skipped as error:
+        return "skipped", str(error)
+    except Missing as error:
+        return "FAILED" if os.environ.get("CI") else "skipped", str(error)
+    except (LookupError, OSError, ValueError) as error:
+        return "FAILED", "\n".join(line[:_WIDTH] for line in str(error).splitlines())

@@ -10,7 +10,7 @@ from pycalc.db.base import Database, KeyBearer
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, users
 from pycalc.db.users import user_of
-from pycalc.errors import Conflict, NotFound, Unauthorized
+from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
 
 _USE_STEP_MS = 300_000
@@ -24,7 +24,7 @@ def _key(row: Row[tuple[object, ...]]) -> StoredKey:
 def _add(connection: Connection, key: StoredKey, key_hash: bytes, limit: int) -> None:
     owner = select(users.c.id).where(users.c.id == key.user_id).with_for_update()
     if connection.scalar(owner) is None:
-        raise Unauthorized("The account does not exist any more.")
+        raise InvalidToken("The account does not exist any more.")
     of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
     if (connection.scalar(of_user) or 0) >= limit:
         raise Conflict(f"An account has at most {limit} keys: delete one first.")

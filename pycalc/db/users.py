@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from pycalc.db.base import Database
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
-from pycalc.errors import Conflict, Forbidden, NotFound, Unauthorized
+from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 
@@ -98,7 +98,7 @@ def _set_password(connection: Connection, user_id: bytes, before: str, after: st
     of_user = sessions.c.user_id == user_id
     asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
     if changed.rowcount != 1 or connection.scalar(asking) is None:
-        raise Unauthorized("The session has ended, or the password is another by now.")
+        raise InvalidToken("The session has ended, or the password is another by now.")
     connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
     revoke(connection, user_id)
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StrictBool, ValidationInfo, field_validator
 
+from pycalc.models.formats import Timestamp, Uuid
+
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_USERNAME = 32
 """Characters; shorter than the text of an id, so that nothing is both."""
@@ -128,7 +130,7 @@ class Credentials(BaseModel):
 class Account(BaseModel):
     """An account as its owner and admins see it."""
 
-    id: str = Field(examples=["019aab12-7c00-7123-8456-426614174000"])
+    id: Uuid = Field(examples=["019aab12-7c00-7123-8456-426614174000"])
     username: str = Field(examples=["ada"])
     email: str = Field(examples=["ada@example.com"])
     role: Role
@@ -171,15 +173,15 @@ class KeyRequest(BaseModel):
 class ApiKey(BaseModel):
     """An API key as its owner sees it."""
 
-    id: str
+    id: Uuid
     name: str
     prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
-    created_at: str
-    expires_at: str | None
-    last_used_at: str | None = Field(description="to within five minutes")
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    last_used_at: Timestamp | None = Field(description="to within five minutes")
 
 
-class NewApiKey(ApiKey):
+class CreatedApiKey(ApiKey):
     """A new API key, with its text: it is shown this once."""
 
     key: str = Field(description="send it as `Authorization: Bearer ...`", examples=["pck_AZqrEnwA..."])

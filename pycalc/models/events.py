@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from pycalc.models.formats import Timestamp, Uuid
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as, timestamp
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 
@@ -40,11 +41,11 @@ class CloudEvent(TypedDict):
     """A calculation as an event; never more than 8 KiB."""
 
     specversion: str
-    id: Annotated[str, Field(description="the calculation's id: duplicates share it")]
+    id: Annotated[Uuid, Field(description="the calculation's id: duplicates share it")]
     source: str
     type: str
-    subject: Annotated[str, Field(description="the user's id")]
-    time: str
+    subject: Annotated[Uuid, Field(description="the user's id")]
+    time: Timestamp
     datacontenttype: str
     traceparent: NotRequired[Annotated[str, Field(description="the trace of the calculation, where there is one")]]
     data: HistoryItem

@@ -9,8 +9,9 @@ from typing import Annotated, NamedTuple
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
+from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
-from pycalc.models.math import Number
+from pycalc.models.math import ELAPSED, Number
 from pycalc.models.numbers import json_literal
 
 _BOOLEAN = ("false", "true")
@@ -70,7 +71,7 @@ class HistoryRow(NamedTuple):
 class HistoryItem(TypedDict):
     """One calculation as the history tells it."""
 
-    id: Annotated[str, Field(description="UUIDv7 (RFC 9562)")]
+    id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562)")]
     operation: str
     input: Annotated[
         dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
@@ -78,13 +79,13 @@ class HistoryItem(TypedDict):
     result: Annotated[Number | None, Field(description="null when over 1,000 digits")]
     digits: Number
     exact: bool
-    leading: Annotated[str, Field(description="the first 20 digits")]
-    trailing: Annotated[str, Field(description="the last 20 digits")]
-    sha256: Annotated[str | None, Field(description="SHA-256 of the result's text")]
+    leading: Annotated[Ends, Field(description="the first 20 digits")]
+    trailing: Annotated[Ends, Field(description="the last 20 digits")]
+    sha256: Annotated[Sha256 | None, Field(description="SHA-256 of the result's text")]
     cached: bool
-    elapsed_ms: float
+    elapsed_ms: Annotated[float, Field(description=ELAPSED)]
     user: str
-    created_at: Annotated[str, Field(description="RFC 3339, UTC, milliseconds")]
+    created_at: Annotated[Timestamp, Field(description="when it was recorded: RFC 3339, UTC, milliseconds")]
 
 
 class HistoryPage(TypedDict):

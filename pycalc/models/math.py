@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, with_config
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
+
+from pycalc.models.formats import Ends, Uuid
+from pycalc.models.problems import Problem
 
 MAX_BATCH = 1_000
 """Calculations in one batch."""
+ELAPSED = (
+    "time from the look-up in the cache to the verified result, milliseconds; "
+    "planning before it and recording after it do not count"
+)
 
-Number = Annotated[
-    int | str,
-    Field(description="a JSON number within ±(2^53 - 1), a string otherwise (RFC 7493)", union_mode="left_to_right"),
-]
+Number = TypeAliasType(
+    "Number",
+    Annotated[
+        int | str,
+        Field(description="a JSON number within ±(2^53 - 1), else a string (RFC 7493)", union_mode="left_to_right"),
+    ],
+)
+Operand = TypeAliasType(
+    "Operand",
+    Annotated[
+        str | int | float,
+        Field(description="a literal as in a path; a JSON number is taken as the digits that stand in the body"),
+    ],
+)
 
 
 @with_config(
@@ -35,14 +52,14 @@ Number = Annotated[
 class Calculation(TypedDict):
     """One calculation and its result."""
 
-    id: Annotated[str, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
+    id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
     operation: str
     input: Annotated[dict[str, Number], Field(description="the operands in canonical form")]
     result: Number
     digits: Annotated[int, Field(description="number of digits in the result")]
     exact: Annotated[bool, Field(description="false: correctly rounded to the asked precision")]
     cached: Annotated[bool, Field(description="whether the result was made by an earlier calculation")]
-    elapsed_ms: Annotated[float, Field(description="from the request's arrival to the result, milliseconds")]
+    elapsed_ms: Annotated[float, Field(description=ELAPSED)]
 
 
 @with_config(
@@ -65,22 +82,28 @@ class Calculation(TypedDict):
 class Summary(TypedDict):
     """A result's size and ends, found without computing it."""
 
-    id: str
+    id: Uuid
     operation: str
     input: dict[str, Number]
-    leading: Annotated[str, Field(description="the first 20 digits")]
-    trailing: Annotated[str, Field(description="the last 20 digits")]
+    leading: Annotated[Ends, Field(description="the first 20 digits")]
+    trailing: Annotated[Ends, Field(description="the last 20 digits")]
     digits: Number
     exact: bool
     cached: bool
-    elapsed_ms: float
+    elapsed_ms: Annotated[float, Field(description=ELAPSED)]
+
+
+CalculationResult = TypeAliasType(
+    "CalculationResult",
+    Annotated[Calculation | Summary, Field(description="a calculation; with `view=summary`, its size and ends")],
+)
 
 
 class BatchItem(TypedDict):
     """One calculation of a batch: the operands, and the options that a single one takes in its query."""
 
     operation: str
-    input: dict[str, str | int | float]
+    input: dict[str, Operand]
 
 
 @with_config(
@@ -101,7 +124,13 @@ class Batch(TypedDict):
     operations: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_BATCH)]
 
 
+BatchResult = TypeAliasType(
+    "BatchResult",
+    Annotated[Calculation | Summary | Problem, Field(description="a calculation, its summary, or why there is none")],
+)
+
+
 class BatchResults(TypedDict):
     """What came of each calculation of a batch, in its order: a calculation, or a problem (RFC 9457)."""
 
-    results: list[Calculation | Summary | dict[str, Any]]
+    results: list[BatchResult]

@@ -11,6 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pycalc.models.events import Event
+from pycalc.models.formats import Day
 from pycalc.models.history import HistoryRow
 from pycalc.models.math import Number
 from pycalc.models.numbers import json_literal
@@ -50,7 +51,7 @@ class Total(NamedTuple):
 class UsageItem(TypedDict):
     """The totals of a day and an operation."""
 
-    day: Annotated[str, Field(description="UTC, `2026-11-22`")]
+    day: Annotated[Day, Field(description="UTC, `2026-11-22`")]
     operation: str
     count: int
     cached: Annotated[int, Field(description="how many of them a cache answered")]

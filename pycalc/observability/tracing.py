@@ -85,13 +85,14 @@ NO_TRACER = NoTracer()
 def open_tracer(part: str, *, wanted: bool) -> Tracer:
     """Return a tracer for a part of the service, the one that makes nothing unless it is wanted.
 
-    Raises ValueError when it is wanted and the packages of ``pycalc[otel]`` are not installed.
+    Raises ValueError when it is wanted and the packages of the extra ``otel`` are not installed.
     """
     if not wanted:
         return NO_TRACER
     try:
         module = import_module("pycalc.observability.opentelemetry")
     except ImportError as error:
-        raise ValueError(f"PYCALC_TRACING needs the packages of pycalc[otel]: {error}") from error
+        message = "PYCALC_TRACING needs the packages of the extra otel: pip install '.[otel]' in the repository"
+        raise ValueError(f"{message} ({error})") from error
     tracer: Tracer = module.OpenTelemetryTracer(part)
     return tracer

@@ -13,34 +13,13 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
 from pycalc.models.ids import text_of_id
 from pycalc.resources import Resources
-from pycalc.routers.deps import AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.openapi import json_body
 from pycalc.routers.problems import responses
 from pycalc.services.auth import Tokens
 
 _FORM = "application/x-www-form-urlencoded"
 _OAUTH2_FIELDS = {"grant_type", "scope", "client_id", "client_secret"}
-_LOGIN_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": Credentials.model_json_schema()},
-            _FORM: {
-                "schema": {
-                    "title": "OAuth2 password form",
-                    "description": "RFC 6749 §4.3.2",
-                    "type": "object",
-                    "required": ["username", "password"],
-                    "properties": {
-                        "grant_type": {"type": "string", "const": "password"},
-                        "username": {"type": "string"},
-                        "password": {"type": "string", "format": "password"},
-                        "scope": {"type": "string"},
-                    },
-                }
-            },
-        },
-    }
-}
 
 router = APIRouter(tags=["accounts"])
 
@@ -54,6 +33,7 @@ def _account(user: User) -> Account:
 @router.post(
     "/register",
     status_code=201,
+    openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
     responses=responses(
         "unauthorized",
         "forbidden",
@@ -105,13 +85,13 @@ def _form_fields(body: bytes) -> dict[str, str]:
 
 @router.post(
     "/login",
-    openapi_extra=_LOGIN_BODY,
+    openapi_extra=json_body("Credentials"),
     responses=responses(
         "unauthorized", "payload-too-large", "validation-error", "rate-limited", "overloaded", "unavailable"
     ),
 )
 async def log_in(request: Request, resources: ResourcesDep, address: AddressDep) -> Session:
-    """Open a session, from JSON or from the OAuth2 password form."""
+    """Open a session. The OAuth2 password form (RFC 6749 §4.3.2) is accepted in place of JSON."""
     credentials = await _credentials(request)
     request.scope["tried"] = credentials.username  # for the audit log, should this be refused
     async with resources.login_limit.attempt(credentials.username, address):
@@ -127,6 +107,7 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
 
 @router.post(
     "/token/refresh",
+    operation_id="refreshToken",
     responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
 )
 async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
@@ -146,7 +127,7 @@ async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     await resources.authenticator.log_out_all(caller)
 
 
-@router.get("/me", responses=responses("unauthorized", "unavailable"))
+@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "unavailable"))
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return _account(await resources.accounts.own(caller))

@@ -6,32 +6,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
-from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
-from pycalc.models.math import MAX_BATCH, Batch, BatchResults
+from pycalc.models.math import MAX_BATCH, BatchResults
 from pycalc.routers.connection import max_body, while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
+from pycalc.routers.openapi import json_body
 from pycalc.routers.problems import problem_body, responses
 from pycalc.routers.representations import BatchResponse, Piece, json_around
 from pycalc.services.batches import read_batch
 from pycalc.services.math import BATCH_ITEM_BYTES, Answer
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": TypeAdapter(Batch).json_schema()}},
-    }
-}
 
 router = APIRouter(tags=["calculations"])
 
 
 @router.post(
     "/batch",
-    openapi_extra=_BODY,
+    operation_id="calculateBatch",
+    openapi_extra=json_body("Batch"),
     response_model=BatchResults,
     responses=responses(
         "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"

@@ -15,7 +15,7 @@ from pycalc.routers.headers import secured
 from pycalc.routers.problems import answer_to
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_ASKED = ("Authorization", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
+_ASKED = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
 """Header fields that a page may send beside those that need no permission."""
 _TOLD = (
     "Accept-Ranges",
@@ -27,6 +27,8 @@ _TOLD = (
     "Repr-Digest",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Calculation-Id",
+    "X-Exact",
 )
 """Header fields that a page may read beside those that it always may."""
 

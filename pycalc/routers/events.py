@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event
+from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.negotiation import WITHOUT_CONTENT
@@ -116,6 +117,7 @@ class EventStream(StreamingResponse):
 
 @router.get(
     "/events",
+    operation_id="followEvents",
     response_class=StreamingResponse,
     responses={200: _STREAM, **responses("validation-error", "unauthorized", "overloaded", "unavailable")},
 )
@@ -123,7 +125,7 @@ async def events(
     request: Request,
     _: CallerDep,
     resources: ResourcesDep,
-    last_event_id: Annotated[str | None, Header(description="resume after this event")] = None,
+    last_event_id: Annotated[Uuid | None, Header(description="resume after this event")] = None,
 ) -> StreamingResponse:
     """Follow one's own calculations live (an admin: everyone's). `Last-Event-ID` resumes without a gap."""
 

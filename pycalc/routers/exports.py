@@ -11,6 +11,7 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
+from pycalc.routers.compression import TextStream
 from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.sending import ClientTooSlow
@@ -25,9 +26,16 @@ class ExportResponse(Response):
     """
 
     def __init__(
-        self, first: bytes, rest: AsyncGenerator[bytes, None], headers: Mapping[str, str], metrics: Metrics
+        self,
+        first: bytes,
+        rest: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str],
+        metrics: Metrics,
+        coding: str | None = None,
     ) -> None:
-        super().__init__(headers=headers)
+        """``coding``: of CODINGS, the one that the body is compressed with."""
+        super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
+        self._compressed = None if coding is None else TextStream(coding)
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
@@ -42,7 +50,8 @@ class ExportResponse(Response):
         async with aclosing(self._rest):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not content or await self._send_pages(send):
-                await send({"type": "http.response.body", "body": b""})
+                last = self._compressed.end() if content and self._compressed is not None else b""
+                await send({"type": "http.response.body", "body": last})
 
     async def _send_pages(self, send: Send) -> bool:
         """Send all pages; return whether they were all."""
@@ -50,7 +59,8 @@ class ExportResponse(Response):
         try:
             while True:
                 if page:
-                    await send({"type": "http.response.body", "body": page, "more_body": True})
+                    body = page if self._compressed is None else await self._compressed.page(page)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
                 page = await anext(self._rest)
         except StopAsyncIteration:
             return True

@@ -10,9 +10,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pycalc.models.auth import Principal
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.resources import Resources
+from pycalc.routers.compression import CODINGS
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.exports import ExportResponse
-from pycalc.routers.negotiation import asked_of, preferred
+from pycalc.routers.negotiation import asked_of, preferred, preferred_coding
 from pycalc.routers.problems import responses
 from pycalc.services.exports import LAYOUTS
 from pycalc.services.history import Wanted
@@ -26,7 +27,7 @@ else:
 PAGE = "application/json"
 _ROW_BYTES = 4_096
 """What a calculation of a page takes at most, nearly, while the page is made."""
-_VARY = {"Vary": "Accept"}
+_VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A page of calculations; with `Accept: application/x-ndjson` or `text/csv` all of them, "
@@ -67,6 +68,7 @@ class HistoryQuery(BaseModel):
 
 @router.get(
     "/secure-history",
+    operation_id="listHistory",
     response_model=HistoryPage,
     responses={**_EXPORTS, **responses("validation-error", "unauthorized", "forbidden", "overloaded", "unavailable")},
 )
@@ -99,4 +101,5 @@ async def _export(
         "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
         **_VARY,
     }
-    return ExportResponse(await anext(pages), pages, headers, resources.metrics)
+    coding = preferred_coding(asked_of(request.scope).accept_encoding, CODINGS)
+    return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)

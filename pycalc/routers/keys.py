@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from pycalc.errors import NotFound
-from pycalc.models.auth import ApiKey, KeyRequest, NewApiKey, StoredKey
+from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
+from pycalc.models.formats import Uuid
 from pycalc.models.history import timestamp
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep
@@ -34,10 +35,10 @@ def _told(key: StoredKey) -> dict[str, str | None]:
         "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"
     ),
 )
-async def create_key(request: KeyRequest, caller: CallerDep, resources: ResourcesDep) -> NewApiKey:
+async def create_key(request: KeyRequest, caller: CallerDep, resources: ResourcesDep) -> CreatedApiKey:
     """Make an API key, to be sent as a bearer token. Its text is shown this once."""
     key, text = await resources.accounts.create_key(caller, request.name, request.expires_in)
-    return NewApiKey.model_validate({**_told(key), "key": text})
+    return CreatedApiKey.model_validate({**_told(key), "key": text})
 
 
 @router.get("/me/keys", responses=responses("unauthorized", "unavailable"))
@@ -51,7 +52,7 @@ async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     status_code=204,
     responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
 )
-async def remove_key(key_id: Annotated[str, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep) -> None:
+async def remove_key(key_id: Annotated[Uuid, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""
     try:
         identity = id_of_text(key_id)

@@ -7,7 +7,7 @@ this service made itself is not validated at all.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -17,18 +17,22 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
+from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
-from pycalc.models.math import Calculation, Summary
+from pycalc.models.math import CalculationResult
+from pycalc.models.results import Result
 from pycalc.resources import Resources
 from pycalc.routers.connection import Client, ClientGone
 from pycalc.routers.deps import BEARER, caller_of, release_slot, resources_of
 from pycalc.routers.headers import telling_quota
-from pycalc.routers.negotiation import asked_of, matching
+from pycalc.routers.negotiation import ANY, asked_of, is_current, matching
+from pycalc.routers.openapi import headers, operation_id
 from pycalc.routers.problems import CLIENT_GONE, responses
 from pycalc.routers.representations import (
     WHOLE,
     etags_of,
     paced,
+    range_of,
     send_json,
     send_not_modified,
     send_text,
@@ -40,6 +44,7 @@ from pycalc.services.compute import INLINE_SECONDS
 from pycalc.services.math import Answer
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation, Parameter
+from pycalc.services.operations.literals import DECIMAL, MAX_LITERAL, NATURAL
 from pycalc.services.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
@@ -55,6 +60,7 @@ _ERRORS = (
     "validation-error",
     "domain-error",
     "result-too-large",
+    "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
     "rate-limited",
@@ -62,17 +68,31 @@ _ERRORS = (
     "overloaded",
     "unavailable",
 )
+_OTHER_VERSION = (
+    "The result is none of the versions that If-Match names; ask without it. The JSON form has no ETag: "
+    "send Accept: text/plain with an ETag of the bare digits."
+)
+_OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The calculation; with `Accept: text/plain` the bare digits, which `Range` may ask for in part.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "354224848179261915075"}},
+        "headers": headers("ETag", "Repr-Digest", "Accept-Ranges", "Vary", *_OF_EACH),
     },
     206: {
         "description": "A range of the bare digits.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "3542"}},
+        "headers": headers("ETag", "Repr-Digest", "Content-Range", "Vary", *_OF_EACH),
     },
-    304: {"description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same."},
+    304: {
+        "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
+        "headers": headers("ETag", "Vary", "X-Calculation-Id", "X-Exact"),
+    },
+    414: {"description": "The path is longer than the server reads. There is no body, and nothing was recorded."},
 }
+
+
+_PATTERNS = {"natural": f"^{NATURAL.pattern}$", "decimal": f"^{DECIMAL.pattern}$"}
 
 
 class _Segment(Convertor[str]):
@@ -140,12 +160,15 @@ async def _respond(
     asked = asked_of(scope)
     text = wants_text(plan, asked)
     etags = etags_of(plan, resources.etag_key) if text else ()
-    if asked.if_none_match and (etag := matching(asked.if_none_match, etags)):
-        await _calculate(resources, caller, plan, client, held=True)
-        return await send_not_modified(etag, send)
+    if asked.if_match and not is_current(asked.if_match, etags):
+        raise PreconditionFailed(_OTHER_VERSION)
+    if asked.if_none_match and ((etag := matching(asked.if_none_match, etags)) or asked.if_none_match == ANY):
+        answer = await _calculate(resources, caller, plan, client, held=True)
+        return await send_not_modified(etag, answer, send)
+    check = partial(range_of, etag=etags[0], asked=asked) if text and asked.range else None
     memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
     try:
-        answer = await _calculate(resources, caller, plan, client)
+        answer = await _calculate(resources, caller, plan, client, check=check)
         release_slot(scope)
         if len(answer.result.text) <= WHOLE or not asked.content:
             return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
@@ -164,10 +187,16 @@ async def _respond(
 
 
 def _calculate(
-    resources: Resources, caller: Principal, plan: Plan, client: Client, *, held: bool = False
+    resources: Resources,
+    caller: Principal,
+    plan: Plan,
+    client: Client,
+    *,
+    held: bool = False,
+    check: Callable[[Result], object] | None = None,
 ) -> Awaitable[Answer]:
     """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
-    answer = resources.calculator.calculate(caller, plan, held=held)
+    answer = resources.calculator.calculate(caller, plan, held=held, check=check)
     return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
 
@@ -182,7 +211,9 @@ def _documented(operation: Operation[Any]) -> Any:
 
     parameters = [parameter(operand.name, _annotation(operand)) for operand in operation.parameters]
     described = "the result modulo this whole number, for operands far beyond what could be written out"
-    parameters.append(parameter("mod", Annotated[str | None, Query(description=described, examples=["97"])], None))
+    limits: Any = {"max_length": MAX_LITERAL, "pattern": "^0*[1-9][0-9]*$"}
+    modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
+    parameters.append(parameter("mod", modulus, None))
     described = "`summary`: the result's size and ends instead of the result, without computing it"
     parameters.append(parameter("view", Annotated[Literal["full", "summary"], Query(description=described)], "full"))
     if takes_precision(operation):
@@ -195,18 +226,19 @@ def _documented(operation: Operation[Any]) -> Any:
 
 
 def _annotation(parameter: Parameter) -> object:
-    return Annotated[str, Path(description=parameter.description, examples=[parameter.example])]
+    limits: Any = {"max_length": MAX_LITERAL, "pattern": _PATTERNS[parameter.kind]}
+    return Annotated[str, Path(description=parameter.description, examples=[parameter.example], **limits)]
 
 
 def _path(operation: Operation[Any]) -> str:
     return f"/{operation.name}/" + "/".join(f"{{{parameter.name}:segment}}" for parameter in operation.parameters)
 
 
-router = APIRouter(tags=["calculations"])
+router = APIRouter(tags=["calculations"], generate_unique_id_function=operation_id)
 _add = partial(
     router.add_api_route,
     methods=["GET"],
-    response_model=Calculation | Summary,
+    response_model=CalculationResult,
     responses={**_TEXT, **responses(*_ERRORS)},
     dependencies=[Security(BEARER)],
     route_class_override=CalculationRoute,

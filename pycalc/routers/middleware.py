@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable
 from threading import Lock
 from time import perf_counter
 
-from fastapi import Request
+from fastapi import Request, Response
 from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ from pycalc.routers.deps import SLOT, key_of, release_slot, resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.negotiation import WITHOUT_CONTENT
-from pycalc.routers.problems import CLIENT_GONE, STATUS, answer_to, problem_body, quoted
+from pycalc.routers.problems import CLIENT_GONE, STATUS, answer_to, bad_host, problem_body, quoted
 from pycalc.routers.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.services.math import OVERLOADED
 
@@ -72,6 +72,11 @@ async def _refuse(refused: Iterable[Message], send: Send) -> None:
         await send(message)
 
 
+async def _send_secured(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    response.raw_headers = secured(response.raw_headers)
+    await response(scope, receive, send)
+
+
 class Edge:
     """Counts and times each answer by its route's template, and adds the headers that every answer carries.
 
@@ -110,6 +115,11 @@ class Edge:
         span = resources_of(scope).tracer.begin(scope)
         status = 500
         try:
+            hosts = [value for name, value in scope["headers"] if name == b"host"]
+            if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
+                status = 400
+                await _send_secured(bad_host(Request(scope)), scope, receive, send)
+                return
             if route is not None:
                 status = await route.answer(scope, receive, send)
                 return
@@ -127,8 +137,7 @@ class Edge:
                 raise
             response = await answer_to(Request(scope), error)
             status = response.status_code
-            response.raw_headers = secured(response.raw_headers)
-            await response(scope, receive, send)
+            await _send_secured(response, scope, receive, send)
         finally:
             release_slot(scope)
             self._observe(scope, status, perf_counter() - started)

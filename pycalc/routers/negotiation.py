@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
+ANY = "*"
+"""The value of If-Match and If-None-Match that names every representation there is."""
 WITHOUT_CONTENT = "pycalc.without_content"
 """Stands in the scope of a GET that a HEAD was made into: its content is dropped, so it need not be made."""
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
@@ -19,6 +21,7 @@ class Asked(NamedTuple):
     accept: str = ""
     accept_encoding: str = ""
     range: str = ""
+    if_match: str = ""
     if_range: str = ""
     if_none_match: str = ""
     content: bool = True
@@ -33,9 +36,8 @@ def asked_of(scope: Scope) -> Asked:
     """Return what a request asks of the representation; a field sent twice is one list (RFC 9110 §5.3)."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:
-        field = _FIELDS.get(name)
-        if field is not None:
-            text = value.decode("latin-1")
+        if name in _FIELDS:
+            field, text = _FIELDS[name], value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
     if WITHOUT_CONTENT in scope:
         return Asked(**found, content=False)
@@ -55,30 +57,63 @@ def _quality(parameters: str) -> float:
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
-    """Return the member of ``offered`` that a header likes best, the first among equals; None where it names none.
+    """Return the media type of ``offered`` that an Accept gives the highest weight, the first among equals.
 
-    A wildcard accepts without naming, so it decides nothing here: the caller's default stands.
+    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None
+    where none is acceptable: the caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     best: str | None = None
     best_quality = 0.0
-    weights = {}
-    for member in header.split(","):
-        name, _, parameters = member.partition(";")
-        weights[name.strip().lower()] = _quality(parameters)
+    weights = _weights(header)
     for candidate in offered:
-        quality = weights.get(candidate, 0.0)
+        ranges = (candidate, candidate[: candidate.index("/")] + "/*", "*/*")
+        quality = next((weights[name] for name in ranges if name in weights), 0.0)
         if quality > best_quality:
             best, best_quality = candidate, quality
     return best
 
 
-def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2).
+def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
+    """Return the content coding of ``offered`` that an Accept-Encoding gives the highest weight; None for no coding.
 
-    ``*`` names none: it asks whether there is a representation at all, which nobody knows before computing it.
+    "identity" and ``*`` count as RFC 9110 §12.5.3 says. A coding that only ``*`` names is used where identity weighs
+    less: a client that would take anything gets the plain bytes.
     """
+    if not header:
+        return None
+    weights = _weights(header)
+    other = weights.get("*", 0.0)
+    identity = weights.get("identity", other)
+    best: str | None = None
+    best_quality = 0.0
+    for candidate in offered:
+        quality = weights.get(candidate, other)
+        welcome = quality >= identity if candidate in weights else quality > identity
+        if welcome and quality > best_quality:
+            best, best_quality = candidate, quality
+    return best
+
+
+def _weights(header: str) -> Mapping[str, float]:
+    """Return the members of an Accept or Accept-Encoding, in lower case, with their weights."""
+    weights = {}
+    for member in header.split(","):
+        name, _, parameters = member.partition(";")
+        weights[name.strip().lower()] = _quality(parameters) if parameters else 1.0
+    return weights
+
+
+def matching(header: str, etags: Sequence[str]) -> str | None:
+    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all."""
+    if header == ANY:
+        return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
     return next((etag for etag in etags if etag in named), None)
+
+
+def is_current(header: str, etags: Sequence[str]) -> bool:
+    """Return whether an If-Match holds: it names one of the tags, compared strongly (RFC 9110 §13.1.1), or is ``*``."""
+    return header == ANY or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
 
 
 def byte_range(asked: Asked, etag: str, length: int) -> tuple[int, int] | None:

@@ -10,11 +10,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from structlog import get_logger
 
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
-from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability.requests import request_id_of
 from pycalc.routers.audit import AUDITED, audit_refusal
 from pycalc.routers.connection import BodyBroken, BodyTooLarge, ClientGone
@@ -28,6 +29,7 @@ STATUS: Mapping[str, int] = {
     "validation-error": 422,
     "domain-error": 422,
     "result-too-large": 422,
+    "precondition-failed": 412,
     "range-not-satisfiable": 416,
     "unauthorized": 401,
     "forbidden": 403,
@@ -49,11 +51,12 @@ MAX_ECHO = 1024
 CLIENT_GONE = 499
 """Not an HTTP status: what the metrics count for a client that hung up, after nginx's custom."""
 MEANING: Mapping[str, str] = {
-    "bad-request": "The request's body broke off, or its framing is not valid HTTP.",
+    "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
     "validation-error": "The request is not of the documented form; `errors` says where.",
     "domain-error": "The operation has no real value for these operands.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
-    "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length.",
+    "precondition-failed": "`If-Match` names none of the result's current ETags; nothing was computed or recorded.",
+    "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
     "unauthorized": "A valid token is needed.",
     "forbidden": "The token is valid and does not allow this.",
     "not-found": "There is no such resource.",
@@ -84,6 +87,7 @@ _FRAMEWORK_TITLES = {
 }
 _PATH_CHARACTERS = "/:@!$&'()*+,;="
 """What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _WHOLE_BODY = ("body", "query", "path", "header", "cookie")
 
 _log = get_logger(__name__)
@@ -128,8 +132,12 @@ def _example(slug: str) -> dict[str, Any]:
 
 
 def quoted(path: str) -> str:
-    """Return a request's path, or the beginning of a long one, as a URI reference for ``instance``."""
-    return quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS)
+    """Return a request's path, or the beginning of a long one, as a URI reference for ``instance``.
+
+    One that begins with two slashes would read as a host: ``/.`` before it keeps it a path (RFC 3986 §5.2.4).
+    """
+    reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
+    return "/." + reference if reference.startswith("//") else reference
 
 
 def problem(
@@ -177,7 +185,8 @@ def _members(error: errors.PycalcError) -> dict[str, object]:
 def _headers(error: errors.PycalcError) -> dict[str, str]:
     """Return the header fields that go with an error."""
     if isinstance(error, errors.Unauthorized):
-        return {"WWW-Authenticate": 'Bearer realm="pycalc"'}
+        reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
+        return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
     if isinstance(error, errors.RetryLater):
         quota = error.quota if isinstance(error, errors.RateLimited) else None
         return {"Retry-After": str(error.retry_after), **(quota_fields(quota) if quota else {})}
@@ -223,21 +232,48 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     return problem(request, "validation-error", errors.InvalidInput.title, detail, errors=_listed(listed))
 
 
+def _matches(request: Request, path: str, method: str) -> set[Match]:
+    """Return how the application's routes match a path and a method, those that do."""
+    asked = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
+    return {route.matches(asked)[0] for route in request.app.routes} - {Match.NONE}
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods that a request's path knows, of all routes that have it; HEAD where there is GET."""
+    path = request.scope["path"]
+    methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
+    return ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
+
+
+def _meant(request: Request) -> str:
+    """Return the sentence that names the path without its empty segments, "" where there is no such path either."""
+    path = request.scope["path"]
+    meant = "/" + "/".join(filter(None, path.split("/")))
+    if path in ("", meant) or not _matches(request, meant, "GET"):
+        return ""
+    return f" Did you mean {quoted(meant)}?"
+
+
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
     slug = "bad-request" if isinstance(error, BodyBroken) else _FRAMEWORK.get(error.status_code, "internal-error")
+    headers = error.headers
     detail = {
         "not-found": "There is no such path.",
-        "method-not-allowed": "The path does not know this method.",
+        "method-not-allowed": "The path does not know this method; Allow lists those that it knows.",
         "request-timeout": "The body came too slowly.",
         "bad-request": "The body broke off, or its framing is not valid HTTP.",
         "validation-error": "The body could not be read.",
     }.get(slug, "The request could not be handled.")
+    if slug == "not-found":
+        detail += _meant(request)
+    if slug == "method-not-allowed":
+        headers = {"Allow": ", ".join(_allowed(request))}
     members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
     if isinstance(error, BodyTooLarge):
         detail = f"The body is too large: this route takes up to {error.limit:,} bytes."
         members = {"limit": error.limit}
-    return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, error.headers, **members)
+    return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, headers, **members)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -256,6 +292,12 @@ async def answer_to(request: Request, error: Exception) -> Response:
     return await _unexpected(request, error)
 
 
+def bad_host(request: Request) -> Response:
+    """Return the answer to a request of HTTP/1.1 without exactly one Host, or with an empty one (RFC 9112 §3.2)."""
+    detail = "A request of HTTP/1.1 needs exactly one Host field, and it names the host that is asked: send one."
+    return problem(request, "bad-request", _FRAMEWORK_TITLES["bad-request"], detail)
+
+
 def install_problems(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
     app.add_exception_handler(errors.PycalcError, _domain_error)
@@ -263,13 +305,3 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)
-
-
-def document_problems(schema: dict[str, Any]) -> None:
-    """Add the problem's schema to an OpenAPI document, in place of the framework's own error schemas."""
-    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(described.pop("$defs", {}))
-    schemas["Problem"] = described
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)

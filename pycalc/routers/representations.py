@@ -5,45 +5,36 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-import sys
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from itertools import chain, repeat
 from mmap import mmap
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import RangeNotSatisfiable
+from pycalc.models.results import Result
+from pycalc.routers.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.connection import ClientGone, while_connected
 from pycalc.routers.headers import NO_STORE, SECURITY_HEADERS
-from pycalc.routers.negotiation import Asked, byte_range, preferred
+from pycalc.routers.negotiation import Asked, byte_range, preferred, preferred_coding
 from pycalc.routers.sending import PART_BYTES
 from pycalc.services.math import Answer
 from pycalc.services.planning import Plan
 from pycalc.services.responses import UNCOUNTED_BYTES
 from pycalc.services.turns import Turns
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 TEXT = "text/plain"
+_JSON = "application/json"
+_ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
 WHOLE = UNCOUNTED_BYTES
 """Answers up to this many bytes go to the server in one piece."""
 _SLICE = PART_BYTES
 _SLICE_SECONDS = 0.0005
 """What a slice counts for in turns: more than it costs the event loop, for the server's thread has to copy it too."""
-_COMPRESSED_BYTES = 1_024
-"""What is shorter is not worth compressing."""
-_COMPRESSED_INLINE_BYTES = 16 * 1024
-"""What is longer is compressed in a thread."""
-_CODINGS = ("zstd", "gzip")
-_GZIP = zlib.MAX_WBITS | 16
 
 T = TypeVar("T")
 
@@ -51,17 +42,11 @@ Header = tuple[bytes, bytes]
 Piece = bytes | mmap
 
 
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
 def wants_text(plan: Plan, asked: Asked) -> bool:
     """Whether the client prefers the bare digits; a summary has none."""
-    if TEXT not in asked.accept.lower() or plan.task.view == "summary":
+    if asked.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
-    return preferred(asked.accept, ("application/json", TEXT)) == TEXT
+    return preferred(asked.accept, (_JSON, TEXT)) == TEXT
 
 
 def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
@@ -71,7 +56,7 @@ def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
     who was sent the result, or its head, knows its validator.
     """
     name = base64.urlsafe_b64encode(hmac.digest(key, plan.key.encode(), sha256)[:18]).decode()
-    return f'"{name}"', *(f'"{name}-{coding}"' for coding in _CODINGS)
+    return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
 
 
 def paced(send: Send, turns: Turns) -> Send:
@@ -91,8 +76,8 @@ async def send_json(answer: Answer, asked: Asked, send: Send) -> int:
     headers = [(b"content-type", b"application/json"), NO_STORE]
     text = answer.result.text
     length = len(before) + len(text) + len(after)
-    coding = preferred(asked.accept_encoding, _CODINGS) if length > _COMPRESSED_BYTES else None
-    if length > _COMPRESSED_BYTES:
+    coding = preferred_coding(asked.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
+    if length > SHORTEST_COMPRESSED:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
     return await _send(200, headers, (before, text, after), coding, send, content=asked.content)
 
@@ -131,6 +116,16 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
+def range_of(result: Result, etag: str, asked: Asked) -> tuple[int, int] | None:
+    """Return the range of the bare digits that is asked for, None for all of them; raises RangeNotSatisfiable."""
+    length = len(result.text)
+    try:
+        return byte_range(asked, etag, length)
+    except ValueError:
+        detail = f"The range begins beyond the end of the result, which has {length:,} bytes; ask for an earlier one."
+        raise RangeNotSatisfiable(detail, length) from None
+
+
 async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Send) -> int:
     """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
 
@@ -138,22 +133,19 @@ async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Se
     """
     etag, *coded = etags
     text = answer.result.text
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes")]
-    try:
-        part = byte_range(asked, etag, len(text))
-    except ValueError:
-        raise RangeNotSatisfiable("The range begins beyond the result's end.", len(text)) from None
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes"), *_facts(answer)]
+    part = range_of(answer.result, etag, asked)
     digest = answer.result.facts.sha256
     whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
     if part is not None:
         first, end = part
         headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
         return await _send(206, headers, (text,), None, send, first, end)
-    coding = preferred(asked.accept_encoding, _CODINGS) if len(text) > _COMPRESSED_BYTES else None
+    coding = preferred_coding(asked.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
     if coding is None:
         headers += [*validators(etag), *whole]
     else:
-        headers += validators(coded[_CODINGS.index(coding)])
+        headers += validators(coded[CODINGS.index(coding)])
     return await _send(200, headers, (text,), coding, send, content=asked.content)
 
 
@@ -166,9 +158,16 @@ def validators(etag: str) -> list[Header]:
     ]
 
 
-async def send_not_modified(etag: str, send: Send) -> int:
-    """Say that the client's copy is good; return the status."""
-    return await _send(304, validators(etag), (), None, send)
+def _facts(answer: Answer) -> list[Header]:
+    """Return the header fields for what the JSON form tells beside the digits: the id, and that they are rounded."""
+    identity = (b"x-calculation-id", answer.id.encode())
+    return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
+
+
+async def send_not_modified(etag: str | None, answer: Answer, send: Send) -> int:
+    """Say that the client's copy is good: that of the bare digits, or of JSON, which has no ``etag``."""
+    kept = [NO_STORE] if etag is None else validators(etag)
+    return await _send(304, [*kept, *_facts(answer)], (), None, send)
 
 
 async def _send(
@@ -229,15 +228,8 @@ def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> 
 
 async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
     """Yield the compressed bytes; long ones are compressed in a thread, slice by slice."""
-    compressor = _compressor(coding)
-    long = sum(map(len, pieces)) > _COMPRESSED_INLINE_BYTES
+    compressor = digits_compressor(coding)
+    long = sum(map(len, pieces)) > INLINE_BYTES
     for part in _slices(pieces):
         yield await asyncio.to_thread(compressor.compress, part) if long else compressor.compress(part)
     yield compressor.flush()
-
-
-def _compressor(coding: str) -> _Compressor:
-    """Return a fast compressor: random digits get hardly smaller than 10/3 bits each, whatever the effort."""
-    if coding == "gzip":
-        return zlib.compressobj(1, zlib.DEFLATED, _GZIP)
-    return zstd.ZstdCompressor(level=1)

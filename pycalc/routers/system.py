@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from mimetypes import guess_type
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
-from starlette.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse
 
 from pycalc import __version__
+from pycalc.errors import NotFound
+from pycalc.models.service import DependencyState, Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.resources import Health
+from pycalc.routers.compression import compressed
 from pycalc.routers.deps import ResourcesDep
+from pycalc.routers.documents import Document
 from pycalc.routers.headers import PAGE_POLICY
+from pycalc.routers.negotiation import asked_of, preferred
 from pycalc.services.operations import OPERATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
@@ -23,24 +29,41 @@ metrics_router = APIRouter(tags=["service"])
 """The metrics, where they have no port of their own."""
 
 
-class _Assets(StaticFiles):
-    """The pages' files; a browser asks whether its copy is good, so that no page mixes two versions."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        """Return a file, or that it has not changed."""
-        response = super().file_response(*args, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
+def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Document:
+    policy = PAGE_POLICY.format(styles=styles)
+    return Document((WEB / name).read_bytes, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
 
 
-assets = _Assets(directory=WEB)
+_CONSOLE = _page("index.html", vary="Accept, Accept-Encoding")
+_DOCS = _page("docs.html", styles=" 'unsafe-inline'")
+_REFERENCE = _page("redoc.html", styles=" 'unsafe-inline'")
+_PROBLEMS = _page("problems.html")
 
 
-@router.get("/", response_class=JSONResponse)
+@cache
+def _assets() -> Mapping[str, Document]:
+    """Return the pages' files by their path; there are no others, whatever a path says."""
+    return {
+        file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
+        for file in WEB.rglob("*")
+        if file.is_file()
+    }
+
+
+@router.get("/web/{path:path}", include_in_schema=False)
+async def asset(request: Request, path: str) -> Response:
+    """Return a file of the pages."""
+    document = _assets().get(path)
+    if document is None:
+        raise NotFound("There is no such file.")
+    return await document.respond(request)
+
+
+@router.get("/", operation_id="getIndex", response_model=Index)
 async def index(request: Request) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
-    if "text/html" in request.headers.get("accept", ""):
-        return _page("index.html")
+    if preferred(asked_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
+        return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
         "version": __version__,
@@ -49,30 +72,30 @@ async def index(request: Request) -> Response:
         "openapi": "/openapi.json",
         "health": "/health",
     }
-    return JSONResponse(links, headers={"Vary": "Accept"})
+    return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding"})
 
 
 @router.get("/docs", include_in_schema=False)
-async def docs() -> Response:
+async def docs(request: Request) -> Response:
     """Return the interactive documentation."""
-    return _page("docs.html", styles=" 'unsafe-inline'")
+    return await _DOCS.respond(request)
 
 
 @router.get("/redoc", include_in_schema=False)
-async def redoc() -> Response:
+async def redoc(request: Request) -> Response:
     """Return the reference documentation."""
-    return _page("redoc.html", styles=" 'unsafe-inline'")
+    return await _REFERENCE.respond(request)
 
 
 @router.get("/docs/problems", include_in_schema=False)
-async def problems() -> Response:
+async def problems(request: Request) -> Response:
     """Return what the problem types mean."""
-    return _page("problems.html")
+    return await _PROBLEMS.respond(request)
 
 
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", operation_id="getHealth")
+async def healthz() -> Liveness:
     """Say that the process is alive; touches nothing else."""
     return {"status": "ok"}
 
@@ -80,7 +103,9 @@ async def healthz() -> dict[str, str]:
 @router.get("/ready", include_in_schema=False)
 @router.get(
     "/readyz",
-    responses={503: {"description": "A dependency does not answer; the body says which."}},
+    operation_id="getReadiness",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Say whether every dependency answers, and how fast; the service is ready without those that it can do without."""
@@ -92,18 +117,19 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
 
-@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(resources: ResourcesDep) -> Response:
+@metrics_router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
-    return Response(await resources.metrics.exposition(), media_type=CONTENT_TYPE)
+    exposition = await resources.metrics.exposition()
+    body, headers = await compressed(exposition, asked_of(request.scope).accept_encoding)
+    return Response(body, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _told(check: Health) -> dict[str, object]:
-    told: dict[str, object] = {"ok": check.ok, "latency_ms": check.latency_ms}
+def _told(check: Health) -> DependencyState:
+    told: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
     return told if check.detail is None else {**told, "detail": check.detail}
-
-
-def _page(name: str, styles: str = "") -> FileResponse:
-    policy = PAGE_POLICY.format(styles=styles)
-    headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": policy}
-    return FileResponse(WEB / name, headers=headers)

@@ -27,6 +27,7 @@ class UsageQuery(BaseModel):
 
 @router.get(
     "/usage",
+    operation_id="getUsage",
     response_model=UsageReport,
     responses=responses("validation-error", "unauthorized", "forbidden", "unavailable"),
 )

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized, WrongPassword
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, WrongPassword
 from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
 from pycalc.models.ids import IdSource
 from pycalc.services.auth import require_session
@@ -92,7 +92,7 @@ class Accounts:
         """Return the caller's account; raises Unauthorized when it is gone or disabled."""
         user = await self._users.by_id(caller.user_id)
         if user is None or user.disabled:
-            raise Unauthorized("The account does not exist any more.")
+            raise InvalidToken("The account does not exist any more.")
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, Overloaded, RefreshTokenReused, Unauthorized
+from pycalc.errors import Forbidden, InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Principal, User
 from pycalc.services.bearers import Bearers
 from pycalc.services.keys import PREFIX, ApiKeys
@@ -75,7 +75,7 @@ class Authenticator:
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:
-            raise Unauthorized("The token is not valid.") from None
+            raise InvalidToken("The token is not valid.") from None
         bearer = await (self._bearer_of_key(text) if text.startswith(PREFIX) else self._bearer_of_session(text))
         self._bearers.keep(token, bearer, epoch)
         return bearer
@@ -84,13 +84,13 @@ class Authenticator:
         claims = self._tokens.verify(token)
         user = await self._sessions.bearer(claims.user_id, claims.session_id)
         if user is None:
-            raise Unauthorized("The session of this token has ended.")
+            raise InvalidToken("The session of this token has ended.")
         return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at)
 
     async def _bearer_of_key(self, text: str) -> Principal:
         key = await self._keys.bearer(text)
         if key is None:
-            raise Unauthorized("The key is not valid, or not any more.")
+            raise InvalidToken("The key is not valid, or not any more.")
         kept_until = time() + _KEY_KEPT_SECONDS
         until = kept_until if key.expires_ms is None else min(kept_until, key.expires_ms / 1000)
         return Principal(key.user.id, key.user.username, key.user.role, key.key_id, until, is_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from mmap import mmap
 from time import perf_counter, time_ns
@@ -20,6 +20,7 @@ from pycalc.errors import (
     Overloaded,
     PayloadTooLarge,
     PycalcError,
+    RangeNotSatisfiable,
     ResultTooLarge,
     RetryLater,
 )
@@ -155,14 +156,19 @@ class Calculator:
         self._plans[request] = plan
         return plan
 
-    async def calculate(self, caller: Principal, plan: Plan, *, held: bool = False) -> Answer:
+    async def calculate(
+        self, caller: Principal, plan: Plan, *, held: bool = False, check: Callable[[Result], object] | None = None
+    ) -> Answer:
         """Return the result once it is recorded; raises what the computer and the recorder raise.
 
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
         has the result already: where it is not cached, only its size and ends are found, if they cost less.
+        ``check`` is called with the result; where it raises a PycalcError, nothing is recorded.
         """
         try:
             made = await self._make(caller, plan, held=held)
+            if check is not None:
+                check(made.result)
             with self._tracer.span("record"):
                 row = self._row(caller, made)
                 await self._recorder.record([row])
@@ -353,6 +359,6 @@ async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
 def _outcome_of(error: PycalcError) -> str:
     if isinstance(error, ComputationTimeout):
         return "timeout"
-    if isinstance(error, ResultTooLarge):
+    if isinstance(error, ResultTooLarge | RangeNotSatisfiable):
         return "refused"
     return "busy" if isinstance(error, RetryLater) else "failed"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from pycalc.errors import Unauthorized
+from pycalc.errors import InvalidToken
 from pycalc.models.ids import IdSource, id_of_text, text_of_id
 
 ALGORITHM = "HS256"
@@ -74,11 +74,11 @@ class TokenSigner:
     def verify(self, token: str) -> Claims:
         """Return a token's claims; raises Unauthorized for anything but a valid access token of ours."""
         if len(token) > LONGEST_TOKEN or not _FORM.fullmatch(token):
-            raise Unauthorized(_REFUSAL)
+            raise InvalidToken(_REFUSAL)
         try:
             header = jwt.get_unverified_header(token)
             if header.keys() != _HEADER or header["typ"] != TOKEN_TYPE:
-                raise Unauthorized(_REFUSAL)
+                raise InvalidToken(_REFUSAL)
             claims = jwt.decode(
                 token,
                 self._keys[header["kid"]],
@@ -94,7 +94,7 @@ class TokenSigner:
             )
             return _read(claims)
         except _MALFORMED as error:
-            raise Unauthorized(_REFUSAL) from error
+            raise InvalidToken(_REFUSAL) from error
 
 
 def _read(claims: dict[str, Any]) -> Claims:

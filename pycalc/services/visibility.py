@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, Unauthorized
+from pycalc.errors import Forbidden, InvalidToken
 from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
 from pycalc.models.ids import id_of_text, text_of_id
 
@@ -23,7 +23,7 @@ async def whose(users: UserStore, caller: Principal, user: str | None) -> tuple[
         return (caller.user_id,)
     account = await users.by_id(caller.user_id)
     if account is None or account.disabled:
-        raise Unauthorized("The account does not exist any more.")
+        raise InvalidToken("The account does not exist any more.")
     if account.role is not Role.ADMIN:
         raise Forbidden("Only an admin may see everyone's records.")
     return None if user is None else await _ids_of(users, user)

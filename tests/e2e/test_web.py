@@ -184,11 +184,12 @@ def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
     page.goto("/docs")
     page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".modal-ux")
-    dialog.locator("#oauth_username").fill(username)
-    dialog.locator("#oauth_password").fill(PASSWORD)
-    dialog.get_by_text("Authorize", exact=True).click()
-    expect(dialog.get_by_text("Logout", exact=True)).to_be_visible()
-    dialog.get_by_text("Close", exact=True).click()
+    form = dialog.locator(".auth-container").filter(has_text="OAuth2PasswordBearer")  # the other takes API keys
+    form.locator("#oauth_username").fill(username)
+    form.locator("#oauth_password").fill(PASSWORD)
+    form.get_by_text("Authorize", exact=True).click()
+    expect(form.get_by_text("Logout", exact=True)).to_be_visible()
+    form.get_by_text("Close", exact=True).click()
 
     operation = page.locator(".opblock", has=page.locator('[data-path="/fibonacci/{n}"]'))
     operation.locator(".opblock-summary-control").click()

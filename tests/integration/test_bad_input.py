@@ -107,8 +107,14 @@ CALCULATIONS = {
     "an operand too many": Row("/fibonacci/1/2", 404, "not-found"),
     "an escaped slash": Row("/fibonacci/1%2F2", 404, "not-found"),
     "no operand at all": Row("/fibonacci", 404, "not-found"),
-    "a wrong method": Row("/fibonacci/1", 405, "method-not-allowed", method="POST", fields={"Allow": "GET"}),
-    "an invented method": Row("/fibonacci/1", 405, "method-not-allowed", method="BREW", fields={"Allow": "GET"}),
+    "a wrong method": Row("/fibonacci/1", 405, "method-not-allowed", method="POST", fields={"Allow": "GET, HEAD"}),
+    "an invented method": Row("/fibonacci/1", 405, "method-not-allowed", method="BREW", fields={"Allow": "GET, HEAD"}),
+    "an invented method of several": Row(
+        "/me/keys", 405, "method-not-allowed", method="BREW", fields={"Allow": "GET, HEAD, POST"}
+    ),
+    "a wrong method for an asset": Row(
+        "/web/console.css", 405, "method-not-allowed", method="PUT", fields={"Allow": "GET, HEAD"}
+    ),
     "an unknown path": Row("/nowhere", 404, "not-found"),
     "an unknown asset": Row("/web/nothing.js", 404, "not-found"),
     "an asset outside": Row("/web/%2e%2e/settings.py", 404, "not-found"),

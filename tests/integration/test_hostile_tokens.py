@@ -241,10 +241,10 @@ def loot(client: httpx.Client) -> Loot:
     return Loot(own["access_token"], own["refresh_token"], decoded(other["access_token"].split(".")[1]))
 
 
-def assert_refused(answer: httpx.Response, path: str) -> None:
-    """Check that an answer is the documented 401, with nothing else told."""
+def assert_refused(answer: httpx.Response, path: str, reason: str = "") -> None:
+    """Check that an answer is the documented 401, with nothing else told; ``reason`` ends the challenge."""
     assert answer.status_code == 401, (path, answer.text)
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="pycalc"'
+    assert answer.headers["WWW-Authenticate"] == f'Bearer realm="pycalc"{reason}'
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json().keys() == {"type", "title", "status", "detail", "instance"}
     assert (answer.json()["type"], answer.json()["instance"]) == ("/docs/problems#unauthorized", path)
@@ -268,7 +268,8 @@ def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forge
     token = forgery(loot)
     value = b"Bearer " + (token.encode() if isinstance(token, str) else token)
     for path in PATHS:
-        assert_refused(client.get(path, headers={b"Authorization": value}), path)
+        answer = client.get(path, headers={b"Authorization": value})
+        assert_refused(answer, path, ', error="invalid_token"')
     assert_accepted(client, loot.token)
 
 

@@ -39,7 +39,12 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
         assert "/metrics" not in httpx.get(f"{server.url}/openapi.json").json()["paths"]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
             assert metric(own, "http_requests_total", route="/healthz") > 0
-            assert own.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
+            answer = own.get("/metrics")
+            assert answer.headers["Content-Type"].startswith("text/plain; version=")
+            assert answer.headers["Content-Encoding"] in answer.request.headers["Accept-Encoding"]
+            plain = own.get("/metrics", headers={"Accept-Encoding": "gzip;q=0"})
+            assert "Content-Encoding" not in plain.headers
+            assert "# TYPE http_requests_total counter" in plain.text
             assert own.get("/healthz").status_code == 404
 
 

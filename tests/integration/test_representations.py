@@ -257,7 +257,7 @@ class TestCompression:
         reply = raw(server, person, f"/fibonacci/{n}", Accept="text/plain", Accept_Encoding=coding)
         assert (reply.status, reply.headers["Content-Encoding"]) == (200, coding)
         assert decompress(reply.body) == plain.body == gmpy2.fib(n).digits().encode()
-        assert len(reply.body) < 0.55 * len(plain.body)
+        assert len(reply.body) < (0.45 if coding == "gzip" else 0.55) * len(plain.body)  # gzip: Huffman codes alone
         assert reply.headers["ETag"] == f'{plain.headers["ETag"][:-1]}-{coding}"'
         assert reply.headers["Content-Length"] is None
         assert reply.headers["Repr-Digest"] is None

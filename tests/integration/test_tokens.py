@@ -9,6 +9,8 @@ from tests.services.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
 
+NOTHING_SENT = 'Bearer realm="pycalc"'
+BAD_TOKEN = NOTHING_SENT + ', error="invalid_token"'
 PROTECTED = [
     ("GET", "/me"),
     ("GET", "/secure-history"),
@@ -38,11 +40,11 @@ async def refusal(
     return await client.request(method, path, headers=headers)
 
 
-def assert_unauthorized(answer: httpx.Response) -> None:
-    """Check that an answer is the documented 401."""
+def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -> None:
+    """Check that an answer is the documented 401 with this challenge."""
     assert answer.status_code == 401, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="pycalc"'
+    assert answer.headers["WWW-Authenticate"] == challenge
     assert answer.json()["type"] == "/docs/problems#unauthorized"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -54,22 +56,30 @@ async def test_without_a_token_nothing_is_told(client: httpx.AsyncClient, method
 
 
 @pytest.mark.parametrize(
-    "authorization",
+    ("authorization", "challenge"),
     [
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer garbage",
-        "Bearer a.b.c",
-        "Basic YWRhOnNlY3JldA==",
-        b"Bearer \xff\xfe",
-        "bearer x",
+        ("", NOTHING_SENT),
+        ("Bearer", NOTHING_SENT),
+        ("Bearer ", NOTHING_SENT),
+        ("Basic YWRhOnNlY3JldA==", NOTHING_SENT),
+        ("Bearer garbage", BAD_TOKEN),
+        ("Bearer a.b.c", BAD_TOKEN),
+        ("Bearer pck_garbage", BAD_TOKEN),
+        (b"Bearer \xff\xfe", BAD_TOKEN),
+        ("bearer x", BAD_TOKEN),
     ],
 )
-async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes) -> None:
-    """Whatever the header says, it is 401 on the short way (calculations) and on the framework's."""
+async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes, challenge: str) -> None:
+    """Whatever the header says, it is 401 on every kind of route; ``error`` says that a token was bad (RFC 6750 §3)."""
     for path in ("/fibonacci/10", "/me"):
-        assert_unauthorized(await refusal(client, "GET", path, authorization))
+        assert_unauthorized(await refusal(client, "GET", path, authorization), challenge)
+
+
+async def test_a_token_of_an_ended_session_is_a_bad_token(client: httpx.AsyncClient, token: str) -> None:
+    """It was valid once; the client has to log in anew, and the challenge says so."""
+    assert (await client.post("/logout", headers={"Authorization": f"Bearer {token}"})).status_code == 204
+    for path in ("/fibonacci/10", "/me"):
+        assert_unauthorized(await refusal(client, "GET", path, f"Bearer {token}"), BAD_TOKEN)
 
 
 async def test_the_schemes_letter_case_does_not_count(client: httpx.AsyncClient, token: str) -> None:

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from pycalc.cache import open_cache
-from pycalc.errors import InvalidInput, PayloadTooLarge, ResultTooLarge
+from pycalc.errors import InvalidInput, PayloadTooLarge, RangeNotSatisfiable, ResultTooLarge
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource
+from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.compute import Computer
 from pycalc.services.concurrency import ConcurrencyLimit
@@ -154,3 +155,17 @@ async def test_a_summary_is_an_answer_without_the_value(service: Service) -> Non
     assert (document["digits"], document["leading"]) == (209, "43466557686937456435")
     (row,) = service.history.rows
     assert (row.result, row.digits, row.input) == (None, "209", '{"n":1000,"view":"summary"}')
+
+
+async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: Service) -> None:
+    """Computed or cached, a check that refuses it comes before the record, and counts as a refusal."""
+
+    def check(result: Result) -> None:
+        raise RangeNotSatisfiable("Beyond the end.", len(result.text))
+
+    plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
+    for _ in range(2):
+        with pytest.raises(RangeNotSatisfiable) as refused:
+            await service.calculator.calculate(ADA, plan, check=check)
+        assert refused.value.length == 21
+    assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"refused": 2})

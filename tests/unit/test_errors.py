@@ -33,6 +33,7 @@ SLUGS = [
     "validation-error",
     "domain-error",
     "result-too-large",
+    "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
     "forbidden",

@@ -36,7 +36,7 @@ async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, 
     """Nothing is compressed or cut into slices."""
     asked = Asked(accept_encoding=coding)
     start, *_ = await sent(asked, text=text)
-    monkeypatch.delattr(representations, "_compressor")
+    monkeypatch.delattr(representations, "digits_compressor")
     monkeypatch.delattr(representations, "_slices")
     told = await sent(asked._replace(content=False), text=text)
     assert told == [start, {"type": "http.response.body", "body": b""}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pycalc.routers.negotiation import Asked, asked_of, byte_range, matching, preferred
+from pycalc.routers.negotiation import Asked, asked_of, byte_range, is_current, matching, preferred, preferred_coding
 
 MEDIA = ("application/json", "text/plain")
 CODINGS = ("zstd", "gzip")
@@ -28,9 +28,18 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/plain;q=0.000, application/json;q=0", None),
         ("text/plain ; Q=0.9 , application/json ; q=0.1", "text/plain"),
         ("text/plain;charset=utf-8;q=0.3, application/json;q=0.2", "text/plain"),
-        ("*/*", None),
-        ("text/*", None),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None),
+        ("*/*", "application/json"),
+        ("text/*", "text/plain"),
+        ("TEXT/*;q=0.2", "text/plain"),
+        ("image/*", None),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "application/json"),
+        ("text/plain;q=0.5, */*", "application/json"),
+        ("text/plain;q=0.5, */*;q=0.1", "text/plain"),
+        ("application/json;q=0.1, */*", "text/plain"),
+        ("application/json;q=0, */*;q=0.1", "text/plain"),
+        ("text/plain;q=0.1, text/*, application/json;q=0.5", "application/json"),
+        ("text/*, text/plain;q=0, application/json;q=0.1", "application/json"),
+        ("text/*;q=0, */*;q=0.5", "application/json"),
         ("text/plain;q=, application/json;q=0.1", "application/json"),
         ("text/plain;q=high, application/json;q=0.1", "application/json"),
         ("text/plain;q=nan", None),
@@ -40,8 +49,8 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/plainer", None),
     ],
 )
-def test_the_media_type_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """§12.4.2 weights, §12.5.1 Accept: a malformed weight counts as none, a wildcard names nothing."""
+def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
+    """§12.4.2 weights, §12.5.1 Accept: a malformed weight counts as none, the most specific range counts."""
     assert preferred(header, MEDIA) == expected
 
 
@@ -57,11 +66,20 @@ def test_the_media_type_that_is_named_with_the_highest_weight(header: str, expec
         ("zstd;q=0, gzip;q=0", None),
         ("*", None),
         ("br", None),
+        ("GZIP", "gzip"),
+        ("gzip, identity", "gzip"),
+        ("gzip;q=0.5, identity", None),
+        ("gzip;q=0.5, identity;q=0.4", "gzip"),
+        ("gzip;q=0.5, *;q=0", "gzip"),
+        ("gzip;q=0.2, *;q=0.5", None),
+        ("identity;q=0, *", "zstd"),
+        ("identity;q=0.5, *;q=0.6, zstd;q=0", "gzip"),
+        ("zstd;q=0, *", None),
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """§12.5.3 Accept-Encoding: none is used that was not named, or was named with q=0."""
-    assert preferred(header, CODINGS) == expected
+    """§12.5.3 Accept-Encoding: none is used that was not named, was named with q=0, or is liked less than none."""
+    assert preferred_coding(header, CODINGS) == expected
 
 
 @pytest.mark.parametrize(
@@ -133,7 +151,7 @@ def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[i
         ('"abc-gzip"', '"abc-gzip"'),
         ('"x", "abc-zstd"', '"abc-zstd"'),
         ('"x",W/"abc-gzip"', '"abc-gzip"'),
-        ("*", None),
+        ("*", '"abc"'),
         ('"x"', None),
         ("abc", None),
         ('"ABC"', None),
@@ -142,6 +160,22 @@ def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[i
 def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None) -> None:
     """§13.1.2 If-None-Match compares weakly; each coding's tag is a copy's too, and ``*`` is any."""
     assert matching(header, TAGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("*", True),
+        ('"abc"', True),
+        ('"x", "abc-gzip"', True),
+        ('W/"abc"', False),
+        ('"x"', False),
+        ("abc", False),
+    ],
+)
+def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
+    """§13.1.1: one of the tags has to be a current one, and a weak tag never is; ``*`` is any."""
+    assert is_current(header, TAGS) is expected
 
 
 def test_a_field_that_comes_twice_is_one_list() -> None:

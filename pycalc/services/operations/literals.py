@@ -19,8 +19,8 @@ SAFE_INTEGER = 2**53 - 1
 
 _PADDING = 100
 _KEY_LENGTH = 200
-_NATURAL = re.compile(r"[0-9]+")
-_DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
+NATURAL = re.compile(r"[0-9]+")
+DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,9 +94,9 @@ def parse_natural(raw: Mapping[str, str], name: str) -> int:
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         raise invalid([text])
-    if _NATURAL.fullmatch(text):
+    if NATURAL.fullmatch(text):
         return int_of(text)
-    if text[0] == "-" and _NATURAL.fullmatch(text, 1):
+    if text[0] == "-" and NATURAL.fullmatch(text, 1):
         raise invalid([FieldProblem(f"/{name}", f"{name} must be at least 0.")])
     raise invalid([FieldProblem(f"/{name}", f"{name} must be a whole number written in the digits 0-9.")])
 
@@ -106,7 +106,7 @@ def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldPr
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         return text
-    match = _DECIMAL.fullmatch(text)
+    match = DECIMAL.fullmatch(text)
     if match is None:
         return FieldProblem(f"/{name}", f"{name} must be a decimal number such as 2, -3, 2.5 or 1e3.")
     sign, whole, fraction, bare, power = match.groups()

@@ -1,0 +1,153 @@
+"""``make check-api``: the OpenAPI document by other people's tools, and a running service by the clients they generate.
+
+A tool that is not installed skips its check, and in CI fails it; Go is skipped there too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+
+import httpx
+
+from deploy.check.processes import CACHE, Skipped, lines, report, run
+from tests.services.accounts import new_admin
+from tests.services.servers import pycalc
+
+_HERE = Path(__file__).resolve().parent
+_GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
+_GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
+_PHASES = "examples,coverage,fuzzing,stateful"
+_LOGOUTS = ("logOut", "logOutAll")
+"""Called with an API key, which cannot end a session: the other operations need theirs."""
+_LOGOUT_SECONDS = "5"
+_MAX_DIGITS = "100000"
+"""Long results are not what is checked here."""
+
+
+class _Clients:
+    """The clients that are generated from a document, and the calls that they make to the service it came from."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        self._folder = folder
+        self.document = folder / "openapi.json"
+        self.document.write_text(httpx.get(f"{url}/openapi.json").raise_for_status().text)
+
+    def typescript(self) -> str:
+        """Generate, compile strictly, and call."""
+        run("openapi-typescript", str(self.document), "--output", str(self._folder / "schema.ts"))
+        shutil.copy(_HERE / "calls.ts", self._folder)
+        flags = ("--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck")
+        run("tsc", *flags, "calls.ts", folder=self._folder)
+        run("node", "calls.js", self._url, folder=self._folder)
+        return "compiled and called"
+
+    def python(self, interpreter: Path) -> str:
+        """Generate without a warning, compile, and call."""
+        package = self._folder / "pycalc_api"
+        config = str(_HERE / "python-client.yaml")
+        flags = ("--meta", "none", "--fail-on-warning", "--config", config, "--output-path", str(package))
+        run("openapi-python-client", "generate", "--path", str(self.document), *flags)
+        run(str(interpreter), "-m", "compileall", "-q", str(package))
+        environment = {**os.environ, "PYTHONPATH": str(self._folder)}
+        run(str(interpreter), str(_HERE / "calls.py"), self._url, environment=environment)
+        return "compiled and called"
+
+    def go(self) -> str:
+        """Generate, compile, and call."""
+        if shutil.which("go") is None:
+            raise Skipped("Go is not installed: apt-get install golang-go")
+        module = self._folder / "go"
+        flags = ("-p", "packageName=pycalc", "--git-user-id", "pycalc", "--git-repo-id", "client")
+        only = ("--global-property", "apiTests=false,modelTests=false,apiDocs=false,modelDocs=false")
+        source = ("-g", "go", "-i", str(self.document), "-o", str(module))
+        run("java", "-jar", str(_generator()), "generate", *source, *flags, *only)
+        (module / "calls").mkdir()
+        shutil.copy(_HERE / "calls.go", module / "calls" / "main.go")
+        run("go", "mod", "tidy", folder=module)
+        run("go", "build", "-o", "called", "./calls", folder=module)
+        run(str(module / "called"), self._url)
+        return "compiled and called"
+
+
+def _generator() -> Path:
+    """Return openapi-generator's jar, fetched at the first call; raises ValueError for one of other content."""
+    _, name, version = _GENERATOR.split(":")
+    jar = CACHE / f"{name}-{version}.jar"
+    if not jar.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        run(
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            "dependency:copy",
+            f"-Dartifact={_GENERATOR}",
+            f"-DoutputDirectory={CACHE}",
+        )
+    if hashlib.sha256(jar.read_bytes()).hexdigest() != _GENERATOR_SHA256:
+        raise ValueError(f"{jar} is not the file whose SHA-256 is pinned in {__file__}: delete it and try again")
+    return jar
+
+
+def _tokens(url: str, data: Path) -> tuple[str, str]:
+    """Return the first admin's access token, and an API key of the same account."""
+    with httpx.Client(base_url=url) as client:
+        admin = new_admin(client, data)
+        made = client.post("/me/keys", json={"name": "schemathesis"}, headers=admin.headers)
+        return admin.token, made.raise_for_status().json()["key"]
+
+
+def _schemathesis(url: str, token: str, seconds: str, folder: Path, *selection: str) -> str:
+    """Send generated requests, valid and invalid, to a selection of the operations for a bounded time."""
+    config = ("--config-file", str(_HERE / "schemathesis.toml"))
+    flags = ("--phases", _PHASES, "--max-time", seconds, "--no-color", "--header", f"Authorization: Bearer {token}")
+    output = run("st", *config, "run", f"{url}/openapi.json", *flags, *selection, folder=folder)
+    return next((line.strip() for line in output.splitlines() if "generated" in line), "no violation")
+
+
+def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[], str]]:
+    folder = Path(mkdtemp(dir=tools))  # below node_modules, where Node.js looks for packages
+    stack.callback(shutil.rmtree, folder)
+    data = folder / "data"
+    data.mkdir()
+    server = stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS))
+    clients = _Clients(server.url, folder)
+    document = str(clients.document)
+    session, key = _tokens(server.url, data)
+    without = [flag for name in _LOGOUTS for flag in ("--exclude-operation-id", name)]
+    only = [flag for name in _LOGOUTS for flag in ("--include-operation-id", name)]
+    return {
+        "redocly": lambda: lines("redocly", "lint", "--config", str(_HERE / "redocly.yaml"), document),
+        "spectral": lambda: lines(
+            "spectral", "lint", "--fail-severity", "hint", "--ruleset", str(_HERE / "spectral.yaml"), document
+        ),
+        "openapi-typescript": clients.typescript,
+        "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
+        "openapi-generator, Go": clients.go,
+        "schemathesis": lambda: _schemathesis(
+            server.url, session, seconds, folder, "--exclude-path", "/events", *without
+        ),
+        "schemathesis, logout": lambda: _schemathesis(server.url, key, _LOGOUT_SECONDS, folder, *only),
+    }
+
+
+def main(tools: Path, seconds: str) -> int:
+    """Run every check, print its outcome and its time; return 1 when one fails.
+
+    ``tools`` is the environment that holds the generators; ``seconds`` bounds schemathesis.
+    """
+    folders = (tools / "node_modules" / ".bin", tools / "bin")
+    os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+    with ExitStack() as stack:
+        return report(_checks(stack, tools, seconds))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve(), sys.argv[2]))

@@ -1,0 +1,40 @@
+"""The service's state as it goes over the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+
+class Index(TypedDict):
+    """A table of contents for programs."""
+
+    name: str
+    version: str
+    operations: Annotated[list[str], Field(description="the names of the operations")]
+    docs: Annotated[str, Field(description="path of the interactive documentation")]
+    openapi: Annotated[str, Field(description="path of this document")]
+    health: Annotated[str, Field(description="path that answers while the process is alive")]
+
+
+class Liveness(TypedDict):
+    """A sign of life of the process."""
+
+    status: Literal["ok"]
+
+
+class DependencyState(TypedDict):
+    """The state of one dependency."""
+
+    ok: bool
+    latency_ms: Annotated[float, Field(description="how long its ping took, milliseconds")]
+    detail: NotRequired[Annotated[str, Field(description="what is wrong, where something is")]]
+
+
+class Readiness(TypedDict):
+    """The state of the service and of each dependency."""
+
+    status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
+    checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name")]

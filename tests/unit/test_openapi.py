@@ -1,0 +1,168 @@
+"""The OpenAPI document is one that other people's tools can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pycalc.main import create_app
+from pycalc.settings import Settings
+
+METHODS = {"get", "put", "post", "delete", "patch"}
+OPERATION_IDS = {
+    "GET /fibonacci/{n}": "fibonacci",
+    "GET /pow/{x}/{y}": "pow",
+    "POST /batch": "calculateBatch",
+    "POST /login": "logIn",
+    "POST /logout-all": "logOutAll",
+    "GET /me/keys": "listKeys",
+    "GET /secure-history": "listHistory",
+}
+FORMATS = {("integer", "int64"), ("number", "double")}
+PUBLIC = {"logIn", "refreshToken", "getIndex", "getHealth", "getReadiness", "getMetrics"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return create_app(Settings(_env_file=None)).openapi()
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every JSON object below a node."""
+    if isinstance(node, dict):
+        yield node
+        for child in node.values():
+            yield from objects(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from objects(child)
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations by method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
+    """Each ``$ref`` is a JSON pointer to something in the document."""
+    references = [node["$ref"] for node in objects(document) if "$ref" in node]
+    assert len(references) > 50
+    for reference in references:
+        root, *steps = reference.split("/")
+        assert root == "#"
+        found: Any = document
+        for step in steps:
+            assert step in found, reference
+            found = found[step]
+
+
+def test_every_operation_id_is_short(document: dict[str, Any]) -> None:
+    """The ids are unique names in camelCase, which become the names of functions in clients."""
+    ids = {name: operation["operationId"] for name, operation in operations(document).items()}
+    assert {name: ids[name] for name in OPERATION_IDS} == OPERATION_IDS
+    assert len(set(ids.values())) == len(ids)
+    assert [name for name in ids.values() if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)] == []
+
+
+def test_every_number_has_a_width(document: dict[str, Any]) -> None:
+    """Integers are int64 and other numbers double: without that, Go reads 32 bits of each."""
+    numbers = [node for node in objects(document) if node.get("type") in ("integer", "number")]
+    widths = {(node["type"], node.get("format")) for node in numbers}
+    assert widths == FORMATS
+
+
+def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
+    """A client gets a type of a good name for each JSON body, not one that its generator invents."""
+    for name, operation in operations(document).items():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media_type, content in (pair for body in bodies for pair in body.get("content", {}).items()):
+            schema = content["schema"]
+            if media_type.endswith("json") and media_type != "application/x-ndjson":
+                assert "$ref" in schema.get("items", schema), (name, media_type)
+
+
+def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:
+    """Generators stumble over two forms of one body; a batch's problems are of the schema for problems."""
+    assert list(operations(document)["POST /login"]["requestBody"]["content"]) == ["application/json"]
+    choices = document["components"]["schemas"]["BatchResult"]["anyOf"]
+    assert {"$ref": "#/components/schemas/Problem"} in choices
+
+
+def test_no_schema_collides_with_a_constructor(document: dict[str, Any]) -> None:
+    """Go clients have a function NewX for each schema X, so there is no schema of that name."""
+    schemas = document["components"]["schemas"]
+    assert [name for name in schemas if f"New{name}" in schemas] == []
+
+
+def test_every_schema_of_a_component_has_a_description(document: dict[str, Any]) -> None:
+    """Each named type explains itself."""
+    schemas = document["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if not schema.get("description")] == []
+
+
+def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
+    """Public routes need nothing; the others take an access token or an API key; registration takes either or none."""
+    token: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"apiKey": []}]
+    expected: dict[str, list[Any]] = {**{name: [] for name in PUBLIC}, "register": [{}, *token]}
+    for operation in operations(document).values():
+        name = operation["operationId"]
+        assert operation["security"] == expected.get(name, token), name
+    assert document["components"]["securitySchemes"]["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()
+
+
+def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
+    """The document names its server, and describes each tag that an operation has."""
+    assert document["servers"][0]["url"] == "/"
+    described = {tag["name"] for tag in document["tags"] if tag["description"]}
+    assert {tag for operation in operations(document).values() for tag in operation["tags"]} == described
+
+
+def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> None:
+    """Problems that a client can act upon name the header fields to act by; results name their validators."""
+    for name, operation in operations(document).items():
+        responses = operation["responses"]
+        assert "Allow" in responses["405"]["headers"], name
+        if "401" in responses:
+            assert "WWW-Authenticate" in responses["401"]["headers"], name
+        if "429" in responses:
+            assert "Retry-After" in responses["429"]["headers"], name
+    results = operations(document)["GET /factorial/{n}"]["responses"]
+    assert results["200"]["headers"].keys() >= {"ETag", "Repr-Digest", "RateLimit"}
+    assert "Content-Range" in results["206"]["headers"]
+
+
+def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
+    """A text in a path or a query has a greatest length, a format or a list of values; none may be null."""
+    for name, operation in operations(document).items():
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            assert "anyOf" not in schema, (name, parameter["name"])
+            if schema.get("type") == "string":
+                assert schema.keys() & {"maxLength", "format", "enum"}, (name, parameter["name"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "member", "expected"),
+    [
+        ("Account", "id", "uuid"),
+        ("Account", "created_at", "date-time"),
+        ("ApiKey", "created_at", "date-time"),
+        ("Calculation", "id", "uuid"),
+        ("Summary", "id", "uuid"),
+        ("HistoryItem", "id", "uuid"),
+        ("HistoryItem", "created_at", "date-time"),
+        ("UsageItem", "day", "date"),
+    ],
+)
+def test_texts_of_a_known_form_say_so(document: dict[str, Any], schema: str, member: str, expected: str) -> None:
+    """Ids and moments are typed in clients."""
+    assert document["components"]["schemas"][schema]["properties"][member]["format"] == expected
