@@ -88,7 +88,8 @@ _TEXT: dict[int | str, dict[str, Any]] = {
         "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
         "headers": headers("ETag", "Vary", "X-Calculation-Id", "X-Exact"),
     },
-    414: {"description": "The path is longer than the server reads. There is no body, and nothing was recorded."},
+    414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
+    431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
 }
 
 
