@@ -16,6 +16,8 @@ from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.routers.compression import compressed
 from pycalc.services.addresses import address
 
+_CONNECTIONS = 32
+"""More at once are ended: they must not take the descriptors of the service."""
 _READ_SECONDS = 5.0
 _WRITE_SECONDS = 10.0
 _ACCEPTED = b"accept-encoding:"
@@ -27,17 +29,24 @@ Exposition = Callable[[], Awaitable[bytes]]
 @asynccontextmanager
 async def metrics_served(host: str, port: int, exposition: Exposition, setting: str) -> AsyncIterator[None]:
     """Answer ``GET /metrics`` on a port; raises OSError, which names the setting, when that is taken."""
+    slots = asyncio.Semaphore(_CONNECTIONS)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if slots.locked():
+            writer.transport.abort()
+            return
+        await slots.acquire()
         try:
             with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(_READ_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(await _answer(head, exposition))
+                writer.close()  # when all of it is sent
                 async with asyncio.timeout(_WRITE_SECONDS):
-                    await writer.drain()
+                    await writer.wait_closed()
         finally:
-            writer.close()
+            writer.transport.abort()
+            slots.release()
 
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -53,11 +62,12 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
 
 
 async def _answer(head: bytes, exposition: Exposition) -> bytes:
-    """Return the whole answer to a request, whose head was read."""
+    """Return the whole answer to a request, whose head was read; raises ValueError for what is none."""
     request_line, *lines = head.split(b"\r\n")
+    _method, path, _version = request_line.split(b" ")
     fields = {"Content-Type": "text/plain", "Connection": "close"}
     status, body = "404 Not Found", b"The metrics are at /metrics.\n"
-    if request_line.split(b" ", 2)[1].partition(b"?")[0] == b"/metrics":
+    if path.partition(b"?")[0] == b"/metrics":
         accepted = b",".join(line[len(_ACCEPTED) :] for line in lines if line.lower().startswith(_ACCEPTED))
         try:
             status, (body, coded) = "200 OK", await compressed(await exposition(), accepted.decode("latin-1"))

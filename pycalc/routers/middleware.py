@@ -111,10 +111,11 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         requests.current.set(scope)
-        route = self._calculation(scope)
-        span = resources_of(scope).tracer.begin(scope)
+        route = span = None
         status = 500
         try:
+            route = self._calculation(scope)
+            span = resources_of(scope).tracer.begin(scope)
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
                 status = 400

@@ -31,20 +31,22 @@ def in_time(send: Send, pace: Pace) -> Send:
     """Return a ``send`` that raises ClientTooSlow when the client takes a response's parts too slowly.
 
     Only the time for which the client is waited for counts. A response of n bytes takes pace.seconds + n / pace.rate
-    at most, and a client that takes nothing is given up after pace.seconds.
+    at most, and a client that takes nothing is given up after pace.seconds. While there is nothing to send, as between
+    events, a client catches up.
     """
-    left = pace.seconds
+    left, ended = pace.seconds, monotonic()
 
     async def send_in_time(message: Message) -> None:
-        nonlocal left
+        nonlocal left, ended
         began = monotonic()
+        left = min(pace.seconds, left + began - ended)
         try:
             async with asyncio.timeout(left):
                 await send(message)
         except TimeoutError:
             raise ClientTooSlow from None
-        earned = len(message.get("body", b"")) / pace.rate
-        left = min(pace.seconds, left + earned - (monotonic() - began))
+        ended = monotonic()
+        left = min(pace.seconds, left + len(message.get("body", b"")) / pace.rate - (ended - began))
         if left <= 0:
             raise ClientTooSlow
 
@@ -54,7 +56,8 @@ def in_time(send: Send, pace: Pace) -> Send:
 def count_cut(resources: Resources, scope: Scope) -> None:
     """Count and log a response that was ended because its client read too slowly."""
     resources.metrics.responses_cut.inc()
-    _log.warning("response cut: the client reads too slowly", path=scope["path"])
+    route = getattr(scope.get("route"), "path_format", None)
+    _log.warning("response cut: the client reads too slowly", route=route)
 
 
 class ResponseSender:
@@ -83,7 +86,7 @@ class ResponseSender:
             await self._throttled(message)
         elif len(body) <= UNCOUNTED_BYTES:
             await self._begin()
-            await self._send(message)
+            await (self._send_in_time or self._send)(message)
         else:
             await self._send_long(body)
 
@@ -103,7 +106,7 @@ class ResponseSender:
             await self._begin()
             for part in _parts(body):
                 await self._throttled({"type": "http.response.body", "body": part, "more_body": True})
-            await self._send({"type": "http.response.body", "body": b""})
+            await self._throttled({"type": "http.response.body", "body": b""})
 
     async def _begin(self) -> None:
         if self._head is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pycalc import metrics_port
 from pycalc.main import create_app
+from pycalc.metrics_port import metrics_served
 from pycalc.observability.metrics import Metrics
 from pycalc.settings import Settings
 from tests.services.metrics import metric
@@ -56,6 +61,41 @@ def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Po
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
             wait_until(lambda: metric(own, "pycalc_server_processes") == 2, "the second process has started too")
         assert httpx.get(f"{server.url}/metrics").status_code == 404
+
+
+async def _exposition() -> bytes:
+    return b"x" * 10_000_000
+
+
+@pytest.mark.anyio
+async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCaptureFixture) -> None:
+    """What is no request gets no answer and no traceback; of more connections than 32 each further one is ended."""
+    port = free_port()
+    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
+        for head in (b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b" \r\n\r\n", b"\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            assert await reader.read() == b""
+            writer.close()
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(32)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        for _, held in [*idle, (reader, writer)]:
+            held.close()
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_a_client_that_reads_nothing_keeps_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time to write is over, its connection is ended, and what was not sent is dropped."""
+    monkeypatch.setattr(metrics_port, "_WRITE_SECONDS", 0.0)
+    port = free_port()
+    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert 0 < len(await reader.read()) < 10_000_000
+        writer.close()
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -79,6 +79,15 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
         await send(part(0))
 
 
+async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
+    """A stream of small events is no long response: what the event loop's own stalls cost does not add up for days."""
+    client = clock(*[1.0] * 50)
+    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    for _ in range(50):
+        await send(part(13))
+        client.now += 15
+
+
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
     """The part that waits is not sent."""
 
@@ -163,12 +172,13 @@ async def test_without_memory_a_long_response_becomes_a_problem() -> None:
     assert value("pycalc_response_bytes") == TOTAL // 2
 
 
-async def test_a_long_response_that_is_cut_is_counted_out() -> None:
+@pytest.mark.parametrize("more", [True, False], ids=["a part", "the last part"])
+async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
     """Its memory is free again when the client is given up."""
     exchange = Exchange()
 
     async def stuck(message: Message) -> None:
-        if message.get("more_body"):
+        if message["type"] == "http.response.body" and message.get("more_body", False) is more:
             await asyncio.Event().wait()
 
     exchange.sender = ResponseSender(exchange.scope, exchange._receive, stuck)
