@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from pycalc.errors import EventsRefused
-from pycalc.streaming.base import USAGE_GROUP
+from pycalc.streaming.base import USAGE_GROUP, Consumable
 from tests.contract.backends import STREAMS, each
 from tests.contract.conftest import Another
 from tests.services.consuming import consumed
@@ -36,6 +36,21 @@ async def test_events_wait_for_the_first_consumer(another: Another) -> None:
     events = numbered(ADA, range(5))
     await (await another()).publish(events)
     assert await consumed(await another(), 5) == events
+
+
+async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> None:
+    """What was received after the batch that is committed is somebody else's when the member leaves."""
+    stream, (first, second) = await another(), (numbered(ADA, range(1)), numbered(BOB, range(1, 2)))
+    assert isinstance(stream, Consumable)
+    async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
+        batches = []
+        for events in (first, second):
+            await stream.publish(events)
+            while not (batch := await member.receive()).deliveries:
+                pass
+            batches.append(batch)
+        await member.commit(batches[0])
+    assert await consumed(await another(), 1) == second
 
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)

@@ -1,0 +1,11 @@
+"""The leases of a Pub/Sub consumer."""
+
+from __future__ import annotations
+
+from pycalc.streaming import pubsub_subscriber
+from pycalc.streaming.pubsub_client import ACK_SECONDS
+
+
+def test_an_extension_that_fails_is_tried_again_before_the_lease_ends() -> None:
+    """Two tries fit into the time that a lease is given for."""
+    assert 2 * pubsub_subscriber._EXTEND_SECONDS < ACK_SECONDS
