@@ -8,7 +8,6 @@ from typing import Any
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from pycalc.models.auth import Credentials
 from pycalc.models.history import HistoryItem
 from pycalc.models.math import Batch
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
@@ -29,6 +28,8 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
     "ETag": ("The validator of the bare digits, for `If-Match`, `If-None-Match` and `If-Range`.", {"type": "string"}),
+    "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
+    "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": ("What is left of the quota (draft-ietf-httpapi-ratelimit-headers).", {"type": "string"}),
     "RateLimit-Policy": ("The quota.", {"type": "string"}),
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
@@ -52,7 +53,7 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _API_KEY = "apiKey"
-_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | Credentials | HistoryItem | Problem
+_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | HistoryItem | Problem
 """Models of bodies that a handler reads or writes itself."""
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from time import perf_counter
 
 import pytest
 
@@ -45,7 +46,7 @@ class Service:
     async def one(self, operation: str, *literals: str, options: Options = DEFAULT_OPTIONS) -> Answer:
         """Calculate one thing."""
         plan = await self.calculator.plan(ADA, (operation, literals, options))
-        return await self.calculator.calculate(ADA, plan)
+        return await self.calculator.calculate(ADA, plan, perf_counter())
 
 
 @pytest.fixture
