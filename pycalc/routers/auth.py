@@ -13,6 +13,7 @@ from pycalc.models.times import timestamp
 from pycalc.resources import Resources
 from pycalc.routers.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.inputs import StrictRoute, oauth2_grant
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 from pycalc.services.auth import Tokens
 
@@ -33,7 +34,8 @@ def _account(user: User) -> Account:
     "/register",
     status_code=201,
     openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
-    responses=responses(
+    responses={201: {"headers": headers("Location")}}
+    | responses(
         "unauthorized",
         "forbidden",
         "conflict",
@@ -97,19 +99,23 @@ async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
     return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
 
 
-@router.post("/logout", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
+@router.post(
+    "/logout", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+)
 async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
 
 
-@router.post("/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
+@router.post(
+    "/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+)
 async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
 
 
-@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "unavailable"))
+@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "validation-error", "unavailable"))
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return _account(await resources.accounts.own(caller))

@@ -18,6 +18,7 @@ from pycalc.routers.exports import ExportResponse
 from pycalc.routers.headers import next_link
 from pycalc.routers.inputs import StrictRoute
 from pycalc.routers.negotiation import asked_of, preferred, preferred_coding
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 from pycalc.services.exports import LAYOUTS
 from pycalc.services.history import Wanted
@@ -34,6 +35,7 @@ _ROW_BYTES = 4_096
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
+        "headers": headers("Link"),
         "description": "A page of calculations; with `Accept: application/x-ndjson` or `text/csv` all of them, "
         "streamed. An export that is broken off has no last chunk; `cursor` continues it from the last item's id.",
         "content": {

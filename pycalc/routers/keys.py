@@ -13,6 +13,7 @@ from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.times import timestamp
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.inputs import StrictRoute
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
@@ -32,9 +33,10 @@ def _told(key: StoredKey) -> dict[str, str | None]:
 @router.post(
     "/me/keys",
     status_code=201,
-    responses=responses(
-        "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"
-    ),
+    responses={
+        201: {"headers": headers("Location")},
+        **responses("unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"),
+    },
 )
 async def create_key(
     request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
@@ -45,7 +47,7 @@ async def create_key(
     return CreatedApiKey.model_validate({**_told(key), "key": text})
 
 
-@router.get("/me/keys", responses=responses("unauthorized", "unavailable"))
+@router.get("/me/keys", responses=responses("unauthorized", "validation-error", "unavailable"))
 async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
     return [ApiKey.model_validate(_told(key)) for key in await resources.accounts.keys(caller)]

@@ -24,6 +24,11 @@ TAGS = [
     {"name": "service", "description": "Health and metrics. These routes need no token."},
 ]
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
+    "Accept-Encoding": (
+        "The content codings of bodies that the route takes.",
+        {"type": "string"},
+    ),
     "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
@@ -47,6 +52,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 _OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
     "405": ("Allow",),
+    "415": ("Accept", "Accept-Encoding"),
     "416": ("Content-Range",),
     "429": ("Retry-After", "RateLimit", "RateLimit-Policy"),
     "500": ("X-Request-ID",),

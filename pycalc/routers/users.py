@@ -14,6 +14,7 @@ from pycalc.models.times import timestamp
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import next_link
 from pycalc.routers.inputs import StrictRoute
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 
 Username = Annotated[str, Path(max_length=254)]
@@ -41,7 +42,13 @@ class UsersQuery(BaseModel):
     cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before")] = None
 
 
-@router.get("/users", responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"))
+@router.get(
+    "/users",
+    responses={
+        200: {"headers": headers("Link")},
+        **responses("unauthorized", "forbidden", "validation-error", "unavailable"),
+    },
+)
 async def list_users(
     request: Request,
     response: Response,

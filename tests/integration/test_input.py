@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.resources import Resources
 from pycalc.settings import Settings
@@ -336,3 +337,12 @@ async def test_a_refused_oauth2_form_gets_an_oauth2_error(
     assert (error["error"], error.keys()) == (code, {"error", "error_description"})
     assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", error["error_description"])
     assert "no-store" in answer.headers["Cache-Control"]
+
+
+async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
+    """Like a refused login in JSON: the name that was tried, the reason, never the password."""
+    with capture_logs() as records:
+        await client.post("/login", data={"username": "eve", "password": "guess"})
+    (refusal,) = [record for record in records if record["event"] == "request refused"]
+    assert (refusal["status"], refusal["route"], refusal["tried"]) == (400, "/login", "eve")
+    assert "guess" not in str(records)

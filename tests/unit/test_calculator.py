@@ -167,6 +167,6 @@ async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: 
     plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
     for _ in range(2):
         with pytest.raises(RangeNotSatisfiable) as refused:
-            await service.calculator.calculate(ADA, plan, check=check)
+            await service.calculator.calculate(ADA, plan, perf_counter(), check=check)
         assert refused.value.length == 21
     assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"refused": 2})
