@@ -34,17 +34,19 @@ def _account(user: User) -> Account:
     "/register",
     status_code=201,
     openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
-    responses={201: {"headers": headers("Location")}}
-    | responses(
-        "unauthorized",
-        "forbidden",
-        "conflict",
-        "payload-too-large",
-        "validation-error",
-        "rate-limited",
-        "overloaded",
-        "unavailable",
-    ),
+    responses={
+        201: {"headers": headers("Location")},
+        **responses(
+            "unauthorized",
+            "forbidden",
+            "conflict",
+            "payload-too-large",
+            "validation-error",
+            "rate-limited",
+            "overloaded",
+            "unavailable",
+        ),
+    },
 )
 async def register(
     registration: Registration,
