@@ -15,6 +15,8 @@ The tree::
     ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
     ├── PreconditionFailed      precondition-failed
+    ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
+    │   └── UnsupportedCoding                          carries the content codings that are accepted
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
     ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline or limit of memory
     ├── RetryLater                                     carries ``retry_after``, seconds
@@ -37,6 +39,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
+
+_TOLD_AT_ONCE = 3
+"""Problems whose sentences make up an error's detail; of more, the detail is the number."""
 
 
 class FieldProblem(NamedTuple):
@@ -78,6 +83,13 @@ class InvalidInput(PycalcError):
     def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(detail, problems)
         self.problems = problems
+
+    @classmethod
+    def of(cls, *problems: FieldProblem) -> InvalidInput:
+        """Return the error of these problems, whose detail has the sentences of the problems where they are few."""
+        if len(problems) <= _TOLD_AT_ONCE:
+            return cls(" ".join(problem.detail for problem in problems), problems)
+        return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
 
 
 class DomainError(PycalcError):
@@ -157,6 +169,21 @@ class PreconditionFailed(PycalcError):
 
     code = "precondition-failed"
     title = "The condition does not hold"
+
+
+class UnsupportedMediaType(PycalcError):
+    """The request's body is of another media type than those that are ``accepted``."""
+
+    code = "unsupported-media-type"
+    title = "The body is of another type"
+
+    def __init__(self, detail: str, accepted: tuple[str, ...]) -> None:
+        super().__init__(detail, accepted)
+        self.accepted = accepted
+
+
+class UnsupportedCoding(UnsupportedMediaType):
+    """The request's body has another content coding than those that are ``accepted``."""
 
 
 class RangeNotSatisfiable(PycalcError):

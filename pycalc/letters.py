@@ -11,8 +11,8 @@ from pycalc.db import open_database
 from pycalc.db.base import DeadLetterStore
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.errors import PycalcError
-from pycalc.models.history import timestamp
 from pycalc.models.ids import text_of_id
+from pycalc.models.times import timestamp
 from pycalc.observability.logging import configure_logging
 
 _PAGE = 200

@@ -7,11 +7,23 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StrictBool, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+)
 
+from pycalc.models.expectations import expected
 from pycalc.models.formats import Timestamp, Uuid
 
 MAX_PASSWORD_LENGTH = 1_024
+LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_USERNAME = 32
 """Characters; shorter than the text of an id, so that nothing is both."""
 
@@ -67,9 +79,15 @@ class Principal:
         return self.role is Role.ADMIN
 
 
-def _without_controls(value: str) -> str:
+def _without_nul(value: str) -> str:
     if "\x00" in value:
-        raise ValueError("NUL characters are not allowed")
+        raise ValueError("a NUL")
+    return value
+
+
+def _bare_address(value: object) -> object:
+    if isinstance(value, str) and "<" in value:
+        raise ValueError("an address with a name")
     return value
 
 
@@ -82,11 +100,15 @@ Username = Annotated[
         description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; letter case does not distinguish",
         examples=["ada"],
     ),
+    expected(
+        f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
+    ),
 ]
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"]),
-    AfterValidator(_without_controls),
+    AfterValidator(_without_nul),
+    expected(f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL"),
 ]
 
 
@@ -96,19 +118,17 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     username: Username
-    email: Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
+    email: Annotated[
+        EmailStr,
+        Field(max_length=254, examples=["ada@example.com"]),
+        BeforeValidator(_bare_address),
+        expected("an email address of up to 254 characters, without a name, such as ada@example.com"),
+    ]
     password: Password
     confirm_password: str | None = Field(
         None, max_length=MAX_PASSWORD_LENGTH, description="when sent, must equal `password`"
     )
-    role: Role = Role.USER
-
-    @field_validator("email", mode="before")
-    @classmethod
-    def _bare_address(cls, value: object) -> object:
-        if isinstance(value, str) and "<" in value:
-            raise ValueError("must be an address without a name")
-        return value
+    role: Annotated[Role, expected("user or admin")] = Role.USER
 
     @field_validator("confirm_password")
     @classmethod
@@ -134,7 +154,7 @@ class Account(BaseModel):
     username: str = Field(examples=["ada"])
     email: str = Field(examples=["ada@example.com"])
     role: Role
-    created_at: datetime
+    created_at: Timestamp
 
 
 class UserAccount(Account):
@@ -155,8 +175,8 @@ class UserChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    role: Role | None = None
-    disabled: StrictBool | None = None
+    role: Annotated[Role | None, expected("user or admin")] = None
+    disabled: Annotated[StrictBool | None, expected("true or false")] = None
 
 
 class KeyRequest(BaseModel):
@@ -165,9 +185,15 @@ class KeyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["nightly report"])
+        str,
+        Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["nightly report"]),
+        expected("1 to 100 characters, none of them a control character"),
     ]
-    expires_in: int | None = Field(None, ge=60, le=10 * 365 * 86_400, description="seconds; null: never")
+    expires_in: Annotated[
+        int | None,
+        Field(ge=60, le=LONGEST_KEY_SECONDS, description="seconds; null: never"),
+        expected(f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null"),
+    ] = None
 
 
 class ApiKey(BaseModel):

@@ -8,8 +8,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pycalc.models.formats import Timestamp, Uuid
-from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as, timestamp
+from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as
 from pycalc.models.ids import text_of_id, unix_ms_of_id
+from pycalc.models.times import timestamp
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
 EVENT_SOURCE = "/pycalc"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, with_config
@@ -13,6 +11,7 @@ from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.math import ELAPSED, Number
 from pycalc.models.numbers import json_literal
+from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
 
@@ -94,17 +93,6 @@ class HistoryPage(TypedDict):
     items: list[HistoryItem]
     next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
     role: Annotated[str, Field(description="the caller's role: an admin sees everyone's calculations")]
-
-
-@lru_cache(maxsize=16)
-def _second(unix_seconds: int) -> str:
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def timestamp(unix_ms: int) -> str:
-    """Return a time as RFC 3339 text in UTC with milliseconds."""
-    seconds, milliseconds = divmod(unix_ms, 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
 def encode_item(row: HistoryRow) -> str:

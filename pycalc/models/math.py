@@ -13,8 +13,8 @@ from pycalc.models.problems import Problem
 MAX_BATCH = 1_000
 """Calculations in one batch."""
 ELAPSED = (
-    "time from the look-up in the cache to the verified result, milliseconds; "
-    "planning before it and recording after it do not count"
+    "milliseconds from the request's arrival, in a batch from the calculation's turn, to the verified result; "
+    "recording after it does not count"
 )
 
 Number = TypeAliasType(

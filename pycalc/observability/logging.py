@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from time import time_ns
 from typing import Any, Literal
 
 import structlog
 
+from pycalc.models.times import timestamp
 from pycalc.observability.repeats import RepeatFilter
 from pycalc.observability.requests import current, described, marks_of
 
@@ -22,6 +24,12 @@ def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> struct
     """Mark a record with the request that it is about."""
     scope = current.get()
     return event if scope is None else {**marks_of(scope), **event}
+
+
+def _timed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the time in the form of the answers, so that both can be compared as texts."""
+    event["timestamp"] = timestamp(time_ns() // 1_000_000)
+    return event
 
 
 def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -56,7 +64,7 @@ def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
         _of_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _timed,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]

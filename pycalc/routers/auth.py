@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import parse_qs
+from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from fastapi import APIRouter, Header, Request, Response
 
-from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
-from pycalc.models.ids import text_of_id
+from pycalc.models.ids import text_of_id, unix_ms
+from pycalc.models.times import timestamp
 from pycalc.resources import Resources
 from pycalc.routers.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
-from pycalc.routers.openapi import json_body
+from pycalc.routers.inputs import StrictRoute, oauth2_grant
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 from pycalc.services.auth import Tokens
 
-_FORM = "application/x-www-form-urlencoded"
-_OAUTH2_FIELDS = {"grant_type", "scope", "client_id", "client_secret"}
-
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _account(user: User) -> Account:
     return Account(
-        id=text_of_id(user.id), username=user.username, email=user.email, role=user.role, created_at=user.created_at
+        id=text_of_id(user.id),
+        username=user.username,
+        email=user.email,
+        role=user.role,
+        created_at=timestamp(unix_ms(user.created_at)),
     )
 
 
@@ -34,19 +34,23 @@ def _account(user: User) -> Account:
     "/register",
     status_code=201,
     openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
-    responses=responses(
-        "unauthorized",
-        "forbidden",
-        "conflict",
-        "payload-too-large",
-        "validation-error",
-        "rate-limited",
-        "overloaded",
-        "unavailable",
-    ),
+    responses={
+        201: {"headers": headers("Location")},
+        **responses(
+            "unauthorized",
+            "forbidden",
+            "conflict",
+            "payload-too-large",
+            "validation-error",
+            "rate-limited",
+            "overloaded",
+            "unavailable",
+        ),
+    },
 )
 async def register(
     registration: Registration,
+    response: Response,
     caller: OptionalCallerDep,
     resources: ResourcesDep,
     address: AddressDep,
@@ -57,42 +61,20 @@ async def register(
     """Create an account. `role: "admin"` needs an admin's token, or the bootstrap token for the first one."""
     await resources.registration_limit.admit(address)
     with resources.password_slots.acquire(address):
-        return _account(await resources.accounts.register(registration, caller, x_bootstrap_token))
-
-
-async def _credentials(request: Request) -> Credentials:
-    """Read a login's body in either of its forms."""
-    body = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind == _FORM:
-            return Credentials.model_validate(_form_fields(body))
-        if kind in ("application/json", ""):
-            return Credentials.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError([{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]) from None
-    raise InvalidInput("The content type must be JSON or a form.", (FieldProblem("", f"neither JSON nor {_FORM}"),))
-
-
-def _form_fields(body: bytes) -> dict[str, str]:
-    """Return a form's fields without those that OAuth2 clients add and this service does not use."""
-    try:
-        parsed = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
-    except ValueError:
-        raise InvalidInput("The form could not be read.", (FieldProblem("", "not a form"),)) from None
-    return {name: values[-1] for name, values in parsed.items() if name not in _OAUTH2_FIELDS}
+        user = await resources.accounts.register(registration, caller, x_bootstrap_token)
+    response.headers["Location"] = f"/users/{quote(user.username)}"
+    return _account(user)
 
 
 @router.post(
     "/login",
-    openapi_extra=json_body("Credentials"),
     responses=responses(
         "unauthorized", "payload-too-large", "validation-error", "rate-limited", "overloaded", "unavailable"
     ),
 )
-async def log_in(request: Request, resources: ResourcesDep, address: AddressDep) -> Session:
-    """Open a session. The OAuth2 password form (RFC 6749 §4.3.2) is accepted in place of JSON."""
-    credentials = await _credentials(request)
+@oauth2_grant("password")
+async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
+    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is taken too, and gets OAuth2 errors."""
     request.scope["tried"] = credentials.username  # for the audit log, should this be refused
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
@@ -110,24 +92,32 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
     operation_id="refreshToken",
     responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
 )
+@oauth2_grant("refresh_token")
 async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
-    """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session."""
+    """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
+
+    The OAuth2 form (RFC 6749 section 6) is taken too, and gets OAuth2 errors.
+    """
     return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
 
 
-@router.post("/logout", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
+@router.post(
+    "/logout", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+)
 async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
 
 
-@router.post("/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "unavailable"))
+@router.post(
+    "/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+)
 async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
 
 
-@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "unavailable"))
+@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "validation-error", "unavailable"))
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return _account(await resources.accounts.own(caller))

@@ -13,13 +13,14 @@ from pycalc.models.math import MAX_BATCH, BatchResults
 from pycalc.routers.connection import max_body, while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
+from pycalc.routers.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.openapi import json_body
 from pycalc.routers.problems import problem_body, responses
 from pycalc.routers.representations import BatchResponse, Piece, json_around
 from pycalc.services.batches import read_batch
 from pycalc.services.math import BATCH_ITEM_BYTES, Answer
 
-router = APIRouter(tags=["calculations"])
+router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
 
 @router.post(
@@ -34,6 +35,7 @@ router = APIRouter(tags=["calculations"])
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
+    require_media_type(request, JSON)
     with resources.calculator.batch_slots.acquire(caller.user_id, MAX_BATCH):  # before the body is read
         if resources.calculation_limit is not None:
             await resources.calculation_limit.require_some(caller.user_id)

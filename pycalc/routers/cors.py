@@ -22,6 +22,8 @@ _TOLD = (
     "Content-Encoding",
     "Content-Range",
     "ETag",
+    "Link",
+    "Location",
     "RateLimit",
     "RateLimit-Policy",
     "Repr-Digest",

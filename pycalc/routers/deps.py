@@ -17,6 +17,8 @@ BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
 )
 
+ARRIVED = "pycalc.arrived"
+"""Where a request's scope holds when it arrived, by ``perf_counter``."""
 SLOT = "pycalc.slot"
 """Where a request's scope holds the slot that was taken for it."""
 

@@ -17,6 +17,7 @@ from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.inputs import StrictRoute
 from pycalc.routers.negotiation import WITHOUT_CONTENT
 from pycalc.routers.problems import responses
 from pycalc.routers.sending import ClientTooSlow
@@ -32,7 +33,7 @@ _STREAM = {
     },
 }
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _resume_from(last_event_id: str | None) -> bytes | None:
@@ -41,8 +42,8 @@ def _resume_from(last_event_id: str | None) -> bytes | None:
     try:
         return id_of_text(last_event_id)
     except ValueError:
-        raise InvalidInput(
-            "Last-Event-ID is not the id of an event.", (FieldProblem("/last-event-id", "not an event's id"),)
+        raise InvalidInput.of(
+            FieldProblem("/last-event-id", "Last-Event-ID must be the id of an event; leave it out to begin now.")
         ) from None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import parse_qsl, quote, urlencode
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 from pycalc.errors import Quota
 
@@ -32,6 +33,15 @@ def secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
+
+
+def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
+    """Return the header field that links to the next page of this request's (RFC 8288); none after the last page."""
+    if cursor is None:
+        return {}
+    query = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "cursor"]
+    target = f"{quote(scope['path'])}?{urlencode([*query, ('cursor', cursor)])}"
+    return {"Link": f'<{target}>; rel="next"'}
 
 
 def quota_fields(quota: Quota) -> dict[str, str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import Principal
+from pycalc.models.expectations import expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
+from pycalc.models.times import Moment
 from pycalc.resources import Resources
 from pycalc.routers.compression import CODINGS
 from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.exports import ExportResponse
+from pycalc.routers.headers import next_link
+from pycalc.routers.inputs import StrictRoute
 from pycalc.routers.negotiation import asked_of, preferred, preferred_coding
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 from pycalc.services.exports import LAYOUTS
 from pycalc.services.history import Wanted
@@ -30,6 +35,7 @@ _ROW_BYTES = 4_096
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
+        "headers": headers("Link"),
         "description": "A page of calculations; with `Accept: application/x-ndjson` or `text/csv` all of them, "
         "streamed. An export that is broken off has no last chunk; `cursor` continues it from the last item's id.",
         "content": {
@@ -45,7 +51,7 @@ _EXPORTS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 class HistoryQuery(BaseModel):
@@ -54,15 +60,19 @@ class HistoryQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[
-        int, Field(ge=1, le=1000, description="calculations in a page; in an export at most so many, by default all")
+        int,
+        Field(ge=1, le=1000, description="calculations in a page; in an export at most so many, by default all"),
+        expected("a whole number from 1 to 1,000"),
     ] = 50
     cursor: Annotated[
         str | None,
         Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
     ] = None
-    operation: Annotated[OperationName | None, Field(description="only this operation")] = None
-    since: Annotated[AwareDatetime | None, Field(description="from this moment on (RFC 3339)")] = None
-    until: Annotated[AwareDatetime | None, Field(description="before this moment (RFC 3339)")] = None
+    operation: Annotated[
+        OperationName | None, Field(description="only this operation"), expected(f"one of {', '.join(OPERATIONS)}")
+    ] = None
+    since: Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")] = None
+    until: Annotated[Moment | None, Field(description="before this moment (RFC 3339)")] = None
     user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
@@ -83,7 +93,7 @@ async def secure_history(
         return await _export(request, resources, wanted, media_type, limit)
     with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
         page = await resources.history.page(caller, wanted, query.limit)
-    return Response(page, headers=_VARY, media_type=PAGE)
+    return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 
 
 async def _export(

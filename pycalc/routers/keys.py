@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
 from pycalc.errors import NotFound
 from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
 from pycalc.models.formats import Uuid
-from pycalc.models.history import timestamp
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.times import timestamp
 from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.inputs import StrictRoute
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _told(key: StoredKey) -> dict[str, str | None]:
@@ -31,17 +33,21 @@ def _told(key: StoredKey) -> dict[str, str | None]:
 @router.post(
     "/me/keys",
     status_code=201,
-    responses=responses(
-        "unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"
-    ),
+    responses={
+        201: {"headers": headers("Location")},
+        **responses("unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"),
+    },
 )
-async def create_key(request: KeyRequest, caller: CallerDep, resources: ResourcesDep) -> CreatedApiKey:
+async def create_key(
+    request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
+) -> CreatedApiKey:
     """Make an API key, to be sent as a bearer token. Its text is shown this once."""
     key, text = await resources.accounts.create_key(caller, request.name, request.expires_in)
+    response.headers["Location"] = f"/me/keys/{text_of_id(key.id)}"
     return CreatedApiKey.model_validate({**_told(key), "key": text})
 
 
-@router.get("/me/keys", responses=responses("unauthorized", "unavailable"))
+@router.get("/me/keys", responses=responses("unauthorized", "validation-error", "unavailable"))
 async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
     return [ApiKey.model_validate(_told(key)) for key in await resources.accounts.keys(caller)]

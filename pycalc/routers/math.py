@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Query, Security
 from fastapi.routing import APIRoute
@@ -23,8 +22,9 @@ from pycalc.models.math import CalculationResult
 from pycalc.models.results import Result
 from pycalc.resources import Resources
 from pycalc.routers.connection import Client, ClientGone
-from pycalc.routers.deps import BEARER, caller_of, release_slot, resources_of
+from pycalc.routers.deps import ARRIVED, BEARER, caller_of, release_slot, resources_of
 from pycalc.routers.headers import telling_quota
+from pycalc.routers.inputs import query_of
 from pycalc.routers.negotiation import ANY, asked_of, is_current, matching
 from pycalc.routers.openapi import headers, operation_id
 from pycalc.routers.problems import CLIENT_GONE, responses
@@ -131,8 +131,7 @@ class CalculationRoute(APIRoute):
         query = scope["query_string"]
         options = DEFAULT_OPTIONS
         if query:
-            given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-            options = options_of(OPERATIONS[self.name], given)
+            options = options_of(OPERATIONS[self.name], query_of(query))
         request = (self.name, tuple(scope["path_params"].values()), options)
         plan = await _planned(resources, caller, request, scope)
         client = Client(receive)
@@ -164,12 +163,12 @@ async def _respond(
     if asked.if_match and not is_current(asked.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
     if asked.if_none_match and ((etag := matching(asked.if_none_match, etags)) or asked.if_none_match == ANY):
-        answer = await _calculate(resources, caller, plan, client, held=True)
+        answer = await _calculate(resources, scope, caller, plan, client, held=True)
         return await send_not_modified(etag, answer, send)
     check = partial(range_of, etag=etags[0], asked=asked) if text and asked.range else None
     memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
     try:
-        answer = await _calculate(resources, caller, plan, client, check=check)
+        answer = await _calculate(resources, scope, caller, plan, client, check=check)
         release_slot(scope)
         if len(answer.result.text) <= WHOLE or not asked.content:
             return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
@@ -189,6 +188,7 @@ async def _respond(
 
 def _calculate(
     resources: Resources,
+    scope: Scope,
     caller: Principal,
     plan: Plan,
     client: Client,
@@ -197,7 +197,7 @@ def _calculate(
     check: Callable[[Result], object] | None = None,
 ) -> Awaitable[Answer]:
     """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
-    answer = resources.calculator.calculate(caller, plan, held=held, check=check)
+    answer = resources.calculator.calculate(caller, plan, scope[ARRIVED], held=held, check=check)
     return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
 

@@ -17,7 +17,7 @@ from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.routers.connection import BODY_SECONDS, RequestBody
-from pycalc.routers.deps import SLOT, key_of, release_slot, resources_of
+from pycalc.routers.deps import ARRIVED, SLOT, key_of, release_slot, resources_of
 from pycalc.routers.headers import secured
 from pycalc.routers.math import CalculationRoute
 from pycalc.routers.negotiation import WITHOUT_CONTENT
@@ -109,7 +109,7 @@ class Edge:
         return self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
+        started = scope[ARRIVED] = perf_counter()
         requests.current.set(scope)
         route = span = None
         status = 500

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from pycalc.models.auth import Credentials
 from pycalc.models.history import HistoryItem
 from pycalc.models.math import Batch
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
@@ -25,10 +24,17 @@ TAGS = [
     {"name": "service", "description": "Health and metrics. These routes need no token."},
 ]
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
+    "Accept-Encoding": (
+        "The content codings of bodies that the route takes.",
+        {"type": "string"},
+    ),
     "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
     "ETag": ("The validator of the bare digits, for `If-Match`, `If-None-Match` and `If-Range`.", {"type": "string"}),
+    "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
+    "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": ("What is left of the quota (draft-ietf-httpapi-ratelimit-headers).", {"type": "string"}),
     "RateLimit-Policy": ("The quota.", {"type": "string"}),
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
@@ -46,13 +52,14 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 _OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
     "405": ("Allow",),
+    "415": ("Accept", "Accept-Encoding"),
     "416": ("Content-Range",),
     "429": ("Retry-After", "RateLimit", "RateLimit-Policy"),
     "500": ("X-Request-ID",),
     "503": ("Retry-After",),
 }
 _API_KEY = "apiKey"
-_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | Credentials | HistoryItem | Problem
+_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | HistoryItem | Problem
 """Models of bodies that a handler reads or writes itself."""
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")

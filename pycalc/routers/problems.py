@@ -20,6 +20,7 @@ from pycalc.observability.requests import request_id_of
 from pycalc.routers.audit import AUDITED, audit_refusal
 from pycalc.routers.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.headers import quota_fields
+from pycalc.routers.sentences import invalid_input
 from pycalc.services.operations.gmp import text_of
 
 TYPE_BASE = "/docs/problems#"
@@ -38,6 +39,7 @@ STATUS: Mapping[str, int] = {
     "request-timeout": 408,
     "conflict": 409,
     "payload-too-large": 413,
+    "unsupported-media-type": 415,
     "rate-limited": 429,
     "computation-timeout": 504,
     "overloaded": 503,
@@ -64,6 +66,7 @@ MEANING: Mapping[str, str] = {
     "request-timeout": "The request's body came too slowly.",
     "conflict": "The name or the address is taken, or the last admin would go.",
     "payload-too-large": "The request's body has more than `limit` bytes; batches may be longer than other bodies.",
+    "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
@@ -88,7 +91,6 @@ _FRAMEWORK_TITLES = {
 _PATH_CHARACTERS = "/:@!$&'()*+,;="
 """What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_WHOLE_BODY = ("body", "query", "path", "header", "cookie")
 
 _log = get_logger(__name__)
 
@@ -96,7 +98,7 @@ _log = get_logger(__name__)
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of these problem types, for a route; one that takes a body may wait for it in vain."""
     by_status: dict[int, list[str]] = {}
-    of_body = ("bad-request", "request-timeout") if "payload-too-large" in slugs else ()
+    of_body = ("bad-request", "request-timeout", "unsupported-media-type") if "payload-too-large" in slugs else ()
     for slug in (*slugs, *of_body, "internal-error"):
         by_status.setdefault(STATUS[slug], []).append(slug)
     return {
@@ -122,7 +124,7 @@ def _example(slug: str) -> dict[str, Any]:
         "instance": "/fibonacci/100",
     }
     if slug == "validation-error":
-        example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more"}]
+        example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, in the digits 0-9."}]
     if slug == "payload-too-large":
         example["limit"] = 8192
     if slug == "result-too-large":
@@ -190,6 +192,10 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
     if isinstance(error, errors.RetryLater):
         quota = error.quota if isinstance(error, errors.RateLimited) else None
         return {"Retry-After": str(error.retry_after), **(quota_fields(quota) if quota else {})}
+    if isinstance(error, errors.UnsupportedCoding):
+        return {"Accept-Encoding": ", ".join(error.accepted)}
+    if isinstance(error, errors.UnsupportedMediaType):
+        return {"Accept": ", ".join(error.accepted)}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.length}"}
     return {}
@@ -212,24 +218,9 @@ async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """Return the JSON pointer (RFC 6901) of a validation error's place."""
-    steps = location[1:] if location and location[0] in _WHOLE_BODY else location
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-
-
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
-    found = error.errors()
-    listed = [
-        errors.FieldProblem(
-            "" if entry["type"] == "json_invalid" else _pointer(tuple(entry["loc"])),
-            entry["msg"].removeprefix("Value error, "),
-        )
-        for entry in found[:MAX_ERRORS]
-    ]
-    detail = "The request is not of the documented form." + _unlisted(len(found))
-    return problem(request, "validation-error", errors.InvalidInput.title, detail, errors=_listed(listed))
+    return await _domain_error(request, invalid_input(error.errors()))
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.inputs import StrictRoute
 from pycalc.routers.problems import responses
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 class UsageQuery(BaseModel):
@@ -20,8 +21,8 @@ class UsageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: Annotated[date | None, Field(description="from this day on, UTC")] = None
-    until: Annotated[date | None, Field(description="before this day, UTC")] = None
+    since: Annotated[GivenDay | None, Field(description="from this day on, UTC")] = None
+    until: Annotated[GivenDay | None, Field(description="before this day, UTC")] = None
     user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 

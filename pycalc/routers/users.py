@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from pycalc.models.auth import User, UserAccount, UserChange, UserPage
-from pycalc.models.ids import text_of_id
+from pycalc.models.expectations import expected
+from pycalc.models.ids import text_of_id, unix_ms
+from pycalc.models.times import timestamp
 from pycalc.routers.deps import CallerDep, ResourcesDep
+from pycalc.routers.headers import next_link
+from pycalc.routers.inputs import StrictRoute
+from pycalc.routers.openapi import headers
 from pycalc.routers.problems import responses
 
 Username = Annotated[str, Path(max_length=254)]
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _account(user: User) -> UserAccount:
@@ -22,21 +28,47 @@ def _account(user: User) -> UserAccount:
         username=user.username,
         email=user.email,
         role=user.role,
-        created_at=user.created_at,
+        created_at=timestamp(unix_ms(user.created_at)),
         disabled=user.disabled,
     )
 
 
-@router.get("/users", responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"))
+class UsersQuery(BaseModel):
+    """The selection of a page."""
+
+    limit: Annotated[
+        int, Field(ge=1, le=1000, description="accounts in a page"), expected("a whole number from 1 to 1,000")
+    ] = 50
+    cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before")] = None
+
+
+@router.get(
+    "/users",
+    responses={
+        200: {"headers": headers("Link")},
+        **responses("unauthorized", "forbidden", "validation-error", "unavailable"),
+    },
+)
 async def list_users(
+    request: Request,
+    response: Response,
     caller: CallerDep,
     resources: ResourcesDep,
-    limit: Annotated[int, Query(ge=1, le=1000, description="accounts in a page")] = 50,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before")] = None,
+    query: Annotated[UsersQuery, Query()],
 ) -> UserPage:
     """Return the accounts by name (admins only)."""
-    users, following = await resources.accounts.page(caller, cursor, limit)
+    users, following = await resources.accounts.page(caller, query.cursor, query.limit)
+    response.headers.update(next_link(request.scope, following))
     return UserPage(items=[_account(user) for user in users], next_cursor=following)
+
+
+@router.get(
+    "/users/{username}",
+    responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
+)
+async def get_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> UserAccount:
+    """Return an account (admins only)."""
+    return _account(await resources.accounts.named(caller, username))
 
 
 @router.patch(

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, WrongPassword
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, NotFound, WrongPassword
 from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
 from pycalc.models.ids import IdSource
 from pycalc.services.auth import require_session
@@ -137,6 +137,14 @@ class Accounts:
         following = _cursor_of(users[limit - 1].username) if len(users) > limit else None
         return users[:limit], following
 
+    async def named(self, caller: Principal, username: str) -> User:
+        """Return an account; admins only; raises NotFound."""
+        await self._require_admin(caller)
+        user = await self._users.by_username(username)
+        if user is None:
+            raise NotFound("There is no such user.")
+        return user
+
     async def change(self, caller: Principal, username: str, role: Role | None, disabled: bool | None) -> User:
         """Change an account's role, or disable it; holds from now on. Admins only; raises NotFound, Conflict."""
         await self._require_admin(caller)
@@ -186,5 +194,5 @@ def _name_of(cursor: str) -> str:
     except (binascii.Error, ValueError):
         name = ""
     if not name.isprintable() or not name:
-        raise InvalidInput("The cursor is not one of ours.", (FieldProblem("/cursor", "not a cursor"),))
+        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor."))
     return name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.planning import DEFAULT_OPTIONS, Options, options_of, pointer_of
+from pycalc.services.planning import DEFAULT_OPTIONS, Options, options_of
 
 Request = tuple[str, tuple[str, ...], Options]
 """An operation's name, its operands' literals, and the options."""
@@ -21,18 +21,14 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     Numbers are taken as the literals they are: no digit passes through a float. Raises InvalidInput when the body is
     not of the batch's form, with pointers into it.
     """
-    try:
-        document = json.loads(body, parse_int=str, parse_float=_literal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidInput("The body is not JSON.", (FieldProblem("", "not JSON"),)) from None
+    document = read_json(body, _literal)
     if not isinstance(document, dict) or document.keys() != {"operations"}:
-        raise InvalidInput("The body is not a batch.", (FieldProblem("", 'must be {"operations": [...]}'),))
+        raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
     items = document["operations"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
-        problem = FieldProblem("/operations", f"must be a list of 1 to {MAX_BATCH}")
-        raise InvalidInput("The body is not a batch.", (problem,))
-    if problems := tuple(problem for index, item in enumerate(items) for problem in _malformed(index, item)):
-        raise InvalidInput("The batch is not of the documented form.", problems)
+        raise InvalidInput.of(FieldProblem("/operations", f"operations must be a list of 1 to {MAX_BATCH:,} items."))
+    if problems := [problem for index, item in enumerate(items) for problem in _malformed(index, item)]:
+        raise InvalidInput.of(*problems)
     return [_request(item["operation"], item["input"]) for item in items]
 
 
@@ -42,24 +38,20 @@ def _literal(number: str) -> str:
     return number if fraction.strip("0") else whole
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
 def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
     """Yield what is wrong with the form of one item."""
     at = f"/operations/{index}"
     if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
-        yield FieldProblem(at, 'must be {"operation": ..., "input": {...}}')
+        yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
         return
     if not isinstance(item["operation"], str) or item["operation"] not in OPERATIONS:
-        yield FieldProblem(f"{at}/operation", f"must be one of {', '.join(OPERATIONS)}")
+        yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(OPERATIONS)}.")
     if not isinstance(item["input"], dict):
-        yield FieldProblem(f"{at}/input", "must be an object")
+        yield FieldProblem(f"{at}/input", "input must be an object with the operands and options.")
         return
     for name, value in item["input"].items():
         if not isinstance(value, str):
-            yield FieldProblem(f"{at}/input{pointer_of(name)}", "must be a number or a string")
+            yield FieldProblem(f"{at}/input{pointer_step(name)}", f"{shown(name)} must be a number or a string.")
 
 
 def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
@@ -70,6 +62,6 @@ def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
         return name, literals, options_of(operation, given) if given else DEFAULT_OPTIONS
     except KeyError as missing:
         operand = missing.args[0]
-        return InvalidInput(f"{operand} is missing.", (FieldProblem(f"/{operand}", "is required"),))
+        return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))
     except InvalidInput as error:
         return error

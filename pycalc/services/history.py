@@ -29,6 +29,13 @@ class Wanted(NamedTuple):
     user: str | None = None
 
 
+class Page(NamedTuple):
+    """A HistoryPage as JSON text, and the cursor of the page that follows it, None on the last."""
+
+    text: str
+    next_cursor: str | None
+
+
 def _cursor_text(last: bytes) -> str:
     return base64.urlsafe_b64encode(_CURSOR_VERSION + last).rstrip(b"=").decode()
 
@@ -44,9 +51,7 @@ def cursor_id(text: str | None) -> bytes | None:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 17 or raw[:1] != _CURSOR_VERSION:
-        raise InvalidInput(
-            "The cursor is not one of ours.", (FieldProblem("/cursor", "neither a next_cursor nor an item's id"),)
-        )
+        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor or an item's id."))
     return raw[1:]
 
 
@@ -70,13 +75,14 @@ class HistoryReader:
         self._history = history
         self._users = users
 
-    async def page(self, caller: Principal, wanted: Wanted, limit: int) -> str:
-        """Return a HistoryPage as JSON: up to ``limit`` calculations, newest first.
+    async def page(self, caller: Principal, wanted: Wanted, limit: int) -> Page:
+        """Return up to ``limit`` calculations, newest first.
 
         Raises Forbidden when a user asks for another's, InvalidInput for a cursor that is not ours.
         """
         selection = await selection_of(wanted, caller, self._users)
         rows = await self._history.page(selection, cursor_id(wanted.cursor), limit + 1)
-        following = f'"{_cursor_text(rows[limit - 1].id)}"' if len(rows) > limit else "null"
+        following = _cursor_text(rows[limit - 1].id) if len(rows) > limit else None
         items = ",".join(map(encode_item, rows[:limit]))
-        return f'{{"items":[{items}],"next_cursor":{following},"role":"{caller.role.value}"}}'
+        member = "null" if following is None else f'"{following}"'
+        return Page(f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', following)

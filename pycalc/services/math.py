@@ -43,6 +43,7 @@ from pycalc.services.worker import Outcome
 
 T = TypeVar("T")
 
+_SIZE_TOO_LONG = "The number of digits is itself too long to write out: ask for smaller operands."
 _BATCH_OVER = "The batch's deadline was over."
 _PLANS = 4_096
 """Plans that are kept: those of short operands, which bounds their memory; the oldest goes first."""
@@ -157,16 +158,24 @@ class Calculator:
         return plan
 
     async def calculate(
-        self, caller: Principal, plan: Plan, *, held: bool = False, check: Callable[[Result], object] | None = None
+        self,
+        caller: Principal,
+        plan: Plan,
+        began: float,
+        *,
+        held: bool = False,
+        check: Callable[[Result], object] | None = None,
     ) -> Answer:
         """Return the result once it is recorded; raises what the computer and the recorder raise.
+
+        ``began`` is when the request arrived, by ``perf_counter``: the answer's time counts from then.
 
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large. With ``held`` the client
         has the result already: where it is not cached, only its size and ends are found, if they cost less.
         ``check`` is called with the result; where it raises a PycalcError, nothing is recorded.
         """
         try:
-            made = await self._make(caller, plan, held=held)
+            made = await self._make(caller, plan, began, held=held)
             if check is not None:
                 check(made.result)
             with self._tracer.span("record"):
@@ -229,24 +238,23 @@ class Calculator:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     memory.enter_context(self.memory.acquire(caller.user_id, plan.digits))
-                made.append(await self._make_in_time(caller, plan, deadline))
+                made.append(await self._make_in_time(caller, plan, now, deadline))
                 digits_left -= plan.digits
             except PycalcError as error:
                 made.append(error)
         return made
 
-    async def _make_in_time(self, caller: Principal, plan: Plan, deadline: float) -> _Made:
+    async def _make_in_time(self, caller: Principal, plan: Plan, began: float, deadline: float) -> _Made:
         """Make one of a batch; raises ComputationTimeout when the batch's deadline is over."""
-        making = self._make(caller, plan)
+        making = self._make(caller, plan, began)
         try:
             return await (making if plan.seconds <= INLINE_SECONDS else _in_time(making, deadline))
         except PycalcError as error:
             self._outcomes[plan.task.operation, _outcome_of(error)].inc()
             raise
 
-    async def _make(self, caller: Principal, plan: Plan, *, held: bool = False) -> _Made:
+    async def _make(self, caller: Principal, plan: Plan, began: float, *, held: bool = False) -> _Made:
         """Return a plan's result, from the cache or computed; raises ResultTooLarge where it is."""
-        started = perf_counter()
         only_ends = held and plan.summary_seconds < plan.seconds
         result, cached = await self._look_up(plan.key, _reach(plan, facts=only_ends)), True
         if result is None and only_ends:
@@ -263,9 +271,9 @@ class Calculator:
                 result.facts.trailing,
             )
         if len(result.facts.digits) > LONGEST_RECORDED:
-            raise InvalidInput("The result's size is itself too long.", (FieldProblem("/view", "operands too large"),))
+            raise InvalidInput.of(FieldProblem("/view", _SIZE_TOO_LONG))
         outcome = "cached" if cached or only_ends else "computed"
-        return _Made(plan, result, outcome, int((perf_counter() - started) * 1e6))
+        return _Made(plan, result, outcome, int((perf_counter() - began) * 1e6))
 
     def _row(self, caller: Principal, made: _Made) -> HistoryRow:
         """Return the row to record now: ids must grow in the order in which rows are queued."""

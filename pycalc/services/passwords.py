@@ -68,8 +68,8 @@ def require_uncommon(password: str, pointer: str, username: str, email: str) -> 
     for word in sorted(words, key=len, reverse=True):
         rest = rest.replace(word, "") if len(word) >= _SHORTEST_WORD else rest
     if lowered in _common() or len(rest) < _OWN_CHARACTERS:
-        raise InvalidInput(
-            "The password is easy to guess.", (FieldProblem(pointer, "is too easy to guess: choose another"),)
+        raise InvalidInput.of(
+            FieldProblem(pointer, f"{pointer.removeprefix('/')} is too easy to guess: choose another.")
         )
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.json_text import pointer_step, shown
 from pycalc.models.numbers import json_literal
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation
@@ -74,17 +75,17 @@ def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
     known = {"mod", "view"} | ({"precision"} if takes_precision(operation) else set())
     for name in given:
         if name not in known:
-            raise _invalid(name, "there is no such parameter")
+            raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
     if given.get("view", "full") not in ("full", "summary"):
-        raise _invalid("view", "must be full or summary")
+        raise _invalid("view", "view must be full or summary.")
     summary = given.get("view") == "summary"
     if summary and "mod" in given:
-        raise _invalid("view", "there is no summary of a result modulo m")
+        raise _invalid("view", "view=summary and mod exclude each other: leave one of them out.")
     precision = given.get("precision", str(DEFAULT_PRECISION))
     if not (
         precision.isascii() and precision.isdigit() and len(precision) <= 5 and 1 <= int(precision) <= MAX_PRECISION
     ):
-        raise _invalid("precision", f"must be a whole number from 1 to {MAX_PRECISION}")
+        raise _invalid("precision", f"precision must be a whole number from 1 to {MAX_PRECISION:,}.")
     return Options(int(precision), given.get("mod"), summary)
 
 
@@ -137,18 +138,13 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
-            raise _invalid(names[0], f"operands of a summary have at most {LONGEST_RECORDED} characters")
+            detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
+            raise _invalid(names[0], detail)
         return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
     if estimate.digits > max_digits:
         return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
     task = summary._replace(view="value")
     return _plan(task, key, inputs, estimate.seconds, estimate.digits, seconds)
-
-
-def pointer_of(name: str) -> str:
-    """Return the JSON pointer (RFC 6901) of a client's member; half a surrogate pair, which no UTF-8 has, is U+FFFD."""
-    readable = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "/" + readable.replace("~", "~0").replace("/", "~1")
 
 
 def ends_of(plan: Plan) -> Plan:
@@ -158,9 +154,7 @@ def ends_of(plan: Plan) -> Plan:
 
 
 def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
-    modulus = parse_natural({"mod": literal}, "mod")
-    if modulus < 1:
-        raise _invalid("mod", "must be 1 or more")
+    modulus = parse_natural({"mod": literal}, "mod", least=1)
     text = text_of(modulus)
     found = operation.plan_modulo(args, modulus)
     seconds = found.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
@@ -204,4 +198,4 @@ def _abbreviated(operand: str) -> str:
 
 
 def _invalid(name: str, detail: str) -> InvalidInput:
-    return InvalidInput("A parameter is not valid.", (FieldProblem(pointer_of(name), detail),))
+    return InvalidInput.of(FieldProblem(pointer_step(name), detail))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pydantic_core import from_json
 
 from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
-from pycalc.models.history import timestamp
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.times import timestamp
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 _SPEC_VERSION = "1.0"

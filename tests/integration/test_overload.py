@@ -193,7 +193,7 @@ async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(
         going_on[turns] += 1
 
     monkeypatch.setattr(calculator._recorder, "record", record)
-    asking = [asyncio.create_task(calculator.calculate(caller, plan)) for _ in range(60)]
+    asking = [asyncio.create_task(calculator.calculate(caller, plan, 0.0)) for _ in range(60)]
     while not all(task.done() for task in asking):
         turns += 1
         await asyncio.sleep(0)

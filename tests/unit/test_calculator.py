@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from time import perf_counter
 
 import pytest
 
@@ -45,7 +46,7 @@ class Service:
     async def one(self, operation: str, *literals: str, options: Options = DEFAULT_OPTIONS) -> Answer:
         """Calculate one thing."""
         plan = await self.calculator.plan(ADA, (operation, literals, options))
-        return await self.calculator.calculate(ADA, plan)
+        return await self.calculator.calculate(ADA, plan, perf_counter())
 
 
 @pytest.fixture
@@ -166,6 +167,6 @@ async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: 
     plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
     for _ in range(2):
         with pytest.raises(RangeNotSatisfiable) as refused:
-            await service.calculator.calculate(ADA, plan, check=check)
+            await service.calculator.calculate(ADA, plan, perf_counter(), check=check)
         assert refused.value.length == 21
     assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"refused": 2})

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, Any] = {
     "session_id": bytes(16),
     "reason": "the driver's words",
     "facts": "more",
+    "accepted": ("application/json",),
     "refused": {bytes(16): "too large"},
 }
 SLUGS = [
@@ -42,6 +43,7 @@ SLUGS = [
     "request-timeout",
     "conflict",
     "payload-too-large",
+    "unsupported-media-type",
     "rate-limited",
     "computation-timeout",
     "overloaded",

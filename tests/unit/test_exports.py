@@ -104,7 +104,7 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     caller = Caller()
     page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
-    assert page == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
+    assert page.text == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
 
 
 @pytest.mark.parametrize("limit", [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 10 * AT_ONCE])
@@ -127,7 +127,7 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, Wanted(cursor=there[300]), NDJSON))) == there[301:]
     page = await HistoryReader(history, accounts()).page(await identify(), EVERYTHING, 10)
-    cursor = json.loads(page)["next_cursor"]
+    cursor = json.loads(page.text)["next_cursor"]
     assert ids(await lines(exports.export(identify, Wanted(cursor=cursor), NDJSON))) == there[10:]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -56,7 +57,7 @@ def logged(capsys: pytest.CaptureFixture[str], form: Format, **facts: object) ->
 def test_a_record_outside_of_requests(capsys: pytest.CaptureFixture[str]) -> None:
     """It says what happened, when, how bad it is, and where; nothing of a request."""
     record = logged(capsys, "json", rows=3)
-    assert record.pop("timestamp")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(record.pop("timestamp")))
     assert record == {"event": "it happened", "level": "warning", "logger": "pycalc.part", "rows": 3}
 
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from pycalc.errors import InvalidInput
+from pycalc.models.json_text import pointer_step
 from pycalc.services.compute import INLINE_SECONDS
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.planning import (
@@ -19,7 +20,6 @@ from pycalc.services.planning import (
     is_short,
     make_plan,
     options_of,
-    pointer_of,
 )
 
 LIMIT = 25_000_000
@@ -186,4 +186,4 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
 
 def test_the_name_of_a_member_in_a_pointer() -> None:
     """RFC 6901 section 3, and half a surrogate pair."""
-    assert [pointer_of(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
+    assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]

@@ -72,33 +72,31 @@ def key_of(name: str, *operands: str) -> str:
     return f"{name}:{text}"
 
 
-def invalid(problems: list[FieldProblem]) -> InvalidInput:
-    """The error that carries these problems."""
-    return InvalidInput(" ".join(problem.detail for problem in problems), tuple(problems))
-
-
 def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
     """The literal's text, or what is wrong with it before its form is looked at."""
     text = raw.get(name)
     if not isinstance(text, str):
-        return FieldProblem(f"/{name}", f"{name} is required, as a string.")
+        return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
     if not text:
-        return FieldProblem(f"/{name}", f"{name} must not be empty.")
+        return FieldProblem(f"/{name}", f"{name} is empty: it must be a number.")
     if len(text) > MAX_LITERAL:
-        return FieldProblem(f"/{name}", f"{name} must not be longer than {MAX_LITERAL:,} characters.")
+        return FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} characters.")
     return text
 
 
-def parse_natural(raw: Mapping[str, str], name: str) -> int:
-    """A natural number from ASCII digits alone; InvalidInput for anything else."""
+def natural_problem(name: str, least: int = 0) -> FieldProblem:
+    """Return what is wrong with a text that is not a whole number of ``least`` or more."""
+    return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, in the digits 0-9.")
+
+
+def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
+    """Return a natural number of ``least`` or more from ASCII digits alone; InvalidInput for anything else."""
     text = required(raw, name)
     if isinstance(text, FieldProblem):
-        raise invalid([text])
-    if NATURAL.fullmatch(text):
-        return int_of(text)
-    if text[0] == "-" and NATURAL.fullmatch(text, 1):
-        raise invalid([FieldProblem(f"/{name}", f"{name} must be at least 0.")])
-    raise invalid([FieldProblem(f"/{name}", f"{name} must be a whole number written in the digits 0-9.")])
+        raise InvalidInput.of(text)
+    if NATURAL.fullmatch(text) and (value := int_of(text)) >= least:
+        return value
+    raise InvalidInput.of(natural_problem(name, least))
 
 
 def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldProblem:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.errors import InvalidInput
 from pycalc.services.operations.gmp import gmp, mpz
+from pycalc.services.operations.literals import natural_problem
 
 PRIME_BITS = 61
 
@@ -21,7 +22,7 @@ def random_prime() -> int:
 def checked_modulus(modulus: int) -> int:
     """``modulus``; InvalidInput (pointer ``/mod``) where it is below 1."""
     if modulus < 1:
-        raise InvalidInput("mod must be at least 1.", (FieldProblem("/mod", "mod must be at least 1."),))
+        raise InvalidInput.of(natural_problem("mod", 1))
     return modulus
 
 

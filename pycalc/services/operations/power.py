@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pycalc.errors import DomainError, FieldProblem
+from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations import thresholds
 from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
 from pycalc.services.operations.exact_text import ExactText, exact_text
 from pycalc.services.operations.gmp import text_of
-from pycalc.services.operations.literals import DecimalLiteral, invalid, key_of, parse_decimal
+from pycalc.services.operations.literals import DecimalLiteral, key_of, parse_decimal
 from pycalc.services.operations.modular import checked_modulus
 from pycalc.services.operations.rational_powers import (
     ExactPower,
@@ -54,9 +54,9 @@ class Power(Operation[PowerArgs]):
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
         x, y = parse_decimal(raw, "x"), parse_decimal(raw, "y")
         if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
-            raise invalid([operand for operand in (x, y) if isinstance(operand, FieldProblem)])
+            raise InvalidInput.of(*(operand for operand in (x, y) if isinstance(operand, FieldProblem)))
         if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
-            raise invalid([FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1.")])
+            raise InvalidInput.of(FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1."))
         value = exact_power(x, y)
         return PowerArgs(x, y, value, None if value is None else exact_text(value))
 

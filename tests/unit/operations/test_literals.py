@@ -61,9 +61,10 @@ def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) 
 
 
 def test_a_negative_natural_number_is_told_the_range() -> None:
-    """-1 has the right form and the wrong range; the sentence says so."""
-    with pytest.raises(InvalidInput, match="at least 0"):
-        OPERATIONS["fibonacci"].parse({"n": "-1"})
+    """-1 and a text without digits are refused with one sentence, which says form and range."""
+    for text in ("-1", "one"):
+        with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, in the digits 0-9\.$"):
+            OPERATIONS["fibonacci"].parse({"n": text})
 
 
 def test_a_missing_operand_is_refused() -> None:

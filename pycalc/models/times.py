@@ -1,0 +1,50 @@
+"""Times as they go over the wire (RFC 3339): strict where they come in, one form where they go out."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from pycalc.models.expectations import expected
+
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+_FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+@lru_cache(maxsize=16)
+def _second(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def timestamp(unix_ms: int) -> str:
+    """Return a time as RFC 3339 text in UTC with milliseconds."""
+    seconds, milliseconds = divmod(unix_ms, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+def _moment(text: str) -> datetime:
+    if not _DATE_TIME.fullmatch(text.upper()):
+        raise ValueError(text)
+    return datetime.fromisoformat(text.upper())
+
+
+def _day(text: str) -> date:
+    if not _FULL_DATE.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    expected("a date-time with an offset (RFC 3339) such as 2026-11-28T19:53:21Z; in a query, write + as %2B"),
+]
+"""A time in a request's query."""
+GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full-date) such as 2026-11-28")]
+"""A day in a request's query."""
