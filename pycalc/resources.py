@@ -79,6 +79,10 @@ class Resources:
     calculator: Calculator
     computer: Computer
     response_memory: ConcurrencyLimit
+    batch_bodies: ConcurrencyLimit
+    """For the bodies of batches while they are read, which a client may send slowly."""
+    lookups: ConcurrencyLimit
+    """For API keys that are not known yet and for refresh tokens, by address."""
     pace: Pace
     history: HistoryReader
     usage: UsageReader
@@ -232,6 +236,12 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         calculator=_calculator(opening, backends, computer, recording.recorder, memory),
         computer=computer,
         response_memory=memory,
+        batch_bodies=ConcurrencyLimit(
+            64, metrics.requests_refused.labels("batches"), "Too many batches are being sent.", each=4, seconds=1
+        ),
+        lookups=ConcurrencyLimit(
+            64, metrics.lookups_refused.labels("address"), "Too many credentials are being looked up.", seconds=1
+        ),
         pace=Pace(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),

@@ -93,12 +93,13 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
     responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
 )
 @oauth2_grant("refresh_token")
-async def refresh(refresh: Refresh, resources: ResourcesDep) -> Session:
+async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep) -> Session:
     """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
 
     The OAuth2 form (RFC 6749 section 6) is taken too, and gets OAuth2 errors.
     """
-    return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
+    with resources.lookups.acquire(address):
+        return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
 
 
 @router.post(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
-from pycalc.models.math import MAX_BATCH, BatchResults
+from pycalc.models.math import BatchResults
 from pycalc.routers.connection import max_body, while_connected
 from pycalc.routers.deps import CallerDep, ResourcesDep
 from pycalc.routers.headers import quota_fields
@@ -36,19 +36,20 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     require_media_type(request, JSON)
-    with resources.calculator.batch_slots.acquire(caller.user_id, MAX_BATCH):  # before the body is read
-        if resources.calculation_limit is not None:
-            await resources.calculation_limit.require_some(caller.user_id)
+    resources.calculator.batch_slots.require_free(1)
+    if resources.calculation_limit is not None:
+        await resources.calculation_limit.require_some(caller.user_id)
+    with resources.batch_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
     headers: dict[str, str] = {}
-    if resources.calculation_limit is not None:
-        quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
-        headers = quota_fields(quota)
     with ExitStack() as memory:
         # The operands stand in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
+        if resources.calculation_limit is not None:
+            quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
+            headers = quota_fields(quota)
         work = resources.calculator.calculate_all(caller, requests, memory)
         answers = await while_connected(request.receive, work)
         return BatchResponse(answers, _pieces, headers, resources.computer.turns, memory.pop_all())

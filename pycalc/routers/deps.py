@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -12,6 +13,7 @@ from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal
 from pycalc.resources import Resources
 from pycalc.services.concurrency import Slot
+from pycalc.services.keys import PREFIX as KEY_PREFIX
 
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
@@ -44,11 +46,16 @@ def forwarded_for(scope: Scope) -> list[bytes]:
 
 
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Return the caller of a request; raises Unauthorized."""
+    """Return the caller of a request; raises Unauthorized, Overloaded."""
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
-    caller = resources.authenticator.recognize(token) or await resources.authenticator.authenticate(token)
+    caller = resources.authenticator.recognize(token)
+    if caller is None:
+        # Anybody can invent a key; an access token that is not ours costs no look-up.
+        is_key = token.startswith(KEY_PREFIX.encode())
+        with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
+            caller = await resources.authenticator.authenticate(token)
     scope["caller"] = caller  # for the audit log, should this be refused
     return caller
 

@@ -133,21 +133,24 @@ class CalculationRoute(APIRoute):
         if query:
             options = options_of(OPERATIONS[self.name], query_of(query))
         request = (self.name, tuple(scope["path_params"].values()), options)
-        plan = await _planned(resources, caller, request, scope)
         client = Client(receive)
         try:
+            plan = await _planned(resources, caller, request, scope, client)
             return await _respond(resources, scope, caller, plan, client, send)
         finally:
             client.let_go()
 
 
-async def _planned(resources: Resources, caller: Principal, request: Request, scope: Scope) -> Plan:
+async def _planned(resources: Resources, caller: Principal, request: Request, scope: Scope, client: Client) -> Plan:
     """Return a calculation's plan; give the request's slot back before a worker is needed, to plan or to compute."""
     plan = resources.calculator.planned(request)
     if plan is None:
-        if not is_short(*request):
+        planning = resources.calculator.plan(caller, request)
+        if is_short(*request):
+            plan = await planning
+        else:
             release_slot(scope)
-        plan = await resources.calculator.plan(caller, request)
+            plan = await client.while_there(planning)
     if plan.seconds > INLINE_SECONDS:
         release_slot(scope)
     return plan

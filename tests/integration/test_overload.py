@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,7 +12,6 @@ import pytest
 
 from pycalc.models.auth import Principal, Role
 from pycalc.models.history import HistoryRow
-from pycalc.models.math import MAX_BATCH
 from pycalc.resources import Resources
 from pycalc.services.concurrency import ConcurrencyLimit, Slot
 from pycalc.services.planning import DEFAULT_OPTIONS
@@ -126,13 +125,13 @@ async def test_who_waits_for_a_worker_keeps_nobody_out(
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """While others' batches and one of 3 leave too little for a largest one, the next is refused, and counted."""
+    """While others' batches and one of 3 have all slots, the next is refused before its body is read, and counted."""
     slots = resources.calculator.batch_slots
-    others = slots.acquire(b"others", slots.total - MAX_BATCH)
+    others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
     first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
-    await until(lambda: slots.taken == slots.total - MAX_BATCH + 3, "the first is under way")
+    await until(lambda: slots.taken == slots.total, "the first is under way")
     second = await client.post("/batch", headers=headers, json=quick)
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
     assert await refused(client, "batches") == "1.0"
@@ -153,6 +152,43 @@ async def test_one_users_batches_leave_room_for_others(
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
     assert (await client.post("/batch", headers=headers, json=quick)).status_code == 503
     assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
+
+
+async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.AsyncClient, resources: Resources) -> None:
+    """However many users send slowly, another one's batch is answered; one user sends four at once at most."""
+    go_on = asyncio.Event()
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield b'{"operations": ['
+        await go_on.wait()
+        yield b"]}"
+
+    def send(headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
+        fields = {**headers, "Content-Type": "application/json"}
+        return asyncio.create_task(client.post("/batch", headers=fields, content=slow_body()))
+
+    users = [await logged_in(client) for _ in range(10)]
+    sending = [send(user) for user in users for _ in range(4)]
+    await until(lambda: resources.batch_bodies.taken == 40, "all bodies are being read")
+    assert (await send(users[0])).status_code == 503
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
+    assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*sending)} == {422}
+    assert resources.batch_bodies.taken == 0
+
+
+async def test_one_address_leaves_lookups_of_credentials_to_others(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    """With half of the look-ups it is refused, for a key and for a refresh token; another address is served."""
+    while resources.lookups.try_acquire("127.0.0.1") is not None:
+        pass
+    invented = {"Authorization": f"Bearer pck_{'x' * 43}"}
+    assert (await client.get("/me", headers=invented)).status_code == 503
+    assert (await client.post("/token/refresh", json={"refresh_token": "pcr_x"})).status_code == 503
+    assert resources.lookups.taken == resources.lookups.total // 2
+    assert resources.lookups.try_acquire("192.0.2.1") is not None
 
 
 @pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 503), ("192.0.2.1", 201)])
