@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.types import Scope
+if TYPE_CHECKING:  # the relay and the consumer compress their metrics, and load no web framework
+    from starlette.types import Scope
 
 ANY = "*"
 """The value of If-Match and If-None-Match that names every representation there is."""

@@ -120,6 +120,7 @@ def test_a_reader_that_is_too_slow_is_cut_off(hasty: Server, accept: str) -> Non
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         slow.connect(("127.0.0.1", hasty.port))
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nAccept: {accept}\r\n"
+        head += "Content-Type: application/json\r\n"
         slow.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
         slow.settimeout(20)
         start = slow.recv(1_000)
