@@ -41,10 +41,8 @@ _EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 """The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
-_SERVICE_LINK_NAME = re.compile(
-    r"PYCALC_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
-)
-"""Names of variables that Kubernetes makes for Services named pycalc or pycalc-something."""
+_SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
+"""What follows a Service's name in the variables that Kubernetes makes for it, besides NAME_PORT."""
 
 
 def read_settings() -> Settings:
@@ -63,15 +61,33 @@ def read_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Return a sentence for each ``PYCALC_`` variable, in the environment or in ``.env``, that is no setting."""
     known = {name.upper() for name in Settings.model_fields}
-    given = {name.upper() for name in (*os.environ, *dotenv_values(_ENV_FILE))}
+    variables = {**dotenv_values(_ENV_FILE), **os.environ}
+    given = {name.upper(): value or "" for name, value in variables.items()}
+    links = _service_links(given)
     sentences = []
-    for name in sorted(given):
+    for name in sorted(given.keys() - links):
         setting = name.removeprefix("PYCALC_")
-        if setting == name or setting in known or _SERVICE_LINK_NAME.fullmatch(name):
+        if setting == name or setting in known:
             continue
         near = [f"; did you mean PYCALC_{match}?" for match in get_close_matches(setting, known, 1)]
         sentences.append(f"{name} is not a setting{''.join(near)}")
     return sentences
+
+
+def _service_links(variables: Mapping[str, str]) -> set[str]:
+    """Return the names of variables that Kubernetes made for its Services, known by NAME_PORT=tcp://... or the host."""
+    links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
+    services = {name.removesuffix("_PORT") for name in links}
+    for name in variables:
+        service = name.removesuffix("_SERVICE_HOST")
+        if service != name and f"{service}_SERVICE_PORT" in variables:
+            services.add(service)
+    return links | {
+        name
+        for name in variables
+        for service in services
+        if name.startswith(service) and _SERVICE_LINK_NAME.fullmatch(name, len(service))
+    }
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:

@@ -46,7 +46,7 @@ resource "google_sql_database_instance" "this" {
 
     dynamic "database_flags" {
       for_each = {
-        max_connections            = "200" # 14 instances of 12, the consumers, a migration
+        max_connections            = "200" # 13 instances of 13, the consumers, a migration
         log_checkpoints            = "on"
         log_connections            = "on"
         log_disconnections         = "on"

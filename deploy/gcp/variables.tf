@@ -75,12 +75,12 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "Instances at most; each holds up to 12 connections to the database."
+  description = "Instances at most; each holds up to 13 connections to the database."
   type        = number
   default     = 8
   validation {
-    condition     = var.max_instances >= var.min_instances && var.max_instances <= 14
-    error_message = "Between min_instances and 14: the database takes 200 connections."
+    condition     = var.max_instances >= var.min_instances && var.max_instances <= 13
+    error_message = "Between min_instances and 13: the database takes 200 connections."
   }
 }
 

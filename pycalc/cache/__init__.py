@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
+from pycalc.urls import scheme_of
 
 _CACHES = {
     "memory": "pycalc.cache.memory:MemoryCache",
@@ -32,7 +32,7 @@ async def open_cache(url: str, metrics: Metrics, version: Callable[[], str] = _a
     ``version`` returns the name of the arithmetic, and is asked by a cache that is shared: results of another one are
     never given back. Raises ValueError for an unknown scheme or a bad option. A driver is imported only here.
     """
-    scheme = urlsplit(url).scheme
+    scheme = scheme_of(url)
     if scheme not in _CACHES:
         known = ", ".join(_CACHES)
         raise ValueError(f"PYCALC_CACHE_URL: there is no cache for {scheme!r}; known: {known}")

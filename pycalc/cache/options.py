@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
+
+from pycalc.urls import split_url
 
 
 def options_of(url: str, known: Collection[str]) -> dict[str, str]:
     """Return a URL's options; raises ValueError for one that is unknown, empty or given twice."""
     options: dict[str, str] = {}
-    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
             raise ValueError(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
         if name in options or not value:

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
-from urllib.parse import urlsplit
 
 from redis.exceptions import OutOfMemoryError
 from structlog import get_logger
@@ -25,6 +24,7 @@ from pycalc.cache.redis_writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
+from pycalc.urls import split_url
 
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
@@ -145,8 +145,8 @@ class RedisCache:
 
 def _server(url: str) -> str:
     """Return the part of a URL that the driver reads; it would take a database that is no number for the first one."""
-    parts = urlsplit(url)
-    if parts.fragment or not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
+    parts = split_url(url)
+    if not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
         raise ValueError("the port must be a number, and special characters of a password percent-encoded")
     if not re.fullmatch(r"(/\d*)?", parts.path):
         raise ValueError("the path must be the number of a database, such as /0")
@@ -156,7 +156,7 @@ def _server(url: str) -> str:
 def _tls(url: str, options: dict[str, str]) -> dict[str, object]:
     """Return what the driver is told of certificates; raises ValueError where there are none."""
     told: dict[str, object] = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    if told and urlsplit(url).scheme != "rediss":
+    if told and split_url(url).scheme != "rediss":
         raise ValueError(f"{', '.join(told)} is for rediss:// only")
     if "ssl_check_hostname" in told:
         if told["ssl_check_hostname"] not in ("true", "false"):

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from pycalc.db.base import Database
+from pycalc.urls import scheme_of
 
 _DATABASES = {
     "sqlite": "pycalc.db.sqlite:SqliteDatabase",
@@ -23,7 +24,7 @@ class _Adapter(Protocol):
 
 def _adapter(url: str) -> _Adapter:
     """Return the adapter for a URL; its driver is imported only now. Raises ValueError for an unknown scheme."""
-    scheme = url.partition(":")[0]
+    scheme = scheme_of(url)
     if scheme not in _DATABASES:
         known = ", ".join(_DATABASES)
         raise ValueError(f"PYCALC_DATABASE_URL: there is no database for {scheme!r}; known: {known}")

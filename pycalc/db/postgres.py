@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,7 @@ _INSERTERS = 2
 _WRITERS = 3
 _READERS = 6
 _RESERVED = 1
+_PINGERS = 1
 _WAITING = 256
 _CONNECT_SECONDS = 1.0
 _STATEMENT_SECONDS = 1.0
@@ -39,9 +41,23 @@ _GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventio
 """What a server says that shuts down or starts, or whose connection broke."""
 _NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
 _READ_ONLY = "The database is read-only."
+_RECONNECT_SECONDS = 1.0
+"""How often, at most, refused writes replace the connections: each refusal doing so would be a storm of new ones."""
 _FAREWELL_SECONDS = 0.5
 _MIGRATION_LOCK = 0x7079_6361_6C63
 """The advisory lock under which one process migrates while others wait."""
+_LOCK_SECONDS = 0.5
+"""How long a migration waits for a table; inserts wait behind it meanwhile, and a statement has 1 s."""
+_LOCK_TRIES = 5
+_LOCK_PAUSE_SECONDS = 2.0
+_LOCK_HOLDERS = text(
+    "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
+    "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
+    "FROM pg_locks JOIN pg_class ON pg_class.oid = relation JOIN pg_stat_activity AS activity USING (pid) "
+    "WHERE granted AND datname = current_database() AND relkind = 'r' "
+    "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
+)
+"""The oldest transactions that have used one of the tables and not ended yet."""
 
 
 @contextmanager
@@ -90,6 +106,36 @@ def _require_writable(connection: Connection) -> None:
         raise StoreReadOnly(_READ_ONLY)
 
 
+async def _upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
+    """Bring the tables up to date in one transaction; return False when another transaction held one for too long."""
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # from here on: other migrations may take longer
+            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
+            await connection.run_sync(migrations.upgrade)
+    except DBAPIError as error:
+        if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
+            return False
+        raise
+    return True
+
+
+async def _tables_in_use(engine: AsyncEngine, place: str) -> StoreUnavailable:
+    """Return the error of a migration that got no lock; its reason names the transactions that hold the tables."""
+    async with engine.begin() as connection:
+        rows = (await connection.execute(_LOCK_HOLDERS)).all()
+    holders = [
+        f"process {row.pid} ({row.program})" + ("" if row.seconds is None else f" for {row.seconds} s") for row in rows
+    ]
+    return StoreUnavailable(
+        "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
+        "pg_terminate_backend, and run `pycalc migrate` again.",
+        1,
+        f"{place}: {', '.join(holders) or 'they have just ended'}",
+    )
+
+
 class _Lost(Exception):
     """A statement was sent, and there is no answer."""
 
@@ -99,16 +145,21 @@ class PostgresDatabase:
 
     shared = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reconnect_seconds: float = _RECONNECT_SECONDS) -> None:
         self._place = place_of(url)
         self._inserter = _engine(url, _INSERTERS, _STATEMENT_SECONDS)
         self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
         self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
         self._reserved = _engine(url, _RESERVED, _STATEMENT_SECONDS, default_transaction_read_only="on")
+        self._pinger = _engine(url, _PINGERS, _STATEMENT_SECONDS)
+        self._reconnect_seconds = reconnect_seconds
+        self._reconnected = -inf
+        self._refused = False
         self._reading: set[asyncio.Task[Any]] = set()
         self._reading_reserved: set[asyncio.Task[Any]] = set()
         self._writing: set[asyncio.Task[Any]] = set()
         self._inserting: set[asyncio.Task[Any]] = set()
+        self._pinging: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @classmethod
@@ -124,14 +175,27 @@ class PostgresDatabase:
         return database
 
     @classmethod
-    async def migrate(cls, url: str) -> None:
-        """Bring the tables up to date, one process at a time; raises StoreUnavailable."""
+    async def migrate(
+        cls,
+        url: str,
+        *,
+        lock_seconds: float = _LOCK_SECONDS,
+        tries: int = _LOCK_TRIES,
+        pause_seconds: float = _LOCK_PAUSE_SECONDS,
+    ) -> None:
+        """Bring the tables up to date, one process at a time; raises StoreUnavailable.
+
+        A change of a table waits for every transaction that uses it, and all inserts wait behind the change. So it
+        gives up soon and tries again later, ``tries`` times in all.
+        """
         place, engine = place_of(url), _engine(url, 1, None)
         try:
             with _mapped(place):
-                async with engine.begin() as connection:
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-                    await connection.run_sync(migrations.upgrade)
+                for attempt in range(tries):
+                    await asyncio.sleep(pause_seconds if attempt else 0)
+                    if await _upgraded(engine, lock_seconds):
+                        return
+                raise await _tables_in_use(engine, place)
         finally:
             await engine.dispose()
 
@@ -158,21 +222,22 @@ class PostgresDatabase:
             "reserved": len(self._reading_reserved),
             "write": len(self._writing),
             "insert": len(self._inserting),
+            "ping": len(self._pinging),
         }
 
     async def ping(self) -> None:
         """See Database."""
-        await self._run(self._writing, self._ask(self._writer, _require_writable), self._late())
+        await self._run(self._pinging, self._prove_writable(), self._late())
 
     async def aclose(self) -> None:
         """See Database."""
         self._closed = True
-        under_way = self._reading | self._reading_reserved | self._writing | self._inserting
+        under_way = self._reading | self._reading_reserved | self._writing | self._inserting | self._pinging
         if under_way:
             await asyncio.wait(under_way)
         with suppress(TimeoutError):  # a server that hangs takes no farewell
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                engines = (self._reader, self._reserved, self._writer, self._inserter)
+                engines = (self._reader, self._reserved, self._writer, self._inserter, self._pinger)
                 await asyncio.gather(*(engine.dispose() for engine in engines))
 
     def _late(self) -> StoreUnavailable:
@@ -214,8 +279,26 @@ class PostgresDatabase:
                 raise
             return await self._transact(engine, work)
 
-    async def _reconnect(self) -> None:
-        """Write by new connections from here on: after a failover the old ones lead to what was the primary."""
+    async def _prove_writable(self) -> None:
+        """Raise StoreReadOnly unless a write is possible; replace the writing connections when it is possible again."""
+        try:
+            await self._ask(self._pinger, _require_writable)
+        except StoreReadOnly:
+            await self._pinger.dispose()  # the next ping shall reach the server that is the primary then
+            raise
+        if self._refused:
+            await self._reconnect(at_once=True)
+
+    async def _reconnect(self, *, at_once: bool = False) -> None:
+        """Write by new connections from here on: after a failover the old ones lead to what was the primary.
+
+        Many writes are refused at the same time, so this is done at most once a second, unless ``at_once``.
+        """
+        self._refused = not at_once
+        now = monotonic()
+        if not at_once and now - self._reconnected < self._reconnect_seconds:
+            return
+        self._reconnected = now
         await self._writer.dispose()
         await self._inserter.dispose()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import Stream
+from pycalc.urls import scheme_of
 
 _STREAMS = {
     "memory": "pycalc.streaming.memory:MemoryStream",
@@ -28,7 +28,7 @@ async def open_stream(url: str, metrics: Metrics, credentials: str = "") -> Stre
     ``credentials`` are ``user:password`` for a stream that wants them, so that the URL need not hold a secret.
     Raises ValueError for an unknown scheme, a bad name or a bad option. A driver is imported only here.
     """
-    scheme = urlsplit(url).scheme
+    scheme = scheme_of(url)
     if scheme not in _STREAMS:
         known = ", ".join(_STREAMS)
         raise ValueError(f"PYCALC_STREAM_URL: there is no stream for {scheme!r}; known: {known}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from pycalc.streaming.options import count, flag, options_of
+from pycalc.urls import require_server, split_url
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = {
@@ -43,7 +44,7 @@ class KafkaOptions:
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
     """Return what a URL says; ``credentials`` stand in for those it lacks. Raises ValueError."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _TOPIC.fullmatch(topic):
         raise ValueError(f"{topic!r} is not the name of a Kafka topic")
@@ -64,6 +65,8 @@ def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")
+    for server in servers.split(","):
+        require_server(server)
     tls = parts.scheme == "kafka+ssl"
     user, _, password = credentials.partition(":")
     if userinfo:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pycalc.streaming.options import flag, options_of
+from pycalc.urls import split_url
 
 _PROJECT = re.compile(r"[a-z][a-z0-9:.-]{4,61}[a-z0-9]")
 _TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
@@ -35,10 +35,10 @@ class PubSubOptions:
 
 def pubsub_options(url: str) -> PubSubOptions:
     """Return what a URL says; raises ValueError."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _PROJECT.fullmatch(parts.netloc):
-        raise ValueError(f"{parts.netloc!r} is not the id of a Google Cloud project")
+        raise ValueError("pubsub:// needs the id of a Google Cloud project: pubsub://project/topic")
     if not _TOPIC.fullmatch(topic):
         raise ValueError(f"{topic!r} is not the name of a Pub/Sub topic")
     options = options_of(parts.query, {"create", "endpoint"})

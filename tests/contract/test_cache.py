@@ -118,8 +118,15 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
         ("redis://127.0.0.1:1/?ssl_check_hostname=false", "rediss:// only"),
         ("rediss://127.0.0.1:1/?ssl_check_hostname=perhaps", "true or false"),
         ("redis://127.0.0.1:port/", "the port must be a number"),
-        ("redis://:hush#@127.0.0.1:1/0", "the port must be a number"),
-        ("redis://:1#hush@127.0.0.1:1/0", "special characters of a password percent-encoded"),
+        ("redis://:hush#@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://:1#hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://:1?hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://:1/hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://:1@hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://:hush\N{ACCOUNT OF}@127.0.0.1:1/0", "not a valid URL"),
+        ("redis://:[hush]@127.0.0.1:1/0", "not a valid URL"),
+        ("redis://ada:hush/0", "the port must be a number"),
+        ("redis//:hush@127.0.0.1:1/0", "no cache for ''"),
     ],
 )
 async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:

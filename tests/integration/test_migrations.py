@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -23,17 +24,24 @@ from pycalc.db import migrate_database, migrations, open_database
 from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.postgres import PostgresDatabase
 from pycalc.db.tables import metadata
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import StoreUnavailable
 from tests.contract.backends import DATABASES, each
 from tests.services.postgres import Postgres
+from tests.services.waiting import found
 
 T = TypeVar("T")
 
 pytestmark = pytest.mark.anyio
 
 USER = bytes(15) + b"u"
+WAITING = (
+    "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
+)
+"""Transactions that wait for a table that they want to change."""
 ROWS = [bytes(15) + bytes([number]) for number in range(3)]
 
 
@@ -97,6 +105,61 @@ def _fill(connection: Connection) -> None:
         ),
         [{"id": row, "user": USER, "digest": bytes(32)} for row in ROWS],
     )
+
+
+@pytest.fixture
+def old_url(postgres_server: Postgres) -> str:
+    """The URL of a PostgreSQL database that lacks the newest revision."""
+    url = postgres_server.new_database()
+    asyncio.run(_on(url, _upgrade_to(REVISIONS[-2])))
+    return url
+
+
+async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
+    """A migration gives up each lock soon, so that rows are stored meanwhile, and says who uses the table."""
+    reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
+    writer = await asyncpg.connect(old_url)
+    try:
+        async with reader.transaction():
+            await reader.execute("SELECT count(*) FROM history")
+            migrating = asyncio.ensure_future(
+                PostgresDatabase.migrate(old_url, lock_seconds=0.2, tries=3, pause_seconds=0.01)
+            )
+            await found(lambda: reader.fetchval(WAITING), "the migration waits for the table")
+            async with asyncio.timeout(30):
+                await writer.execute("DELETE FROM history WHERE false")
+            with pytest.raises(StoreUnavailable) as refusal:
+                await migrating
+            assert "run `pycalc migrate` again" in refusal.value.detail
+            assert f"process {reader.get_server_pid()} (nightly dump) for " in refusal.value.reason
+    finally:
+        await reader.close()
+        await writer.close()
+    assert await _on(old_url, migrations.current) == REVISIONS[-2]
+
+
+async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
+    """It tries again by itself after a pause, in which the event loop is free."""
+    reader = await asyncpg.connect(old_url)
+    transaction = reader.transaction()
+    await transaction.start()
+    await reader.execute("SELECT count(*) FROM history")
+    migrating = asyncio.ensure_future(
+        PostgresDatabase.migrate(old_url, lock_seconds=0.1, tries=10_000, pause_seconds=0.01)
+    )
+    tries: set[str] = set()
+
+    async def tried_twice() -> bool | None:
+        tries.update(row[0] for row in await reader.fetch(WAITING))
+        return len(tries) > 1 or None
+
+    try:
+        await found(tried_twice, "a second try waits for the table")
+    finally:
+        await transaction.rollback()
+        await reader.close()
+    await migrating
+    assert await _on(old_url, migrations.current) == migrations.HEAD
 
 
 def test_head_is_the_newest_revision() -> None:

@@ -169,6 +169,18 @@ async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
     assert len(await history.page(ALL, None, 10)) == 1
 
 
+async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> None:
+    """While every writing connection is busy and more writes wait, the ping is answered before any of them ends."""
+    slow = [
+        asyncio.ensure_future(database.write(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
+        for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    await database.ping()
+    assert not any(task.done() for task in slow)
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
 async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
     """The queue of waiting work is bounded."""
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)

@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pycalc.db import open_database, postgres
 from pycalc.db.postgres import PostgresDatabase
 from pycalc.db.rows import arrays_insert
 from pycalc.db.tables import history, outbox
-from pycalc.errors import Conflict, OutcomeUnknown, StoreUnavailable
+from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
 from tests.services.garbage import garbage
 from tests.services.servers import free_port
 from tests.services.stores import history_row
@@ -32,8 +33,8 @@ REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database"
 class Scripted(PostgresDatabase):
     """A database whose statements end as a test says; the last outcome is that of all further ones."""
 
-    def __init__(self, *outcomes: Exception | None) -> None:
-        super().__init__("postgresql://127.0.0.1:1/nowhere")
+    def __init__(self, *outcomes: Exception | None, reconnect_seconds: float = 1.0) -> None:
+        super().__init__("postgresql://127.0.0.1:1/nowhere", reconnect_seconds)
         self.outcomes = list(outcomes)
         self.statements: list[str] = []
         self.seconds: list[float] = []
@@ -117,6 +118,25 @@ async def test_a_server_that_says_no_is_not_asked_again() -> None:
     assert database.statements == [PLAIN]
 
 
+@pytest.mark.parametrize(("reconnect_seconds", "times"), [(3600.0, 1), (0.0, 20)])
+async def test_refused_writes_replace_the_connections_once_in_an_interval(
+    monkeypatch: pytest.MonkeyPatch, reconnect_seconds: float, times: int
+) -> None:
+    """After a failover many writes are refused together: that is no storm of new connections."""
+    disposed: list[AsyncEngine] = []
+
+    async def dispose(engine: AsyncEngine) -> None:
+        disposed.append(engine)
+
+    monkeypatch.setattr(AsyncEngine, "dispose", dispose)
+    read_only = asyncpg.ReadOnlySQLTransactionError("read-only")
+    database = Scripted(read_only, reconnect_seconds=reconnect_seconds)
+    outcomes = await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StoreReadOnly}
+    assert len(disposed) == 2 * times
+    assert set(disposed) == {database._inserter, database._writer}
+
+
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
 async def test_rows_that_can_not_be_stored_are_a_conflict(kind: type[DBAPIError]) -> None:
     """At once: trying again changes nothing."""
@@ -152,12 +172,12 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     """Of each kind 256 may be under way; what is over is refused before those have an answer, and others are let in."""
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
-    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0}
+    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
     with pytest.raises(StoreUnavailable, match="too much to do"):
         await reads[-1]
     writing, inserting = asyncio.create_task(silent.write(one)), asyncio.create_task(silent.insert(history, ROWS))
     await asyncio.sleep(0)
-    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 1, "insert": 1}
+    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 1, "insert": 1, "ping": 0}
     outcomes = await asyncio.gather(*reads[:-1], writing, inserting, return_exceptions=True)
     details = {outcome.detail for outcome in outcomes[:256] if isinstance(outcome, StoreUnavailable)}
     assert details == {"The database does not answer in time."}
@@ -165,7 +185,7 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
 
 
 async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six for reading, one reserved, three for writing, two for inserting, however much is to do; the rest waits."""
+    """Six for reading, one reserved, three for writing, two for inserting, one for readiness; the rest waits."""
     monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 10.0)
     accepted: list[asyncio.StreamWriter] = []
@@ -178,10 +198,12 @@ async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.
         assert len(accepted) == connections
     await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
     assert len(accepted) == 7 + 3 + 2
+    await asyncio.gather(*(database.ping() for _ in range(20)), return_exceptions=True)
+    assert len(accepted) == 12 + 1
     server.close()
     for writer in accepted:
         writer.close()
-    for task in database._reading | database._writing | database._inserting:
+    for task in database._reading | database._writing | database._inserting | database._pinging:
         task.cancel()
     await database.aclose()
 
@@ -191,7 +213,7 @@ async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None
     reading = asyncio.create_task(silent.read(one))
     await asyncio.sleep(0)
     await silent.aclose()
-    assert silent.under_way() == {"read": 0, "reserved": 0, "write": 0, "insert": 0}
+    assert silent.under_way() == {"read": 0, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
     with pytest.raises(StoreUnavailable):
         await reading
     for call in (silent.read(one), silent.write(one), silent.insert(history, ROWS), silent.ping()):

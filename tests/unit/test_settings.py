@@ -197,22 +197,44 @@ def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr().err == warning
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "PYCALC_SERVICE_HOST",
-        "PYCALC_SERVICE_PORT",
-        "PYCALC_SERVICE_PORT_HTTP",
-        "PYCALC_PORT_8080_TCP",
-        "PYCALC_PORT_8080_TCP_ADDR",
-        "PYCALC_REDIS_PORT",
-        "PYCALC_REDIS_SERVICE_HOST",
-    ],
-)
-def test_what_kubernetes_sets_is_no_misspelt_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """It sets these for each Service whose name begins with pycalc."""
-    monkeypatch.setenv(name, "10.3.2.1")
+@pytest.mark.parametrize("service", ["PYCALC", "PYCALC_REDIS", "PYCALC_SERVICE"])
+@pytest.mark.parametrize("port", ["tcp://10.3.2.1:8080", None])
+def test_what_kubernetes_sets_is_no_misspelt_variable(
+    monkeypatch: pytest.MonkeyPatch, service: str, port: str | None
+) -> None:
+    """It sets these for each Service whose name begins with pycalc; a pod may replace the port's by its own."""
+    links = {
+        f"{service}_SERVICE_HOST": "10.3.2.1",
+        f"{service}_SERVICE_PORT": "8080",
+        f"{service}_SERVICE_PORT_HTTP": "8080",
+        f"{service}_PORT_8080_TCP": "tcp://10.3.2.1:8080",
+        f"{service}_PORT_8080_TCP_PROTO": "tcp",
+        f"{service}_PORT_8080_TCP_PORT": "8080",
+        f"{service}_PORT_8080_TCP_ADDR": "10.3.2.1",
+    }
+    for name, value in links.items():
+        monkeypatch.setenv(name, value)
+    if port:
+        monkeypatch.setenv(f"{service}_PORT", port)
     assert unknown_settings() == []
+
+
+@pytest.mark.parametrize("of_a_service", [False, True])
+def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, of_a_service: bool) -> None:
+    """A number is a setting that somebody wrote, also where a Service has other variables of that name."""
+    monkeypatch.setenv("PYCALC_METRIC_PORT", "9100")
+    if of_a_service:
+        monkeypatch.setenv("PYCALC_METRIC_SERVICE_HOST", "10.3.2.1")
+        monkeypatch.setenv("PYCALC_METRIC_SERVICE_PORT", "9100")
+    sentence = "PYCALC_METRIC_PORT is not a setting; did you mean PYCALC_METRICS_PORT?"
+    assert unknown_settings() == [sentence]
+
+
+@pytest.mark.parametrize("name", ["PYCALC_METRICS_SERVICE_HOST", "PYCALC_SERVICE_PORT", "PYCALC_PORT_80_TCP"])
+def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Kubernetes sets the host, the port and more of a Service together."""
+    monkeypatch.setenv(name, "9100")
+    assert [sentence.partition(" ")[0] for sentence in unknown_settings()] == [name]
 
 
 @pytest.mark.parametrize(

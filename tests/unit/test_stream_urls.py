@@ -96,6 +96,31 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
         await open_stream(url, Metrics())
 
 
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("kafka://ada:hunter2/events", "port is a number from 1 to 65535; .* followed by @ and the host"),
+        ("kafka://ada:12hunt34er2/events", "port is a number"),
+        ("kafka://ada:hunter2,two:9092/events", "port is a number"),
+        ("kafka://ada:hunt/er2@one:9092/events", "written %40, %2F"),
+        ("kafka://ada:hunt@er2@one:9092/events", "written %40"),
+        ("kafka://ada:hunt?er2@one:9092/events", "written %40, %2F, %3F"),
+        ("kafka://ada:hunt#er2@one:9092/events", "written %40, %2F, %3F and %23"),
+        ("kafka+ssl://ada:hunt\N{ACCOUNT OF}er2@one:9093/events", "not a valid URL"),
+        ("kafka+ssl://ada:[hunter2]@one:9093/events", "not a valid URL"),
+        ("kafka//ada:hunter2@one:9093/events", "there is no stream for ''"),
+        ("pubsub://ada:hunt\N{ACCOUNT OF}er2@my-project/events", "not a valid URL"),
+        ("pubsub://ada:hunter2@my-project/events", "Google Cloud project"),
+    ],
+)
+async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None:
+    """The sentence begins with the setting, and has neither the password nor a part of it."""
+    with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}") as refusal:
+        await open_stream(url, Metrics())
+    assert "hunt" not in str(refusal.value)
+    assert "er2" not in str(refusal.value)
+
+
 async def test_a_password_for_pubsub_is_refused() -> None:
     """Pub/Sub has credentials of its own kind; others would be ignored silently."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*application default credentials"):

@@ -1,0 +1,41 @@
+"""URLs of databases, caches and streams, read so that no message shows a password or a part of one."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+]*):")
+_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P<port>[0-9]{1,5}))?")
+_LAST_PORT = 65_535
+
+
+def scheme_of(url: str) -> str:
+    """Return the URL's scheme, "" where it has none."""
+    found = _SCHEME.match(url)
+    return found[1] if found else ""
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the URL's parts; raises ValueError, without the words of ``urlsplit``, which quote the password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(
+            "it is not a valid URL; percent-encode brackets and special characters in the user's name and the password"
+        ) from None
+    unescaped_question_mark = parts.netloc and not parts.path and "@" in parts.query
+    login = parts.netloc.rpartition("@")[0]
+    if "@" in login or "@" in parts.path or parts.fragment or unescaped_question_mark:
+        raise ValueError("@, /, ? and # in the user's name or the password are written %40, %2F, %3F and %23")
+    return parts
+
+
+def require_server(text: str) -> tuple[str, int | None]:
+    """Return host and port, None where there is no port; raises ValueError for text that may be a password instead."""
+    found = _SERVER.fullmatch(text)
+    if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
+        raise ValueError(
+            f"the port is a number from 1 to {_LAST_PORT}; a user's name and password are followed by @ and the host"
+        )
+    return found["host"], int(found["port"]) if found["port"] else None
