@@ -41,7 +41,7 @@ WAITING = (
     "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
 )
-"""Transactions that wait for a table that they want to change."""
+"""Transactions that wait for a table that they want to change; within one transaction it shows the same for ever."""
 ROWS = [bytes(15) + bytes([number]) for number in range(3)]
 
 
@@ -125,7 +125,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
             migrating = asyncio.ensure_future(
                 PostgresDatabase.migrate(old_url, lock_seconds=0.2, tries=3, pause_seconds=0.01)
             )
-            await found(lambda: reader.fetchval(WAITING), "the migration waits for the table")
+            await found(lambda: writer.fetchval(WAITING), "the migration waits for the table")
             async with asyncio.timeout(30):
                 await writer.execute("DELETE FROM history WHERE false")
             with pytest.raises(StoreUnavailable) as refusal:
@@ -140,7 +140,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
 
 async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
     """It tries again by itself after a pause, in which the event loop is free."""
-    reader = await asyncpg.connect(old_url)
+    reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
     transaction = reader.transaction()
     await transaction.start()
     await reader.execute("SELECT count(*) FROM history")
@@ -150,7 +150,7 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
     tries: set[str] = set()
 
     async def tried_twice() -> bool | None:
-        tries.update(row[0] for row in await reader.fetch(WAITING))
+        tries.update(row[0] for row in await observer.fetch(WAITING))
         return len(tries) > 1 or None
 
     try:
@@ -158,6 +158,7 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
     finally:
         await transaction.rollback()
         await reader.close()
+        await observer.close()
     await migrating
     assert await _on(old_url, migrations.current) == migrations.HEAD
 
