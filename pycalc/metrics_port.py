@@ -64,10 +64,13 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
 async def _answer(head: bytes, exposition: Exposition) -> bytes:
     """Return the whole answer to a request, whose head was read; raises ValueError for what is none."""
     request_line, *lines = head.split(b"\r\n")
-    _method, path, _version = request_line.split(b" ")
+    method, path, _version = request_line.split(b" ")
     fields = {"Content-Type": "text/plain", "Connection": "close"}
     status, body = "404 Not Found", b"The metrics are at /metrics.\n"
-    if path.partition(b"?")[0] == b"/metrics":
+    if method not in (b"GET", b"HEAD"):
+        status, body = "405 Method Not Allowed", b"Ask by GET or HEAD.\n"
+        fields["Allow"] = "GET, HEAD"
+    elif path.partition(b"?")[0] == b"/metrics":
         accepted = b",".join(line[len(_ACCEPTED) :] for line in lines if line.lower().startswith(_ACCEPTED))
         try:
             status, (body, coded) = "200 OK", await compressed(await exposition(), accepted.decode("latin-1"))
@@ -76,4 +79,4 @@ async def _answer(head: bytes, exposition: Exposition) -> bytes:
             status, body = "503 Service Unavailable", f"{error.detail}\n".encode()
     fields["Content-Length"] = str(len(body))
     answer = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    return "\r\n".join(answer).encode() + body
+    return "\r\n".join(answer).encode() + (b"" if method == b"HEAD" else body)

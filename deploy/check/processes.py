@@ -12,11 +12,14 @@ from time import perf_counter
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
 """The folder of files that are fetched once."""
+_SECONDS = 600.0
+"""A tool that takes longer has failed."""
 _WIDTH = 400
 """Characters of a line that are printed: generated requests may be longer than anybody reads."""
 
 _OWN = Path(sys.executable).parent
 _WHERE = {
+    "go": "apt-get install golang-go",
     "java": "apt-get install default-jre-headless",
     "mvn": "apt-get install maven",
     "npm": "apt-get install npm",
@@ -30,17 +33,19 @@ class Missing(Exception):
     """A tool is not installed."""
 
 
-class Skipped(Exception):
-    """A check is left out, in CI too; the text says why."""
-
-
 def run(tool: str, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Return what a tool prints; raises Missing, or ValueError with its output when it finds something."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
     if program is None:
         raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'the chore that needs it installs it')}")
     done = subprocess.run(  # noqa: S603  # our own tools on our own files
-        [str(program), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [str(program), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
     )
     if done.returncode != 0:
         raise ValueError(f"{done.stdout}{done.stderr}".strip())
@@ -69,9 +74,7 @@ def report(checks: Mapping[str, Callable[[], str]]) -> int:
 def _outcome(check: Callable[[], str]) -> tuple[str, str]:
     try:
         return "ok", check()
-    except Skipped as error:
-        return "skipped", str(error)
     except Missing as error:
         return "FAILED" if os.environ.get("CI") else "skipped", str(error)
-    except (LookupError, OSError, ValueError) as error:
+    except (LookupError, OSError, ValueError, subprocess.TimeoutExpired) as error:
         return "FAILED", "\n".join(line[:_WIDTH] for line in str(error).splitlines())

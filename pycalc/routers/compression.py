@@ -24,7 +24,7 @@ _GZIP = zlib.MAX_WBITS | 16
 
 
 class Compressor(Protocol):
-    """What both libraries' compressors can do."""
+    """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes:
         """Return what can be sent already."""
@@ -43,7 +43,7 @@ def digits_compressor(coding: str) -> Compressor:
 
 
 class TextStream:
-    """Text compressed page by page: all of a page can be read by who has received its bytes."""
+    """A compressor that flushes after each page, so that every page received can be decoded."""
 
     def __init__(self, coding: str) -> None:
         self._gzip = zlib.compressobj(level=1, wbits=_GZIP) if coding == "gzip" else None

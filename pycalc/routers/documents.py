@@ -34,7 +34,7 @@ class Document:
         self._making = Lock()
 
     async def respond(self, request: Request) -> Response:
-        """Return the response to a GET: the form that the client prefers, or that its copy is good."""
+        """Return the response to a GET: the preferred form, or 304 where the client's copy is current."""
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
         asked = asked_of(request.scope)

@@ -36,10 +36,14 @@ def secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
-    """Return the header field that links to the next page of this request's (RFC 8288); none after the last page."""
+    """Return the Link field (RFC 8288) for the next page; no field on the last."""
     if cursor is None:
         return {}
-    query = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "cursor"]
+    query = [
+        (name, value)
+        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if name != "cursor"
+    ]
     target = f"{quote(scope['path'])}?{urlencode([*query, ('cursor', cursor)])}"
     return {"Link": f'<{target}>; rel="next"'}
 

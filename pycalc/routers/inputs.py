@@ -13,7 +13,14 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 
-from pycalc.errors import FieldProblem, InvalidInput, Unauthorized, UnsupportedCoding, UnsupportedMediaType
+from pycalc.errors import (
+    FieldProblem,
+    InvalidInput,
+    PreconditionFailed,
+    Unauthorized,
+    UnsupportedCoding,
+    UnsupportedMediaType,
+)
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.routers.audit import audit_refusal
 from pycalc.routers.sentences import invalid_input
@@ -55,6 +62,8 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             if query := request.scope["query_string"]:
                 query_of(query)
+            if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
+                raise PreconditionFailed("If-Match names an ETag, and this has none: send the request without it.")
             if not takes_body:
                 return await handle(request)
             body = await _body(request, accepted)
@@ -80,7 +89,7 @@ def query_of(query: bytes) -> dict[str, str]:
 
 def media_type_of(request: Request) -> str:
     """Return the media type of a request's body without parameters, "" where none is declared."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return ", ".join(request.headers.getlist("content-type")).partition(";")[0].strip().lower()
 
 
 def require_media_type(request: Request, *accepted: str) -> None:
@@ -88,8 +97,8 @@ def require_media_type(request: Request, *accepted: str) -> None:
 
     A body without Content-Type is refused too: RFC 9110 section 8.3 lets it count as application/octet-stream.
     """
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
+    coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if coding not in ("", "identity"):
         raise UnsupportedCoding("The body is compressed: send it without Content-Encoding.", ("identity",))
     given = media_type_of(request)
     if given not in accepted:
@@ -142,7 +151,7 @@ class _InvalidForm(Exception):
 
 
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
-    """Return the answer to an OAuth2 form; what it is refused for becomes an OAuth2 error."""
+    """Answer an OAuth2 form; turn a refusal into an OAuth2 error."""
     try:
         return await handle(_ReadRequest(request, _form_fields(body, grant)))
     except Unauthorized as error:
@@ -160,7 +169,7 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
 def _form_fields(body: bytes, grant: str) -> dict[str, str]:
     """Return the credentials of a form; parameters without a value count as left out (RFC 6749 section 3.2)."""
     try:
-        pairs = parse_qsl(body.decode(), strict_parsing=bool(body), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise _InvalidForm("invalid_request", f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
     fields = dict(pairs)

@@ -13,6 +13,7 @@ ANY = "*"
 """The value of If-Match and If-None-Match that names every representation there is."""
 WITHOUT_CONTENT = "pycalc.without_content"
 """Stands in the scope of a GET that a HEAD was made into: its content is dropped, so it need not be made."""
+_QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
@@ -50,10 +51,7 @@ def _quality(parameters: str) -> float:
     for parameter in parameters.split(";"):
         name, _, value = parameter.strip().partition("=")
         if name.strip().lower() == "q":
-            try:
-                return min(1.0, max(0.0, float(value)))
-            except ValueError:
-                return 0.0
+            return float(value) if _QVALUE.fullmatch(value.strip()) else 0.0
     return 1.0
 
 

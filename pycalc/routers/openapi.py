@@ -97,7 +97,9 @@ def complete(document: dict[str, Any]) -> None:
     components["headers"] = {name: {"description": told, "schema": schema} for name, (told, schema) in HEADERS.items()}
     schemas["BatchItem"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
-        for operation in item.values():
+        for method, operation in item.items():
+            if method != "get":  # what is changed has no ETag that If-Match could name
+                operation["responses"].setdefault("412", responses("precondition-failed")[412])
             _complete_operation(operation)
     for schema in _objects(document):
         if (number_format := _FORMATS.get(str(schema.get("type")))) is not None:

@@ -57,7 +57,7 @@ MEANING: Mapping[str, str] = {
     "validation-error": "The request is not of the documented form; `errors` says where.",
     "domain-error": "The operation has no real value for these operands.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
-    "precondition-failed": "`If-Match` names none of the result's current ETags; nothing was computed or recorded.",
+    "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
     "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
     "unauthorized": "A valid token is needed.",
     "forbidden": "The token is valid and does not allow this.",
@@ -240,7 +240,7 @@ def _meant(request: Request) -> str:
     """Return the sentence that names the path without its empty segments, "" where there is no such path either."""
     path = request.scope["path"]
     meant = "/" + "/".join(filter(None, path.split("/")))
-    if path in ("", meant) or not _matches(request, meant, "GET"):
+    if path in ("", meant) or len(meant) > MAX_ECHO or not _matches(request, meant, "GET"):
         return ""
     return f" Did you mean {quoted(meant)}?"
 

@@ -21,7 +21,7 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     Numbers are taken as the literals they are: no digit passes through a float. Raises InvalidInput when the body is
     not of the batch's form, with pointers into it.
     """
-    document = read_json(body, _literal)
+    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice what the items need, each with its operands
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
     items = document["operations"]

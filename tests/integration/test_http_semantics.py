@@ -193,3 +193,12 @@ async def test_the_console_is_for_who_prefers_html(client: httpx.AsyncClient, ac
     """A program that names HTML last gets the table of contents."""
     answer = await client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+async def test_a_change_under_a_condition_that_fails_is_not_made(caller: httpx.AsyncClient) -> None:
+    """RFC 9110 §13.1.1: an account's keys have no ETag, so none that If-Match names is current; `*` names any."""
+    key = {"name": "laptop"}
+    refused = await caller.post("/me/keys", json=key, headers={"If-Match": '"an-old-one"'})
+    assert (refused.status_code, refused.json()["type"]) == (412, "/docs/problems#precondition-failed")
+    assert (await caller.get("/me/keys")).json() == []
+    assert (await caller.post("/me/keys", json=key, headers={"If-Match": "*"})).status_code == 201

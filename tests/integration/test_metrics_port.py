@@ -51,6 +51,8 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
             assert "Content-Encoding" not in plain.headers
             assert "# TYPE http_requests_total counter" in plain.text
             assert own.get("/healthz").status_code == 404
+            assert own.head("/metrics").status_code == 200
+            assert own.post("/metrics").status_code == 405
 
 
 def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:

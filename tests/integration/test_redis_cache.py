@@ -353,7 +353,7 @@ class TestOutages:
                 own_real_redis.pause()
                 began = there.clock
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
-                assert 0.0199 < there.clock - began < 0.0221
+                assert 0.0199 < there.clock - began < 0.0261  # three steps late at most: it is read after the refusals
                 for _ in range(100):
                     there.refused_at_once()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")

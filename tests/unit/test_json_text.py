@@ -1,0 +1,72 @@
+"""JSON as it comes in: each name once, and a cost that is bounded whatever the body holds."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from pycalc.errors import InvalidInput
+from pycalc.models.json_text import read_json
+
+
+def pointer_of(body: bytes) -> str:
+    """Return the pointer of the one problem that a body has."""
+    with pytest.raises(InvalidInput) as refusal:
+        read_json(body)
+    (problem,) = refusal.value.problems
+    return problem.pointer
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"a": 1, "a": 2}', "/a"),
+        (b'{"x": {"a": 1, "a": 2}}', "/x/a"),
+        (b'{"x": [0, {"a/b": 1, "a/b": 2}]}', "/x/1/a~1b"),
+        (b'{"x": {"a": 1, "a": 2}, "x": 3}', "/x"),
+        (b'{"x": {"a": 1, "a": 2}, "y": {"b": 1, "b": 2}}', "/y/b"),
+        (b'{"\\u0061": 1, "a": 2}', "/a"),
+    ],
+)
+def test_a_repeated_name_is_pointed_to(body: bytes, pointer: str) -> None:
+    """The pointer (RFC 6901) leads to a member that is there, also where an outer one is repeated too."""
+    assert pointer_of(body) == pointer
+
+
+def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> None:
+    """A long name with many values in it is not copied for each of them."""
+    name, values = b"x" * 400_000, b"[],".join([b""] * 100_000) + b"[]"
+    body = b'{"r": {"a": 1, "a": 1}, "' + name + b'": [' + values + b"]}"
+    tracemalloc.start()
+    assert pointer_of(body) == "/r/a"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * len(body)
+
+
+@pytest.mark.parametrize("body", [b"[" + b"{}," * 2_000 + b"{}]", b"[" + b"0," * 20_000 + b"0]"])
+def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None:
+    """Objects and numbers cost the event loop a call each: too many of them are refused where the limit is reached."""
+    read: list[str] = []
+    with pytest.raises(InvalidInput, match="more objects or numbers"):
+        read_json(body, read.append)
+    assert len(read) <= 4 * 1_024
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("-12", -12),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        ("9" * 5_000, "9" * 5_000),
+        ("-" + "9" * 5_000, "-" + "9" * 5_000),
+    ],
+    ids=["12", "-12", "1.5", "1e3", "long", "long, negative"],
+)
+def test_a_number_of_any_length_is_valid_json(text: str, value: Any) -> None:
+    """One that Python does not read as an integer stays its text: a field's own sentence refuses it then."""
+    assert read_json(f'{{"n": {text}}}'.encode()) == {"n": value}
