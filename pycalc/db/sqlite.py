@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain
 from math import inf
@@ -64,15 +64,17 @@ class _Lane:
                 raise StoreUnavailable("The database does not get to it in time.")
             return work()
 
-        try:
-            begun = self._threads.submit(in_time)
-        except RuntimeError as error:
-            raise StoreUnavailable("The database is closed.") from error
         self.entered += 1
         try:
-            return await asyncio.wrap_future(begun)
+            return await asyncio.wrap_future(self._submitted(in_time))
         finally:
             self.entered -= 1
+
+    def _submitted(self, work: Callable[[], T]) -> Future[T]:
+        try:
+            return self._threads.submit(work)
+        except RuntimeError as error:
+            raise StoreUnavailable("The database is closed.") from error
 
     def close(self) -> None:
         """Finish what was begun."""
