@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from pycalc.errors import NotFound
 from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
@@ -53,15 +53,27 @@ async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     return [ApiKey.model_validate(_told(key)) for key in await resources.accounts.keys(caller)]
 
 
+async def _key_id(key_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
+    try:
+        return id_of_text(key_id)
+    except ValueError:
+        raise NotFound("There is no such key.") from None
+
+
+KeyIdDep = Annotated[bytes, Depends(_key_id)]
+
+
+@router.get("/me/keys/{key_id}", responses=responses("unauthorized", "not-found", "validation-error", "unavailable"))
+async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> ApiKey:
+    """Return one of one's own keys, without its text."""
+    return ApiKey.model_validate(_told(await resources.accounts.key(caller, key_id)))
+
+
 @router.delete(
     "/me/keys/{key_id}",
     status_code=204,
     responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
 )
-async def remove_key(key_id: Annotated[Uuid, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep) -> None:
+async def remove_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""
-    try:
-        identity = id_of_text(key_id)
-    except ValueError:
-        raise NotFound("There is no such key.") from None
-    await resources.accounts.remove_key(caller, identity)
+    await resources.accounts.remove_key(caller, key_id)

@@ -121,6 +121,13 @@ class Accounts:
         """Return the caller's API keys, oldest first."""
         return await self._keys.of_user(caller.user_id)
 
+    async def key(self, caller: Principal, key_id: bytes) -> StoredKey:
+        """Return one of the caller's API keys; raises NotFound."""
+        for key in await self._keys.of_user(caller.user_id):
+            if key.id == key_id:
+                return key
+        raise NotFound("There is no such key.")
+
     async def remove_key(self, caller: Principal, key_id: bytes) -> None:
         """Remove one of the caller's API keys: it is refused from now on. Raises NotFound."""
         require_session(caller)

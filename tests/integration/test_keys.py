@@ -60,7 +60,10 @@ async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> No
     session = await logged_in(client)
     key, other = await made(client, session), await made(client, session)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+    listed, _ = (await client.get("/me/keys", headers=session)).json()
+    assert (await client.get(f"/me/keys/{key['id']}", headers=session)).json() == listed
     assert (await client.delete(f"/me/keys/{key['id']}", headers=session)).status_code == 204
+    assert (await client.get(f"/me/keys/{key['id']}", headers=session)).status_code == 404
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
     assert (await client.get("/me", headers=bearer(other["key"]))).status_code == 200
     assert (await client.delete(f"/me/keys/{key['id']}", headers=session)).status_code == 404
@@ -71,6 +74,7 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
     owner, other = await logged_in(client), await logged_in(client)
     key = await made(client, owner)
     assert (await client.get("/me/keys", headers=other)).json() == []
+    assert (await client.get(f"/me/keys/{key['id']}", headers=other)).status_code == 404
     assert (await client.delete(f"/me/keys/{key['id']}", headers=other)).status_code == 404
     assert (await client.delete("/me/keys/nonsense", headers=other)).status_code == 404
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200

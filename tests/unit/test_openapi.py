@@ -19,6 +19,7 @@ OPERATION_IDS = {
     "POST /login": "logIn",
     "POST /logout-all": "logOutAll",
     "GET /me/keys": "listKeys",
+    "GET /me/keys/{key_id}": "getKey",
     "GET /secure-history": "listHistory",
 }
 FORMATS = {("integer", "int64"), ("number", "double")}
