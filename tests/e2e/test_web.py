@@ -568,7 +568,9 @@ def test_a_duplicated_tab_follows_the_renewal(console: Page, context: BrowserCon
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
     """Signing in, choosing an operation and calculating take no pointer."""
     page.goto("/")
+    expect(page.get_by_role("tab", name="Sign in")).to_be_visible()
     page.get_by_label("Username").first.focus()
+    expect(page.get_by_label("Username").first).to_be_focused()
     page.keyboard.type(username)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
