@@ -19,7 +19,7 @@ run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 	@exec $(BIN)/pycalc serve
 
 up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs redis-server, Java, Maven)
-	@exec $(BIN)/python -m tests.services.run local
+	@exec $(BIN)/python -m tests.harness.run local
 
 test: $(VENV)/dev  ## run the tests that need nothing but Python (about two minutes)
 	$(BIN)/pytest -q -n $(JOBS)
@@ -28,7 +28,7 @@ check: lint  ## run lint and all tests, with real brokers, databases, browser an
 	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
-	@exec $(BIN)/python -m tests.services.run
+	@exec $(BIN)/python -m tests.harness.run
 
 lint: $(VENV)/dev  ## flake8, ruff, mypy --strict, import-linter
 	$(BIN)/flake8 .

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import httpx
 
-from tests.services.servers import Server, log_in, pycalc
+from tests.harness.servers import Server, log_in, pycalc
 
 ATTACKERS = 100
 SECONDS = 20.0

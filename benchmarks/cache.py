@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.timing import Load, burst
-from tests.services.redis import redis
-from tests.services.servers import Server, bare, log_in, pycalc
+from benchmarks.support.timing import Load, burst
+from tests.harness.redis import redis
+from tests.harness.servers import Server, bare, log_in, pycalc
 
 ROUNDS = 3
 SECONDS = 3

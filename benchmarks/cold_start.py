@@ -11,11 +11,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.timing import timed
-from tests.services.servers import Server, bare, pycalc
+from benchmarks.support.timing import timed
+from tests.harness.servers import Server, bare, pycalc
 
 ROUNDS = 9
-_IMPORTED = ("pycalc.cli", "pycalc.main", "pycalc.server", "pycalc.services.worker", "benchmarks.bare")
+_IMPORTED = (
+    "pycalc.cli.main",
+    "pycalc.main",
+    "pycalc.server.serve",
+    "pycalc.services.compute.worker",
+    "benchmarks.bare",
+)
 
 
 def _started(server: AbstractContextManager[Server]) -> float:

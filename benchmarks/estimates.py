@@ -8,10 +8,10 @@ from time import thread_time
 from typing import NamedTuple
 
 from pycalc.errors import PycalcError
+from pycalc.services.calculations.planning import make_plan
+from pycalc.services.compute.worker import execute
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.planning import make_plan
-from pycalc.services.worker import execute
-from tests.services.operands import KINDS, Case, Drawing
+from tests.harness.operands import KINDS, Case, Drawing
 
 MAX_DIGITS = 25_000_000
 LONGEST_SECONDS = 5.0

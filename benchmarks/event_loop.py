@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from pycalc.main import create_app
 from pycalc.settings import Settings
-from tests.services.accounts import PASSWORD, new_name, registration
-from tests.services.operands import Case, expensive_cases
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.operands import Case, expensive_cases
 
 TARGET_MS = 20
 BATCHED = 40

@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 
-from benchmarks.timing import burst
+from benchmarks.support.timing import burst
 from pycalc.db import migrate_database, open_database
 from pycalc.db.outbox import SqlOutboxStore
-from tests.services.kafka import kafka
-from tests.services.postgres import postgres
-from tests.services.redis import redis
-from tests.services.servers import Server, log_in, pycalc
+from tests.harness.kafka import kafka
+from tests.harness.postgres import postgres
+from tests.harness.redis import redis
+from tests.harness.servers import Server, log_in, pycalc
 
 INSTANCES = (1, 2, 4)
 ROUNDS = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.timing import Load, burst
-from tests.services.servers import Server, bare, log_in, pycalc
+from benchmarks.support.timing import Load, burst
+from tests.harness.servers import Server, bare, log_in, pycalc
 
 ROUNDS = 5
 SECONDS = 4

@@ -11,9 +11,9 @@ from statistics import median, quantiles
 from time import perf_counter, sleep
 from urllib.parse import urlencode
 
-from benchmarks.history_rows import ADMIN, PASSWORD_KEY, USERS, History, made
-from tests.services.accounts import PASSWORD
-from tests.services.servers import Server, post, pycalc
+from benchmarks.support.history_rows import ADMIN, PASSWORD_KEY, USERS, History, made
+from tests.harness.accounts import PASSWORD
+from tests.harness.servers import Server, post, pycalc
 
 SMALL, LARGE = 10_000, 10_000_000
 REQUESTS = 2_000

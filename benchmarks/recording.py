@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import statistics
 
-from benchmarks.timing import Load, burst
+from benchmarks.support.timing import Load, burst
 from pycalc.db import migrate_database
-from tests.services.postgres import postgres
-from tests.services.servers import log_in, pycalc
+from tests.harness.postgres import postgres
+from tests.harness.servers import log_in, pycalc
 
 ROUNDS = 5
 SECONDS = 4

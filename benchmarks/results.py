@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 import gmpy2
 
-from benchmarks.timing import Client, burst, timed
-from tests.services.servers import log_in, pycalc
+from benchmarks.support.timing import Client, burst, timed
+from tests.harness.servers import log_in, pycalc
 
 UNCACHED = "memory://?max_bytes=0"
 RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (

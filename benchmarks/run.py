@@ -17,7 +17,7 @@ from benchmarks.history import exports, pages
 from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
 from benchmarks.streams import streams
-from benchmarks.timing import CONNECTIONS
+from benchmarks.support.timing import CONNECTIONS
 
 PARTS = {
     "headline": headline,

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter, process_time
 
-from benchmarks.events import outbox_to_totals
+from benchmarks.support.events import outbox_to_totals
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
 from pycalc.streaming.base import USAGE_GROUP, Consumable, Member, Stream
-from tests.services.events import key_of, numbered
-from tests.services.kafka import kafka
-from tests.services.pubsub import pubsub
+from tests.harness.events import key_of, numbered
+from tests.harness.kafka import kafka
+from tests.harness.pubsub import pubsub
 
 EVENTS = 20_000
 BATCH = 500

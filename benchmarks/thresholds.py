@@ -1,4 +1,4 @@
-"""Measures where decimal arithmetic overtakes GMP and what results cost, for pycalc/services/operations/thresholds.py.
+"""Measures where decimal arithmetic overtakes GMP and what results cost, for ``operations/numbers/thresholds.py``.
 
 Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints each measurement and, at the end of each part,
 the constants to write. Alternatives are timed in turn and compared by their medians, so that a busy moment hits all.
@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from pycalc.services.operations import OPERATIONS, Operation
-from pycalc.services.operations.exact_text import power_decimal
-from pycalc.services.operations.factorial import factorial_decimal, factorial_digits
-from pycalc.services.operations.factorial_residue import factorial_by_steps, largest_inverted
+from pycalc.services.operations.factorial.operation import factorial_decimal, factorial_digits
+from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits
-from pycalc.services.operations.gmp import gmp, mpz, text_of
-from pycalc.services.operations.modular import fibonacci_residue, random_prime
+from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
+from pycalc.services.operations.numbers.modular import fibonacci_residue, random_prime
+from pycalc.services.operations.power.exact_text import power_decimal
 
 Task = Callable[[], object]
 

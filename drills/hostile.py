@@ -22,9 +22,9 @@ from itertools import count, cycle
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic
 
-from drills.connection import Connection, Unanswered, request
-from drills.finding import Finding, faults
-from tests.services.servers import log_in, pycalc
+from drills.support.connection import Connection, Unanswered, request
+from drills.support.finding import Finding, faults
+from tests.harness.servers import log_in, pycalc
 
 _CALCULATION_MS, _HEALTH_MS = 100.0, 50.0
 """Upper bounds of the 99th percentile of the other user's calculations and of ``/healthz``."""

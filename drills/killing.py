@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from drills.finding import Finding, faults
-from drills.follower import Follower
-from drills.history import compare, in_sqlite, not_counted, outbox_in_sqlite, over_http
-from drills.load import Ledger, Load, ask_once
+from drills.support.finding import Finding, faults
+from drills.support.follower import Follower
+from drills.support.history import compare, in_sqlite, not_counted, outbox_in_sqlite, over_http
+from drills.support.load import Ledger, Load, ask_once
 from pycalc.db import migrate_database
-from tests.services.postgres import postgres
-from tests.services.processes import alive, children
-from tests.services.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
-from tests.services.waiting import until
+from tests.harness.postgres import postgres
+from tests.harness.processes import alive, children
+from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
+from tests.harness.waiting import until
 
 _FEWEST_ANSWERS = 20
 _LONGEST_LOAD = 0.6

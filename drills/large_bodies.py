@@ -6,9 +6,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from drills.finding import Finding, faults
-from tests.services.raw import Reply, exchange
-from tests.services.servers import Server, log_in, pycalc
+from drills.support.finding import Finding, faults
+from tests.harness.raw import Reply, exchange
+from tests.harness.servers import Server, log_in, pycalc
 
 _PATHS = ("/batch", "/register", "/login")
 _AT_ONCE = 4

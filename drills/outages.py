@@ -19,13 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from drills.connection import Connection, Unanswered, request
-from drills.finding import Finding, faults
-from drills.follower import Follower
-from drills.history import compare, in_sqlite, outbox_in_sqlite
-from drills.load import Ledger, Load, ask_once
-from tests.services.servers import Server, log_in, pycalc
-from tests.services.waiting import until
+from drills.support.connection import Connection, Unanswered, request
+from drills.support.finding import Finding, faults
+from drills.support.follower import Follower
+from drills.support.history import compare, in_sqlite, outbox_in_sqlite
+from drills.support.load import Ledger, Load, ask_once
+from tests.harness.servers import Server, log_in, pycalc
+from tests.harness.waiting import until
 
 _CONNECTIONS = 48
 _FEWEST_ANSWERS = 100

@@ -17,9 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
-from drills.connection import Answer, Connection, request
-from drills.finding import Finding, faults
-from tests.services.servers import Server, log_in, pycalc
+from drills.support.connection import Answer, Connection, request
+from drills.support.finding import Finding, faults
+from tests.harness.servers import Server, log_in, pycalc
 
 _CONNECTIONS = 64
 _CROWD = 4_000

@@ -6,12 +6,12 @@ import asyncio
 import random
 from time import monotonic
 
-from drills.finding import Finding, faults
-from drills.history import compare, not_counted, over_http
-from drills.load import Ledger, Load
+from drills.support.finding import Finding, faults
+from drills.support.history import compare, not_counted, over_http
+from drills.support.load import Ledger, Load
 from pycalc.db import migrate_database
-from tests.services.postgres import Postgres, postgres
-from tests.services.servers import A_DAY, log_in, pycalc
+from tests.harness.postgres import Postgres, postgres
+from tests.harness.servers import A_DAY, log_in, pycalc
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 1.0

@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 
-from drills.finding import Finding, faults
-from tests.services.metrics import metric
-from tests.services.redis import Redis, redis
-from tests.services.servers import Server, log_in, pycalc
-from tests.services.waiting import until, wait_until
+from drills.support.finding import Finding, faults
+from tests.harness.metrics import metric
+from tests.harness.redis import Redis, redis
+from tests.harness.servers import Server, log_in, pycalc
+from tests.harness.waiting import until, wait_until
 
 WAYS: dict[str, tuple[Callable[[Redis], None], Callable[[Redis], None]]] = {
     "hanging": (Redis.pause, Redis.resume),

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from time import monotonic, sleep
 
-from drills.connection import Connection, request
-from drills.finding import Finding, faults
-from tests.services.servers import Server, log_in, pycalc
+from drills.support.connection import Connection, request
+from drills.support.finding import Finding, faults
+from tests.harness.servers import Server, log_in, pycalc
 
 _IN_TIME = 12.0
 _LONGEST = 20.0

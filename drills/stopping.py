@@ -19,12 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from drills.finding import Finding, faults
-from drills.history import Row, compare, in_sqlite, over_http
-from drills.load import Exchange, Ledger, Load, ask_once
+from drills.support.finding import Finding, faults
+from drills.support.history import Row, compare, in_sqlite, over_http
+from drills.support.load import Exchange, Ledger, Load, ask_once
 from pycalc.db import migrate_database
-from tests.services.postgres import postgres
-from tests.services.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
+from tests.harness.postgres import postgres
+from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4

@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from drills.finding import Finding, faults
-from drills.load import Ledger, Load
-from tests.services.servers import log_in, pycalc
+from drills.support.finding import Finding, faults
+from drills.support.load import Ledger, Load
+from tests.harness.servers import log_in, pycalc
 
 _SENDING = ("write", "writev", "sendto", "sendmsg")
 _TRACED = f"trace=fdatasync,fsync,pwrite64,{','.join(_SENDING)}"

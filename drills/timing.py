@@ -14,9 +14,9 @@ from time import perf_counter
 
 import httpx
 
-from drills.finding import Finding, faults
-from tests.services.accounts import new_name, registration
-from tests.services.servers import pycalc
+from drills.support.finding import Finding, faults
+from tests.harness.accounts import new_name, registration
+from tests.harness.servers import pycalc
 
 _SAMPLES = 300
 _LARGEST = 0.55

@@ -1,5 +1,6 @@
 """``python -m pycalc``: the command line."""
 
-from pycalc.cli import entry
+from pycalc.cli.main import entry
 
-entry()
+if __name__ == "__main__":  # worker processes import it, under another name
+    entry()

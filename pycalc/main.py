@@ -14,15 +14,15 @@ from structlog import get_logger
 
 from pycalc import __version__
 from pycalc.observability.logging import configure_logging
-from pycalc.resources import Resources, open_resources
+from pycalc.resources.wiring import Resources, open_resources
 from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
-from pycalc.routers.connection import BODY_SECONDS
-from pycalc.routers.cors import CrossOrigin
-from pycalc.routers.documents import Document
-from pycalc.routers.headers import STRICT_TRANSPORT, telling
-from pycalc.routers.middleware import Edge, by_https
-from pycalc.routers.openapi import SERVERS, TAGS, complete, operation_id
-from pycalc.routers.problems import install_problems
+from pycalc.routers.http.connection import BODY_SECONDS
+from pycalc.routers.http.cors import CrossOrigin
+from pycalc.routers.http.documents import Document
+from pycalc.routers.http.headers import STRICT_TRANSPORT, telling
+from pycalc.routers.http.middleware import Edge, by_https
+from pycalc.routers.http.openapi import SERVERS, TAGS, complete, operation_id
+from pycalc.routers.http.problems import install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
 
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.

@@ -28,9 +28,9 @@ from pydantic_settings import (
 )
 
 from pycalc.machine import cores, memory
-from pycalc.services.keyfile import MIN_KEY_LENGTH
-from pycalc.services.limits import parse_limit
-from pycalc.services.retention import parse_age
+from pycalc.models.auth import MIN_KEY_LENGTH
+from pycalc.models.limits import parse_limit
+from pycalc.models.times import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}

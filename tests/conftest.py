@@ -15,22 +15,22 @@ import pytest
 from fastapi import FastAPI
 from xdist.scheduler import LoadScopeScheduling
 
-from pycalc.cache import redis_client
+from pycalc.cache.redis import client as redis_client
 from pycalc.db import migrate_database
 from pycalc.main import create_app
-from pycalc.resources import Resources
+from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
-from tests.services.daemons import Missing, program
-from tests.services.fake_pubsub import AnyPubSub, FakePubSub, fake_pubsub
-from tests.services.fake_redis import FakeRedis, fake_redis
-from tests.services.in_process import client_of
-from tests.services.kafka import AnyKafka, Kafka, kafka
-from tests.services.mock_kafka import MockKafka, mock_kafka
-from tests.services.postgres import Postgres, missing, postgres
-from tests.services.pubsub import PubSub, pubsub
-from tests.services.redis import AnyRedis, Redis, redis
-from tests.services.servers import Server, pycalc
+from tests.harness.daemons import Missing, program
+from tests.harness.fake_pubsub import AnyPubSub, FakePubSub, fake_pubsub
+from tests.harness.fake_redis import FakeRedis, fake_redis
+from tests.harness.in_process import client_of
+from tests.harness.kafka import AnyKafka, Kafka, kafka
+from tests.harness.mock_kafka import MockKafka, mock_kafka
+from tests.harness.postgres import Postgres, missing, postgres
+from tests.harness.pubsub import PubSub, pubsub
+from tests.harness.redis import AnyRedis, Redis, redis
+from tests.harness.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
 _PROGRAM_FIXTURES = {

@@ -17,8 +17,8 @@ from tempfile import mkdtemp
 import httpx
 
 from deploy.check.processes import CACHE, lines, report, run
-from tests.services.accounts import new_admin
-from tests.services.servers import pycalc
+from tests.harness.accounts import new_admin
+from tests.harness.servers import pycalc
 
 _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"

@@ -12,8 +12,8 @@ from pycalc.urls import scheme_of
 
 _CACHES = {
     "memory": "pycalc.cache.memory:MemoryCache",
-    "redis": "pycalc.cache.redis:RedisCache",
-    "rediss": "pycalc.cache.redis:RedisCache",
+    "redis": "pycalc.cache.redis.cache:RedisCache",
+    "rediss": "pycalc.cache.redis.cache:RedisCache",
 }
 
 

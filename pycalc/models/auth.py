@@ -26,6 +26,8 @@ MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_USERNAME = 32
 """Characters; shorter than the text of an id, so that nothing is both."""
+MIN_KEY_LENGTH = 32
+"""Characters of a key: with HMAC-SHA-256 one must be as long as the hash (RFC 7518 §3.2)."""
 
 
 class Role(StrEnum):

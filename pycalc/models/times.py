@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
 
@@ -15,6 +15,8 @@ _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
 _FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 @lru_cache(maxsize=16)
@@ -48,3 +50,11 @@ Moment = Annotated[
 """A time in a request's query."""
 GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full-date) such as 2026-11-28")]
 """A day in a request's query."""
+
+
+def parse_age(text: str) -> timedelta:
+    """Return an age such as ``365d``, ``52w`` or ``36h``; raises ValueError with a sentence."""
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an age such as 365d, 52w or 36h")
+    return timedelta(hours=int(found[1]) * _HOURS[found[2]])

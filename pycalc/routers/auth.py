@@ -10,12 +10,12 @@ from fastapi import APIRouter, Header, Request, Response
 from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
-from pycalc.resources import Resources
-from pycalc.routers.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
-from pycalc.routers.inputs import StrictRoute, oauth2_grant
-from pycalc.routers.openapi import headers
-from pycalc.routers.problems import responses
-from pycalc.services.auth import Tokens
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
+from pycalc.services.accounts.authenticator import Tokens
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 

@@ -10,15 +10,15 @@ from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
-from pycalc.routers.connection import max_body, while_connected
-from pycalc.routers.deps import CallerDep, ResourcesDep
-from pycalc.routers.headers import quota_fields
-from pycalc.routers.inputs import JSON, StrictRoute, require_media_type
-from pycalc.routers.openapi import json_body
-from pycalc.routers.problems import problem_body, responses
-from pycalc.routers.representations import BatchResponse, Piece, json_around
-from pycalc.services.batches import read_batch
-from pycalc.services.math import BATCH_ITEM_BYTES, Answer
+from pycalc.routers.http.connection import max_body, while_connected
+from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
+from pycalc.routers.http.openapi import json_body
+from pycalc.routers.http.problems import problem_body, responses
+from pycalc.routers.http.representations import BatchResponse, Piece, json_around
+from pycalc.services.calculations.batch import read_batch
+from pycalc.services.calculations.calculator import BATCH_ITEM_BYTES, Answer
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 

@@ -16,11 +16,11 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
-from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
-from pycalc.routers.inputs import StrictRoute
-from pycalc.routers.negotiation import WITHOUT_CONTENT
-from pycalc.routers.problems import responses
-from pycalc.routers.sending import ClientTooSlow
+from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.negotiation import WITHOUT_CONTENT
+from pycalc.routers.http.problems import responses
+from pycalc.routers.http.sending import ClientTooSlow
 
 HEARTBEAT_SECONDS = 15.0
 _STREAM = {

@@ -11,17 +11,17 @@ from pycalc.models.auth import Principal
 from pycalc.models.expectations import expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.models.times import Moment
-from pycalc.resources import Resources
-from pycalc.routers.compression import CODINGS
-from pycalc.routers.deps import CallerDep, ResourcesDep, caller_of
-from pycalc.routers.exports import ExportResponse
-from pycalc.routers.headers import next_link
-from pycalc.routers.inputs import StrictRoute
-from pycalc.routers.negotiation import asked_of, preferred, preferred_coding
-from pycalc.routers.openapi import headers
-from pycalc.routers.problems import responses
-from pycalc.services.exports import LAYOUTS
-from pycalc.services.history import Wanted
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.compression import CODINGS
+from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.headers import next_link
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.negotiation import asked_of, preferred, preferred_coding
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
+from pycalc.services.history.exports import LAYOUTS
+from pycalc.services.history.reader import Wanted
 from pycalc.services.operations import OPERATIONS
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.times import timestamp
-from pycalc.routers.deps import CallerDep, ResourcesDep
-from pycalc.routers.inputs import StrictRoute
-from pycalc.routers.openapi import headers
-from pycalc.routers.problems import responses
+from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 

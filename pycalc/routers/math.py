@@ -20,15 +20,15 @@ from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.math import CalculationResult
 from pycalc.models.results import Result
-from pycalc.resources import Resources
-from pycalc.routers.connection import Client, ClientGone
-from pycalc.routers.deps import ARRIVED, BEARER, caller_of, release_slot, resources_of
-from pycalc.routers.headers import telling_quota
-from pycalc.routers.inputs import query_of
-from pycalc.routers.negotiation import ANY, asked_of, is_current, matching
-from pycalc.routers.openapi import headers, operation_id
-from pycalc.routers.problems import CLIENT_GONE, responses
-from pycalc.routers.representations import (
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.connection import Client, ClientGone
+from pycalc.routers.http.deps import ARRIVED, BEARER, caller_of, release_slot, resources_of
+from pycalc.routers.http.headers import telling_quota
+from pycalc.routers.http.inputs import query_of
+from pycalc.routers.http.negotiation import ANY, asked_of, is_current, matching
+from pycalc.routers.http.openapi import headers, operation_id
+from pycalc.routers.http.problems import CLIENT_GONE, responses
+from pycalc.routers.http.representations import (
     WHOLE,
     etags_of,
     paced,
@@ -38,23 +38,23 @@ from pycalc.routers.representations import (
     send_text,
     wants_text,
 )
-from pycalc.routers.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.batches import Request
-from pycalc.services.compute import INLINE_SECONDS
-from pycalc.services.math import Answer
-from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Operation, Parameter
-from pycalc.services.operations.literals import DECIMAL, MAX_LITERAL, NATURAL
-from pycalc.services.planning import (
+from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
+from pycalc.services.calculations.batch import Request
+from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
     MAX_PRECISION,
-    Plan,
     is_short,
     options_of,
     takes_precision,
 )
-from pycalc.services.responses import UNCOUNTED_BYTES
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.plan import Plan
+from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Operation, Parameter
+from pycalc.services.operations.numbers.literals import DECIMAL, MAX_LITERAL, NATURAL
 
 _ERRORS = (
     "validation-error",

@@ -14,12 +14,12 @@ from pycalc import __version__
 from pycalc.errors import NotFound
 from pycalc.models.service import DependencyState, Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
-from pycalc.resources import Health
-from pycalc.routers.compression import compressed
-from pycalc.routers.deps import ResourcesDep
-from pycalc.routers.documents import Document
-from pycalc.routers.headers import PAGE_POLICY
-from pycalc.routers.negotiation import asked_of, preferred
+from pycalc.resources.wiring import Health
+from pycalc.routers.http.compression import compressed
+from pycalc.routers.http.deps import ResourcesDep
+from pycalc.routers.http.documents import Document
+from pycalc.routers.http.headers import PAGE_POLICY
+from pycalc.routers.http.negotiation import asked_of, preferred
 from pycalc.services.operations import OPERATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"

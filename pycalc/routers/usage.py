@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
-from pycalc.routers.deps import CallerDep, ResourcesDep
-from pycalc.routers.inputs import StrictRoute
-from pycalc.routers.problems import responses
+from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.problems import responses
 
 router = APIRouter(tags=["history"], route_class=StrictRoute)
 

@@ -11,11 +11,11 @@ from pycalc.models.auth import User, UserAccount, UserChange, UserPage
 from pycalc.models.expectations import expected
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
-from pycalc.routers.deps import CallerDep, ResourcesDep
-from pycalc.routers.headers import next_link
-from pycalc.routers.inputs import StrictRoute
-from pycalc.routers.openapi import headers
-from pycalc.routers.problems import responses
+from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.headers import next_link
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
 
 Username = Annotated[str, Path(max_length=254)]
 

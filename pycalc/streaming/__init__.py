@@ -11,9 +11,9 @@ from pycalc.urls import scheme_of
 
 _STREAMS = {
     "memory": "pycalc.streaming.memory:MemoryStream",
-    "kafka": "pycalc.streaming.kafka:KafkaStream",
-    "kafka+ssl": "pycalc.streaming.kafka:KafkaStream",
-    "pubsub": "pycalc.streaming.pubsub:PubSubStream",
+    "kafka": "pycalc.streaming.kafka.stream:KafkaStream",
+    "kafka+ssl": "pycalc.streaming.kafka.stream:KafkaStream",
+    "pubsub": "pycalc.streaming.pubsub.stream:PubSubStream",
 }
 
 

@@ -14,7 +14,7 @@ def test_the_name_is_ours_and_the_command_stays() -> None:
     """The distribution is pycalc-service; the command and the package are called pycalc."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == "pycalc-service"
-    assert project["scripts"] == {"pycalc": "pycalc.cli:entry"}
+    assert project["scripts"] == {"pycalc": "pycalc.cli.main:entry"}
 
 
 def test_no_document_installs_another_project() -> None:

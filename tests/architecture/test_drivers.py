@@ -88,7 +88,7 @@ def test_the_embedded_service_imports_no_driver_of_a_server(tmp_path: Path) -> N
     assert SERVERS & {*done.stdout.split()} == set()
 
 
-WORKER = "import sys, pycalc.services.worker; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+WORKER = "import sys, pycalc.services.compute.worker; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 
 def test_a_worker_process_imports_no_framework() -> None:
@@ -108,7 +108,7 @@ def test_a_worker_process_imports_no_framework() -> None:
     assert heavy & {*done.stdout.split()} == set()
 
 
-BACKGROUND = "import sys, pycalc.background; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+BACKGROUND = "import sys, pycalc.cli.workers; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 
 def test_the_relay_and_the_consumer_import_nothing_that_serves() -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for file in (ROOT / "pycalc").rglob("*.py")
-    if "migrations" not in file.parts and file.stem != "__main__"
+    if "migrations" not in file.parts
 )
 
 IMPORTER = """
@@ -58,7 +58,8 @@ def test_a_worker_process_imports_no_service() -> None:
     """What runs in worker processes brings neither the web framework nor a database along."""
     heavy = {"alembic", "anyio", "asyncio", "fastapi", "granian", "prometheus_client", "pydantic", "pydantic_core"}
     heavy |= {"pydantic_settings", "sqlalchemy", "starlette", "structlog", "uvloop"}
-    code = f"import sys, pycalc.services.planning, pycalc.services.worker; print(*({heavy!r} & sys.modules.keys()))"
+    imported = "pycalc.services.calculations.planning, pycalc.services.compute.worker"
+    code = f"import sys, {imported}; print(*({heavy!r} & sys.modules.keys()))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from tests.services.kafka import Kafka
-from tests.services.pubsub import PubSub
+from tests.harness.kafka import Kafka
+from tests.harness.pubsub import PubSub
 
 CACHES: dict[str, str] = {
     "memory": "memory://?max_bytes=1000000",

@@ -12,10 +12,10 @@ from pycalc.cache.base import Cache
 from pycalc.observability.metrics import Metrics
 from tests.conftest import require_program
 from tests.contract.backends import CACHES, each
-from tests.services.fake_redis import FakeRedis, fake_redis
-from tests.services.redis import AnyRedis, Redis, redis
-from tests.services.results import digits, result
-from tests.services.waiting import found
+from tests.harness.fake_redis import FakeRedis, fake_redis
+from tests.harness.redis import AnyRedis, Redis, redis
+from tests.harness.results import digits, result
+from tests.harness.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 

@@ -11,10 +11,10 @@ import pytest
 from pycalc.cache import open_cache
 from pycalc.cache.base import CounterStore, Shared
 from pycalc.observability.metrics import Metrics
-from pycalc.services.counters import Counters
+from pycalc.services.limits.counters import Counters
 from tests.contract.backends import each
-from tests.services.redis import AnyRedis
-from tests.services.waiting import found
+from tests.harness.redis import AnyRedis
+from tests.harness.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 

@@ -19,8 +19,8 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, StoreUnavailable
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
-from tests.services.stores import history_row
-from tests.services.waiting import until
+from tests.harness.stores import history_row
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

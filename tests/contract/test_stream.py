@@ -14,7 +14,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
 from pycalc.streaming.base import MAX_MESSAGES, Consumable, Delivery, Member, Stream
 from tests.contract.backends import STREAMS, each
-from tests.services.events import key_of, numbered
+from tests.harness.events import key_of, numbered
 
 pytestmark = pytest.mark.anyio
 

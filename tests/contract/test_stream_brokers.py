@@ -11,9 +11,9 @@ from pycalc.errors import EventsRefused
 from pycalc.streaming.base import USAGE_GROUP, Consumable
 from tests.contract.backends import STREAMS, each
 from tests.contract.conftest import Another
-from tests.services.consuming import consumed
-from tests.services.events import key_of, number_of, numbered
-from tests.services.group_members import group_member
+from tests.harness.consuming import consumed
+from tests.harness.events import key_of, number_of, numbered
+from tests.harness.group_members import group_member
 
 pytestmark = pytest.mark.anyio
 

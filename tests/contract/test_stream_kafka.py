@@ -22,18 +22,19 @@ from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming import kafka_producer, kafka_topic
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member
-from pycalc.streaming.kafka import KafkaStream
-from pycalc.streaming.kafka_client import kafka_troubles
-from pycalc.streaming.kafka_consumer import KafkaMember
-from pycalc.streaming.kafka_options import kafka_options
-from pycalc.streaming.kafka_producer import KafkaProducer
-from pycalc.streaming.kafka_topic import Incarnation, Topic
-from tests.services.consuming import consumed, delivered
-from tests.services.events import key_of, number_of, numbered
-from tests.services.kafka import AnyKafka, Kafka
-from tests.services.mock_kafka import (
+from pycalc.streaming.kafka import producer as kafka_producer
+from pycalc.streaming.kafka import topic as kafka_topic
+from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.consumer import KafkaMember
+from pycalc.streaming.kafka.options import kafka_options
+from pycalc.streaming.kafka.producer import KafkaProducer
+from pycalc.streaming.kafka.stream import KafkaStream
+from pycalc.streaming.kafka.topic import Incarnation, Topic
+from tests.harness.consuming import consumed, delivered
+from tests.harness.events import key_of, number_of, numbered
+from tests.harness.kafka import AnyKafka, Kafka
+from tests.harness.mock_kafka import (
     GROUP_AUTHORIZATION_FAILED,
     MSG_SIZE_TOO_LARGE,
     OFFSET_COMMIT,
@@ -43,9 +44,9 @@ from tests.services.mock_kafka import (
     UNKNOWN_TOPIC_OR_PART,
     MockKafka,
 )
-from tests.services.raw_kafka import put_with_header
-from tests.services.servers import free_port
-from tests.services.waiting import until
+from tests.harness.raw_kafka import put_with_header
+from tests.harness.servers import free_port
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from pycalc.models.events import Event
 from pycalc.streaming.base import Consumable, Stream
 from tests.contract.backends import OUTAGES, STREAMS, each
 from tests.contract.conftest import Another
-from tests.services.events import key_of, number_of, numbered
-from tests.services.waiting import until
+from tests.harness.events import key_of, number_of, numbered
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

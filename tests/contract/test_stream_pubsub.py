@@ -22,18 +22,18 @@ from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming import pubsub_subscriber
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
-from pycalc.streaming.pubsub import PubSubStream
-from pycalc.streaming.pubsub_options import pubsub_options
-from pycalc.streaming.pubsub_subscriber import PubSubMember
-from tests.services.consuming import delivered
-from tests.services.events import key_of, numbered
-from tests.services.fake_pubsub import AnyPubSub, FakePubSub
-from tests.services.pubsub import PROJECT, PubSub
-from tests.services.servers import free_port
-from tests.services.stores import history_row
-from tests.services.waiting import until
+from pycalc.streaming.pubsub import subscriber as pubsub_subscriber
+from pycalc.streaming.pubsub.options import pubsub_options
+from pycalc.streaming.pubsub.stream import PubSubStream
+from pycalc.streaming.pubsub.subscriber import PubSubMember
+from tests.harness.consuming import delivered
+from tests.harness.events import key_of, numbered
+from tests.harness.fake_pubsub import AnyPubSub, FakePubSub
+from tests.harness.pubsub import PROJECT, PubSub
+from tests.harness.servers import free_port
+from tests.harness.stores import history_row
+from tests.harness.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_loop")]
 

@@ -15,7 +15,7 @@ from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import Conflict, StoreUnavailable
 from pycalc.models.ids import IdSource
 from pycalc.models.usage import Total, Use
-from tests.services.stores import history_row
+from tests.harness.stores import history_row
 
 pytestmark = pytest.mark.anyio
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.deploy.images import Image
-from tests.services.processes import children
-from tests.services.waiting import wait_until
+from tests.harness.processes import children
+from tests.harness.waiting import wait_until
 
 _ENTER = """
 root=$1 data=$2; shift 2

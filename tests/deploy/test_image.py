@@ -12,10 +12,10 @@ import pytest
 
 from tests.deploy.containers import Container, run, running
 from tests.deploy.images import Image, image, missing
-from tests.services.accounts import new_person
-from tests.services.processes import children
-from tests.services.servers import free_port
-from tests.services.waiting import wait_until
+from tests.harness.accounts import new_person
+from tests.harness.processes import children
+from tests.harness.servers import free_port
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="minutes: make check-image runs it")
 
@@ -31,11 +31,11 @@ import os, signal, sys
 
 class Early:
     def find_spec(self, name, *_):
-        if name == "pycalc.server":
+        if name == "pycalc.server.serve":
             os.kill(os.getpid(), signal.SIGTERM)
 
 sys.meta_path.insert(0, Early())
-from pycalc.cli import main
+from pycalc.cli.main import main
 main(["serve"])
 """
 """Serve, and get a SIGTERM at the moment when the command line begins to import the service."""
@@ -118,7 +118,7 @@ def test_drivers_load(built: Image, data: Path) -> None:
 
 def test_nothing_is_compiled_at_start(built: Image, data: Path) -> None:
     """All that the service imports comes as bytecode: a cold start compiles nothing."""
-    outcome = run(built, data, "python", "-vc", "import pycalc.cli, pycalc.server, anyio.to_process")
+    outcome = run(built, data, "python", "-vc", "import pycalc.cli.main, pycalc.server.serve, anyio.to_process")
     loaded = [line for line in outcome.stderr.splitlines() if line.startswith("# code object from ")]
     assert len(loaded) > 500
     assert [line for line in loaded if line.endswith(".py'")] == []

@@ -15,7 +15,7 @@ from deploy.observability.alerts import ALERTS, Alert
 from deploy.observability.names import NAMES, resolved
 from pycalc.settings import Settings
 from tests.deploy.images import ROOT
-from tests.services.servers import Server
+from tests.harness.servers import Server
 
 GUIDE = (ROOT / "docs/operations.md").read_text()
 _SERIES = re.compile(r"\b(?:pycalc|http|process|python)_[a-z_]+\b")

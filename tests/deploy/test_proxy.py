@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pycalc import listener
+from pycalc.server import granian_worker
 from tests.deploy.images import ROOT
-from tests.services.accounts import new_name, new_person, registration
-from tests.services.servers import Server, free_port, pycalc
-from tests.services.waiting import wait_until
+from tests.harness.accounts import new_name, new_person, registration
+from tests.harness.servers import Server, free_port, pycalc
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.programs
 CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
@@ -80,7 +80,7 @@ def test_silent_connections_are_given_up_before_the_service_ends_them() -> None:
     upstream = CONFIGURATION.read_text().partition("upstream pycalc {")[2].partition("}")[0]
     kept = re.search(r"keepalive_timeout (\d+)s;", upstream)
     assert kept is not None
-    assert int(kept[1]) * 1000 < listener._HEADER_READ_MS
+    assert int(kept[1]) * 1000 < granian_worker._HEADER_READ_MS
 
 
 def test_metrics_stay_inside(client: httpx.Client) -> None:

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.deploy.images import ROOT
-from tests.services.accounts import new_person
-from tests.services.servers import Server, free_port
+from tests.harness.accounts import new_person
+from tests.harness.servers import Server, free_port
 
 _GCLOUD = """#!/bin/sh
 echo "gcloud $*" >>"$RECORD"

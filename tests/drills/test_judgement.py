@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from drills.connection import Answer
-from drills.finding import Finding, faults
-from drills.history import Row, Verdict, compare
-from drills.load import Exchange, Ledger
+from drills.support.connection import Answer
+from drills.support.finding import Finding, faults
+from drills.support.history import Row, Verdict, compare
+from drills.support.load import Exchange, Ledger
 from drills.syncing import calls, order_of
 from drills.timing import area
 

@@ -11,7 +11,6 @@ from functools import partial
 
 import pytest
 
-from drills.finding import Finding
 from drills.hostile import hostile
 from drills.killing import killing
 from drills.large_bodies import large_bodies
@@ -20,8 +19,9 @@ from drills.postgres import postgres_restarts
 from drills.redis_outage import redis_stops
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
+from drills.support.finding import Finding
 from drills.syncing import missing, syncing
-from tests.services import postgres
+from tests.harness import postgres
 
 pytestmark = pytest.mark.programs
 

@@ -9,13 +9,13 @@ import secrets
 
 import pytest
 
-from drills.finding import Finding
-from drills.streams import Broker, Place
-from drills.streams_killing import consumer_killing_at
-from drills.streams_outages import broker_stops_at
-from drills.streams_poison import PLAIN, poison_at
-from drills.streams_troubles import deleted_topic_at
-from tests.services.kafka import Kafka
+from drills.streams.killing import consumer_killing_at
+from drills.streams.outages import broker_stops_at
+from drills.streams.poison import PLAIN, poison_at
+from drills.streams.scene import Broker, Place
+from drills.streams.troubles import deleted_topic_at
+from drills.support.finding import Finding
+from tests.harness.kafka import Kafka
 
 pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # which the emulator's fixture needs
 BUSY_MACHINE = {"slower", "drained too late"}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from drills import streams
-from drills.load import Ledger
-from drills.streams import Scene
-from drills.topic_reader import Topic
-from tests.services.servers import Server, free_port, running
+from drills.streams import scene as streams
+from drills.streams.scene import Scene
+from drills.streams.topic_reader import Topic
+from drills.support.load import Ledger
+from tests.harness.servers import Server, free_port, running
 
 IDS = [f"0199aab1-7c00-7123-8456-42661417400{digit}" for digit in range(4)]
 ADA, BOB = "ada's id", "bob's id"

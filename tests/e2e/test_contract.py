@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.services.servers import pycalc
+from tests.harness.servers import pycalc
 
 PASSWORD = "correct horse battery staple"
 

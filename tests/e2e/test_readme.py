@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.services.accounts import new_person
-from tests.services.servers import free_port, pycalc, running, settings_of
-from tests.services.waiting import wait_until
+from tests.harness.accounts import new_person
+from tests.harness.servers import free_port, pycalc, running, settings_of
+from tests.harness.waiting import wait_until
 
 README = Path(__file__).parents[2] / "README.md"
 VARIABLE = [
@@ -54,7 +54,7 @@ def test_the_mission_in_one_command(tmp_path: Path) -> None:
     environment = settings_of(tmp_path / "data", port)
     log = tmp_path / "log"
     with running(
-        "make up-local", [sys.executable, "-m", "tests.services.run", "local"], "/healthz", port, environment, log
+        "make up-local", [sys.executable, "-m", "tests.harness.run", "local"], "/healthz", port, environment, log
     ) as local:
         with httpx.Client(base_url=local.url) as client:
             person = new_person(client)

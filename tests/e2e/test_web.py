@@ -24,8 +24,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.services.accounts import PASSWORD, new_name, new_person, registration
-from tests.services.servers import Server, pycalc
+from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.servers import Server, pycalc
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

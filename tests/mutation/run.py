@@ -27,7 +27,15 @@ from tests.mutation.selection import Selection, record
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "mutation"
-PACKAGES = ["pycalc/services", "pycalc/cache", "pycalc/db", "pycalc/streaming", "pycalc/routers/negotiation.py"]
+PACKAGES = [
+    "pycalc/backoff.py",
+    "pycalc/models/limits.py",
+    "pycalc/services",
+    "pycalc/cache",
+    "pycalc/db",
+    "pycalc/streaming",
+    "pycalc/routers/http/negotiation.py",
+]
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", "build", "dist", "data", ".mypy_cache", ".ruff_cache", ".hypothesis"
 )

@@ -36,8 +36,7 @@ class Selection:
         the tests that reach its users.
         """
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
-        names = "|".join(re.escape(name) for name in Path(path).with_suffix("").parts[2:])
-        imports = re.compile(rf"^(?:from|import) .*\b(?:{names})\b", re.MULTILINE)
+        imports = re.compile(rf"^(?:from|import) .*\b{re.escape(Path(path).stem)}\b", re.MULTILINE)
         importing = {name for name, text in self._tests.items() if imports.search(text)}
         ordered = sorted(
             found - self._failed,

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
 
 from pycalc.main import create_app
 from pycalc.settings import Settings
-from tests.services.accounts import Person, new_person
-from tests.services.servers import Server
+from tests.harness.accounts import Person, new_person
+from tests.harness.servers import Server
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycalc.errors import PycalcError
-from pycalc.services.compute import INLINE_SECONDS
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, is_short, make_plan
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.worker import execute
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.planning import DEFAULT_OPTIONS, Options, Plan, is_short, make_plan
-from pycalc.services.worker import execute
-from tests.services.operands import KINDS, Drawing
+from tests.harness.operands import KINDS, Drawing
 
 LIMIT = 25_000_000
 FACTOR = 4

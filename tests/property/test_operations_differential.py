@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pycalc.errors import DomainError
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.modular import random_prime
-from pycalc.services.operations.texts import describe
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import describe
 
 POWER = OPERATIONS["pow"]
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycalc.services.operations import OPERATIONS, Operation
-from pycalc.services.operations.gmp import gmp
-from pycalc.services.operations.modular import fibonacci_residue
-from pycalc.services.operations.primes import factorial_exponent
-from pycalc.services.operations.texts import describe
+from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.modular import fibonacci_residue
+from pycalc.services.operations.numbers.primes import factorial_exponent
+from pycalc.services.operations.numbers.texts import describe
 
 FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
 PRIMES = [p for p in range(3, 2_000) if gmp.is_prime(p)]

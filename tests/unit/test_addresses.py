@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pycalc.services.addresses import ClientAddresses
+from pycalc.services.limits.client_address import ClientAddresses
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::1", "192.0.2.250")
 CLIENT, OTHER = "198.51.100.7", "203.0.113.9"

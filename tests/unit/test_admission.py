@@ -8,8 +8,8 @@ import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
-from pycalc.services.admission import Admission
-from tests.services.waiting import DEADLINE_SECONDS, until
+from pycalc.services.compute.admission import Admission
+from tests.harness.waiting import DEADLINE_SECONDS, until
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ import pytest
 from pycalc.models.auth import StoredKey
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.services.keys import ApiKeys
-from tests.services.stores import USER_ID, MemoryKeyStore, MemoryUserStore
+from pycalc.services.accounts.api_keys import ApiKeys
+from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 

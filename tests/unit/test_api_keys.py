@@ -11,8 +11,8 @@ from pycalc.db.base import KeyBearer
 from pycalc.errors import Overloaded
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.services.keys import PREFIX, ApiKeys
-from tests.services.stores import MemoryKeyStore, MemoryUserStore
+from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
+from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
-from pycalc.services.audit import RefusalLog
+from pycalc.services.accounts.audit_log import RefusalLog
 
 
 def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import Principal, Registration, Role, User
-from pycalc.services.pacing import Pace
-from tests.services.authentication import Authentication, authentication
-from tests.services.stores import MemoryKeyStore, MemoryUserStore
+from pycalc.services.accounts.pacing import Pace
+from tests.harness.authentication import Authentication, authentication
+from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pycalc.errors import InvalidInput
-from pycalc.services.batches import read_batch
-from pycalc.services.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.calculations.batch import read_batch
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
 
 ITEM = {"operation": "fibonacci", "input": {"n": 7}}
 

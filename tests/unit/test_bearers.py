@@ -9,7 +9,7 @@ import pytest
 from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
-from pycalc.services.bearers import Bearers
+from pycalc.services.accounts.token_cache import Bearers
 
 pytestmark = pytest.mark.anyio
 

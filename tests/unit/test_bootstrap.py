@@ -11,10 +11,15 @@ import pytest
 
 from pycalc.errors import Forbidden
 from pycalc.models.auth import Registration, Role
-from pycalc.services.accounts import Accounts, AdminRegistration
-from pycalc.services.bootstrap import development_key, forget_bootstrap_token, offer_bootstrap_token, write_private
-from tests.services.authentication import authentication
-from tests.services.stores import MemoryUserStore
+from pycalc.services.accounts.accounts import Accounts, AdminRegistration
+from pycalc.services.accounts.bootstrap import (
+    development_key,
+    forget_bootstrap_token,
+    offer_bootstrap_token,
+    write_private,
+)
+from tests.harness.authentication import authentication
+from tests.harness.stores import MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 

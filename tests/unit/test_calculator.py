@@ -15,12 +15,12 @@ from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.services.compute import Computer
-from pycalc.services.concurrency import ConcurrencyLimit
-from pycalc.services.math import Answer, Calculator
-from pycalc.services.planning import DEFAULT_OPTIONS, Options
-from pycalc.services.recorder import Recorder
-from tests.services.stores import USER_ID, MemoryHistoryStore
+from pycalc.services.calculations.calculator import Answer, Calculator
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.compute.computer import Computer
+from pycalc.services.history.recorder import Recorder
+from pycalc.services.limits.concurrency import ConcurrencyLimit
+from tests.harness.stores import USER_ID, MemoryHistoryStore
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pycalc.cache.circuit import Circuit
+from pycalc.cache.redis.circuit import Circuit
 from pycalc.observability.metrics import Metrics
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 
 class Patient:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycalc.cache.codec import COMPRESSED_BYTES, TooLong, decode, encode
+from pycalc.cache.redis.codec import COMPRESSED_BYTES, TooLong, decode, encode
 from pycalc.models.results import Facts, Result
-from tests.services.results import digits, result
+from tests.harness.results import digits, result
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pycalc import __version__
-from pycalc.cli import main
+from pycalc.cli.main import main
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pycalc.observability.metrics import Metrics
-from pycalc.services.compute import Computer
+from pycalc.services.compute.computer import Computer
 
 
 def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
-from pycalc.services.concurrency import ConcurrencyLimit, Slot
+from pycalc.services.limits.concurrency import ConcurrencyLimit, Slot
 
 ADA, BOB, EVE = b"ada", b"bob", b"eve"
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from pycalc.routers.connection import Client, ClientGone
+from pycalc.routers.http.connection import Client, ClientGone
 
 pytestmark = pytest.mark.anyio
 

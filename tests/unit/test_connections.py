@@ -9,11 +9,11 @@ from contextlib import ExitStack, suppress
 import pytest
 from structlog.testing import capture_logs
 
-from pycalc import connections
-from pycalc.connections import ConnectionGuard
 from pycalc.observability.metrics import Metrics
-from pycalc.services.addresses import ClientAddresses
-from pycalc.services.responses import Pace
+from pycalc.server import connections
+from pycalc.server.connections import ConnectionGuard
+from pycalc.services.limits.client_address import ClientAddresses
+from pycalc.services.limits.responses import Pace
 
 TOTAL = 8
 

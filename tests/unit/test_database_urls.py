@@ -14,7 +14,7 @@ import pytest
 from pycalc.db import open_database
 from pycalc.db.postgres_url import place_of
 from pycalc.errors import StoreUnavailable
-from tests.services.servers import free_port, settings_of
+from tests.harness.servers import free_port, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ def test_every_command_says_why(tmp_path: Path, command: list[str]) -> None:
     url = "postgresql://ada:hunter2@127.0.0.1:1/pycalc"
     settings = settings_of(tmp_path, free_port(), database_url=url, stream_url="kafka://127.0.0.1:9/events")
     done = subprocess.run(
-        [sys.executable, "-m", "pycalc.cli", *command],
+        [sys.executable, "-m", "pycalc", *command],
         env={**os.environ, **settings},
         input="correct horse battery staple\n",
         capture_output=True,

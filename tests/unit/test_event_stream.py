@@ -12,11 +12,11 @@ from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
 from pycalc.routers.events import HEARTBEAT_SECONDS, EventStream
-from pycalc.routers.negotiation import WITHOUT_CONTENT
-from pycalc.routers.sending import in_time
-from pycalc.services.responses import Pace
-from tests.services.stores import history_row
-from tests.services.virtual_time import in_virtual_time, now
+from pycalc.routers.http.negotiation import WITHOUT_CONTENT
+from pycalc.routers.http.sending import in_time
+from pycalc.services.limits.responses import Pace
+from tests.harness.stores import history_row
+from tests.harness.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.anyio
 

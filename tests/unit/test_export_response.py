@@ -10,12 +10,12 @@ from starlette.types import Message
 
 from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.exports import ExportResponse
-from pycalc.routers.negotiation import WITHOUT_CONTENT
-from pycalc.routers.sending import in_time
-from pycalc.services.responses import Pace
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.negotiation import WITHOUT_CONTENT
+from pycalc.routers.http.sending import in_time
+from pycalc.services.limits.responses import Pace
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -18,10 +18,10 @@ from pycalc.models.auth import Principal, Role, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.services.exports import AT_ONCE, LAYOUTS, MAX_EXPORTS, MAX_EXPORTS_EACH, Exports
-from pycalc.services.history import HistoryReader, Wanted
-from tests.services.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
-from tests.services.virtual_time import in_virtual_time, now
+from pycalc.services.history.exports import AT_ONCE, LAYOUTS, MAX_EXPORTS, MAX_EXPORTS_EACH, Exports
+from pycalc.services.history.reader import HistoryReader, Wanted
+from tests.harness.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
+from tests.harness.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.anyio
 

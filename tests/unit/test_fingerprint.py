@@ -12,15 +12,15 @@ import pytest
 import pycalc
 from pycalc.cache import open_cache
 from pycalc.observability.metrics import Metrics
-from pycalc.services import fingerprint
-from pycalc.services.fingerprint import arithmetic_version
+from pycalc.services.calculations import fingerprint
+from pycalc.services.calculations.fingerprint import arithmetic_version
 
 PACKAGE = Path(pycalc.__file__).parent
 
 
 def version_of(folder: Path) -> str:
     """Return what a copy of the package says."""
-    program = "from pycalc.services.fingerprint import arithmetic_version; print(arithmetic_version())"
+    program = "from pycalc.services.calculations.fingerprint import arithmetic_version; print(arithmetic_version())"
     command = [sys.executable, "-c", program]
     environment = {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
@@ -31,11 +31,26 @@ def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) ->
     """A copy elsewhere has the same name; one with another constant in an operation has another."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
     assert version_of(tmp_path) == arithmetic_version()
-    accounts, thresholds = (tmp_path / "pycalc/services" / name for name in ("accounts.py", "operations/thresholds.py"))
+    services = tmp_path / "pycalc/services"
+    accounts, thresholds = services / "accounts/accounts.py", services / "operations/numbers/thresholds.py"
     accounts.write_text(accounts.read_text() + "\n_MORE = 1\n")
     assert version_of(tmp_path) == arithmetic_version()
     thresholds.write_text(thresholds.read_text() + "\n_MORE = 1\n")
     assert version_of(tmp_path) != arithmetic_version()
+
+
+def test_every_file_of_the_operations_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of any of them, however deep in folders, gives another name."""
+    package = tmp_path / "pycalc"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "web"))
+    monkeypatch.setattr(fingerprint, "__file__", str(package / "services/calculations/fingerprint.py"))
+    files = sorted((package / "services/operations").rglob("*.py"))
+    assert package / "services/operations/power/rational.py" in files
+    names = [arithmetic_version()]
+    for file in files:
+        file.write_text(file.read_text() + "\n_MORE = 1\n")
+        names.append(arithmetic_version())
+    assert len({*names}) == len(names) == len(files) + 1
 
 
 def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:

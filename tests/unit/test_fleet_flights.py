@@ -9,10 +9,11 @@ import pytest
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.services import flights
-from pycalc.services.flights import FleetFlights, Found
-from pycalc.services.planning import DEFAULT_OPTIONS, Plan, make_plan
-from tests.services.results import result
+from pycalc.services.calculations import single_flight
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
+from pycalc.services.calculations.single_flight import FleetFlights, Found
+from pycalc.services.compute.plan import Plan
+from tests.harness.results import result
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +60,7 @@ async def joined(
     monkeypatch: pytest.MonkeyPatch, leases: FakeLeases, plan: Plan, longest: float = 30.0
 ) -> tuple[Found, dict[str, float]]:
     """Return what comes of a plan, and what was counted."""
-    monkeypatch.setattr(flights, "monotonic", lambda: leases.now)
+    monkeypatch.setattr(single_flight, "monotonic", lambda: leases.now)
     metrics = Metrics()
 
     async def look_up() -> None:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from pycalc.errors import Overloaded
-from pycalc.services.flights import Flights
-from tests.services.waiting import until
+from pycalc.services.calculations.single_flight import Flights
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

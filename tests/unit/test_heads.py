@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pycalc.routers import representations
-from pycalc.routers.negotiation import Asked
-from pycalc.routers.representations import send_json, send_text
-from pycalc.services.math import Answer
-from tests.services.results import digits, result
+from pycalc.routers.http import representations
+from pycalc.routers.http.negotiation import Asked
+from pycalc.routers.http.representations import send_json, send_text
+from pycalc.services.calculations.calculator import Answer
+from tests.harness.results import digits, result
 
 pytestmark = pytest.mark.anyio
 

@@ -14,13 +14,13 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming import kafka_topic
-from pycalc.streaming.kafka import _from_the_first
-from pycalc.streaming.kafka_client import kafka_troubles
-from pycalc.streaming.kafka_options import kafka_options
-from pycalc.streaming.kafka_topic import Topic
-from tests.services.events import key_of, numbered
-from tests.services.waiting import until
+from pycalc.streaming.kafka import topic as kafka_topic
+from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.options import kafka_options
+from pycalc.streaming.kafka.stream import _from_the_first
+from pycalc.streaming.kafka.topic import Topic
+from tests.harness.events import key_of, numbered
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

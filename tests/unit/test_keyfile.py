@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
-from pycalc.services.keyfile import KeyFile, read_keys
-from tests.services.waiting import until
+from pycalc.services.accounts.signing_key_file import KeyFile, read_keys
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

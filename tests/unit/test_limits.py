@@ -12,16 +12,16 @@ import pytest
 
 from pycalc.cache.base import Spent
 from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
+from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
-from pycalc.services.counters import Counters
-from pycalc.services.limits import (
+from pycalc.services.limits.counters import Counters
+from pycalc.services.limits.rate_limits import (
     Calculations,
     FailedLogins,
     Registrations,
     _Failures,
     calculation_limit,
     login_limit,
-    parse_limit,
     registration_limit,
 )
 

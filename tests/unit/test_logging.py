@@ -14,7 +14,7 @@ from pycalc.models.auth import Principal, Role
 from pycalc.observability.logging import Format, configure_logging
 from pycalc.observability.repeats import RepeatFilter
 from pycalc.observability.requests import current, request_id_of, trace_of
-from tests.services.stores import USER_ID
+from tests.harness.stores import USER_ID
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01".encode()

@@ -9,7 +9,7 @@ import pytest
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.memory import MemoryStream
-from tests.services.events import key_of, numbered
+from tests.harness.events import key_of, numbered
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pycalc.routers.negotiation import Asked, asked_of, byte_range, is_current, matching, preferred, preferred_coding
+from pycalc.routers.http.negotiation import (
+    Asked,
+    asked_of,
+    byte_range,
+    is_current,
+    matching,
+    preferred,
+    preferred_coding,
+)
 
 MEDIA = ("application/json", "text/plain")
 CODINGS = ("zstd", "gzip")

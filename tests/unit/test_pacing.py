@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from pycalc.errors import Conflict, Forbidden
-from pycalc.services.pacing import Pace
-from tests.services.virtual_time import in_virtual_time, now
+from pycalc.services.accounts.pacing import Pace
+from tests.harness.virtual_time import in_virtual_time, now
 
 SECONDS = 0.05
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import InvalidInput, Overloaded
 from pycalc.observability.metrics import Metrics
-from pycalc.services.passwords import PasswordHasher, require_uncommon
+from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,7 @@ import pytest
 
 from pycalc.errors import InvalidInput
 from pycalc.models.json_text import pointer_step
-from pycalc.services.compute import INLINE_SECONDS
-from pycalc.services.operations import OPERATIONS
-from pycalc.services.planning import (
+from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     HANDOVER_SECONDS,
     Options,
@@ -21,6 +19,8 @@ from pycalc.services.planning import (
     make_plan,
     options_of,
 )
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.operations import OPERATIONS
 
 LIMIT = 25_000_000
 

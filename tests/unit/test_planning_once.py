@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.compute import INLINE_SECONDS
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, ends_of, is_short, make_plan
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.worker import Outcome, execute
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.planning import DEFAULT_OPTIONS, Options, Plan, ends_of, is_short, make_plan
-from pycalc.services.worker import Outcome, execute
-from tests.services.operands import Case, expensive_cases
+from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
 LONG = 101
@@ -98,9 +99,9 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
     for operation in OPERATIONS.values():
         for method in ("parse", "estimate", "plan_modulo", "summary_seconds", "key"):
             monkeypatch.setattr(type(operation), method, refuse)
-    monkeypatch.setattr("pycalc.services.operations.power.exact_power", refuse)
-    monkeypatch.setattr("pycalc.services.operations.power.exact_text", refuse)
-    monkeypatch.setattr("pycalc.services.operations.factorial.plan_factorial", refuse)
+    monkeypatch.setattr("pycalc.services.operations.power.operation.exact_power", refuse)
+    monkeypatch.setattr("pycalc.services.operations.power.operation.exact_text", refuse)
+    monkeypatch.setattr("pycalc.services.operations.factorial.operation.plan_factorial", refuse)
     for _, plan in plans:
         assert isinstance(execute(plan.task), Outcome)
 

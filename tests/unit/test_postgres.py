@@ -19,9 +19,9 @@ from pycalc.db.postgres import PostgresDatabase
 from pycalc.db.rows import arrays_insert
 from pycalc.db.tables import history, outbox
 from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
-from tests.services.garbage import garbage
-from tests.services.servers import free_port
-from tests.services.stores import history_row
+from tests.harness.garbage import garbage
+from tests.harness.servers import free_port
+from tests.harness.stores import history_row
 
 pytestmark = pytest.mark.anyio
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pycalc.streaming import pubsub_subscriber
-from pycalc.streaming.pubsub_client import ACK_SECONDS
+from pycalc.streaming.pubsub import subscriber as pubsub_subscriber
+from pycalc.streaming.pubsub.client import ACK_SECONDS
 
 
 def test_an_extension_that_fails_is_tried_again_before_the_lease_ends() -> None:

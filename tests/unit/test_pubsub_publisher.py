@@ -9,8 +9,8 @@ import pytest
 from google.api_core.exceptions import GoogleAPIError
 from google.pubsub_v1 import PublisherAsyncClient
 
-from pycalc.streaming.pubsub_publisher import Publishing
-from tests.services.events import key_of, numbered
+from pycalc.streaming.pubsub.publisher import Publishing
+from tests.harness.events import key_of, numbered
 
 pytestmark = pytest.mark.anyio
 

@@ -12,10 +12,10 @@ import pytest
 
 from pycalc.errors import Conflict, OutcomeUnknown, Overloaded, StoreUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.services.recorder import Recorder
-from tests.services.stores import MemoryHistoryStore, history_row
-from tests.services.tracing import RecordingTracer
-from tests.services.waiting import found, until
+from pycalc.services.history.recorder import Recorder
+from tests.harness.stores import MemoryHistoryStore, history_row
+from tests.harness.tracing import RecordingTracer
+from tests.harness.waiting import found, until
 
 pytestmark = pytest.mark.anyio
 

@@ -7,16 +7,16 @@ import json
 
 import pytest
 
+from pycalc.backoff import full_jitter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.services.backoff import full_jitter
-from pycalc.services.relay import Relay
+from pycalc.services.events.relay import Relay
 from pycalc.streaming.base import PUBLISH_SECONDS
-from tests.services.relaying import ListeningStream, relaying
-from tests.services.stores import MemoryOutboxStore, history_row
-from tests.services.tracing import RecordingTracer
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from tests.harness.relaying import ListeningStream, relaying
+from tests.harness.stores import MemoryOutboxStore, history_row
+from tests.harness.tracing import RecordingTracer
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 
 @in_virtual_time

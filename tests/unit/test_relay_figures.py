@@ -6,11 +6,11 @@ from time import time
 
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.services.relay import Relay
-from tests.services.relaying import ListeningStream, relaying, ten_minutes
-from tests.services.stores import MemoryOutboxStore, history_row
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from pycalc.services.events.relay import Relay
+from tests.harness.relaying import ListeningStream, relaying, ten_minutes
+from tests.harness.stores import MemoryOutboxStore, history_row
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 
 @in_virtual_time

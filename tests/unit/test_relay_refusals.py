@@ -12,12 +12,12 @@ from pycalc.db.base import OutboxRow
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
-from pycalc.services.refusals import Refusals
-from pycalc.services.relay import Relay
-from tests.services.relaying import ListeningStream, relaying, ten_minutes
-from tests.services.stores import MemoryOutboxStore, history_row
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from pycalc.services.events.relay import Relay
+from pycalc.services.events.retry_schedule import Refusals
+from tests.harness.relaying import ListeningStream, relaying, ten_minutes
+from tests.harness.stores import MemoryOutboxStore, history_row
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 
 @in_virtual_time

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 from starlette.types import Message
 
-from pycalc.routers.representations import BatchResponse, paced
-from pycalc.services.turns import Turns
+from pycalc.routers.http.representations import BatchResponse, paced
+from pycalc.services.compute.loop_scheduler import Turns
 
 pytestmark = pytest.mark.anyio
 

@@ -12,11 +12,12 @@ import pytest
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
+from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
-from pycalc.services.retention import BATCH, Retention, parse_age, prune
-from tests.services.stores import MemoryHistoryStore, history_row
-from tests.services.virtual_time import in_virtual_time
-from tests.services.waiting import until
+from pycalc.services.history.retention import BATCH, Retention, prune
+from tests.harness.stores import MemoryHistoryStore, history_row
+from tests.harness.virtual_time import in_virtual_time
+from tests.harness.waiting import until
 
 DAY = timedelta(days=1)
 

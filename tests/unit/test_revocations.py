@@ -10,10 +10,10 @@ from pycalc.db.base import Revocations
 from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
-from pycalc.services.bearers import Bearers
-from pycalc.services.revocations import RevocationWatch
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from pycalc.services.accounts.revocation_watcher import RevocationWatch
+from pycalc.services.accounts.token_cache import Bearers
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 ADA, BOB = b"a" * 16, b"b" * 16
 

@@ -12,8 +12,8 @@ from starlette.types import Message, Scope
 
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
-from pycalc.services.responses import UNCOUNTED_BYTES, Pace, response_memory
+from pycalc.routers.http.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
+from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace, response_memory
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
 
     def make(*seconds: float) -> Clock:
         made = Clock(*seconds)
-        monkeypatch.setattr("pycalc.routers.sending.monotonic", lambda: made.now)
+        monkeypatch.setattr("pycalc.routers.http.sending.monotonic", lambda: made.now)
         return made
 
     return make

@@ -11,8 +11,8 @@ from pycalc.db.base import NewSession, SessionLimits
 from pycalc.errors import Unauthorized
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.services.sessions import Sessions
-from tests.services.stores import USER_ID, MemorySessionStore, MemoryUserStore
+from pycalc.services.accounts.sessions import Sessions
+from tests.harness.stores import USER_ID, MemorySessionStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 

@@ -102,7 +102,7 @@ def test_a_refused_key_is_not_told_to_the_console(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command's refusal is a sentence that names the setting and not its value."""
-    from pycalc.cli import main
+    from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_SECRET_KEYS", "hunter2hunter2")
     with pytest.raises(SystemExit) as ended:
@@ -189,7 +189,7 @@ def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name:
 
 def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A line each on standard error, and the command goes on."""
-    from pycalc.cli import main
+    from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_DATABASE_ULR", "postgresql://127.0.0.1/pycalc")
     assert main(["migrate"]) == 0
@@ -326,7 +326,7 @@ def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's refusal names the setting, what stands there, and what could."""
-    from pycalc.cli import main
+    from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_LOGIN_LIMIT", "ten/minute")
     with pytest.raises(SystemExit) as ended:

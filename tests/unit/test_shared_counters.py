@@ -9,8 +9,8 @@ import pytest
 from pycalc.cache.base import Spent
 from pycalc.errors import AnswerLost, CacheUnavailable, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.services.counters import Counters, SharedCounters
-from pycalc.services.limits import FailedLogins
+from pycalc.services.limits.counters import Counters, SharedCounters
+from pycalc.services.limits.rate_limits import FailedLogins
 
 pytestmark = pytest.mark.anyio
 

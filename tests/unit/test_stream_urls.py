@@ -6,8 +6,8 @@ import pytest
 
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
-from pycalc.streaming.kafka_options import kafka_options
-from pycalc.streaming.pubsub_options import pubsub_options
+from pycalc.streaming.kafka.options import kafka_options
+from pycalc.streaming.pubsub.options import pubsub_options
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,11 @@ from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services.feed import MAX_FOLLOWERS, MAX_FOLLOWERS_EACH, Feed
-from pycalc.services.tail import MAX_BEHIND, HistoryTail
-from tests.services.stores import MemoryHistoryStore, history_row
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from pycalc.services.events.event_feed import MAX_FOLLOWERS, MAX_FOLLOWERS_EACH, Feed
+from pycalc.services.events.history_poller import MAX_BEHIND, HistoryTail
+from tests.harness.stores import MemoryHistoryStore, history_row
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ import pytest
 
 from pycalc.errors import Unauthorized
 from pycalc.models.ids import IdSource, text_of_id
-from pycalc.services.tokens import TokenSigner
-from tests.services.stores import USER_ID
+from pycalc.services.accounts.access_tokens import TokenSigner
+from tests.harness.stores import USER_ID
 
 SESSION_ID = IdSource().next()
 OLD, NEW, FOREIGN = "old" * 12, "new" * 12, "foreign" * 6

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pycalc.errors import Unavailable
-from pycalc.observability.fleet import Fleet
-from pycalc.observability.line import Line
 from pycalc.observability.metrics import Metrics
-from pycalc.observability.totals import Totals
+from pycalc.server.process_metrics import Fleet
+from pycalc.server.supervisor_channel import Line
+from pycalc.server.totals import Totals
 
 ONE = b"""# HELP calls_total Calls
 # TYPE calls_total counter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycalc.cache.turn_clock import TurnClock
+from pycalc.cache.redis.turn_clock import TurnClock
 
 
 class Time:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from pycalc.services.turns import Turns
-from tests.services.waiting import DEADLINE_SECONDS
+from pycalc.services.compute.loop_scheduler import Turns
+from tests.harness.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.anyio
 

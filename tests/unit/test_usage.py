@@ -17,14 +17,14 @@ from pycalc.models.history import encode_csv, encode_item
 from pycalc.models.ids import first_id_of_ms
 from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
-from pycalc.services import usage as usage_module
-from pycalc.services.usage import UsageConsumer, UsageReader
+from pycalc.services.events import usage as usage_module
+from pycalc.services.events.usage import UsageConsumer, UsageReader
 from pycalc.streaming.base import Batch, Delivery, Member
 from pycalc.streaming.memory import MemoryStream
-from tests.services.stores import MemoryUserStore, history_row
-from tests.services.tracing import RecordingTracer
-from tests.services.virtual_time import in_virtual_time, now
-from tests.services.waiting import until
+from tests.harness.stores import MemoryUserStore, history_row
+from tests.harness.tracing import RecordingTracer
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
 
 ID, USER = bytes.fromhex("019aab127c0071238456426614174000"), bytes(16)
 GOOD = {"operation": "pow", "cached": False, "digits": 3, "elapsed_ms": 0.02}

@@ -14,8 +14,8 @@ from pycalc.models.events import CloudEvent, event_of
 from pycalc.models.history import CSV_HEADER, HistoryItem, HistoryRow, encode_csv, encode_item
 from pycalc.models.ids import text_of_id
 from pycalc.models.numbers import json_literal
-from pycalc.services.planning import DEFAULT_OPTIONS, Options, make_plan
-from tests.services.stores import history_row
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make_plan
+from tests.harness.stores import history_row
 
 EVENT = TypeAdapter(CloudEvent)
 ITEM = TypeAdapter(HistoryItem)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pycalc.errors import VerificationFailed
-from pycalc.services import worker
+from pycalc.services.compute import worker
+from pycalc.services.compute.worker import Task, execute, timed
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.worker import Task, execute, timed
 
 POWER = OPERATIONS["pow"]
 

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
-from pycalc.services.operations.factorial import Factorial
+from pycalc.services.operations.factorial.operation import Factorial
 from pycalc.services.operations.fibonacci import Fibonacci
-from pycalc.services.operations.power import Power
+from pycalc.services.operations.power.operation import Power
 
 __all__ = ["OPERATIONS", "Estimate", "Operation", "Parameter", "Summary"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
-from pycalc.services.operations.modular import random_prime
-from pycalc.services.operations.texts import residue_or_none
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import residue_or_none
 
 Kind = Literal["natural", "decimal"]
 ArgsT = TypeVar("ArgsT")

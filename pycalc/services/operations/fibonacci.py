@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pycalc.services.operations import thresholds
 from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
-from pycalc.services.operations.decimals import decimal_of, exact_context
-from pycalc.services.operations.gmp import gmp, text_of
-from pycalc.services.operations.growth import Ends, digits_by_logarithm, ends_by_logarithm
-from pycalc.services.operations.intervals import Interval, IntervalArithmetic
-from pycalc.services.operations.literals import key_of, natural_json, parse_natural
-from pycalc.services.operations.modular import checked_modulus, fibonacci_residue
-from pycalc.services.operations.texts import ENDS
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
+from pycalc.services.operations.numbers.gmp import gmp, text_of
+from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
+from pycalc.services.operations.numbers.literals import key_of, natural_json, parse_natural
+from pycalc.services.operations.numbers.modular import checked_modulus, fibonacci_residue
+from pycalc.services.operations.numbers.texts import ENDS
 
 _LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 _LOG_SQRT5 = math.log10(5) / 2

@@ -8,12 +8,13 @@ from typing import Any
 import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from pycalc.services.operations import OPERATIONS, thresholds
-from pycalc.services.operations.exact_text import power_decimal
-from pycalc.services.operations.factorial import factorial_decimal
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.factorial.operation import factorial_decimal
 from pycalc.services.operations.fibonacci import fibonacci_decimal
-from pycalc.services.operations.gmp import gmp, mpz
-from pycalc.services.operations.primes import factorial_layers, primes_up_to, product
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.primes import factorial_layers, primes_up_to, product
+from pycalc.services.operations.power.exact_text import power_decimal
 
 FMPZ: Any = flint.fmpz
 NAMES = ("FIBONACCI", "POWER", "FACTORIAL")

@@ -9,12 +9,12 @@ import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.factorial import Factorial, FactorialArgs
-from pycalc.services.operations.factorial_modulo import FactorialPlan, plan_factorial
-from pycalc.services.operations.factorial_residue import largest_inverted
-from pycalc.services.operations.gmp import gmp
-from pycalc.services.operations.modular import random_prime
-from pycalc.services.operations.primes import primes_up_to
+from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
+from pycalc.services.operations.factorial.operation import Factorial, FactorialArgs
+from pycalc.services.operations.factorial.residue import largest_inverted
+from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.primes import primes_up_to
 
 FACTORIAL = OPERATIONS["factorial"]
 FMPZ: Any = flint.fmpz

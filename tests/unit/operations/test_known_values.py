@@ -6,7 +6,7 @@ import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.texts import describe
+from pycalc.services.operations.numbers.texts import describe
 
 F_1000 = (
     "43466557686937456435688527675040625802564660517371780402481729089536555417949051890403879840079255169295922593"

@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.errors import DomainError, InvalidInput
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.gmp import gmp
+from pycalc.services.operations.numbers.gmp import gmp
 
 FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
 

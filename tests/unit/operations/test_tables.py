@@ -11,10 +11,11 @@ import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from gmpy2 import mpz
 
-from pycalc.services.operations import factorial, thresholds
-from pycalc.services.operations.growth import IntegerPower
-from pycalc.services.operations.intervals import IntervalArithmetic, floor_of, nearest_of, settled
-from pycalc.services.operations.primes import factorial_exponent, factorial_layers, primes_up_to, product
+from pycalc.services.operations.factorial import operation as factorial
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.growth import IntegerPower
+from pycalc.services.operations.numbers.intervals import IntervalArithmetic, floor_of, nearest_of, settled
+from pycalc.services.operations.numbers.primes import factorial_exponent, factorial_layers, primes_up_to, product
 
 PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # OEIS A000040
 

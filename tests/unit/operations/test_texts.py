@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from pycalc.services.operations.texts import Facts, describe, digits_residue
+from pycalc.services.operations.numbers.texts import Facts, describe, digits_residue
 
 MERSENNE = 2**61 - 1
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.factorial_residue import factorial_by_steps
-from pycalc.services.operations.gmp import gmp
-from pycalc.services.operations.modular import random_prime
+from pycalc.services.operations.factorial.residue import factorial_by_steps
+from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.modular import random_prime
 
 CASES = [
     ("fibonacci", {"n": "1000"}),

@@ -1,0 +1,136 @@
+"""A history of any size for the benchmark: made once, straight into its database, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import gmpy2
+from sqlalchemy import Connection, delete, insert
+
+from pycalc.db import open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.tables import history, outbox
+from pycalc.db.users import SqlUserStore
+from pycalc.models.auth import Role, User
+from pycalc.models.history import STORED_DIGITS, HistoryRow
+from pycalc.models.ids import first_id_of_ms, text_of_id, unix_ms, unix_ms_of_id
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts.passwords import PasswordHasher
+from tests.harness.accounts import PASSWORD
+
+URL = os.environ.get("BENCH_DATABASE_URL", "sqlite:///{folder}/pycalc.db")
+"""Where the histories are; ``{rows}`` in it becomes their size, so that each is a database of its own."""
+ADMIN = "admin"
+USERS = [f"user-{number:03}" for number in range(200)]
+_SHARES = list(accumulate(1 / rank for rank in range(1, len(USERS) + 1)))
+"""Zipf's law: of 10 million rows the first user has 1.7 million, the last 8,500."""
+PASSWORD_KEY = "p" * 32
+_FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+_SPAN_MS = 1_000 * 86_400_000
+"""The rows are spread evenly over a thousand days."""
+_AT_ONCE = 10_000
+
+
+class History(NamedTuple):
+    """A history that is there."""
+
+    rows: int
+    folder: Path
+    """Of the service's data."""
+    url: str
+
+    def moment_ms(self, share: float) -> int:
+        """Return when that share of the history had been made, in milliseconds since the epoch."""
+        return unix_ms(_FIRST) + round(share * _SPAN_MS)
+
+    def numbered(self, unix_ms: int) -> int:
+        """Return the number of the row that was made then."""
+        return round((unix_ms - self.moment_ms(0)) / _SPAN_MS * self.rows)
+
+    def moment(self, share: float) -> str:
+        """Return it as RFC 3339 text."""
+        return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
+
+    def cursor(self, share: float) -> str:
+        """Return a cursor to what is older than that."""
+        return text_of_id(first_id_of_ms(self.moment_ms(share)))
+
+
+def made(rows: int) -> History:
+    """Return a history of so many rows; what an earlier run made is taken up."""
+    folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
+    known = History(rows, folder, URL.format(rows=rows, folder=folder))
+    asyncio.run(_make(known))
+    return known
+
+
+async def _make(wanted: History) -> None:
+    database = await open_database(wanted.url)
+    try:
+        users = SqlUserStore(database)
+        if await users.by_username(ADMIN) is None:
+            await _add_users(users)
+        ids = {name: await users.id_of(name) or b"" for name in USERS}
+        newest = await SqlHistoryStore(database).page(HistoryFilter(), None, 1)
+        done = wanted.numbered(unix_ms_of_id(newest[0].id)) + 1 if newest else 0
+        for first in range(done, wanted.rows, _AT_ONCE):
+            await _add(database, list(_rows(wanted, ids, range(first, min(first + _AT_ONCE, wanted.rows)))))
+    finally:
+        await database.aclose()
+
+
+async def _add_users(users: SqlUserStore) -> None:
+    hasher = PasswordHasher(Metrics(), 4, [PASSWORD_KEY])
+    digest = await hasher.hash(PASSWORD)
+    await hasher.aclose()
+    for number, name in enumerate([*USERS, ADMIN]):
+        role = Role.ADMIN if name == ADMIN else Role.USER
+        await users.add(User(number.to_bytes(16), name, f"{name}@example.com", digest, role, _FIRST))
+
+
+async def _add(database: Database, rows: list[HistoryRow]) -> None:
+    """Add rows in one transaction; their events count as published."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(insert(history), [row._asdict() for row in rows])
+        connection.execute(delete(outbox))
+
+    await database.write(work)
+
+
+def _rows(wanted: History, ids: Mapping[str, bytes], numbers: range) -> Iterator[HistoryRow]:
+    chance = random.Random(numbers.start)  # noqa: S311  # a distribution, no secret
+    names = chance.choices(USERS, cum_weights=_SHARES, k=len(numbers))
+    for number, name in zip(numbers, names, strict=True):
+        tail = chance.getrandbits(12) << 64 | 2 << 62 | chance.getrandbits(62)
+        identity = wanted.moment_ms(number / wanted.rows) << 80 | 7 << 76 | tail
+        yield _row(identity.to_bytes(16), ids[name], name, chance)
+
+
+@lru_cache(maxsize=10_000)
+def _result(operation: str, n: int) -> str:
+    if operation == "pow":
+        return str(gmpy2.mpz(-3) ** n)
+    return str(gmpy2.fib(n) if operation == "fibonacci" else gmpy2.fac(n))
+
+
+def _row(identity: bytes, user_id: bytes, name: str, chance: random.Random) -> HistoryRow:
+    """Return a calculation: half of them Fibonacci numbers; most results are short, some too long to be stored."""
+    operation = chance.choices(("fibonacci", "pow", "factorial"), (5, 3, 2))[0]
+    n = int(2 ** chance.uniform(0, 12))
+    result = _result(operation, n)
+    digits = result.lstrip("-")
+    stored = result if len(digits) <= STORED_DIGITS else None
+    facts = (stored, str(len(digits)), True, digits[:20], digits[-20:], chance.randbytes(32))
+    operands = f'{{"x":-3,"y":{n}}}' if operation == "pow" else f'{{"n":{n}}}'
+    return HistoryRow(identity, user_id, name, operation, operands, *facts, n < 10, 20 + n)

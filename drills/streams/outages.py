@@ -1,0 +1,117 @@
+"""The broker away under load: no request fails or is slow for it, and every event arrives when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from dataclasses import dataclass, field
+from time import monotonic
+
+from drills.streams.scene import Place, Scene, place, ready, scene, value_of
+from drills.support.finding import Finding, faults
+from drills.support.load import Exchange
+from tests.harness.kafka import Kafka
+from tests.harness.servers import background
+
+_CALM_SECONDS = 20.0
+_RATIO = 1.2
+_DRAINED_SECONDS = 60.0
+_UP_TO_DATE_SECONDS = 1.0
+"""Events wait for less than this when nothing is wrong."""
+_OLDEST = "pycalc_outbox_oldest_seconds"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of all the rounds."""
+
+    calm: list[tuple[float, float]] = field(default_factory=list)
+    away: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when, by ``monotonic``."""
+    drained: list[float] = field(default_factory=list)
+    """Seconds from the broker's return until no event waits for long."""
+    backlogs: list[float] = field(default_factory=list)
+    told: list[tuple[int, str, set[str]]] = field(default_factory=list)
+    """What /readyz answered while it was away."""
+
+
+def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
+    """Take the broker away so many times, for so long: Kafka by kill -9 and by a pause in turn, Pub/Sub by a pause."""
+    with place(kind) as where:
+        return broker_stops_at(where, seconds, rounds)
+
+
+def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
+    """See broker_stops."""
+    with background("consume", **where.settings), scene(where) as running:
+        seen = asyncio.run(_outages(where, running, seconds, rounds))
+        found = running.faults()
+    calm, away = (_latencies(running.ledger.exchanges, windows) for windows in (seen.calm, seen.away))
+    return Finding(
+        f"broker stopped, {where.broker.name}",
+        f"away {rounds} times for {seconds:g} s under load",
+        {
+            "requests": len(running.ledger.exchanges),
+            "p99 ms": _p99_ms(away),
+            "without": _p99_ms(calm),
+            "largest backlog": max(seen.backlogs),
+            "drained in at most s": max(seen.drained),
+            "deliveries repeated": running.repeated,
+        },
+        faults(
+            **found,
+            slower=_p99_ms(away) > _RATIO * _p99_ms(calm),
+            drained_too_late=sum(taken > _DRAINED_SECONDS for taken in seen.drained),
+            readyz_otherwise=str([told for told in seen.told if told[:2] != (200, "degraded")] or ""),
+            stream_not_named=sum("stream" not in told[2] for told in seen.told),
+        ),
+    )
+
+
+async def _outages(where: Place, running: Scene, seconds: float, rounds: int) -> _Seen:
+    seen = _Seen()
+    async with running.load():
+        await _up_to_date(running)
+        for number in range(rounds):
+            began = monotonic()
+            await asyncio.sleep(min(seconds, _CALM_SECONDS))
+            seen.calm.append((began, monotonic()))
+            ending = isinstance(where.broker, Kafka) and number % 2 == 0
+            if ending:
+                await asyncio.to_thread(where.broker.kill)
+            else:
+                where.broker.pause()
+            began = monotonic()
+            await asyncio.sleep(seconds)
+            seen.away.append((began, monotonic()))
+            seen.told.append(await ready(running.server))
+            seen.backlogs.append(await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog"))
+            if ending:
+                where.broker.launch()  # here, since it ends with the thread that starts it
+                await asyncio.to_thread(where.broker.await_connections)
+            else:
+                where.broker.resume()
+            seen.drained.append(await _up_to_date(running))
+    return seen
+
+
+async def _up_to_date(running: Scene) -> float:
+    """Return when no event waits for long, at the latest after twice the time that is allowed; and how long it took."""
+    began = monotonic()
+    while await asyncio.to_thread(value_of, running.server, _OLDEST) > _UP_TO_DATE_SECONDS:
+        if monotonic() - began > 2 * _DRAINED_SECONDS:
+            break
+        await asyncio.sleep(0.1)
+    return monotonic() - began
+
+
+def _latencies(exchanges: list[Exchange], windows: list[tuple[float, float]]) -> list[float]:
+    return [
+        exchange.seconds
+        for exchange in exchanges
+        if exchange.status == 200 and any(began <= exchange.sent < ended for began, ended in windows)
+    ]
+
+
+def _p99_ms(latencies: list[float]) -> float:
+    return statistics.quantiles(latencies, n=100)[98] * 1000

@@ -1,0 +1,149 @@
+"""An event that the broker refuses, and a message that is no event: put aside in the end, while the rest flows on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from drills.streams.scene import Place, Scene, place, scene
+from drills.streams.topics import SMALL_LIMIT, USUAL_LIMIT, limit_messages, put_foreign_message
+from drills.support.connection import Connection, request
+from drills.support.finding import Finding, faults
+from drills.support.load import Exchange
+from pycalc.db import open_database
+from pycalc.db.base import DeadLetter
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services.events import retry_schedule
+from pycalc.services.events.relay import Relay
+from pycalc.streaming import open_stream
+from tests.harness.servers import background, settings_of
+from tests.harness.waiting import until
+
+PLAIN = "compression.type=none"
+"""Option of a topic's URL with which a message's size is what it looks like."""
+_WAIT_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of the poison event."""
+
+    tries: float = 0.0
+    seconds: float = 0.0
+    """From its recording to its being put aside."""
+    told: bool = False
+    """Whether the relay's ping told of it."""
+    flowed_on: bool = False
+    """Whether all others arrived while it was tried again."""
+    letters: list[DeadLetter] = field(default_factory=list)
+    requeueing: int = -1
+    """The exit status of ``pycalc dead-letters requeue``."""
+
+
+def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
+    """Give an event up after so long."""
+    with place("kafka", PLAIN) as where:
+        return poison_at(where, seconds)
+
+
+def poison_at(where: Place, seconds: float) -> Finding:
+    """See poison."""
+    with background("consume", **where.settings), scene(where, relay="false") as running:
+        seen = asyncio.run(_poison(where, running, seconds))
+        found = running.faults("events_overtaken")  # the one that is requeued is
+    stages = sorted(letter.stage for letter in seen.letters)
+    return Finding(
+        "poison event",
+        f"refused by the broker for {seconds:g} s; and a message that is no event",
+        {"requests": len(running.ledger.exchanges), "tries": seen.tries, "put aside after s": seen.seconds},
+        faults(
+            **found,
+            too_few_tries=seen.tries < retry_schedule.TRIES,
+            given_up_too_early=seen.seconds < seconds,
+            ping_did_not_tell=not seen.told,
+            rest_waited=not seen.flowed_on,
+            other_letters=str(stages if stages != ["consumer", "relay"] else ""),
+            requeueing_failed=seen.requeueing,
+        ),
+    )
+
+
+async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
+    """Run a relay in this process, whose patience can be set."""
+    seen, metrics = _Seen(), Metrics()
+    async with AsyncExitStack() as stack:
+        database = await open_database(where.database_url)
+        stack.push_async_callback(database.aclose)
+        stream = await open_stream(where.topic_url, metrics)
+        stack.push_async_callback(stream.aclose)
+        await asyncio.to_thread(limit_messages, where, SMALL_LIMIT)
+        relay = Relay(SqlOutboxStore(database), stream, metrics, shared=True, try_seconds=seconds)
+        stack.push_async_callback(relay.aclose)
+        async with running.load():
+            refused, identity = await too_large(running)
+            await asyncio.to_thread(put_foreign_message, where)
+            await _put_aside(running, relay, SqlDeadLetterStore(database), seen)
+        seen.tries = metrics.registry.get_sample_value("pycalc_events_refused_total") or 0.0
+        await asyncio.to_thread(limit_messages, where, USUAL_LIMIT)
+        numbers = [letter.number for letter in seen.letters if letter.stage == "relay"]
+        seen.requeueing = await asyncio.to_thread(_requeue, where, *numbers)
+        refused.ids = (identity,)
+        await until(lambda: running.topic.missing([identity]) == 0, "the letter has arrived", _WAIT_SECONDS)
+    return seen
+
+
+async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
+    """Wait until the event is put aside, and the message."""
+    began = monotonic()
+    while not seen.told and monotonic() < began + _WAIT_SECONDS:
+        try:
+            await relay.ping()
+        except StreamUnavailable:
+            seen.told = True
+        await asyncio.sleep(0.01)
+    earlier = running.ledger.acknowledged()
+    await until(lambda: running.topic.missing(earlier) == 0, "the rest flows on", _WAIT_SECONDS)
+    stages: set[str] = set()
+    while "relay" not in stages or "consumer" not in stages:
+        seen.letters = await letters.page(0, 10)
+        stages = {letter.stage for letter in seen.letters}
+        seen.flowed_on = seen.flowed_on or "relay" not in stages
+        seen.seconds = monotonic() - began
+        await asyncio.sleep(0.05)
+        if seen.seconds > 3 * _WAIT_SECONDS:
+            return
+
+
+async def too_large(running: Scene) -> tuple[Exchange, str]:
+    """Calculate something whose event is larger than SMALL_LIMIT; return the request, and the event's id."""
+    exchange = running.ledger.ask()
+    exponent, modulus = (secrets.randbelow(9 * 10**980) + 10**980 for _ in range(2))
+    connection = await Connection.open(running.server.port)
+    path = f"/pow/{exchange.operands[0]}/{exponent}?mod={modulus}"
+    answer = await connection.ask(request(path, {"Authorization": f"Bearer {running.tokens[0]}"}))
+    connection.close()
+    exchange.status, exchange.seconds = answer.status, answer.seconds
+    return exchange, json.loads(answer.body)["id"]
+
+
+def _requeue(where: Place, *numbers: int) -> int:
+    """Put letters back by ``pycalc dead-letters requeue``; return the worst exit status."""
+    with TemporaryDirectory(prefix="drill-") as data:
+        environment = {**os.environ, **settings_of(Path(data), 0, **where.settings)}
+        command = [sys.executable, "-m", "pycalc", "dead-letters", "requeue"]
+        return max(
+            (subprocess.run([*command, str(number)], env=environment, check=False).returncode for number in numbers),
+            default=1,
+        )

@@ -1,0 +1,110 @@
+"""A process that notes every event of a topic in a file, to be read beside what was calculated.
+
+``python -m drills.streams.topic_reader URL FILE``: a line for each delivery, the event's id and its user's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tests.harness.waiting import wait_until
+
+_GROUP = "drill"
+_AGAIN_SECONDS = 0.2
+
+
+class Topic:
+    """What was delivered so far, in the order of delivery for each user."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def deliveries(self) -> Iterator[tuple[str, str]]:
+        """Yield the event's id and the user's of each; a line that is not whole yet is none."""
+        for line in self._file.read_text().rpartition("\n")[0].splitlines():
+            event, _, user = line.partition(" ")
+            yield event, user
+
+    def missing(self, ids: Collection[str]) -> int:
+        """Return how many of these events were not delivered yet."""
+        return len(set(ids) - {event for event, _ in self.deliveries()})
+
+    def repeated(self) -> int:
+        """Return how many deliveries were repetitions."""
+        events = [event for event, _ in self.deliveries()]
+        return len(events) - len(set(events))
+
+    def overtaken(self) -> int:
+        """Return how many events were first seen after a later one of the same user.
+
+        Ids grow in the order of commits where one process records.
+        """
+        newest: dict[str, str] = defaultdict(str)
+        seen: set[str] = set()
+        count = 0
+        for event, user in self.deliveries():
+            if event not in seen:
+                seen.add(event)
+                count += event < newest[user]
+                newest[user] = max(newest[user], event)
+        return count
+
+
+@contextmanager
+def topic_reader(url: str, file: Path) -> Iterator[Topic]:
+    """Run the reader, from the topic's beginning on."""
+    file.unlink(missing_ok=True)
+    process = subprocess.Popen([sys.executable, "-m", "drills.streams.topic_reader", url, str(file)])
+    try:
+        wait_until(lambda: file.exists() or process.poll() is not None, "the reader has joined its group", 60)
+        yield Topic(file)
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def _read(url: str, file: Path) -> None:
+    from pycalc.errors import StreamUnavailable
+    from pycalc.observability.metrics import Metrics
+    from pycalc.streaming import open_stream
+    from pycalc.streaming.base import Consumable
+
+    stream = await open_stream(url, Metrics())
+    if not isinstance(stream, Consumable):
+        raise TypeError(f"{url} can't be consumed")
+    while True:
+        try:
+            async with stream.consume(_GROUP) as member:
+                with file.open("a") as lines:
+                    while True:
+                        batch = await member.receive()
+                        _note(lines, [delivery.event for delivery in batch.deliveries])
+                        await member.commit(batch)
+        except StreamUnavailable:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _note(lines: TextIO, events: Collection[object]) -> None:
+    from pycalc.models.events import Event
+    from pycalc.models.ids import text_of_id
+
+    for event in events:
+        if isinstance(event, Event):
+            lines.write(f"{text_of_id(event.id)} {text_of_id(event.key)}\n")
+    lines.flush()
+
+
+if __name__ == "__main__":
+    import logging
+
+    from pycalc.observability.logging import configure_logging
+
+    configure_logging(logging.CRITICAL)
+    asyncio.run(_read(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,154 @@
+"""A stream that is there and does not do: requests go on; the log, a metric and /readyz say what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from urllib.parse import urlsplit
+
+from drills.streams.poison import PLAIN, too_large
+from drills.streams.scene import Place, Scene, place, ready, scene, value_of
+from drills.streams.topics import SMALL_LIMIT, USUAL_LIMIT, deleted, limit_messages, make
+from drills.support.finding import Finding, faults
+from tests.harness.kafka import Kafka
+from tests.harness.servers import background
+
+_WAIT_SECONDS = 60.0
+_METRICS = ("pycalc_stream_failures_total", "pycalc_events_refused_total")
+_NO_CREDENTIALS = {
+    "PUBSUB_EMULATOR_HOST": "",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json",
+}
+_WRONG = "not-the-password"
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the service told of the trouble."""
+
+    degraded: tuple[int, str, set[str]] = (0, "", set())
+    """What /readyz answered: status, word, components that are not well."""
+    seconds: float = 0.0
+    """How long it took to answer so."""
+    afterwards: str = "ok"
+    counted: float = 0.0
+    """By the metrics of failures."""
+    log: str = field(default="", repr=False)
+
+
+def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
+    """Delete the topic, which the service may not make anew in Kafka, and put things right after so long."""
+    with place(kind, "create=false" if kind == "kafka" else "") as where:
+        return deleted_topic_at(where, seconds)
+
+
+def deleted_topic_at(where: Place, seconds: float) -> Finding:
+    """See deleted_topic."""
+    if isinstance(where.broker, Kafka):
+        make(where)
+    with background("consume", **where.settings), scene(where) as running:
+        told = asyncio.run(_suffer(running, lambda: deleted(where), seconds))
+        # the reader's place in the topic goes with it: the totals tell what is lost
+        found = running.faults("events_lost", "events_overtaken")
+    return _finding("topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "topic that was deleted"))
+
+
+def over_the_limit(seconds: float = 5.0) -> Finding:
+    """Record calculations whose events are over the broker's limit, until that is raised after so long."""
+    with place("kafka", PLAIN) as where:
+        return over_the_limit_at(where, seconds)
+
+
+def over_the_limit_at(where: Place, seconds: float) -> Finding:
+    """See over_the_limit."""
+    with background("consume", **where.settings), scene(where) as running:
+        told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
+        found = running.faults("events_overtaken")  # the one that waits is: the rest flows on
+    return _finding("message over the limit", where, running, told, found, ("the stream refuses events",))
+
+
+def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
+    """Run a service with a wrong password, or no key file, for so long; then a relay with good ones beside it."""
+    with place(kind) as where:
+        return wrong_credentials_at(where, seconds)
+
+
+def wrong_credentials_at(where: Place, seconds: float) -> Finding:
+    """See wrong_credentials."""
+    broker, bad = where.broker, where.topic_url
+    if isinstance(broker, Kafka):
+        bad = broker.secure_url(urlsplit(where.topic_url).path.removeprefix("/"), _WRONG)
+    with (
+        background("consume", **where.settings),
+        scene(where, {} if isinstance(broker, Kafka) else _NO_CREDENTIALS, stream_url=bad) as running,
+    ):
+        told = asyncio.run(_suffer(running, None, seconds))
+        with background("relay", **where.settings):
+            found = running.faults()
+    found["secrets_in_the_log"] = told.log.count(_WRONG)
+    return _finding("wrong credentials", where, running, told, found, ("Authentication failed", "nowhere.json"))
+
+
+@contextmanager
+def _limited(where: Place, running: Scene) -> Iterator[None]:
+    limit_messages(where, SMALL_LIMIT)
+    refused, identity = asyncio.run(too_large(running))
+    yield
+    limit_messages(where, USUAL_LIMIT)
+    refused.ids = (identity,)
+
+
+async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[None]] | None, seconds: float) -> _Told:
+    """Keep the service under load before, during and after its trouble, if that ends at all."""
+    told = _Told()
+    async with running.load():
+        context = None if trouble is None else trouble()
+        if context is not None:
+            await asyncio.to_thread(context.__enter__)
+        began = monotonic()
+        while told.degraded[1] != "degraded" and monotonic() < began + _WAIT_SECONDS:
+            told.degraded = await ready(running.server)
+        told.seconds = monotonic() - began
+        await asyncio.sleep(seconds)
+        while not told.counted and monotonic() < began + seconds + _WAIT_SECONDS:
+            told.counted = sum([await asyncio.to_thread(value_of, running.server, name) for name in _METRICS])
+        told.log = running.log.read_text()
+        if context is not None:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+            told.afterwards = await _well_again(running)
+    return told
+
+
+async def _well_again(running: Scene) -> str:
+    """Return what /readyz says when it says that all is well, or after some time."""
+    deadline = monotonic() + _WAIT_SECONDS
+    while True:
+        _, word, _ = await ready(running.server)
+        if word == "ok" or monotonic() > deadline:
+            return word
+        await asyncio.sleep(0.1)
+
+
+def _finding(
+    drill: str, where: Place, running: Scene, told: _Told, found: Mapping[str, int | str], reasons: tuple[str, ...]
+) -> Finding:
+    return Finding(
+        f"{drill}, {where.broker.name}",
+        "under load; put right afterwards",
+        {
+            "requests": len(running.ledger.exchanges),
+            "readyz told after s": told.seconds,
+            "of": ", ".join(sorted(told.degraded[2])),
+            "failures counted": told.counted,
+        },
+        faults(
+            **found,
+            readyz_otherwise=str(told.degraded if told.degraded[:2] != (200, "degraded") else ""),
+            not_well_afterwards=told.afterwards if told.afterwards != "ok" else "",
+            no_metric=not told.counted,
+            no_reason_in_the_log=not any(reason in told.log for reason in reasons),
+        ),
+    )

@@ -1,0 +1,112 @@
+"""The history after a drill, beside the ledger of what was asked and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+from drills.support.load import Ledger
+
+_AGAIN_SECONDS = 0.1
+
+
+class Row(NamedTuple):
+    """A row of the history: its id, and the operand by which it is known."""
+
+    id: str
+    operand: int
+
+
+class Verdict(NamedTuple):
+    """What is wrong with a history; all zero when nothing is."""
+
+    lost: int
+    """Calculations that were answered with 2xx and are not there."""
+    doubled: int
+    """Operands that are there more than once."""
+    phantom: int
+    """Rows that nobody asked for."""
+    refused_but_there: int
+    """Rows of requests that were refused, without the reservation that this is not known."""
+    torn: int
+    """Batches of which a part is there."""
+
+
+def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
+    """Return how a history differs from what it must be after these requests."""
+    found = list(rows)
+    by_operand = Counter(row.operand for row in found)
+    ids = {row.id for row in found}
+    asked = {operand for exchange in ledger.exchanges for operand in exchange.operands}
+    refused = torn = 0
+    for exchange in ledger.exchanges:
+        there = sum(operand in by_operand for operand in exchange.operands)
+        torn += 0 < there < len(exchange.operands)
+        if exchange.status not in (None, 200) and not exchange.unknown:
+            refused += there
+    return Verdict(
+        lost=sum(identity not in ids for identity in ledger.acknowledged()),
+        doubled=sum(times > 1 for times in by_operand.values()) + len(found) - len(ids),
+        phantom=sum(times for operand, times in by_operand.items() if operand not in asked),
+        refused_but_there=refused,
+        torn=torn,
+    )
+
+
+def over_http(url: str, token: str) -> Iterator[Row]:
+    """Yield all that the token's owner may see, page by page."""
+    cursor = ""
+    while True:
+        page = _get(f"{url}/secure-history?limit=1000{cursor}", token)
+        yield from (Row(item["id"], item["input"]["x"]) for item in page["items"])
+        if page["next_cursor"] is None:
+            return
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) -> int:
+    """Return how many rows the owner's usage totals lack when so much time has been given to their events.
+
+    The totals count each event once, so 0 says that every event arrived; less than 0, that some count twice.
+    """
+    end = monotonic() + seconds
+    while True:
+        lacking: int = rows - sum(item["count"] for item in _get(f"{url}/usage", token)["items"])
+        if lacking <= 0 or monotonic() > end:
+            return lacking
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def in_sqlite(file: Path) -> Iterator[Row]:
+    """Yield what is in the file of a service that does not run; raises ValueError when the file is damaged."""
+    with closing(sqlite3.connect(file)) as database:
+        found = database.execute("PRAGMA integrity_check").fetchall()
+        if found != [("ok",)]:
+            raise ValueError(f"integrity_check: {found}")
+        for identity, given in database.execute("SELECT hex(id), input FROM history"):
+            yield Row(_dashed(identity.lower()), int(json.loads(given)["x"]))
+
+
+def outbox_in_sqlite(file: Path) -> int:
+    """Return how many events wait in the file's outbox."""
+    with closing(sqlite3.connect(file)) as database:
+        waiting: int = database.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        return waiting
+
+
+def _dashed(digits: str) -> str:
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _get(url: str, token: str) -> Any:
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        return json.load(answer)

@@ -1,0 +1,165 @@
+"""A cache in Redis, one for several processes, with one in this process in front of it (ADR 20)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from math import inf
+
+from redis.exceptions import OutOfMemoryError
+from structlog import get_logger
+
+from pycalc.cache.base import CounterStore, Hints, Leases
+from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
+from pycalc.cache.options import options_of, whole
+from pycalc.cache.redis.client import RedisClient
+from pycalc.cache.redis.codec import DIGITS_RATIO, TooLong, decode
+from pycalc.cache.redis.counters import RedisCounters
+from pycalc.cache.redis.hints import RedisHints
+from pycalc.cache.redis.lane import Reply
+from pycalc.cache.redis.leases import RedisLeases
+from pycalc.cache.redis.names import Names
+from pycalc.cache.redis.writer import INLINE_BYTES, Writer
+from pycalc.errors import CacheUnavailable
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+from pycalc.urls import split_url
+
+_OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
+_MAX_VALUE = 1024 * 1024
+_TTL_SECONDS = 24 * 3600
+_HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
+"""What follows the password in a URL; anything else there may be a part of the password, and is never told."""
+_WORTH_SECONDS = 0.0001
+"""What is computed in less is not looked up in Redis, nor stored there: the answer would come later."""
+
+_PROBE_SECONDS = 1
+
+_log = get_logger(__name__)
+
+
+class RedisCache:
+    """See Cache and Shared: a dead or slow Redis costs a look-up 25 ms once, then a circuit breaker is open."""
+
+    def __init__(
+        self, client: RedisClient, near: MemoryCache, names: Names, metrics: Metrics, *, max_value: int, ttl: int
+    ) -> None:
+        """``max_value`` bounds a result in bytes, as it is stored; ``ttl`` is in seconds."""
+        self._client = client
+        self._near = near
+        self._names = names
+        self._longest = int(max_value / DIGITS_RATIO)
+        self._writer = Writer(client, metrics, ttl_ms=ttl * 1000, max_value=max_value)
+        self._hints = RedisHints(client, names.revocations)
+        self._leases = RedisLeases(client, self._writer, names, self._accept)
+        self._hits = metrics.cache_shared_hits
+        self._damaged = metrics.cache_damaged
+
+    @classmethod
+    async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> RedisCache:
+        """Open what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
+        options = options_of(url, _OPTIONS)
+        near = MemoryCache(whole(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        max_value, ttl = whole(options, "max_value", _MAX_VALUE, 1), whole(options, "ttl", _TTL_SECONDS, 1)
+        client = RedisClient(_server(url), metrics, **_tls(url, options))
+        names = Names(options.get("namespace", "pycalc"), version())
+        await client.circuit.begin()
+        return cls(client, near, names, metrics, max_value=max_value, ttl=ttl)
+
+    @property
+    def hints(self) -> Hints:
+        """See Shared."""
+        return self._hints
+
+    @property
+    def leases(self) -> Leases:
+        """See Shared."""
+        return self._leases
+
+    def counters(self, name: str) -> CounterStore:
+        """See Shared."""
+        return RedisCounters(self._client, self._names.counters(name))
+
+    async def get(self, key: str, cost: float = inf) -> Result | None:
+        """See Cache."""
+        result = await self._near.get(key)
+        if result is not None or cost < _WORTH_SECONDS:
+            return result
+        (stored,) = await self._client.ask(("GET", self._names.result(self._names.label(key))))
+        return await self._accept(key, stored)
+
+    async def put(self, key: str, result: Result, cost: float = inf) -> None:
+        """See Cache; it is stored in Redis a little later."""
+        await self._near.put(key, result)
+        if cost >= _WORTH_SECONDS:
+            label = self._names.label(key)
+            self._writer.put(self._names.result(label), label, result)
+
+    async def ping(self) -> None:
+        """Return when Redis does what is needed of it; see Cache.
+
+        A server may answer PING and refuse all else: to a user without rights, or as a cluster without slots. One
+        that is full refuses to store, and what it has is found: that is well enough.
+        """
+        name = self._names.result(b"probe")
+        probe = self.counters("probe").spend("probe", _PROBE_SECONDS, 0, 1)
+        reading, storing = self._client.ask(("GET", name)), self._client.ask(("SET", name, b"", "EX", _PROBE_SECONDS))
+        for needed in await asyncio.gather(reading, storing, probe, return_exceptions=True):
+            if isinstance(needed, BaseException) and not isinstance(needed.__cause__, OutOfMemoryError):
+                raise needed
+
+    async def aclose(self) -> None:
+        """See Cache."""
+        await self._hints.aclose()
+        self._leases.close()
+        await self._writer.aclose()
+        await self._client.aclose()
+        await self._near.aclose()
+
+    async def _accept(self, key: str, stored: Reply) -> Result | None:
+        """Return the result in an answer to GET; what is damaged is nothing, and will be overwritten.
+
+        Raises CacheUnavailable for one that is too long for this process, which may be good for others.
+        """
+        if stored is None:
+            return None
+        if not isinstance(stored, bytes):
+            raise self._client.distrust("a value is no string")
+        label = self._names.label(key)
+        try:
+            if len(stored) > INLINE_BYTES:
+                result = await asyncio.to_thread(decode, label, stored, self._longest)
+            else:
+                result = decode(label, stored, self._longest)
+        except TooLong as error:
+            raise CacheUnavailable("The cached result is longer than max_value lets it be.") from error
+        except ValueError as error:
+            self._damaged.inc()
+            _log.warning("a cached value is damaged", reason=str(error))
+            return None
+        self._hits.inc()
+        await self._near.put(key, result)
+        return result
+
+
+def _server(url: str) -> str:
+    """Return the part of a URL that the driver reads; it would take a database that is no number for the first one."""
+    parts = split_url(url)
+    if not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
+        raise ValueError("the port must be a number, and special characters of a password percent-encoded")
+    if not re.fullmatch(r"(/\d*)?", parts.path):
+        raise ValueError("the path must be the number of a database, such as /0")
+    return parts._replace(query="", fragment="").geturl()
+
+
+def _tls(url: str, options: dict[str, str]) -> dict[str, object]:
+    """Return what the driver is told of certificates; raises ValueError where there are none."""
+    told: dict[str, object] = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    if told and split_url(url).scheme != "rediss":
+        raise ValueError(f"{', '.join(told)} is for rediss:// only")
+    if "ssl_check_hostname" in told:
+        if told["ssl_check_hostname"] not in ("true", "false"):
+            raise ValueError("ssl_check_hostname must be true or false")
+        told["ssl_check_hostname"] = told["ssl_check_hostname"] == "true"
+    return told

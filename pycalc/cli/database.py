@@ -1,0 +1,87 @@
+"""``pycalc migrate``, ``admin create`` and ``history prune``: what is done to a database from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from getpass import getpass
+from typing import Any
+
+from pydantic import ValidationError
+
+from pycalc.db import migrate_database, open_database
+from pycalc.db.history import SqlHistoryStore
+from pycalc.errors import PycalcError
+from pycalc.models.auth import Registration, Role
+from pycalc.models.times import parse_age
+from pycalc.observability.logging import configure_logging
+from pycalc.resources.accounts import open_accounts
+from pycalc.services.history.retention import prune as prune_history
+from pycalc.settings import Settings, sentence_of
+
+
+def migrate(settings: Settings) -> int:
+    """Bring the tables up to date; return the exit status."""
+
+    async def work() -> str:
+        await migrate_database(settings.database)
+        return "the database is up to date"
+
+    return _run(settings, work)
+
+
+def create_admin(settings: Settings, username: str, email: str) -> int:
+    """Create an admin, whose password is asked for or piped in; return the exit status."""
+
+    async def work(registration: Registration) -> str:
+        async with open_accounts(settings) as accounts:
+            await accounts.create_admin(registration)
+        return f"{username} is an admin"
+
+    return _run(settings, lambda: work(_registration(username, email)))
+
+
+def prune(settings: Settings, older_than: str) -> int:
+    """Delete the calculations that are older than an age such as 365d; return the exit status."""
+
+    async def work() -> str:
+        age = parse_age(older_than)
+        async with aclosing(await open_database(settings.database)) as database:
+            pruned = sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
+        return f"{pruned} calculations older than {older_than} were deleted"
+
+    return _run(settings, work)
+
+
+def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> int:
+    """Do the work and print what it says; what goes wrong ends the program with a sentence."""
+    configure_logging(form=settings.log_format)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        print(asyncio.run(work()))  # noqa: T201  # for the person at the console
+    except (PycalcError, OSError, ValueError) as error:
+        raise SystemExit(f"pycalc: {error}") from None
+    return 0
+
+
+def _registration(username: str, email: str) -> Registration:
+    """Return the registration of an admin; what registration refuses ends the program with a sentence."""
+    try:
+        return Registration(
+            username=username, email=email, password=_password(), confirm_password=None, role=Role.ADMIN
+        )
+    except ValidationError as error:
+        raise SystemExit(f"pycalc: {sentence_of(error)}") from None
+
+
+def _password() -> str:
+    """Return the new admin's password: typed twice unseen at a terminal, else the first line of what is piped in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    password = getpass("Password: ")
+    if getpass("Again: ") != password:
+        raise SystemExit("pycalc: the passwords are not the same")
+    return password

@@ -1,0 +1,1 @@
+"""The composition root: what a process opens, wires together and closes."""

@@ -1,0 +1,40 @@
+"""What the audit log says of a request that was refused: who, from where, with what, and why; never a secret."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+from pycalc.models.auth import Principal
+from pycalc.routers.http.deps import address_of, bearer_token, resources_of
+from pycalc.services.accounts.api_keys import PREFIX
+
+AUDITED = frozenset({401, 403, 429})
+"""The statuses of refusals."""
+
+
+def _credential(scope: Scope, caller: Principal | None) -> str:
+    """Return what kind of credential came with a request, good or not."""
+    if caller is not None:
+        return "key" if caller.is_key else "session"
+    token = bearer_token(scope)
+    if token:
+        return "key" if token.startswith(PREFIX.encode()) else "token"
+    named = any(name == b"x-bootstrap-token" for name, _ in scope["headers"])
+    return "bootstrap token" if named else "none"
+
+
+def audit_refusal(scope: Scope, status: int, reason: str) -> None:
+    """Write a refusal to the audit log."""
+    resources = resources_of(scope)
+    caller: Principal | None = scope.get("caller")
+    tried = {"tried": scope["tried"]} if "tried" in scope else {}
+    resources.refusal_log.refused(
+        caller.username if caller else None,
+        status=status,
+        method=scope["method"],
+        route=getattr(scope.get("route"), "path_format", "(none)"),
+        reason=reason,
+        credential=_credential(scope, caller),
+        address=address_of(scope, resources),
+        **tried,
+    )

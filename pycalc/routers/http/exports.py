@@ -1,0 +1,71 @@
+"""An export on its way to the client: page by page as the client reads; cut, not ended, when it is not whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from structlog import get_logger
+
+from pycalc.errors import PycalcError
+from pycalc.observability.metrics import Metrics
+from pycalc.routers.http.compression import TextStream
+from pycalc.routers.http.connection import ClientGone, while_connected
+from pycalc.routers.http.negotiation import WITHOUT_CONTENT
+from pycalc.routers.http.sending import ClientTooSlow
+
+_log = get_logger(__name__)
+
+
+class ExportResponse(Response):
+    """The pages of an export, as one chunked body.
+
+    An answer whose last chunk does not come is one that the server breaks off: its client sees that it is not whole.
+    """
+
+    def __init__(
+        self,
+        first: bytes,
+        rest: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str],
+        metrics: Metrics,
+        coding: str | None = None,
+    ) -> None:
+        """``coding``: of CODINGS, the one that the body is compressed with."""
+        super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
+        self._compressed = None if coding is None else TextStream(coding)
+        del self.headers["content-length"]
+        self._first = first
+        self._rest = rest
+        self._cut = metrics.exports_cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        with suppress(ClientGone):
+            await while_connected(receive, self._send(send, content=WITHOUT_CONTENT not in scope))
+
+    async def _send(self, send: Send, *, content: bool) -> None:
+        async with aclosing(self._rest):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if not content or await self._send_pages(send):
+                last = self._compressed.end() if content and self._compressed is not None else b""
+                await send({"type": "http.response.body", "body": last})
+
+    async def _send_pages(self, send: Send) -> bool:
+        """Send all pages; return whether they were all."""
+        page = self._first
+        try:
+            while True:
+                if page:
+                    body = page if self._compressed is None else await self._compressed.page(page)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                page = await anext(self._rest)
+        except StopAsyncIteration:
+            return True
+        except (PycalcError, ClientTooSlow) as error:
+            reason = error.code if isinstance(error, PycalcError) else "slow"
+            self._cut.labels(reason).inc()
+            _log.warning("export cut", reason=reason)
+            return False

@@ -1,0 +1,184 @@
+"""Requests read strictly: no repeated parameter or member, and only bodies of the types that a route takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
+
+from pycalc.errors import (
+    FieldProblem,
+    InvalidInput,
+    PreconditionFailed,
+    Unauthorized,
+    UnsupportedCoding,
+    UnsupportedMediaType,
+)
+from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.routers.http.audit import audit_refusal
+from pycalc.routers.http.sentences import invalid_input
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
+
+_MOST_FIELDS = 16
+"""Fields of a form that are read; OAuth2 knows fewer."""
+_grants: dict[object, str] = {}
+"""The grant types of the endpoints that take OAuth2 forms."""
+
+
+def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
+    """Return a decorator for an endpoint whose JSON body may also come as the OAuth2 form of this grant (RFC 6749).
+
+    The answer to a form that is refused is an OAuth2 error (section 5.2) instead of a problem.
+    """
+
+    def declare(endpoint: _Endpoint) -> _Endpoint:
+        _grants[endpoint] = grant_type
+        return endpoint
+
+    return declare
+
+
+class StrictRoute(APIRoute):
+    """A FastAPI route that refuses repeated query parameters, repeated members, and bodies of another type."""
+
+    def get_route_handler(self) -> _Handler:
+        """Return the handler; see FastAPI."""
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+        grant = _grants.get(self.endpoint)
+        accepted = (JSON, FORM) if grant else (JSON,)
+
+        async def handle_strictly(request: Request) -> Response:
+            if query := request.scope["query_string"]:
+                query_of(query)
+            if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
+                raise PreconditionFailed("If-Match names an ETag, and this has none: send the request without it.")
+            if not takes_body:
+                return await handle(request)
+            body = await _body(request, accepted)
+            if grant and media_type_of(request) == FORM:
+                return await _answer_form(request, body, grant, handle)
+            return await handle(_ReadRequest(request, read_json(body)) if body else request)
+
+        return handle_strictly
+
+
+def query_of(query: bytes) -> dict[str, str]:
+    """Return the parameters of a query; raises InvalidInput for one that is given twice."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        times = Counter(name for name, _ in pairs)
+        twice = ((pointer_step(name), shown(name)) for name in given if times[name] > 1)
+        raise InvalidInput.of(
+            *(FieldProblem(pointer, f"{name} is given more than once: send it once.") for pointer, name in twice)
+        )
+    return given
+
+
+def media_type_of(request: Request) -> str:
+    """Return the media type of a request's body without parameters, "" where none is declared."""
+    return ", ".join(request.headers.getlist("content-type")).partition(";")[0].strip().lower()
+
+
+def require_media_type(request: Request, *accepted: str) -> None:
+    """Raise UnsupportedMediaType unless the body is uncompressed and declared to be of one of these types.
+
+    A body without Content-Type is refused too: RFC 9110 section 8.3 lets it count as application/octet-stream.
+    """
+    coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if coding not in ("", "identity"):
+        raise UnsupportedCoding("The body is compressed: send it without Content-Encoding.", ("identity",))
+    given = media_type_of(request)
+    if given not in accepted:
+        found = "has no Content-Type" if not given else "is of a type that this route does not take"
+        wanted = " or ".join(f"Content-Type: {name}" for name in accepted)
+        raise UnsupportedMediaType(f"The body {found}: send {wanted}.", accepted)
+
+
+async def _body(request: Request, accepted: tuple[str, ...]) -> bytes:
+    """Return a request's body, which is of one of these types unless it is empty."""
+    if media_type_of(request):
+        require_media_type(request, *accepted)
+    body = await request.body()
+    if body:
+        require_media_type(request, *accepted)
+    return body
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read: FastAPI takes the document from it as JSON."""
+
+    def __init__(self, request: Request, document: object) -> None:
+        super().__init__(request.scope, request.receive)
+        self._document = document
+        given = MutableHeaders(raw=list(request.headers.raw))
+        given["content-type"] = JSON
+        self._given = Headers(raw=given.raw)
+
+    @property
+    def headers(self) -> Headers:
+        """The request's header fields, by which the document is JSON."""
+        return self._given
+
+    async def body(self) -> bytes:
+        """Return some content: there was a body."""
+        return b"{}"
+
+    async def json(self) -> Any:
+        """Return the document."""
+        return self._document
+
+
+class _InvalidForm(Exception):
+    """An OAuth2 form that is refused, with the error code of RFC 6749 section 5.2."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(code, description)
+        self.code = code
+        self.description = description
+
+
+async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
+    """Answer an OAuth2 form; turn a refusal into an OAuth2 error."""
+    try:
+        return await handle(_ReadRequest(request, _form_fields(body, grant)))
+    except Unauthorized as error:
+        audit_refusal(request.scope, 400, error.detail)
+        refused = _InvalidForm("invalid_grant", error.detail)
+    except RequestValidationError as error:
+        refused = _InvalidForm("invalid_request", invalid_input(error.errors()).detail)
+    except InvalidInput as error:
+        refused = _InvalidForm("invalid_request", error.detail)
+    except _InvalidForm as error:
+        refused = error
+    return JSONResponse({"error": refused.code, "error_description": refused.description}, 400)
+
+
+def _form_fields(body: bytes, grant: str) -> dict[str, str]:
+    """Return the credentials of a form; parameters without a value count as left out (RFC 6749 section 3.2)."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise _InvalidForm("invalid_request", f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _InvalidForm("invalid_request", "A parameter is given more than once: send each one once.")
+    given = fields.get("grant_type") or ("password" if grant == "password" else "")
+    if not given:
+        raise _InvalidForm("invalid_request", f"grant_type is missing: send grant_type={grant}.")
+    if given != grant:
+        raise _InvalidForm("unsupported_grant_type", f"This route takes grant_type={grant} and no other.")
+    known = ("username", "password") if grant == "password" else ("refresh_token",)
+    return {name: fields[name] for name in known if fields.get(name)}

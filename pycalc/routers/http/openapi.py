@@ -1,0 +1,134 @@
+"""The OpenAPI document: what the framework leaves out or leaves vague, so that other people's tools can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from pycalc.models.history import HistoryItem
+from pycalc.models.math import Batch
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.routers.http.deps import BEARER
+from pycalc.routers.http.problems import responses
+from pycalc.services.operations import OPERATIONS
+
+SCHEMAS = "#/components/schemas/"
+SERVERS = [{"url": "/", "description": "The service that this document comes from."}]
+TAGS = [
+    {"name": "calculations", "description": "Exact results, one at a time or in batches."},
+    {"name": "accounts", "description": "Registration, sessions, API keys; the accounts of others for admins."},
+    {"name": "history", "description": "Recorded calculations, usage totals, live events."},
+    {"name": "service", "description": "Health and metrics. These routes need no token."},
+]
+HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
+    "Accept-Encoding": (
+        "The content codings of bodies that the route takes.",
+        {"type": "string"},
+    ),
+    "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
+    "Allow": ("The methods that the path has.", {"type": "string"}),
+    "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
+    "ETag": ("The validator of the bare digits, for `If-Match`, `If-None-Match` and `If-Range`.", {"type": "string"}),
+    "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
+    "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
+    "RateLimit": ("What is left of the quota (draft-ietf-httpapi-ratelimit-headers).", {"type": "string"}),
+    "RateLimit-Policy": ("The quota.", {"type": "string"}),
+    "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
+    "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
+    "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),
+    "WWW-Authenticate": ("The scheme to authenticate by: `Bearer`.", {"type": "string"}),
+    "X-Calculation-Id": (
+        "The id under which the calculation is recorded; the JSON form has it in its body.",
+        {"type": "string", "format": "uuid"},
+    ),
+    "X-Exact": ("`false` where the digits are rounded; else absent.", {"type": "string", "enum": ["false"]}),
+    "X-Request-ID": ("What the service's log calls the request.", {"type": "string"}),
+}
+"""Header fields of responses: what they tell, and their schema."""
+_OF_PROBLEMS = {
+    "401": ("WWW-Authenticate",),
+    "405": ("Allow",),
+    "415": ("Accept", "Accept-Encoding"),
+    "416": ("Content-Range",),
+    "429": ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    "500": ("X-Request-ID",),
+    "503": ("Retry-After",),
+}
+_API_KEY = "apiKey"
+_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | HistoryItem | Problem
+"""Models of bodies that a handler reads or writes itself."""
+_FORMATS = {"integer": "int64", "number": "double"}
+_FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
+
+
+def json_body(model: str) -> dict[str, Any]:
+    """Return the OpenAPI entry of a JSON body that the handler reads itself; its model is named above."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": SCHEMAS + model}}}}}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Return the OpenAPI entries of a response's header fields."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return a route's operation id: the name of its function in camelCase."""
+    first, *others = route.name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Add to an OpenAPI document what its readers need and the framework does not write."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in _FRAMEWORK_ERRORS:
+        schemas.pop(name, None)
+    defined = TypeAdapter(_NOT_READ_BY_THE_FRAMEWORK).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
+    schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
+    components["securitySchemes"][_API_KEY] = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key from POST /me/keys, or an access token, as `Authorization: Bearer ...`.",
+    }
+    components["headers"] = {name: {"description": told, "schema": schema} for name, (told, schema) in HEADERS.items()}
+    schemas["BatchItem"]["properties"]["operation"]["enum"] = list(OPERATIONS)
+    for item in document["paths"].values():
+        for method, operation in item.items():
+            if method != "get":  # what is changed has no ETag that If-Match could name
+                operation["responses"].setdefault("412", responses("precondition-failed")[412])
+            _complete_operation(operation)
+    for schema in _objects(document):
+        if (number_format := _FORMATS.get(str(schema.get("type")))) is not None:
+            schema.setdefault("format", number_format)
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    security = operation.setdefault("security", [])
+    if {BEARER.scheme_name: []} in security:
+        security.append({_API_KEY: []})
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
+    operation["responses"].setdefault("405", responses("method-not-allowed")[405])
+    for status, response in operation["responses"].items():
+        if PROBLEM_MEDIA_TYPE in response.get("content", ()):
+            response["headers"] = headers(*_OF_PROBLEMS.get(status, ())) | response.get("headers", {})
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter's schema without null, which neither a query nor a header field can express."""
+    choices: list[dict[str, Any]] = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name != "anyOf"} | choices[0]
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every JSON object of a document."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _objects(child)

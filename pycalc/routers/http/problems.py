@@ -1,0 +1,298 @@
+"""Errors as RFC 9457 problems: each domain error's status, and the framework's own errors in the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from structlog import get_logger
+
+from pycalc import errors
+from pycalc.models.numbers import LARGEST_JSON_INTEGER
+from pycalc.models.problems import PROBLEM_MEDIA_TYPE
+from pycalc.observability.requests import request_id_of
+from pycalc.routers.http.audit import AUDITED, audit_refusal
+from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
+from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.sentences import invalid_input
+from pycalc.services.operations.numbers.gmp import text_of
+
+TYPE_BASE = "/docs/problems#"
+
+STATUS: Mapping[str, int] = {
+    "bad-request": 400,
+    "validation-error": 422,
+    "domain-error": 422,
+    "result-too-large": 422,
+    "precondition-failed": 412,
+    "range-not-satisfiable": 416,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not-found": 404,
+    "method-not-allowed": 405,
+    "request-timeout": 408,
+    "conflict": 409,
+    "payload-too-large": 413,
+    "unsupported-media-type": 415,
+    "rate-limited": 429,
+    "computation-timeout": 504,
+    "overloaded": 503,
+    "unavailable": 503,
+    "internal-error": 500,
+}
+MAX_ERRORS = 20
+"""Errors that an answer lists; there may be hundreds in a body."""
+MAX_ECHO = 1024
+"""Characters of a path or a field's name that an answer repeats."""
+CLIENT_GONE = 499
+"""Not an HTTP status: what the metrics count for a client that hung up, after nginx's custom."""
+MEANING: Mapping[str, str] = {
+    "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
+    "validation-error": "The request is not of the documented form; `errors` says where.",
+    "domain-error": "The operation has no real value for these operands.",
+    "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
+    "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
+    "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
+    "unauthorized": "A valid token is needed.",
+    "forbidden": "The token is valid and does not allow this.",
+    "not-found": "There is no such resource.",
+    "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
+    "request-timeout": "The request's body came too slowly.",
+    "conflict": "The name or the address is taken, or the last admin would go.",
+    "payload-too-large": "The request's body has more than `limit` bytes; batches may be longer than other bodies.",
+    "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
+    "rate-limited": "Too many requests; `Retry-After` says when to come back.",
+    "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
+    "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
+    "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
+    "internal-error": "A fault of the service; the log knows more.",
+}
+_FRAMEWORK = {
+    400: "validation-error",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "payload-too-large",
+}
+_FRAMEWORK_TITLES = {
+    "bad-request": "The request could not be read",
+    "method-not-allowed": "Method not allowed",
+    "request-timeout": "The request came too slowly",
+} | {
+    error.code: error.title
+    for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
+}
+_PATH_CHARACTERS = "/:@!$&'()*+,;="
+"""What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_log = get_logger(__name__)
+
+
+def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of these problem types, for a route; one that takes a body may wait for it in vain."""
+    by_status: dict[int, list[str]] = {}
+    of_body = ("bad-request", "request-timeout", "unsupported-media-type") if "payload-too-large" in slugs else ()
+    for slug in (*slugs, *of_body, "internal-error"):
+        by_status.setdefault(STATUS[slug], []).append(slug)
+    return {
+        status: {
+            "description": " ".join(f"`{slug}`: {MEANING[slug]}" for slug in of_status),
+            "content": {
+                PROBLEM_MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {slug: {"value": _example(slug)} for slug in of_status},
+                }
+            },
+        }
+        for status, of_status in by_status.items()
+    }
+
+
+def _example(slug: str) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": TYPE_BASE + slug,
+        "title": slug.replace("-", " ").capitalize(),
+        "status": STATUS[slug],
+        "detail": MEANING[slug],
+        "instance": "/fibonacci/100",
+    }
+    if slug == "validation-error":
+        example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, in the digits 0-9."}]
+    if slug == "payload-too-large":
+        example["limit"] = 8192
+    if slug == "result-too-large":
+        example |= {"digits": "208987640249978734", "limit": 25_000_000}
+        example |= {"leading": "26289788186792204674", "trailing": "41183788299560546875"}
+    return example
+
+
+def quoted(path: str) -> str:
+    """Return a request's path, or the beginning of a long one, as a URI reference for ``instance``.
+
+    One that begins with two slashes would read as a host: ``/.`` before it keeps it a path (RFC 3986 §5.2.4).
+    """
+    reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
+    return "/." + reference if reference.startswith("//") else reference
+
+
+def problem(
+    request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
+) -> Response:
+    """Return the response that tells of a problem."""
+    instance = quoted(request.scope["path"])
+    return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
+
+
+def _body(slug: str, title: str, detail: str, instance: str, members: Mapping[str, object]) -> dict[str, object]:
+    known = {"type": TYPE_BASE + slug, "title": title, "status": STATUS[slug], "detail": detail, "instance": instance}
+    return {**known, **members}
+
+
+def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
+    """Return the body of the problem that a domain error is."""
+    if error.code == "internal-error":
+        _log.error("internal error", path=instance, error=type(error).__name__)
+        return _body(error.code, error.title, "The service could not vouch for its result.", instance, {})
+    more = _unlisted(len(error.problems)) if isinstance(error, errors.InvalidInput) else ""
+    return _body(error.code, error.title, error.detail + more, instance, _members(error))
+
+
+def _listed(found: Sequence[errors.FieldProblem]) -> list[dict[str, str]]:
+    """Return the first MAX_ERRORS of what is invalid, each with no more of the client's text than says where it is."""
+    return [{"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]} for pointer, detail in found[:MAX_ERRORS]]
+
+
+def _unlisted(number: int) -> str:
+    """Return the sentence which says that there are more errors than are listed, "" where there are not."""
+    return f" The first {MAX_ERRORS} of {number:,} errors are listed." if number > MAX_ERRORS else ""
+
+
+def _members(error: errors.PycalcError) -> dict[str, object]:
+    """Return what a problem of this type tells beside the common members."""
+    if isinstance(error, errors.InvalidInput):
+        return {"errors": _listed(error.problems)}
+    if isinstance(error, errors.ResultTooLarge):
+        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
+        return {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
+    return {}
+
+
+def _headers(error: errors.PycalcError) -> dict[str, str]:
+    """Return the header fields that go with an error."""
+    if isinstance(error, errors.Unauthorized):
+        reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
+        return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
+    if isinstance(error, errors.RetryLater):
+        quota = error.quota if isinstance(error, errors.RateLimited) else None
+        return {"Retry-After": str(error.retry_after), **(quota_fields(quota) if quota else {})}
+    if isinstance(error, errors.UnsupportedCoding):
+        return {"Accept-Encoding": ", ".join(error.accepted)}
+    if isinstance(error, errors.UnsupportedMediaType):
+        return {"Accept": ", ".join(error.accepted)}
+    if isinstance(error, errors.RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.length}"}
+    return {}
+
+
+async def _domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
+    body = problem_body(error, quoted(request.scope["path"]))
+    status = STATUS[error.code]
+    if status in AUDITED:
+        audit_refusal(request.scope, status, error.detail)
+    spent = request.scope.get("quota")  # noted where it is spent
+    named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
+    headers = {**_headers(error), **(quota_fields(spent) if spent else {}), **named}
+    return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
+
+
+async def _client_gone(_: Request, __: Exception) -> Response:
+    """Return a response for the metrics: nobody will read it."""
+    return Response(status_code=CLIENT_GONE)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
+    return await _domain_error(request, invalid_input(error.errors()))
+
+
+def _matches(request: Request, path: str, method: str) -> set[Match]:
+    """Return how the application's routes match a path and a method, those that do."""
+    asked = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
+    return {route.matches(asked)[0] for route in request.app.routes} - {Match.NONE}
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods that a request's path knows, of all routes that have it; HEAD where there is GET."""
+    path = request.scope["path"]
+    methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
+    return ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
+
+
+def _meant(request: Request) -> str:
+    """Return the sentence that names the path without its empty segments, "" where there is no such path either."""
+    path = request.scope["path"]
+    meant = "/" + "/".join(filter(None, path.split("/")))
+    if path in ("", meant) or len(meant) > MAX_ECHO or not _matches(request, meant, "GET"):
+        return ""
+    return f" Did you mean {quoted(meant)}?"
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
+    slug = "bad-request" if isinstance(error, BodyBroken) else _FRAMEWORK.get(error.status_code, "internal-error")
+    headers = error.headers
+    detail = {
+        "not-found": "There is no such path.",
+        "method-not-allowed": "The path does not know this method; Allow lists those that it knows.",
+        "request-timeout": "The body came too slowly.",
+        "bad-request": "The body broke off, or its framing is not valid HTTP.",
+        "validation-error": "The body could not be read.",
+    }.get(slug, "The request could not be handled.")
+    if slug == "not-found":
+        detail += _meant(request)
+    if slug == "method-not-allowed":
+        headers = {"Allow": ", ".join(_allowed(request))}
+    members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
+    if isinstance(error, BodyTooLarge):
+        detail = f"The body is too large: this route takes up to {error.limit:,} bytes."
+        members = {"limit": error.limit}
+    return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, headers, **members)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    detail = "Something went wrong here; it was logged."
+    named = {"X-Request-ID": request_id_of(request.scope)}
+    return problem(request, "internal-error", errors.PycalcError.title, detail, named)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """Return the response to an error outside the framework's handling; what was not foreseen is logged."""
+    if isinstance(error, ClientGone):
+        return await _client_gone(request, error)
+    if isinstance(error, errors.PycalcError):
+        return await _domain_error(request, error)
+    _log.error("unexpected error", path=request.url.path, exc_info=error)
+    return await _unexpected(request, error)
+
+
+def bad_host(request: Request) -> Response:
+    """Return the answer to a request of HTTP/1.1 without exactly one Host, or with an empty one (RFC 9112 §3.2)."""
+    detail = "A request of HTTP/1.1 needs exactly one Host field, and it names the host that is asked: send one."
+    return problem(request, "bad-request", _FRAMEWORK_TITLES["bad-request"], detail)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of the application with a problem."""
+    app.add_exception_handler(errors.PycalcError, _domain_error)
+    app.add_exception_handler(ClientGone, _client_gone)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _framework_error)
+    app.add_exception_handler(Exception, _unexpected)

@@ -1,0 +1,235 @@
+"""A result on its way to the client: JSON or bare digits, whole, in part, or compressed (ADR 10)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from hashlib import sha256
+from itertools import chain, repeat
+from mmap import mmap
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from pycalc.errors import RangeNotSatisfiable
+from pycalc.models.results import Result
+from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
+from pycalc.routers.http.connection import ClientGone, while_connected
+from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
+from pycalc.routers.http.negotiation import Asked, byte_range, preferred, preferred_coding
+from pycalc.routers.http.sending import PART_BYTES
+from pycalc.services.calculations.calculator import Answer
+from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.plan import Plan
+from pycalc.services.limits.responses import UNCOUNTED_BYTES
+
+TEXT = "text/plain"
+_JSON = "application/json"
+_ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
+WHOLE = UNCOUNTED_BYTES
+"""Answers up to this many bytes go to the server in one piece."""
+_SLICE = PART_BYTES
+_SLICE_SECONDS = 0.0005
+"""What a slice counts for in turns: more than it costs the event loop, for the server's thread has to copy it too."""
+
+T = TypeVar("T")
+
+Header = tuple[bytes, bytes]
+Piece = bytes | mmap
+
+
+def wants_text(plan: Plan, asked: Asked) -> bool:
+    """Whether the client prefers the bare digits; a summary has none."""
+    if asked.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
+        return False
+    return preferred(asked.accept, (_JSON, TEXT)) == TEXT
+
+
+def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
+    """Return the strong validators of a result's bare digits, plain and in each coding.
+
+    Results never change, so what names them is enough: a validator costs no computation. ``key`` is the service's: only
+    who was sent the result, or its head, knows its validator.
+    """
+    name = base64.urlsafe_b64encode(hmac.digest(key, plan.key.encode(), sha256)[:18]).decode()
+    return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
+
+
+def paced(send: Send, turns: Turns) -> Send:
+    """Return a ``send`` for which each slice takes its turn: many long results at once leave the loop to others too."""
+
+    async def send_in_turn(message: Message) -> None:
+        if message.get("more_body"):
+            await turns.turn(_SLICE_SECONDS)
+        await send(message)
+
+    return send_in_turn
+
+
+async def send_json(answer: Answer, asked: Asked, send: Send) -> int:
+    """Send a calculation, its result's text as it is; return the status."""
+    before, after = json_around(answer)
+    headers = [(b"content-type", b"application/json"), NO_STORE]
+    text = answer.result.text
+    length = len(before) + len(text) + len(after)
+    coding = preferred_coding(asked.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
+    if length > SHORTEST_COMPRESSED:
+        headers.append((b"vary", b"Accept, Accept-Encoding"))
+    return await _send(200, headers, (before, text, after), coding, send, content=asked.content)
+
+
+class BatchResponse(Response):
+    """The results of a batch: their texts go to the socket from where they are, like a single one's."""
+
+    def __init__(
+        self,
+        answers: Sequence[T],
+        parts: Callable[[T], Sequence[Piece]],
+        headers: Mapping[str, str],
+        turns: Turns,
+        memory: ExitStack,
+    ) -> None:
+        """``parts`` returns what one answer's JSON consists of; ``memory`` is closed when all is sent."""
+        super().__init__(media_type="application/json")
+        self._memory = memory
+        self._turns = turns
+        self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        separators = chain((b'{"results":[',), repeat(b","))
+        self._pieces: list[Piece] = [piece for answer in answers for piece in (next(separators), *parts(answer))]
+        self._pieces.append(b"]}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
+        with self._memory, suppress(ClientGone):
+            await while_connected(receive, _send(200, headers, self._pieces, None, paced(send, self._turns)))
+
+
+def json_around(answer: Answer) -> tuple[bytes, bytes]:
+    """Return what stands before and after the result's text in a calculation's JSON: there is no other encoder."""
+    cached = b"true" if answer.cached else b"false"
+    before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
+    return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
+
+
+def range_of(result: Result, etag: str, asked: Asked) -> tuple[int, int] | None:
+    """Return the range of the bare digits that is asked for, None for all of them; raises RangeNotSatisfiable."""
+    length = len(result.text)
+    try:
+        return byte_range(asked, etag, length)
+    except ValueError:
+        detail = f"The range begins beyond the end of the result, which has {length:,} bytes; ask for an earlier one."
+        raise RangeNotSatisfiable(detail, length) from None
+
+
+async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Send) -> int:
+    """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
+
+    ``etags`` are those of ``etags_of``. A range is always one of the plain digits. Raises RangeNotSatisfiable.
+    """
+    etag, *coded = etags
+    text = answer.result.text
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes"), *_facts(answer)]
+    part = range_of(answer.result, etag, asked)
+    digest = answer.result.facts.sha256
+    whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
+    if part is not None:
+        first, end = part
+        headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
+        return await _send(206, headers, (text,), None, send, first, end)
+    coding = preferred_coding(asked.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
+    if coding is None:
+        headers += [*validators(etag), *whole]
+    else:
+        headers += validators(coded[CODINGS.index(coding)])
+    return await _send(200, headers, (text,), coding, send, content=asked.content)
+
+
+def validators(etag: str) -> list[Header]:
+    """Return the header fields by which a client may keep the bare digits for good."""
+    return [
+        (b"etag", etag.encode()),
+        (b"cache-control", b"private, max-age=31536000, immutable"),
+        (b"vary", b"Accept, Accept-Encoding, Authorization"),
+    ]
+
+
+def _facts(answer: Answer) -> list[Header]:
+    """Return the header fields for what the JSON form tells beside the digits: the id, and that they are rounded."""
+    identity = (b"x-calculation-id", answer.id.encode())
+    return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
+
+
+async def send_not_modified(etag: str | None, answer: Answer, send: Send) -> int:
+    """Say that the client's copy is good: that of the bare digits, or of JSON, which has no ``etag``."""
+    kept = [NO_STORE] if etag is None else validators(etag)
+    return await _send(304, [*kept, *_facts(answer)], (), None, send)
+
+
+async def _send(
+    status: int,
+    headers: list[Header],
+    pieces: Sequence[Piece],
+    coding: str | None,
+    send: Send,
+    first: int = 0,
+    end: int | None = None,
+    *,
+    content: bool = True,
+) -> int:
+    """Send pieces one after the other, of a single one the bytes from ``first`` to ``end``; return the status.
+
+    Without ``content`` only the head is made, as it would be with it.
+    """
+    length = sum(map(len, pieces)) if end is None else end - first
+    if coding is not None:
+        headers = [*headers, (b"content-encoding", coding.encode())]
+    elif status != 304:
+        headers = [*headers, (b"content-length", b"%d" % length)]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
+    if not content:
+        await send({"type": "http.response.body", "body": b""})
+        return status
+    if coding is not None:
+        async for compressed in _compressed(pieces, coding):
+            await send({"type": "http.response.body", "body": compressed, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return status
+    if length <= WHOLE:
+        parts = pieces if end is None else [piece[first:end] for piece in pieces]
+        await send({"type": "http.response.body", "body": b"".join(parts)})
+        return status
+    for part in _slices(pieces, first, end):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return status
+
+
+def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of the pieces in parts of at most _SLICE, short pieces joined."""
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        stop = len(piece) if end is None else end
+        for start in range(first, stop, _SLICE):
+            part = piece[start : min(start + _SLICE, stop)]
+            if size + len(part) > _SLICE:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+            gathered.append(part)
+            size += len(part)
+    if gathered:
+        yield b"".join(gathered)
+
+
+async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
+    """Yield the compressed bytes; long ones are compressed in a thread, slice by slice."""
+    compressor = digits_compressor(coding)
+    long = sum(map(len, pieces)) > INLINE_BYTES
+    for part in _slices(pieces):
+        yield await asyncio.to_thread(compressor.compress, part) if long else compressor.compress(part)
+    yield compressor.flush()

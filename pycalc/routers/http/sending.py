@@ -1,0 +1,124 @@
+"""Responses on their way to the client: counted while in memory, and ended when the client reads too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic
+
+from fastapi import Request
+from starlette.types import Message, Receive, Scope, Send
+from structlog import get_logger
+
+from pycalc.errors import Overloaded
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.deps import key_of, resources_of
+from pycalc.routers.http.headers import secured
+from pycalc.routers.http.problems import answer_to
+from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace
+
+PART_BYTES = 32 * 1024
+"""Longer responses go to the server in parts of this size, so that it holds no more than a few of them."""
+
+_log = get_logger(__name__)
+
+
+class ClientTooSlow(Exception):
+    """The client took less of its response than it must; the rest is not sent, and the connection ends."""
+
+
+def in_time(send: Send, pace: Pace) -> Send:
+    """Return a ``send`` that raises ClientTooSlow when the client takes a response's parts too slowly.
+
+    Only the time for which the client is waited for counts. A response of n bytes takes pace.seconds + n / pace.rate
+    at most, and a client that takes nothing is given up after pace.seconds. While there is nothing to send, as between
+    events, a client catches up.
+    """
+    left, ended = pace.seconds, monotonic()
+
+    async def send_in_time(message: Message) -> None:
+        nonlocal left, ended
+        began = monotonic()
+        left = min(pace.seconds, left + began - ended)
+        try:
+            async with asyncio.timeout(left):
+                await send(message)
+        except TimeoutError:
+            raise ClientTooSlow from None
+        ended = monotonic()
+        left = min(pace.seconds, left + len(message.get("body", b"")) / pace.rate - (ended - began))
+        if left <= 0:
+            raise ClientTooSlow
+
+    return send_in_time
+
+
+def count_cut(resources: Resources, scope: Scope) -> None:
+    """Count and log a response that was ended because its client read too slowly."""
+    resources.metrics.responses_cut.inc()
+    route = getattr(scope.get("route"), "path_format", None)
+    _log.warning("response cut: the client reads too slowly", route=route)
+
+
+class ResponseSender:
+    """A ``send`` for the framework's responses: it adds header fields, counts long bodies, and heeds the pace.
+
+    What is sent in one small piece costs nothing more. A long body for which there is no memory becomes a problem.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._send_in_time: Send | None = None
+        self._head: Message | None = None
+        self.status = 500
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message; the head goes with the first part of the body, until which there may be an error instead."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._head = {**message, "headers": secured(message.get("headers", ()))}
+            return
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            await self._begin()
+            await self._throttled(message)
+        elif len(body) <= UNCOUNTED_BYTES:
+            await self._begin()
+            await (self._send_in_time or self._send)(message)
+        else:
+            await self._send_long(body)
+
+    async def _send_long(self, body: bytes) -> None:
+        resources = resources_of(self._scope)
+        caller = self._scope.get("caller")
+        key = key_of(self._scope, resources) if caller is None else caller.user_id
+        try:
+            slot = resources.response_memory.acquire(key, len(body))
+        except Overloaded as error:
+            response = await answer_to(Request(self._scope), error)
+            self.status, self._head = response.status_code, None
+            response.raw_headers = secured(response.raw_headers)
+            await response(self._scope, self._receive, self._send)
+            return
+        with slot:
+            await self._begin()
+            for part in _parts(body):
+                await self._throttled({"type": "http.response.body", "body": part, "more_body": True})
+            await self._throttled({"type": "http.response.body", "body": b""})
+
+    async def _begin(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            await self._send(head)
+
+    async def _throttled(self, message: Message) -> None:
+        if self._send_in_time is None:
+            self._send_in_time = in_time(self._send, resources_of(self._scope).pace)
+        await self._send_in_time(message)
+
+
+def _parts(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), PART_BYTES):
+        yield body[start : start + PART_BYTES]

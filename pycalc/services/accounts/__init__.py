@@ -1,0 +1,1 @@
+"""Users, their credentials, and what they may do."""

@@ -1,0 +1,1 @@
+"""The life of a calculation, from its operands to its recorded result."""

@@ -1,0 +1,181 @@
+"""Planning a calculation: parse, check the domain, estimate; nothing is computed (ADR 7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.json_text import pointer_step, shown
+from pycalc.models.numbers import json_literal
+from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.worker import VERIFIED_DIGITS, Task
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.numbers.gmp import text_of
+from pycalc.services.operations.numbers.literals import parse_natural
+
+DEFAULT_PRECISION = 50
+MAX_PRECISION = 10_000
+LONGEST_RECORDED = 1_000
+"""An operand longer than this stands in the history and in events by its ends, its length and its digest."""
+_HUGE = 20_000
+"""What a very large exponent counts for, in digits."""
+_LONGEST_SHORT = 100
+"""Literals up to this length together are planned on the event loop, and their plans kept."""
+HANDOVER_SECONDS = 0.0005
+"""The time to hand a calculation to a worker. It is part of every estimate for operands that are not short.
+
+It is more than is ever done on the event loop: a worker that has planned a calculation also computes it.
+"""
+_MEMORY = 128 << 20
+"""Bytes that any computation may take: far more than a small one does."""
+_MEMORY_PER_DIGIT = 8
+"""Bytes for each digit of a result: twice what was measured at most, 4.3."""
+_MOST_MEMORY = 1 << 30
+"""Bytes for a residue, however many steps it takes."""
+
+
+class Options(NamedTuple):
+    """What is wanted of a result: by default all of it."""
+
+    precision: int = DEFAULT_PRECISION
+    modulus: str | None = None
+    summary: bool = False
+
+
+DEFAULT_OPTIONS = Options()
+
+
+def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
+    """Return the options among what a request gives beside the operands; raises InvalidInput for anything else."""
+    known = {"mod", "view"} | ({"precision"} if takes_precision(operation) else set())
+    for name in given:
+        if name not in known:
+            raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
+    if given.get("view", "full") not in ("full", "summary"):
+        raise _invalid("view", "view must be full or summary.")
+    summary = given.get("view") == "summary"
+    if summary and "mod" in given:
+        raise _invalid("view", "view=summary and mod exclude each other: leave one of them out.")
+    precision = given.get("precision", str(DEFAULT_PRECISION))
+    if not (
+        precision.isascii() and precision.isdigit() and len(precision) <= 5 and 1 <= int(precision) <= MAX_PRECISION
+    ):
+        raise _invalid("precision", f"precision must be a whole number from 1 to {MAX_PRECISION:,}.")
+    return Options(int(precision), given.get("mod"), summary)
+
+
+def takes_precision(operation: Operation[Any]) -> bool:
+    """Whether an operation's results may have to be rounded."""
+    return any(parameter.kind == "decimal" for parameter in operation.parameters)
+
+
+def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
+    """Return whether planning takes well under a millisecond: for large operands it takes up to half a second."""
+    size = sum(map(_size, literals)) + len(options.modulus or "")
+    if size > _LONGEST_SHORT or options.precision > _LONGEST_SHORT:
+        return False
+    return options.modulus is None or max(map(len, literals)) <= OPERATIONS[name].quick_modulo_length
+
+
+def _size(literal: str) -> int:
+    """Return how many digits a literal stands for, about: its characters, and what its exponent adds."""
+    exponent = literal.lower().partition("e")[2].lstrip("+-")
+    if not exponent.isdigit():
+        return len(literal)
+    return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
+
+
+def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+    """Return the plan for an operation of the registry and its operands' literals, in their order.
+
+    The estimate of one whose operands are not short includes the handing over to a worker. Raises InvalidInput, or
+    DomainError.
+    """
+    plan = _make_plan(max_digits, name, literals, options)
+    if is_short(name, literals, options):
+        return plan
+    handover = HANDOVER_SECONDS
+    return replace(plan, seconds=plan.seconds + handover, summary_seconds=plan.summary_seconds + handover)
+
+
+def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+    operation = OPERATIONS[name]
+    names = [parameter.name for parameter in operation.parameters]
+    args = operation.parse(dict(zip(names, literals, strict=True)))
+    inputs = operation.input(args)
+    key = operation.key(args, options.precision)
+    if options.modulus is not None:
+        return _modulo_plan(operation, args, inputs, key, options.modulus)
+    estimate = operation.estimate(args, options.precision)
+    if not estimate.exact and options.precision != DEFAULT_PRECISION:
+        inputs["precision"] = options.precision
+    summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
+    seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
+    if options.summary:
+        if sum(map(len, literals)) > LONGEST_RECORDED:
+            detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
+            raise _invalid(names[0], detail)
+        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
+    if estimate.digits > max_digits:
+        return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
+    task = summary._replace(view="value")
+    return _plan(task, key, inputs, estimate.seconds, estimate.digits, seconds)
+
+
+def ends_of(plan: Plan) -> Plan:
+    """Return the plan that finds a value's size and ends without the value."""
+    summary = plan.task._replace(view="summary")
+    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
+
+
+def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
+    modulus = parse_natural({"mod": literal}, "mod", least=1)
+    text = text_of(modulus)
+    found = operation.plan_modulo(args, modulus)
+    seconds = found.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
+    named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
+    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus, way=found.way)
+    mod = int(text) if json_literal(text) == text else text
+    memory = int(min(2 * found.memory, _MOST_MEMORY))
+    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds, memory=memory)
+
+
+def _plan(
+    task: Task,
+    key: str,
+    inputs: dict[str, int | str],
+    seconds: float,
+    digits: int = 0,
+    summary_seconds: float = 0.0,
+    *,
+    memory: int = 0,
+    too_large: bool = False,
+) -> Plan:
+    text = recorded = _json(inputs)
+    if len(text) > LONGEST_RECORDED:
+        recorded = _json(
+            {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
+        )
+    memory += _MEMORY + _MEMORY_PER_DIGIT * digits
+    return Plan(task, key, text, recorded, seconds, digits, summary_seconds, memory, too_large)
+
+
+def _json(inputs: dict[str, int | str]) -> str:
+    return json.dumps(inputs, separators=(",", ":"))
+
+
+def _abbreviated(operand: str) -> str:
+    """Return an operand as the history gives it, so that an event stays below its bound."""
+    if len(operand) <= LONGEST_RECORDED:
+        return operand
+    digest = sha256(operand.encode()).hexdigest()
+    return f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"
+
+
+def _invalid(name: str, detail: str) -> InvalidInput:
+    return InvalidInput.of(FieldProblem(pointer_step(name), detail))

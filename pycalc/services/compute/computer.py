@@ -1,0 +1,223 @@
+"""Computation: small results at once, the rest in killable worker processes under a deadline (ADR 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TypeVar
+
+import anyio
+import anyio.to_process
+from structlog import get_logger
+
+from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
+from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.services.compute.admission import Admission
+from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
+from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
+
+INLINE_SECONDS = 0.0003
+"""Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
+_UNNOTICED_SECONDS = 0.00005
+"""Estimated cost up to which a computation runs without waiting for its turn on the event loop."""
+_HOPELESS = 4
+"""An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
+LONG_BYTES = 1024 * 1024
+"""Longer results are mapped into memory, shorter ones copied."""
+_TRUSTED_SECONDS = 60.0
+"""A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
+
+T = TypeVar("T")
+
+_log = get_logger(__name__)
+
+
+class Computer:
+    """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        workers: int,
+        timeout: float,
+        memory: int,
+        tracer: Tracer = NO_TRACER,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        """``timeout``: seconds for each computation; ``memory``: bytes for all workers together.
+
+        Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing.
+        """
+        self._descriptors = proc / str(os.getpid()) / "fd"
+        if not self._descriptors.is_dir():
+            raise OSError(f"worker processes hand results over through {proc}, which is not mounted here")
+        self._metrics = metrics
+        self._tracer = tracer
+        self._timeout = timeout
+        self._most_memory = memory // workers
+        self.turns = Turns()
+        """For computations that run on the event loop."""
+        self._admission = Admission(metrics, workers, max_wait=timeout)
+        self._limiter = anyio.CapacityLimiter(workers)
+        self._idle: list[float] = []
+        self._abandoned = False
+        self._limits: set[asyncio.Timeout] = set()
+        metrics.compute_running.set_function(lambda: self._admission.running)
+        metrics.compute_waiting.set_function(lambda: self._admission.waiting)
+
+    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        """Return a verified result's text and the facts about it.
+
+        Raises ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is waiting,
+        Unavailable when the worker died, VerificationFailed when the result did not agree with its residue.
+        Cancellation kills the computation.
+        """
+        started = perf_counter()
+        task = plan.task
+        try:
+            if plan.seconds <= INLINE_SECONDS:
+                if plan.seconds > _UNNOTICED_SECONDS:
+                    await self.turns.turn(plan.seconds)
+                outcome = execute(task)
+                text: bytes | mmap.mmap = outcome.text or b""
+            else:
+                with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
+                    text, outcome = await self._dispatch(plan, user)
+        except VerificationFailed as error:
+            self._metrics.verification_failures.inc()
+            _log.error("verification failed", operation=task.operation, detail=str(error))
+            raise
+        self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
+        return text, outcome
+
+    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+        if plan.seconds > _HOPELESS * self._timeout:
+            raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
+        async with self._until_abandoned(), self._admission.slot(user):
+            with self._memory_file() as memory:
+                outcome = await self._executed(plan, memory)
+                return (_mapped(memory) if outcome.text is None else outcome.text), outcome
+
+    async def _ready_worker(self) -> None:
+        """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
+        if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
+            return
+        self._idle.clear()
+        starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
+        try:
+            await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
+        except asyncio.CancelledError:
+            starting.add_done_callback(_heard)
+            raise
+        except (anyio.BrokenWorkerProcess, OSError) as error:
+            _log.warning("a worker process did not start", error=str(error))
+            raise Unavailable("The computation could not be started.") from error
+
+    async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
+        """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
+        async with self._until_abandoned(), self._admission.slot(user):
+            with self._memory_file() as memory:
+                return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
+
+    def abandon(self) -> None:
+        """Stop what runs or waits, and refuse what comes: the service has to end. Raises Unavailable in its callers."""
+        self._abandoned = True
+        for limit in self._limits:
+            limit.reschedule(0)
+
+    @asynccontextmanager
+    async def _until_abandoned(self) -> AsyncIterator[None]:
+        """Run the body unless everything is abandoned, and no longer than that."""
+        ending = Unavailable("The service is shutting down.")
+        if self._abandoned:
+            raise ending
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limits.add(limit)
+                try:
+                    yield
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError:
+            raise ending from None
+
+    async def _executed(self, plan: Plan, memory: int) -> Outcome:
+        """Compute in a worker, whose part of it becomes a span of its own where there is a trace."""
+        file = self._path_of(memory)
+        if not self._tracer.on:
+            return await self._in_worker(plan.memory, memory, execute, plan.task, file)
+        done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
+        self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
+        return done.returned
+
+    async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
+        """Return what a function returns in a worker process, which is killed at the deadline or by cancellation.
+
+        It may take ``most`` bytes, or its share of the memory of all. A worker that needs more aborts, and says so in
+        the file ``memory``.
+        """
+        most = min(most, self._most_memory)
+        await self._ready_worker()
+        try:
+            with anyio.fail_after(self._timeout):
+                limits = (self._timeout, most, self._path_of(memory))
+                returned = await anyio.to_process.run_sync(
+                    limited, *limits, function, *args, cancellable=True, limiter=self._limiter
+                )
+        except TimeoutError:
+            raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
+        except anyio.BrokenWorkerProcess as error:
+            if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
+                self._metrics.workers_out_of_memory.inc()
+                _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
+                raise ComputationTimeout("The computation was stopped: it needed too much memory.") from None
+            self._metrics.workers_lost.inc()
+            _log.warning("a worker process died")
+            raise Unavailable("The computation was interrupted.") from error
+        except PycalcError:
+            self._idle.append(monotonic())  # raised by the function: its worker lives
+            raise
+        self._idle.append(monotonic())
+        return returned
+
+    def _path_of(self, memory: int) -> str:
+        """Return the path by which a worker opens one of this process's files."""
+        return str(self._descriptors / str(memory))
+
+    @contextmanager
+    def _memory_file(self) -> Iterator[int]:
+        """Open a file without a disk, which a worker writes to: no sync of another file waits for it."""
+        try:
+            memory = os.memfd_create("pycalc-result")
+        except OSError as error:
+            self._metrics.compute_refused.labels("memory").inc()
+            raise Overloaded("There is no memory for a long result now.", 5) from error
+        try:
+            yield memory
+        finally:
+            os.close(memory)
+
+
+def _mapped(memory: int) -> bytes | mmap.mmap:
+    """Map a long result's memory: its pages go straight from the worker to the socket.
+
+    What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those.
+    """
+    size = os.fstat(memory).st_size
+    if size <= LONG_BYTES:
+        return os.pread(memory, size, 0)
+    return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
+
+
+def _heard(starting: asyncio.Future[None]) -> None:
+    """Hear how a start ended whose caller had gone; the worker is found by the next caller that makes sure of one."""
+    if not starting.cancelled():
+        starting.exception()

@@ -1,0 +1,177 @@
+"""What runs inside a worker process: one computation and its verification. Imports are kept light on purpose."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import resource
+import signal
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from time import time_ns
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from pycalc.errors import DomainError, VerificationFailed
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.numbers.gmp import text_of
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import describe
+
+VERIFIED_DIGITS = 1_000
+"""Results of more digits than this are verified before anyone sees them."""
+INLINE_BYTES = 64 * 1024
+"""A text up to this size travels back in the reply, a longer one in a file that the service maps."""
+_NICENESS = 10
+"""Workers give way to the service: it answers everybody else while they compute."""
+
+OUT_OF_MEMORY = bytes([signal.SIGABRT])
+"""The content of a worker's file after a computation that has reached its limit of memory."""
+
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
+
+T = TypeVar("T")
+View = Literal["value", "modulo", "summary"]
+
+
+class Task(NamedTuple):
+    """One computation: what is wanted of an operation's result."""
+
+    operation: str
+    args: Any
+    precision: int
+    view: View = "value"
+    modulus: int = 0
+    exact: bool = True
+    way: Any = None
+    """What planning has found out of a residue (``ResiduePlan``)."""
+
+
+class Outcome(NamedTuple):
+    """A verified result: its text, or None when it stands in the agreed file, and the facts about it."""
+
+    text: bytes | None
+    digits: str
+    exact: bool
+    leading: str
+    trailing: str
+    sha256: bytes | None
+
+
+def execute(task: Task, file: str | None = None) -> Outcome:
+    """Compute, verify and describe one result; a text over INLINE_BYTES is written to ``file`` if there is one.
+
+    Raises VerificationFailed when the text does not agree with an independent residue.
+    """
+    operation = OPERATIONS[task.operation]
+    if task.view == "summary" and not task.exact:  # the value has few digits, and is verified like any other
+        facts = describe(_value(operation, task))
+        return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
+    if task.view == "summary":
+        summary = operation.summary(task.args, task.precision)
+        return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
+    text = _modulo(operation, task) if task.view == "modulo" else _value(operation, task)
+    facts = describe(text)
+    described = (str(facts.digits), task.exact, facts.leading, facts.trailing, sha256(text).digest())
+    if file is not None and len(text) > INLINE_BYTES:
+        Path(file).write_bytes(text)
+        return Outcome(None, *described)
+    return Outcome(text, *described)
+
+
+def _value(operation: Operation[Any], task: Task) -> bytes:
+    text = operation.compute(task.args, task.precision)
+    long = len(text) > VERIFIED_DIGITS
+    if long and not operation.verify(task.args, task.precision, text, random_prime()):
+        raise VerificationFailed(f"{task.operation}{operation.input(task.args)} did not agree with its residue")
+    return text
+
+
+def _modulo(operation: Operation[Any], task: Task) -> bytes:
+    """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
+    result = operation.modulo(task.args, task.modulus, task.way)
+    text = text_of(result).encode()
+    if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
+        given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
+        raise VerificationFailed(f"{task.operation}{given} did not agree with its residue")
+    return text
+
+
+def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:
+    try:
+        return operation.modulo_agrees(task.args, task.modulus, task.way, result, random_prime())
+    except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
+        return _agrees(operation, task, result)
+
+
+class Timed(NamedTuple, Generic[T]):
+    """What a function returned in a worker process, and when it worked, by Unix time."""
+
+    returned: T
+    began_ns: int
+    ended_ns: int
+    process: int
+
+
+def timed(function: Callable[..., T], *args: object) -> Timed[T]:
+    """Return what a function returns, and when it began and ended."""
+    began_ns = time_ns()
+    return Timed(function(*args), began_ns, time_ns(), os.getpid())
+
+
+def be_ready() -> None:
+    """Be the first call into a worker: lower its priority and tie its life to the service's; repeating it is harmless.
+
+    Signals for the whole process group (Ctrl-C, a supervisor's SIGTERM) are the service's affair, which lets workers
+    finish. When it is killed the kernel kills them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _address_space_at_start()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort is expected, and its dump would be large
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def limited(seconds: float, memory: int, file: str, function: Callable[..., T], *args: object) -> T:
+    """Return what a function returns in a worker process with limits of processor time and of address space.
+
+    The service kills a worker at its deadline; the limit of time ends one whose service was killed first. A worker
+    that needs ``memory`` more bytes than at its start aborts: GMP does so by itself when it gets no memory, and Python
+    leaves objects behind. The interpreter's handler then writes the signal's number to ``file``.
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    notes = os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGABRT, _note_abort)
+    signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
+    _limit_address_space(_address_space_at_start() + memory)
+    try:
+        return function(*args)
+    except MemoryError:
+        os.abort()
+    finally:
+        _limit_address_space(resource.RLIM_INFINITY)
+        signal.set_wakeup_fd(-1)
+        os.close(notes)
+
+
+def _limit_address_space(size: int) -> None:
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (size if most == resource.RLIM_INFINITY else min(size, most), most))
+
+
+@cache
+def _address_space_at_start() -> int:
+    """Return the size of this process's address space when it was asked for first."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def _note_abort(_number: int, _frame: object) -> None:
+    """Do nothing: that there is a handler makes the interpreter write the signal's number to the wakeup descriptor."""

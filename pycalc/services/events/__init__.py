@@ -1,0 +1,1 @@
+"""The events of recorded calculations: published, counted and shown as they come."""

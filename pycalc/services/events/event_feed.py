@@ -1,0 +1,66 @@
+"""The live feed of events: resumed from the history, then as it grows, without gap or duplicate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+
+from pycalc.db.base import HistoryFilter, HistoryStore
+from pycalc.models.auth import Principal
+from pycalc.models.events import Event, event_of
+from pycalc.models.ids import is_ahead
+from pycalc.observability.metrics import Metrics
+from pycalc.services.events.history_poller import HistoryTail
+from pycalc.services.limits.concurrency import ConcurrencyLimit
+
+_PAGE = 200
+MAX_FOLLOWERS = 1_000
+MAX_FOLLOWERS_EACH = 20
+
+
+async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
+    for part in parts:
+        async for event in part:
+            yield event
+
+
+class Feed:
+    """What GET /events shows; bounded in followers, for all and for each user."""
+
+    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: Metrics) -> None:
+        self._history = history
+        self._tail = tail
+        self._limit = ConcurrencyLimit(
+            MAX_FOLLOWERS, metrics.followers_refused, "Too many clients follow events.", each=MAX_FOLLOWERS_EACH
+        )
+
+    async def follow(
+        self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
+    ) -> AsyncGenerator[Event]:
+        """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
+
+        The first event is a marker without payload: from where on the others follow. ``identify`` is asked before
+        each event, and raises when the caller has lost its rights. Ends when the service ends, when the caller's role
+        changes or the client reads too slowly; raises Overloaded over the bounds, StoreUnavailable.
+        """
+        caller = await identify()
+        user_id = None if caller.is_admin else caller.user_id
+        with self._limit.acquire(caller.user_id):
+            async with self._tail.follow(user_id) as follower:
+                seen = follower.position if last_id is None else last_id
+                yield Event(seen, caller.user_id, b"")
+                async for event in _chained(self._replay(user_id, seen, follower.position), follower):
+                    if (await identify()).is_admin != caller.is_admin:
+                        return
+                    if event.id > seen or is_ahead(seen):
+                        seen = event.id
+                        yield event
+
+    async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
+        """Yield what was recorded after one id, up to and with another."""
+        user_ids = None if user_id is None else (user_id,)
+        while rows := await self._history.following(HistoryFilter(user_ids), after, _PAGE):
+            for row in rows:
+                if row.id > last:
+                    return
+                yield event_of(row)
+            after = rows[-1].id

@@ -1,0 +1,1 @@
+"""The recorded calculations: written, read, exported and deleted."""

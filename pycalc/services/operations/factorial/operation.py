@@ -1,0 +1,158 @@
+"""Factorials: n! = 1·2·...·n, 0! = 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import lgamma, log
+from typing import Any
+
+from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
+from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial, plan_memory, plan_seconds
+from pycalc.services.operations.factorial.residue import factorial_by_steps
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
+from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
+from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
+from pycalc.services.operations.numbers.literals import key_of, natural_json, parse_natural
+from pycalc.services.operations.numbers.modular import checked_modulus
+from pycalc.services.operations.numbers.primes import factorial_layers, product
+
+_SMALL = 1_000
+_BERNOULLI = (
+    (1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510), (43867, 798), (-174611, 330),
+    (854513, 138), (-236364091, 2730), (8553103, 6), (-23749461029, 870),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FactorialArgs:
+    """The number of factors."""
+
+    n: int = field(repr=False)
+
+
+class Factorial(Operation[FactorialArgs]):
+    """n! for n >= 0, exactly."""
+
+    name = "factorial"
+    title = "Factorial"
+    description = "The product of the whole numbers from 1 to n, in full; 0! = 1."
+    parameters = (Parameter("n", "natural", "How many factors, from 0.", "100"),)
+    quick_modulo_length = 4
+
+    def parse(self, raw: Mapping[str, str]) -> FactorialArgs:
+        return FactorialArgs(parse_natural(raw, "n"))
+
+    def input(self, args: FactorialArgs) -> dict[str, int | str]:
+        return {"n": natural_json(args.n)}
+
+    def key(self, args: FactorialArgs, precision: int) -> str:
+        return key_of(self.name, text_of(args.n))
+
+    def estimate(self, args: FactorialArgs, precision: int) -> Estimate:
+        digits = factorial_digits(args.n)
+        return Estimate(digits, thresholds.seconds(thresholds.FACTORIAL_SECONDS, digits), True)
+
+    def compute(self, args: FactorialArgs, precision: int) -> bytes:
+        digits = factorial_digits(args.n)
+        if digits < thresholds.FACTORIAL_DECIMAL_DIGITS:
+            return gmp.fac(args.n).digits().encode()  # type: ignore[no-any-return]
+        return factorial_decimal(args.n, (digits // thresholds.FACTORIAL_SEED_DIGITS).bit_length())
+
+    def residue(self, args: FactorialArgs, precision: int, prime: int) -> int:
+        if args.n >= prime:
+            return 0
+        if args.n >= thresholds.FACTORIAL_RESIDUE_STEPS:
+            return factorial_by_steps(args.n, prime)
+        result = 1
+        for factor in range(2, args.n + 1):
+            result = result * factor % prime
+        return result
+
+    def summary(self, args: FactorialArgs, precision: int) -> Summary:
+        if args.n < _SMALL:
+            return Summary(*Ends.of_text(text_of(int(gmp.fac(args.n)))), exact=True)
+        return Summary(*ends_by_logarithm(_StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True)
+
+    def summary_seconds(self, args: FactorialArgs) -> float:
+        return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, args.n.bit_length())
+
+    def plan_modulo(self, args: FactorialArgs, modulus: int) -> ResiduePlan:
+        plan = plan_factorial(args.n, checked_modulus(modulus))
+        return ResiduePlan(plan_seconds(plan, args.n), plan_memory(plan, args.n), plan)
+
+    def modulo(self, args: FactorialArgs, modulus: int, way: Any = None) -> int:
+        plan: FactorialPlan = way or plan_factorial(args.n, checked_modulus(modulus))
+        return plan.residue(args.n)
+
+    def modulo_agrees(self, args: FactorialArgs, modulus: int, way: Any, residue: int, prime: int) -> bool:
+        """Check by arithmetic modulo ``rough``·``prime``; where Wilson's theorem was used, that of its other half."""
+        plan: FactorialPlan = way
+        if plan.mirror is None:
+            wider = plan._replace(rough=plan.rough * prime).residue(args.n)
+            return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+        mirrored = FactorialArgs(plan.mirror)
+        wider = FactorialPlan(1, plan.rough * prime).residue(plan.mirror)
+        product = residue * wider if plan.mirror % 2 else -residue * wider
+        fits = residue % plan.smooth == 0 and product % plan.rough == 1
+        return fits and self.agrees_modulo(mirrored, wider % prime, prime)
+
+
+def factorial_digits(n: int) -> int:
+    """The number of decimal digits of ``n``!, exactly, from Stirling's series."""
+    if n < _SMALL:
+        return len(text_of(int(gmp.fac(n))))
+    approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
+    return digits_by_logarithm(approximate, _StirlingLogarithm(n), 2 * n.bit_length() + 60)
+
+
+def factorial_decimal(n: int, levels: int) -> bytes:
+    """The text of ``n``!, its last ``levels`` squarings in decimal.
+
+    The layers of the prime factorization are joined by Horner's rule, r -> r·(r·layer); the powers of ten, taken out
+    beforehand, are appended as zeros.
+    """
+    layers, zeros = factorial_layers(n)
+    products = [product(layer) for layer in layers]
+    del layers
+    head: Any = mpz(1)
+    while len(products) > levels:
+        head = head * head * products.pop()
+    context = exact_context()
+    result = decimal_of(head)
+    while products:
+        layer = decimal_of(products.pop())
+        layer = context.multiply(result, layer)
+        result = context.multiply(result, layer)
+    del layer
+    text = str(result)
+    del result
+    return (text + "0" * zeros).encode()
+
+
+class _StirlingLogarithm:
+    """log10 n! for n >= 1,000 by Stirling's series, whose error is below its first term left out (below n^-25)."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __call__(self, arithmetic: IntervalArithmetic) -> Interval:
+        one, two, n = (arithmetic.integer(value) for value in (1, 2, self._n))
+        half = arithmetic.divide(one, two)
+        log = arithmetic.subtract(arithmetic.multiply(arithmetic.add(n, half), arithmetic.log(n)), n)
+        circle = arithmetic.log(arithmetic.multiply(two, arithmetic.pi()))
+        log = arithmetic.add(log, arithmetic.multiply(half, circle))
+        return arithmetic.divide(self._with_series(arithmetic, log, n), arithmetic.log(arithmetic.integer(10)))
+
+    def _with_series(self, arithmetic: IntervalArithmetic, log: Interval, n: Interval) -> Interval:
+        power, square = n, arithmetic.multiply(n, n)
+        term = arithmetic.integer(0)
+        for k, (numerator, denominator) in enumerate(_BERNOULLI, 1):
+            log = arithmetic.add(log, term)
+            divisor = arithmetic.multiply(arithmetic.integer(denominator * 2 * k * (2 * k - 1)), power)
+            term = arithmetic.divide(arithmetic.integer(numerator), divisor)
+            power = arithmetic.multiply(power, square)
+        beyond = arithmetic.add(log, term)
+        return Interval(min(log.low, beyond.low), max(log.high, beyond.high))

@@ -1,0 +1,116 @@
+"""n! modulo m in O(sqrt(n)) steps: values of a polynomial on an arithmetic progression, doubled by interpolation.
+
+Bostan, Gaudry, Schost: Linear recurrences with polynomial coefficients and application to integer factorization
+(2007). With v near sqrt(n), g(x) = (v·x + 1)(v·x + 2)...(v·x + v) taken at x = 0, 1, ... gives n! in runs of v
+factors. The values of a polynomial at 0..d are carried to a..a+d by Lagrange's formula, a convolution, which GMP
+does as one product of large integers (Kronecker substitution).
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import isqrt
+
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.texts import inverse
+
+_WIDE_BITS = 300
+"""From this size on GMP multiplies faster than the interpreter."""
+
+
+def largest_inverted(n: int) -> int:
+    """Return a bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
+
+    With run <= sqrt(n) < 2·run these are the numbers up to n/run + run, and (1 + j·2^k)/2^k up to 3·run.
+    """
+    return 4 * isqrt(n) + 4
+
+
+def factorial_by_steps(n: int, modulus: int) -> int:
+    """Return ``n``! modulo ``modulus`` (odd, above ``n``), in O(sqrt(n) log n) operations on numbers of its size.
+
+    ``modulus`` must have no prime factor up to ``largest_inverted``: the interpolation divides by such numbers.
+    """
+    modulus = mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus
+    run = 1 << max(0, isqrt(n).bit_length() - 1)
+    values = _run_products(run, n // run, modulus)
+    result = 1
+    for value in values[: n // run]:
+        result = result * value % modulus
+    for factor in range(n - n % run + 1, n + 1):
+        result = result * factor % modulus
+    return int(result)
+
+
+def _run_products(run: int, count: int, modulus: int) -> list[int]:
+    """g(0), g(1), ... (at least ``count`` of them) for g(x) = (run·x + 1)...(run·x + run); ``run`` is a power of 2."""
+    step = inverse(run, modulus)
+    degree, values = 1, [1, run + 1]
+    while degree < run:
+        shift = _Shift(values, modulus)
+        there = values + shift.to(degree + 1)
+        offset = degree * step % modulus
+        beside = shift.to(offset) + shift.to(offset + degree + 1)
+        degree *= 2
+        values = [a * b % modulus for a, b in zip(there[: degree + 1], beside[: degree + 1], strict=True)]
+    if len(values) < count:
+        shift = _Shift(values, modulus)
+        for start in range(degree + 1, count, degree + 1):
+            values = values + shift.to(start)
+    return values
+
+
+class _Shift:
+    """A polynomial of degree d known at 0..d, ready to be taken at a..a+d."""
+
+    def __init__(self, values: list[int], modulus: int) -> None:
+        self._modulus = modulus
+        self._degree = degree = len(values) - 1
+        self._slot = 2 * modulus.bit_length() + (2 * degree + 2).bit_length()
+        inverses = _inverse_factorials(degree, modulus)
+        weights = [
+            value * left % modulus * right % modulus
+            for value, left, right in zip(values, inverses, reversed(inverses), strict=True)
+        ]
+        for index in range(degree - 1, -1, -2):
+            weights[index] = modulus - weights[index]
+        self._weights = gmp.pack([mpz(weight) for weight in weights], self._slot)
+
+    def to(self, start: int) -> list[int]:
+        """The values at ``start``, ..., ``start`` + d."""
+        modulus, degree, slot = self._modulus, self._degree, self._slot
+        points = [(start - degree + j) % modulus for j in range(2 * degree + 1)]
+        inverses = _inverses(points, modulus)
+        product = self._weights * gmp.pack([mpz(value) for value in inverses], slot)
+        middle = product >> (degree * slot)
+        sums = gmp.unpack(gmp.f_mod_2exp(middle, (degree + 1) * slot), slot)
+        sums += [0] * (degree + 1 - len(sums))
+        window = 1
+        for point in points[: degree + 1]:
+            window = window * point % modulus
+        result = [window * int(sums[0]) % modulus]
+        for index in range(1, degree + 1):
+            window = window * points[degree + index] % modulus * inverses[index - 1] % modulus
+            result.append(window * int(sums[index]) % modulus)
+        return result
+
+
+def _inverse_factorials(last: int, modulus: int) -> list[int]:
+    """1/0!, 1/1!, ..., 1/``last``! modulo ``modulus``."""
+    factorial = 1
+    for factor in range(2, last + 1):
+        factorial = factorial * factor % modulus
+    descending = accumulate(range(last, 0, -1), lambda a, b: a * b % modulus, initial=inverse(factorial, modulus))
+    return list(descending)[::-1]
+
+
+def _inverses(values: list[int], modulus: int) -> list[int]:
+    """The inverses of all ``values`` with one inversion (Montgomery's trick)."""
+    products = list(accumulate(values, lambda a, b: a * b % modulus))
+    running = inverse(products[-1], modulus)
+    result = [0] * len(values)
+    for index in range(len(values) - 1, 0, -1):
+        result[index] = running * products[index - 1] % modulus
+        running = running * values[index] % modulus
+    result[0] = running
+    return result

@@ -1,0 +1,118 @@
+"""How long numbers are and how they begin and end, without the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor, log10
+from typing import NamedTuple
+
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.gmp import mpz, text_of
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, settled
+from pycalc.services.operations.numbers.texts import ENDS
+
+_SURE_BELOW = 10**9
+_MARGIN = 1e-4
+_LONG_BASE_BITS = 400
+_SHORT_BITS = 4_000
+_SHORT_BITS_OF_LONG_BASE = 100_000
+"""Up to this size a power is worked out. That of a long base can lie so close to a round number that it has to be."""
+
+Logarithm = Callable[[IntervalArithmetic], Interval]
+
+
+class Ends(NamedTuple):
+    """A run of digit characters: how many, and the first and last (up to) 20."""
+
+    digits: int
+    leading: str
+    trailing: str
+
+    @classmethod
+    def of_text(cls, text: str) -> Ends:
+        """The ends of a text of digits."""
+        return cls(len(text), text[:ENDS], text[-ENDS:])
+
+    @classmethod
+    def zeros(cls, count: int) -> Ends:
+        """A run of zeros."""
+        shown = "0" * min(count, ENDS)
+        return cls(count, shown, shown)
+
+    def followed_by(self, other: Ends) -> Ends:
+        """The ends of this run with another one behind it."""
+        leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
+        trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
+        return Ends(self.digits + other.digits, leading, trailing)
+
+
+def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
+    """How many digits an integer >= 1 with this base-10 logarithm has.
+
+    The float ``approximate``, good to 1e-4 up to 10^9, settles nearly all; the others are settled by the logarithm's
+    enclosure at ``bits`` of precision and more.
+    """
+    if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
+        return floor(approximate) + 1
+    return settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), 0), bits)[0] + 1
+
+
+def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
+    """The ends of a large integer from its base-10 logarithm and its residue modulo 10^20."""
+    power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
+    return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
+
+
+class IntegerPower(NamedTuple):
+    """``base``^``exponent``, not worked out.
+
+    ``base`` >= 1 is not a multiple of ten and ``exponent`` >= 0; or it is 0^1.
+    """
+
+    base: int
+    exponent: int
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the power is 1."""
+        return self.base == 1 or self.exponent == 0
+
+    @property
+    def _is_short(self) -> bool:
+        limit = _SHORT_BITS_OF_LONG_BASE if self._has_long_base else _SHORT_BITS
+        return self.is_one or self.base.bit_length() * self.exponent < limit
+
+    @property
+    def _has_long_base(self) -> bool:
+        return self.base.bit_length() > _LONG_BASE_BITS
+
+    def _value(self) -> int:
+        return 1 if self.is_one else int(mpz(self.base) ** self.exponent)
+
+    def _logarithm(self, arithmetic: IntervalArithmetic) -> Interval:
+        return arithmetic.multiply(arithmetic.log10(arithmetic.integer(self.base)), arithmetic.integer(self.exponent))
+
+    @property
+    def _bits(self) -> int:
+        """A precision at which the logarithm of nearly every power settles its first digits."""
+        size = self.base.bit_length()
+        return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
+
+    def digits(self) -> int:
+        """How many digits the power has, exactly."""
+        if self._is_short:
+            return len(text_of(self._value()))
+        approximate = log10(self.base) * self.exponent if self.exponent < _SURE_BELOW else float(_SURE_BELOW)
+        return digits_by_logarithm(approximate, self._logarithm, self._bits)
+
+    def ends_seconds(self) -> float:
+        """Return how long ``ends`` takes on one core, within a factor of about two."""
+        if self._is_short:
+            return 1e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
+        return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
+
+    def ends(self) -> Ends:
+        """The power's size and ends."""
+        if self._is_short:
+            return Ends.of_text(text_of(self._value()))
+        return ends_by_logarithm(self._logarithm, self._bits, pow(self.base, self.exponent, 10**ENDS))

@@ -1,0 +1,48 @@
+"""Arithmetic modulo an integer, and the random primes that results are verified with."""
+
+from __future__ import annotations
+
+import secrets
+
+from pycalc.errors import InvalidInput
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.literals import natural_problem
+
+PRIME_BITS = 61
+
+
+def random_prime() -> int:
+    """A random prime of 61 bits, fresh for each verification so that no error can be built to pass it."""
+    while True:
+        prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
+        if prime.bit_length() == PRIME_BITS:
+            return prime
+
+
+def checked_modulus(modulus: int) -> int:
+    """``modulus``; InvalidInput (pointer ``/mod``) where it is below 1."""
+    if modulus < 1:
+        raise InvalidInput.of(natural_problem("mod", 1))
+    return modulus
+
+
+def fibonacci_residue(n: int, modulus: int) -> int:
+    """F(``n``) modulo any ``modulus`` >= 1, through Lucas numbers alone.
+
+    L(2k) = L(k)² - 2(-1)^k, L(2k+1) = L(k)·L(k+1) - (-1)^k and 5·F(n) = 2·L(n+1) - L(n), worked modulo
+    5·``modulus`` so that the division by five is exact (other identities than those that compute F(n)).
+    """
+    wide = 5 * modulus
+    if wide.bit_length() > 250:
+        wide = mpz(wide)
+    low, high = 2, 1
+    odd = False
+    for bit in f"{n:b}":
+        sign = -1 if odd else 1
+        middle = low * high - sign
+        odd = bit == "1"
+        if odd:
+            low, high = middle % wide, (high * high + 2 * sign) % wide
+        else:
+            low, high = (low * low - 2 * sign) % wide, middle % wide
+    return int((2 * high - low) % wide // 5)

@@ -1,0 +1,73 @@
+"""Primes and the prime exponents of factorials."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import compress
+from math import inf, isqrt, prod
+from typing import Any
+
+from pycalc.services.operations.numbers.gmp import mpz
+
+_CHUNK = 8
+
+
+def primes_up_to(limit: int) -> list[int]:
+    """The primes from 2 to ``limit``, by the sieve of Eratosthenes (one byte for each odd number)."""
+    if limit < 2:
+        return []
+    size = (limit + 1) // 2
+    sieve = bytearray([1]) * size
+    sieve[0] = 0
+    for p in range(3, isqrt(limit) + 1, 2):
+        if sieve[p // 2]:
+            start = p * p // 2
+            sieve[start::p] = bytes(len(range(start, size, p)))
+    return [2, *compress(range(1, limit + 1, 2), sieve)]
+
+
+def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
+    """Return how often ``prime`` divides n!, or a number not below ``enough``: the sum of n // prime^i (Legendre)."""
+    exponent = 0
+    while n and exponent < enough:
+        n //= prime
+        exponent += n
+    return exponent
+
+
+def factorial_layers(n: int) -> tuple[list[list[int]], int]:
+    """N! as 10^t times the product over i of (the product of layer i)^(2^i), with each layer a list of primes.
+
+    A prime stands in the layers of its exponent's binary digits; 2 and 5 have given their share to t.
+    """
+    primes = primes_up_to(n)
+    zeros = factorial_exponent(n, 5)
+    layers: list[list[int]] = [[] for _ in range(n.bit_length())]
+    position = bisect_right(primes, isqrt(n))
+    for prime in primes[:position]:
+        if prime != 5:
+            _place(layers, [prime], factorial_exponent(n, prime) - (zeros if prime == 2 else 0))
+    while position < len(primes):
+        # Above the square root the exponent is n // p, the same for a whole run of primes.
+        exponent = n // primes[position]
+        end = bisect_right(primes, n // exponent)
+        _place(layers, [prime for prime in primes[position:end] if prime != 5], exponent)
+        position = end
+    return layers, zeros
+
+
+def product(factors: list[int]) -> Any:
+    """The product as a GMP integer, by a balanced tree over chunks that are multiplied by the interpreter."""
+    level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
+    while len(level) > 1:
+        if len(level) % 2:
+            level.append(mpz(1))
+        level = [a * b for a, b in zip(level[::2], level[1::2], strict=True)]
+    return level[0] if level else mpz(1)
+
+
+def _place(layers: list[list[int]], primes: list[int], exponent: int) -> None:
+    for layer in layers:
+        if exponent & 1:
+            layer.extend(primes)
+        exponent >>= 1

@@ -1,0 +1,86 @@
+"""Reading results back from their text, in linear time and without big copies."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+from pycalc.services.operations.numbers.decimals import exact_context
+
+ENDS = 20
+"""How many leading and trailing digits a summary shows."""
+
+_PIECE = 150_000
+_DIGITS = re.compile(rb"[^0-9]+")
+
+
+class Facts(NamedTuple):
+    """A text's digit characters: how many, and the first and last (up to) 20 of them."""
+
+    digits: int
+    leading: str
+    trailing: str
+
+
+def describe(text: bytes) -> Facts:
+    """The facts of a result's text: sign, point and slash are left out, as is the exponent of a scientific form."""
+    end = text.rfind(b"e", -20_000)
+    if end < 0:
+        end = len(text)
+    marks = sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
+    leading = _DIGITS.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
+    trailing = _DIGITS.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
+    return Facts(end - marks, leading.decode(), trailing.decode())
+
+
+def digits_residue(text: bytes, prime: int) -> int:
+    """An integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
+
+    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other
+    text, ZeroDivisionError where ``prime`` divides the denominator.
+    """
+    numerator, slash, denominator = text.partition(b"/")
+    residue = _decimal_residue(numerator, prime)
+    if not slash:
+        return residue
+    return residue * inverse(_decimal_residue(denominator, prime), prime) % prime
+
+
+def residue_or_none(text: bytes, prime: int) -> int | None:
+    """``digits_residue``, or None for a text that is no exact number."""
+    try:
+        return digits_residue(text, prime)
+    except ValueError:
+        return None
+
+
+def inverse(value: int, modulus: int) -> int:
+    """Return the inverse modulo ``modulus``; raises ZeroDivisionError where there is none."""
+    try:
+        return pow(value, -1, modulus)
+    except (ValueError, ZeroDivisionError):  # int raises the one, mpz the other
+        raise ZeroDivisionError("no inverse") from None
+
+
+def _decimal_residue(text: bytes, prime: int) -> int:
+    digits = text[1:] if text.startswith(b"-") else text
+    whole, point, places = digits.partition(b".")
+    if not whole.isdigit() or (point and not places.isdigit()):
+        raise ValueError("not a number")
+    residue = _natural_residue(whole, prime)
+    if point:
+        scale = pow(10, len(places), prime)
+        residue = (residue * scale + _natural_residue(places, prime)) * inverse(scale, prime) % prime
+    return -residue % prime if text.startswith(b"-") else residue
+
+
+def _natural_residue(digits: bytes, prime: int) -> int:
+    """The residue of ASCII digits, in pieces small enough to stay in the processor's cache."""
+    context, divisor = exact_context(), Decimal(prime)
+    residue, scale = 0, pow(10, _PIECE, prime)
+    for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
+        piece = str(digits[max(0, start) : start + _PIECE], "ascii")
+        if piece:
+            residue = (residue * scale + int(context.remainder(Decimal(piece), divisor))) % prime
+    return residue

@@ -1,0 +1,109 @@
+"""The text of an exact power: integer, terminating decimal or fraction, and its size and ends before it exists."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.decimals import decimal_of, power_of_decimal
+from pycalc.services.operations.numbers.gmp import mpz
+from pycalc.services.operations.numbers.growth import Ends, IntegerPower
+from pycalc.services.operations.power.rational import ExactPower
+
+
+class Term(NamedTuple):
+    """``power``·10^``exponent``, the powers of ten of an integer or a decimal standing apart from its other digits."""
+
+    power: IntegerPower
+    exponent: int
+
+    def digits(self) -> int:
+        """The digit characters of the term's text."""
+        significant = self.power.digits()
+        return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
+
+    def ends(self) -> Ends:
+        """The ends of the term's digit characters."""
+        ends = self.power.ends()
+        if self.exponent >= 0:
+            return ends.followed_by(Ends.zeros(self.exponent))
+        return Ends.zeros(max(0, 1 - self.exponent - ends.digits)).followed_by(ends)
+
+    def text(self) -> str:
+        """Plain digits with a point where one is needed."""
+        digits = power_text(self.power)
+        if self.exponent >= 0:
+            return digits + "0" * self.exponent if self.exponent else digits
+        places = -self.exponent
+        if len(digits) > places:
+            return f"{digits[:-places]}.{digits[-places:]}"
+        return "0." + "0" * (places - len(digits)) + digits
+
+
+class ExactText(NamedTuple):
+    """A term, or a fraction of two in lowest terms, with a sign."""
+
+    negative: bool
+    numerator: Term
+    denominator: Term | None
+
+    def digits(self) -> int:
+        """The digit characters of the whole text, exactly."""
+        return self.numerator.digits() + (self.denominator.digits() if self.denominator else 0)
+
+    def ends(self) -> Ends:
+        """The size and ends of the whole text."""
+        ends = self.numerator.ends()
+        return ends.followed_by(self.denominator.ends()) if self.denominator else ends
+
+    def ends_seconds(self) -> float:
+        """Return how long ``ends`` takes on one core."""
+        return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
+
+    def encode(self) -> bytes:
+        """The text itself."""
+        text = self.numerator.text()
+        if self.denominator:
+            text = f"{text}/{self.denominator.text()}"
+        return (f"-{text}" if self.negative else text).encode()
+
+
+def exact_text(value: ExactPower) -> ExactText:
+    """The form of an exact power: a fraction only where its decimal would not end."""
+    if value.sign == 0:
+        return ExactText(False, Term(IntegerPower(0, 1), 0), None)
+    twos, fives, rest, power = value.twos, value.fives, value.rest, value.power
+    if power < 0:
+        twos, fives, power = -twos, -fives, -power
+        if rest > 1:
+            above = _term(max(twos, 0), max(fives, 0), 1, power)
+            below = _term(max(-twos, 0), max(-fives, 0), rest, power)
+            return ExactText(value.sign < 0, above, below)
+    return ExactText(value.sign < 0, _term(twos, fives, rest, power), None)
+
+
+def power_text(power: IntegerPower) -> str:
+    """The digits of an integer power: by GMP, or with the last squarings in decimal where printing would dominate."""
+    if power.is_one:
+        return "1"
+    base, exponent = power
+    # log10(2) as 0.30103: the choice of arithmetic needs no exact digit count.
+    digits = base.bit_length() * exponent * 30_103 // 100_000
+    levels = min((digits // thresholds.POWER_SEED_DIGITS).bit_length(), exponent.bit_length() - 1)
+    if digits < thresholds.POWER_DECIMAL_DIGITS or levels == 0:
+        return str((mpz(base) ** exponent).digits())
+    return str(power_decimal(base, exponent, levels))
+
+
+def power_decimal(base: int, exponent: int, levels: int) -> Decimal:
+    """``base``^``exponent``, its last ``levels`` squarings in decimal; ``exponent`` >= 2^``levels``."""
+    seed = decimal_of(mpz(base) ** (exponent >> levels))
+    bits = bin(exponent)[-levels:] if levels else ""
+    return power_of_decimal(seed, decimal_of(base), bits)
+
+
+def _term(twos: int, fives: int, rest: int, power: int) -> Term:
+    tens = min(twos, fives)
+    base = rest * (5 ** (fives - tens) << (twos - tens))
+    return Term(IntegerPower(base, power if base > 1 else 0), tens * power)

@@ -1,0 +1,160 @@
+"""Powers x^y of decimal literals: exact wherever a finite exact answer exists, otherwise correctly rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycalc.errors import DomainError, FieldProblem, InvalidInput
+from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.gmp import text_of
+from pycalc.services.operations.numbers.literals import DecimalLiteral, key_of, parse_decimal
+from pycalc.services.operations.numbers.modular import checked_modulus
+from pycalc.services.operations.numbers.texts import describe, residue_or_none
+from pycalc.services.operations.power.exact_text import ExactText, exact_text
+from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, power_modulo, sign_of_power
+from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
+
+MAX_DIGITS = 10_000
+"""An exponent y with more digits before the point is accepted only where x is 0, 1 or -1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerArgs:
+    """The base and the exponent, and the exact power that they make, if they make one."""
+
+    x: DecimalLiteral
+    y: DecimalLiteral
+    value: ExactPower | None = field(compare=False, repr=False)
+    exact: ExactText | None = field(compare=False, repr=False)
+
+
+class Power(Operation[PowerArgs]):
+    """x^y over the reals; 0^0 = 1; an odd root of a negative number is real, as in (-32)^0.2 = -2."""
+
+    name = "pow"
+    title = "Power"
+    description = (
+        "x to the power y: in full where the result is an integer or a terminating decimal, as p/q in lowest terms "
+        "where it is another rational, and otherwise correctly rounded to `precision` significant digits."
+    )
+    parameters = (
+        Parameter("x", "decimal", "The base, a decimal number.", "2.5"),
+        Parameter("y", "decimal", "The exponent, a decimal number.", "-3"),
+    )
+
+    def parse(self, raw: Mapping[str, str]) -> PowerArgs:
+        x, y = parse_decimal(raw, "x"), parse_decimal(raw, "y")
+        if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
+            raise InvalidInput.of(*(operand for operand in (x, y) if isinstance(operand, FieldProblem)))
+        if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
+            raise InvalidInput.of(FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1."))
+        value = exact_power(x, y)
+        return PowerArgs(x, y, value, None if value is None else exact_text(value))
+
+    def input(self, args: PowerArgs) -> dict[str, int | str]:
+        return {"x": args.x.json(), "y": args.y.json()}
+
+    def key(self, args: PowerArgs, precision: int) -> str:
+        rounding = [] if args.exact else [f"precision={precision}"]
+        return key_of(self.name, args.x.text(), args.y.text(), *rounding)
+
+    def estimate(self, args: PowerArgs, precision: int) -> Estimate:
+        exact = args.exact
+        if exact is None:
+            digits = rounded_digits(args.x, args.y, precision)
+            size = max(precision, len(text_of(abs(args.x.unscaled))), len(text_of(abs(args.y.unscaled))))
+            return Estimate(digits, thresholds.seconds(thresholds.ROUNDED_SECONDS, size), False)
+        return Estimate(exact.digits(), _exact_seconds(exact), True)
+
+    def compute(self, args: PowerArgs, precision: int) -> bytes:
+        exact = args.exact
+        if exact is not None:
+            return exact.encode()
+        return rounded_power(args.x, args.y, _negative(args), precision).text().encode()
+
+    def residue(self, args: PowerArgs, precision: int, prime: int) -> int | None:
+        if not args.y.is_integer:
+            return None
+        if args.x.unscaled == 0:
+            return int(args.y.unscaled == 0)
+        # Fermat: the exponent may be taken modulo p - 1, however large or negative it is.
+        exponent = args.y.unscaled * pow(10, args.y.exponent, prime - 1) % (prime - 1)
+        return pow(_base_residue(args.x, prime), exponent, prime)
+
+    def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
+        """Whether ``text`` is the result, as far as its form allows.
+
+        Where y is an integer, by the residue; an exact root r for y = a/b by r^b = x^a; a rounded value by an enclosure
+        through natural logarithms that shows it to be the nearest one.
+        """
+        exact = args.exact
+        if exact is None:
+            return encloses(args.x, args.y, _negative(args), precision, text)
+        if args.y.is_integer:
+            return super()._agrees(args, precision, text, prime)
+        if _is_trivial(args.x):
+            return text == exact.encode()
+        return text.startswith(b"-") == exact.negative and _is_root(args, text, prime)
+
+    def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
+        if args.y.is_integer:
+            return super().agrees_modulo(args, value, prime)
+        exact = args.exact
+        if exact is not None and _is_trivial(args.x):
+            return int(exact.encode()) % prime == value
+        return exact is not None and _is_root(args, text_of(value).encode(), prime)
+
+    def summary(self, args: PowerArgs, precision: int) -> Summary:
+        exact = args.exact
+        if exact is not None:
+            return Summary(*exact.ends(), exact=True)
+        return Summary(*describe(self.compute(args, precision)), exact=False)
+
+    def summary_seconds(self, args: PowerArgs) -> float:
+        return args.exact.ends_seconds() if args.exact else 0.0
+
+    def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
+        bits = checked_modulus(modulus).bit_length()
+        if args.value is None:
+            return ResiduePlan(1e-5)
+        exponents = sum(abs(part).bit_length() for part in (args.value.twos, args.value.fives, args.value.power))
+        return ResiduePlan(1e-5 + (64 + exponents) * thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits))
+
+    def modulo(self, args: PowerArgs, modulus: int, way: Any = None) -> int:
+        if args.value is None:
+            raise DomainError("The result is irrational: only a rational one has a residue.")
+        return power_modulo(args.value, checked_modulus(modulus))
+
+
+def _exact_seconds(exact: ExactText) -> float:
+    terms = [exact.numerator] + ([exact.denominator] if exact.denominator else [])
+    powers = sum(thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in terms)
+    return powers + min(exact.digits(), 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT
+
+
+def _is_trivial(x: DecimalLiteral) -> bool:
+    """Whether every power of ``x`` is 0, 1 or -1."""
+    return abs(x.unscaled) <= 1 and x.exponent == 0
+
+
+def _negative(args: PowerArgs) -> bool:
+    return sign_of_power(args.x, args.y) < 0
+
+
+def _base_residue(x: DecimalLiteral, prime: int) -> int:
+    residue = x.unscaled * pow(10, x.exponent, prime) % prime
+    if residue == 0:
+        raise ZeroDivisionError("the prime divides the base")
+    return residue
+
+
+def _is_root(args: PowerArgs, text: bytes, prime: int) -> bool:
+    """Whether ``text`` = r satisfies r^b = x^a modulo ``prime``, for y = a/b in lowest terms."""
+    root = residue_or_none(text, prime)
+    numerator, _, _, denominator = fraction_of(args.y)
+    if root is None or denominator is None:
+        return False
+    return pow(root, denominator, prime) == pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)

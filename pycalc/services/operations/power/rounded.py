@@ -1,0 +1,144 @@
+"""x^y where it is irrational: correctly rounded to a number of significant decimal digits, and checked again."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pycalc.services.operations.numbers.gmp import int_of, text_of
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
+from pycalc.services.operations.numbers.literals import MAX_LITERAL, DecimalLiteral
+
+_PLAIN_FROM = -6
+_SHORT = 20
+_FORM = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:e([+-][0-9]+))?")
+_SMALLEST_EXPONENT = -40_000
+
+
+class Rounded(NamedTuple):
+    """``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
+
+    negative: bool
+    digits: int
+    exponent: int
+
+    def text(self) -> str:
+        """Plain from 0.000001 up to as many digits before the point as there are, otherwise ``d.ddde+123``.
+
+        All significant digits are written, zeros at the end as well: they tell the precision.
+        """
+        digits = text_of(self.digits)
+        sign = "-" if self.negative else ""
+        whole = self.exponent + 1
+        if not _PLAIN_FROM <= self.exponent < len(digits):
+            point = f".{digits[1:]}" if len(digits) > 1 else ""
+            return f"{sign}{digits[0]}{point}e{'+' if self.exponent >= 0 else '-'}{text_of(abs(self.exponent))}"
+        if whole <= 0:
+            return f"{sign}0.{'0' * -whole}{digits}"
+        return sign + (digits if whole == len(digits) else f"{digits[:whole]}.{digits[whole:]}")
+
+
+def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int) -> Rounded:
+    """|``x``|^``y`` (irrational) to the nearest number of ``precision`` digits, with the sign given.
+
+    Both ends of an enclosure of 10^(y·log10|x|) are rounded; the precision is raised until they agree (Ziv). An
+    irrational value is never half-way between two decimals, so they do agree in the end.
+    """
+
+    def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
+        log = _logarithm(arithmetic, x, y)
+        exponent = floor_of(log.low)
+        mantissa = arithmetic.exp10(arithmetic.subtract(log, arithmetic.integer(exponent)))
+        low, high = (nearest_of(end, 10 ** (precision - 1)) for end in mantissa)
+        if low != high:
+            return None
+        if low == 10**precision:
+            return Rounded(negative, low // 10, exponent + 1)
+        return Rounded(negative, low, exponent)
+
+    return settled(attempt, _bits(x, y, precision))
+
+
+def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
+    """The digit characters of the rounded value's text, exactly, from a short rounding.
+
+    Only a value that a short rounding takes to a power of ten has to be rounded in full to know its exponent.
+    """
+    short = min(precision, _SHORT)
+    rounded = rounded_power(x, y, False, short)
+    if rounded.digits == 10 ** (short - 1) and short < precision:
+        rounded = rounded_power(x, y, False, precision)
+    return precision - rounded.exponent if _PLAIN_FROM <= rounded.exponent < 0 else precision
+
+
+def encloses(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int, text: bytes) -> bool:
+    """Whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
+
+    ln(text ± half a unit) must enclose y·ln|x|. It is another route than the one that computed the text: natural
+    logarithms of the candidate's bounds, no exponential.
+    """
+    candidate = _parsed(text, negative, precision)
+    if candidate is None:
+        return False
+
+    def attempt(arithmetic: IntervalArithmetic) -> bool | None:
+        ten = arithmetic.log(arithmetic.integer(10))
+        unit = arithmetic.multiply(ten, arithmetic.integer(candidate.exponent - precision - 1))
+        target = _natural_logarithm(arithmetic, x, y, ten)
+        low, high = (arithmetic.add(arithmetic.log(arithmetic.integer(bound)), unit) for bound in _bounds(candidate))
+        if low.high < target.low and target.high < high.low:
+            return True
+        return False if target.high < low.low or high.high < target.low else None
+
+    return settled(attempt, _bits(x, y, precision) + 64)
+
+
+def _bounds(candidate: Rounded) -> tuple[int, int]:
+    """The bounds of the values that round to the candidate, in hundredths of a unit.
+
+    They lie half a unit to either side, but a twentieth below a power of ten, where the digits lie ten times closer.
+    """
+    below = 5 if set(text_of(candidate.digits)[1:]) <= {"0"} and candidate.digits % 9 == 1 else 50
+    return 100 * candidate.digits - below, 100 * candidate.digits + 50
+
+
+def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
+    """The rounded number of exactly this text, or None where it is not in the documented form."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        return None
+    whole, fraction, power = (group.decode() for group in match.groups(b""))
+    significant = (whole + fraction).lstrip("0")
+    leading = len(whole) - 1 if whole != "0" else len(significant) - len(fraction) - 1
+    candidate = Rounded(negative, int_of(significant or "0"), leading + int_of(power or "0"))
+    return candidate if len(significant) == precision and candidate.text().encode() == text else None
+
+
+def _bits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
+    """A first precision: the bits of the logarithm's whole part, those of the result's digits, and some to spare."""
+    magnitude = abs(x.exponent).bit_length() + x.unscaled.bit_length().bit_length()
+    magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
+    return magnitude + precision * 3322 // 1000 + 64
+
+
+def _times(arithmetic: IntervalArithmetic, log: Interval, y: DecimalLiteral) -> Interval:
+    """``log``·``y``; below 10^-40,000 only a bound of y is used, which no precision served can tell from it."""
+    if y.exponent >= _SMALLEST_EXPONENT:
+        product = arithmetic.multiply(log, arithmetic.integer(y.unscaled))
+        return arithmetic.divide(product, arithmetic.integer(10**-y.exponent))
+    bound = arithmetic.divide(arithmetic.integer(1), arithmetic.integer(10 ** (-_SMALLEST_EXPONENT - MAX_LITERAL)))
+    zero = arithmetic.integer(0)
+    enclosure = Interval(zero.low, bound.high) if y.unscaled > 0 else Interval(-bound.high, zero.high)
+    return arithmetic.multiply(log, enclosure)
+
+
+def _logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral) -> Interval:
+    """y·log10|x|."""
+    log = arithmetic.log10(arithmetic.integer(abs(x.unscaled)))
+    return _times(arithmetic, arithmetic.add(log, arithmetic.integer(x.exponent)), y)
+
+
+def _natural_logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral, ten: Interval) -> Interval:
+    """y·ln|x|, with ``ten`` = ln 10."""
+    log = arithmetic.log(arithmetic.integer(abs(x.unscaled)))
+    return _times(arithmetic, arithmetic.add(log, arithmetic.multiply(ten, arithmetic.integer(x.exponent))), y)

@@ -1,0 +1,52 @@
+"""What Kafka's clients have in common: their settings and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.kafka.driver_thread import ThreadClosed
+from pycalc.streaming.troubles import Troubles
+
+_SETTINGS: dict[str, Any] = {
+    "client.id": "pycalc",
+    "log_level": 2,  # what librdkafka would tell of each second, Troubles tells once
+    "socket.timeout.ms": 5_000,
+    "reconnect.backoff.max.ms": 1_000,
+    "allow.auto.create.topics": False,
+}
+
+
+def error_of(exception: Exception) -> KafkaError:
+    """Return the error that a KafkaException carries."""
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def kafka_troubles(metrics: Metrics) -> Troubles:
+    """Return the map of Kafka's errors."""
+
+    def explain(exception: Exception) -> tuple[str, str]:
+        if isinstance(exception, BufferError):
+            return "queue full", str(exception)
+        if isinstance(exception, ThreadClosed):
+            return "closed", str(exception)
+        return error_of(exception).name(), error_of(exception).str()
+
+    return Troubles((KafkaException, BufferError, ThreadClosed), explain, metrics)
+
+
+def settings(*layers: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
+    """Return a client's settings, later layers over earlier ones."""
+
+    def note(error: KafkaError) -> None:
+        if error.name() != "_ALL_BROKERS_DOWN":  # what else it tells says why
+            troubles.note(error.name(), error.str())
+
+    merged: dict[str, Any] = {**_SETTINGS, "error_cb": note}
+    for layer in layers:
+        merged |= layer
+    return merged

@@ -1,0 +1,151 @@
+"""Kafka's consuming side: a member of a group, whose driver blocks and so has a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from structlog import get_logger
+
+from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.envelope import event_of_message
+from pycalc.streaming.kafka.client import error_of
+from pycalc.streaming.kafka.driver_thread import DriverThread
+from pycalc.streaming.troubles import Troubles
+
+SETTINGS: dict[str, Any] = {
+    "enable.auto.commit": False,
+    "queued.max.messages.kbytes": 2 * MAX_BYTES // 1024,
+    "fetch.queue.backoff.ms": 50,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 1_000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+
+_MOVED_ON = {
+    "FENCED_INSTANCE_ID",
+    "ILLEGAL_GENERATION",
+    "REBALANCE_IN_PROGRESS",
+    "UNKNOWN_MEMBER_ID",
+    "_ASSIGNMENT_LOST",
+    "_MAX_POLL_EXCEEDED",
+    "_NO_OFFSET",
+    "_STATE",
+}
+_COMMIT_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+_STEP_SECONDS = 0.1
+
+_log = get_logger(__name__)
+
+
+class _Reader:
+    """A driver's consumer and its thread."""
+
+    def __init__(self, configuration: dict[str, Any], topic: str) -> None:
+        self.consumer = Consumer(configuration)
+        self.consumer.subscribe([topic])  # before there is a thread, which somebody would have to close
+        self.thread = DriverThread("kafka-consumer")
+        self._polling: asyncio.Future[list[Message]] | None = None
+        self._failure: KafkaException | None = None
+        self._closing = False
+
+    async def messages(self) -> list[Message]:
+        """Return the next messages, bounded in number and bytes, or none after a while; raises KafkaException.
+
+        Being cancelled leaves them to the next call.
+        """
+        if self._polling is None:
+            self._polling = self.thread.run(self._poll)
+        await asyncio.wait({self._polling})
+        polled, self._polling = self._polling, None
+        return polled.result()
+
+    async def aclose(self) -> None:
+        """Leave the group, if there is one, and end; not forever."""
+        self._closing = True
+        closing = self.thread.run(self.consumer.close)
+        self.thread.close()
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+
+    def _poll(self) -> list[Message]:
+        messages: list[Message] = []
+        size = 0
+        message = None if self._failure else self._first()
+        while message is not None:
+            error = message.error()
+            if error is not None:
+                self._failure = KafkaException(error)
+                break
+            messages.append(message)
+            size += len(message)
+            if len(messages) == MAX_MESSAGES or size >= MAX_BYTES:
+                break
+            message = self.consumer.poll(0)
+        if self._failure and not messages:  # what came before an error is good
+            failure, self._failure = self._failure, None
+            raise failure
+        return messages
+
+    def _first(self) -> Message | None:
+        deadline = monotonic() + RECEIVE_SECONDS
+        while not self._closing and monotonic() < deadline:
+            message = self.consumer.poll(_STEP_SECONDS)
+            if message is not None:
+                return message
+        return None
+
+
+class KafkaMember:
+    """See Member; ``check`` raises KafkaException when the topic is another one by now."""
+
+    def __init__(
+        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], troubles: Troubles
+    ) -> None:
+        self._reader = _Reader(configuration, topic)
+        self._check = check
+        self._troubles = troubles
+
+    async def receive(self) -> Batch:
+        with self._troubles.mapped("receive", "Kafka gives no messages."):
+            self._check()
+            messages = await self._reader.messages()
+        if messages:
+            self._troubles.over()
+        deliveries, ends = [], {}
+        for message in messages:
+            topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+            event = event_of_message(message.value() or b"")
+            raw = b"" if event is not None else message.value() or b""
+            deliveries.append(Delivery(event, raw, f"{topic}[{partition}]@{offset}"))
+            ends[partition] = TopicPartition(topic, partition, offset + 1)
+        return Batch(deliveries, list(ends.values()))
+
+    async def commit(self, batch: Batch) -> None:
+        with self._troubles.mapped("commit", "Kafka takes no commits."):
+            committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await asyncio.shield(committing)
+
+    async def aclose(self) -> None:
+        """Leave the group."""
+        await self._reader.aclose()
+
+    def _commit(self, ends: Sequence[TopicPartition]) -> None:
+        consumer = self._reader.consumer
+        held = {owned.partition for owned in consumer.assignment()}
+        ends = [end for end in ends if end.partition in held]
+        try:
+            committed = consumer.commit(offsets=ends, asynchronous=False) if ends else []
+            for failed in (end.error for end in committed if end.error is not None):
+                raise KafkaException(failed)
+        except KafkaException as exception:
+            error = error_of(exception)
+            if error.name() not in _MOVED_ON:
+                raise
+            _log.info("the group has moved on; messages come again", error=error.name())

@@ -1,0 +1,1 @@
+"""The event stream in Google Cloud Pub/Sub."""

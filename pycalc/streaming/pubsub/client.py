@@ -1,0 +1,164 @@
+"""What Pub/Sub's clients have in common: the channel, the errors, and the topic with its subscriptions.
+
+These are the API's own clients from google-cloud-pubsub, asynchronous throughout. The library's high-level publisher
+would start a thread for each ordering key in each batch, and retry without an end (ADR 14).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import google.auth
+import grpc
+from google.api_core.exceptions import AlreadyExists, GoogleAPIError, NotFound, PermissionDenied, RetryError
+from google.auth.exceptions import GoogleAuthError
+from google.pubsub_v1 import (
+    ExpirationPolicy,
+    PublisherAsyncClient,
+    SubscriberAsyncClient,
+    Subscription,
+    Topic,
+)
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+from structlog import get_logger
+
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.base import USAGE_GROUP
+from pycalc.streaming.pubsub.options import PubSubOptions
+from pycalc.streaming.troubles import Troubles
+
+ACK_SECONDS = 10
+"""Messages that a dead member held come again after this."""
+ASK: dict[str, Any] = {"retry": None, "timeout": 3.0}
+"""For calls that are made once."""
+
+API_ERRORS: tuple[type[Exception], ...] = (GoogleAPIError, GoogleAuthError, grpc.RpcError)
+
+_CHANNEL = (
+    ("grpc.max_receive_message_length", -1),  # Pub/Sub has a bound of its own, 10 MB
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 30_000),
+)
+_DELETED_TOPIC = "_deleted-topic_"
+
+_log = get_logger(__name__)
+
+
+def pubsub_troubles(metrics: Metrics) -> Troubles:
+    """Return the map of Pub/Sub's errors."""
+
+    def explain(error: Exception) -> tuple[str, str]:
+        if isinstance(error, RetryError) and error.cause is not None:
+            error = error.cause
+        return type(error).__name__, str(error)
+
+    return Troubles(API_ERRORS, explain, metrics)
+
+
+def attached(subscription: Subscription) -> bool:
+    """Return whether a subscription gets what is published."""
+    return bool(subscription.topic != _DELETED_TOPIC)
+
+
+def check_attached(subscription: Subscription) -> None:
+    """Raise GoogleAPIError for a subscription whose topic was deleted: it keeps what it has, and gets nothing more."""
+    if not attached(subscription):
+        raise GoogleAPIError(
+            f"{subscription.name} belongs to a topic that was deleted: delete it too, when it is empty"
+        )
+
+
+class Clients(NamedTuple):
+    """The API's two halves, over one channel."""
+
+    publisher: PublisherAsyncClient
+    subscriber: SubscriberAsyncClient
+    channel: grpc.aio.Channel
+
+
+class Connection:
+    """One channel for all calls, opened by the first."""
+
+    def __init__(self, options: PubSubOptions) -> None:
+        self._endpoint = options.endpoint
+        self._clients: Clients | None = None
+        self._opening = asyncio.Lock()
+
+    async def clients(self) -> Clients:
+        """Return what makes calls; raises GoogleAuthError or GoogleAPIError where there are no credentials."""
+        async with self._opening:
+            if self._clients is None:
+                channel = await self._connect()
+                publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
+                subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+                self._clients = Clients(publisher, subscriber, channel)
+        return self._clients
+
+    async def aclose(self) -> None:
+        """Close the channel; calls under way end."""
+        if self._clients is not None:
+            await self._clients.channel.close()
+
+    async def _connect(self) -> grpc.aio.Channel:
+        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
+            return grpc.aio.insecure_channel(emulator, options=_CHANNEL)
+        transport = PublisherGrpcAsyncIOTransport
+        try:
+            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
+        except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:  # a folder, other JSON
+            raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
+        return transport.create_channel(self._endpoint, credentials=credentials, options=_CHANNEL)
+
+
+class Topology:
+    """The topic and its subscriptions on the service."""
+
+    def __init__(self, options: PubSubOptions, connection: Connection) -> None:
+        self._options = options
+        self._connection = connection
+
+    async def ensure(self) -> None:
+        """Return when what is published reaches the group that counts; raises GoogleAPIError.
+
+        Pub/Sub keeps a message for the subscriptions that there are, so this group needs its own before the first
+        event.
+        """
+        check_attached(await self.subscription(USAGE_GROUP))
+
+    async def subscription(self, group: str) -> Subscription:
+        """Return a group's subscription; it and the topic are made where they are missing and may be.
+
+        Who may not look is taken not to be who should make them. Raises GoogleAPIError.
+        """
+        clients = await self._connection.clients()
+        name = self._options.subscription(group)
+        try:
+            return await clients.subscriber.get_subscription(subscription=name, **ASK)
+        except PermissionDenied:
+            return Subscription(name=name)
+        except NotFound:
+            if not self._options.create:
+                raise
+            return await self._make(name, clients)
+
+    async def _make(self, name: str, clients: Clients) -> Subscription:
+        options = self._options
+        with suppress(AlreadyExists):
+            await clients.publisher.create_topic(request=Topic(name=options.topic), **ASK)
+            _log.warning("the topic was missing and has been made", topic=options.topic)
+        wanted = Subscription(
+            name=name,
+            topic=options.topic,
+            enable_message_ordering=True,
+            ack_deadline_seconds=ACK_SECONDS,
+            expiration_policy=ExpirationPolicy(),  # never
+        )
+        with suppress(AlreadyExists):
+            await clients.subscriber.create_subscription(request=wanted, **ASK)
+            _log.warning("the subscription was missing and has been made", subscription=name)
+        return wanted

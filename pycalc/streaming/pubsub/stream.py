@@ -1,0 +1,86 @@
+"""Google Cloud Pub/Sub (ADR 14)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from google.api_core.exceptions import NotFound
+
+from pycalc.errors import EventsRefused
+from pycalc.models.events import Event
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.base import PUBLISH_SECONDS, Member
+from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_troubles
+from pycalc.streaming.pubsub.options import PubSubOptions, pubsub_options
+from pycalc.streaming.pubsub.publisher import Publishing
+from pycalc.streaming.pubsub.subscriber import PubSubMember
+
+
+class PubSubStream:
+    """A topic of Pub/Sub; an event's ordering key is the user's id."""
+
+    def __init__(self, options: PubSubOptions, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._publish_seconds = publish_seconds
+        self._troubles = pubsub_troubles(metrics)
+        self._connection = Connection(options)
+        self._topology = Topology(options, self._connection)
+        self._ensured = False
+
+    @classmethod
+    def of_url(cls, url: str, metrics: Metrics, credentials: str) -> PubSubStream:
+        """Return the stream that a URL names; raises ValueError."""
+        if credentials:
+            raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
+        return cls(pubsub_options(url), metrics)
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See Stream."""
+        if not events:
+            return
+        with self._troubles.mapped("publish", "Pub/Sub does not take events."):
+            async with asyncio.timeout(self._publish_seconds):
+                refused = await self._publish(events)
+        self._troubles.taken()
+        if refused:
+            self._metrics.events_refused.inc(len(refused))
+            raise EventsRefused("Pub/Sub refuses events.", refused)
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        """See Consumable; Pub/Sub knows the group as the subscription ``{topic}-{group}``."""
+        with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
+            subscription = await self._topology.subscription(group)
+            clients = await self._connection.clients()
+        member = PubSubMember(clients.subscriber, subscription, self._troubles)
+        try:
+            yield member
+        finally:
+            await member.aclose()
+
+    async def ping(self) -> None:
+        """See Stream: the topic and its subscription are there, and the last events were taken."""
+        with self._troubles.mapped("topic", "Pub/Sub does not give access to the topic."):
+            await self._topology.ensure()
+        self._troubles.check()
+
+    async def aclose(self) -> None:
+        """See Stream."""
+        await self._connection.aclose()
+
+    async def _publish(self, events: Sequence[Event]) -> dict[bytes, str]:
+        """Return which events are refused, and why; raises GoogleAPIError."""
+        if not self._ensured:
+            await self._topology.ensure()
+            self._ensured = True
+        clients = await self._connection.clients()
+        publishing = Publishing(clients.publisher, self._options.topic, self._publish_seconds)
+        try:
+            await publishing.send(events)
+        except NotFound:
+            self._ensured = False
+            raise
+        return publishing.refused

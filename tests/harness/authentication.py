@@ -1,0 +1,45 @@
+"""Authentication over accounts in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+from typing import NamedTuple
+
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts.access_tokens import TokenSigner
+from pycalc.services.accounts.accounts import Accounts, AdminRegistration
+from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.passwords import PasswordHasher
+from pycalc.services.accounts.sessions import Sessions
+from pycalc.services.accounts.token_cache import Bearers
+from tests.harness.stores import MemoryKeyStore, MemoryUserStore
+
+
+class Authentication(NamedTuple):
+    """Accounts, and who is calling."""
+
+    accounts: Accounts
+    authenticator: Authenticator
+
+
+def authentication(
+    users: MemoryUserStore,
+    admin_registration: AdminRegistration = "open",
+    bootstrapped: Callable[[], None] = lambda: None,
+    wall_clock: Callable[[], float] = time,
+) -> Authentication:
+    """Return the services over these accounts."""
+    metrics, ids = Metrics(), IdSource()
+    bearers, passwords, keys = (
+        Bearers(metrics, wall_clock=wall_clock),
+        PasswordHasher(metrics, 4, ["p" * 32]),
+        ApiKeys(MemoryKeyStore(users), ids, metrics),
+    )
+    sessions, tokens = Sessions(users.sessions, ids, metrics), TokenSigner(["k" * 32], ids, 3600)
+    return Authentication(
+        Accounts(users, keys, passwords, bearers, ids, admin_registration, bootstrapped),
+        Authenticator(users, sessions, keys, passwords, tokens, bearers),
+    )

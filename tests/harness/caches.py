@@ -1,0 +1,64 @@
+"""A cache in Redis, opened by a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from pycalc.cache import open_cache
+from pycalc.cache.redis.cache import RedisCache
+from pycalc.errors import CacheUnavailable
+from pycalc.observability.metrics import Metrics
+from tests.harness.waiting import found
+
+
+class Opened:
+    """A cache, and its metrics."""
+
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self.cache = cache
+        self.metrics = metrics
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    async def refused(self, key: str = "key") -> None:
+        """Look up a key, which must fail."""
+        with pytest.raises(CacheUnavailable):
+            await self.cache.get(key)
+
+    def refused_at_once(self, key: str = "key") -> None:
+        """Look up a key, which must fail before anything is waited for."""
+        with pytest.raises(CacheUnavailable):
+            self.cache.get(key).send(None)
+
+    @property
+    def clock(self) -> float:
+        """The seconds for which look-ups have waited, on the clock by which an answer of Redis is late."""
+        return self.cache._client._questions._clock.now
+
+    async def healed(self) -> None:
+        """Wait until the cache answers again."""
+
+        async def answers() -> bool | None:
+            with suppress(CacheUnavailable):
+                await self.cache.ping()
+                return True
+            return None
+
+        await found(answers, "the cache answers again", 20)
+
+
+@asynccontextmanager
+async def opened(url: str, version: str = "1") -> AsyncIterator[Opened]:
+    """Open a cache."""
+    metrics = Metrics()
+    cache = await open_cache(url, metrics, lambda: version)
+    assert isinstance(cache, RedisCache)
+    try:
+        yield Opened(cache, metrics)
+    finally:
+        await cache.aclose()

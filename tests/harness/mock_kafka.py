@@ -1,0 +1,58 @@
+"""librdkafka's own mock of a Kafka cluster, within this process, by its C interface (``rdkafka_mock.h``)."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int, c_int16, c_size_t, c_void_p
+
+from tests.harness.raw_kafka import library
+
+PRODUCE = 0
+OFFSET_COMMIT = 8
+"""Requests by their numbers in Kafka's protocol, to fail."""
+UNKNOWN_TOPIC_OR_PART, MSG_SIZE_TOO_LARGE, UNKNOWN_MEMBER_ID = 3, 10, 25
+TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED = 29, 30
+"""Errors by their numbers in Kafka's protocol."""
+_PRODUCER = 0
+_GATHER_MS = 500
+"""How long a group waits for more members before it begins."""
+
+
+class MockKafka:
+    """A running cluster of one broker; it can't be asked to make a topic, and gives topics no ids."""
+
+    def __init__(self, cluster: c_void_p) -> None:
+        self._cluster = cluster
+        self._topics: set[str] = set()
+        self.servers: str = library().rd_kafka_mock_cluster_bootstraps(cluster).decode()
+
+    def url(self, topic: str, options: str = "") -> str:
+        """Return the URL of a topic, which is there."""
+        if topic not in self._topics:
+            self._topics.add(topic)
+            partitions = 1 if "partitions=1" in options else 4
+            assert library().rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1) == 0
+        return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
+
+    def fail(self, request: int, *errors: int) -> None:
+        """Answer the next requests of a kind with these errors, one after the other; 0 answers one well."""
+        library().rd_kafka_mock_push_request_errors_array(
+            self._cluster, c_int16(request), c_size_t(len(errors)), (c_int * len(errors))(*errors)
+        )
+
+    def hide(self, topic: str, error: int) -> None:
+        """Let whoever looks for a topic see an error; 0 ends that."""
+        library().rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), c_int(error))
+
+
+def mock_kafka() -> MockKafka:
+    """Return a running cluster, whose groups begin sooner than by default; it ends with the process.
+
+    To destroy it while a client's request waits in it crashes librdkafka.
+    """
+    kafka = library()
+    reason = ctypes.create_string_buffer(512)
+    client = c_void_p(kafka.rd_kafka_new(_PRODUCER, None, reason, c_size_t(len(reason))))
+    cluster = c_void_p(kafka.rd_kafka_mock_cluster_new(client, 1))
+    kafka.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, c_int(_GATHER_MS))
+    return MockKafka(cluster)

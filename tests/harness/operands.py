@@ -1,0 +1,162 @@
+"""Operands that are expensive in one way or another, for each operation and each kind of answer."""
+
+from __future__ import annotations
+
+from math import exp, log
+from random import Random
+from typing import NamedTuple
+
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.operations.numbers.gmp import gmp, text_of
+from pycalc.services.operations.numbers.primes import primes_up_to
+
+
+class Case(NamedTuple):
+    """A calculation, and what makes it expensive."""
+
+    why: str
+    operation: str
+    literals: tuple[str, ...]
+    options: Options = DEFAULT_OPTIONS
+
+
+def primorial(digits: int) -> int:
+    """Return the product of the first primes, as many as fit ``digits`` decimal digits."""
+    product = gmp.mpz(1)
+    for prime in primes_up_to(10 * digits):
+        if (product * prime).num_digits() > digits:
+            break
+        product *= prime
+    return int(product)
+
+
+def power_of(base: int, digits: int) -> str:
+    """Return the digits of the largest power of ``base`` that has at most ``digits``."""
+    value = gmp.mpz(base) ** int(digits / float(gmp.log10(base)))
+    return text_of(int(value))
+
+
+def expensive_cases() -> list[Case]:
+    """Return one calculation for each way that was found to make planning or a small estimate expensive."""
+    smooth = 2 * primorial(7_500)
+    ones = "1" + "0" * 9_998 + "1"
+    nines, eights = "9" * 10_000, "8" * 9_998 + "1"
+    summary, precise = Options(summary=True), Options(10_000)
+    return [
+        Case("many small primes in the modulus", "factorial", (text_of(smooth - 1),), Options(modulus=text_of(smooth))),
+        Case("the same, n far below it", "factorial", (text_of(smooth)[:7_000],), Options(modulus=text_of(smooth))),
+        Case("a prime to a high power", "factorial", (nines[:9_000],), Options(modulus=power_of(3, 9_999))),
+        Case("n nearly the modulus", "factorial", (nines[:-1] + "8",), Options(modulus=nines)),
+        Case("n above the modulus", "factorial", (nines,), Options(modulus="7")),
+        Case("a short product, a long modulus", "factorial", ("19999",), Options(modulus=nines)),
+        Case("a small factorial modulo a small number", "factorial", ("10",), Options(modulus="7")),
+        Case("a long index", "factorial", (nines,)),
+        Case("a long index, padded with zeros", "factorial", ("0" * 9_990 + "5",)),
+        Case("10^18", "factorial", ("1" + "0" * 18,), summary),
+        Case("a thousand digits", "factorial", (nines[:1_000],), summary),
+        Case("a long index", "fibonacci", (nines,)),
+        Case("a long index, padded with zeros", "fibonacci", ("0" * 9_990 + "5",)),
+        Case("a long index modulo 1", "fibonacci", (nines,), Options(modulus="1")),
+        Case("a long index, a long modulus", "fibonacci", (nines,), Options(modulus=eights)),
+        Case("a short index, a long modulus", "fibonacci", ("5",), Options(modulus=eights)),
+        Case("10^18", "fibonacci", ("1" + "0" * 18,), summary),
+        Case("a thousand digits", "fibonacci", (nines[:1_000],), summary),
+        Case("a long base, to the power 1", "pow", (ones, "1")),
+        Case("a long base, to the power 0", "pow", (ones, "0")),
+        Case("a long base, to the power -1", "pow", (nines, "-1")),
+        Case("a long base, 10^-9999 of it", "pow", (f"{ones[:9_990]}e-9999", "1")),
+        Case("a power of 2 as a long base", "pow", (power_of(2, 9_999), "-1")),
+        Case("a power of 5 with an exponent", "pow", (power_of(5, 9_990) + "e-9000", "1")),
+        Case("a base of zeros", "pow", ("0" * 10_000, "5")),
+        Case("a base padded with zeros", "pow", ("0" * 9_999 + "3", "2")),
+        Case("a trivial base, a long exponent", "pow", ("-1", nines)),
+        Case("a trivial base, a fraction of one", "pow", ("1", "0." + nines[:9_990])),
+        Case("a long square under a root", "pow", (text_of(int(gmp.mpz(nines[:5_000]) ** 2)), "0.5")),
+        Case("a high exact root", "pow", (power_of(3, 9_990), "0.0009765625")),
+        Case("a root that is none", "pow", (nines, "0.5")),
+        Case("a long base and a long fraction", "pow", (nines, "0." + eights[:9_998])),
+        Case("a tiny fraction", "pow", (nines, "1e-9999")),
+        Case("an exponent of a million digits", "pow", ("2", "1e1000000")),
+        Case("a base of a million digits", "pow", ("1e1000000", "1")),
+        Case("a base of 10^18 digits", "pow", ("1e1000000000000000000", "1")),
+        Case("a long base to a long power", "pow", (nines, eights)),
+        Case("a long base to a long power", "pow", (nines, eights), Options(modulus=nines[:-1] + "7")),
+        Case("a long base to the power 1", "pow", (nines, "1"), Options(modulus=eights)),
+        Case("a long base to the power -1", "pow", (ones, "-1"), Options(modulus=eights)),
+        Case("a long base modulo a small number", "pow", (nines, "2"), Options(modulus="7")),
+        Case("a small power, a long modulus", "pow", ("3", "2"), Options(modulus=nines)),
+        Case("a small base with a huge exponent", "pow", ("1e-1000000000", "1"), Options(modulus="7")),
+        Case("a long base to the power 1", "pow", (nines[:990], "1"), summary),
+        Case("1 next to a power of ten", "pow", ("1." + "0" * 900 + "1", "9" * 90), summary),
+        Case("a rounded one", "pow", ("2", "0.5"), precise),
+        Case("a long base, rounded", "pow", (nines, "0.3"), precise),
+        Case("close to 1, rounded", "pow", ("1." + "0" * 9_000 + "1", "0.3"), precise),
+        Case("a fraction near an integer, rounded", "pow", ("3", "1." + "0" * 9_000 + "1"), precise),
+        Case("a long fraction, rounded", "pow", (eights, "0." + nines[:9_998]), precise),
+        Case("a huge exponent, rounded", "pow", ("2.5", "1e9998"), precise),
+        Case("a value of 10^4 digits and a fraction", "pow", ("7", "9999." + "3" * 9_000), precise),
+        Case("a rounded one", "pow", ("2", "0.5"), Options(10_000, None, True)),
+        Case("the largest precision on an exact result", "pow", ("2", "10"), precise),
+        Case("100 characters, rounded", "pow", ("7" * 49, "0." + "3" * 48), Options(100)),
+        Case("100 characters close to 1", "pow", ("1." + "0" * 70 + "1", "0.3"), Options(100)),
+        Case("100 characters, a fraction", "pow", ("7" * 49, "-49")),
+        Case("an index of 100 characters", "factorial", ("7" * 100,)),
+        Case("an index of 100 characters", "fibonacci", ("7" * 100,)),
+        Case("100 characters, summary", "pow", ("7" * 49, "3" * 49), summary),
+        Case("100 characters, mod", "pow", ("7" * 33, "3" * 33), Options(modulus="9" * 33)),
+        Case("100 characters, mod", "fibonacci", ("7" * 50,), Options(modulus="9" * 50)),
+    ]
+
+
+KINDS = ("value", "mod", "summary", "precision")
+
+
+class Drawing:
+    """Random calculations of one operation and one kind of answer, with operands of all lengths and awkward forms."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def case(self, operation: str, kind: str) -> Case:
+        """Return another calculation; only powers know a precision."""
+        if operation == "pow":
+            return self._power(kind)
+        options = DEFAULT_OPTIONS
+        longest = 8 if operation == "fibonacci" else 6
+        if kind == "summary":
+            return Case("drawn", operation, (self._natural(1_000),), Options(summary=True))
+        if kind == "mod":
+            options = Options(modulus=self._natural(10_000))
+            longest = 10 if operation == "factorial" else 10_000
+        literal = self._natural(10_000) if self._random.random() < 0.2 else self._natural(longest)
+        return Case("drawn", operation, (literal,), options)
+
+    def _power(self, kind: str) -> Case:
+        if kind == "precision":
+            y = f"{self._random.randint(0, 300)}.{self._natural(9_000)}"
+            return Case("drawn", "pow", (self._natural(9_000), y), Options(self._length(10_000)))
+        x = self._natural(10_000 if kind != "summary" else 900)
+        if kind == "summary":
+            return Case("drawn", "pow", (x, self._natural(90)), Options(summary=True))
+        if kind == "mod":
+            return Case("drawn", "pow", (x, self._natural(10_000)), Options(modulus=self._natural(10_000)))
+        y = str(max(1, self._length(5_000_000) // len(x)))
+        return Case("drawn", "pow", (x, self._random.choice(["", "-"]) + y))
+
+    def _length(self, longest: int) -> int:
+        """Return a length whose logarithm is spread evenly."""
+        return round(exp(self._random.random() * log(longest)))
+
+    def _natural(self, longest: int) -> str:
+        """Return a natural number above 0 of up to so many digits, in one of the awkward forms."""
+        length = self._length(longest)
+        form = self._random.randrange(6)
+        if form == 0:
+            return "9" * length
+        if form == 1:
+            return "1" + "0" * (length - 2) + "1"
+        if form == 2:
+            return power_of(self._random.choice([2, 3, 5, 7, 1_000_003]), length)
+        if form == 3:
+            return text_of(primorial(length)).rjust(length, "0")
+        return str(self._random.randint(1, 9)) + "".join(self._random.choices("0123456789", k=length - 1))

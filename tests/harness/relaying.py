@@ -1,0 +1,73 @@
+"""A relay, and a stream in memory that can fail, hang and refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from pycalc.backoff import pause_after
+from pycalc.errors import EventsRefused, StreamUnavailable
+from pycalc.models.events import Event
+from pycalc.observability.metrics import Metrics
+from pycalc.services.events.relay import Relay
+from tests.harness.stores import MemoryOutboxStore
+from tests.harness.virtual_time import now
+
+
+class ListeningStream:
+    """A stream that keeps what it takes, and looks at the outbox when it does."""
+
+    def __init__(self, outbox: MemoryOutboxStore) -> None:
+        self.events: list[Event] = []
+        self.attempts: list[list[bytes]] = []
+        """The ids of each batch, taken or not."""
+        self.in_outbox: list[int] = []
+        """How many entries the outbox had when a batch was published."""
+        self.failure: Exception | None = None
+        self.refused: set[bytes] = set()
+        self.most: int | None = None
+        """How many events of a batch with a refused one it manages in time."""
+        self.hanging = False
+        self._outbox = outbox
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See Stream."""
+        self.attempts.append([event.id for event in events])
+        self.in_outbox.append(len(self._outbox.entries))
+        if self.hanging:
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+        refused = {event.id: "too large" for event in events if event.id in self.refused}
+        if refused and self.most is not None and len(events) > self.most:
+            raise StreamUnavailable("It takes too long to find out what is refused.")
+        self.events += [event for event in events if event.id not in refused]
+        if refused:
+            raise EventsRefused("Some events are too large.", refused)
+
+    async def ping(self) -> None:
+        """See Stream."""
+
+    async def aclose(self) -> None:
+        """See Stream."""
+
+
+def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
+    """Return a backoff of 600 s, which shows in virtual time what has waited for it."""
+    return 600.0
+
+
+@asynccontextmanager
+async def relaying(
+    outbox: MemoryOutboxStore,
+    stream: ListeningStream,
+    backoff: Callable[[Exception, int, float], float] = pause_after,
+) -> AsyncIterator[tuple[Relay, Metrics]]:
+    """Run a relay in virtual time, and close it in the end."""
+    metrics = Metrics()
+    relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
+    try:
+        yield relay, metrics
+    finally:
+        await relay.aclose()

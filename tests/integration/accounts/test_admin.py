@@ -1,0 +1,136 @@
+"""``pycalc admin create``: an admin from the command line, on the database that the settings name."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.harness.accounts import PASSWORD, registration
+from tests.harness.servers import pycalc
+
+COMMAND = [sys.executable, "-m", "pycalc", "admin", "create"]
+ROOT = ["--username", "root", "--email", "root@example.com"]
+
+
+def environment(data: Path) -> dict[str, str]:
+    """Return the environment of a command on that data folder."""
+    return {**os.environ, "PYCALC_DATA_DIR": str(data), "PYCALC_BCRYPT_ROUNDS": "4"}
+
+
+def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
+    """Run the command with the password piped in."""
+    command = [*COMMAND, *(arguments or ROOT)]
+    return subprocess.run(
+        command, env=environment(data), input=password + "\n", capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
+    """Before the service's first start: the password works, there is no bootstrap token, and the grant is audited."""
+    done = create(tmp_path)
+    assert (done.returncode, done.stdout) == (0, "root is an admin\n")
+    audit = json.loads(done.stderr)
+    assert {name: audit[name] for name in ("event", "user", "role", "by")} == {
+        "event": "account created",
+        "user": "root",
+        "role": "admin",
+        "by": "the command line",
+    }
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        session = client.post("/login", json={"username": "root", "password": PASSWORD}).json()
+        listed = client.get("/users", headers={"Authorization": f"Bearer {session['access_token']}"})
+        assert [(user["username"], user["role"]) for user in listed.json()["items"]] == [("root", "admin")]
+        assert not (tmp_path / "bootstrap-token").exists()
+
+
+def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
+    """A token that an earlier start offered makes no admin beside this one, and its file is gone."""
+    with pycalc(data=tmp_path):
+        token = (tmp_path / "bootstrap-token").read_text().strip()
+    assert create(tmp_path).returncode == 0
+    assert not (tmp_path / "bootstrap-token").exists()
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        body = registration("another", role="admin")
+        assert client.post("/register", json=body, headers={"X-Bootstrap-Token": token}).status_code == 403
+
+
+def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
+    """One process serves an SQLite file: the command says who has it, and changes nothing."""
+    with pycalc(data=tmp_path) as server:
+        refused = create(tmp_path)
+        assert (tmp_path / "bootstrap-token").exists()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"in use by process {server.pid}" in refused.stderr
+    assert create(tmp_path).returncode == 0
+
+
+def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
+    """What ends the piped line, CR and LF, does not belong to the password."""
+    assert create(tmp_path, password=PASSWORD + "\r").returncode == 0
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        assert client.post("/login", json={"username": "root", "password": PASSWORD}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder where there is an admin."""
+    data = tmp_path_factory.mktemp("taken")
+    assert create(data).returncode == 0
+    return data
+
+
+@pytest.mark.parametrize(
+    ("username", "email", "password", "sentence"),
+    [
+        ("ROOT", "other@example.com", PASSWORD, "The username or the email address is taken."),
+        ("other", "ROOT@example.com", PASSWORD, "The username or the email address is taken."),
+        ("a\u202eb", "other@example.com", PASSWORD, "username: "),
+        ("other", "other", PASSWORD, "email: "),
+        ("other", "other@example.com", "short", "password: "),
+        ("other", "other@example.com", "iloveyou", "easy to guess"),
+        ("other", "other@example.com", "", "password: "),
+    ],
+)
+def test_what_registration_refuses_is_refused(
+    taken: Path, username: str, email: str, password: str, sentence: str
+) -> None:
+    """Status 1 and one sentence, without a trace and without the password."""
+    refused = create(taken, "--username", username, "--email", email, password=password)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("pycalc: ")
+    assert sentence in line
+    assert not password or password not in line
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "told"),
+    [(PASSWORD, 0, "root is an admin"), ("another one", 1, "the passwords are not the same")],
+)
+def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, status: int, told: str) -> None:
+    """It is asked for twice, and never echoed."""
+    here, there = pty.openpty()
+    command = subprocess.Popen(
+        [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)
+    )
+    os.close(there)
+    shown = b""
+    for prompt, typed in ((b"Password: ", PASSWORD), (b"Again: ", second)):
+        while prompt not in shown:
+            shown += os.read(here, 1024)
+        os.write(here, typed.encode() + b"\n")
+    with suppress(OSError):  # Linux's end of a terminal whose program has ended
+        while part := os.read(here, 1024):
+            shown += part
+    os.close(here)
+    assert command.wait(30) == status
+    assert told in shown.decode()
+    assert PASSWORD not in shown.decode()

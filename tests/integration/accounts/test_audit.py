@@ -1,0 +1,184 @@
+"""The audit log: who was refused what, from where, and who granted or revoked; one line of JSON each, no secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.harness.accounts import PASSWORD, Person, new_admin, new_name, new_person, registration
+from tests.harness.metrics import metric
+from tests.harness.servers import pycalc
+
+HERE = "198.51.100.7"
+WRONG = "an unmistakable secret"
+MARKS = {"timestamp", "level", "logger", "event", "request_id", "user_id"}
+
+
+def records_of(log: Path) -> list[dict[str, Any]]:
+    """Return a log's records, without what a start says to the console."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+class Audited(NamedTuple):
+    """A service, its log, and somebody of each kind."""
+
+    client: httpx.Client
+    log: Path
+    admin: Person
+    user: Person
+    other: Person
+
+    def key(self, person: Person) -> dict[str, str]:
+        """Make an API key."""
+        made: dict[str, str] = self.client.post("/me/keys", json={"name": "key"}, headers=person.headers).json()
+        return made
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records so far."""
+        return records_of(self.log)
+
+    def last(self, event: str) -> dict[str, Any]:
+        """Return the newest record of an event, without its time and what marks every record of a request."""
+        found = [record for record in self.records() if record["event"] == event][-1]
+        return {name: value for name, value in found.items() if name not in MARKS}
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    """Run a service behind a trusted proxy."""
+    data = tmp_path_factory.mktemp("data")
+    log = data / "log"
+    with (
+        pycalc(data=data, log=log, trusted_proxies="127.0.0.0/8", login_limit="2/minute") as server,
+        httpx.Client(base_url=server.url, headers={"X-Forwarded-For": HERE}) as client,
+    ):
+        yield Audited(client, log, new_admin(client, data), new_person(client), new_person(client))
+
+
+def refusal(
+    status: int, method: str, route: str, reason: str, credential: str, user: str | None = None, **more: str
+) -> dict[str, object]:
+    """Return what a refusal's record says."""
+    told = {"status": status, "method": method, "route": route, "reason": reason, "credential": credential}
+    return {**told, "user": user, "address": HERE, **more}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that presents a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
+    """A wrong bootstrap token, access token, API key and refresh token, none, and a wrong password."""
+    client = audited.client
+    body = registration(new_name(), role="admin")
+    assert client.post("/register", json=body, headers={"X-Bootstrap-Token": WRONG}).status_code == 403
+    told = refusal(403, "POST", "/register", "The bootstrap token is not valid.", "bootstrap token")
+    assert audited.last("request refused") == told
+    reason = "The token is not valid, or not any more."
+    for path, route in (("/me", "/me"), ("/fibonacci/10", "/fibonacci/{n}")):
+        assert client.get(path, headers=bearer("e30.e30." + "A" * 43)).status_code == 401
+        assert audited.last("request refused") == refusal(401, "GET", route, reason, "token")
+    assert client.get("/me", headers=bearer("pck_" + "A" * 43)).status_code == 401
+    told = refusal(401, "GET", "/me", "The key is not valid, or not any more.", "key")
+    assert audited.last("request refused") == told
+    assert client.get("/me").status_code == 401
+    told = refusal(401, "GET", "/me", "Send a token: Authorization: Bearer ...", "none")
+    assert audited.last("request refused") == told
+    assert client.post("/token/refresh", json={"refresh_token": "pcr_" + WRONG}).status_code == 401
+    told = refusal(401, "POST", "/token/refresh", "The refresh token is not valid, or not any more.", "none")
+    assert audited.last("request refused") == told
+
+
+def test_a_refused_login_is_told_with_the_name_that_was_tried(audited: Audited) -> None:
+    """Wrong passwords, and the refusal to look at more of them."""
+    name = new_name()
+    login = {"username": name, "password": WRONG}
+    for status, reason in (
+        (401, "The username or the password is wrong."),
+        (401, "The username or the password is wrong."),
+        (429, "Too many wrong passwords; try again later."),
+    ):
+        assert audited.client.post("/login", json=login).status_code == status
+        told = refusal(status, "POST", "/login", reason, "none", tried=name)
+        assert audited.last("request refused") == told
+    assert audited.last("login refused") == {"user": name}
+
+
+def test_who_is_known_is_told_by_name(audited: Audited) -> None:
+    """Another's history, what admins do, and what keys may not do."""
+    client, user = audited.client, audited.user
+    admins, others = "Only an admin may do this.", "Only an admin may see another user's records."
+    for method, path, route, reason in (
+        ("GET", f"/secure-history?user={audited.other.name}", "/secure-history", others),
+        ("GET", "/users", "/users", admins),
+        ("DELETE", f"/users/{audited.other.name}", "/users/{username}", admins),
+    ):
+        assert client.request(method, path, headers=user.headers).status_code == 403
+        assert audited.last("request refused") == refusal(403, method, route, reason, "session", user.name)
+    body = registration(new_name(), role="admin")
+    assert client.post("/register", json=body, headers=user.headers).status_code == 403
+    assert audited.last("request refused") == refusal(403, "POST", "/register", admins, "session", user.name)
+    key = bearer(audited.key(user)["key"])
+    assert client.post("/me/keys", json={"name": "more"}, headers=key).status_code == 403
+    told = refusal(403, "POST", "/me/keys", "This needs a session: log in.", "key", user.name)
+    assert audited.last("request refused") == told
+
+
+def test_reuse_of_a_refresh_token_is_told_with_its_user(audited: Audited) -> None:
+    """Somebody else may have the token: the record says whose it was."""
+    person = new_person(audited.client)
+    login = {"username": person.name, "password": PASSWORD}
+    stolen = token = audited.client.post("/login", json=login).json()["refresh_token"]
+    for _ in range(2):
+        token = audited.client.post("/token/refresh", json={"refresh_token": token}).json()["refresh_token"]
+    assert audited.client.post("/token/refresh", json={"refresh_token": stolen}).status_code == 401
+    assert audited.last("refresh token reused: session ended")["user"] == person.name
+
+
+def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
+    """Which key was made and removed, what was changed of an account, and who deleted it."""
+    client, admin = audited.client, audited.admin
+    person = new_person(client)
+    key = audited.key(person)
+    assert audited.last("key created") == {"user": person.name, "key": key["prefix"]}
+    assert client.delete(f"/me/keys/{key['id']}", headers=person.headers).status_code == 204
+    assert audited.last("key removed") == {"user": person.name, "key": key["prefix"]}
+    for change in ({"role": "admin"}, {"disabled": True}, {"role": "user", "disabled": False}):
+        assert client.patch(f"/users/{person.name}", json=change, headers=admin.headers).status_code == 200
+        told = audited.last("account changed")
+        assert {name: told[name] for name in ("user", "by", "changed")} == {
+            "user": person.name,
+            "by": admin.name,
+            "changed": change,
+        }
+    assert client.delete(f"/users/{person.name}", headers=admin.headers).status_code == 204
+    assert audited.last("account deleted") == {"user": person.name, "by": admin.name}
+
+
+def test_no_record_holds_a_secret(audited: Audited) -> None:
+    """Neither what was accepted nor what was not, and each record is a line."""
+    assert audited.client.get("/me", headers=bearer(WRONG)).status_code == 401
+    text = audited.log.read_text()
+    assert not [secret for secret in (WRONG, PASSWORD, audited.user.token, audited.admin.token) if secret in text]
+    assert all(isinstance(record, dict) for record in audited.records())
+
+
+def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
+    """Beyond a hundred at once they are counted instead; and a known user's refusal is still told."""
+    log = tmp_path / "log"
+    with pycalc(data=tmp_path, log=log) as server, httpx.Client(base_url=server.url) as client:
+        person = new_person(client)
+        for _ in range(600):
+            assert client.get("/fibonacci/10", headers=bearer(WRONG)).status_code == 401
+        assert client.get("/users", headers=person.headers).status_code == 403
+        suppressed = metric(client, "pycalc_audit_suppressed_total", caller="unknown")
+    told = [record for record in records_of(log) if record["event"] == "request refused"]
+    assert len(told) + suppressed == 601
+    assert suppressed > 0
+    assert told[-1]["user"] == person.name

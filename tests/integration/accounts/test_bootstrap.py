@@ -1,0 +1,69 @@
+"""The first admin, over HTTP: the bootstrap token admits one, however many ask at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import httpx
+
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.servers import pycalc
+
+ATTEMPTS = 50
+REFUSED = 15
+"""At least so many must have come as far as the token: 16 of one address wait for a hash, and the others may be 503."""
+
+
+def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
+    """One 201; the others are 403, or 503 where too many wait for a hash; and there is no account but the admin's."""
+    start = Barrier(ATTEMPTS)
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        token = (tmp_path / "bootstrap-token").read_text().strip()
+
+        def ask(name: str) -> int:
+            body = registration(name, role="admin")
+            with httpx.Client(base_url=server.url, timeout=30) as own:
+                start.wait(30)
+                return own.post("/register", json=body, headers={"X-Bootstrap-Token": token}).status_code
+
+        names = [new_name() for _ in range(ATTEMPTS)]
+        with ThreadPoolExecutor(ATTEMPTS) as threads:
+            statuses = list(threads.map(ask, names))
+        counted = Counter(statuses)
+        assert counted[201] == 1
+        assert counted[403] >= REFUSED
+        assert set(counted) <= {201, 403, 503}
+        assert not (tmp_path / "bootstrap-token").exists()
+
+        first = names[statuses.index(201)]
+        session = client.post("/login", json={"username": first, "password": PASSWORD}).json()
+        headers = {"Authorization": f"Bearer {session['access_token']}"}
+        assert client.get("/me", headers=headers).json()["role"] == "admin"
+        again = client.post(
+            "/register", json=registration(new_name(), role="admin"), headers={"X-Bootstrap-Token": token}
+        )
+        assert again.status_code == 403
+        users = client.get("/users?limit=1000", headers=headers).json()["items"]
+        assert [(user["username"], user["role"]) for user in users] == [(first, "admin")]
+
+
+def test_under_open_everybody_is_what_it_asks_for(tmp_path: Path) -> None:
+    """The literal behaviour, for demos: no token is needed, none is offered, and ``user`` stays ``user``."""
+    with pycalc(data=tmp_path, admin_registration="open") as server, httpx.Client(base_url=server.url) as client:
+        assert not (tmp_path / "bootstrap-token").exists()
+        for role in ("admin", "user", "admin"):
+            made = client.post("/register", json=registration(new_name(), role=role))
+            assert (made.status_code, made.json()["role"]) == (201, role)
+
+
+def test_under_closed_nobody_becomes_an_admin(tmp_path: Path) -> None:
+    """Not even with a token that was offered before the door was closed."""
+    with pycalc(data=tmp_path):
+        token = (tmp_path / "bootstrap-token").read_text().strip()
+    with pycalc(data=tmp_path, admin_registration="closed") as server, httpx.Client(base_url=server.url) as client:
+        assert not (tmp_path / "bootstrap-token").exists()
+        body = registration(new_name(), role="admin")
+        assert client.post("/register", json=body, headers={"X-Bootstrap-Token": token}).status_code == 403

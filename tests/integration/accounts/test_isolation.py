@@ -1,0 +1,186 @@
+"""Two users of one service: whatever is one's is not there for the other, and no answer tells that it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.harness.accounts import PASSWORD, Person, new_admin, new_person
+from tests.harness.servers import pycalc
+
+NOWHERE = "019aab12-7c00-7123-8456-426614174000"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A user, and what it has."""
+
+    person: Person
+    session: dict[str, str]
+    key: dict[str, str]
+    calculations: tuple[str, ...]
+    cursor: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody else may read in any answer: ids, tokens, the key's name and beginning, the address, a result."""
+        return (
+            self.person.id,
+            f"{self.person.name}@example.com",
+            *self.session.values(),
+            *(self.key[name] for name in ("id", "key", "prefix", "name")),
+            *self.calculations,
+            self.cursor,
+        )
+
+
+def owner(client: httpx.Client, person: Person, number: int) -> Owner:
+    """Give a user a session, a key, and calculations alone and in a batch."""
+    login = {"username": person.name, "password": PASSWORD}
+    session = client.post("/login", json=login).raise_for_status().json()
+    key = client.post("/me/keys", headers=person.headers, json={"name": f"key of {person.id}"}).json()
+    operations = [{"operation": "fibonacci", "input": {"n": number + place}} for place in range(2)]
+    batch = client.post("/batch", headers=person.headers, json={"operations": operations}).raise_for_status().json()
+    single = client.get(f"/factorial/{number}", headers=person.headers).json()
+    made = (*(entry["id"] for entry in batch["results"]), single["id"])
+    page = client.get("/secure-history?limit=1", headers=person.headers).json()
+    told = {name: session[name] for name in ("access_token", "refresh_token")}
+    return Owner(person, told, key, made, page["next_cursor"])
+
+
+@pytest.fixture(scope="module")
+def client(data: Path) -> Iterator[httpx.Client]:
+    """Run a service of this module's own, which has no admin yet."""
+    with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def owners(client: httpx.Client, data: Path) -> dict[str, Owner]:
+    """Return two users and the admin, each with things of its own."""
+    admin = new_admin(client, data)
+    return {
+        "ada": owner(client, new_person(client), 100),
+        "bob": owner(client, new_person(client), 200),
+        "admin": owner(client, admin, 300),
+    }
+
+
+PAIRS = [("ada", "bob"), ("bob", "ada"), ("ada", "admin"), ("bob", "admin")]
+
+
+@pytest.fixture(params=PAIRS, ids=[f"{intruder} at {of}'s" for intruder, of in PAIRS])
+def pair(owners: dict[str, Owner], request: pytest.FixtureRequest) -> tuple[Owner, Owner]:
+    """Return an intruder and an owner."""
+    intruder, of = request.param
+    return owners[intruder], owners[of]
+
+
+def require_silence(answer: httpx.Response, of: Owner) -> None:
+    """Check that nothing of the owner's stands in an answer: not in its body, not in its header fields."""
+    told = answer.text + str(answer.headers.raw)
+    assert [secret for secret in of.secrets if secret in told] == []
+
+
+def require_same(answer: httpx.Response, unknown: httpx.Response, status: int) -> None:
+    """Check that what is another's is answered like what never was."""
+    assert (answer.status_code, unknown.status_code) == (status, status)
+    assert {**answer.json(), "instance": ""} == {**unknown.json(), "instance": ""}
+    assert answer.headers.keys() == unknown.headers.keys()
+
+
+def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """They are in nobody else's list; removing one is 404, as for one that never was, and it goes on working."""
+    intruder, of = pair
+    listed = client.get("/me/keys", headers=intruder.person.headers)
+    assert [key["id"] for key in listed.json()] == [intruder.key["id"]]
+    require_silence(listed, of)
+    removed = client.delete(f"/me/keys/{of.key['id']}", headers=intruder.person.headers)
+    require_same(removed, client.delete(f"/me/keys/{NOWHERE}", headers=intruder.person.headers), 404)
+    assert client.get("/me", headers={"Authorization": f"Bearer {of.key['key']}"}).json()["id"] == of.person.id
+
+
+def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Owner]) -> None:
+    """An admin disables accounts; their keys are not there for it either."""
+    admin, of = owners["admin"], owners["ada"]
+    require_silence(client.get("/me/keys", headers=admin.person.headers), of)
+    assert client.delete(f"/me/keys/{of.key['id']}", headers=admin.person.headers).status_code == 404
+    assert client.get("/me", headers={"Authorization": f"Bearer {of.key['key']}"}).status_code == 200
+
+
+def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Whole, and from another's cursor; asking for another's is 403, as for a user who never was."""
+    intruder, of = pair
+    for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):
+        page = client.get("/secure-history", headers=intruder.person.headers, params=query).raise_for_status()
+        assert {item["id"] for item in page.json()["items"]} <= set(intruder.calculations)
+        require_silence(page, of)
+    theirs, nobodys = (
+        client.get("/secure-history", headers=intruder.person.headers, params={"user": name})
+        for name in (of.person.name, "nobody")
+    )
+    require_same(theirs, nobodys, 403)
+
+
+def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Resumed from another's event come one's own that followed, and nothing else before the next of one's own."""
+    intruder, of = pair
+    client.get("/fibonacci/7", headers=of.person.headers).raise_for_status()
+    made = client.get("/fibonacci/8", headers=intruder.person.headers).json()["id"]
+    headers = {**intruder.person.headers, "Last-Event-ID": of.calculations[0]}
+    told: list[dict[str, object]] = []
+    with client.stream("GET", "/events", headers=headers) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                if told[-1]["id"] == made:
+                    break
+    assert {event["subject"] for event in told} == {intruder.person.id}
+    assert not {str(event["id"]) for event in told} & set(of.calculations)
+
+
+def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Another's account is 403 for a user in every way, exactly as one that never was, and stays as it is."""
+    intruder, of = pair
+    headers = intruder.person.headers
+    require_silence(client.get("/users", headers=headers), of)
+    assert client.get("/users", headers=headers).status_code == 403
+    changes: list[dict[str, object]] = [{"role": "admin"}, {"disabled": True}, {}]
+    for change in changes:
+        theirs, nobodys = (
+            client.patch(f"/users/{name}", headers=headers, json=change) for name in (of.person.name, "nobody")
+        )
+        require_same(theirs, nobodys, 403)
+    theirs, nobodys = (client.delete(f"/users/{name}", headers=headers) for name in (of.person.name, "nobody"))
+    require_same(theirs, nobodys, 403)
+    own = client.get("/me", headers=headers)
+    assert own.json()["id"] == intruder.person.id
+    require_silence(own, of)
+    assert client.get("/me", headers=of.person.headers).status_code == 200
+
+
+def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Ending one's own session, or all of them, ends nobody else's."""
+    intruder, of = pair
+    login = {"username": intruder.person.name, "password": PASSWORD}
+    own = client.post("/login", json=login).json()
+    headers = {"Authorization": f"Bearer {own['access_token']}"}
+    assert client.post("/logout", headers=headers).status_code == 204
+    assert client.get("/me", headers=headers).status_code == 401
+    for token in (of.session["access_token"], of.person.token):
+        assert client.get("/me", headers={"Authorization": f"Bearer {token}"}).json()["id"] == of.person.id
+
+
+def test_a_cached_result_tells_nothing_of_who_made_it(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """The same calculation by another is that other's own: another id, another row, and nothing of the first."""
+    intruder, of = pair
+    first = client.get("/fibonacci/9000", headers=of.person.headers).json()
+    second = client.get("/fibonacci/9000", headers=intruder.person.headers)
+    assert (second.json()["cached"], second.json()["result"]) == (True, first["result"])
+    assert second.json()["id"] != first["id"]
+    require_silence(second, of)

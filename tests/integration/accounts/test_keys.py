@@ -1,0 +1,176 @@
+"""API keys over HTTP: shown once, good like any token, refused at once when removed."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from pycalc.resources.wiring import Resources
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+Headers = dict[str, str]
+
+
+async def logged_in(client: httpx.AsyncClient) -> Headers:
+    """Register an account and return the header of its session."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return bearer(session["access_token"])
+
+
+def bearer(token: str) -> Headers:
+    """Return the header that presents a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> dict[str, str]:
+    """Make a key."""
+    answer = await client.post("/me/keys", headers=headers, json={"name": "report", **extra})
+    assert answer.status_code == 201, answer.text
+    key: dict[str, str] = answer.json()
+    return key
+
+
+async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncClient) -> None:
+    """What it calculates is its owner's; the list shows how it begins and when it was used, never the key."""
+    session = await logged_in(client)
+    key = await made(client, session)
+    assert key["key"].startswith(key["prefix"])
+    assert len(key["key"]) == 47
+    assert key["expires_at"] is None
+    (before,) = (await client.get("/me/keys", headers=session)).json()
+    assert before["last_used_at"] is None
+    calculated = (await client.get("/fibonacci/10", headers=bearer(key["key"]))).json()
+    history = (await client.get("/secure-history", headers=session)).json()["items"]
+    assert [item["id"] for item in history] == [calculated["id"]]
+    answer = await client.get("/me/keys", headers=session)
+    (listed,) = answer.json()
+    assert listed == {name: value for name, value in key.items() if name != "key"} | {
+        "last_used_at": listed["last_used_at"]
+    }
+    assert listed["last_used_at"] is not None
+    assert key["key"] not in answer.text
+
+
+async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> None:
+    """Known or not, a key that is removed is 401 from the answer on; removing it again is 404."""
+    session = await logged_in(client)
+    key, other = await made(client, session), await made(client, session)
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+    listed, _ = (await client.get("/me/keys", headers=session)).json()
+    assert (await client.get(f"/me/keys/{key['id']}", headers=session)).json() == listed
+    assert (await client.delete(f"/me/keys/{key['id']}", headers=session)).status_code == 204
+    assert (await client.get(f"/me/keys/{key['id']}", headers=session)).status_code == 404
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
+    assert (await client.get("/me", headers=bearer(other["key"]))).status_code == 200
+    assert (await client.delete(f"/me/keys/{key['id']}", headers=session)).status_code == 404
+
+
+async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
+    """Nobody sees or removes another's keys: 404, as for one that never was."""
+    owner, other = await logged_in(client), await logged_in(client)
+    key = await made(client, owner)
+    assert (await client.get("/me/keys", headers=other)).json() == []
+    assert (await client.get(f"/me/keys/{key['id']}", headers=other)).status_code == 404
+    assert (await client.delete(f"/me/keys/{key['id']}", headers=other)).status_code == 404
+    assert (await client.delete("/me/keys/nonsense", headers=other)).status_code == 404
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+
+
+async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources) -> None:
+    """After its time a key is refused, and it is not known for longer than that."""
+    session = await logged_in(client)
+    key = await made(client, session, expires_in=60)
+    assert key["expires_at"] is not None
+    resources.authenticator._keys._clock_ns = lambda: 2**62
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
+
+
+async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
+    """A leaked key makes no keys, removes none, changes no password and ends no session."""
+    session = await logged_in(client)
+    key = await made(client, session)
+    headers = bearer(key["key"])
+    requests = [
+        client.post("/me/keys", headers=headers, json={"name": "more"}),
+        client.delete(f"/me/keys/{key['id']}", headers=headers),
+        client.put(
+            "/me/password", headers=headers, json={"current_password": PASSWORD, "new_password": "a quite new one"}
+        ),
+        client.post("/logout", headers=headers),
+        client.post("/logout-all", headers=headers),
+    ]
+    assert [(await request).status_code for request in requests] == [403] * 5
+    assert (await client.get("/me", headers=session)).status_code == 200
+
+
+async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, resources: Resources) -> None:
+    """It makes no admin, lists, changes and deletes no account; it calculates, and reads everyone's history."""
+    name, other = new_name(), new_name()
+    body = registration(name, role="admin")
+    token = resources.bootstrap_token or ""
+    assert (await client.post("/register", json=body, headers={"X-Bootstrap-Token": token})).status_code == 201
+    assert (await client.post("/register", json=registration(other))).status_code == 201
+    login = await client.post("/login", json={"username": name, "password": PASSWORD})
+    session = bearer(login.json()["access_token"])
+    headers = bearer((await made(client, session))["key"])
+    requests = [
+        client.post("/register", headers=headers, json=registration(new_name(), role="admin")),
+        client.get("/users", headers=headers),
+        client.patch(f"/users/{other}", headers=headers, json={"role": "admin"}),
+        client.delete(f"/users/{other}", headers=headers),
+    ]
+    assert [(await request).status_code for request in requests] == [403] * 4
+    for path in ("/fibonacci/10", f"/secure-history?user={other}", f"/usage?user={other}"):
+        assert (await client.get(path, headers=headers)).status_code == 200
+    users = (await client.get("/users", headers=session)).json()["items"]
+    assert {user["username"]: user["role"] for user in users} == {name: "admin", other: "user"}
+
+
+async def test_logging_out_everywhere_leaves_the_keys(client: httpx.AsyncClient) -> None:
+    """Sessions are people's, keys are programs'."""
+    session = await logged_in(client)
+    key = await made(client, session)
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+    assert (await client.post("/logout-all", headers=session)).status_code == 204
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+
+
+async def test_keys_are_bounded(client: httpx.AsyncClient) -> None:
+    """An account has 50 keys at most."""
+    session = await logged_in(client)
+    for _ in range(50):
+        await made(client, session)
+    answer = await client.post("/me/keys", headers=session, json={"name": "one more"})
+    assert answer.status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/name"),
+        ({"name": ""}, "/name"),
+        ({"name": "x" * 101}, "/name"),
+        ({"name": "a\r\nb"}, "/name"),
+        ({"name": "a", "expires_in": 0}, "/expires_in"),
+        ({"name": "a", "key": "mine"}, "/key"),
+    ],
+)
+async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
+    """Each fault is 422 and points to its place."""
+    session = await logged_in(client)
+    answer = await client.post("/me/keys", headers=session, json=body)
+    assert answer.status_code == 422
+    assert [entry["pointer"] for entry in answer.json()["errors"]] == [pointer]
+    assert (await client.get("/me/keys", headers=session)).json() == []
+
+
+@pytest.mark.parametrize("key", ["pck_", "pck_" + "A" * 43, "pck_\x7f"])
+async def test_what_is_no_key_is_unauthorized(client: httpx.AsyncClient, key: str) -> None:
+    """An invented key is 401 with WWW-Authenticate."""
+    answer = await client.get("/me", headers=bearer(key))
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")

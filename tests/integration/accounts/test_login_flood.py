@@ -1,0 +1,71 @@
+"""A flood of logins: refused beyond a bound, and nobody else waits for a hash."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+
+import bcrypt
+import httpx
+import pytest
+
+from pycalc.resources.wiring import Resources
+from pycalc.services.limits.rate_limits import NoLoginLimit
+from tests.harness import flood
+from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.metrics import metric
+from tests.harness.servers import pycalc
+from tests.harness.waiting import until, wait_until
+
+
+@pytest.mark.anyio
+async def test_calculations_do_not_wait_for_hashes(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While no hash comes to an end, calculations and health are answered and further logins refused with 503.
+
+    Of the 32 that may wait, one address gets half.
+    """
+    name, released, check = new_name(), threading.Event(), bcrypt.checkpw
+    await client.post("/register", json=registration(name))
+    login = {"username": name, "password": PASSWORD}
+    session = (await client.post("/login", json=login)).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+
+    def held(password: bytes, hashed: bytes) -> bool:
+        assert released.wait(60)
+        return check(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", held)
+    resources.login_limit = NoLoginLimit()
+    logins = [asyncio.create_task(client.post("/login", json=login)) for _ in range(60)]
+    try:
+        await until(lambda: sum(task.done() for task in logins) == 60 - 16, "all but 16 are refused")
+        for n in range(20):
+            assert (await client.get(f"/fibonacci/{1_000 + n}")).status_code == 200
+        assert (await client.get("/healthz")).status_code == 200
+        assert sum(task.done() for task in logins) == 60 - 16
+    finally:
+        released.set()
+    statuses = Counter(answer.status_code for answer in await asyncio.gather(*logins))
+    assert statuses == {200: 16, 503: 44}
+    value = resources.metrics.registry.get_sample_value
+    assert value("pycalc_password_hashes_refused_total") == 44
+
+
+def test_a_flood_of_logins_is_refused_and_calculations_go_on() -> None:
+    """On the real server, with dear hashes and 60 clients that come again at once: 401 or 503; others are served."""
+    with pycalc(bcrypt_rounds="9", login_limit="") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        person = new_person(client)
+        with flood.logins(server.url) as statuses:
+            for _ in range(50):
+                client.get("/fibonacci/1000", headers=person.headers).raise_for_status()
+            answered = {"route": "/login", "status": "401"}
+            wait_until(lambda: metric(client, "http_requests_total", **answered) > 0, "one of the flood is hashed")
+        assert set(statuses) == {401, 503}
+        refused = metric(client, "pycalc_password_hashes_refused_total")
+        assert refused >= statuses[503]
+        wait_until(lambda: metric(client, "pycalc_password_hashes_waiting") == 0, "the last hash of the flood", 60)
+        login = {"username": person.name, "password": PASSWORD}
+        assert client.post("/login", json=login).status_code == 200

@@ -1,0 +1,87 @@
+"""Who is calling: over HTTP every bad token is a 401 with WWW-Authenticate, and a revoked one at once."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+NOTHING_SENT = 'Bearer realm="pycalc"'
+BAD_TOKEN = NOTHING_SENT + ', error="invalid_token"'
+PROTECTED = [
+    ("GET", "/me"),
+    ("GET", "/secure-history"),
+    ("GET", "/events"),
+    ("GET", "/fibonacci/10"),
+    ("GET", "/factorial/-1"),
+    ("GET", "/pow/2/0.5?precision=0"),
+    ("DELETE", "/users/ada"),
+]
+
+
+@pytest.fixture
+async def token(client: httpx.AsyncClient) -> str:
+    """Register an account and return its token."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return session["access_token"]
+
+
+async def refusal(
+    client: httpx.AsyncClient, method: str, path: str, authorization: str | bytes | None
+) -> httpx.Response:
+    """Return the answer to a request with this header."""
+    value = authorization.encode() if isinstance(authorization, str) else authorization
+    headers = {} if value is None else {b"Authorization": value}
+    return await client.request(method, path, headers=headers)
+
+
+def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -> None:
+    """Check that an answer is the documented 401 with this challenge."""
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["WWW-Authenticate"] == challenge
+    assert answer.json()["type"] == "/docs/problems#unauthorized"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+async def test_without_a_token_nothing_is_told(client: httpx.AsyncClient, method: str, path: str) -> None:
+    """401 on every protected path, before anything else is looked at."""
+    assert_unauthorized(await refusal(client, method, path, None))
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        ("", NOTHING_SENT),
+        ("Bearer", NOTHING_SENT),
+        ("Bearer ", NOTHING_SENT),
+        ("Basic YWRhOnNlY3JldA==", NOTHING_SENT),
+        ("Bearer garbage", BAD_TOKEN),
+        ("Bearer a.b.c", BAD_TOKEN),
+        ("Bearer pck_garbage", BAD_TOKEN),
+        (b"Bearer \xff\xfe", BAD_TOKEN),
+        ("bearer x", BAD_TOKEN),
+    ],
+)
+async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes, challenge: str) -> None:
+    """Whatever the header says, it is 401 on every kind of route; ``error`` says that a token was bad (RFC 6750 §3)."""
+    for path in ("/fibonacci/10", "/me"):
+        assert_unauthorized(await refusal(client, "GET", path, authorization), challenge)
+
+
+async def test_a_token_of_an_ended_session_is_a_bad_token(client: httpx.AsyncClient, token: str) -> None:
+    """It was valid once; the client has to log in anew, and the challenge says so."""
+    assert (await client.post("/logout", headers={"Authorization": f"Bearer {token}"})).status_code == 204
+    for path in ("/fibonacci/10", "/me"):
+        assert_unauthorized(await refusal(client, "GET", path, f"Bearer {token}"), BAD_TOKEN)
+
+
+async def test_the_schemes_letter_case_does_not_count(client: httpx.AsyncClient, token: str) -> None:
+    """RFC 9110 §11.1: authentication schemes are case-insensitive."""
+    assert (await refusal(client, "GET", "/me", f"bEaReR {token}")).status_code == 200

@@ -1,0 +1,142 @@
+"""What admins do with accounts, over HTTP: it holds at once, and there is always an admin."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from pycalc.resources.wiring import Resources
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+Headers = dict[str, str]
+
+
+async def log_in(client: httpx.AsyncClient, name: str) -> Headers:
+    """Return the header of a new session."""
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+@pytest.fixture
+async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
+    """Register the first admin, "root"."""
+    token = resources.bootstrap_token
+    assert token is not None
+    await client.post("/register", json=registration("root", role="admin"), headers={"X-Bootstrap-Token": token})
+    return await log_in(client, "root")
+
+
+async def user(client: httpx.AsyncClient) -> tuple[str, Headers]:
+    """Register a user and log it in."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    return name, await log_in(client, name)
+
+
+async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, admin: Headers) -> None:
+    """Every account once, in order of its name, with whether it is disabled; no hash, no secret."""
+    names = sorted([(await user(client))[0] for _ in range(4)] + ["root"])
+    seen: list[str] = []
+    query: dict[str, str | int] = {"limit": 2}
+    while True:
+        page = (await client.get("/users", headers=admin, params=query)).json()
+        assert all(set(item) == {"id", "username", "email", "role", "created_at", "disabled"} for item in page["items"])
+        seen += [item["username"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == names
+
+
+async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
+    """The same token is an admin's from the answer on, and not any more from the next."""
+    name, headers = await user(client)
+    assert (await client.get("/users", headers=headers)).status_code == 403
+    changed = await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
+    assert (changed.status_code, changed.json()["role"]) == (200, "admin")
+    assert (await client.get("/users", headers=headers)).status_code == 200
+    assert (await client.get("/secure-history", headers=headers)).json()["role"] == "admin"
+    await client.patch(f"/users/{name}", headers=admin, json={"role": "user"})
+    assert (await client.get("/users", headers=headers)).status_code == 403
+    assert (await client.get("/secure-history", headers=headers)).json()["role"] == "user"
+
+
+async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admin: Headers) -> None:
+    """Its sessions and keys are refused at once, and a login too; enabled again it logs in, with its keys as before."""
+    name, headers = await user(client)
+    key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
+    program = {"Authorization": f"Bearer {key}"}
+    assert (await client.get("/me", headers=program)).status_code == 200
+    assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": True})).json()["disabled"] is True
+    assert (await client.get("/me", headers=headers)).status_code == 401
+    assert (await client.get("/fibonacci/1", headers=program)).status_code == 401
+    refused = await client.post("/login", json={"username": name, "password": PASSWORD})
+    assert refused.status_code == 401
+    assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": False})).status_code == 200
+    assert (await client.get("/me", headers=headers)).status_code == 401
+    assert (await client.get("/me", headers=program)).status_code == 200
+    assert (await client.get("/me", headers=await log_in(client, name))).status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"role": "user"}, {"disabled": True}])
+async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, change: dict[str, object]) -> None:
+    """Neither demoted nor disabled nor deleted; with a second one it may go."""
+    assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 409
+    assert (await client.delete("/users/root", headers=admin)).status_code == 409
+    name, _ = await user(client)
+    await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
+    assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 200
+
+
+async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) -> None:
+    """For a user every account is 403, an unknown one too; for an admin an unknown one is 404."""
+    name, headers = await user(client)
+    for path in (f"/users/{name}", "/users/root", "/users/nobody"):
+        assert (await client.patch(path, headers=headers, json={"role": "admin"})).status_code == 403
+        assert (await client.delete(path, headers=headers)).status_code == 403
+    assert (await client.patch("/users/nobody", headers=admin, json={"role": "admin"})).status_code == 404
+    assert (await client.patch(f"/users/{name}", headers=admin, json={"username": "x"})).status_code == 422
+
+
+@pytest.mark.parametrize("password", ["password", "PASSWORD", "1qaz2wsx", "iloveyou"])
+async def test_common_passwords_are_refused(client: httpx.AsyncClient, password: str) -> None:
+    """The 3,000 most common passwords of at least 8 characters are 422, in whatever case."""
+    answer = await client.post("/register", json={**registration(new_name()), "password": password})
+    assert answer.status_code == 422
+    assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/password"]
+
+
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("ada.lovelace", 422),
+        ("Ada.Lovelace1!", 422),
+        ("countess_a", 422),
+        ("pycalc2026", 201),
+        ("PyCalc123", 422),
+        ("fibonacci", 422),
+        ("pycalc-fibonacci-ada.lovelace", 422),
+        ("countess of lovelace", 201),
+    ],
+)
+async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
+    """What is left without the name, the address and the service's own words must be four characters at least."""
+    body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
+    registered = await client.post("/register", json=body)
+    assert registered.status_code == status
+    await client.post("/register", json={**body, "password": PASSWORD})
+    if status == 422:
+        assert [entry["pointer"] for entry in registered.json()["errors"]] == ["/password"]
+        change = {"current_password": PASSWORD, "new_password": password}
+        changed = await client.put("/me/password", headers=await log_in(client, "ada.lovelace"), json=change)
+        assert [entry["pointer"] for entry in changed.json()["errors"]] == ["/new_password"]
+
+
+@pytest.mark.parametrize("value", ["no", "false", 0, 1])
+async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
+    """What only looks like one is 422, and the account stays as it is."""
+    name, headers = await user(client)
+    assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200

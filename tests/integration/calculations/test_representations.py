@@ -1,0 +1,339 @@
+"""Results as the web expects them, over the real server: bare digits, ranges, conditions, digests, compression."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import gmpy2
+import httpx
+import pytest
+
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
+from tests.harness.accounts import Person, new_person
+from tests.harness.metrics import computed, metric
+from tests.harness.raw import Reply, exchange
+from tests.harness.servers import Server, free_port, pycalc, running
+from tests.harness.waiting import wait_until
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+F_1000 = (  # the b-file of OEIS A000045
+    b"43466557686937456435688527675040625802564660517371780402481729089536555417949051890403879840079255169295922593"
+    b"080322634775209689623239873322471161642996440906533187938298969649928516003704476137795166849228875"
+)
+MILLION = "/fibonacci/1000000"
+DIGITS = gmpy2.fib(1_000_000).digits().encode()
+TEXT = {"Accept": "text/plain"}
+Codec = Callable[[bytes], bytes]
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's server, logged in."""
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        opened.headers.update(new_person(opened).headers)
+        opened.headers["Accept-Encoding"] = "identity"
+        yield opened
+
+
+def raw(server: Server, person: Person, path: str, **fields: str) -> Reply:
+    """Return an answer with its body as it came over the wire, not decoded."""
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    return exchange(server.port, "GET", path, {**person.headers, **named})
+
+
+@pytest.fixture(scope="module")
+def person(server: Server) -> Person:
+    """Register a caller for requests made by hand."""
+    with httpx.Client(base_url=server.url) as opened:
+        return new_person(opened)
+
+
+class TestBareDigits:
+    """``Accept: text/plain``."""
+
+    def test_the_digits_and_nothing_else(self, client: httpx.Client) -> None:
+        """F(1000), with the header fields that let a client keep it for good and check it."""
+        answer = client.get("/fibonacci/1000", headers=TEXT)
+        assert (answer.status_code, answer.content) == (200, F_1000)
+        digest = base64.b64encode(sha256(F_1000).digest()).decode()
+        expected = {
+            "Content-Type": "text/plain; charset=utf-8",
+            "Content-Length": "209",
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "Repr-Digest": f"sha-256=:{digest}:",
+            "Vary": "Accept, Accept-Encoding, Authorization",
+            "X-Content-Type-Options": "nosniff",
+        }
+        assert {name: answer.headers[name] for name in expected} == expected
+        assert answer.headers["ETag"].startswith('"')
+        assert "Content-Encoding" not in answer.headers
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [("/pow/2/-1", b"0.5"), ("/pow/3/-1", b"1/3"), ("/pow/-3/3", b"-27"), ("/fibonacci/1000?mod=97", b"72")],
+    )
+    def test_every_form_of_a_result_is_text(self, client: httpx.Client, path: str, text: bytes) -> None:
+        """Decimals, fractions, negative numbers and residues."""
+        assert client.get(path, headers=TEXT).content == text
+
+    def test_errors_stay_problems(self, client: httpx.Client) -> None:
+        """Whatever is accepted, an error is application/problem+json."""
+        answer = client.get("/fibonacci/-1", headers=TEXT)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
+
+    def test_a_long_result_arrives_whole(self, client: httpx.Client) -> None:
+        """F(10^6), 208,988 digits, with its length and the digest of its bytes."""
+        answer = client.get(MILLION, headers=TEXT)
+        assert answer.content == DIGITS
+        assert answer.headers["Content-Length"] == "208988"
+        assert answer.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(sha256(DIGITS).digest()).decode()}:"
+
+    def test_the_tag_names_the_result(self, client: httpx.Client) -> None:
+        """Strong, the same for each asking and for each way to write the operands, another for another result."""
+        tag = client.get("/pow/2/10", headers=TEXT).headers["ETag"]
+        for same in ("/pow/2/10", "/pow/2.0/1e1", "/pow/02/10"):
+            assert client.get(same, headers=TEXT).headers["ETag"] == tag
+        for other in ("/pow/2/11", "/pow/2/10?mod=7", "/pow/2/10?mod=2000"):
+            assert client.get(other, headers=TEXT).headers["ETag"] != tag
+        rounded = {client.get(f"/pow/2/0.5?precision={p}", headers=TEXT).headers["ETag"] for p in (9, 10, 11)}
+        assert len(rounded) == 3
+        assert not tag.startswith("W/")
+
+
+class TestRanges:
+    """Paging through a long result."""
+
+    def test_slices_make_up_the_whole(self, client: httpx.Client) -> None:
+        """Pages of 50,001 digits, each a 206 with its place; the last is as short as it is."""
+        pages, first = [], 0
+        while first < len(DIGITS):
+            answer = client.get(MILLION, headers={**TEXT, "Range": f"bytes={first}-{first + 50_000}"})
+            last = min(first + 50_000, 208_987)
+            assert answer.status_code == 206
+            assert answer.headers["Content-Range"] == f"bytes {first}-{last}/208988"
+            assert answer.headers["Content-Length"] == str(last - first + 1)
+            pages.append(answer.content)
+            first = last + 1
+        assert b"".join(pages) == DIGITS
+        assert len(pages) == 5
+
+    @pytest.mark.parametrize(
+        ("field", "content_range", "content"),
+        [
+            ("bytes=-20", "bytes 208968-208987/208988", b"68996526838242546875"),
+            ("bytes=0-19", "bytes 0-19/208988", b"19532821287077577316"),
+            ("bytes=208987-", "bytes 208987-208987/208988", b"5"),
+            ("bytes=208980-999999", "bytes 208980-208987/208988", b"42546875"),
+        ],
+    )
+    def test_ends(self, client: httpx.Client, field: str, content_range: str, content: bytes) -> None:
+        """The first and last digits of F(10^6) are known; a copy of a part may be kept like the whole."""
+        answer = client.get(MILLION, headers={**TEXT, "Range": field})
+        assert (answer.status_code, answer.headers["Content-Range"], answer.content) == (206, content_range, content)
+        assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        assert answer.headers["ETag"] == client.get(MILLION, headers=TEXT).headers["ETag"]
+
+    @pytest.mark.parametrize("field", ["bytes=208988-", "bytes=999999-1000000", "bytes=-0"])
+    def test_a_range_beyond_the_end_tells_the_length(self, client: httpx.Client, field: str) -> None:
+        """416 range-not-satisfiable with the length in Content-Range (RFC 9110 §15.5.17)."""
+        answer = client.get(MILLION, headers={**TEXT, "Range": field})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (416, "application/problem+json")
+        assert answer.json()["type"] == "/docs/problems#range-not-satisfiable"
+        assert answer.headers["Content-Range"] == "bytes */208988"
+
+    @pytest.mark.parametrize("field", ["bytes=0-1,3-4", "items=0-1", "bytes=3-2", "nonsense"])
+    def test_what_is_not_one_range_is_the_whole(self, client: httpx.Client, field: str) -> None:
+        """RFC 9110 §14.2: such a Range is ignored."""
+        answer = client.get("/fibonacci/1000", headers={**TEXT, "Range": field})
+        assert (answer.status_code, answer.content) == (200, F_1000)
+
+    def test_if_range(self, client: httpx.Client) -> None:
+        """The part for who holds this result, the whole for who holds another."""
+        tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
+        part = client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3", "If-Range": tag})
+        assert (part.status_code, part.content) == (206, b"4346")
+        whole = client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3", "If-Range": '"another"'})
+        assert (whole.status_code, whole.content) == (200, F_1000)
+
+    def test_a_range_is_of_the_plain_digits(self, server: Server, person: Person) -> None:
+        """Compression does not apply to parts: offsets would mean something else."""
+        reply = raw(server, person, MILLION, Accept="text/plain", Range="bytes=0-9999", Accept_Encoding="zstd, gzip")
+        assert (reply.status, reply.headers["Content-Encoding"], reply.body) == (206, None, DIGITS[:10_000])
+
+    def test_json_has_no_ranges(self, client: httpx.Client) -> None:
+        """A Range without ``Accept: text/plain`` is ignored."""
+        answer = client.get("/fibonacci/1000", headers={"Range": "bytes=0-3"})
+        assert (answer.status_code, answer.json()["result"].encode()) == (200, F_1000)
+
+
+class TestConditions:
+    """``If-None-Match``."""
+
+    def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
+        """304 for each coding's tag, without a body; the history has each, as cached; nothing was computed."""
+        client.headers.update(new_person(client).headers)
+        tag = client.get(MILLION, headers=TEXT).headers["ETag"]
+        before = computed(client)
+        tags = (tag, f'{tag[:-1]}-zstd"', f'{tag[:-1]}-gzip"', f"W/{tag}", f'"other", {tag}')
+        for held in tags:
+            answer = client.get(MILLION, headers={**TEXT, "If-None-Match": held})
+            assert (answer.status_code, answer.content) == (304, b"")
+            assert answer.headers["ETag"] == (held if held.startswith('"') and "," not in held else tag)
+            assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+            assert "Content-Type" not in answer.headers
+        assert computed(client) == before
+        items = client.get("/secure-history").json()["items"]
+        assert [item["cached"] for item in items[: len(tags)]] == [True] * len(tags)
+        assert {item["sha256"] for item in items} == {sha256(DIGITS).hexdigest()}
+
+    def test_a_condition_comes_before_a_range(self, client: httpx.Client) -> None:
+        """RFC 9110 §13.2.2."""
+        tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
+        fields = {**TEXT, "If-None-Match": tag, "Range": "bytes=0-3"}
+        assert client.get("/fibonacci/1000", headers=fields).status_code == 304
+
+    def test_another_tag_is_answered_in_full(self, client: httpx.Client) -> None:
+        """A copy of something else is of no use."""
+        answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": '"another"'})
+        assert (answer.status_code, answer.content) == (200, F_1000)
+
+    def test_a_tag_can_not_be_made_up(self, client: httpx.Client) -> None:
+        """Nobody has a result of this service who was not sent it: a tag made of the calculation's name is another."""
+        key = make_plan(25_000_000, "fibonacci", ("1000",), DEFAULT_OPTIONS).key
+        tag = base64.urlsafe_b64encode(sha256(key.encode()).digest()[:18]).decode()
+        answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": f'"{tag}"'})
+        assert (answer.status_code, answer.content) == (200, F_1000)
+
+    def test_what_is_no_longer_cached_is_recorded_by_its_ends(self) -> None:
+        """Size and ends of F(10^6) without the digits: no result, no digest, nothing refused though it takes long."""
+        with pycalc(cache_url="memory://?max_bytes=0") as own, httpx.Client(base_url=own.url, timeout=60) as client:
+            client.headers.update(new_person(client).headers)
+            tag = client.get(MILLION, headers=TEXT).headers["ETag"]
+            assert client.get(MILLION, headers={**TEXT, "If-None-Match": tag}).status_code == 304
+            item = client.get("/secure-history").json()["items"][0]
+            told = {name: item[name] for name in ("result", "digits", "leading", "trailing", "sha256", "cached")}
+            assert told == {
+                "result": None,
+                "digits": 208_988,
+                "leading": "19532821287077577316",
+                "trailing": "68996526838242546875",
+                "sha256": None,
+                "cached": True,
+            }
+            assert metric(client, "pycalc_response_bytes") == 0
+
+    def test_statuses_are_counted_as_they_are(self, client: httpx.Client) -> None:
+        """http_requests_total knows 206 and 304 from 200."""
+
+        def counted(status: str) -> float:
+            return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
+
+        before = {status: counted(status) for status in ("200", "206", "304")}
+        tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
+        client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3"})
+        client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": tag})
+        assert {status: counted(status) - before[status] for status in before} == {"200": 1, "206": 1, "304": 1}
+
+
+class TestCompression:
+    """``Accept-Encoding``."""
+
+    @pytest.mark.parametrize(("coding", "decompress"), [("gzip", gzip.decompress), ("zstd", zstd.decompress)])
+    @pytest.mark.parametrize("n", [10_000, 1_000_000, 2_000_000])
+    def test_the_digits_come_back(self, server: Server, person: Person, coding: str, decompress: Codec, n: int) -> None:
+        """Compressed they are the same digits, under a tag of their own, without length or digest of other bytes."""
+        plain = raw(server, person, f"/fibonacci/{n}", Accept="text/plain")
+        reply = raw(server, person, f"/fibonacci/{n}", Accept="text/plain", Accept_Encoding=coding)
+        assert (reply.status, reply.headers["Content-Encoding"]) == (200, coding)
+        assert decompress(reply.body) == plain.body == gmpy2.fib(n).digits().encode()
+        assert len(reply.body) < (0.45 if coding == "gzip" else 0.55) * len(plain.body)  # gzip: Huffman codes alone
+        assert reply.headers["ETag"] == f'{plain.headers["ETag"][:-1]}-{coding}"'
+        assert reply.headers["Content-Length"] is None
+        assert reply.headers["Repr-Digest"] is None
+        assert reply.headers["Vary"] == "Accept, Accept-Encoding, Authorization"
+
+    @pytest.mark.parametrize(
+        "fields", [{}, {"Accept_Encoding": "gzip;q=0, zstd;q=0.0"}, {"Accept_Encoding": "br, deflate"}]
+    )
+    def test_nobody_gets_a_coding_unasked(self, server: Server, person: Person, fields: Mapping[str, str]) -> None:
+        """Nothing named, or refused with q=0, or unknown here: plain."""
+        reply = raw(server, person, "/fibonacci/10000", Accept="text/plain", **fields)
+        assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
+
+    def test_short_results_are_not_worth_it(self, server: Server, person: Person) -> None:
+        """209 digits come plain whatever is accepted, with length and digest."""
+        reply = raw(server, person, "/fibonacci/1000", Accept="text/plain", Accept_Encoding="zstd, gzip")
+        assert (reply.headers["Content-Encoding"], reply.body) == (None, F_1000)
+        assert reply.headers["Content-Length"] == "209"
+
+
+class TestLargeJson:
+    """A long result as JSON."""
+
+    def test_it_is_one_document(self, client: httpx.Client) -> None:
+        """Streamed with its length; the result is a string of all the digits; caches know on what it depends."""
+        answer = client.get("/fibonacci/2000000")
+        assert answer.headers["Content-Length"] == str(len(answer.content))
+        told = answer.json()
+        assert told["result"].encode() == gmpy2.fib(2_000_000).digits().encode()
+        assert told["digits"] == 417_975
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+
+    @pytest.mark.parametrize(("coding", "decompress"), [("gzip", gzip.decompress), ("zstd", zstd.decompress)])
+    def test_it_is_compressed_when_asked_for(
+        self, server: Server, person: Person, coding: str, decompress: Codec
+    ) -> None:
+        """The same document, smaller, without a length."""
+        reply = raw(server, person, MILLION, Accept_Encoding=coding)
+        assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
+        assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
+        assert len(reply.body) < 0.55 * len(DIGITS)
+
+
+def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
+    """It is no client that hung up, though the server takes the answer for ended with its head."""
+
+    def counted(status: str) -> float:
+        return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
+
+    client.headers.update(new_person(client).headers)
+    answered, gone = counted("200"), counted("499")
+    told = client.head("/fibonacci/3000000", headers=TEXT)
+    assert (told.status_code, told.content, told.headers["Content-Length"]) == (200, b"", "626963")
+    wait_until(lambda: (counted("200"), counted("499")) == (answered + 1, gone), "it is counted as answered")
+
+
+def test_head_is_get_without_the_content(client: httpx.Client) -> None:
+    """The same header fields, no body, and no ranges (RFC 9110 §9.3.2, §14.2)."""
+    client.headers.update(new_person(client).headers)
+    got = client.get("/fibonacci/1000", headers=TEXT)
+    told = client.head("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3"})
+    assert (told.status_code, told.content) == (200, b"")
+    for name in ("Content-Length", "ETag", "Repr-Digest", "Content-Type"):
+        assert told.headers[name] == got.headers[name]
+
+
+def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
+    """More long results are cached than the process may open files."""
+    command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
+    port = free_port()
+    environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}
+    with (
+        running("pycalc with few descriptors", ["bash", "-c", command], "/healthz", port, environment) as server,
+        httpx.Client(base_url=server.url, timeout=60) as own,
+    ):
+        own.headers.update(new_person(own).headers)
+        answers = [own.get(f"/fibonacci/{320_000 + n}?view=full").status_code for n in range(200)]
+        assert answers == [200] * 200

@@ -1,0 +1,266 @@
+"""Results far beyond what can be written out: modulo m, and by their size and ends."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+from collections.abc import Iterator
+
+import gmpy2
+import httpx
+import mpmath
+import pytest
+
+from pycalc.services.operations.numbers.gmp import text_of
+from tests.harness.accounts import new_person
+from tests.harness.metrics import computed
+from tests.harness.operands import primorial
+from tests.harness.servers import Server
+
+QUINTILLION = 10**18
+PRIME_26 = int(gmpy2.next_prime(10**25))
+DIGITS_1200 = int("7" * 599 + "3" + "1" * 600)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's server, logged in."""
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        opened.headers.update(new_person(opened).headers)
+        yield opened
+
+
+def fibonacci_modulo(n: int, modulus: int) -> int:
+    """F(n) modulo m by the powers of the matrix ((1, 1), (1, 0)), in plain integers."""
+
+    def product(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+        return (
+            (a[0] * b[0] + a[1] * b[1]) % modulus,
+            (a[0] * b[1] + a[1] * b[2]) % modulus,
+            (a[1] * b[1] + a[2] * b[2]) % modulus,
+        )
+
+    result, power = (1 % modulus, 0, 1 % modulus), (1, 1, 0)
+    while n:
+        if n & 1:
+            result = product(result, power)
+        power = product(power, power)
+        n >>= 1
+    return result[1]
+
+
+def residue(client: httpx.Client, path: str, modulus: int) -> int:
+    """Return what the service says of a result modulo m."""
+    answer = client.get(path, params={"mod": str(modulus)})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["exact"] is True
+    return int(answer.json()["result"])
+
+
+class TestResidues:
+    """``?mod=``."""
+
+    @pytest.mark.parametrize("modulus", [1, 2, 97, 10**9 + 7, 2**64, 10**20, DIGITS_1200])
+    def test_fibonacci_of_a_thousand_digit_index(self, client: httpx.Client, modulus: int) -> None:
+        """F(10^1000) mod m, for a modulus of one digit to one of 1,200."""
+        assert residue(client, f"/fibonacci/{10**1000}", modulus) == fibonacci_modulo(10**1000, modulus)
+
+    def test_powers_with_thousand_digit_operands(self, client: httpx.Client) -> None:
+        """x^y mod m as Python's own ``pow`` has it."""
+        numbers = random.Random(3)  # noqa: S311  # reproducible operands
+        for digits in (10, 100, 1000):
+            x, y, m = (numbers.randrange(10 ** (digits - 1), 10**digits) for _ in range(3))
+            assert residue(client, f"/pow/{x}/{y}", m) == pow(x, y, m)
+            assert residue(client, f"/pow/-{x}/{y}", m) == pow(-x, y, m)
+
+    def test_a_negative_exponent_is_an_inverse(self, client: httpx.Client) -> None:
+        """3·5 = 15 ≡ 1 (mod 7); and as ``pow`` has it for a large one."""
+        assert residue(client, "/pow/3/-1", 7) == 5
+        assert residue(client, f"/pow/12345/-{10**30}", PRIME_26) == pow(12345, -(10**30), PRIME_26)
+
+    @pytest.mark.parametrize("path", ["/pow/2/-1?mod=6", "/pow/21/-5?mod=14", "/pow/0.5/3?mod=10", "/pow/2/0.5?mod=7"])
+    def test_without_an_inverse_there_is_no_residue(self, client: httpx.Client, path: str) -> None:
+        """gcd(x, m) > 1, or an irrational result: domain-error."""
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
+
+    @pytest.mark.parametrize("mod", ["0", "-1", "abc", "", "1.5", "1e3", "%2B7", "9" * 10_001])
+    @pytest.mark.parametrize("path", ["/fibonacci/10", "/factorial/10", "/pow/2/10"])
+    def test_a_modulus_is_a_whole_number_from_1(self, client: httpx.Client, path: str, mod: str) -> None:
+        """422 with a pointer to /mod for each operation."""
+        answer = client.get(f"{path}?mod={mod}")
+        assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["/mod"]
+
+    def test_factorials(self, client: httpx.Client) -> None:
+        """0 from n = m on; (p-1)! ≡ -1 (Wilson); and small ones by multiplying."""
+        assert residue(client, f"/factorial/{QUINTILLION}", 10**17) == 0
+        assert residue(client, "/factorial/97", 97) == 0
+        assert residue(client, f"/factorial/{10**9 + 6}", 10**9 + 7) == 10**9 + 6
+        product = 1
+        for k in range(1, 2_001):
+            product = product * k % PRIME_26
+        assert residue(client, "/factorial/2000", PRIME_26) == product
+
+    def test_factorials_modulo_a_prime_near_the_square_root(self, client: httpx.Client) -> None:
+        """(2·10^8)! modulo 14,149·q, q the prime 33 above n: nobody multiplies 2·10^8 factors; 0 modulo 14,149."""
+        found = residue(client, "/factorial/200000000", 14_149 * 200_000_033)
+        assert found % 14_149 == 0
+        assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson
+
+    def test_an_index_and_a_modulus_with_all_small_primes(self, client: httpx.Client) -> None:
+        """The factorial of m - 1 modulo m of 3,000 digits, twice the product of the first primes: 0."""
+        modulus = 2 * primorial(2_999)
+        assert residue(client, f"/factorial/{text_of(modulus - 1)}", modulus) == 0
+
+    def test_what_would_take_hours_is_refused_at_once(self, client: httpx.Client) -> None:
+        """(10^18)! modulo a prime of 26 digits: 504 computation-timeout, without waiting for the deadline."""
+        before = computed(client)
+        answer = client.get(f"/factorial/{QUINTILLION}?mod={PRIME_26}")
+        assert (answer.status_code, answer.json()["type"]) == (504, "/docs/problems#computation-timeout")
+        assert "would take far longer" in answer.json()["detail"]
+        assert computed(client) == before
+
+    def test_it_is_recorded_with_its_modulus(self, client: httpx.Client) -> None:
+        """Operands and modulus are the input, the residue is the result."""
+        residue(client, "/pow/7/222", 1000)
+        item = client.get("/secure-history", params={"limit": 1}).json()["items"][0]
+        assert (item["input"], item["result"], item["digits"]) == ({"x": 7, "y": 222, "mod": 1000}, 49, 2)
+
+
+class TestSummaries:
+    """``?view=summary``."""
+
+    @pytest.mark.parametrize(
+        ("path", "digits", "leading", "trailing"),
+        [
+            (f"/fibonacci/{QUINTILLION}", "208987640249978734", "26289788186792204674", "41183788299560546875"),
+            (f"/factorial/{QUINTILLION}", "17565705518096748182", "55970735673103951804", "0" * 20),
+            (f"/pow/7/{QUINTILLION}", "845098040014256831", "51548526853732574908", "0" * 19 + "1"),
+        ],
+    )
+    def test_of_a_quintillion(self, client: httpx.Client, path: str, digits: str, leading: str, trailing: str) -> None:
+        """Size and first digits from the logarithm (mpmath, 80 digits), the last from arithmetic modulo 10^20."""
+        with mpmath.workdps(80):
+            logarithm = {
+                "fibonacci": lambda: QUINTILLION * mpmath.log10(mpmath.phi) - mpmath.log10(5) / 2,
+                "factorial": lambda: mpmath.loggamma(QUINTILLION + 1) / mpmath.log(10),
+                "pow": lambda: QUINTILLION * mpmath.log10(7),
+            }[path.split("/")[1]]()
+            assert digits == str(int(mpmath.floor(logarithm)) + 1)
+            assert (
+                mpmath.nstr(mpmath.power(10, logarithm - mpmath.floor(logarithm)), 30)[:21].replace(".", "") == leading
+            )
+        if path.startswith("/fibonacci"):
+            assert trailing == f"{fibonacci_modulo(QUINTILLION, 10**20):020}"
+        if path.startswith("/pow"):
+            assert trailing == f"{pow(7, QUINTILLION, 10**20):020}"
+        answer = client.get(path, params={"view": "summary"}).raise_for_status().json()
+        told = {name: answer[name] for name in ("digits", "leading", "trailing", "exact")}
+        assert told == {
+            "digits": int(digits) if int(digits) < 2**53 else digits,
+            "leading": leading,
+            "trailing": trailing,
+            "exact": True,
+        }
+        assert "result" not in answer
+        item = client.get("/secure-history", params={"limit": 1}).json()["items"][0]
+        assert (item["id"], item["result"], item["sha256"]) == (answer["id"], None, None)
+        assert item["input"] == answer["input"]
+        assert item["input"]["view"] == "summary"
+        assert {name: item[name] for name in told} == told
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(f"/fibonacci/{n}" for n in (0, 1, 6, 7, 95, 96, 97, 1_000, 19_999, 20_000, 20_001)),
+            *(f"/factorial/{n}" for n in (0, 1, 20, 24, 25, 100, 3_000)),
+            "/pow/2/10",
+            "/pow/-3/41",
+            "/pow/10/20",
+            "/pow/10/19",
+            "/pow/2/-3",
+            "/pow/3/-3",
+            "/pow/2.5/30",
+            "/pow/7/5000",
+            "/pow/99999/20000",
+            "/pow/2/0.5",
+        ],
+    )
+    def test_it_agrees_with_the_value(self, client: httpx.Client, path: str) -> None:
+        """Where both can be had, the digits counted and cut from the full value are the summary's."""
+        text = client.get(path, headers={"Accept": "text/plain"}).raise_for_status().text
+        only_digits = text.translate({ord(mark): None for mark in "-./"})
+        summary = client.get(path, params={"view": "summary"}).raise_for_status().json()
+        assert summary["digits"] == len(only_digits)
+        assert (summary["leading"], summary["trailing"]) == (only_digits[:20], only_digits[-20:])
+
+    def test_too_large_a_result_tells_the_same(self, client: httpx.Client) -> None:
+        """result-too-large carries the summary's facts, and is not recorded."""
+        client.headers.update(new_person(client).headers)
+        for path in (f"/fibonacci/{QUINTILLION}", f"/factorial/{QUINTILLION}", f"/pow/7/{QUINTILLION}"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()["type"]) == (422, "/docs/problems#result-too-large")
+            assert refused.json()["limit"] == 25_000_000
+            assert client.get("/secure-history").json()["items"] == []
+            summary = client.get(path, params={"view": "summary"}).json()
+            client.headers.update(new_person(client).headers)
+            for name in ("digits", "leading", "trailing"):
+                assert refused.json()[name] == summary[name]
+
+    def test_it_takes_no_more_than_ten_milliseconds(self, client: httpx.Client) -> None:
+        """The service's own clock, for arguments that it has not seen."""
+        for k in range(1, 6):
+            for path in (f"/fibonacci/{QUINTILLION - k}", f"/factorial/{QUINTILLION - k}", f"/pow/7/{QUINTILLION - k}"):
+                assert client.get(path, params={"view": "summary"}).json()["elapsed_ms"] < 10
+
+    def test_it_is_json_whatever_is_accepted(self, client: httpx.Client) -> None:
+        """There are no bare digits of a summary."""
+        answer = client.get(f"/fibonacci/{QUINTILLION}?view=summary", headers={"Accept": "text/plain"})
+        assert answer.headers["Content-Type"] == "application/json"
+
+    @pytest.mark.parametrize(
+        ("query", "pointer"),
+        [
+            ("view=summary&mod=7", "/view"),
+            ("view=bogus", "/view"),
+            ("view=", "/view"),
+            ("view=Summary", "/view"),
+            ("views=summary", "/views"),
+        ],
+    )
+    def test_other_views_are_refused(self, client: httpx.Client, query: str, pointer: str) -> None:
+        """Full or summary, and no summary of a residue."""
+        answer = client.get(f"/fibonacci/10?{query}")
+        assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+    def test_full_is_the_default(self, client: httpx.Client) -> None:
+        """``view=full`` changes nothing, not even where the result is kept."""
+        path = f"/fibonacci/{10_000 + secrets.randbelow(10_000)}"
+        client.get(path, params={"view": "full"}).raise_for_status()
+        before = computed(client)
+        assert client.get(path).json()["cached"] is True
+        assert computed(client) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/pow/4/10000.5", pow(2, 20_001, 10**1_100 + 7)),
+        ("/pow/-32/10000.2", -pow(2, 50_001, 10**1_100 + 7) % (10**1_100 + 7)),
+        ("/pow/-1/0.2", 10**1_100 + 6),
+    ],
+)
+def test_a_long_residue_of_an_exact_root_is_verified(client: httpx.Client, path: str, expected: int) -> None:
+    """4^10000.5 = 2^20001, (-32)^10000.2 = -2^50001 and (-1)^0.2 = -1, modulo 10^1100 + 7."""
+    answer = client.get(path, params={"mod": "1" + "0" * 1_099 + "7"}).raise_for_status().json()
+    assert answer["result"] == str(expected)
+
+
+def test_a_summary_whose_size_is_too_long_is_refused(client: httpx.Client) -> None:
+    """A digit count of 10,000 digits would not fit into an event: 422, and nothing is recorded."""
+    answer = client.get("/pow/10/1e9999", params={"view": "summary"})
+    assert answer.status_code == 422
+    assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/view"]

@@ -1,0 +1,145 @@
+"""Long responses: their memory is bounded and shared, and whoever does not read them is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pycalc.resources.wiring import Resources
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.metrics import metric
+from tests.harness.servers import Server, pycalc
+from tests.harness.waiting import until, wait_until
+
+MEMORY = 4_000_000
+LONG = "/fibonacci/6000000"
+DIGITS = 1_253_926
+"""Those of F(6·10^6)."""
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings of a service with memory for three such results, two of them one user's."""
+    return settings.model_copy(update={"response_memory": MEMORY})
+
+
+async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
+    """Register an account and return the header that says who is calling."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+def refused(resources: Resources) -> float | None:
+    """Return how many responses were refused for want of memory."""
+    return resources.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": "memory"})
+
+
+@pytest.mark.anyio
+class TestBudget:
+    """Within one process."""
+
+    async def test_a_long_result_counts_from_before_it_is_computed(
+        self, client: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        """While it is computed its digits are counted; when it is sent they are not; a short one never is."""
+        headers, memory = await logged_in(client), resources.response_memory
+        asking = asyncio.create_task(client.get(LONG, headers=headers))
+        await until(lambda: memory.taken > 0, "it is counted")
+        assert resources.metrics.registry.get_sample_value("pycalc_response_bytes") == pytest.approx(DIGITS, abs=2)
+        assert not asking.done()
+        assert (await asking).status_code == 200
+        assert memory.taken == 0
+
+    async def test_over_the_bound_it_is_refused_before_it_is_computed(
+        self, client: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        """503 overloaded with Retry-After for a user with half of it; others, and what is short, go on."""
+        headers, others = await logged_in(client), await logged_in(client)
+        assert (await client.get(LONG, headers=headers)).status_code == 200
+        user = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+        held = resources.response_memory.acquire(user, MEMORY // 2)
+        for path in (LONG, "/fibonacci/6000001"):
+            answer = await client.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#overloaded")
+            assert answer.headers["Retry-After"] == "5"
+        assert refused(resources) == 2
+        assert (await client.get("/fibonacci/1000", headers=headers)).status_code == 200
+        assert (await client.get(LONG, headers=others)).json()["cached"] is True
+        held.release()
+        assert (await client.get("/fibonacci/6000001", headers=headers)).status_code == 200
+
+    async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
+        """Each below a mebibyte: those that there is memory for are answered, the others are problems."""
+        powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(4)]
+        short = {"operation": "fibonacci", "input": {"n": 10}}
+        answer = await client.post("/batch", headers=await logged_in(client), json={"operations": [*powers, short]})
+        kinds = [item.get("type", "result") for item in answer.json()["results"]]
+        assert kinds == ["result", "result", *["/docs/problems#overloaded"] * 2, "result"]
+        assert refused(resources) == 2
+        assert resources.response_memory.taken == 0
+
+    async def test_a_batch_that_fails_is_counted_out(
+        self, client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever is raised while it is made."""
+
+        async def record(_: object) -> None:
+            raise LookupError
+
+        monkeypatch.setattr(resources.calculator._recorder, "record", record)
+        powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000}}]
+        answer = await client.post("/batch", headers=await logged_in(client), json={"operations": powers})
+        assert answer.status_code == 500
+        assert resources.response_memory.taken == 0
+
+
+@pytest.fixture
+def hasty(data: Path) -> Iterator[Server]:
+    """A service whose clients may be a second late, at ten megabytes a second."""
+    with pycalc(data=data, response_seconds="1", response_rate="10000000") as running:
+        yield running
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain", "batch"])
+def test_a_reader_that_is_too_slow_is_cut_off(hasty: Server, accept: str) -> None:
+    """It reads without ever stopping; the connection ends before the response does, and the memory is free again."""
+    body = json.dumps({"operations": [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(9)]})
+    method, path, content = ("POST", "/batch", body) if accept == "batch" else ("GET", "/fibonacci/40000000", "")
+    with httpx.Client(base_url=hasty.url) as client, closing(socket.socket()) as slow:
+        token = new_person(client).headers["Authorization"]
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        slow.connect(("127.0.0.1", hasty.port))
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nAccept: {accept}\r\n"
+        head += "Content-Type: application/json\r\n"
+        slow.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
+        slow.settimeout(20)
+        start = slow.recv(1_000)
+        assert start.startswith(b"HTTP/1.1 200")
+        length = int(start.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        assert metric(client, "pycalc_response_bytes") > 0
+        taken = 0
+
+        def ended() -> bool:
+            nonlocal taken
+            try:
+                part = slow.recv(4_096)
+            except ConnectionError:
+                return True
+            taken += len(part)
+            return not part
+
+        wait_until(ended, "the connection ends", 60)
+        assert taken < length
+        wait_until(lambda: metric(client, "pycalc_response_bytes") == 0, "its memory is free")
+        wait_until(lambda: metric(client, "pycalc_responses_cut_total") == 1, "it is counted")
+        wait_until(lambda: metric(client, "http_requests_total", status="499") == 1, "its status is counted")

@@ -1,0 +1,135 @@
+"""Computations that need more memory than their estimate: stopped, told apart from crashes, and harmless to others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from pycalc.errors import ComputationTimeout, Unavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make_plan
+from pycalc.services.compute.computer import Computer
+from pycalc.services.compute.plan import Plan
+from tests.harness.processes import children
+
+pytestmark = pytest.mark.anyio
+
+USER = b"somebody"
+LITTLE = 1 << 20
+EXHAUSTIVE = ("factorial", ("1100000",))
+"""It takes GMP 7 MB, and decimal 20 MB."""
+
+
+def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OPTIONS) -> Plan:
+    """Return the plan of a calculation."""
+    return make_plan(25_000_000, name, literals, options)
+
+
+def counted(metrics: Metrics, name: str) -> float | None:
+    """Return what a counter has counted."""
+    return metrics.registry.get_sample_value(f"pycalc_compute_workers_{name}_total")
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Return metrics of the test's own."""
+    return Metrics()
+
+
+@pytest.fixture
+async def computer(metrics: Metrics) -> Computer:
+    """Return a computer with one worker process."""
+    return Computer(metrics, workers=1, timeout=60, memory=8 << 30)
+
+
+def taken(length: int) -> int:
+    """Take memory through the interpreter instead of GMP."""
+    return len(bytearray(length))
+
+
+def death(number: int) -> None:
+    """Die of a signal."""
+    os.kill(os.getpid(), number)
+
+
+async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
+    computer: Computer, metrics: Metrics
+) -> None:
+    """GMP aborts its process when it gets no memory: computation-timeout, no lost worker, another one takes over."""
+    plan = plan_for(*EXHAUSTIVE)
+    with pytest.raises(ComputationTimeout, match="too much memory"):
+        await computer.compute(replace(plan, memory=LITTLE), USER)
+    assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (1, 0)
+    _, outcome = await computer.compute(plan, USER)
+    assert outcome.digits == "6167812"
+
+
+async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
+    """A computation may take a worker's share of it, though its estimate is more: else the kernel kills the server."""
+    computer = Computer(metrics, workers=2, timeout=60, memory=256 << 20)
+    assert await computer.call(USER, taken, 64 << 20) == 64 << 20
+    with pytest.raises(ComputationTimeout, match="too much memory"):
+        await computer.call(USER, taken, 160 << 20)
+    assert counted(metrics, "out_of_memory") == 1
+
+
+async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_replaced(
+    computer: Computer, metrics: Metrics
+) -> None:
+    """A MemoryError ends the worker too: what it has left behind would be missing next time."""
+    assert await computer.call(USER, taken, 1 << 20) == 1 << 20
+    before = set(children(os.getpid()))
+    with pytest.raises(ComputationTimeout, match="too much memory"):
+        await computer.call(USER, taken, 1 << 30)
+    assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (1, 0)
+    assert await computer.call(USER, os.getpid) not in before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_a_crash_of_another_kind_is_unavailability(
+    computer: Computer, metrics: Metrics, number: signal.Signals
+) -> None:
+    """The kernel's kill for want of memory, or a fault: unavailable, as it may go better the next time."""
+    with pytest.raises(Unavailable):
+        await computer.call(USER, death, number)
+    assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (0, 1)
+
+
+async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
+    """A worker that has had little memory for one computation has the estimated memory for the next."""
+    small = plan_for("factorial", ("20000",))
+    await computer.compute(replace(small, memory=LITTLE), USER)
+    (worker,) = {await computer.call(USER, os.getpid)}
+    _, outcome = await computer.compute(plan_for(*EXHAUSTIVE), USER)
+    assert outcome.digits == "6167812"
+    assert await computer.call(USER, os.getpid) == worker
+
+
+@pytest.mark.parametrize(
+    ("name", "literals", "options"),
+    [
+        ("fibonacci", ("20000000",), DEFAULT_OPTIONS),
+        ("factorial", ("700000",), DEFAULT_OPTIONS),
+        ("pow", ("3", "9000000"), DEFAULT_OPTIONS),
+        ("pow", ("0.7", "4000000"), DEFAULT_OPTIONS),
+        ("pow", ("9" * 5_000, "900"), DEFAULT_OPTIONS),
+        ("pow", ("1e1000", "9000"), DEFAULT_OPTIONS),
+        ("pow", ("2", "0.5"), Options(10_000)),
+        ("factorial", ("1000000000",), Options(modulus="10000000000000061")),
+        ("factorial", ("1000000",), Options(modulus=str(10**999 + 7))),
+        ("factorial", ("19999",), Options(modulus="9" * 4_000)),
+        ("factorial", ("2000000",), Options(modulus=str(2**13_000 * 10**9))),
+        ("fibonacci", ("7" * 300,), Options(modulus="9" * 4_000)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_half_the_estimated_memory_is_enough(
+    computer: Computer, name: str, literals: tuple[str, ...], options: Options
+) -> None:
+    """The limit has a margin of two over what the computation takes, of each kind."""
+    plan = plan_for(name, literals, options)
+    _, outcome = await computer.compute(replace(plan, memory=plan.memory // 2), USER)
+    assert int(outcome.digits) > 0

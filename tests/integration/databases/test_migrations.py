@@ -1,0 +1,303 @@
+"""The migrations, on both databases: they lead to the tables that the queries use, and keep what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from pycalc.db import migrate_database, migrations, open_database
+from pycalc.db.base import HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.tables import metadata
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import StoreUnavailable
+from tests.contract.backends import DATABASES, each
+from tests.harness.postgres import Postgres
+from tests.harness.waiting import found
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.anyio
+
+USER = bytes(15) + b"u"
+WAITING = (
+    "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
+)
+"""Transactions that wait for a table that they want to change; within one transaction it shows the same for ever."""
+ROWS = [bytes(15) + bytes([number]) for number in range(3)]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config
+
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+
+
+@pytest.fixture(params=each(DATABASES))
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'pycalc.db'}"
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+async def _on(url: str, work: Callable[[Connection], T]) -> T:
+    """Run work on a connection that pycalc had no hand in."""
+    if url.startswith("sqlite"):
+        file = create_engine(url)
+        with file.begin() as connection:
+            result = work(connection)
+        file.dispose()
+        return result
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    try:
+        async with engine.begin() as shared:
+            return await shared.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade_to(revision: str) -> Callable[[Connection], None]:
+    def work(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    return work
+
+
+def _fill(connection: Connection) -> None:
+    """Store an account and three calculations with what the first revision has."""
+    connection.execute(
+        text(
+            "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role, created_ms) "
+            "VALUES (:id, 'Ada', 'ada', 'Ada@example.com', 'ada@example.com', '$2b$hash', 'admin', 1700000000123)"
+        ),
+        {"id": USER},
+    )
+    connection.execute(
+        text(
+            "INSERT INTO history (id, user_id, username, operation, input, result, digits, exact, "
+            '"leading", "trailing", sha256, cached, elapsed_us) VALUES '
+            "(:id, :user, 'Ada', 'fibonacci', '{}', '55', '2', true, '55', '55', :digest, false, 20)"
+        ),
+        [{"id": row, "user": USER, "digest": bytes(32)} for row in ROWS],
+    )
+
+
+@pytest.fixture
+def old_url(postgres_server: Postgres) -> str:
+    """The URL of a PostgreSQL database that lacks the newest revision."""
+    url = postgres_server.new_database()
+    asyncio.run(_on(url, _upgrade_to(REVISIONS[-2])))
+    return url
+
+
+async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
+    """A migration gives up each lock soon, so that rows are stored meanwhile, and says who uses the table."""
+    reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
+    writer = await asyncpg.connect(old_url)
+    try:
+        async with reader.transaction():
+            await reader.execute("SELECT count(*) FROM history")
+            migrating = asyncio.ensure_future(
+                PostgresDatabase.migrate(old_url, lock_seconds=0.2, tries=3, pause_seconds=0.01)
+            )
+            await found(lambda: writer.fetchval(WAITING), "the migration waits for the table")
+            async with asyncio.timeout(30):
+                await writer.execute("DELETE FROM history WHERE false")
+            with pytest.raises(StoreUnavailable) as refusal:
+                await migrating
+            assert "run `pycalc migrate` again" in refusal.value.detail
+            assert f"process {reader.get_server_pid()} (nightly dump) for " in refusal.value.reason
+    finally:
+        await reader.close()
+        await writer.close()
+    assert await _on(old_url, migrations.current) == REVISIONS[-2]
+
+
+async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
+    """It tries again by itself after a pause, in which the event loop is free."""
+    reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
+    transaction = reader.transaction()
+    await transaction.start()
+    await reader.execute("SELECT count(*) FROM history")
+    migrating = asyncio.ensure_future(
+        PostgresDatabase.migrate(old_url, lock_seconds=0.1, tries=10_000, pause_seconds=0.01)
+    )
+    tries: set[str] = set()
+
+    async def tried_twice() -> bool | None:
+        tries.update(row[0] for row in await observer.fetch(WAITING))
+        return len(tries) > 1 or None
+
+    try:
+        await found(tried_twice, "a second try waits for the table")
+    finally:
+        await transaction.rollback()
+        await reader.close()
+        await observer.close()
+    await migrating
+    assert await _on(old_url, migrations.current) == migrations.HEAD
+
+
+def test_head_is_the_newest_revision() -> None:
+    """The constant that spares Alembic's import at every start names the one end of the revisions' chain."""
+    assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
+    assert sorted(REVISIONS) == REVISIONS
+
+
+@pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
+def test_an_older_revision_is_refused(revision: str | None) -> None:
+    """The sentence says which command brings the tables up to date."""
+    with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
+        migrations.require_current(revision)
+
+
+@pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
+def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
+    """A release can be taken back after a newer one has migrated the tables."""
+    migrations.require_current(revision)
+
+
+async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
+    """Alembic finds nothing to change between the migrated schema and the metadata: tables, columns, indexes."""
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, metadata))
+
+    await migrate_database(bare_url)
+    assert await _on(bare_url, differences) == []
+    assert await _on(bare_url, migrations.current) == migrations.HEAD
+
+
+async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
+    """The primary keys, whose columns Alembic does not compare, are those that the queries rely on, in their order."""
+
+    def keys(connection: Connection) -> dict[str, list[str]]:
+        inspector = inspect(connection)
+        return {name: inspector.get_pk_constraint(name)["constrained_columns"] for name in metadata.tables}
+
+    await migrate_database(bare_url)
+    expected = {name: [column.name for column in table.primary_key] for name, table in metadata.tables.items()}
+    assert await _on(bare_url, keys) == expected
+
+
+async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path: Path) -> None:
+    """Which of them are clustered by their key, without a rowid: the metadata's own DDL makes the same tables."""
+
+    def layout(connection: Connection) -> list[tuple[object, ...]]:
+        tables = text("SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND name != 'alembic_version'")
+        return sorted(tuple(row) for row in connection.execute(tables) if not row.name.startswith("sqlite_"))
+
+    migrated, made = (f"sqlite:///{tmp_path / name}.db" for name in ("migrated", "made"))
+    await migrate_database(migrated)
+    await _on(made, metadata.create_all)
+    assert await _on(migrated, layout) == await _on(made, layout)
+
+
+def test_the_database_numbers_what_has_an_order_of_its_own() -> None:
+    """Events and dead letters get their numbers from the database; every other key comes from the service."""
+    numbered = {str(table.autoincrement_column) for table in metadata.tables.values()} - {"None"}
+    assert numbered == {"outbox.seq", "dead_letters.number"}
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revision: str) -> None:
+    """Accounts, history and unpublished events that an earlier version stored are there and usable afterwards."""
+    await _on(bare_url, _upgrade_to(revision))
+    await _on(bare_url, _fill)
+    await migrate_database(bare_url)
+    database = await open_database(bare_url)
+    try:
+        ada = await SqlUserStore(database).by_username("ada")
+        assert ada is not None
+        assert (ada.id, ada.username, ada.email, ada.role, ada.disabled) == (
+            USER,
+            "Ada",
+            "Ada@example.com",
+            "admin",
+            False,
+        )
+        rows = await SqlHistoryStore(database).page(HistoryFilter(), None, 10)
+        assert [(row.id, row.result, row.sha256) for row in rows] == [(row, "55", bytes(32)) for row in ROWS[::-1]]
+        assert [entry.row.id for entry in await SqlOutboxStore(database).pending(0, 10)] == ROWS
+    finally:
+        await database.aclose()
+
+
+async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres_server: Postgres) -> None:
+    """PostgreSQL is migrated by the command, not by whoever starts first: an older schema says what to do."""
+    url = postgres_server.new_database()
+    for revision in (None, REVISIONS[-2]):
+        if revision is not None:
+            await _on(url, _upgrade_to(revision))
+        with pytest.raises(StoreUnavailable, match="pycalc migrate"):
+            await open_database(url)
+
+
+async def test_a_newer_schema_serves_an_older_program(database_url: str) -> None:
+    """A release can be taken back without its migration: what is newer is left as it is."""
+    await migrate_database(database_url)
+    await _on(
+        database_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'"))
+    )
+    await migrate_database(database_url)
+    await (await open_database(database_url)).aclose()
+    assert await _on(database_url, migrations.current) == "9999"
+
+
+def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
+    """Start ``pycalc migrate`` as a deployment does: with the database's URL, and no keys."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pycalc", "migrate"],
+        env={
+            "PYCALC_DATABASE_URL": url,
+            "PYTHONPATH": ":".join(sys.path),
+            "PATH": os.environ["PATH"],
+        },
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path) -> None:
+    """``pycalc migrate`` makes the tables, says so without telling the URL, and finds nothing to do the second time."""
+    for _ in range(2):
+        with _migrating(bare_url, tmp_path) as command:
+            assert command.communicate(timeout=60) == ("the database is up to date\n", "")
+            assert command.returncode == 0
+    assert asyncio.run(_on(bare_url, migrations.current)) == migrations.HEAD
+
+
+def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
+    """Three instances that are deployed together and migrate together all succeed."""
+    url = postgres_server.new_database()
+    commands = [_migrating(url, tmp_path) for _ in range(3)]
+    assert [command.communicate(timeout=60)[1] for command in commands] == ["", "", ""]
+    assert [command.returncode for command in commands] == [0, 0, 0]

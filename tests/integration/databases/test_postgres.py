@@ -1,0 +1,240 @@
+"""PostgreSQL's own promises: a server that goes away, comes back, hangs, or is lost in the middle of a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+
+from pycalc.db import migrate_database, open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.errors import StoreUnavailable
+from pycalc.models.history import HistoryRow
+from pycalc.services.accounts import revocation_watcher
+from pycalc.settings import Settings
+from tests.harness.accounts import new_session
+from tests.harness.in_process import changed, in_process
+from tests.harness.postgres import Postgres, missing, postgres
+from tests.harness.proxy import proxy
+from tests.harness.servers import KEYS
+from tests.harness.stores import history_row
+from tests.harness.waiting import found
+
+pytestmark = [pytest.mark.anyio, pytest.mark.programs]
+ALL = HistoryFilter()
+SECONDS = 30.0
+"""A deadline for what must end by itself; the sleeps and outages here last longer."""
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Postgres]:
+    """Run a server that these tests may stop."""
+    if missing():
+        pytest.skip(missing() or "")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def url(own_server: Postgres) -> str:
+    """Return the URL of an empty, migrated database."""
+    url = own_server.new_database()
+    asyncio.run(migrate_database(url))
+    return url
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """Open it."""
+    opened = await open_database(url)
+    yield opened
+    await opened.aclose()
+
+
+@contextmanager
+def hanging(server: Postgres) -> Iterator[None]:
+    """Keep every process of the server from running."""
+    pids = server.processes()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
+    """Check that appends and reads are refused, and do not wait for the server to come back."""
+    for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(StoreUnavailable):
+                await act
+
+
+async def appended(history: SqlHistoryStore) -> HistoryRow | None:
+    """Append a row; return None when that is refused."""
+    row = history_row()
+    try:
+        await history.append([row])
+    except StoreUnavailable:
+        return None
+    return row
+
+
+async def test_commits_are_durable(own_server: Postgres, url: str, database: Database) -> None:
+    """A server whose default is to answer before the disk has the commit is told otherwise."""
+    name = url.rpartition("/")[2]
+    own_server.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    opened = await open_database(url)
+    try:
+        shown = await opened.write(lambda connection: connection.scalar(text("SHOW synchronous_commit")))
+    finally:
+        await opened.aclose()
+    assert shown == "on"
+
+
+async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) -> None:
+    """After a restart as good as a crash the first append finds its connections dead, and is stored all the same."""
+    history = SqlHistoryStore(database)
+    rows = [history_row(number) for number in range(4)]
+    await history.append(rows[:2])
+    own_server.restart("immediate")
+    await history.append(rows[2:])
+    assert await history.page(ALL, None, 10) == rows[::-1]
+
+
+async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres, url: str) -> None:
+    """The server committed, the connection was cut before it said so: the append succeeds, with each row once."""
+    async with proxy(own_server.port) as between:
+        database = await open_database(url.replace(str(own_server.port), str(between.port)))
+        history = SqlHistoryStore(database)
+        rows = [history_row(number) for number in range(3)]
+        await history.append(rows[:1])
+        between.swallow_answers_to = rows[1].id
+        await history.append(rows[1:])
+        assert between.swallowed == 1
+        assert await history.page(ALL, None, 10) == rows[::-1]
+        await database.aclose()
+
+
+async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: Postgres, database: Database) -> None:
+    """Reads and appends are refused while it is down; when it is back all is well."""
+    history = SqlHistoryStore(database)
+    await history.append([history_row()])
+    own_server.stop("immediate")
+    try:
+        await refused_meanwhile(history, database)
+    finally:
+        own_server.start()
+    row = await found(lambda: appended(history), "rows are appended again")
+    assert row in await history.page(ALL, None, 10)
+
+
+async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, database: Database) -> None:
+    """A stopped server, connections open, answers nobody: callers are told meanwhile, and served when it runs again."""
+    history = SqlHistoryStore(database)
+    await history.append([history_row()])
+    with hanging(own_server):
+        await refused_meanwhile(history, database)
+    row = await found(lambda: appended(history), "rows are appended again")
+    assert row in await history.page(ALL, None, 10)
+
+
+@pytest.mark.parametrize(("lane", "connections"), [("read", 6), ("write", 3)])
+async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
+    database: Database, lane: str, connections: int
+) -> None:
+    """While every reading, or writing, connection is busy, appends go on, and what takes too long is refused."""
+    history = SqlHistoryStore(database)
+    run = database.read if lane == "read" else database.write
+    slow = [
+        asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
+        for _ in range(connections)
+    ]
+    await asyncio.sleep(0)
+    assert database.under_way()[lane] == connections
+    one_more = asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT 1"))))
+    await history.append([history_row()])
+    assert not any(task.done() for task in slow)
+    async with asyncio.timeout(SECONDS):
+        outcomes = await asyncio.gather(one_more, *slow, return_exceptions=True)
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes[1:])
+    assert len(await history.page(ALL, None, 10)) == 1
+
+
+async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> None:
+    """While every writing connection is busy and more writes wait, the ping is answered before any of them ends."""
+    slow = [
+        asyncio.ensure_future(database.write(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
+        for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    await database.ping()
+    assert not any(task.done() for task in slow)
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
+    """The queue of waiting work is bounded."""
+    outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
+    assert sum("too much to do" in str(outcome) for outcome in refused) == 400 - 256
+
+
+async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres, url: str, database: Database) -> None:
+    """Made read-only, as a failover may leave it: the ping says so while that lasts, and no restart is needed."""
+    name, history = url.rpartition("/")[2], SqlHistoryStore(database)
+    own_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    own_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pycalc'")
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            await database.ping()
+        with pytest.raises(StoreUnavailable):
+            await history.append([history_row()])
+        with pytest.raises(StoreUnavailable):
+            await history.probe()
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await open_database(url)
+    own_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    for _ in range(5):
+        await database.ping()
+        await history.append([history_row()])
+        await history.probe()
+    assert len(await history.page(ALL, None, 10)) == 5
+
+
+async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:
+    """Opening what is not there, or not ours, raises StoreUnavailable and leaves nothing open."""
+    for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):
+        with pytest.raises(StoreUnavailable):
+            await open_database(url)
+
+
+async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
+    own_server: Postgres, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token in memory is refused with 503 when revocations could not be read for some time, and is good after.
+
+    It is shown by a request that needs no database but for its token: its operand is impossible, which is 422 else.
+    """
+    monkeypatch.setattr(revocation_watcher, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(revocation_watcher, "_PATIENCE_SECONDS", 0.5)
+    shared = changed(settings, database_url=url, **KEYS)
+    async with in_process(shared) as client:
+        await new_session(client)
+
+        async def answered(status: int) -> bool | None:
+            return (await client.get("/fibonacci/-1")).status_code == status or None
+
+        assert await answered(422)
+        with hanging(own_server):
+            await found(lambda: answered(503), "the token is refused")
+        await found(lambda: answered(422), "it is good again")

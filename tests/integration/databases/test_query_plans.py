@@ -1,0 +1,158 @@
+"""Every way of reading the history walks an index in its order: no scan of what is not asked for, no sorting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import Connection, Table, event
+
+from pycalc.db import open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.models.ids import first_id_of_ms
+from tests.harness.stores import USER_ID
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+Read = Callable[[SqlHistoryStore], Awaitable[object]]
+
+EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
+INDEXED = {"sqlite": ("USING INDEX ix_history", "USING PRIMARY KEY"), "postgresql": ("Index Scan",)}
+FORBIDDEN = {"sqlite": ("TEMP B-TREE", "MULTI-INDEX"), "postgresql": ("Sort", "Seq Scan", "Bitmap")}
+LARGE_TABLE = {
+    "sqlite": (),
+    "postgresql": [f"SET LOCAL enable_{way} = off" for way in ("seqscan", "bitmapscan", "sort")],
+}
+"""PostgreSQL scans and sorts what is small, whatever indexes there are."""
+OTHER = bytes(16)
+CURSOR = first_id_of_ms(1_700_000_000_000)
+SINCE, UNTIL = first_id_of_ms(1_600_000_000_000), first_id_of_ms(1_800_000_000_000)
+OWN = (USER_ID,)
+SELECTIONS = {
+    "own": HistoryFilter(OWN),
+    "own, by operation": HistoryFilter(OWN, "pow"),
+    "own, by time": HistoryFilter(OWN, None, SINCE, UNTIL),
+    "own, by operation and time": HistoryFilter(OWN, "pow", SINCE, UNTIL),
+    "everyone's, by operation": HistoryFilter(None, "pow"),
+    "everyone's, by time": HistoryFilter(None, None, SINCE, UNTIL),
+    "everyone's, by operation and time": HistoryFilter(None, "pow", SINCE, UNTIL),
+    "own, by the clock": HistoryFilter(OWN, "pow", SINCE, UNTIL, 1_600_000_000_000, 1_800_000_000_000),
+    "a name's, that several had": HistoryFilter((USER_ID, OTHER), "pow"),
+}
+
+
+class ExplainedDatabase:
+    """A database that keeps the plan of each statement that it reads with."""
+
+    shared = False
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.plans: list[str] = []
+        self.statements: list[str] = []
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._database.read(lambda connection: self._explain(connection, work))
+
+    def _explain(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        statements: list[tuple[str, Any]] = []
+
+        def keep(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+            statements.append((statement, parameters))
+
+        event.listen(connection, "before_cursor_execute", keep)
+        done = work(connection)
+        event.remove(connection, "before_cursor_execute", keep)
+        for option in LARGE_TABLE[connection.dialect.name]:
+            connection.exec_driver_sql(option)
+        for statement, parameters in statements:
+            self.statements.append(statement)
+            plan = connection.exec_driver_sql(f"{EXPLAIN[connection.dialect.name]} {statement}", parameters)
+            self.plans.append("\n".join(" ".join(map(str, row)) for row in plan))
+        return done
+
+    def under_way(self) -> Mapping[str, int]:
+        """See Database."""
+        return self._database.under_way()
+
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self.read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._database.write(work)
+
+    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        """See Database."""
+        await self._database.insert(table, rows)
+
+    async def ping(self) -> None:
+        """See Database."""
+
+    async def aclose(self) -> None:
+        """See Database."""
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[ExplainedDatabase]:
+    """Open an empty database, of each kind in turn."""
+    opened = await open_database(database_url)
+    yield ExplainedDatabase(opened)
+    await opened.aclose()
+
+
+async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[str]]:
+    """Return the database's kind and the plans of a read."""
+    await read(SqlHistoryStore(database))
+    kind = await database.write(lambda connection: connection.dialect.name)
+    return kind, database.plans
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store, selection: store.page(selection, None, 51),
+        lambda store, selection: store.page(selection, CURSOR, 51),
+        lambda store, selection: store.following(selection, CURSOR, 200),
+    ],
+    ids=["newest page", "deep page", "following"],
+)
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+async def test_a_selection_is_found_by_an_index_in_its_order(
+    database: ExplainedDatabase, selection: HistoryFilter, read: Callable[[SqlHistoryStore, HistoryFilter], Any]
+) -> None:
+    """Each statement searches an index of the history for what is asked, and takes the rows in the index's order."""
+    kind, plans = await plans_of(database, lambda store: read(store, selection))
+    assert len(plans) == len(selection.user_ids or OWN)
+    for plan in plans:
+        assert any(mark in plan for mark in INDEXED[kind]), plan
+        assert not any(mark in plan for mark in (*FORBIDDEN[kind], "SCAN history")), plan
+
+
+@pytest.mark.parametrize("read", ["page", "following"])
+async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
+    """Of a filter's bound and the cursor the nearer one: a search takes one, and steps over what is up to the other."""
+    await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
+    (statement,) = database.statements
+    conditions = statement.partition("WHERE")[2].partition("ORDER")[0]
+    assert (conditions.count("<"), conditions.count(">")) == (1, 1)
+
+
+async def test_everyones_newest_are_the_end_of_the_table(database: ExplainedDatabase) -> None:
+    """Without a filter the primary key gives the order, and the limit ends the walk."""
+    kind, plans = await plans_of(database, lambda store: store.page(HistoryFilter(), None, 51))
+    assert len(plans) == 1
+    assert not any(mark in plans[0] for mark in FORBIDDEN[kind]), plans[0]
+
+
+async def test_an_equality_is_part_of_the_search(database: ExplainedDatabase) -> None:
+    """A user's page of one operation reads no other user's rows and no other operation's: the index has all three."""
+    kind, (plan,) = await plans_of(database, lambda store: store.page(HistoryFilter(OWN, "pow"), CURSOR, 51))
+    if kind == "postgresql":
+        pytest.skip("PostgreSQL chooses among indexes by statistics, and an empty table has none")
+    assert "USING INDEX ix_history_user_id_operation_id (user_id=? AND operation=? AND id<?)" in plan

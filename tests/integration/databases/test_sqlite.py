@@ -1,0 +1,214 @@
+"""SQLite's own promises: one process per file, durable commits, and a lock that others hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from pycalc.db import open_database
+from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.sqlite import SqliteDatabase
+from pycalc.errors import StoreUnavailable
+from tests.harness.servers import log_in, pycalc
+from tests.harness.stores import history_row
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+KEYS = ("bootstrap-token", "password-key", "secret-key")
+PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
+"""The files of a data folder."""
+_NOBODY = 65534
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> Path:
+    """Return where the database is."""
+    return tmp_path / "folder of its own" / "pycalc.db"
+
+
+@pytest.fixture
+async def database(file: Path) -> AsyncIterator[Database]:
+    """Open an empty database, whose folder is made."""
+    opened = await open_database(f"sqlite:///{file}")
+    yield opened
+    await opened.aclose()
+
+
+async def test_commits_are_durable(database: Database) -> None:
+    """The writer runs in WAL mode with synchronous=FULL (2): a commit that returned survives a power cut."""
+    pragmas = ("journal_mode", "synchronous")
+
+    async def values() -> list[object]:
+        return await database.write(
+            lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+        )
+
+    assert await values() == ["wal", 2]
+
+
+async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path) -> None:
+    """Whoever else has a login on the machine reads neither the folder that is made nor a file of the database."""
+    await SqlHistoryStore(database).append([history_row()])
+    files = (file, file.with_name("pycalc.db-wal"), file.with_name("pycalc.db-shm"))
+    assert [each.stat().st_mode & 0o777 for each in files] == [0o600] * 3
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
+    """The refusal names the file and the process that has it, and says what to do; when that one ends it can begin."""
+    with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
+        await open_database(f"sqlite:///{file}")
+    assert str(file) in str(refusal.value)
+    await database.ping()
+    await database.aclose()
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
+    """While a shell has the write lock, writes are refused after 0.25 s and reads go on; then all is well."""
+    history = SqlHistoryStore(database)
+    await history.append([history_row()])
+    busy = "PRAGMA busy_timeout"
+    assert await database.write(lambda connection: connection.exec_driver_sql(busy).scalar()) == 250
+    with closing(sqlite3.connect(file, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await history.append([history_row()])
+        assert len(await history.page(HistoryFilter(), None, 10)) == 1
+        shell.execute("ROLLBACK")
+        await history.append([history_row()])
+    assert len(await history.page(HistoryFilter(), None, 10)) == 2
+
+
+async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
+    """The writer's queue is bounded: over it a write raises StoreUnavailable, those before it are done."""
+    outcomes = await asyncio.gather(*(database.write(lambda _: None) for _ in range(300)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
+    assert 0 < len(refused) <= 300 - 128
+    await database.write(lambda _: None)
+
+
+async def test_units_of_work_leave_the_recorder_its_share(database: Database) -> None:
+    """While so many wait that more are refused, rows of the history are still taken."""
+    fast = threading.Event()
+    units = [asyncio.create_task(database.write(lambda _connection: fast.wait(5))) for _ in range(200)]
+    await until(lambda: any(unit.done() for unit in units), "one is refused")
+    recording = asyncio.create_task(SqlHistoryStore(database).append([history_row()]))
+    fast.set()
+    await recording
+    await asyncio.gather(*units, return_exceptions=True)
+
+
+async def test_what_waits_too_long_for_its_turn_is_refused_and_not_done(tmp_path: Path) -> None:
+    """Behind a write that lasts, a write raises StoreUnavailable after a second in the queue, and never happens."""
+    moment = 1_000.0
+    database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)
+    history = SqlHistoryStore(database)
+    begun, release = threading.Event(), threading.Event()
+
+    def last(_: object) -> bool:
+        begun.set()
+        return release.wait(10)
+
+    lasting = asyncio.create_task(database.write(last))
+    await until(begun.is_set, "the first has begun")
+    refused = asyncio.create_task(history.append([history_row()]))
+    await until(lambda: database.under_way()["write"] == 2, "the second is in the queue")
+    moment += 1.1
+    release.set()
+    assert await lasting
+    with pytest.raises(StoreUnavailable):
+        await refused
+    assert await history.page(HistoryFilter(), None, 10) == []
+    await database.aclose()
+
+
+async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) -> None:
+    """Nobody waits for the migrations as for an answer: they are run however late their thread gets to them."""
+    late = count(step=60.0)
+    database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: next(late))
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await database.write(lambda _: None)
+    await database.aclose()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A damaged file is a domain error, and is not written over; nothing is left open, so the next try can begin."""
+    file = tmp_path / "pycalc.db"
+    file.write_bytes(b"not a database" * 1_000)
+    with pytest.raises(StoreUnavailable):
+        await open_database(f"sqlite:///{file}")
+    assert file.read_bytes() == b"not a database" * 1_000
+    file.unlink()
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
+async def test_a_url_without_a_file_is_a_sentence(url: str) -> None:
+    """The refusal shows the form."""
+    with pytest.raises(ValueError, match="sqlite:///PATH"):
+        await open_database(url)
+
+
+def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
+    """Whatever the umask: the database, its lock, what lies beside it, and the keys; an earlier release's lock too."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    (data / "pycalc.db.lock").touch(mode=0o644)
+    before = os.umask(0)
+    try:
+        with pycalc(data=data) as server:
+            log_in(server)
+            modes = {file.name: oct(file.stat().st_mode & 0o777) for file in data.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(PRIVATE, "0o600")
+
+
+@contextmanager
+def unprivileged(folder: Path) -> Iterator[None]:
+    """Be somebody whom the mode of a file binds; the tests may run as root, whom it does not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def open_and_close(file: Path) -> None:
+    """Open a database, and close it again."""
+    await (await open_database(f"sqlite:///{file}")).aclose()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> None:
+    """SQLite opens such a file to read and answers; every calculation would be 503 behind a service that is ready."""
+    with TemporaryDirectory(prefix="pycalc-") as folder:
+        file = Path(folder) / "pycalc.db"
+        asyncio.run(open_and_close(file))
+        with closing(sqlite3.connect(file)) as shell:  # its other files are there while somebody has it open
+            shell.execute("SELECT * FROM users").fetchall()
+            with unprivileged(file.parent):
+                Path(f"{file}{suffix}").chmod(0o444)
+                refused = rf"pycalc\.db{suffix} can't be written by this process \(user \d+\).*writable"
+                with pytest.raises(StoreUnavailable, match=refused):
+                    asyncio.run(open_and_close(file))
+                Path(f"{file}{suffix}").chmod(0o600)
+                asyncio.run(open_and_close(file))

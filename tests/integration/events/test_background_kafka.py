@@ -1,0 +1,196 @@
+"""``pycalc relay`` and ``pycalc consume`` on Kafka, as processes: signals at any time end them, with status 0."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.harness.accounts import new_person
+from tests.harness.kafka import Kafka
+from tests.harness.metrics import metric
+from tests.harness.servers import Server, background, background_command, free_port, pycalc, settings_of, spawn
+from tests.harness.waiting import found, wait_until
+
+SECONDS = 60.0
+"""A deadline for a process that must end by itself; a broker that hangs does so until it has."""
+COMMANDS = ("relay", "consume")
+
+
+@pytest.fixture
+def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
+    """Return the settings of a database and a topic of the test's own."""
+    return {"database_url": postgres_url, "stream_url": real_kafka.url(f"background-{secrets.token_hex(6)}")}
+
+
+def blocks_signals(pid: int) -> bool:
+    """Return whether a process has taken over its signals."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return bool(mask >> signal.SIGTERM - 1 & 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
+    """The first one is kept until it can be heeded, the others change nothing."""
+    process = spawn(background_command(command), settings_of(tmp_path, free_port(), **shared), tmp_path / "log")
+    try:
+        wait_until(lambda: blocks_signals(process.pid), "it has taken over its signals")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
+    """Beside a server with the same settings, most likely: it says which, and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")
+        try:
+            assert process.wait(SECONDS) == 1
+        finally:
+            process.kill()
+            process.wait()
+    told = (tmp_path / "log").read_text().splitlines()[-1]
+    assert told == f"pycalc: can't serve metrics on 127.0.0.1:{port}: Address already in use; see PYCALC_PORT"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
+    """It ends once, cleanly, whatever else is sent meanwhile."""
+    with background(command, log=tmp_path / "log", **shared) as running:
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(0.2)
+        while running.process.poll() is None:
+            running.process.send_signal(signal.SIGTERM)
+            running.process.send_signal(signal.SIGINT)
+    assert running.process.returncode == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -> None:
+    """A relay or a consumer of its own is refused, and told that the server is both."""
+    environment = settings_of(tmp_path, free_port(), stream_url="kafka://127.0.0.1:9/events")
+    told = subprocess.run(
+        background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 1
+    assert told.stderr == (
+        "pycalc: PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and "
+        "the consumer itself. Beside servers on PostgreSQL they are processes of their own.\n"
+    )
+
+
+@contextmanager
+def hanging(broker: Kafka) -> Iterator[None]:
+    """Hold a broker up."""
+    broker.pause()
+    try:
+        yield
+    finally:
+        broker.resume()
+
+
+def told(server: Server, name: str) -> float:
+    """Return a metric of a process."""
+    with httpx.Client(base_url=server.url) as client:
+        return metric(client, name)
+
+
+def calculate(server: Server) -> None:
+    """Record some calculations, whose events wait to be published."""
+    with httpx.Client(base_url=server.url) as client:
+        person = new_person(client)
+        for number in range(20):
+            client.get(f"/fibonacci/{number}", headers=person.headers).raise_for_status()
+
+
+def ends(server: Server) -> None:
+    """Check that a process ends after a signal, with status 0."""
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize("command", ["relay", "serve"])
+def test_a_broker_that_hangs_does_not_hold_a_relay_up(
+    real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
+) -> None:
+    """With events on their way, alone or inside the server: it ends meanwhile, and the events stay in the outbox."""
+    with (
+        pycalc(data=tmp_path, relay=str(command == "serve"), **shared) as server,
+        background("relay", **shared) if command == "relay" else nullcontext(server) as relaying,
+        hanging(real_kafka),
+    ):
+        calculate(server)
+        wait_until(lambda: told(relaying, "pycalc_outbox_backlog") > 0, "it publishes a batch")
+        ends(relaying)
+
+
+@pytest.mark.parametrize("command", ["consume", "serve"])
+def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
+    real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
+) -> None:
+    """With a group to leave, alone or, with SQLite, inside the server: it ends meanwhile."""
+    if command == "serve":
+        del shared["database_url"]
+    with (
+        pycalc(data=tmp_path, **shared) as server,
+        background("consume", **shared) if command == "consume" else nullcontext(server) as consumer,
+    ):
+        calculate(server)
+        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") == 20, "it is a member of its group")
+        with hanging(real_kafka):
+            ends(consumer)
+
+
+@asynccontextmanager
+async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Keep consumers from counting; yield a connection on which it is seen who would like to."""
+    locking, watching = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    try:
+        async with locking.transaction():
+            await locking.execute("LOCK TABLE usage IN EXCLUSIVE MODE")
+            yield watching
+    finally:
+        await locking.close()
+        await watching.close()
+
+
+@pytest.mark.anyio
+async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
+    real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
+) -> None:
+    """With a batch in hand that it has counted and can't commit to the broker: it ends meanwhile."""
+
+    async def in_hand() -> bool | None:
+        waits = "SELECT true FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"
+        seen: bool | None = await database.fetchval(waits)
+        return seen
+
+    with (
+        pycalc(data=tmp_path, **shared) as server,
+        background("consume", **shared) as consumer,
+        ExitStack() as outage,
+    ):
+        async with counting_held_up(shared["database_url"]) as database:
+            calculate(server)
+            await found(in_hand, "it has a batch in hand")
+            outage.enter_context(hanging(real_kafka))
+        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") > 0, "it has counted")
+        ends(consumer)

@@ -1,0 +1,334 @@
+"""Single flight across processes: two caches on one Redis stand for two instances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+
+from pycalc.cache import open_cache
+from pycalc.cache.base import Claim
+from pycalc.cache.redis import leases as redis_leases
+from pycalc.cache.redis.cache import RedisCache
+from pycalc.errors import CacheUnavailable, ComputationTimeout
+from pycalc.models.results import Result
+from pycalc.observability.metrics import Metrics
+from pycalc.services.calculations import single_flight
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
+from pycalc.services.calculations.single_flight import FleetFlights
+from pycalc.services.compute.plan import Plan
+from tests.harness.proxy import Proxy, proxy
+from tests.harness.redis import AnyRedis
+from tests.harness.results import digits, result
+from tests.harness.waiting import found, until
+
+pytestmark = pytest.mark.anyio
+
+PLAN = make_plan(25_000_000, "fibonacci", ("10000000",), DEFAULT_OPTIONS)
+OTHER = make_plan(25_000_000, "fibonacci", ("10000001",), DEFAULT_OPTIONS)
+MADE = result(digits(2_089_877))
+
+
+class Instance:
+    """The part of a process that makes results."""
+
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self.cache = cache
+        self.metrics = metrics
+        self.fleet = FleetFlights(cache.leases, metrics, 30.0)
+        self.made = self.looked_up = 0
+        self.gate = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def make(self) -> Result:
+        """Make the result as soon as the gate is open."""
+        self.made += 1
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        await self.cache.put(PLAN.key, MADE)
+        return MADE
+
+    async def look_up(self) -> Result | None:
+        """Look the result up where it is not for the fleet to do."""
+        self.looked_up += 1
+        return await self.cache.get(PLAN.key)
+
+    def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
+        """Ask for the result."""
+
+        async def joined() -> Result:
+            return (await self.fleet.join(plan, self.look_up, self.make)).result
+
+        return asyncio.create_task(joined())
+
+    def outcomes(self) -> dict[str, float]:
+        """Return how often it ended how, where it did."""
+        names = ("led", "handed", "late", "alone")
+        value = self.metrics.registry.get_sample_value
+        counts = {name: value("pycalc_flights_shared_total", {"outcome": name}) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+
+async def instance(url: str) -> Instance:
+    """Open one more instance."""
+    metrics = Metrics()
+    cache = await open_cache(url, metrics)
+    assert isinstance(cache, RedisCache)
+    return Instance(cache, metrics)
+
+
+@pytest.fixture
+async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, Instance]]:
+    """Open two instances."""
+    instances = await instance(redis_url), await instance(redis_url)
+    yield instances
+    for each in instances:
+        await each.cache.aclose()
+
+
+async def led(here: Instance) -> asyncio.Task[Result]:
+    """Let an instance begin to make the result."""
+    task = here.join()
+    await until(lambda: here.made == 1, "it has begun")
+    return task
+
+
+async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance]) -> None:
+    """The other one waits, and has the whole result soon after it is made."""
+    here, there = pair
+    leading = await led(here)
+    waiting = [there.join() for _ in range(3)]
+    done, _ = await asyncio.wait(waiting, timeout=0.1)
+    assert not done
+    here.gate.set()
+    assert await leading == MADE
+    assert await asyncio.gather(*waiting) == [MADE] * 3
+    assert (here.made, there.made) == (1, 0)
+    assert (here.outcomes(), there.outcomes()) == ({"led": 1}, {"handed": 3})
+    assert (here.looked_up, there.looked_up) == (0, 0)
+
+
+async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
+    """Who made it is told so; for everybody else it is as if a cache had had it."""
+    here, there = pair
+    leading = asyncio.create_task(here.fleet.join(PLAN, here.look_up, here.make))
+    await until(lambda: here.made == 1, "it has begun")
+    waiting = asyncio.create_task(there.fleet.join(PLAN, there.look_up, there.make))
+    here.gate.set()
+    assert await leading == (MADE, False)
+    assert await waiting == (MADE, True)
+
+
+async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None:
+    """The lease is let go of after the result is stored, so nobody makes it in between."""
+    here, there = pair
+    here.gate.set()
+    for _ in range(10):
+        await here.join()
+        assert await there.join() == MADE
+    assert there.made == 0
+    assert here.outcomes() == {"led": 1}
+
+
+async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computation may take longer than a lease."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
+    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.05)
+    here, there = pair
+    leading, waiting = await led(here), there.join(replace(PLAN, seconds=5.0))
+    await asyncio.wait({waiting}, timeout=1.5)
+    assert (waiting.done(), there.made) == (False, 0)
+    here.gate.set()
+    assert [await leading, await waiting] == [MADE, MADE]
+
+
+async def test_when_the_leader_is_gone_another_one_makes_it(
+    pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed renews nothing and lets go of nothing: its lease ends by itself."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
+    here, there = pair
+    assert await here.cache.leases.claim(PLAN.key).take() is True
+    here.cache._leases.close()
+    there.gate.set()
+    assert await there.join() == MADE
+    assert (there.made, there.outcomes()) == (1, {"led": 1})
+
+
+async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
+    """A failure is the leader's own; so is its client's going."""
+    here, there = pair
+    here.failure = ComputationTimeout("too long")
+    leading, waiting = await led(here), there.join()
+    here.gate.set()
+    there.gate.set()
+    with pytest.raises(ComputationTimeout):
+        await leading
+    assert await waiting == MADE
+    assert there.made == 1
+
+
+async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Instance]) -> None:
+    """Nobody waits for a computation that is not made."""
+    here, there = pair
+    leading, waiting = await led(here), there.join()
+    leading.cancel()
+    there.gate.set()
+    assert await waiting == MADE
+    assert there.made == 1
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(0.02, 0.6), (0.1, 1.0)])
+async def test_nobody_waits_for_much_longer_than_the_result_should_take(
+    pair: tuple[Instance, Instance], seconds: float, wait: float
+) -> None:
+    """A leader that has the lease and waits for a worker holds others for five times the estimate and half a second.
+
+    Meanwhile one who may wait for three times as long, for another result, still waits.
+    """
+    here, there = pair
+    leading = await led(here)
+    other = here.cache.leases.claim(OTHER.key)
+    assert await other.take() is True
+    there.gate.set()
+    patient = there.join(replace(OTHER, seconds=(3 * wait - 0.5) / 5))
+    began = monotonic()
+    assert await there.join(replace(PLAN, seconds=seconds)) == MADE
+    assert monotonic() - began >= wait - 0.01
+    assert not patient.done()
+    assert (there.made, there.outcomes()) == (1, {"late": 1})
+    patient.cancel()
+    other.release()
+    here.gate.set()
+    await leading
+
+
+async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader that takes far too long is not waited for; what it holds is not taken from it."""
+    monkeypatch.setattr(single_flight, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(single_flight, "_PATIENCE", 0)
+    here, there = pair
+    leading = await led(here)
+    there.gate.set()
+    assert await there.join() == MADE
+    assert there.outcomes() == {"late": 1}
+    here.gate.set()
+    await leading
+
+
+@pytest.mark.parametrize("changes", [{"seconds": 0.01}, {"digits": 5_000_000}], ids=["cheap", "very long"])
+async def test_cheap_and_very_long_results_are_everybodys_own(
+    pair: tuple[Instance, Instance], changes: dict[str, Any]
+) -> None:
+    """What takes less than 20 ms, or can't be handed on, is not waited for."""
+    here, there = pair
+    leading = await led(here)
+    there.gate.set()
+    await there.join(replace(PLAN, **changes))
+    assert (there.looked_up, there.made, there.outcomes()) == (1, 1, {})
+    here.gate.set()
+    await leading
+
+
+async def test_without_redis_everybody_is_alone(own_redis: AnyRedis, patience: None) -> None:
+    """Who waits when it ends goes on soon, and who asks afterwards at once: neither for having waited long enough."""
+    here, there = await instance(own_redis.url), await instance(own_redis.url)
+    leading, waiting = await led(here), there.join()
+    await asyncio.wait({waiting}, timeout=0.1)
+    assert not waiting.done()
+    own_redis.kill()
+    there.gate.set()
+    assert await waiting == MADE
+    assert await there.join() == MADE
+    assert there.outcomes() == {"alone": 2}
+    here.gate.set()
+    assert await leading == MADE
+    for each in (here, there):
+        await each.cache.aclose()
+
+
+async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many that ask at once one has it; it may be had again when it is let go of, and by nobody else before."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 60_000)
+    here, there = pair
+    claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
+    turns = await asyncio.gather(*(claim.take() for claim in claims))
+    assert (turns.count(True), turns.count(False)) == (1, 39)
+    later = there.cache.leases.claim("fibonacci:5")
+    for claim, turn in zip(claims, turns, strict=True):
+        if not turn:
+            claim.release()
+    assert await later.take() is False
+    leading = claims[turns.index(True)]
+    leading.release()
+    leading.release()
+    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "it may be had again")
+    assert await later.take() is False
+
+
+async def held(claim: Claim) -> bool | None:
+    """Take a lease; return None when it can't be had."""
+    return await claim.take() is True or None
+
+
+async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_url: str, patience: None) -> None:
+    """A lease whose answer was lost with the connection is had at the next asking, and by nobody else."""
+    async with proxy(redis_server.port) as between:
+        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
+        there = await instance(redis_url)
+        claim = await asked_in_vain(here, between)
+        assert await there.cache.leases.claim("fibonacci:5").take() is False
+        assert await claim.take() is True
+        claim.release()
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        for each in (here, there):
+            await each.cache.aclose()
+
+
+async def test_a_lease_that_nobody_knows_of_is_let_go_of(
+    redis_server: AnyRedis, redis_url: str, patience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who makes a result without an answer lets go as one that has the lease does: others don't wait for its end."""
+    monkeypatch.setattr(redis_leases, "_LEASE_MS", 60_000)
+    async with proxy(redis_server.port) as between:
+        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
+        there = await instance(redis_url)
+        claim = await asked_in_vain(here, between)
+        claim.release()
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        for each in (here, there):
+            await each.cache.aclose()
+
+
+async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
+    """Return a claim that holds the lease and does not know; the cache is used again."""
+    other = here.cache.leases.claim("fibonacci:4")
+    assert await other.take() is True
+    other.release()
+    claim = here.cache.leases.claim("fibonacci:5")
+    between.swallow_answers_to = b"EVALSHA"
+    with pytest.raises(CacheUnavailable):
+        await claim.take()
+    await until(lambda: here.cache._client.circuit.closed, "the cache is used again")
+    assert between.swallowed == 1
+    return claim
+
+
+async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
+    """A value that is none of ours is in nobody's way, and nobody waits for it."""
+    here, there = pair
+    here.gate.set()
+    there.gate.set()
+    await here.join()
+    namespace = here.cache._names._namespace
+    await until(lambda: len(redis_server.results(namespace)) == 1, "it is stored")
+    with Client(port=redis_server.port) as client:
+        client.set(redis_server.results(namespace)[0], b"a stranger's")
+    assert await there.join() == MADE
+    assert (there.made, there.outcomes()) == (1, {"led": 1})

@@ -1,0 +1,149 @@
+"""Two instances on one PostgreSQL: what one of them revokes, the other refuses soon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.harness.accounts import PASSWORD, Person, new_admin, new_person
+from tests.harness.postgres import Postgres
+from tests.harness.servers import pycalc
+from tests.harness.waiting import wait_until
+
+AT_ONCE = 5
+"""People of each kind."""
+
+
+class Instances(NamedTuple):
+    """Clients of the two, and an admin."""
+
+    here: httpx.Client
+    there: httpx.Client
+    admin: Person
+
+
+@pytest.fixture(scope="module")
+def instances(
+    postgres_server: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Instances]:
+    """Run two instances with one key on one database."""
+    shared: dict[str, Any] = {
+        "database_url": postgres_server.new_database(migrated),
+        "secret_keys": "k" * 32,
+        "compute_workers": "1",
+        "password_keys": "p" * 32,
+    }
+    data = tmp_path_factory.mktemp("data")
+    with (
+        pycalc("serve", data, **shared) as first,
+        pycalc("serve", None, **shared) as second,
+        httpx.Client(base_url=first.url, timeout=30) as here,
+        httpx.Client(base_url=second.url, timeout=30) as there,
+    ):
+        yield Instances(here, there, new_admin(here, data))
+
+
+def fibonacci(client: httpx.Client, person: Person) -> int:
+    """Return the status of a calculation."""
+    return client.get("/fibonacci/10", headers=person.headers).status_code
+
+
+def refused(client: httpx.Client, person: Person) -> bool:
+    """Return whether an instance refuses somebody's token."""
+    return fibonacci(client, person) == 401
+
+
+def logged_out(instances: Instances, person: Person) -> None:
+    """End the person's session."""
+    assert instances.here.post("/logout", headers=person.headers).status_code == 204
+
+
+def logged_out_everywhere(instances: Instances, person: Person) -> None:
+    """End all of the person's sessions."""
+    assert instances.here.post("/logout-all", headers=person.headers).status_code == 204
+
+
+def disabled(instances: Instances, person: Person) -> None:
+    """Disable the account."""
+    answer = instances.here.patch(f"/users/{person.name}", json={"disabled": True}, headers=instances.admin.headers)
+    assert answer.status_code == 200
+
+
+def deleted(instances: Instances, person: Person) -> None:
+    """Delete the account."""
+    assert instances.here.delete(f"/users/{person.name}", headers=instances.admin.headers).status_code == 204
+
+
+def given_a_new_password(instances: Instances, person: Person) -> None:
+    """Change the password in another session, which ends this one."""
+    session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
+    answer = instances.here.put(
+        "/me/password",
+        json={"current_password": PASSWORD, "new_password": PASSWORD + "!"},
+        headers={"Authorization": f"Bearer {session['access_token']}"},
+    )
+    assert answer.status_code == 204
+
+
+def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
+    """At once here; and there, where the token is remembered, when revocations are read the next time."""
+    for revoke in (logged_out, logged_out_everywhere, disabled, deleted, given_a_new_password):
+        people = [new_person(instances.there) for _ in range(AT_ONCE)]
+        assert {fibonacci(instances.there, person) for person in people} == {200}
+        for person in people:
+            revoke(instances, person)
+        assert {fibonacci(instances.here, person) for person in people} == {401}, revoke.__name__
+        for person in people:
+            wait_until(partial(refused, instances.there, person), f"who was {revoke.__name__} is refused there")
+
+
+def known_as(client: httpx.Client, person: Person, role: str) -> bool:
+    """Return whether an instance knows somebody in that role."""
+    told = client.get("/secure-history?limit=1", headers=person.headers).json()
+    return bool(told.get("role") == role)
+
+
+def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
+    """An admin who was demoted here is none there: on admin routes at once, everywhere soon."""
+    people = [new_person(instances.there) for _ in range(AT_ONCE)]
+    for person in people:
+        set_role(instances, person, "admin")
+    for person in people:
+        wait_until(partial(known_as, instances.there, person, "admin"), "known as an admin")
+    for person in people:
+        set_role(instances, person, "user")
+        assert instances.there.get("/users", headers=person.headers).status_code == 403
+    for person in people:
+        wait_until(partial(known_as, instances.there, person, "user"), "known as a user")
+
+
+def set_role(instances: Instances, person: Person, role: str) -> None:
+    """Promote or demote somebody on the first instance."""
+    answer = instances.here.patch(f"/users/{person.name}", json={"role": role}, headers=instances.admin.headers)
+    assert answer.status_code == 200
+
+
+def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) -> None:
+    """An API key that was removed here is refused there soon."""
+    person = new_person(instances.here)
+    made = instances.here.post("/me/keys", json={"name": "ci"}, headers=person.headers).json()
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    assert instances.there.get("/fibonacci/10", headers=headers).status_code == 200
+    assert instances.here.delete(f"/me/keys/{made['id']}", headers=person.headers).status_code == 204
+    wait_until(lambda: instances.there.get("/fibonacci/10", headers=headers).status_code == 401, "the key is refused")
+
+
+def test_a_session_is_refreshed_on_any_instance(instances: Instances) -> None:
+    """Sessions belong to the database: a refresh token from here gives tokens there, for the history of both."""
+    person = new_person(instances.here)
+    session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
+    instances.here.get("/fibonacci/11", headers=person.headers)
+    renewed = instances.there.post("/token/refresh", json={"refresh_token": session["refresh_token"]})
+    assert renewed.status_code == 200
+    headers = {"Authorization": f"Bearer {renewed.json()['access_token']}"}
+    items = instances.there.get("/secure-history", headers=headers).json()["items"]
+    assert [item["input"] for item in items] == [{"n": 11}]

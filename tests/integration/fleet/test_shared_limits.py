@@ -1,0 +1,214 @@
+"""Limits that several instances count together in Redis, and each for itself while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis import Redis as Client
+
+from pycalc.cache import open_cache
+from pycalc.cache.base import Cache
+from pycalc.cache.redis import client as redis_client
+from pycalc.cache.redis.cache import RedisCache
+from pycalc.cache.redis.lane import Command, Reply
+from pycalc.errors import Quota, RateLimited, Unauthorized
+from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.rate_limits import Calculations, FailedLogins, Registrations
+from tests.harness.redis import AnyRedis, Redis
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "198.51.100.7", "203.0.113.9"
+
+
+class Instance:
+    """The limits of one process."""
+
+    def __init__(self, cache: Cache, metrics: Metrics) -> None:
+        assert isinstance(cache, RedisCache)
+        self._lane = cache._client._questions
+        self.aclose = cache.aclose
+        self.metrics = metrics
+        self.logins = FailedLogins("10/minute", metrics, cache)
+        self.registrations = Registrations("3/hour", metrics, cache)
+        self.calculations = Calculations("10/minute", metrics, cache)
+        self.checked = 0
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, ...]]:
+        """Return a list to which every question to Redis is added from now on."""
+        asked: list[tuple[Command, ...]] = []
+        submit = self._lane.submit
+
+        def noting(*commands: Command) -> asyncio.Future[list[Reply]]:
+            asked.append(commands)
+            return submit(*commands)
+
+        monkeypatch.setattr(self._lane, "submit", noting)
+        return asked
+
+    async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
+        """Try a wrong password; return 0, or the seconds to wait when it was not looked at."""
+        try:
+            async with self.logins.attempt(name, address):
+                self.checked += 1
+                if gate is not None:
+                    await gate.wait()
+                raise Unauthorized("wrong")
+        except Unauthorized:
+            return 0
+        except RateLimited as refusal:
+            return refusal.retry_after
+
+
+async def instance(url: str) -> Instance:
+    """Return the limits of one more process."""
+    metrics = Metrics()
+    return Instance(await open_cache(url, metrics), metrics)
+
+
+@pytest.fixture
+async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, Instance]]:
+    """Return two processes on one Redis."""
+    instances = await instance(redis_url), await instance(redis_url)
+    yield instances
+    for each in instances:
+        assert each.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 0
+        await each.aclose()
+
+
+async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
+    """What is spent on one is gone on the other; a refusal costs nothing, and a batch is counted whole or not."""
+    here, there = pair
+    assert (await here.calculations.spend(b"ada", 6))[:3] == (10, 60, 4)
+    assert (await there.calculations.spend(b"ada"))[:3] == (10, 60, 3)
+    with pytest.raises(RateLimited) as refusal:
+        await here.calculations.spend(b"ada", 4)
+    quota = refusal.value.quota
+    assert quota is not None
+    assert quota[:3] == (10, 60, 3)
+    assert 50 < quota.reset == refusal.value.retry_after <= 60
+    assert (await there.calculations.spend(b"ada", 3))[:3] == (10, 60, 0)
+    for each in pair:
+        with pytest.raises(RateLimited, match="No more than 10 calculations in 60 seconds"):
+            await each.calculations.spend(b"ada")
+        assert each.metric("pycalc_rate_limited_total", limit="calculations") >= 1
+    assert await here.calculations.spend(b"bob") == Quota(10, 60, 9, 60)
+
+
+async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
+    """Three from an address, wherever they arrive."""
+    here, there = pair
+    await here.registrations.admit(HERE)
+    await there.registrations.admit(HERE)
+    await here.registrations.admit(HERE)
+    with pytest.raises(RateLimited) as refusal:
+        await there.registrations.admit(HERE)
+    assert 3_500 < refusal.value.retry_after <= 3_600
+    await there.registrations.admit(THERE)
+
+
+async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
+    """Ten wrong passwords in all; then the account waits on every instance, and other accounts don't."""
+    here, there = pair
+    assert [await each.fail("ada") for each in pair * 5] == [0] * 10
+    for each in pair:
+        assert 55 <= await each.fail("Ada") <= 60
+    assert here.checked + there.checked == 10
+    assert await there.fail("bob") == 0
+
+
+async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
+    """Five failures on one instance, a login on the other: there are ten tries again, and no more this hour."""
+    here, there = pair
+    assert [await here.fail("ada") for _ in range(5)] == [0] * 5
+    async with there.logins.attempt("ada", HERE):
+        pass
+    assert [await here.fail("ada") for _ in range(10)] == [0] * 10
+    assert await here.fail("ada") > 0
+
+
+async def test_tries_at_once_on_several_instances_are_ten(pair: tuple[Instance, Instance]) -> None:
+    """Of a hundred guesses sent at the same moment to both, ten are looked at; the others may come back in a second."""
+    here, there = pair
+    gate = asyncio.Event()
+    guesses = [asyncio.create_task(each.fail("ada", gate=gate)) for each in pair * 50]
+    await until(lambda: sum(guess.done() for guess in guesses) == 90, "ninety are refused")
+    gate.set()
+    assert sorted(await asyncio.gather(*guesses)) == [0] * 10 + [1] * 90
+    assert here.checked + there.checked == 10
+    assert await there.fail("ada") >= 55
+
+
+async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
+    """A hundred accounts sprayed from one address, over both instances."""
+    assert [await pair[n % 2].fail(f"user{n}") for n in range(100)] == [0] * 100
+    assert await pair[0].fail("user100") >= 55
+    assert await pair[1].fail("user100", THERE) == 0
+
+
+async def test_without_redis_each_instance_counts_for_itself(
+    own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is refused because of it, and only the first one waits for Redis.
+
+    That one Redis may count: it is not counted here.
+    When it is back, what was counted here goes on counting, and whoever must wait because of it does.
+    """
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
+    here, there = await instance(own_real_redis.url), await instance(own_real_redis.url)
+    own_real_redis.pause()
+    for each in (here, there):
+        asked = each.questions(monkeypatch)
+        for left in (9, *range(9, -1, -1)):
+            assert (await each.calculations.spend(b"ada")).remaining == left
+        with pytest.raises(RateLimited):
+            await each.calculations.spend(b"ada")
+        assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
+        assert len(asked) == 1
+    assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
+    own_real_redis.resume()
+    for each in (here, there):
+        await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
+        with pytest.raises(RateLimited):
+            await each.calculations.spend(b"ada")
+    assert (await there.calculations.spend(b"bob", 10)).remaining == 0
+    assert await there.fail("ada") == 60
+    assert await there.fail("bob") == 0
+    for each in (here, there):
+        await each.aclose()
+
+
+async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
+    each = await instance(own_redis.url)
+    await each.calculations.spend(b"bob")  # Redis knows the script from now on
+    own_redis.pause()
+    assert (await each.calculations.spend(b"ada", 6)).remaining == 4
+    own_redis.resume()
+    await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
+    assert (await each.calculations.spend(b"ada", 4)).remaining == 0
+    with pytest.raises(RateLimited):
+        await each.calculations.spend(b"ada")
+    await each.aclose()
+
+
+@pytest.mark.usefixtures("patience")
+async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
+    """Counters that can't be written are counted here."""
+    each = await instance(own_redis.url)
+    with Client(port=own_redis.port) as client:
+        client.config_set("maxmemory", "1")
+    assert [(await each.calculations.spend(b"ada")).remaining for _ in range(10)] == list(range(9, -1, -1))
+    with pytest.raises(RateLimited):
+        await each.calculations.spend(b"ada")
+    assert [await each.fail("ada") for _ in range(12)] == [0] * 10 + [60, 60]
+    assert each.metric("pycalc_cache_circuit_opened_total") == 0
+    await each.aclose()

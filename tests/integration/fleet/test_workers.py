@@ -1,0 +1,186 @@
+"""Several server processes on one port, over one PostgreSQL: one service to its clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_admin, new_person
+from tests.harness.metrics import metric
+from tests.harness.postgres import Postgres
+from tests.harness.processes import alive, children
+from tests.harness.servers import KEYS, SERVE, Server, free_port, pycalc, settings_of, spawn
+from tests.harness.waiting import wait_until
+
+CLIENTS = 40
+SECONDS = 60.0
+"""A deadline for what must end by itself."""
+
+
+@contextmanager
+def two_processes(data: Path, database_url: str) -> Iterator[Server]:
+    """Run a service of two processes, whose data folder the supervisor fills before they start."""
+    with pycalc(data=data, database_url=database_url, workers="2", compute_workers="1") as running:
+        wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(data: Path, postgres_server: Postgres, migrated: str) -> Iterator[Server]:
+    """Run a service that goes on."""
+    with two_processes(data, postgres_server.new_database(migrated)) as running:
+        yield running
+
+
+@pytest.fixture
+def ending(tmp_path: Path, postgres_url: str) -> Iterator[Server]:
+    """Run a service that the test ends."""
+    with two_processes(tmp_path / "data", postgres_url) as running:
+        yield running
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            count += "socket:" in os.readlink(link)
+    return count
+
+
+def answering(service: Server) -> set[int]:
+    """Return the processes that take some of many connections which are opened at the same time."""
+    before = {pid: sockets(pid) for pid in children(service.pid)}
+    with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
+        statuses = pool.map(lambda client: client.get("/healthz").status_code, clients)
+        assert set(statuses) == {200}
+        return {pid for pid, count in before.items() if sockets(pid) > count}
+
+
+def test_they_are_one_service(service: Server, data: Path) -> None:
+    """An account, its token and its history are the same whichever process answers; there is one bootstrap token."""
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        assert new_admin(client, data).name
+        person = new_person(client)
+    for n in range(20):
+        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # a connection of its own
+        assert answer.status_code == 200
+    items = httpx.get(f"{service.url}/secure-history", headers=person.headers).json()["items"]
+    assert [item["input"]["n"] for item in items] == list(range(20))[::-1]
+
+
+def test_a_process_that_dies_is_replaced(service: Server) -> None:
+    """Killed, however soon after its start, another one takes its place; clients are served all the time."""
+    before = set(children(service.pid))
+    assert len(before) == 2
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
+    wait_until(lambda: len(answering(service)) == 2, "both answer again")
+
+
+def counted(service: Server) -> float:
+    """Return how many calculations the service says it has answered, asked on a connection of its own."""
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        return metric(client, "pycalc_calculations_total")
+
+
+def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
+    """Calculations that both have answered are one sum, told by both; it does not fall when one is killed."""
+    earlier = counted(service)
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        person = new_person(client)
+    with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
+        answers = pool.map(lambda client: client.get("/fibonacci/7", headers=person.headers).status_code, clients)
+        assert set(answers) == {200}
+        told = list(pool.map(lambda client: metric(client, "pycalc_calculations_total"), clients))
+        assert told == [earlier + CLIENTS] * CLIENTS
+        assert metric(clients[0], "pycalc_server_processes") == 2.0
+        lost = metric(clients[0], "pycalc_server_processes_lost_total")
+    before = set(children(service.pid))
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(lambda: len(set(children(service.pid)) - before) == 1, "another one runs")
+    assert counted(service) == earlier + CLIENTS
+    with httpx.Client(base_url=service.url, timeout=15) as client:
+        assert metric(client, "pycalc_server_processes_lost_total") == lost + 1
+
+
+def test_they_end_together(ending: Server) -> None:
+    """SIGTERM ends all of them with status 0."""
+    processes = children(ending.pid)
+    os.kill(ending.pid, signal.SIGTERM)
+    assert ending.process.wait(SECONDS) == 0
+    assert not any(map(alive, processes))
+
+
+def test_signals_again_and_again(ending: Server) -> None:
+    """They end once, with status 0, whatever else is sent until the last moment."""
+    while ending.process.poll() is None:
+        ending.process.send_signal(signal.SIGTERM)
+        ending.process.send_signal(signal.SIGINT)
+    assert ending.process.returncode == 0
+
+
+def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -> None:
+    """SIGTERM as soon as the processes exist, long before they serve: status 0 all the same."""
+    supervisor = spawn(SERVE, settings_of(tmp_path, free_port(), database_url=postgres_url, workers="2"))
+    wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(SECONDS) == 0
+
+
+def test_without_their_supervisor_they_end(ending: Server) -> None:
+    """Nobody is left behind on the port when the supervisor is killed."""
+    processes = children(ending.pid)
+    os.kill(ending.pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence", "logged"),
+    [
+        ({"PYCALC_WORKERS": "2"}, "one process serves an SQLite file", []),
+        (
+            {"PYCALC_WORKERS": "2", "PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/x"},
+            "The database is not available",
+            ["the database is not available"],
+        ),
+    ],
+)
+def test_what_can_not_work_ends_with_a_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
+) -> None:
+    """Several processes on SQLite, or a database that is not there: status 1, one sentence after the log's records."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pycalc", "serve"],
+        env={
+            "PYCALC_DATA_DIR": str(tmp_path),
+            "PYCALC_PORT": "0",
+            "PYCALC_SECRET_KEYS": KEYS["secret_keys"],
+            "PYCALC_PASSWORD_KEYS": KEYS["password_keys"],
+            "PYTHONPATH": ":".join(sys.path),
+            **settings,
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    *records, told = done.stderr.splitlines()
+    assert told.startswith("pycalc: ")
+    assert sentence in told
+    assert [json.loads(record)["event"] for record in records] == logged

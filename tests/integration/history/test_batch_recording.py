@@ -1,0 +1,81 @@
+"""Batches within this process: with a database that can be made to fail, and an event loop that can be watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import httpx
+import pytest
+
+from pycalc.db.history import SqlHistoryStore
+from pycalc.errors import StoreUnavailable
+from pycalc.models.history import HistoryRow
+from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+
+def item(operation: str, **operands: object) -> dict[str, object]:
+    """Return one calculation of a batch."""
+    return {"operation": operation, "input": operands}
+
+
+@pytest.fixture
+async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Log the client in."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    return client
+
+
+async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 for the whole batch; asked again when the database is back, all of it is there, in one append."""
+    appended: list[Sequence[HistoryRow]] = []
+    real = SqlHistoryStore.append
+
+    async def failing(store: SqlHistoryStore, rows: Sequence[HistoryRow]) -> None:
+        raise StoreUnavailable("The database is not available.")
+
+    async def counting(store: SqlHistoryStore, rows: Sequence[HistoryRow]) -> None:
+        appended.append(rows)
+        await real(store, rows)
+
+    operations = {"operations": [item("fibonacci", n=n) for n in range(300)]}
+    monkeypatch.setattr(SqlHistoryStore, "append", failing)
+    answer = await caller.post("/batch", json=operations)
+    assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    monkeypatch.setattr(SqlHistoryStore, "append", counting)
+    assert (await caller.get("/secure-history")).json()["items"] == []
+    assert (await caller.post("/batch", json=operations)).status_code == 200
+    assert [len(rows) for rows in appended] == [300]
+    assert len((await caller.get("/secure-history?limit=1000")).json()["items"]) == 300
+
+
+async def test_everybody_else_has_a_turn_meanwhile(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small calculations run on the event loop, a tenth of a second for these; others run between them."""
+    turns = 0
+    seen: set[int] = set()
+    compute = Fibonacci.compute
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def computing(operation: Fibonacci, args: FibonacciArgs, precision: int) -> bytes:
+        seen.add(turns)
+        return compute(operation, args, precision)
+
+    monkeypatch.setattr(Fibonacci, "compute", computing)
+    others = asyncio.create_task(take_turns())
+    operations = [item("fibonacci", n=50_000 + k) for k in range(500)]
+    answer = await caller.post("/batch", json={"operations": operations})
+    others.cancel()
+    assert all("result" in told for told in answer.json()["results"])
+    assert len(seen) > 5

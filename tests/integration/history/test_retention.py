@@ -1,0 +1,147 @@
+"""Retention of a real database: by the command, which may be killed, and by a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pycalc.db import open_database
+from pycalc.db.base import HistoryFilter
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import first_id_of_ms, unix_ms
+from tests.harness.metrics import metric
+from tests.harness.servers import pycalc
+from tests.harness.stores import history_row
+from tests.harness.waiting import wait_until
+
+OLD = 20_000
+ENOUGH = 10**6
+
+
+def rows_of_age(days: int, count: int) -> list[HistoryRow]:
+    """Return calculations that were made so many days ago."""
+    first = int.from_bytes(first_id_of_ms(unix_ms(datetime.now(UTC) - timedelta(days=days))))
+    return [history_row()._replace(id=(first + number).to_bytes(16)) for number in range(count)]
+
+
+def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> None:
+    """Put calculations into the database of a data folder."""
+
+    async def work() -> None:
+        database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
+        await SqlHistoryStore(database).append(rows)
+        outbox = SqlOutboxStore(database)
+        if published:
+            await outbox.remove([entry.seq for entry in await outbox.pending(0, ENOUGH)])
+        await database.aclose()
+
+    asyncio.run(work())
+
+
+def kept(data: Path) -> list[HistoryRow]:
+    """Return what the history of a data folder has, newest first."""
+
+    async def work() -> list[HistoryRow]:
+        database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
+        rows = await SqlHistoryStore(database).page(HistoryFilter(), None, ENOUGH)
+        await database.aclose()
+        return rows
+
+    return asyncio.run(work())
+
+
+def prune(data: Path, age: str) -> subprocess.Popen[str]:
+    """Start the command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pycalc", "history", "prune", f"--older-than={age}"],
+        env={"PYCALC_DATA_DIR": str(data), "PYTHONPATH": ":".join(sys.path)},
+        cwd=data,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> None:
+    """Older than the age: gone; younger: there. A second run finds nothing."""
+    young = rows_of_age(89, 10)
+    store(tmp_path, [*rows_of_age(91, 1_234), *young])
+    for expected in (1_234, 0):
+        command = prune(tmp_path, "90d")
+        output, errors = command.communicate(timeout=60)
+        assert (command.returncode, output, errors) == (0, f"{expected} calculations older than 90d were deleted\n", "")
+    assert kept(tmp_path) == young[::-1]
+
+
+def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
+    """An event that waits for its stream finds its calculation, however old."""
+    rows = rows_of_age(91, 10)
+    store(tmp_path, rows, published=False)
+    command = prune(tmp_path, "90d")
+    assert command.communicate(timeout=60)[0] == "0 calculations older than 90d were deleted\n"
+    assert kept(tmp_path) == rows[::-1]
+
+
+def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
+    """Killed at some moment it leaves whole calculations, the newest of them, and the next run does the rest."""
+    old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
+    store(tmp_path, [*old, *young])
+    command = prune(tmp_path, "90d")
+    file = tmp_path / "pycalc.db-wal"
+    wait_until(lambda: file.exists() and file.stat().st_size > 0, "pruning has begun")
+    command.kill()
+    command.communicate(timeout=60)
+    left = kept(tmp_path)
+    assert left == [*young[::-1], *old[::-1]][: len(left)]
+    command = prune(tmp_path, "90d")
+    assert command.communicate(timeout=60)[0] == f"{len(left) - 5} calculations older than 90d were deleted\n"
+    assert kept(tmp_path) == young[::-1]
+
+
+@pytest.mark.parametrize("age", ["90", "0d", "-5d", "soon"])
+def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
+    """A sentence, exit status 1, and nothing is deleted."""
+    rows = rows_of_age(91, 3)
+    store(tmp_path, rows)
+    command = prune(tmp_path, age)
+    output, errors = command.communicate(timeout=60)
+    assert (command.returncode, output) == (1, "")
+    assert errors == f"pycalc: '{age}' is not an age such as 365d, 52w or 36h\n"
+    assert kept(tmp_path) == rows[::-1]
+
+
+def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> None:
+    """On SQLite the command says who has the file and what to do, with exit status 1."""
+    with pycalc(data=tmp_path) as server:
+        command = prune(tmp_path, "90d")
+        output, errors = command.communicate(timeout=60)
+    assert (command.returncode, output) == (1, "")
+    assert f"in use by process {server.pid}" in errors
+    assert "Stop that one" in errors
+
+
+def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
+    """With PYCALC_HISTORY_RETENTION what is older goes while the service runs; what waits in the outbox goes later."""
+    old, young = rows_of_age(91, 1_000), rows_of_age(89, 5)
+    store(tmp_path, [*old, *young])
+    with pycalc(data=tmp_path, history_retention="90d") as server, httpx.Client(base_url=server.url) as client:
+        wait_until(lambda: metric(client, "pycalc_history_pruned_total") == 1_000, "the old ones are gone")
+    assert kept(tmp_path) == young[::-1]
+
+
+def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
+    """By default the history is for ever."""
+    old = rows_of_age(4_000, 5)
+    store(tmp_path, old)
+    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        assert metric(client, "pycalc_history_pruned_total") == 0
+    assert kept(tmp_path) == old[::-1]

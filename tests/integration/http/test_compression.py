@@ -1,0 +1,126 @@
+"""Everything long is compressed for who accepts it: metrics, the OpenAPI document, exports, pages and their files."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from pycalc.routers.http.compression import TextStream
+from tests.harness.accounts import new_session
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+pytestmark = pytest.mark.anyio
+
+CODINGS = [("gzip", gzip.decompress), ("zstd", zstd.decompress)]
+UNCHANGING = ["/openapi.json", "/web/vendor/swagger-ui.css", "/web/console.js", "/docs/problems", "/"]
+Codec = Callable[[bytes], bytes]
+
+
+@asynccontextmanager
+async def raw(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIterator[tuple[httpx.Response, bytes]]:
+    """Get a path; yield the answer and its body as it came, not decoded."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with client.stream("GET", path, headers=fields) as answer:
+        yield answer, b"".join([part async for part in answer.aiter_raw()])
+
+
+@pytest.mark.parametrize(("coding", "decompress"), CODINGS)
+@pytest.mark.parametrize("path", UNCHANGING)
+async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, coding: str, decompress: Codec) -> None:
+    """The same bytes in less than half of the length, under a tag of their own, and plain for who accepts no coding."""
+    async with raw(client, path, Accept="text/html", Accept_Encoding="identity") as (whole, plain):
+        assert "Content-Encoding" not in whole.headers
+        assert whole.headers["Content-Length"] == str(len(plain))
+    async with raw(client, path, Accept="text/html", Accept_Encoding=coding) as (answer, body):
+        assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, coding)
+        assert answer.headers["Content-Length"] == str(len(body))
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        assert answer.headers["ETag"] == f'{whole.headers["ETag"][:-1]}-{coding}"'
+    assert decompress(body) == plain
+    assert len(body) < 0.5 * len(plain)
+
+
+@pytest.mark.parametrize("path", UNCHANGING)
+@pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
+async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncClient, path: str, coding: str) -> None:
+    """304 for the tag of each form, with that tag; another tag gets the document."""
+    headers = {"Accept": "text/html", "Accept-Encoding": coding}
+    tag = (await client.get(path, headers=headers)).headers["ETag"]
+    held = await client.get(path, headers={**headers, "If-None-Match": tag})
+    assert (held.status_code, held.content, held.headers["ETag"]) == (304, b"", tag)
+    assert held.headers["Cache-Control"] == "no-cache"
+    assert (await client.get(path, headers={**headers, "If-None-Match": '"another"'})).status_code == 200
+    assert (await client.get(path, headers={**headers, "If-Match": '"another"'})).status_code == 412
+
+
+@pytest.mark.parametrize("path", UNCHANGING)
+async def test_head_of_a_document_is_that_of_get(client: httpx.AsyncClient, path: str) -> None:
+    """The same length, type and tag without the content."""
+    got = await client.get(path, headers={"Accept": "text/html"})
+    told = await client.head(path, headers={"Accept": "text/html"})
+    assert (told.status_code, told.content) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "ETag"):
+        assert told.headers[name] == got.headers[name]
+
+
+@pytest.mark.parametrize(("coding", "decompress"), CODINGS)
+async def test_the_metrics_are_compressed(client: httpx.AsyncClient, coding: str, decompress: Codec) -> None:
+    """Prometheus asks for gzip; an answer to who accepts no coding is plain."""
+    async with raw(client, "/metrics", Accept_Encoding=coding) as (answer, body):
+        assert answer.headers["Content-Encoding"] == coding
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert b"# TYPE http_requests_total counter" in decompress(body)
+    async with raw(client, "/metrics", Accept_Encoding="identity") as (answer, plain):
+        assert "Content-Encoding" not in answer.headers
+    assert len(body) < 0.5 * len(plain)
+
+
+@pytest.mark.parametrize(("coding", "decompress"), CODINGS)
+@pytest.mark.parametrize("media_type", ["text/csv", "application/x-ndjson"])
+async def test_an_export_is_compressed(
+    client: httpx.AsyncClient, media_type: str, coding: str, decompress: Codec
+) -> None:
+    """Several pages make one stream; decompressed it is the plain export."""
+    await new_session(client)
+    batch = [{"operation": "fibonacci", "input": {"n": n}} for n in range(450)]
+    assert (await client.post("/batch", json={"operations": batch})).status_code == 200
+    async with raw(client, "/secure-history", Accept=media_type, Accept_Encoding="identity") as (whole, plain):
+        assert "Content-Encoding" not in whole.headers
+    async with raw(client, "/secure-history", Accept=media_type, Accept_Encoding=coding) as (answer, body):
+        assert answer.headers["Content-Encoding"] == coding
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+    assert decompress(body) == plain
+    assert plain.count(b"\n") >= 450
+    assert len(body) < 0.5 * len(plain)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+@pytest.mark.parametrize("length", [100, 100_000])
+async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length: int) -> None:
+    """A client that reads as it comes is not kept waiting by the compressor, nor is a page held in memory."""
+    stream = TextStream(coding)
+    decompressor = zlib.decompressobj(wbits=31) if coding == "gzip" else zstd.ZstdDecompressor()
+    for number in range(3):
+        page = b"%d," % number * length
+        assert decompressor.decompress(await stream.page(page)) == page
+    assert decompressor.decompress(stream.end()) == b""
+    assert decompressor.eof
+
+
+@pytest.mark.parametrize(
+    "path", ["/web/", "/web", "/web/../settings.py", "/web/%2e%2e/settings.py", "/web/console", "/web//etc/passwd"]
+)
+async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
+    """A folder is no file, and no path leads outside."""
+    assert (await client.get(path)).status_code == 404

@@ -1,0 +1,204 @@
+"""HTTP as RFC 9110 has it, in this process: methods, Host, conditions, and errors that say which path was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_session
+
+pytestmark = pytest.mark.anyio
+
+TEXT = {"Accept": "text/plain"}
+
+
+@pytest.fixture
+async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return the client, logged in."""
+    await new_session(client)
+    return client
+
+
+async def recorded(client: httpx.AsyncClient) -> list[str]:
+    """Return the ids in the caller's history, newest first."""
+    items = (await client.get("/secure-history")).json()["items"]
+    return [item["id"] for item in items]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/fibonacci/10", "GET, HEAD"),
+        ("OPTIONS", "/pow/2/3", "GET, HEAD"),
+        ("PATCH", "/me", "GET, HEAD"),
+        ("GET", "/register", "POST"),
+        ("DELETE", "/me/keys", "GET, HEAD, POST"),
+        ("HEAD", "/login", "POST"),
+        ("TRACE", "/openapi.json", "GET, HEAD"),
+        ("POST", "/web/console.css", "GET, HEAD"),
+    ],
+)
+async def test_405_lists_every_method_of_the_path(
+    client: httpx.AsyncClient, method: str, path: str, allow: str
+) -> None:
+    """RFC 9110 §15.5.6: those of all routes that share the path, and HEAD where there is GET."""
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allow)
+    assert answer.headers.get_list("Allow") == [allow]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/fibonacci/100/", "/fibonacci/100"),
+        ("/pow/2/3//", "/pow/2/3"),
+        ("//fibonacci/100", "/fibonacci/100"),
+        ("/me/", "/me"),
+        ("/secure-history/", "/secure-history"),
+        ("/login/", "/login"),
+    ],
+)
+async def test_404_says_which_path_was_meant(client: httpx.AsyncClient, path: str, meant: str) -> None:
+    """An empty segment too many is a path that does not exist, and easily overlooked."""
+    answer = await client.get(httpx.URL(scheme="http", host="pycalc.test", path=path))
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == f"There is no such path. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/", "/fibonacci/1/2/", "/nowhere"])
+async def test_404_guesses_no_path_that_does_not_exist(client: httpx.AsyncClient, path: str) -> None:
+    """Only an existing path can have been meant."""
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path.")
+
+
+async def test_an_instance_never_reads_as_a_host(client: httpx.AsyncClient) -> None:
+    """Resolved against the request's URL, it is a path of the same host (RFC 3986 §4.2, §5.2.4)."""
+    url = httpx.URL("http://pycalc.test//fibonacci/100")
+    answer = await client.get(url)
+    instance = answer.json()["instance"]
+    assert instance == "/.//fibonacci/100"
+    assert url.join(instance).host == "pycalc.test"
+
+
+@pytest.mark.parametrize("hosts", [[], ["pycalc.test", "pycalc.test"], [""]])
+async def test_a_request_without_exactly_one_host_is_bad(caller: httpx.AsyncClient, hosts: list[str]) -> None:
+    """RFC 9112 §3.2: 400 on every kind of route, whoever asks, and nothing is recorded."""
+    fields = [("Authorization", caller.headers["Authorization"]), *(("Host", host) for host in hosts)]
+    for path in ("/fibonacci/10", "/me", "/nowhere"):
+        request = caller.build_request("GET", path)
+        request.headers = httpx.Headers(fields)
+        answer = await caller.send(request)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+        assert answer.json()["type"] == "/docs/problems#bad-request"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert await recorded(caller) == []
+
+
+async def test_rounded_digits_say_so_and_all_digits_name_their_record(caller: httpx.AsyncClient) -> None:
+    """Whole, in part, and as 304; X-Exact is there for rounded digits alone."""
+    for path, exact in (("/pow/2/0.5", "false"), ("/pow/2/10", None)):
+        whole = await caller.get(path, headers=TEXT)
+        part = await caller.get(path, headers={**TEXT, "Range": "bytes=0-1"})
+        held = await caller.get(path, headers={**TEXT, "If-None-Match": whole.headers["ETag"]})
+        head = await caller.head(path, headers=TEXT)
+        answers = [whole, part, held, head]
+        assert [answer.status_code for answer in answers] == [200, 206, 304, 200]
+        assert [answer.headers.get("X-Exact") for answer in answers] == [exact] * 4
+        ids = [answer.headers["X-Calculation-Id"] for answer in answers]
+        assert ids == (await recorded(caller))[:4][::-1]
+
+
+@pytest.mark.parametrize("path", ["/fibonacci/1000", "/fibonacci/400000"])
+async def test_a_range_beyond_the_end_is_not_recorded(caller: httpx.AsyncClient, path: str) -> None:
+    """Neither for a computed result nor for a cached one: 416 is no answer with a calculation in it."""
+    beyond = {**TEXT, "Range": "bytes=99999999-"}
+    for _ in range(2):
+        answer = await caller.get(path, headers=beyond)
+        assert answer.status_code == 416
+        assert answer.headers["Content-Range"].startswith("bytes */")
+    assert await recorded(caller) == []
+    assert (await caller.get(path)).json()["cached"] is True
+    assert len(await recorded(caller)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({**TEXT, "If-Match": '"another"'}, 412),
+        ({**TEXT, "If-Match": "*"}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"another"'}, 412),
+        ({**TEXT, "If-None-Match": "*"}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({**TEXT, "If-Match": '"another"', "If-None-Match": "*"}, 412),
+        ({**TEXT, "If-Match": "*", "If-None-Match": "*"}, 304),
+        ({**TEXT, "If-Match": "*", "Range": "bytes=0-3"}, 206),
+    ],
+)
+async def test_conditions(caller: httpx.AsyncClient, fields: Mapping[str, str], status: int) -> None:
+    """RFC 9110 §13.2.2: If-Match before If-None-Match before Range; a failed If-Match records nothing."""
+    answer = await caller.get("/fibonacci/1000", headers=fields)
+    assert answer.status_code == status
+    assert len(await recorded(caller)) == (status != 412)
+    if status == 412:
+        assert answer.json()["type"] == "/docs/problems#precondition-failed"
+
+
+async def test_if_match_holds_for_the_current_tag_of_each_coding(caller: httpx.AsyncClient) -> None:
+    """A download goes on only with the result that it began with."""
+    tag = (await caller.get("/fibonacci/1000", headers=TEXT)).headers["ETag"]
+    statuses = [
+        (await caller.get("/fibonacci/1000", headers={**TEXT, "If-Match": held, "Range": "bytes=4-7"})).status_code
+        for held in (tag, f'"another", {tag[:-1]}-gzip"', f"W/{tag}")
+    ]
+    assert statuses == [206, 206, 412]
+
+
+async def test_a_condition_is_no_way_around_an_error(caller: httpx.AsyncClient) -> None:
+    """What has no representation has none that a client could hold."""
+    for path in ("/pow/0/-1", f"/fibonacci/{10**30}", "/fibonacci/x"):
+        assert (await caller.get(path, headers={**TEXT, "If-None-Match": "*"})).status_code == 422
+    assert await recorded(caller) == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/*", "text/plain; charset=utf-8"),
+        ("application/json;q=0.5, text/*", "text/plain; charset=utf-8"),
+        ("text/plain;q=0.5, */*", "application/json"),
+        ("application/*", "application/json"),
+        ("image/png", "application/json"),
+    ],
+)
+async def test_the_form_with_the_highest_weight(caller: httpx.AsyncClient, accept: str, content_type: str) -> None:
+    """RFC 9110 §12.5.1, ranges of types included."""
+    answer = await caller.get("/fibonacci/1000", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/json, text/html;q=0.9", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("text/html;q=0", "application/json"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+    ],
+)
+async def test_the_console_is_for_who_prefers_html(client: httpx.AsyncClient, accept: str, content_type: str) -> None:
+    """A program that names HTML last gets the table of contents."""
+    answer = await client.get("/", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+async def test_a_change_under_a_condition_that_fails_is_not_made(caller: httpx.AsyncClient) -> None:
+    """RFC 9110 §13.1.1: an account's keys have no ETag, so none that If-Match names is current; `*` names any."""
+    key = {"name": "laptop"}
+    refused = await caller.post("/me/keys", json=key, headers={"If-Match": '"an-old-one"'})
+    assert (refused.status_code, refused.json()["type"]) == (412, "/docs/problems#precondition-failed")
+    assert (await caller.get("/me/keys")).json() == []
+    assert (await caller.post("/me/keys", json=key, headers={"If-Match": "*"})).status_code == 201

@@ -1,0 +1,348 @@
+"""What the service takes: one type of body, each name once, RFC 3339 times; and the sentences for everything else."""
+
+from __future__ import annotations
+
+import json
+import re
+from time import perf_counter
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from pycalc.resources.wiring import Resources
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+
+pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+BODIES = {
+    ("POST", "/register"): {"username": "ada", "email": "ada@example.com", "password": PASSWORD},
+    ("POST", "/login"): {"username": "ada", "password": PASSWORD},
+    ("POST", "/token/refresh"): {"refresh_token": "pcr_x"},
+    ("POST", "/me/keys"): {"name": "report"},
+    ("PUT", "/me/password"): {"current_password": PASSWORD, "new_password": "another good one"},
+    ("PATCH", "/users/ada"): {"disabled": True},
+    ("POST", "/batch"): {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]},
+}
+"""A good body of each route that takes one."""
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+VALIDATOR = ("Input should", "String should", "Field required", "Extra inputs", "Value error", "valid integer")
+"""Words of the validator."""
+
+
+def each_body() -> pytest.MarkDecorator:
+    """Run a test for each route that takes a body."""
+    rows = [(method, path, body) for (method, path), body in BODIES.items()]
+    return pytest.mark.parametrize(("method", "path", "body"), rows, ids=[path for _, path, _ in rows])
+
+
+def pointers(answer: httpx.Response) -> list[str]:
+    """Return where a 422 says that the input is wrong."""
+    assert answer.status_code == 422, answer.text
+    return [error["pointer"] for error in answer.json()["errors"]]
+
+
+@pytest.fixture
+async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
+    """Register the first admin, log it in for all later requests of the client, and return its name."""
+    name, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
+    body = registration(name, role="admin")
+    answer = await client.post("/register", json=body, headers={"X-Bootstrap-Token": token})
+    assert answer.status_code == 201, answer.text
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    return name
+
+
+@each_body()
+async def test_a_body_of_another_type_is_415(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """The sentence and ``Accept`` say what to send; a body without a type is refused too."""
+    await new_session(client)
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {}):
+        answer = await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (415, "application/problem+json"), answer.text
+        problem = answer.json()
+        assert problem["type"] == "/docs/problems#unsupported-media-type"
+        assert "send Content-Type: application/json" in problem["detail"]
+        assert answer.headers["Accept"].startswith("application/json")
+
+
+@each_body()
+async def test_a_compressed_body_is_415(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """RFC 9110 section 15.5.16: Accept-Encoding names the codings that are taken."""
+    await new_session(client)
+    answer = await client.request(
+        method, path, content=json.dumps(body).encode(), headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity"), answer.text
+
+
+@each_body()
+async def test_a_member_named_twice_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """The pointer names the member; which of the two was meant is not guessed."""
+    await new_session(client)
+    name, value = next(iter(body.items()))
+    member = f"{json.dumps(name)}:{json.dumps(value)}"
+    text = "{" + f"{member},{member}" + json.dumps(body).replace("{", ",", 1)
+    answer = await client.request(method, path, content=text.encode(), headers=JSON)
+    assert pointers(answer) == [f"/{name}"]
+
+
+async def test_an_operand_named_twice_in_a_batch_is_refused(client: httpx.AsyncClient) -> None:
+    """The pointer leads into the item."""
+    await new_session(client)
+    text = b'{"operations":[{"operation":"fibonacci","input":{"n":1}},{"operation":"fibonacci","input":{"n":2,"n":3}}]}'
+    answer = await client.post("/batch", content=text, headers=JSON)
+    assert pointers(answer) == ["/operations/1/input/n"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/pow/2/3?mod=5&mod=7", "mod"),
+        ("GET", "/fibonacci/10?view=full&view=full", "view"),
+        ("GET", "/secure-history?limit=1&limit=2", "limit"),
+        ("GET", "/secure-history?operation=pow&operation=fibonacci", "operation"),
+        ("GET", "/usage?since=2026-01-01&since=2026-01-02", "since"),
+        ("GET", "/users?limit=1&limit=2", "limit"),
+        ("GET", "/me?a=1&a=2", "a"),
+        ("POST", "/login?a=1&a=2", "a"),
+        ("POST", "/batch?a=1&a=2", "a"),
+    ],
+)
+async def test_a_query_parameter_given_twice_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, name: str
+) -> None:
+    """The pointer names it."""
+    await new_session(client)
+    assert pointers(await client.request(method, path)) == [f"/{name}"]
+
+
+NO_MOMENTS = [
+    *("2026", "0", "-1", "1e9", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "20260101T000000Z"),
+    *("2026-01-01T00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00+0200", ""),
+]
+NO_DAYS = ["2026", "0", "-1", "20260101", "2026-W01-1", "2026-02-30", "2026-01-01T00:00:00Z", ""]
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+async def test_a_time_is_rfc_3339_or_refused(client: httpx.AsyncClient, name: str) -> None:
+    """No number is a time: it selected everything, or nothing."""
+    await new_session(client)
+    for path, texts in (("/secure-history", NO_MOMENTS), ("/usage", NO_DAYS)):
+        for text in texts:
+            assert pointers(await client.get(path, params={name: text})) == [f"/{name}"], text
+    for text in ("2026-01-01T00:00:00Z", "2026-01-01t00:00:00z", "2026-01-01T00:00:00.123456+02:00"):
+        assert (await client.get("/secure-history", params={name: text})).status_code == 200
+    assert (await client.get("/usage", params={name: "2026-01-01"})).status_code == 200
+
+
+async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: str) -> None:
+    """UTC, milliseconds, ``Z``: accounts, keys, history, exports."""
+    await client.get("/fibonacci/10")
+    key = (await client.post("/me/keys", json={"name": "report", "expires_in": 3600})).json()
+    (item,) = (await client.get("/secure-history")).json()["items"]
+    line = (await client.get("/secure-history", headers={"Accept": "application/x-ndjson"})).json()
+    row = (await client.get("/secure-history", headers={"Accept": "text/csv"})).text.splitlines()[1]
+    times = [
+        (await client.get("/me")).json()["created_at"],
+        (await client.get("/users")).json()["items"][0]["created_at"],
+        (await client.get(f"/users/{admin}")).json()["created_at"],
+        (await client.patch(f"/users/{admin}", json={"role": "admin"})).json()["created_at"],
+        *(key["created_at"], key["expires_at"]),
+        *(item["created_at"], line["created_at"], row.rpartition(",")[2]),
+    ]
+    assert [time for time in times if not TIMESTAMP.fullmatch(time)] == []
+
+
+async def test_a_modulus_below_1_has_one_sentence(client: httpx.AsyncClient) -> None:
+    """Zero, a negative number and no number at all: what is expected is the same."""
+    await new_session(client)
+    answers = [await client.get("/pow/2/3", params={"mod": text}) for text in ("0", "-7", "seven", "1.5")]
+    details = {(answer.json()["detail"], answer.json()["errors"][0]["detail"]) for answer in answers}
+    assert details == {("mod must be a whole number of 1 or more, in the digits 0-9.",) * 2}
+
+
+async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient) -> None:
+    """A sentence each: it names the field and says what is expected, in the validator's words nowhere."""
+    await new_session(client)
+    strange = {"a": [1], "role": 5, "disabled": "yes", "expires_in": 1, "name": "\n", "username": "?", "password": 3}
+    strange |= {"email": "x", "confirm_password": 1, "refresh_token": 7, "current_password": [], "new_password": None}
+    texts = [json.dumps(strange), "{}", "[]", '"x"']
+    answers = [
+        await client.request(method, path, content=text, headers=JSON)
+        for method, path in BODIES
+        for text in (*texts, "{")
+    ]
+    long = "x" * 300
+    targets = (
+        "/secure-history?limit=0&operation=sine&since=1&until=2&more=1&cursor=!",
+        f"/secure-history?limit=ten&user={long}&cursor={long}",
+        f"/usage?since=1&until=2&more=1&user={long}",
+        f"/users?limit=0&cursor={long}&more=1",
+        f"/users/{long}",
+        "/users?cursor=!",
+        "/pow/a/b",
+        "/fibonacci/",
+        "/fibonacci/-1",
+        "/pow/2/3?precision=0",
+        "/pow/2/3?view=half",
+        "/pow/2/3?view=summary&mod=7",
+        "/pow/2/3?more=1",
+    )
+    answers += [await client.get(target) for target in targets]
+    checked = 0
+    for answer in answers:
+        if answer.status_code == 403:  # the rest of a table that is for admins
+            continue
+        assert answer.status_code == 422, answer.text
+        problem = answer.json()
+        for error in problem["errors"]:
+            checked += 1
+            sentence = error["detail"]
+            assert re.fullmatch(r"[A-Za-z].*\.", sentence), sentence
+            assert not any(words in answer.text for words in VALIDATOR), sentence
+            name = error["pointer"].rpartition("/")[2]
+            assert name.lower() in sentence.lower() or name.isdigit(), error
+    assert checked > 60
+
+
+async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient) -> None:
+    """The same sentence whatever is wrong with the value: too small, too large, of another type."""
+    await new_session(client)
+    for value in (0, 10**10, "sixty", 60.5):
+        answer = await client.post("/me/keys", json={"name": "report", "expires_in": value})
+        assert answer.json()["detail"] == (
+            "expires_in must be a whole number of seconds from 60 to 315,360,000, or null."
+        )
+    answer = await client.get("/secure-history?limit=1001")
+    assert answer.json()["detail"] == "limit must be a whole number from 1 to 1,000."
+
+
+async def test_elapsed_ms_counts_from_the_arrival(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning is part of it: the time within which a slow plan was made is no longer than the answer's."""
+    await new_session(client)
+    plan, took = resources.calculator.plan, [0.0]
+
+    async def plan_slowly(*arguments: Any) -> Any:
+        began = perf_counter()
+        made = await plan(*arguments)
+        while perf_counter() - began < 0.02:
+            pass
+        took[0] = perf_counter() - began
+        return made
+
+    monkeypatch.setattr(resources.calculator, "plan", plan_slowly)
+    answer = (await client.get("/fibonacci/77")).json()
+    assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # it is in whole microseconds
+    monkeypatch.setattr(resources.calculator, "plan", plan)
+    (item,) = (await client.get("/secure-history")).json()["items"]
+    assert item["elapsed_ms"] == answer["elapsed_ms"]
+
+
+async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> None:
+    """RFC 8288: the link keeps the other parameters; the last page has none."""
+    for _ in range(3):
+        await client.get("/pow/2/3")
+        await client.post("/register", json=registration(new_name()))
+    for path in ("/secure-history?limit=2&operation=pow", "/users?limit=2"):
+        whole = (await client.get(path.replace("limit=2", "limit=100"))).json()["items"]
+        target, seen = path, []
+        while target:
+            answer = await client.get(target)
+            page = answer.json()
+            assert ("Link" in answer.headers) == (page["next_cursor"] is not None)
+            seen += page["items"]
+            link = answer.links.get("next")
+            target = link["url"] if link else ""
+        assert seen == whole
+        assert len(seen) >= 3
+
+
+async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str) -> None:
+    """It names the resource that a 201 has made, for who may use it."""
+    name = new_name()
+    registered = await client.post("/register", json=registration(name))
+    assert registered.headers["Location"] == f"/users/{name}"
+    assert (await client.get(registered.headers["Location"])).json()["id"] == registered.json()["id"]
+    key = await client.post("/me/keys", json={"name": "report"})
+    assert key.headers["Location"] == f"/me/keys/{key.json()['id']}"
+    assert (await client.delete(key.headers["Location"])).status_code == 204
+
+
+async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, admin: str) -> None:
+    """By name in any case of letters; 404 for nobody's, 403 for users, their own included, 401 without a token."""
+    account = (await client.get(f"/users/{admin.upper()}")).json()
+    assert account == (await client.get("/users")).json()["items"][0]
+    missing = await client.get("/users/nobody-at-all")
+    assert (missing.status_code, missing.json()["detail"]) == (404, "There is no such user.")
+    await new_session(client)
+    own = (await client.get("/me")).json()["username"]
+    for name in (admin, own, "nobody-at-all"):
+        assert (await client.get(f"/users/{name}")).status_code == 403
+    del client.headers["Authorization"]
+    assert (await client.get(f"/users/{admin}")).status_code == 401
+
+
+async def test_the_oauth2_form_refreshes(client: httpx.AsyncClient) -> None:
+    """RFC 6749 section 6: the answer is that of JSON."""
+    session = await new_session(client)
+    form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"], "scope": "", "client_id": "x"}
+    answer = await client.post("/token/refresh", data=form)
+    assert answer.status_code == 200, answer.text
+    refreshed = answer.json()
+    assert refreshed.keys() == session.keys()
+    client.headers["Authorization"] = f"Bearer {refreshed['access_token']}"
+    assert (await client.get("/me")).status_code == 200
+
+
+OAUTH2 = {
+    "a wrong password": ("/login", b"grant_type=password&username=ada&password=wrong", "invalid_grant"),
+    "no password": ("/login", b"grant_type=password&username=ada&password=", "invalid_request"),
+    "a user twice": ("/login", b"grant_type=password&username=a&username=b&password=c", "invalid_request"),
+    "a login of another grant": ("/login", b"grant_type=client_credentials", "unsupported_grant_type"),
+    "an unknown token": ("/token/refresh", b"grant_type=refresh_token&refresh_token=pcr_x", "invalid_grant"),
+    "no token": ("/token/refresh", b"grant_type=refresh_token", "invalid_request"),
+    "a token twice": ("/token/refresh", b"grant_type=refresh_token&refresh_token=a&refresh_token=b", "invalid_request"),
+    "no grant type": ("/token/refresh", b"refresh_token=pcr_x", "invalid_request"),
+    "another grant": ("/token/refresh", b"grant_type=password&username=a&password=b", "unsupported_grant_type"),
+    "a token too long": ("/token/refresh", b"grant_type=refresh_token&refresh_token=" + b"x" * 300, "invalid_request"),
+    "no form": ("/token/refresh", b"refresh_token", "invalid_request"),
+    "an empty form": ("/login", b"", "invalid_request"),
+    "a form not UTF-8": ("/login", b"username=\xff&password=b", "invalid_request"),
+    "a form of 50 fields": ("/login", b"&".join(b"a%d=1" % n for n in range(50)), "invalid_request"),
+}
+
+
+@pytest.mark.parametrize(("path", "form", "code"), OAUTH2.values(), ids=OAUTH2.keys())
+async def test_a_refused_oauth2_form_gets_an_oauth2_error(
+    client: httpx.AsyncClient, path: str, form: bytes, code: str
+) -> None:
+    """RFC 6749 section 5.2: 400, a code, a description in the characters that it allows, and no store."""
+    answer = await client.post(path, content=form, headers=FORM)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
+    error = answer.json()
+    assert (error["error"], error.keys()) == (code, {"error", "error_description"})
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", error["error_description"])
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
+    """Like a refused login in JSON: the name that was tried, the reason, never the password."""
+    with capture_logs() as records:
+        await client.post("/login", data={"username": "eve", "password": "guess"})
+    (refusal,) = [record for record in records if record["event"] == "request refused"]
+    assert (refusal["status"], refusal["route"], refusal["tried"]) == (400, "/login", "eve")
+    assert "guess" not in str(records)

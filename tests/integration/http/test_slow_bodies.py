@@ -1,0 +1,137 @@
+"""A body that does not come: the client is told, and nothing waits for it any longer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from pycalc.main import create_app
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.connection import RequestBody, max_body
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.virtual_time import in_virtual_time, now
+
+SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """Return an application that waits for a body a two-hundredth of the usual time."""
+    return create_app(settings, body_seconds=0.05)
+
+
+@pytest.mark.anyio
+async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient, resources: Resources) -> None:
+    """request-timeout as a problem, counted by its status; a body in time is taken."""
+
+    async def stopping() -> AsyncIterator[bytes]:
+        yield b'{"username":'
+        await asyncio.Event().wait()
+
+    for path in ("/login", "/batch"):
+        headers = {"Content-Type": "application/json", "Authorization": await _token(client)}
+        answer = await client.post(path, content=stopping(), headers=headers)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (408, "application/problem+json")
+        assert answer.json()["type"] == "/docs/problems#request-timeout"
+        labels = {"route": path, "method": "POST", "status": "408"}
+        assert resources.metrics.registry.get_sample_value("http_requests_total", labels) == 1
+
+
+def arriving(*parts: tuple[float, bytes]) -> Receive:
+    """Return a ``receive`` of a body that never ends, whose parts come so many seconds after the one before."""
+    came, loop = asyncio.Queue[bytes](), asyncio.get_running_loop()
+    after = 0.0
+    for seconds, part in parts:
+        after += seconds
+        loop.call_later(after, came.put_nowait, part)
+
+    async def receive() -> Message:
+        body = await came.get()
+        while not came.empty():
+            body += came.get_nowait()
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    return receive
+
+
+async def taken(receive: Receive) -> None:
+    """Take parts of a body for ever."""
+    while True:
+        await receive()
+
+
+@in_virtual_time
+async def test_each_part_of_a_body_gives_it_more_time() -> None:
+    """A body whose parts come at 16 KiB a second comes whole, though it takes 40 s; then it has 10 s left."""
+
+    @max_body(1_000_000)
+    def endpoint() -> None: ...
+
+    part, began = bytes(5 * 16_384), now()
+    receive_in_time = RequestBody({**SCOPE, "endpoint": endpoint}, arriving(*[(5.0, part)] * 8), clock=now)
+    assert b"".join([(await receive_in_time())["body"] for _ in range(8)]) == part * 8
+    with pytest.raises(HTTPException):
+        await receive_in_time()
+    assert now() - began == pytest.approx(10 + 40)
+
+
+@in_virtual_time
+async def test_crumbs_give_a_body_no_more_time() -> None:
+    """A byte every two seconds is refused with 408 after 10 s."""
+    began = now()
+    receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)
+    with pytest.raises(HTTPException) as refusal:
+        await taken(receive_in_time)
+    assert refusal.value.status_code == 408
+    assert now() - began == pytest.approx(10, abs=0.1)
+
+
+@in_virtual_time
+async def test_small_parts_that_are_there_are_all_taken() -> None:
+    """However long the body takes already: only who lets the service wait has to wait."""
+    parts = [{"type": "http.request", "body": b"1", "more_body": number < 999} for number in range(1_000)]
+    there = iter(parts)
+
+    async def receive() -> Message:
+        return next(there)
+
+    receive_in_time = RequestBody(SCOPE, receive, clock=now)
+    await asyncio.sleep(5)
+    began = now()
+    assert [await receive_in_time() for _ in parts] == parts
+    assert now() == began
+
+
+@pytest.mark.parametrize(("every", "fewest", "most"), [(0.02, 20, 20), (0.25, 5, 14)])
+@in_virtual_time
+async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: float, fewest: int, most: int) -> None:
+    """After a second what has come meanwhile is taken together; the body comes whole, not later than it may."""
+    receive_in_time = RequestBody(SCOPE, arriving(*[(every, b"1")] * 20), clock=now)
+    taken = [(await receive_in_time())["body"]]
+    while sum(map(len, taken)) < 20:
+        taken.append((await receive_in_time())["body"])
+    assert fewest <= len(taken) <= most
+
+
+@pytest.mark.parametrize("_", range(20))
+@in_virtual_time
+async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
+    """What has come by the deadline is taken, however long the pause (at random 0.5 to 1.5 s) would have been."""
+    receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
+    assert (await receive_in_time())["body"] == b"1"
+    assert (await receive_in_time())["body"] == b"2"
+
+
+async def _token(client: httpx.AsyncClient) -> str:
+    """Return the header of an account of its own."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return f"Bearer {session['access_token']}"

@@ -1,0 +1,160 @@
+"""Strict transport by https, and cross-origin requests where they are configured: on every answer, errors too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.servers import pycalc
+
+pytestmark = pytest.mark.anyio
+
+HSTS = "max-age=31536000; includeSubDomains"
+PAGE, OTHER = "https://app.example", "https://evil.example"
+ANSWERS = [
+    ("GET", "/fibonacci/10", 200),
+    ("HEAD", "/fibonacci/10", 200),
+    ("GET", "/fibonacci/x", 422),
+    ("POST", "/fibonacci/10", 405),
+    ("GET", "/me", 200),
+    ("GET", "/nowhere", 404),
+    ("GET", "/healthz", 200),
+    ("GET", "/docs", 200),
+    ("GET", "/web/console.css", 200),
+    ("GET", "/openapi.json", 200),
+    ("POST", "/register", 422),
+    ("OPTIONS", "/fibonacci/10", 405),
+]
+"""Every way by which an answer comes about."""
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Settings with what a test asks for."""
+    return settings.model_copy(update=getattr(request, "param", {}))
+
+
+def having(**settings: Any) -> pytest.MarkDecorator:
+    """Ask for settings."""
+    return pytest.mark.parametrize("settings", [settings], indirect=True)
+
+
+@pytest.fixture
+async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
+    """Log a new user in."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+async def preflight(client: httpx.AsyncClient, origin: str, method: str, fields: str) -> httpx.Response:
+    """Ask what a browser asks before a request of that kind."""
+    asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": fields}
+    return await client.options("/batch", headers=asked)
+
+
+class TestStrictTransport:
+    """RFC 6797: by https always, by http never."""
+
+    async def test_every_answer_by_https_says_so(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+        """Calculations, errors, pages and files alike; each once."""
+        for method, path, status in ANSWERS:
+            answer = await client.request(method, f"https://pycalc.test{path}", headers=bearer)
+            assert answer.status_code == status, path
+            assert answer.headers.get_list("Strict-Transport-Security") == [HSTS], path
+        assert (await client.get("https://pycalc.test/me")).headers["Strict-Transport-Security"] == HSTS
+
+    async def test_no_answer_by_http_does(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+        """RFC 6797 §7.2 forbids it; without trusted proxies nobody's word for it counts."""
+        for method, path, status in ANSWERS:
+            answer = await client.request(method, path, headers={**bearer, "X-Forwarded-Proto": "https"})
+            assert answer.status_code == status, path
+            assert "Strict-Transport-Security" not in answer.headers, path
+
+    def test_a_trusted_proxy_tells_of_https(self) -> None:
+        """Behind one that ends TLS, on the real server: what it says of this request counts."""
+        with pycalc(trusted_proxies="127.0.0.0/8") as own, httpx.Client(base_url=own.url) as http:
+            told = [
+                http.get(path, headers={"X-Forwarded-Proto": scheme} if scheme else {}).headers.get(
+                    "Strict-Transport-Security"
+                )
+                for path in ("/healthz", "/fibonacci/10")
+                for scheme in ("https", "http", "")
+            ]
+        assert told == [HSTS, None, None] * 2
+
+
+@having(cors_origins=(PAGE, "http://localhost:5173"))
+class TestCrossOrigin:
+    """The Fetch standard's CORS protocol, for the origins of the setting."""
+
+    async def test_every_answer_may_be_read_by_the_page(
+        self, client: httpx.AsyncClient, bearer: dict[str, str]
+    ) -> None:
+        """Errors too, with what a client needs of the header fields; cookies have no part in it."""
+        for method, path, status in ANSWERS:
+            answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
+            assert answer.status_code == status, path
+            assert answer.headers["Access-Control-Allow-Origin"] == PAGE, path
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert "Origin" in answer.headers["Vary"]
+            exposed = answer.headers["Access-Control-Expose-Headers"].lower().split(", ")
+            needed = {"etag", "retry-after", "ratelimit", "ratelimit-policy", "content-range", "repr-digest"}
+            assert needed | {"x-calculation-id", "x-exact"} <= {*exposed}
+        refused = await client.get("/fibonacci/10", headers={"Origin": PAGE})
+        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
+
+    async def test_other_pages_may_not(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+        """Neither another origin nor one that looks alike; and no cache mixes the answers up."""
+        for origin in (OTHER, PAGE + ".evil.example", PAGE.upper(), "http://app.example", "null", None):
+            headers = {**bearer, **({"Origin": origin} if origin else {})}
+            answer = await client.get("/fibonacci/10", headers=headers)
+            assert answer.status_code == 200
+            assert "Access-Control-Allow-Origin" not in answer.headers, origin
+            assert "Origin" in answer.headers["Vary"]
+
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def test_a_preflight_allows_what_the_service_knows(self, client: httpx.AsyncClient, method: str) -> None:
+        """Each method, with a token and a body, for ten minutes; the answer carries what every answer does."""
+        answer = await preflight(client, PAGE, method, "authorization, content-type")
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert method in answer.headers["Access-Control-Allow-Methods"]
+        assert answer.headers["Access-Control-Max-Age"] == "600"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    @pytest.mark.parametrize(
+        ("origin", "method", "fields"),
+        [(OTHER, "GET", "authorization"), (PAGE, "TRACE", "authorization"), (PAGE, "GET", "x-invented")],
+    )
+    async def test_a_preflight_refuses_the_rest(
+        self, client: httpx.AsyncClient, origin: str, method: str, fields: str
+    ) -> None:
+        """With a problem like any other refusal, and nothing that a browser would take for a permission."""
+        answer = await preflight(client, origin, method, fields)
+        assert answer.status_code == 403
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["type"] == "/docs/problems#forbidden"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_a_preflight_by_https_is_strict(self, client: httpx.AsyncClient) -> None:
+        """It is an answer like any other."""
+        asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+        answer = await client.options("https://pycalc.test/fibonacci/10", headers=asked)
+        assert answer.headers["Strict-Transport-Security"] == HSTS
+
+
+async def test_without_the_setting_no_page_may_read_anything(client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    """The default: no field of the protocol on any answer, and a preflight is a method that is not allowed."""
+    for method, path, _ in ANSWERS:
+        answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")], path
+    assert (await preflight(client, PAGE, "POST", "authorization")).status_code == 405

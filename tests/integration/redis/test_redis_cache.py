@@ -1,0 +1,502 @@
+"""The cache in Redis: what instances share, what is detected, and what an ailing Redis costs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import secrets
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+
+from pycalc.cache.base import NEAR
+from pycalc.cache.redis import cache as redis_cache
+from pycalc.cache.redis import client as redis_client
+from pycalc.cache.redis import codec
+from pycalc.cache.redis import writer as redis_writer
+from pycalc.cache.redis.cache import RedisCache
+from pycalc.errors import CacheUnavailable
+from pycalc.models.results import Result
+from tests.harness.caches import opened
+from tests.harness.certificates import self_signed
+from tests.harness.garbage import SENSELESS, garbage
+from tests.harness.proxy import proxy
+from tests.harness.redis import AnyRedis, Redis, redis
+from tests.harness.results import digits, result
+from tests.harness.servers import free_port
+from tests.harness.waiting import found, until
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 15.0
+"""A deadline for what must end by itself."""
+
+
+@pytest.mark.programs
+@pytest.mark.usefixtures("patience")
+class TestRefusals:
+    """A Redis that answers PING, and not what is needed."""
+
+    @pytest.mark.parametrize(
+        ("rights", "words"),
+        [
+            ("~* +ping", "no permissions to run the 'get' command"),
+            ("~* +@all -set", "no permissions to run the 'set' command"),
+            ("~* +@all -eval -evalsha", "no permissions to run the 'evalsha' command"),
+            ("~other:* +@all", "no permissions to access"),
+        ],
+    )
+    async def test_a_user_without_rights_is_not_well(self, real_redis: Redis, rights: str, words: str) -> None:
+        """The ping names what the server has said; with all rights there is nothing to say."""
+        name = f"user-{secrets.token_hex(4)}"
+        url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
+        with Client(port=real_redis.port) as admin:
+            admin.execute_command("ACL", "SETUSER", name, "on", ">secret", *rights.split())
+            async with opened(url) as here:
+                with pytest.raises(CacheUnavailable, match=f"^Redis refuses a command: .*{words}"):
+                    await here.cache.ping()
+                admin.execute_command("ACL", "SETUSER", name, "~*", "+@all")
+                await here.cache.ping()
+
+    async def test_a_cluster_without_slots_is_not_well(self) -> None:
+        """It serves nothing, and says so."""
+        with redis("--cluster-enabled", "yes") as cluster:
+            async with opened(cluster.url) as here:
+                with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
+                    await here.cache.ping()
+
+    async def test_a_full_redis_is_well(self) -> None:
+        """What it has is found; what it does not take is counted."""
+        with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
+            async with opened(full.url) as here:
+                await here.cache.ping()
+
+
+@pytest.mark.usefixtures("patience")
+class TestSharing:
+    """Several instances on one Redis."""
+
+    async def test_what_one_makes_the_other_finds(self, redis_url: str) -> None:
+        """And keeps near from then on: the second look-up asks nobody."""
+        kept = result(digits(100_000))
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("fibonacci:1", kept)
+            assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
+            assert await there.cache.get("fibonacci:1", NEAR) == kept
+            assert there.metric("pycalc_cache_shared_hits_total") == 1
+
+    async def test_versions_and_namespaces_are_apart(self, redis_url: str) -> None:
+        """Results of another arithmetic are not given back, nor those of another namespace."""
+        async with (
+            opened(redis_url, "1") as first,
+            opened(redis_url, "2") as second,
+            opened(redis_url + "x", "1") as elsewhere,
+            opened(redis_url, "1") as third,
+        ):
+            await first.cache.put("fibonacci:1", result())
+            assert await found(lambda: third.cache.get("fibonacci:1"), "the result")
+            assert await second.cache.get("fibonacci:1") is None
+            assert await elsewhere.cache.get("fibonacci:1") is None
+
+    async def test_what_is_made_at_once_is_not_shared(self, redis_url: str) -> None:
+        """A result that takes less than a tenth of a millisecond stays in the process."""
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("fibonacci:1", result(), 0.00005)
+            await here.cache.put("fibonacci:2", result(), 0.0002)
+            assert await found(lambda: there.cache.get("fibonacci:2", 0.0002), "the result")
+            assert await there.cache.get("fibonacci:1") is None
+            assert await here.cache.get("fibonacci:1", NEAR) == result()
+
+    async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """Redis is asked for what takes longer than a tenth of a millisecond, and for nothing else."""
+        async with (
+            proxy(redis_server.port) as between,
+            opened(redis_url.replace(str(redis_server.port), str(between.port))) as there,
+        ):
+            for cost in (NEAR, 0.00005, 0.0002):
+                assert await there.cache.get("fibonacci:1", cost) is None
+            assert b"".join(between.received).count(b"GET") == 1
+
+    async def test_results_expire(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """Each key has the time to live that the URL gives."""
+        async with opened(f"{redis_url}&ttl=100") as here:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                assert 90_000 < client.pttl(key) <= 100_000
+
+    async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """The bound is on what is stored: 20,000 digits fit into 10,000 bytes, 30,000 don't, whatever was estimated."""
+        async with opened(f"{redis_url}&max_value=10000") as here:
+            assert here.cache.leases.hands_on(20_000)
+            assert not here.cache.leases.hands_on(30_000)
+            for n in (30_000, 23_000, 20_000):
+                await here.cache.put(f"pow:{n}:1", result(digits(n)))
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                assert 8_300 < client.strlen(key) <= 10_000
+            assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
+
+    async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error that nobody expects costs the result that it is about: it is counted, the next one is stored."""
+
+        def failing(name: bytes, kept: Result) -> bytes:
+            if kept.text == b"5":
+                raise MemoryError
+            return codec.encode(name, kept)
+
+        monkeypatch.setattr(redis_writer, "encode", failing)
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("pow:1:1", result(b"5"))
+            await here.cache.put("pow:2:1", result(b"6"))
+            assert await found(lambda: there.cache.get("pow:2:1"), "the next result") == result(b"6")
+            assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
+
+    async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """A miss is one command; those of the same moment are sent together, on the same connection."""
+        async with opened(redis_url) as here:
+            with Client(port=redis_server.port) as client:
+                before: Any = client.info("stats")
+                assert await asyncio.gather(*(here.cache.get(f"pow:{n}:1") for n in range(200))) == [None] * 200
+                after: Any = client.info("stats")
+        assert after["total_commands_processed"] - before["total_commands_processed"] == 200 + 1
+        assert after["total_connections_received"] == before["total_connections_received"]
+        assert after["total_reads_processed"] - before["total_reads_processed"] < 20
+
+    @pytest.mark.parametrize(("size", "inline"), [(10_000, True), (200_000, False)])
+    async def test_long_results_don_t_hold_the_event_loop(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch, size: int, inline: bool
+    ) -> None:
+        """What takes more than a tenth of a millisecond to compress or expand is done in another thread."""
+        on_loop: list[bool] = []
+
+        def noting(work: Callable[..., Any]) -> Callable[..., Any]:
+            def noted(*arguments: object) -> object:
+                on_loop.append(threading.current_thread() is threading.main_thread())
+                return work(*arguments)
+
+            return noted
+
+        monkeypatch.setattr(redis_writer, "encode", noting(codec.encode))
+        monkeypatch.setattr(redis_cache, "decode", noting(codec.decode))
+        async with opened(redis_url) as here, opened(redis_url) as there:
+            await here.cache.put("pow:3:1", result(digits(size)))
+            await found(lambda: there.cache.get("pow:3:1"), "the result")
+        assert on_loop == [inline, inline]
+
+    @pytest.mark.programs
+    async def test_over_tls(self, tmp_path: Path) -> None:
+        """The certificate is checked against the given authority, and against the host unless told otherwise."""
+        certificate = tmp_path / "certificate.pem"
+        identity = self_signed(certificate, tmp_path / "identity.pem")
+        port = free_port()
+        files = ("--tls-cert-file", identity, "--tls-key-file", identity, "--tls-ca-cert-file", certificate)
+        with redis("--tls-port", str(port), "--tls-auth-clients", "no", *map(str, files), "--requirepass", "pass@word"):
+            url = f"rediss://:pass%40word@127.0.0.1:{port}/0"
+            async with opened(f"{url}?ssl_ca_certs={certificate}") as trusting:
+                await trusting.cache.ping()
+            misnamed = f"{url.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={certificate}"
+            async with opened(f"{misnamed}&ssl_check_hostname=false") as lenient:
+                await lenient.cache.ping()
+            for refused in (url, misnamed):
+                async with opened(refused) as suspicious:
+                    await suspicious.refused()
+
+
+async def keys(client: Any, url: str) -> list[bytes]:
+    """Return the keys of a namespace's results, as soon as there is one."""
+    namespace = url.partition("namespace=")[2].partition("&")[0]
+    found_keys: list[bytes] = []
+
+    def stored() -> bool:
+        found_keys[:] = client.keys(f"{namespace}:result:*")
+        return bool(found_keys)
+
+    await until(stored, "something is stored")
+    return found_keys
+
+
+@pytest.mark.usefixtures("patience")
+class TestDamage:
+    """Values that are not what was put there."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda value: value[:-1] + bytes([value[-1] ^ 1]),
+            lambda value: value[:40],
+            lambda value: b"",
+            lambda value: b"354224848179261915075",
+            lambda value: bytes(1_000_000),
+        ],
+        ids=["a bit", "cut off", "empty", "foreign", "long"],
+    )
+    async def test_a_damaged_value_is_none_and_is_overwritten(
+        self, redis_server: AnyRedis, redis_url: str, damage: Callable[[bytes], bytes]
+    ) -> None:
+        """It is counted, it is not given back, and the next result put there stands."""
+        kept = result(digits(50_000))
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", kept)
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                value: Any = client.get(key)
+                client.set(key, damage(value))
+                assert await there.cache.get("fibonacci:1") is None
+                assert there.metric("pycalc_cache_damaged_total") == 1
+                await here.cache.put("fibonacci:1", kept)
+                assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
+
+    async def test_what_is_too_long_here_is_left_to_others(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """A lower max_value refuses what one with a higher one has stored; nothing is damaged, and it stays there."""
+        kept = result(digits(50_000))
+        async with (
+            opened(f"{redis_url}&max_bytes=0") as here,
+            opened(f"{redis_url}&max_value=10000") as there,
+        ):
+            await here.cache.put("fibonacci:1", kept)
+            await found(lambda: here.cache.get("fibonacci:1"), "the result")
+            await there.refused("fibonacci:1")
+            with pytest.raises(CacheUnavailable):
+                await there.cache.leases.claim("fibonacci:1").take()
+            await there.cache.ping()
+            assert await here.cache.get("fibonacci:1") == kept
+            assert there.metric("pycalc_cache_damaged_total") == 0
+            assert there.metric("pycalc_cache_circuit_opened_total") == 0
+
+    async def test_what_was_replaced_meanwhile_stays(
+        self, redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who claims a result and meets a damaged value puts that one out of the way, and not the next one."""
+        async with opened(f"{redis_url}&max_bytes=0") as here:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                good: Any = client.get(key)
+                client.set(key, b"a stranger's")
+                accept = here.cache._leases.accept
+
+                async def accepted_late(name: str, reply: object) -> Result | None:
+                    client.set(key, good)
+                    return await accept(name, reply)
+
+                monkeypatch.setattr(here.cache._leases, "accept", accepted_late)
+                assert await here.cache.leases.claim("fibonacci:1").take() is False
+            assert await here.cache.get("fibonacci:1") == result()
+
+    async def test_another_keys_value_is_none(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """A whole and well-formed value under the wrong key."""
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result(b"1"))
+            with Client(port=redis_server.port) as client:
+                (first,) = await keys(client, redis_url)
+                await here.cache.put("fibonacci:2", result(b"2"))
+                await found(lambda: there.cache.get("fibonacci:2"), "the other result")
+                (second,) = {*await keys(client, redis_url)} - {first}
+                value: Any = client.get(first)
+                client.set(second, value)
+                assert await there.cache.get("fibonacci:2") is None
+                assert await there.cache.get("fibonacci:1") == result(b"1")
+
+    async def test_a_value_of_another_kind_is_refused(self, redis_server: AnyRedis, redis_url: str) -> None:
+        """A list where a string should be is Redis' refusal of the command, and closes nothing."""
+        async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result())
+            with Client(port=redis_server.port) as client:
+                (key,) = await keys(client, redis_url)
+                client.delete(key)
+                client.lpush(key, "5")
+            with pytest.raises(CacheUnavailable):
+                await there.cache.get("fibonacci:1")
+            await there.cache.ping()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an answer take a quarter of a second: the test is not about how long it may take."""
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.25)
+
+
+STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
+    "look up": lambda cache: cache.get("fibonacci:1"),
+    "claim": lambda cache: cache.leases.claim("fibonacci:1").take(),
+    "spend": lambda cache: cache.counters("calculations").spend("ada", 60, 1, 10),
+    "count": lambda cache: cache.counters("calculations").incr("ada", 60),
+    "read a count": lambda cache: cache.counters("calculations").get("ada"),
+}
+MEANT: dict[tuple[str, str], object] = {
+    ("null", "look up"): None,
+    ("null", "read a count"): 0,
+    ("a number", "count"): 5,
+    **{
+        (answer, step): meant
+        for answer in ("a status", "a string", "more than was asked")
+        for step, meant in (("look up", None), ("claim", False))
+    },
+}
+"""The answers to questions that a Redis might give too; damaged values are none."""
+
+
+class TestOutages:
+    """A Redis that does not do what it should."""
+
+    async def test_hanging(self, own_real_redis: Redis) -> None:
+        """Those who ask at that moment wait for 20 ms, nobody after them; when it runs on, it is used again.
+
+        The clock of the connection says so, in steps of 2 ms at most: a busy machine does not hurry it.
+        """
+        async with opened(own_real_redis.url) as there:
+            for _ in range(3):
+                await there.healed()
+                own_real_redis.pause()
+                began = there.clock
+                await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
+                assert 0.0199 < there.clock - began < 0.0261  # three steps late at most: it is read after the refusals
+                for _ in range(100):
+                    there.refused_at_once()
+                await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")
+                own_real_redis.resume()
+
+    @pytest.mark.usefixtures("unhurried")
+    async def test_hanging_for_a_moment(self, own_redis: AnyRedis) -> None:
+        """A late answer that comes after all is none to another question, and closes the circuit at once."""
+        async with opened(own_redis.url) as there:
+            await there.cache.put("fibonacci:1", result(b"1"))
+            await there.cache.put("fibonacci:2", result(b"2"))
+            await until(lambda: own_keys(own_redis) == 2, "both are stored")
+            own_redis.pause()
+            there.cache._near._entries.clear()
+            await there.refused("fibonacci:1")
+            own_redis.resume()
+            await there.healed()
+            assert await there.cache.get("fibonacci:2") == result(b"2")
+            assert await there.cache.get("fibonacci:1") == result(b"1")
+            assert there.metric("pycalc_cache_circuit_opened_total") == 1
+            with Client(port=own_redis.port) as client:
+                assert len(client.client_list()) == 3  # two of ours, and this one
+
+    async def test_killed(self, own_redis: AnyRedis) -> None:
+        """Its end is noticed before anybody asks; when it is there again, it is used again, however often."""
+        async with opened(own_redis.url) as there:
+            for _ in range(3):
+                own_redis.kill()
+                await until(lambda: there.metric("pycalc_cache_circuit") == 2, "the end is noticed")
+                for _ in range(100):
+                    there.refused_at_once()
+                await there.cache.put("fibonacci:1", result())
+                own_redis.start()
+                await there.healed()
+            assert there.metric("pycalc_cache_dropped_total", reason="circuit") == 3
+
+    async def test_refused_from_the_start(self, own_redis: AnyRedis) -> None:
+        """A cache that is not there is opened all the same, and used as soon as it is."""
+        own_redis.stop()
+        async with opened(own_redis.url) as there:
+            there.refused_at_once()
+            own_redis.start()
+            await there.healed()
+
+    async def test_silent_from_the_start(self) -> None:
+        """A start waits for a server that says nothing, but not for ever."""
+        with garbage(b"") as port:
+            async with asyncio.timeout(SECONDS), opened(f"redis://:password@127.0.0.1:{port}/0") as there:
+                there.refused_at_once()
+
+    @pytest.mark.usefixtures("unhurried")
+    async def test_full(self, own_redis: AnyRedis) -> None:
+        """What can't be stored is dropped; what is there is found: the circuit stays closed."""
+        async with opened(own_redis.url) as here, opened(f"{own_redis.url}?max_bytes=0") as there:
+            await here.cache.put("fibonacci:1", result())
+            await until(lambda: own_keys(own_redis) == 1, "it is stored")
+            with Client(port=own_redis.port) as client:
+                client.config_set("maxmemory", "1")
+                await here.cache.put("fibonacci:2", result())
+                await until(lambda: here.metric("pycalc_cache_dropped_total", reason="refused") == 1, "it is refused")
+                assert await there.cache.get("fibonacci:1") == result()
+                assert await there.cache.get("fibonacci:2") is None
+                client.config_set("maxmemory", "0")
+            await here.cache.put("fibonacci:2", result())
+            assert await found(lambda: there.cache.get("fibonacci:2"), "the result") == result()
+            assert here.metric("pycalc_cache_circuit_opened_total") == 0
+
+    @pytest.mark.programs
+    @pytest.mark.usefixtures("unhurried")
+    @pytest.mark.parametrize(("serving", "refusing"), [("yes", "counting"), ("no", "asking")])
+    async def test_demoted(self, own_real_redis: Redis, serving: str, refusing: str) -> None:
+        """A primary that becomes a replica is one that fails: the circuit opens, and new connections are tried."""
+        async with opened(own_real_redis.url) as there:
+            counters = there.cache.counters("calculations")
+            assert (await counters.spend("ada", 60, 1, 10)).allowed
+            with Client(port=own_real_redis.port) as client:
+                before: Any = client.info("stats")
+                client.config_set("replica-serve-stale-data", serving)
+                client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+                with pytest.raises(CacheUnavailable):
+                    await (counters.spend("ada", 60, 1, 10) if refusing == "counting" else there.cache.get("key"))
+                assert there.metric("pycalc_cache_circuit_opened_total") == 1
+                client.execute_command("REPLICAOF", "NO", "ONE")
+                await there.healed()
+                assert (await counters.spend("ada", 60, 1, 10)).allowed
+                after: Any = client.info("stats")
+        assert after["total_connections_received"] - before["total_connections_received"] >= 2
+
+    @pytest.mark.programs
+    @pytest.mark.usefixtures("unhurried")
+    async def test_the_wrong_password(self) -> None:
+        """Nothing is asked of a server that does not know us; with the right one everything is."""
+        with redis("--requirepass", "right") as server:
+            for password, right in (("wrong@", False), ("", False), (":right@", True)):
+                async with opened(server.url.replace("//", f"//{password}")) as there:
+                    if right:
+                        await there.cache.ping()
+                    else:
+                        there.refused_at_once()
+                        with pytest.raises(CacheUnavailable, match="open"):
+                            await there.cache.ping()
+
+    @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+    async def test_nonsense(self, answer: bytes) -> None:
+        """Whatever the other side says instead of PONG, it is not asked; its end is the end of it."""
+        with garbage(answer) as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                there.refused_at_once()
+                assert not there.cache._client.circuit.closed
+
+    @pytest.mark.usefixtures("unhurried")
+    @pytest.mark.parametrize("step", STEPS)
+    @pytest.mark.parametrize("answer", SENSELESS)
+    async def test_nonsense_after_a_good_beginning(self, answer: str, step: str) -> None:
+        """Whatever is asked ends in an error of the cache's own, or in what a Redis with that answer would mean."""
+        with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                await until(lambda: there.cache._client.circuit.closed, "it has begun well")
+                async with asyncio.timeout(SECONDS):
+                    if (answer, step) in MEANT:
+                        assert await STEPS[step](there.cache) == MEANT[answer, step]
+                    else:
+                        with pytest.raises(CacheUnavailable):
+                            await STEPS[step](there.cache)
+
+    @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+    async def test_nonsense_that_nobody_waits_for(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        """What is stored, said and listened to raises nothing, at once or later, in no task."""
+        with garbage(answer, greeting=b"+PONG\r\n") as port:
+            async with opened(f"redis://127.0.0.1:{port}/0") as there:
+                there.cache.hints.listen(lambda: None)
+                there.cache.hints.publish()
+                await there.cache.put("fibonacci:1", result())
+                await there.cache.put("fibonacci:2", result(digits(100_000)))
+                await until(lambda: there.cache._writer._bytes == 0, "nothing waits to be stored")
+        gc.collect()
+        assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def own_keys(server: AnyRedis) -> int:
+    """Return how many keys a server has."""
+    with Client(port=server.port) as client:
+        size: Any = client.dbsize()
+        return int(size)

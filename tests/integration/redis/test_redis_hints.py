@@ -1,0 +1,174 @@
+"""Hints of revocations by way of a real Redis: heard at once, and again after it was away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio.connection import Connection as TcpConnection
+
+from pycalc.cache.redis import hints as redis_hints
+from pycalc.cache.redis.lane import Connection
+from pycalc.services.accounts import revocation_watcher
+from pycalc.settings import Settings
+from tests.harness.accounts import new_session
+from tests.harness.caches import opened
+from tests.harness.in_process import changed, in_process
+from tests.harness.proxy import proxy
+from tests.harness.redis import AnyRedis
+from tests.harness.servers import KEYS
+from tests.harness.waiting import found, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
+
+
+Session = dict[str, str]
+End = Callable[[httpx.AsyncClient, Session], Awaitable[None]]
+
+
+async def log_out(client: httpx.AsyncClient, _: Session) -> None:
+    """End a session."""
+    assert (await client.post("/logout")).status_code == 204
+
+
+async def use_a_refresh_token_again(client: httpx.AsyncClient, session: Session) -> None:
+    """Use a refresh token whose successor was used already, which ends the session."""
+    token = {"refresh_token": session["refresh_token"]}
+    for _ in range(2):
+        token = {"refresh_token": (await client.post("/token/refresh", json=token)).json()["refresh_token"]}
+    answer = await client.post("/token/refresh", json={"refresh_token": session["refresh_token"]})
+    assert answer.status_code == 401
+
+
+class Listener:
+    """Counts hints."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def __call__(self) -> None:
+        self.heard += 1
+
+    async def hears(self, what: str, publish: Callable[[], None] = lambda: None) -> None:
+        """Wait until there is one more hint than now, published as often as it takes."""
+        before = self.heard
+
+        def heard() -> bool:
+            publish()
+            return self.heard > before
+
+        await until(heard, what)
+
+
+async def test_what_one_says_all_hear(redis_url: str) -> None:
+    """Many at once are a few: each has the database read."""
+    async with opened(redis_url) as here, opened(redis_url) as there:
+        listener = Listener()
+        there.cache.hints.listen(listener)
+        await listener.hears("it listens")
+        for _ in range(100):
+            here.cache.hints.publish()
+        await until(lambda: listener.heard >= 2, "the hint is heard")
+        await here.cache.ping()
+        assert listener.heard < 10
+
+
+@pytest.fixture
+def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of instances that hear of revocations by hints alone: they never look by themselves."""
+    for name in ("_POLL_SECONDS", "_PATIENCE_SECONDS"):
+        monkeypatch.setattr(revocation_watcher, name, 3_600.0)
+    return changed(settings, database_url=postgres_url, cache_url=redis_url, **KEYS)
+
+
+@pytest.mark.parametrize("end", [log_out, use_a_refresh_token_again])
+async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings, end: End) -> None:
+    """It remembers the token, and refuses it as soon as it hears that there is a revocation."""
+    async with in_process(shared) as here, in_process(shared) as there:
+        session = await new_session(here)
+        there.headers["Authorization"] = here.headers["Authorization"]
+
+        async def answered(status: int) -> bool | None:
+            return (await there.get("/me")).status_code == status or None
+
+        assert await answered(200)
+        await end(here, session)
+        await found(lambda: answered(401), "the token is refused there")
+
+
+async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
+    """A new connection counts as a hint, for there may have been some meanwhile; then there are hints as before."""
+    async with opened(own_redis.url) as here, opened(own_redis.url) as there:
+        listener = Listener()
+        there.cache.hints.listen(listener)
+        await listener.hears("it listens")
+        for _ in range(2):
+            await listener.hears("a hint", here.cache.hints.publish)
+            before = listener.heard
+            own_redis.kill()
+            own_redis.start()
+            await until(lambda: listener.heard > before, "it listens again")  # noqa: B023  # called before the next
+            await here.healed()
+            await listener.hears("a hint after the restart", here.cache.hints.publish)
+
+
+async def test_a_host_that_vanishes_is_noticed(
+    redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends no connection, and nobody asks it for anything: after a silence it is connected to anew."""
+    monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)
+    async with proxy(redis_server.port) as between:
+        url = redis_url.replace(str(redis_server.port), str(between.port))
+        async with opened(url) as there, opened(redis_url) as here:
+            listener = Listener()
+            there.cache.hints.listen(listener)
+            await listener.hears("it listens")
+            between.vanish()
+            await listener.hears("it listens again")
+            await listener.hears("a hint", here.cache.hints.publish)
+
+
+async def test_silence_is_no_end(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the server gives a sign of life the connection stays, and a sign of life is no hint."""
+    monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)
+    async with opened(redis_url) as here:
+        client = here.cache._client
+        connections = 0
+        connected = client.connected
+
+        async def counting() -> Connection:
+            nonlocal connections
+            connections += 1
+            return await connected()
+
+        monkeypatch.setattr(client, "connected", counting)
+        listener = Listener()
+        here.cache.hints.listen(listener)
+        await listener.hears("it listens")
+        began = monotonic()
+        await until(lambda: monotonic() - began > 0.5, "it was silent for a while")
+        assert (connections, listener.heard) == (1, 1)
+
+
+async def test_a_connection_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, such as a certificate that is being replaced: it is tried again."""
+    async with opened(redis_url) as there:
+        client = there.cache._client
+        made = client._class
+        tries = 0
+
+        def failing(**options: Any) -> TcpConnection:
+            nonlocal tries
+            tries += 1
+            if tries <= 2:
+                raise FileNotFoundError("no such certificate")
+            return made(**options)
+
+        monkeypatch.setattr(client, "_class", failing)
+        listener = Listener()
+        there.cache.hints.listen(listener)
+        await listener.hears("it listens after all")
+        assert tries == 3

@@ -1,0 +1,151 @@
+"""What the service asks Redis for a calculation: one round trip for each key, a hit or a miss, cheap or expensive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from itertools import count
+
+import httpx
+import pytest
+
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.representations import etags_of
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.proxy import Proxy, proxy
+from tests.harness.redis import AnyRedis
+from tests.harness.waiting import until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
+
+NUMBERS = count(36_000)
+
+
+@pytest.fixture
+async def between(redis_server: AnyRedis) -> AsyncIterator[Proxy]:
+    """Stand between the service and Redis."""
+    async with proxy(redis_server.port) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, between: Proxy) -> Settings:
+    """Settings of a service that keeps no results in its process, and counts nothing."""
+    url = f"redis://127.0.0.1:{between.port}/0?namespace={new_name()}&max_bytes=0"
+    return settings.model_copy(update={"cache_url": url, "login_limit": "", "rate_limit": ""})
+
+
+@pytest.fixture
+async def asking(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return a client that is logged in."""
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == 201
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    return client
+
+
+async def make_known(asking: httpx.AsyncClient, between: Proxy) -> None:
+    """Let Redis know the script of a claim."""
+    assert (await asking.get("/factorial/100001")).status_code == 200
+    await until(lambda: verbs(between)[-2:] == ["SET", "EVAL"], "the lease is let go of")
+
+
+def verbs(between: Proxy) -> list[str]:
+    """Return the commands that were sent, but for those that ask for a sign of life."""
+    sent = (verb for part in between.received for verb in re.findall(rb"\*\d+\r\n\$\d+\r\n([A-Z]+)\r\n", part))
+    return [verb.decode() for verb in sent if verb != b"PING"]
+
+
+@pytest.mark.parametrize(
+    ("path", "miss", "hit"),
+    [
+        ("/fibonacci/10", [], []),
+        ("/fibonacci/35000", ["GET", "SET"], ["GET"]),
+        ("/factorial/100000", ["EVALSHA", "SET", "EVAL"], ["EVALSHA"]),
+    ],
+    ids=["trifling", "cheap", "expensive"],
+)
+async def test_one_round_trip_is_waited_for(
+    asking: httpx.AsyncClient, between: Proxy, path: str, miss: list[str], hit: list[str]
+) -> None:
+    """A miss looks up, and claims the lease of what is expensive, at once; it is stored, and let go of, afterwards.
+
+    What is made sooner than Redis answers is neither asked for nor stored.
+    """
+    await make_known(asking, between)
+    for asked in (miss, hit):
+        between.received.clear()
+        assert (await asking.get(path)).json()["cached"] is (asked is hit and bool(hit))
+        await sent(asking, between, asked)
+
+
+@pytest.mark.parametrize(
+    ("path", "miss", "hit"),
+    [
+        ("/fibonacci/100", [], []),
+        ("/fibonacci/100000", ["GET", "GET", "SET"], ["GET", "GET"]),
+        (f"/pow/{'7' * 200}/500", ["GET", "GET", "SET"], ["GET", "GET"]),
+        ("/fibonacci/6000000", ["GET", "SET"], ["GET"]),
+        (f"/pow/3/{10**200}?mod={10**200 + 1}", ["GET", "SET"], ["GET"]),
+        (f"/pow/3/{10**900}?mod={10**900 + 1}", ["GET", "SET"], ["GET"]),
+        (f"/factorial/{10**8}?mod=200000033", ["EVALSHA", "SET", "EVAL"], ["EVALSHA"]),
+    ],
+    ids=["trifling", "ends", "ends of long operands", "ends of a long result", "residue", "dear residue", "expensive"],
+)
+async def test_a_conditional_request_asks_once_for_each_key(
+    asking: httpx.AsyncClient, resources: Resources, between: Proxy, path: str, miss: list[str], hit: list[str]
+) -> None:
+    """For the result, unless it is long, and where there is none for its size and ends; a residue has no others."""
+    await make_known(asking, between)
+    tag = tag_of(path, resources)
+    for asked in (miss, hit):
+        between.received.clear()
+        assert (await asking.get(path, headers={"Accept": "text/plain", "If-None-Match": tag})).status_code == 304
+        await sent(asking, between, asked)
+
+
+async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
+    asking: httpx.AsyncClient, between: Proxy
+) -> None:
+    """It is recorded with what Redis has, digest and all, as cached."""
+    tag = (await asking.get("/fibonacci/100000", headers={"Accept": "text/plain"})).headers["ETag"]
+    await until(lambda: "SET" in verbs(between), "it is stored")
+    between.received.clear()
+    conditional = {"Accept": "text/plain", "If-None-Match": tag}
+    assert (await asking.get("/fibonacci/100000", headers=conditional)).status_code == 304
+    await sent(asking, between, ["GET"])
+    newest = (await asking.get("/secure-history?limit=2")).json()["items"][1]
+    assert (newest["input"], newest["cached"]) == ({"n": 100_000}, True)
+    assert newest["sha256"] is not None
+
+
+async def test_a_residue_that_nobody_has_is_computed_for_its_record(
+    asking: httpx.AsyncClient, resources: Resources
+) -> None:
+    """It is all ends: 304 without a body, recorded whole, as computed; asked for again it is cached."""
+    path = "/pow/7/222?mod=1000"
+    conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
+    answer = await asking.get(path, headers=conditional)
+    assert (answer.status_code, answer.content) == (304, b"")
+    newest = (await asking.get("/secure-history?limit=1")).json()["items"][0]
+    assert (newest["input"], newest["result"]) == ({"x": 7, "y": 222, "mod": 1000}, 49)
+    assert (newest["digits"], newest["cached"]) == (2, False)
+
+
+def tag_of(path: str, resources: Resources) -> str:
+    """Return the validator of a path's bare digits, which somebody else has."""
+    operands, _, query = path.partition("?mod=")
+    name, *literals = operands[1:].split("/")
+    options = DEFAULT_OPTIONS._replace(modulus=query or None)
+    return etags_of(make_plan(25_000_000, name, tuple(literals), options), resources.etag_key)[0]
+
+
+async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
+    """Require what was sent to be these commands, and nothing before those of what is asked for next."""
+    await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
+    assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
+    await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")
+    assert verbs(between) == [*commands, "GET", "SET"]

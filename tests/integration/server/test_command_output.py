@@ -1,0 +1,86 @@
+"""What becomes of a command's output: the exit status says when it was lost, and does without when nobody wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from pycalc.db import open_database
+from pycalc.db.base import DeadLetter
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from tests.harness.servers import free_port
+
+LETTERS = 400
+"""More than a pipe's or a file's buffer has room for."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a data folder with many dead letters."""
+
+    async def prepare() -> None:
+        async with aclosing(await open_database(f"sqlite:///{tmp_path / 'pycalc.db'}")) as database:
+            letter = DeadLetter(0, "consumer", None, "topic/0/7", "not an event", b"junk", 2)
+            await SqlDeadLetterStore(database).put([letter] * LETTERS)
+
+    asyncio.run(prepare())
+    return tmp_path
+
+
+@pytest.fixture(params=["dead-letters list", "migrate"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """Return a command that says much, and one that says one line."""
+    words: str = request.param
+    return [sys.executable, "-m", "pycalc", *words.split()]
+
+
+def run(folder: Path, output: int, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command whose output goes to a descriptor."""
+    environment = {**os.environ, "PYCALC_DATA_DIR": str(folder)}
+    environment.pop("PYTHONUNBUFFERED", None)
+    return subprocess.run(
+        command, env=environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+
+
+def test_a_full_disk(folder: Path, command: list[str]) -> None:
+    """What was to be kept is not: the status and the reason say so."""
+    with Path("/dev/full").open("w") as full:
+        done = run(folder, full.fileno(), command)
+    assert (done.returncode, done.stderr) == (1, "pycalc: [Errno 28] No space left on device\n")
+
+
+def test_no_output_at_all(folder: Path, command: list[str]) -> None:
+    """Where the caller has closed it nothing is lost that anybody wanted."""
+    done = run(folder, subprocess.DEVNULL, ["sh", "-c", 'exec "$@" >&-', "sh", *command])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """Return the writing end of a pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -> None:
+    """As ``| head`` does when it has seen enough."""
+    done = run(folder, unread, command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_failure_that_nobody_reads_of(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that can't say that it runs does not run, and its status says so."""
+    monkeypatch.setenv("PYCALC_PORT", str(free_port()))
+    done = run(folder, unread, [sys.executable, "-m", "pycalc", "serve"])
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "pycalc: [Errno 32] Broken pipe"

@@ -1,0 +1,118 @@
+"""The HTTP server on our socket: it serves an application, and refuses without the event loop's help."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from pycalc.server.granian_worker import HttpServer, bind
+from pycalc.services.limits.client_address import address
+from tests.harness.raw import Reply, exchange
+from tests.harness.waiting import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.anyio
+
+
+async def application(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer with what the state holds; fail on /fault."""
+    if scope["path"] == "/fault":
+        raise RuntimeError("a fault")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"answer")]})
+    await send({"type": "http.response.body", "body": str(scope["state"]["greeting"]).encode()})
+
+
+def refusal(scope: Scope) -> tuple[Message, Message] | None:
+    """Refuse /refused."""
+    if scope["path"] != "/refused":
+        return None
+    start: Message = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
+    return start, {"type": "http.response.body", "body": b"no"}
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """Serve while the body runs; yield the port."""
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = HttpServer(listener, application, refusal, {"greeting": "hello"})
+    task = asyncio.create_task(server.serve())
+    await asyncio.sleep(0)
+    try:
+        yield port
+    finally:
+        server.stop()
+        await task
+        listener.close()
+
+
+async def get(port: int, path: str) -> Reply:
+    """Ask in a thread: the event loop serves meanwhile."""
+    return await asyncio.to_thread(exchange, port, "GET", path)
+
+
+async def test_an_application_is_served_with_its_state() -> None:
+    """The lifespan's state is in the scope; a second request finds the server as the first did."""
+    async with serving() as port:
+        for _ in range(2):
+            reply = await get(port, "/")
+            assert (reply.status, reply.headers["x-kind"], reply.body) == (200, "answer", b"hello")
+
+
+async def test_an_application_that_raises_is_a_500_and_no_more() -> None:
+    """The next request is answered."""
+    async with serving() as port:
+        assert (await get(port, "/fault")).status == 500
+        assert (await get(port, "/")).status == 200
+
+
+async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
+    """While the loop is held, a request that is refused is answered; one that is not waits."""
+    async with serving() as port:
+        with ThreadPoolExecutor(2) as clients:
+            waiting = clients.submit(exchange, port, "GET", "/")
+            refused = clients.submit(exchange, port, "GET", "/refused").result(DEADLINE_SECONDS)  # holds the loop
+            assert not waiting.done()
+            assert (refused.status, refused.body) == (503, b"no")
+            assert (await asyncio.wrap_future(waiting)).status == 200
+
+
+async def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """It names the address and the reason; the socket that has it goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):
+            bind("127.0.0.1", port)
+
+
+async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GVisor lacks some options of TCP: each is named once in the log."""
+
+    class Sandboxed(socket.socket):
+        def setsockopt(self, level: int, *option: Any) -> None:
+            if level == socket.IPPROTO_TCP:
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+            super().setsockopt(level, *option)
+
+    monkeypatch.setattr(socket, "socket", Sandboxed)
+    with capture_logs() as records:
+        bind("127.0.0.1", 0).close()
+    assert [record["option"] for record in records] == ["TCP_NODELAY", "TCP_USER_TIMEOUT", "TCP_NOTSENT_LOWAT"]
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    """As in a URL (RFC 3986 section 3.2.2), also in the sentence about a port that is taken."""
+    assert address("::1", 8080) == "[::1]:8080"
+    assert address("127.0.0.1", 8080) == "127.0.0.1:8080"
+    with bind("::1", 0) as taken:
+        taken.listen()
+        with pytest.raises(OSError, match=r"can't listen on \[::1\]:\d+: "):
+            bind("::1", taken.getsockname()[1])

@@ -1,0 +1,122 @@
+"""The metrics: rendered at most once a second, and not for everybody where they have a port of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pycalc.main import create_app
+from pycalc.observability.metrics import Metrics
+from pycalc.server import metrics_port
+from pycalc.server.metrics_port import metrics_served
+from pycalc.settings import Settings
+from tests.harness.metrics import metric
+from tests.harness.postgres import Postgres
+from tests.harness.servers import background, free_port, pycalc
+from tests.harness.waiting import wait_until
+
+
+@pytest.mark.anyio
+async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was rendered is told again for as long as it may be."""
+    rendered = 0
+
+    def render(_: Metrics) -> bytes:
+        nonlocal rendered
+        rendered += 1
+        return b"# %d\n" % rendered
+
+    monkeypatch.setattr(Metrics, "render", render)
+    metrics = Metrics(seconds=3600.0)
+    assert {await metrics.exposition() for _ in range(100)} == {b"# 1\n"}
+
+
+def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
+    """The service's port knows neither the path nor its documentation; the other knows nothing else."""
+    port = free_port()
+    with pycalc(metrics_port=str(port)) as server:
+        answer = httpx.get(f"{server.url}/metrics")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
+        assert "/metrics" not in httpx.get(f"{server.url}/openapi.json").json()["paths"]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
+            assert metric(own, "http_requests_total", route="/healthz") > 0
+            answer = own.get("/metrics")
+            assert answer.headers["Content-Type"].startswith("text/plain; version=")
+            assert answer.headers["Content-Encoding"] in answer.request.headers["Accept-Encoding"]
+            plain = own.get("/metrics", headers={"Accept-Encoding": "gzip;q=0"})
+            assert "Content-Encoding" not in plain.headers
+            assert "# TYPE http_requests_total counter" in plain.text
+            assert own.get("/healthz").status_code == 404
+            assert own.head("/metrics").status_code == 200
+            assert own.post("/metrics").status_code == 405
+
+
+def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
+    """The supervisor answers there; each process that it runs still answers requests."""
+    port = free_port()
+    database = postgres_server.new_database(migrated)
+    with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as own:
+            wait_until(lambda: metric(own, "pycalc_server_processes") == 2, "the second process has started too")
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+
+
+async def _exposition() -> bytes:
+    return b"x" * 10_000_000
+
+
+@pytest.mark.anyio
+async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCaptureFixture) -> None:
+    """What is no request gets no answer and no traceback; of more connections than 32 each further one is ended."""
+    port = free_port()
+    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
+        for head in (b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b" \r\n\r\n", b"\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            assert await reader.read() == b""
+            writer.close()
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(32)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        for _, held in [*idle, (reader, writer)]:
+            held.close()
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_a_client_that_reads_nothing_keeps_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time to write is over, its connection is ended, and what was not sent is dropped."""
+    monkeypatch.setattr(metrics_port, "_WRITE_SECONDS", 0.0)
+    port = free_port()
+    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert 0 < len(await reader.read()) < 10_000_000
+        writer.close()
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """The service does not start without the port that it was told to use."""
+    with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
+        pass
+
+
+def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is none."""
+    monkeypatch.setenv("PYCALC_METRICS_PORT", "")
+    assert "/metrics" in create_app(settings).openapi()["paths"]
+    assert Settings().metrics_port is None
+
+
+def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated: str) -> None:
+    """PYCALC_METRICS_PORT wins over PYCALC_PORT, so that one setting holds for the whole fleet."""
+    database = postgres_server.new_database(migrated)
+    port = free_port()
+    with background("relay", port=port, metrics_port=str(port), database_url=database) as relay:
+        families = {family.name for family in text_string_to_metric_families(httpx.get(f"{relay.url}/metrics").text)}
+        assert "pycalc_outbox_backlog" in families

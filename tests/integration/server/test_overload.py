@@ -1,0 +1,237 @@
+"""More than the service can do: refused at once, before anything is done for it (ADR 18)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from pycalc.models.auth import Principal, Role
+from pycalc.models.history import HistoryRow
+from pycalc.resources.wiring import Resources
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS
+from pycalc.services.limits.concurrency import ConcurrencyLimit, Slot
+from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.metrics import metric
+from tests.harness.servers import Server
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
+    """Register an account and return the header that says who is calling."""
+    name = new_name()
+    await client.post("/register", json=registration(name))
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+@pytest.fixture
+async def headers(client: httpx.AsyncClient) -> dict[str, str]:
+    """Return the header of an account of the test's own."""
+    return await logged_in(client)
+
+
+async def refused(client: httpx.AsyncClient, reason: str) -> str:
+    """Return how many requests were refused for that reason, as Prometheus is told."""
+    lines = (await client.get("/metrics")).text.splitlines()
+    sample = f'pycalc_requests_refused_total{{reason="{reason}"}} '
+    return next(line.removeprefix(sample) for line in lines if line.startswith(sample))
+
+
+def full(limit: ConcurrencyLimit) -> list[Slot]:
+    """Take every slot, each for another user."""
+    return [limit.acquire(number) for number in range(limit.total - limit.taken)]
+
+
+async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """503 overloaded with Retry-After, counted, without looking at the token; then calculations go on."""
+    held = full(resources.calculator.slots)
+    for given in (headers, {}):
+        answer = await client.get("/fibonacci/10", headers=given)
+        assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#overloaded")
+        assert answer.headers["Retry-After"] == "1"
+    assert await refused(client, "overload") == "2.0"
+    held[0].release()
+    assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+async def test_one_user_leaves_slots_to_others(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """However much one user asks for: that user is refused when half is taken, and another is answered."""
+    await client.get("/fibonacci/1", headers=headers)  # a token that was seen before tells whose request it is
+    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    assert greedy is not None
+    slots = resources.calculator.slots
+    while slots.try_acquire(greedy) is not None:
+        pass
+    assert slots.taken == slots.total // 2
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 503
+    assert (await client.get("/fibonacci/10", headers=await logged_in(client))).status_code == 200
+
+
+async def test_one_address_without_an_account_leaves_slots_to_users(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """Requests whose token is unknown count for their address, whatever token they make up."""
+    await client.get("/fibonacci/1", headers=headers)
+    slots = resources.calculator.slots
+    while slots.try_acquire("127.0.0.1") is not None:
+        pass
+    for token in ("one", "another"):
+        assert (await client.get("/fibonacci/10", headers={"Authorization": f"Bearer {token}"})).status_code == 503
+    assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/me", "/secure-history"])
+async def test_what_is_no_calculation_goes_on(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], path: str
+) -> None:
+    """Health, metrics, accounts and the history are not refused."""
+    held = full(resources.calculator.slots)
+    assert (await client.get(path, headers=headers)).status_code == 200
+    assert len(held) == resources.calculator.slots.taken
+
+
+async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """Answered, refused by its domain, too large, or one of a batch: nothing is under way afterwards."""
+    for path in ("/fibonacci/10", "/pow/0/-1", "/factorial/100000000", "/fibonacci/20000", "/nowhere"):
+        await client.get(path, headers=headers)
+    await client.post("/batch", headers=headers, json={"operations": [{"operation": "factorial", "input": {"n": 5}}]})
+    assert resources.calculator.slots.taken == 0
+
+
+async def test_who_waits_for_a_worker_keeps_nobody_out(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """However many want the same long result: they are not counted among those that the event loop has to do with."""
+    asking = [asyncio.create_task(client.get("/fibonacci/3000000", headers=headers)) for _ in range(20)]
+    value = resources.metrics.registry.get_sample_value
+    await until(lambda: value("pycalc_compute_running") == 1, "it is being computed")
+    assert resources.calculator.slots.taken == 0
+    assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 20
+
+
+async def test_batches_are_bounded_together(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """While others' batches and one of 3 have all slots, the next is refused before its body is read, and counted."""
+    slots = resources.calculator.batch_slots
+    others = slots.acquire(b"others", slots.total - 3)
+    slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
+    first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
+    await until(lambda: slots.taken == slots.total, "the first is under way")
+    second = await client.post("/batch", headers=headers, json=quick)
+    assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
+    assert await refused(client, "batches") == "1.0"
+    others.release()
+    assert (await client.post("/batch", headers=headers, json=quick)).status_code == 200
+    assert (await first).status_code == 200
+    assert slots.taken == 0
+
+
+async def test_one_users_batches_leave_room_for_others(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """A user with half of what all batches may hold is refused the next; another user's is answered."""
+    await client.get("/fibonacci/1", headers=headers)
+    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    slots = resources.calculator.batch_slots
+    slots.acquire(greedy, slots.total // 2)
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
+    assert (await client.post("/batch", headers=headers, json=quick)).status_code == 503
+    assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
+
+
+async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.AsyncClient, resources: Resources) -> None:
+    """However many users send slowly, another one's batch is answered; one user sends four at once at most."""
+    go_on = asyncio.Event()
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield b'{"operations": ['
+        await go_on.wait()
+        yield b"]}"
+
+    def send(headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
+        fields = {**headers, "Content-Type": "application/json"}
+        return asyncio.create_task(client.post("/batch", headers=fields, content=slow_body()))
+
+    users = [await logged_in(client) for _ in range(10)]
+    sending = [send(user) for user in users for _ in range(4)]
+    await until(lambda: resources.batch_bodies.taken == 40, "all bodies are being read")
+    assert (await send(users[0])).status_code == 503
+    quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
+    assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*sending)} == {422}
+    assert resources.batch_bodies.taken == 0
+
+
+async def test_one_address_leaves_lookups_of_credentials_to_others(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    """With half of the look-ups it is refused, for a key and for a refresh token; another address is served."""
+    while resources.lookups.try_acquire("127.0.0.1") is not None:
+        pass
+    invented = {"Authorization": f"Bearer pck_{'x' * 43}"}
+    assert (await client.get("/me", headers=invented)).status_code == 503
+    assert (await client.post("/token/refresh", json={"refresh_token": "pcr_x"})).status_code == 503
+    assert resources.lookups.taken == resources.lookups.total // 2
+    assert resources.lookups.try_acquire("192.0.2.1") is not None
+
+
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 503), ("192.0.2.1", 201)])
+async def test_one_address_leaves_password_hashing_to_others(
+    client: httpx.AsyncClient, resources: Resources, address: str, status: int
+) -> None:
+    """With half of what may wait it is refused, a registration as well as a login; another address is served."""
+    slots = resources.password_slots
+    while slots.try_acquire(address) is not None:
+        pass
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == status
+    credentials = {"username": name, "password": PASSWORD}
+    assert (await client.post("/login", json=credentials)).status_code == (503 if status == 503 else 200)
+    assert slots.taken == slots.total // 2
+
+
+def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -> None:
+    """After many calculations at once over real connections, good ones and bad ones, none is held."""
+    with httpx.Client(base_url=server.url) as client, ThreadPoolExecutor(8) as threads:
+        given = new_person(client).headers
+        paths = ["/fibonacci/10", "/fibonacci/x", "/fibonacci/300000", "/pow/2/0.5?precision=9000", "/fibonacci/1/2"]
+        asked = [(path, headers) for path in paths * 20 for headers in (given, {})]
+        list(threads.map(lambda each: httpx.get(server.url + each[0], headers=each[1]).status_code, asked))
+        assert metric(client, "pycalc_calculations_under_way") == 0
+
+
+async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty who ask for the same long computation don't hold the event loop together when it is there."""
+    calculator = resources.calculator
+    caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
+    plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))
+    turns, going_on = 0, Counter[int]()
+
+    async def record(_: Sequence[HistoryRow]) -> None:
+        going_on[turns] += 1
+
+    monkeypatch.setattr(calculator._recorder, "record", record)
+    asking = [asyncio.create_task(calculator.calculate(caller, plan, 0.0)) for _ in range(60)]
+    while not all(task.done() for task in asking):
+        turns += 1
+        await asyncio.sleep(0)
+    assert going_on.total() == 60
+    assert max(going_on.values()) <= 8

@@ -1,0 +1,75 @@
+"""/readyz: what is needed to answer correctly makes it 503, what can be done without degrades."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from pycalc.errors import Unavailable
+from pycalc.resources.wiring import Resources
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+
+def failing(sentence: str) -> Callable[[], Awaitable[None]]:
+    """Return a ping that fails."""
+
+    async def ping() -> None:
+        raise Unavailable(sentence)
+
+    return ping
+
+
+@pytest.mark.parametrize(
+    ("component", "status"),
+    [
+        ("stream", 200),
+        ("clock", 200),
+        ("relay", 200),
+        ("consumer", 200),
+        ("cache", 200),
+        ("recorder", 503),
+        ("database", 503),
+    ],
+)
+async def test_a_component_that_is_not_well_is_named(
+    client: httpx.AsyncClient, resources: Resources, component: str, status: int
+) -> None:
+    """With its sentence; the word is degraded, and the status says whether requests had better go elsewhere."""
+    resources.pings[component] = failing("It is away.")
+    answer = await client.get("/readyz")
+    assert answer.status_code == status
+    body = answer.json()
+    assert body["status"] == "degraded"
+    assert {name: check["detail"] for name, check in body["checks"].items() if not check["ok"]} == {
+        component: "It is away."
+    }
+
+
+async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient, resources: Resources) -> None:
+    """Accounts and calculations go on while /readyz says degraded."""
+    resources.pings["stream"] = failing("It is away.")
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == 201
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    headers = {"Authorization": f"Bearer {session['access_token']}"}
+    assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
+    """What was found is told for a while; a dependency is asked once, however many ask the service."""
+    probes = 0
+
+    async def ping() -> None:
+        nonlocal probes
+        probes += 1
+
+    patient = replace(resources, pings={"database": ping}, ready_seconds=3600.0)
+    answers = await asyncio.gather(*(patient.check() for _ in range(1_000)))
+    assert {checks[0].name for checks in answers} == {"database"}
+    assert probes == 1

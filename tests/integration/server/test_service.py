@@ -1,0 +1,244 @@
+"""The service's own pages over the real server: health, metrics, the OpenAPI document, the documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema_rs import Draft202012Validator
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.harness.accounts import new_person
+from tests.harness.servers import Server, pycalc
+from tests.harness.waiting import wait_until
+
+PROBLEMS = {
+    "GET /fibonacci/{n}": {401, 412, 414, 416, 422, 429, 431, 500, 503, 504},
+    "GET /factorial/{n}": {401, 412, 414, 416, 422, 429, 431, 500, 503, 504},
+    "GET /pow/{x}/{y}": {401, 412, 414, 416, 422, 429, 431, 500, 503, 504},
+    "POST /batch": {400, 401, 408, 413, 415, 422, 429, 500, 503},
+    "POST /register": {400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503},
+    "POST /login": {400, 401, 408, 413, 415, 422, 429, 500, 503},
+    "POST /token/refresh": {400, 401, 408, 413, 415, 422, 500, 503},
+    "POST /logout": {401, 403, 422, 500, 503},
+    "POST /logout-all": {401, 403, 422, 500, 503},
+    "GET /me": {401, 422, 500, 503},
+    "PUT /me/password": {400, 401, 403, 408, 413, 415, 422, 429, 500, 503},
+    "POST /me/keys": {400, 401, 403, 408, 409, 413, 415, 422, 500, 503},
+    "GET /me/keys": {401, 422, 500, 503},
+    "GET /me/keys/{key_id}": {401, 404, 422, 500, 503},
+    "DELETE /me/keys/{key_id}": {401, 403, 404, 422, 500, 503},
+    "GET /users": {401, 403, 422, 500, 503},
+    "GET /users/{username}": {401, 403, 404, 422, 500, 503},
+    "PATCH /users/{username}": {400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503},
+    "DELETE /users/{username}": {401, 403, 404, 409, 422, 500, 503},
+    "GET /secure-history": {401, 403, 422, 500, 503},
+    "GET /usage": {401, 403, 422, 500, 503},
+    "GET /events": {401, 422, 500, 503},
+}
+"""The problems of each operation that can have any."""
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's service."""
+    with httpx.Client(base_url=server.url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    value: dict[str, Any] = client.get("/openapi.json").raise_for_status().json()
+    return value
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the documented operations by method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that can stand alone."""
+    return {**schema, "components": document["components"]}
+
+
+class TestHealth:
+    """Alive and ready."""
+
+    @pytest.mark.parametrize("path", ["/healthz", "/health"])
+    def test_alive(self, client: httpx.Client, path: str) -> None:
+        """/healthz says so without a token; so does /health, where a front end keeps the other for itself."""
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    @pytest.mark.parametrize("path", ["/readyz", "/ready"])
+    def test_ready(self, client: httpx.Client, path: str) -> None:
+        """/readyz, and /ready, name each dependency, its state and its latency."""
+        answer = client.get(path)
+        assert answer.status_code == 200
+        body = answer.json()
+        assert body["status"] == "ok"
+        assert set(body["checks"]) == {"database", "clock", "cache", "stream", "recorder", "relay", "consumer"}
+        for check in body["checks"].values():
+            assert check["ok"] is True
+            assert check["latency_ms"] >= 0
+
+    def test_the_index_is_for_programs_and_for_people(self, client: httpx.Client) -> None:
+        """JSON for a JSON client, the console for a browser."""
+        assert client.get("/").json()["operations"] == ["fibonacci", "factorial", "pow"]
+        page = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert page.headers["Content-Type"].startswith("text/html")
+
+
+class TestDocuments:
+    """The OpenAPI document and the pages that show it."""
+
+    def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
+        """Each error status is there, as application/problem+json with the Problem schema; no operation is left out.
+
+        405 is everywhere: any path may be asked by another method. So is 412 where something is changed.
+        """
+        documented = {
+            name: {int(status) for status in operation["responses"] if int(status) >= 400}
+            for name, operation in operations(document).items()
+        }
+        for name, found in documented.items():
+            everywhere = {405} if name.startswith("GET ") else {405, 412}
+            assert found >= everywhere
+            found -= everywhere
+        without = {name: found for name, found in documented.items() if name not in PROBLEMS}
+        assert {name: documented.get(name) for name in PROBLEMS} == PROBLEMS
+        assert without == {"GET /": set(), "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
+        for name in PROBLEMS:
+            for status, response in operations(document)[name]["responses"].items():
+                if status in ("414", "431"):  # the HTTP server answers by itself
+                    assert "content" not in response, name
+                elif int(status) >= 400:
+                    assert list(response["content"]) == ["application/problem+json"], (name, status)
+
+    def test_the_frameworks_own_error_is_nowhere(self, client: httpx.Client) -> None:
+        """No reader is led to believe in an error body that never comes."""
+        assert "HTTPValidationError" not in client.get("/openapi.json").text
+
+    def test_examples_are_valid(self, document: dict[str, Any]) -> None:
+        """Each example of a problem fits the schema beside it; each schema's example fits the schema."""
+        checked = 0
+        for operation in operations(document).values():
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    validator = Draft202012Validator(resolved(document, content.get("schema", {})))
+                    for example in content.get("examples", {}).values():
+                        validator.validate(example["value"])
+                        checked += 1
+        for schema in document["components"]["schemas"].values():
+            validator = Draft202012Validator(resolved(document, schema))
+            for example in (schema["example"],) if "example" in schema else schema.get("examples", ()):
+                validator.validate(example)
+                checked += 1
+        assert checked > 20
+
+    def test_answers_fit_their_schemas(self, client: httpx.Client, document: dict[str, Any]) -> None:
+        """What the short way encodes by hand is what the document promises."""
+        person = new_person(client)
+        for path, name in (
+            ("/fibonacci/100", "GET /fibonacci/{n}"),
+            ("/pow/2/0.5", "GET /pow/{x}/{y}"),
+            ("/pow/10/-3", "GET /pow/{x}/{y}"),
+            ("/pow/7/10?mod=11", "GET /pow/{x}/{y}"),
+            ("/fibonacci/1000000000000000000?view=summary", "GET /fibonacci/{n}"),
+            ("/secure-history", "GET /secure-history"),
+            ("/me", "GET /me"),
+        ):
+            schema = operations(document)[name]["responses"]["200"]["content"]["application/json"]["schema"]
+            body = client.get(path, headers=person.headers).raise_for_status().json()
+            Draft202012Validator(resolved(document, schema)).validate(body)
+
+    def test_every_representation_of_a_result_is_documented(self, document: dict[str, Any]) -> None:
+        """JSON and bare digits, whole (200) or in part (206), and the good copy (304), which has no body."""
+        for name in ("GET /fibonacci/{n}", "GET /factorial/{n}", "GET /pow/{x}/{y}"):
+            responses = operations(document)[name]["responses"]
+            assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
+            assert set(responses["206"]["content"]) == {"text/plain"}
+            assert "content" not in responses["304"]
+            assert "Content-Range" in responses["416"]["description"]
+            parameters = {parameter["name"] for parameter in operations(document)[name]["parameters"]}
+            assert {"mod", "view"} <= parameters
+
+    def test_a_batch_is_documented_with_an_example_that_works(
+        self, client: httpx.Client, document: dict[str, Any]
+    ) -> None:
+        """The example fits its schema and is answered, in a body that fits the answer's schema."""
+        operation = operations(document)["POST /batch"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        example = document["components"]["schemas"]["Batch"]["example"]
+        Draft202012Validator(resolved(document, schema)).validate(example)
+        answer = client.post("/batch", json=example, headers=new_person(client).headers).raise_for_status()
+        assert [made["result"] for made in answer.json()["results"]] == ["0.5", 72]
+        described = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        Draft202012Validator(resolved(document, described)).validate(answer.json())
+
+    @pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/problems", "/"])
+    def test_pages_are_served_whole_from_here(self, client: httpx.Client, page: str) -> None:
+        """Every script and style of a page is this service's own, and is there."""
+        answer = client.get(page, headers={"Accept": "text/html"})
+        assert answer.status_code == 200
+        assert "//" not in answer.text.replace("http://www.w3.org/", "").replace("https://www.rfc-editor.org/", "")
+        linked = re.findall(r'(?:<script[^>]*\ssrc|<link[^>]*\shref)="(?!data:)([^"]+)"', answer.text)
+        assert linked
+        for address in linked:
+            assert client.get(httpx.URL(f"http://x{page}").join(address).path).status_code == 200, address
+
+    def test_every_problem_type_is_explained_where_its_uri_leads(self, client: httpx.Client) -> None:
+        """``type`` is /docs/problems#slug, and the page has that anchor."""
+        page = client.get("/docs/problems").text
+        for slug in ("validation-error", "result-too-large", "unauthorized", "overloaded", "internal-error"):
+            assert f'id="{slug}"' in page
+
+
+class TestMetrics:
+    """What Prometheus sees, of a service of its own."""
+
+    def test_the_numbers_add_up(self) -> None:
+        """Requests by route template, calculations by outcome, cache hits, commits, events; the queues empty again."""
+        with pycalc() as server, httpx.Client(base_url=server.url, timeout=30) as client:
+
+            def value(name: str, **labels: str) -> float:
+                return sum(
+                    sample.value
+                    for family in text_string_to_metric_families(client.get("/metrics").text)
+                    for sample in family.samples
+                    if sample.name == name and labels.items() <= sample.labels.items()
+                )
+
+            person = new_person(client)
+            for n in (10, 11, 10, 10):
+                client.get(f"/fibonacci/{n}", headers=person.headers).raise_for_status()
+            assert client.get("/fibonacci/x", headers=person.headers).status_code == 422
+            assert client.get("/nowhere/7").status_code == 404
+
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="computed") == 2
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="cached") == 2
+            assert value("pycalc_calculations_total", operation="fibonacci", outcome="refused") == 1
+            assert value("pycalc_cache_misses_total") == 2
+            assert value("pycalc_cache_errors_total") == 0
+            assert value("pycalc_commit_rows_sum") == 4
+            assert value("http_requests_total", route="/nowhere/7") == 0
+            assert value("http_requests_total", route="(none)", status="404") == 1
+            assert value("http_requests_total", route="/register", method="POST", status="201") == 1
+            assert value("http_requests_total", method="GET", status="200", route=FIBONACCI) == 4
+            assert value("http_requests_total", method="GET", status="422", route=FIBONACCI) == 1
+            assert value("http_request_duration_seconds_count", route=FIBONACCI) == 5
+            wait_until(lambda: value("pycalc_events_published_total") == 4, "all four events are published")
+            wait_until(lambda: value("pycalc_outbox_backlog") == 0, "the backlog is empty")
+            assert value("pycalc_recorder_queue_rows") == 0
+
+
+FIBONACCI = "/fibonacci/{n}"
