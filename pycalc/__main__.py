@@ -2,4 +2,5 @@
 
 from pycalc.cli import entry
 
-entry()
+if __name__ == "__main__":  # worker processes import it, under another name
+    entry()
