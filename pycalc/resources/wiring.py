@@ -238,7 +238,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         computer=computer,
         response_memory=memory,
         batch_bodies=ConcurrencyLimit(
-            64, metrics.requests_refused.labels("batches"), "Too many batches are being sent.", each=4, seconds=1
+            128, metrics.requests_refused.labels("batches"), "Too many batches are being sent.", each=16, seconds=1
         ),
         lookups=ConcurrencyLimit(
             64, metrics.lookups_refused.labels("address"), "Too many credentials are being looked up.", seconds=1
