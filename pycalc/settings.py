@@ -42,7 +42,7 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 """The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
-"""What follows a Service's name in the variables that Kubernetes makes for it, besides NAME_PORT."""
+"""Endings of the variables that Kubernetes makes for a Service, besides NAME_PORT."""
 
 
 def read_settings() -> Settings:

@@ -30,7 +30,7 @@ _PATIENCE = 2
 """A client is given so many times as long as by the application, which says in its metrics whose response was cut."""
 _DESCRIPTORS = Path("/proc/self/fd")
 _TRIED = 2
-"""Of the lowest descriptors so many times the connections' number are tried where the kernel can't list them."""
+"""Where the descriptors can't be listed, try the lowest ones: this many times the number of connections."""
 _TCP_INFO_BYTES = 148
 _BYTES_ACKED, _NOT_SENT = 120, 144
 """Offsets in the kernel's ``struct tcp_info``: of an unsigned 64-bit number and of a 32-bit one."""

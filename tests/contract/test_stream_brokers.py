@@ -39,7 +39,7 @@ async def test_events_wait_for_the_first_consumer(another: Another) -> None:
 
 
 async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> None:
-    """What was received after the batch that is committed is somebody else's when the member leaves."""
+    """Events received after the committed batch go to another member when this one leaves."""
     stream, (first, second) = await another(), (numbered(ADA, range(1)), numbered(BOB, range(1, 2)))
     assert isinstance(stream, Consumable)
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
