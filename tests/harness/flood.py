@@ -14,13 +14,18 @@ from pathlib import Path
 
 import httpx
 
+from tests.harness.waiting import until
+
 _CONNECTIONS = 60
 """More than the service lets wait for a hash."""
 
 
 @contextmanager
 def logins(url: str) -> Iterator[Counter[int]]:
-    """Flood a service with logins; at the end the counter holds the statuses of the answers."""
+    """Flood a service with logins until one was answered and one refused; at the end the counter holds the statuses.
+
+    The block is entered as soon as one was refused.
+    """
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.harness.flood", url]
     statuses: Counter[int] = Counter()
@@ -49,6 +54,7 @@ async def _flood(url: str) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         tasks = [asyncio.create_task(_log_in(client, statuses, number)) for number in range(_CONNECTIONS)]
         await asyncio.to_thread(sys.stdin.read)
+        await until(lambda: httpx.codes.UNAUTHORIZED in statuses, "one of the flood is hashed")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

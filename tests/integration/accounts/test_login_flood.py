@@ -61,8 +61,6 @@ def test_a_flood_of_logins_is_refused_and_calculations_go_on() -> None:
         with flood.logins(server.url) as statuses:
             for _ in range(50):
                 client.get("/fibonacci/1000", headers=person.headers).raise_for_status()
-            answered = {"route": "/login", "status": "401"}
-            wait_until(lambda: metric(client, "http_requests_total", **answered) > 0, "one of the flood is hashed")
         assert set(statuses) == {401, 503}
         refused = metric(client, "pycalc_password_hashes_refused_total")
         assert refused >= statuses[503]
