@@ -1,4 +1,4 @@
-"""The durable store: users, sessions, history, outbox."""
+"""The database: accounts, sessions, API keys, history, outbox, usage totals and dead letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Adapter(Protocol):
 
 
 def _adapter(url: str) -> _Adapter:
-    """Return the adapter for a URL; its driver is imported only now. Raises ValueError for an unknown scheme."""
+    """Import and return the adapter for a URL's scheme; raises ValueError for an unknown scheme."""
     scheme = scheme_of(url)
     if scheme not in _DATABASES:
         known = ", ".join(_DATABASES)
@@ -41,9 +41,9 @@ def _naming_the_setting() -> Iterator[None]:
 
 
 async def open_database(url: str) -> Database:
-    """Open the database that a URL names; an SQLite file is migrated.
+    """Open the database at a URL; an SQLite file is created and migrated as needed.
 
-    Raises ValueError for a URL that names none, StoreUnavailable when it is not there or not migrated.
+    Raises ValueError for an invalid URL, StoreUnavailable when the database is unreachable or not migrated.
     """
     adapter = _adapter(url)
     with _naming_the_setting():
@@ -51,7 +51,7 @@ async def open_database(url: str) -> Database:
 
 
 async def migrate_database(url: str) -> None:
-    """Bring a database's tables up to date; raises as ``open_database`` does."""
+    """Migrate a database to the current schema; raises ValueError and StoreUnavailable as ``open_database`` does."""
     adapter = _adapter(url)
     with _naming_the_setting():
         await adapter.migrate(url)

@@ -1,4 +1,4 @@
-"""The dead letters' SQL: events that could not be delivered, put aside so that the rest flows on."""
+"""The SQL of the dead letters."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pycalc.db.base import Database, DeadLetter
 from pycalc.db.tables import dead_letters, history, outbox
 
 
-def insert_letters(connection: Connection, letters: Iterable[DeadLetter]) -> None:
-    """Add letters within a transaction; their numbers are given here."""
-    rows = [letter._asdict() for letter in letters]
+def insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> None:
+    """Insert dead letters within a transaction; the database assigns their numbers."""
+    rows = [row._asdict() for row in new]
     for row in rows:
         del row["number"]
     connection.execute(insert(dead_letters), rows)
 
 
 def _requeue(connection: Connection, number: int) -> bool:
-    letter = dead_letters.c.number == number
-    named = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(letter)
-    event_id = connection.scalar(named.with_for_update(of=history))  # who prunes the history waits, or was first
+    numbered = dead_letters.c.number == number
+    recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
+    # The lock makes a concurrent prune of the history wait, so that the outbox entry keeps its row.
+    event_id = connection.scalar(recorded.with_for_update(of=history))
     if event_id is None:
         return False
     connection.execute(insert(outbox).values(history_id=event_id))
-    connection.execute(delete(dead_letters).where(letter))
+    connection.execute(delete(dead_letters).where(numbered))
     return True
 
 
@@ -35,27 +36,22 @@ class SqlDeadLetterStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, letters: Sequence[DeadLetter]) -> None:
-        """See DeadLetterStore."""
-        await self._database.write(lambda connection: insert_letters(connection, letters))
+    async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
+        await self._database.write(lambda connection: insert_dead_letters(connection, dead_letters))
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
-        """See DeadLetterStore."""
         query = select(dead_letters).where(dead_letters.c.number > after).order_by(dead_letters.c.number).limit(limit)
         return await self._database.read(
             lambda connection: [DeadLetter._make(row) for row in connection.execute(query)]
         )
 
     async def requeue(self, number: int) -> bool:
-        """See DeadLetterStore."""
         return await self._database.write(lambda connection: _requeue(connection, number))
 
     async def discard(self, number: int) -> bool:
-        """See DeadLetterStore."""
         query = delete(dead_letters).where(dead_letters.c.number == number)
         return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
 
     async def size(self) -> int:
-        """See DeadLetterStore."""
         query = select(func.count()).select_from(dead_letters)
         return await self._database.read(lambda connection: connection.scalar(query) or 0)

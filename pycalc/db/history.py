@@ -1,4 +1,4 @@
-"""The history's SQL."""
+"""The SQL of the history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 
-# A row of its own among the leases, so that nobody waits for the probe and no migration is needed.
+# The probe has its own row in the leases table: no other transaction locks it, and it needs no migration.
 _PROBE = text(
     "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) ON CONFLICT (name) DO UPDATE SET until_ms = 0"
 )
@@ -19,9 +19,9 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return the query for a selection of one user's or everyone's rows, those above ``after``, without order.
+    """Return the unordered query for a selection, without its users, of rows with ids above ``after``.
 
-    Each side has one bound: of two, an index search would use either, and step over all the rows between them.
+    Each side has a single id bound: given two, an index search would start from either and scan the rows between.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:
@@ -43,7 +43,7 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Return the rows of a query, or those that it finds for each of the users: an index orders one user's rows."""
+    """Run a query, once for each user when ``user_ids`` are given: an index orders the rows of one user only."""
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
@@ -59,7 +59,7 @@ def _prune(connection: Connection, before: bytes, limit: int) -> int:
         .where((history.c.id < before) & ~_undelivered)
         .order_by(history.c.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)  # where several prune at once, each takes others
+        .with_for_update(skip_locked=True)  # concurrent prunes delete different rows
     )
     ids = connection.scalars(oldest).all()
     connection.execute(delete(history).where(history.c.id.in_(ids)))
@@ -73,15 +73,14 @@ class SqlHistoryStore:
         self._database = database
 
     async def append(self, rows: Sequence[HistoryRow]) -> None:
-        """See HistoryStore."""
+        # The trigger history_outbox (migration 0001) inserts each row's outbox entry in the same transaction. An INSERT
+        # here would lose or double events while old and new releases share a database in a rolling upgrade (ADR 5).
         await self._database.insert(history, rows)
 
     async def probe(self) -> None:
-        """See HistoryStore."""
         await self._database.write(lambda connection: connection.execute(_PROBE))
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         if before is not None:
             selection = selection._replace(until=min(before, selection.until or before))
         query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
@@ -89,14 +88,12 @@ class SqlHistoryStore:
         return sorted(rows, reverse=True)[:limit]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         query = _matching(selection, after).order_by(history.c.id).limit(limit)
         rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
         return sorted(rows)[:limit]
 
     async def prune(self, before: bytes, limit: int) -> int:
-        """See HistoryStore."""
         waiting = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1)
-        first = await self._database.read(lambda connection: connection.scalar(waiting))  # a long backlog takes long
+        first = await self._database.read(lambda connection: connection.scalar(waiting))
         bound = before if first is None else min(before, first)
         return await self._database.write(lambda connection: _prune(connection, bound, limit))

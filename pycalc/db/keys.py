@@ -1,4 +1,4 @@
-"""The API keys' SQL."""
+"""The SQL of the API keys."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
 
-_USE_STEP_MS = 300_000
-"""How exactly the last use is kept: for so long a key's bearer is remembered, and it isn't looked up."""
+_USE_STEP_MS = 300_000  # precision of the stored last use, so that not every request writes
 
 
 def _key(row: Row[tuple[object, ...]]) -> StoredKey:
@@ -24,7 +23,7 @@ def _key(row: Row[tuple[object, ...]]) -> StoredKey:
 def _add(connection: Connection, key: StoredKey, key_hash: bytes, limit: int) -> None:
     owner = select(users.c.id).where(users.c.id == key.user_id).with_for_update()
     if connection.scalar(owner) is None:
-        raise InvalidToken("The account does not exist any more.")
+        raise InvalidToken("The account no longer exists.")
     of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
     if (connection.scalar(of_user) or 0) >= limit:
         raise Conflict(f"An account has at most {limit} keys: delete one first.")
@@ -70,18 +69,15 @@ class SqlKeyStore:
         self._database = database
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """See KeyStore."""
         await self._database.write(lambda connection: _add(connection, key, key_hash, limit))
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
-        """See KeyStore."""
         query = select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
         return await self._database.read(lambda connection: [_key(row) for row in connection.execute(query)])
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """See KeyStore."""
         found = await self._database.read(lambda connection: _find(connection, key_hash, now_ms))
-        if found is None:  # whoever invents keys writes nothing
+        if found is None:
             return None
         if found.used_ms is None or found.used_ms <= now_ms - _USE_STEP_MS:
             use = update(api_keys).where(api_keys.c.id == found.bearer.key_id).values(used_ms=now_ms)
@@ -89,5 +85,4 @@ class SqlKeyStore:
         return found.bearer
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
-        """See KeyStore."""
         await self._database.write(lambda connection: _remove(connection, user_id, key_id))

@@ -1,4 +1,4 @@
-"""The outbox's SQL."""
+"""The SQL of the outbox."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, text
 
 from pycalc.db.base import Database, DeadLetter, OutboxRow
-from pycalc.db.dead_letters import insert_letters
+from pycalc.db.dead_letters import insert_dead_letters
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
 _ENTRIES = """
 SELECT * FROM outbox JOIN history ON history.id = outbox.history_id WHERE seq > :after ORDER BY seq LIMIT :most
 """
+# All entries come in one row: the driver releases the interpreter's lock for each row and has to reacquire it.
 _PENDING = {
     "sqlite": text(f"""
 SELECT json_group_array(json_array(
@@ -30,19 +31,17 @@ SELECT coalesce(json_agg(json_build_array(
 ))::text, '[]') FROM ({_ENTRIES}) AS entries
 """),  # noqa: S608  # our own names
 }
-"""Everything in one row: the driver gives up the interpreter's lock for each row, and must win it back each time."""
-
 _REMOVE = text("DELETE FROM outbox WHERE seq BETWEEN :first AND :last")
+# The lease follows the database's clock, because the clocks of the processes may differ.
 _HOLD = text("""
 UPDATE leases SET owner = :owner, until_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + :lasting
 WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 """)
-"""By the database's clock: those of the processes may differ."""
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
 
 
 def _entry(values: list[Any]) -> OutboxRow:
-    """Return an entry from its JSON form."""
+    """Return an outbox entry from its JSON form."""
     seq, identity, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
     fromhex = bytes.fromhex
     recorded = (cached, elapsed_us, traceparent, created_ms)
@@ -51,7 +50,7 @@ def _entry(values: list[Any]) -> OutboxRow:
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last of each run of consecutive numbers: mostly there is just one."""
+    """Yield the first and last number of each run of consecutive numbers; there is mostly one run."""
     first = last = seqs[0]
     for seq in seqs[1:]:
         if seq != last + 1:
@@ -61,50 +60,40 @@ def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def _pending(connection: Connection, after: int, limit: int) -> str:
-    query = _PENDING[connection.dialect.name]
-    packed: str = connection.execute(query, {"after": after, "most": limit}).scalar_one()
-    return packed
-
-
 class SqlOutboxStore:
-    """The outbox in SQL."""
+    """The outbox in SQL. Its entries are inserted with their history rows (see ``SqlHistoryStore.append``)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """See OutboxStore; a database that no other process can use needs no lease."""
         if not self._database.shared:
-            return True
+            return True  # no other process can use this database
         parameters = {"owner": owner, "lasting": milliseconds}
         return await self._database.write(lambda connection: connection.execute(_HOLD, parameters).rowcount == 1)
 
     async def release(self, owner: bytes) -> None:
-        """See OutboxStore."""
         if self._database.shared:
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
-        """See OutboxStore."""
-        packed = await self._database.read(lambda connection: _pending(connection, after, limit))
-        return sorted(map(_entry, json.loads(packed)))
+        parameters = {"after": after, "most": limit}
+        entries: str = await self._database.read(
+            lambda connection: connection.execute(_PENDING[connection.dialect.name], parameters).scalar_one()
+        )
+        return sorted(map(_entry, json.loads(entries)))
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        """See OutboxStore."""
         runs = [{"first": first, "last": last} for first, last in _runs(seqs)]
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
 
-    async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
-        """See OutboxStore."""
-
+    async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:
         def work(connection: Connection) -> None:
-            insert_letters(connection, letters.values())
-            connection.execute(delete(outbox).where(outbox.c.seq.in_(letters)))
+            insert_dead_letters(connection, dead_letters.values())
+            connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
         await self._database.write(work)
 
     async def backlog(self) -> int:
-        """See OutboxStore."""
         query = select(func.count()).select_from(outbox)
         return await self._database.read(lambda connection: connection.scalar(query) or 0)

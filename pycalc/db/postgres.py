@@ -1,14 +1,15 @@
-"""PostgreSQL through asyncpg: pools of connections of their own for writing and reading (ADR 15)."""
+"""The PostgreSQL adapter, through asyncpg, with separate connections for each kind of work (ADR 15)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import asyncpg
 from sqlalchemy import Connection, Table, text
@@ -17,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
-from pycalc.db.postgres_url import place_of
+from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.rows import arrays_insert
 from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
@@ -27,29 +28,17 @@ T = TypeVar("T")
 _INSERTERS = 2
 _WRITERS = 3
 _READERS = 6
-_RESERVED = 1
-_PINGERS = 1
 _WAITING = 256
-_CONNECT_SECONDS = 1.0
-_STATEMENT_SECONDS = 1.0
-_UNKNOWN_SECONDS = 1.5
-"""How long an insert is tried again whose outcome is not known."""
-_ANSWER_SECONDS = 1.8
-"""How long a caller waits, for a connection and everything; work that has begun runs to its end all the same."""
-_PAUSE_SECONDS = 0.05
+# Errors of a server that stops or starts, or of a connection that broke.
 _GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
-"""What a server says that shuts down or starts, or whose connection broke."""
 _NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
 _READ_ONLY = "The database is read-only."
-_RECONNECT_SECONDS = 1.0
-"""How often, at most, refused writes replace the connections: each refusal doing so would be a storm of new ones."""
 _FAREWELL_SECONDS = 0.5
-_MIGRATION_LOCK = 0x7079_6361_6C63
-"""The advisory lock under which one process migrates while others wait."""
-_LOCK_SECONDS = 0.5
-"""How long a migration waits for a table; inserts wait behind it meanwhile, and a statement has 1 s."""
+_MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
+_LOCK_SECONDS = 0.5  # a migration waits this long for a table; inserts queue behind it, and their limit is 1 s
 _LOCK_TRIES = 5
 _LOCK_PAUSE_SECONDS = 2.0
+# The oldest open transactions that have used one of the tables.
 _LOCK_HOLDERS = text(
     "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
     "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
@@ -57,28 +46,41 @@ _LOCK_HOLDERS = text(
     "WHERE granted AND datname = current_database() AND relkind = 'r' "
     "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
 )
-"""The oldest transactions that have used one of the tables and not ended yet."""
+
+
+class Timeouts(NamedTuple):
+    """The time limits of the adapter, in seconds."""
+
+    connect: float = 1.0
+    statement: float = 1.0
+    answer: float = 1.8  # how long a caller waits in total; work that has begun runs to its end all the same
+    unknown: float = 1.5  # how long an insert with an unknown outcome is tried again
+    pause: float = 0.05  # between two tries of an insert
+    reconnect: float = 1.0  # refused writes replace the connections at most this often
+
+
+_TIMEOUTS = Timeouts()
 
 
 @contextmanager
-def _mapped(place: str) -> Iterator[None]:
-    """Turn the drivers' errors into the domain's; what a row's own values cause stays for the store to name."""
+def _mapped(location: str) -> Iterator[None]:
+    """Map the drivers' errors to StoreUnavailable; errors of a row's values pass unchanged, for the store to map."""
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         if isinstance(driver_error(error), asyncpg.ReadOnlySQLTransactionError):
-            raise StoreReadOnly(_READ_ONLY, 1, place) from error
-        raise unavailable(place, error) from error
+            raise StoreReadOnly(_READ_ONLY, 1, location) from error
+        raise unavailable(location, error) from error
 
 
-async def _connect(url: str, seconds: float | None, **server: str) -> asyncpg.Connection:
-    """Open a connection whose commits are durable, whatever the server's default."""
+async def _connect(url: str, timeouts: Timeouts, seconds: float | None, **server: str) -> asyncpg.Connection:
+    """Open a connection with durable commits, whatever the server's default; ``seconds`` limits each statement."""
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
     connection = await asyncpg.connect(
         url,
-        timeout=_CONNECT_SECONDS,
+        timeout=timeouts.connect,
         command_timeout=seconds,
         server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
     )
@@ -88,30 +90,30 @@ async def _connect(url: str, seconds: float | None, **server: str) -> asyncpg.Co
     return connection
 
 
-def _engine(url: str, connections: int, seconds: float | None, **server: str) -> AsyncEngine:
+def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(_connect, url, seconds, **server),
+        async_creator=partial(_connect, url, timeouts, seconds, **server),
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=_STATEMENT_SECONDS,
+        pool_timeout=timeouts.statement,
         pool_use_lifo=True,
     )
 
 
 def _require_writable(connection: Connection) -> None:
-    """Raise StoreReadOnly where a transaction could not write: on a standby, or by a setting of the server."""
+    """Raise StoreReadOnly on a standby, and where a server setting makes transactions read-only."""
     modes = connection.execute(text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"))
     if modes.one() != (False, "off"):
         raise StoreReadOnly(_READ_ONLY)
 
 
 async def _upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
-    """Bring the tables up to date in one transaction; return False when another transaction held one for too long."""
+    """Migrate to the current schema in one transaction; return False when a table stayed locked for too long."""
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # from here on: other migrations may take longer
+            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # not for the lock above: migrations may be slow
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
             await connection.run_sync(migrations.upgrade)
     except DBAPIError as error:
@@ -121,8 +123,8 @@ async def _upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
     return True
 
 
-async def _tables_in_use(engine: AsyncEngine, place: str) -> StoreUnavailable:
-    """Return the error of a migration that got no lock; its reason names the transactions that hold the tables."""
+async def _tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
+    """Return the error of a migration that got no lock, with the transactions that hold the tables."""
     async with engine.begin() as connection:
         rows = (await connection.execute(_LOCK_HOLDERS)).all()
     holders = [
@@ -132,12 +134,21 @@ async def _tables_in_use(engine: AsyncEngine, place: str) -> StoreUnavailable:
         "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
         "pg_terminate_backend, and run `pycalc migrate` again.",
         1,
-        f"{place}: {', '.join(holders) or 'they have just ended'}",
+        f"{location}: {', '.join(holders) or 'they have just ended'}",
     )
 
 
-class _Lost(Exception):
-    """A statement was sent, and there is no answer."""
+class _AnswerLost(Exception):
+    """The connection broke after a statement was sent and before its answer arrived."""
+
+
+@dataclass
+class _WorkQueue:
+    """The connections for one kind of work, and the bounded set of its tasks, running or waiting."""
+
+    engine: AsyncEngine
+    writes: bool = False
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
 class PostgresDatabase:
@@ -145,26 +156,29 @@ class PostgresDatabase:
 
     shared = True
 
-    def __init__(self, url: str, reconnect_seconds: float = _RECONNECT_SECONDS) -> None:
-        self._place = place_of(url)
-        self._inserter = _engine(url, _INSERTERS, _STATEMENT_SECONDS)
-        self._writer = _engine(url, _WRITERS, _STATEMENT_SECONDS)
-        self._reader = _engine(url, _READERS, _STATEMENT_SECONDS, default_transaction_read_only="on")
-        self._reserved = _engine(url, _RESERVED, _STATEMENT_SECONDS, default_transaction_read_only="on")
-        self._pinger = _engine(url, _PINGERS, _STATEMENT_SECONDS)
-        self._reconnect_seconds = reconnect_seconds
+    def __init__(self, url: str, timeouts: Timeouts = _TIMEOUTS) -> None:
+        self._location = location_of(url)
+        self._timeouts = timeouts
+        engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
+        self._read_queue = _WorkQueue(engine(_READERS, default_transaction_read_only="on"))
+        self._reserved_queue = _WorkQueue(engine(1, default_transaction_read_only="on"))
+        self._write_queue = _WorkQueue(engine(_WRITERS), writes=True)
+        self._insert_queue = _WorkQueue(engine(_INSERTERS), writes=True)
+        self._ping_queue = _WorkQueue(engine(1))
+        self._queues = {
+            "read": self._read_queue,
+            "reserved": self._reserved_queue,
+            "write": self._write_queue,
+            "insert": self._insert_queue,
+            "ping": self._ping_queue,
+        }
         self._reconnected = -inf
         self._refused = False
-        self._reading: set[asyncio.Task[Any]] = set()
-        self._reading_reserved: set[asyncio.Task[Any]] = set()
-        self._writing: set[asyncio.Task[Any]] = set()
-        self._inserting: set[asyncio.Task[Any]] = set()
-        self._pinging: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @classmethod
     async def open(cls, url: str) -> PostgresDatabase:
-        """Open the database that a URL names; raises StoreUnavailable when it is not there or not migrated."""
+        """Open the database at a URL; raises StoreUnavailable when it is unreachable, read-only or not migrated."""
         database = cls(url)
         try:
             migrations.require_current(await database.read(migrations.current))
@@ -183,87 +197,74 @@ class PostgresDatabase:
         tries: int = _LOCK_TRIES,
         pause_seconds: float = _LOCK_PAUSE_SECONDS,
     ) -> None:
-        """Bring the tables up to date, one process at a time; raises StoreUnavailable.
+        """Migrate to the current schema, one process at a time; raises StoreUnavailable.
 
-        A change of a table waits for every transaction that uses it, and all inserts wait behind the change. So it
-        gives up soon and tries again later, ``tries`` times in all.
+        A schema change waits for every transaction on its table, and all inserts wait behind that change. Each try
+        therefore gives up after ``lock_seconds``.
         """
-        place, engine = place_of(url), _engine(url, 1, None)
+        location, engine = location_of(url), _engine(url, 1, _TIMEOUTS, None)
         try:
-            with _mapped(place):
+            with _mapped(location):
                 for attempt in range(tries):
                     await asyncio.sleep(pause_seconds if attempt else 0)
                     if await _upgraded(engine, lock_seconds):
                         return
-                raise await _tables_in_use(engine, place)
+                raise await _tables_in_use(engine, location)
         finally:
             await engine.dispose()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._run(self._reading, self._ask(self._reader, work), self._late())
+        return await self._run(self._read_queue, self._ask(self._read_queue.engine, work))
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._run(self._reading_reserved, self._ask(self._reserved, work), self._late())
+        return await self._run(self._reserved_queue, self._ask(self._reserved_queue.engine, work))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._run(self._writing, self._transact(self._writer, work), OutcomeUnknown(_NOT_KNOWN))
+        return await self._run(self._write_queue, self._transact(self._write_queue.engine, work))
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """See Database."""
-        await self._run(self._inserting, self._insert(table, rows), OutcomeUnknown(_NOT_KNOWN))
+        await self._run(self._insert_queue, self._insert(table, rows))
 
     def under_way(self) -> Mapping[str, int]:
-        """See Database."""
-        return {
-            "read": len(self._reading),
-            "reserved": len(self._reading_reserved),
-            "write": len(self._writing),
-            "insert": len(self._inserting),
-            "ping": len(self._pinging),
-        }
+        return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        """See Database."""
-        await self._run(self._pinging, self._prove_writable(), self._late())
+        await self._run(self._ping_queue, self._prove_writable())
 
     async def aclose(self) -> None:
-        """See Database."""
         self._closed = True
-        under_way = self._reading | self._reading_reserved | self._writing | self._inserting | self._pinging
-        if under_way:
+        if under_way := [task for queue in self._queues.values() for task in queue.tasks]:
             await asyncio.wait(under_way)
-        with suppress(TimeoutError):  # a server that hangs takes no farewell
+        with suppress(TimeoutError):  # a server that hangs does not delay the shutdown
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                engines = (self._reader, self._reserved, self._writer, self._inserter, self._pinger)
-                await asyncio.gather(*(engine.dispose() for engine in engines))
+                await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
 
-    def _late(self) -> StoreUnavailable:
-        return StoreUnavailable("The database does not answer in time.", 1, self._place)
+    async def _run(self, queue: _WorkQueue, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of ``work``, which runs to its end even when the caller is cancelled or gives up.
 
-    async def _run(self, lane: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T], late: StoreUnavailable) -> T:
-        """Return what the work returns, or raise ``late``; once begun it runs to its end, cancelled or late or not.
-
-        Each kind of work has a lane and connections of its own, so that nothing keeps calculations from being recorded.
+        Raises StoreUnavailable when the queue is full. A late answer raises OutcomeUnknown for work that writes and
+        StoreUnavailable for work that reads.
         """
-        if self._closed or len(lane) >= _WAITING:
+        if self._closed or len(queue.tasks) >= _WAITING:
             work.close()
-            raise StoreUnavailable("The database is closed." if self._closed else "The database has too much to do.")
+            reason = "The database is closed." if self._closed else "The database is overloaded; retry in 1 s."
+            raise StoreUnavailable(reason)
         task = asyncio.ensure_future(work)
-        lane.add(task)
-        task.add_done_callback(lane.discard)
-        task.add_done_callback(_heard)
+        queue.tasks.add(task)
+        task.add_done_callback(queue.tasks.discard)
+        # Retrieve the exception: asyncio reports it as lost when the caller has left.
+        task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._timeouts.answer):
                 return await asyncio.shield(task)
         except TimeoutError as error:
-            raise late from error
+            if queue.writes:
+                raise OutcomeUnknown(_NOT_KNOWN) from error
+            raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
 
     async def _transact(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         try:
-            with _mapped(self._place):
+            with _mapped(self._location):
                 async with engine.begin() as connection:
                     return await connection.run_sync(work)
         except StoreReadOnly:
@@ -271,7 +272,7 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
-        """Read; once more when the connection turns out to be dead, which tells SQLAlchemy to drop the others too."""
+        """Read; repeat once when the connection was dead, because SQLAlchemy then drops the pool's other ones too."""
         try:
             return await self._transact(engine, work)
         except StoreUnavailable as error:
@@ -280,45 +281,45 @@ class PostgresDatabase:
             return await self._transact(engine, work)
 
     async def _prove_writable(self) -> None:
-        """Raise StoreReadOnly unless a write is possible; replace the writing connections when it is possible again."""
+        """Raise StoreReadOnly unless the server accepts writes; replace the writing connections once it does again."""
         try:
-            await self._ask(self._pinger, _require_writable)
+            await self._ask(self._ping_queue.engine, _require_writable)
         except StoreReadOnly:
-            await self._pinger.dispose()  # the next ping shall reach the server that is the primary then
+            await self._ping_queue.engine.dispose()  # so that the next ping connects to the primary of that time
             raise
         if self._refused:
             await self._reconnect(at_once=True)
 
     async def _reconnect(self, *, at_once: bool = False) -> None:
-        """Write by new connections from here on: after a failover the old ones lead to what was the primary.
+        """Replace the writing connections: after a failover the old ones lead to the former primary.
 
-        Many writes are refused at the same time, so this is done at most once a second, unless ``at_once``.
+        Many writes are refused at the same time. Unless ``at_once``, the reconnect interval therefore applies.
         """
         self._refused = not at_once
         now = monotonic()
-        if not at_once and now - self._reconnected < self._reconnect_seconds:
+        if not at_once and now - self._reconnected < self._timeouts.reconnect:
             return
         self._reconnected = now
-        await self._writer.dispose()
-        await self._inserter.dispose()
+        await self._write_queue.engine.dispose()
+        await self._insert_queue.engine.dispose()
 
     async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert the rows; when the connection is lost on the way, make sure of it on another.
+        """Insert the rows; after a lost answer, repeat the insert on another connection.
 
-        Whether the lost statement was committed can't be known, so the next try skips rows that are there: they are
-        all there or none is.
+        A statement without an answer may have been committed. The repetition skips rows that exist: either all rows
+        exist or none does.
         """
         statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
-        deadline = monotonic() + _UNKNOWN_SECONDS
-        lost, seconds = False, _STATEMENT_SECONDS
+        deadline = monotonic() + self._timeouts.unknown
+        lost, seconds = False, self._timeouts.statement
         failure: StoreUnavailable | None = None
         while True:
             try:
-                with _mapped(self._place):
+                with _mapped(self._location):
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
-                raise Conflict("The rows can't be stored.") from error
-            except _Lost:
+                raise Conflict("The database rejects the values of these rows.") from error
+            except _AnswerLost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
             except StoreReadOnly as error:
@@ -328,16 +329,18 @@ class PostgresDatabase:
                     raise
             except StoreUnavailable as error:
                 failure = error
-                if _is_final(error) and not lost:
+                # The server's own refusal is final, unless the server is about to stop or start.
+                refused = isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(error.__cause__, _GONE)
+                if refused and not lost:
                     raise
             if monotonic() > deadline:
                 raise OutcomeUnknown(_NOT_KNOWN) if lost or failure is None else failure
-            await asyncio.sleep(_PAUSE_SECONDS)
-            seconds = max(_PAUSE_SECONDS, deadline - monotonic())
+            await asyncio.sleep(self._timeouts.pause)
+            seconds = max(self._timeouts.pause, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
-        """Run a statement past SQLAlchemy, in a transaction of its own; raises _Lost when there is no answer to it."""
-        async with self._inserter.connect() as connection:
+        """Run a statement through the driver, in a transaction of its own; raises _AnswerLost."""
+        async with self._insert_queue.engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:
                 await driver.execute(statement, *columns, timeout=seconds)
@@ -345,15 +348,4 @@ class PostgresDatabase:
                 raise IntegrityError(statement, None, error) from error
             except (*_GONE, OSError, asyncpg.InterfaceError) as error:
                 await connection.invalidate()
-                raise _Lost from error
-
-
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Take note of how a task ended: its caller may have left."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _is_final(error: StoreUnavailable) -> bool:
-    """Return whether the server has said no, rather than that it is about to go or to come."""
-    return isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(error.__cause__, _GONE)
+                raise _AnswerLost from error

@@ -1,4 +1,4 @@
-"""PostgreSQL's URL: mistakes are named without showing the password, and so is the place that it leads to."""
+"""Checks of a PostgreSQL URL, with error messages that never show the password."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _FORM = "postgresql://user:password@host:port/name"
 _DEFAULT_PORT = 5432
 
 
-def place_of(url: str) -> str:
-    """Return host, port and database of a URL, for people; raises ValueError with a sentence for one that is none.
+def location_of(url: str) -> str:
+    """Return a URL's hosts, ports and database, without credentials; raises ValueError when the URL is malformed.
 
-    There may be several hosts, with commas between them, or a socket's folder as the option ``host``.
+    The URL may list several hosts, separated by commas, or name a socket's folder by the option ``host``.
     """
     try:
         parts = split_url(url)
@@ -25,5 +25,5 @@ def place_of(url: str) -> str:
     name = parts.path.strip("/") or next(iter(options.get("dbname", options.get("database", []))), "")
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
-    places = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
-    return f"{','.join(places)}/{name}"
+    addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
+    return f"{','.join(addresses)}/{name}"

@@ -1,4 +1,4 @@
-"""Why a database is not available: for the log and the console, while clients are told only that it is not."""
+"""Error details of an unavailable database, for the log and the console; HTTP clients see only a general message."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from structlog import get_logger
 
 from pycalc.errors import StoreUnavailable
 
-_LOG_SECONDS = 10.0
-"""How often errors of one class and one database are logged: in an outage every request meets one."""
+_LOG_SECONDS = 10.0  # at most one line in this time for each class of error and database: an outage fails every request
 _KINDS = 64
 _logged: dict[tuple[str, str], float] = {}
 
@@ -18,21 +17,22 @@ _log = get_logger(__name__)
 
 
 def driver_error(error: Exception) -> BaseException:
-    """Return the driver's own error out of SQLAlchemy's."""
+    """Return the driver's error that an SQLAlchemy error wraps, or else the error itself."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return error
     return error.orig.__cause__ or error.orig
 
 
-def unavailable(where: str, error: Exception) -> StoreUnavailable:
-    """Return what to raise for a driver's error, with its class and words and the place; log it, now and then."""
+def unavailable(location: str, error: Exception) -> StoreUnavailable:
+    """Return StoreUnavailable with the location, class and message of a driver's error; log it at a limited rate."""
     driver = driver_error(error)
-    kind, words = type(driver).__name__, " ".join(str(driver).split())
+    kind, message = type(driver).__name__, " ".join(str(driver).split())
     now = monotonic()
-    last = _logged.get((where, kind))
+    last = _logged.get((location, kind))
     if last is None or now - last >= _LOG_SECONDS:
         if len(_logged) >= _KINDS:
             _logged.clear()
-        _logged[where, kind] = now
-        _log.warning("the database is not available", database=where, error=kind, reason=words)
-    return StoreUnavailable("The database is not available.", 1, f"{where}: {kind}{': ' if words else ''}{words}")
+        _logged[location, kind] = now
+        _log.warning("the database is not available", database=location, error=kind, reason=message)
+    detail = f"{location}: {kind}{': ' if message else ''}{message}"
+    return StoreUnavailable("The database is not available.", 1, detail)

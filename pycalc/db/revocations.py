@@ -1,4 +1,4 @@
-"""The revocations' SQL: numbered in the order of their commits, so that whoever reads them misses none."""
+"""The SQL of the revocations, numbered in the order of their commits so that no reader misses one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Note, as the transaction's last act, that what was known of a user holds no more.
+    """Record that cached tokens of a user are no longer valid. Call this last in a transaction.
 
-    Until the transaction ends the counter's row is locked: numbers are given in the order of commits.
+    The counter's row stays locked until the transaction ends, so numbers follow the order of the commits.
     """
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
@@ -36,10 +36,8 @@ class SqlRevocationStore:
         self._database = database
 
     async def newest(self) -> int:
-        """See RevocationStore."""
         query = select(revocation_counter.c.value)
         return await self._database.read_reserved(lambda connection: connection.execute(query).scalar_one())
 
     async def since(self, number: int) -> Revocations:
-        """See RevocationStore."""
         return await self._database.read_reserved(lambda connection: _since(connection, number))

@@ -1,4 +1,4 @@
-"""INSERT statements for many rows at once, as each driver takes them fastest."""
+"""INSERT statements for many rows at once, in the fastest form of each driver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain
 
 from sqlalchemy import Connection, Table
 
-from pycalc.db.base import ROWS_AT_ONCE
+from pycalc.db.base import ROWS_PER_STATEMENT
 
 _ARRAYS = {bytes: "bytea[]", str: "text[]", bool: "boolean[]", int: "bigint[]"}
 
@@ -18,12 +18,12 @@ def _into(table: Table) -> str:
     return f"INSERT INTO {table.name} ({columns})"
 
 
-@lru_cache(maxsize=4 * ROWS_AT_ONCE)
+@lru_cache(maxsize=4 * ROWS_PER_STATEMENT)
 def values_insert(table: Table, rows: int) -> str:
-    """Return SQLite's INSERT of so many rows.
+    """Return SQLite's INSERT of that many rows.
 
-    One statement is one call into the driver: the interpreter's lock is given up and won back once for the whole
-    transaction, its sync included, which is what a busy event loop in the same process can spare.
+    One statement is one call into the driver. The driver releases the interpreter's lock and reacquires it once for
+    the whole transaction, sync included; a busy event loop in the same process makes every reacquisition slow.
     """
     row = f"({', '.join('?' * len(table.columns))})"
     return f"{_into(table)} VALUES {', '.join([row] * rows)}"
@@ -31,17 +31,17 @@ def values_insert(table: Table, rows: int) -> str:
 
 @lru_cache(maxsize=16)
 def arrays_insert(table: Table) -> str:
-    """Return PostgreSQL's INSERT of any number of rows, given by an array for each column."""
+    """Return PostgreSQL's INSERT of any number of rows, with one array parameter for each column."""
     arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, 1))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], then: str = "") -> None:
-    """Insert whole rows within a transaction; ``then`` is what to do with conflicts."""
+    """Insert complete rows within a transaction; ``then`` is an optional ON CONFLICT clause."""
     if connection.dialect.name == "postgresql":
         columns = tuple(map(list, zip(*rows, strict=True)))
         connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)
         return
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        part = rows[start : start + ROWS_PER_STATEMENT]
         connection.exec_driver_sql(f"{values_insert(table, len(part))} {then}", tuple(chain.from_iterable(part)))

@@ -1,4 +1,4 @@
-"""The sessions' SQL."""
+"""The SQL of the sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 def _open(connection: Connection, session: NewSession, limits: SessionLimits) -> None:
     verified = (users.c.id == session.user_id) & (users.c.password_hash == session.password_hash)
     if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
-        raise Unauthorized("The account is gone, or its password is another by now.")
+        raise Unauthorized("The account is gone, or its password was changed meanwhile.")
     of_user = sessions.c.user_id == session.user_id
     connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
     kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
@@ -41,40 +41,35 @@ def _open(connection: Connection, session: NewSession, limits: SessionLimits) ->
         revoke(connection, session.user_id)
 
 
-def _named(refresh: Refresh) -> ColumnElement[bool]:
-    """Return what selects the session that a refresh token is of; one from before there were families has none."""
+def _session_of(refresh: Refresh) -> ColumnElement[bool]:
+    """Return the condition that selects a refresh token's session; sessions of early releases have no family."""
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
 
 
 _HASH_BYTES = 32
 _ENTRY_BYTES = 2 * _HASH_BYTES + 8
-_CHAINS = 16
-"""Chains of a session, one for each tab or lost reply; beyond that the oldest is forgotten."""
+_CHAINS = 16  # a session has a chain for each tab or lost reply; above the limit the oldest chain is dropped
 _NEVER_MS = 0
 
 
 class _Replaced(NamedTuple):
-    """The token before a chain's live one, and when it was replaced; _NEVER_MS when it is good for nothing any more."""
+    """The predecessor of a chain's live token, and the time of its replacement, _NEVER_MS once grace is over."""
 
     token: bytes
     at_ms: int
 
 
-_Chains = dict[bytes, _Replaced]
+_Chains = dict[bytes, _Replaced]  # by live token
 
 
 def _pack(chains: _Chains) -> bytes:
-    """Return the newest chains as a column holds them."""
     newest = list(chains.items())[-_CHAINS:]
     return b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's chains, by their live tokens.
-
-    The other columns are all that a release from before the chains reads and writes, so they count too.
-    """
+    """Return a session's chains, including the token columns that releases before the chains read and write."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
@@ -88,7 +83,7 @@ def _unpack(session: Row[Any]) -> _Chains:
 
 
 def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> Rotation:
-    of_session, now_ms = _named(refresh), refresh.now_ms
+    of_session, now_ms = _session_of(refresh), refresh.now_ms
     session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
         return Rotation(None, False)
@@ -96,7 +91,7 @@ def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> 
     chains, change = _unpack(session), dict[str, Any]()
     replaced = {before.token: before for before in chains.values() if now_ms - before.at_ms <= limits.grace_ms}
     if alive and refresh.presented in chains:
-        used = chains.pop(refresh.presented).token  # its successor has arrived: from here on it would be reuse
+        used = chains.pop(refresh.presented).token  # the client has the successor: a later use is reuse
         chains = {
             live: before._replace(at_ms=_NEVER_MS) if before.token == used else before
             for live, before in chains.items()
@@ -116,13 +111,12 @@ def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> 
 
 
 def _owner(connection: Connection, user_id: bytes) -> User | None:
-    """Return a session's user, None for one that is disabled."""
     query = select(users).where((users.c.id == user_id) & ~users.c.disabled)
     return user_of(connection.execute(query).one_or_none())
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> None:
-    """End sessions, all of one user."""
+    """End the matching sessions, which all belong to one user."""
     ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
     if ended:
         revoke(connection, ended[0])
@@ -135,11 +129,9 @@ class SqlSessionStore:
         self._database = database
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        """See SessionStore."""
         await self._database.write(lambda connection: _open(connection, session, limits))
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
-        """See SessionStore."""
         open_one = (sessions.c.id == session_id) & ~_expired(now_ms, limits)
         query = (
             select(users)
@@ -149,16 +141,13 @@ class SqlSessionStore:
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
-        """See SessionStore."""
-        query = select(sessions.c.id).where(_named(refresh))
+        query = select(sessions.c.id).where(_session_of(refresh))
         if await self._database.read(lambda connection: connection.scalar(query)) is None:
-            return Rotation(None, False)  # whoever invents tokens writes nothing
+            return Rotation(None, False)  # an invented token costs no write
         return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
 
     async def close(self, session_id: bytes) -> None:
-        """See SessionStore."""
         await self._database.write(lambda connection: _close(connection, sessions.c.id == session_id))
 
     async def close_all(self, user_id: bytes) -> None:
-        """See SessionStore."""
         await self._database.write(lambda connection: _close(connection, sessions.c.user_id == user_id))

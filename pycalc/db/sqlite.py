@@ -1,4 +1,8 @@
-"""SQLite: one connection in one thread does all writes and checkpoints, readers are read-only (ADR 6)."""
+"""The SQLite adapter: one thread owns the writing connection, other threads read.
+
+SQLite versions before 3.51.3 can corrupt a WAL file when several connections checkpoint at once. Therefore only the
+writing connection checkpoints, and a file lock keeps other processes out (ADR 6).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain
 from math import inf
@@ -21,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
-from pycalc.db.base import ROWS_AT_ONCE
+from pycalc.db.base import ROWS_PER_STATEMENT
 from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
 from pycalc.errors import Conflict, StoreUnavailable
@@ -32,16 +36,13 @@ _READERS = 4
 _WAITING_READS = 256
 _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
-_WAITING_UNITS = _WAITING_WRITES // 2
-"""How many writes may wait for a unit of work to join them: the rest of the lane is the recorder's alone."""
-_LONGEST_WAIT = 1.0
-"""Seconds in a lane's queue after which work is refused instead of begun: nobody waits for it any more."""
-_BUSY_MS = 250
-"""How long a write waits for another process's lock; the file lock makes that somebody's shell, not a second pycalc."""
+_WAITING_UNITS = _WAITING_WRITES // 2  # the other half of the writer queue is reserved for the recorder
+_LONGEST_WAIT = 1.0  # seconds in a queue, after which the caller has given up and the work is refused
+_BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
 
 
-class _Lane:
-    """A bounded pool of threads: what is over ``limit`` is refused, not queued, and so is what has waited too long."""
+class _WorkQueue:
+    """A thread pool with a bounded queue: refuses work above its limit, and work that has waited too long."""
 
     def __init__(self, name: str, threads: int, limit: int, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -50,40 +51,38 @@ class _Lane:
         self.entered = 0
 
     async def run(self, work: Callable[[], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Return what ``work`` returns in one of the threads; once begun it runs to its end, cancelled or not.
+        """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
 
-        Raises StoreUnavailable when the lane has its limit of work, or ``limit``, and when the work has not begun
-        after ``longest_wait`` seconds.
+        Raises StoreUnavailable when the queue holds ``limit`` units of work, by default its own limit, and when the
+        work has not begun after ``longest_wait`` seconds.
         """
         if self.entered >= (self._limit if limit is None else limit):
-            raise StoreUnavailable("The database has too much to do.")
+            raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
         def in_time() -> T:
             if self._clock() > latest:
-                raise StoreUnavailable("The database does not get to it in time.")
+                raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
             return work()
 
+        try:
+            future = self._threads.submit(in_time)
+        except RuntimeError as error:
+            raise StoreUnavailable("The database is closed.") from error
         self.entered += 1
         try:
-            return await asyncio.wrap_future(self._submitted(in_time))
+            return await asyncio.wrap_future(future)
         finally:
             self.entered -= 1
 
-    def _submitted(self, work: Callable[[], T]) -> Future[T]:
-        try:
-            return self._threads.submit(work)
-        except RuntimeError as error:
-            raise StoreUnavailable("The database is closed.") from error
-
     def close(self) -> None:
-        """Finish what was begun."""
+        """Finish the work that has begun, and stop the threads."""
         self._threads.shutdown()
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[None]:
-    """Turn the driver's errors into the domain's; what a row's own values cause stays for the store to name."""
+    """Map the driver's errors to StoreUnavailable; errors of a row's values pass unchanged, for the store to map."""
     try:
         yield
     except (IntegrityError, DataError):
@@ -93,7 +92,7 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode: transactions are begun explicitly."""
+    """Open the file in autocommit mode, in which every transaction begins explicitly."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -112,20 +111,20 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:
-    with suppress(OSError):  # then SQLite says what is wrong
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # its other files take this one's mode
+    with suppress(OSError):  # SQLite's own error for this path is more precise
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # the -wal and -shm files inherit this mode
     return _connect(
         path,
         "rwc",
         "journal_mode = WAL",
         "synchronous = FULL",
-        "wal_autocheckpoint = 4000",  # the same pages are rewritten often: copy them seldom
+        "wal_autocheckpoint = 4000",  # pages are rewritten often, so copy them rarely
         "journal_size_limit = 67108864",
     )
 
 
 def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: str) -> Engine:
-    """Return an engine of so many connections whose transactions begin with that statement."""
+    """Return an engine with a fixed number of connections, whose transactions begin with the statement ``begin``."""
     engine = create_engine(
         "sqlite://",
         creator=connect,
@@ -139,10 +138,10 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
 
 
 def _lock(path: Path) -> IO[str]:
-    """Take the file's lock for this process and keep it while the returned file is open."""
+    """Lock the database file for this process, until the returned file is closed."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
-    os.fchmod(lock.fileno(), 0o600)  # earlier releases made it readable to all
+    os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -159,12 +158,8 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
-def _insertion(table: Table, rows: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
-    return values_insert(table, len(rows)), tuple(chain.from_iterable(rows))
-
-
 def _require_writable(path: Path) -> None:
-    """Raise StoreUnavailable for a file that this process may not write: SQLite would open it to read."""
+    """Raise StoreUnavailable for a file that this process cannot write; SQLite would silently open it read-only."""
     for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
             raise StoreUnavailable(
@@ -174,12 +169,11 @@ def _require_writable(path: Path) -> None:
 
 
 class SqliteDatabase:
-    """An SQLite file, served by this process alone."""
+    """An SQLite file that only this process uses."""
 
     shared = False
 
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` tells seconds, from whenever."""
         self._path = path
         self._lock = _lock(path)
         try:
@@ -192,20 +186,21 @@ class SqliteDatabase:
         self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
         self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
         self._reserved = _engine(lambda: _connect(path, "ro", "query_only = ON"), 1, "BEGIN")
-        self._writing = _Lane("sqlite-write", 1, _WAITING_WRITES, clock)
-        self._reading = _Lane("sqlite-read", _READERS, _WAITING_READS, clock)
-        self._reading_reserved = _Lane("sqlite-reserved", 1, _WAITING_RESERVED, clock)
+        self._write_queue = _WorkQueue("sqlite-write", 1, _WAITING_WRITES, clock)
+        self._read_queue = _WorkQueue("sqlite-read", _READERS, _WAITING_READS, clock)
+        self._reserved_queue = _WorkQueue("sqlite-reserved", 1, _WAITING_RESERVED, clock)
 
     @classmethod
     async def migrate(cls, url: str) -> None:
-        """Bring the tables up to date, which opening does; raises StoreUnavailable."""
+        """Open the file, which migrates it, and close it again; raises as ``open`` does."""
         await (await cls.open(url)).aclose()
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open the file that a URL ``sqlite:///PATH`` names, and bring its tables up to date.
+        """Open the file of a URL ``sqlite:///PATH``, and migrate it to the current schema.
 
-        Raises StoreUnavailable when another process serves it or it can't be opened.
+        Raises ValueError for another form of URL, StoreUnavailable when the file cannot be opened or another process
+        uses it. ``clock`` returns monotonic seconds.
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url:
@@ -214,72 +209,59 @@ class SqliteDatabase:
             raise ValueError(f"not of the form sqlite:///PATH, without options and without ? and # in it: {url}")
         database = cls(Path(path), clock)
         try:
-            # No request waits for it: a busy machine makes the start slow and does not make it fail.
-            await database._writing.run(lambda: database._transact(database._writer, migrations.upgrade), None, inf)
+            # No request waits for a migration, so a busy machine may delay it without limit.
+            await database._write_queue.run(lambda: database._transact(database._writer, migrations.upgrade), None, inf)
         except BaseException:
             await database.aclose()
             raise
         return database
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._reading.run(lambda: self._transact(self._reader, work))
+        return await self._read_queue.run(lambda: self._transact(self._reader, work))
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._reading_reserved.run(lambda: self._transact(self._reserved, work))
+        return await self._reserved_queue.run(lambda: self._transact(self._reserved, work))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """See Database."""
-        return await self._writing.run(lambda: self._transact(self._writer, work), _WAITING_UNITS)
+        return await self._write_queue.run(lambda: self._transact(self._writer, work), _WAITING_UNITS)
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """See Database."""
-        await self._writing.run(lambda: self._insert(table, rows))
+        await self._write_queue.run(lambda: self._insert(table, rows))
 
     def under_way(self) -> Mapping[str, int]:
-        """See Database."""
         return {
-            "read": self._reading.entered,
-            "reserved": self._reading_reserved.entered,
-            "write": self._writing.entered,
+            "read": self._read_queue.entered,
+            "reserved": self._reserved_queue.entered,
+            "write": self._write_queue.entered,
         }
 
     async def ping(self) -> None:
-        """See Database."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
 
     async def aclose(self) -> None:
-        """See Database."""
         await asyncio.to_thread(self._close)
 
     def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert past SQLAlchemy, whose bookkeeping would cost as much as the rows."""
+        """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows."""
+        parts = [rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT)]
+        statements = [(values_insert(table, len(part)), tuple(chain.from_iterable(part))) for part in parts]
         try:
-            if len(rows) <= ROWS_AT_ONCE:
-                self._connection.execute(*_insertion(table, rows))
-            else:
-                self._insert_many(table, rows)
+            if len(statements) == 1:
+                self._connection.execute(*statements[0])  # in autocommit mode a statement is a transaction
+                return
+            with self._connection:  # commits, or rolls back after an exception
+                self._connection.execute("BEGIN IMMEDIATE")
+                for statement in statements:
+                    self._connection.execute(*statement)
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
-            raise Conflict("The rows can't be stored.") from error
+            raise Conflict("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             raise unavailable(str(self._path), error) from error
 
-    def _insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                self._connection.execute(*_insertion(table, rows[start : start + ROWS_AT_ONCE]))
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
     def _close(self) -> None:
-        self._reading.close()
-        self._reading_reserved.close()
-        self._writing.close()
+        self._read_queue.close()
+        self._reserved_queue.close()
+        self._write_queue.close()
         self._reader.dispose()
         self._reserved.dispose()
         self._writer.dispose()

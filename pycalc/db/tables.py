@@ -1,4 +1,4 @@
-"""The tables, for the queries; what creates them are the migrations."""
+"""The table definitions for the queries; the migrations create the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usage totals' SQL: an event's id and its effect are one transaction, so an event counts once."""
+"""The SQL of the usage totals. An event's id and its effect share a transaction, so each event counts once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from pycalc.db.tables import consumed, usage
 from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
-_LOW = 10**12
-"""Sums of digits may exceed 64 bits: they are kept as high * 10^12 + low."""
+_LOW = 10**12  # sums of digits may exceed 64 bits, so they are stored as high * 10^12 + low
 _ADD = f"""
 ON CONFLICT (user_id, day, operation) DO UPDATE SET
     count = usage.count + excluded.count,
@@ -28,7 +27,7 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 
 
 def _new(connection: Connection, uses: Sequence[Use]) -> list[Use]:
-    """Return the uses that were not counted yet, each once."""
+    """Return the uncounted uses without duplicates."""
     by_id = {use.event_id: use for use in uses}
     known = connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id)))
     for event_id in known:
@@ -37,7 +36,7 @@ def _new(connection: Connection, uses: Sequence[Use]) -> list[Use]:
 
 
 def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
-    """Return the rows to add, in an order that is the same for every consumer."""
+    """Return the rows to add, sorted so that concurrent consumers lock them in the same order."""
     sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for use in uses:
         total = sums[use.user_id, use.day, use.operation]
@@ -50,7 +49,7 @@ def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add uses that are all new; raises IntegrityError when one is not."""
+    """Add new uses; raises IntegrityError when one was counted before."""
     if uses:
         insert_rows(connection, consumed, [(use.event_id,) for use in uses])
         insert_rows(connection, usage, _summed(uses), _ADD)
@@ -64,16 +63,14 @@ class SqlUsageStore:
         self._database = database
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """See UsageStore."""
-        with suppress(IntegrityError):  # mostly all are new
+        with suppress(IntegrityError):  # nearly always all uses are new
             return await self._database.write(lambda connection: _add(connection, uses))
         try:
             return await self._database.write(lambda connection: _add(connection, _new(connection, uses)))
         except IntegrityError as error:
-            raise Conflict("Another consumer counts some of these events.") from error
+            raise Conflict("Another consumer is counting some of these events; try again.") from error
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
-        """See UsageStore."""
         columns = [usage.c.count, usage.c.cached, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us]
         query = (
             select(usage.c.day, usage.c.operation, *(func.sum(column) for column in columns))

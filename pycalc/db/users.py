@@ -1,4 +1,4 @@
-"""The accounts' SQL."""
+"""The SQL of the accounts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def _key(name: str) -> str:
-    """Return what a name is found by; no account's name has what PostgreSQL can't take, NUL and lone surrogates."""
+    """Return the search key of a name."""
+    # PostgreSQL rejects NUL and lone surrogates, which no account's name contains.
     return name.lower().encode(errors="replace").decode().replace("\x00", "?")
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
-    """Return the account that a row of its table holds."""
+    """Convert a row of the users table; None stays None."""
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
@@ -33,7 +34,7 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
 
 
 def _admins(connection: Connection) -> int:
-    """Return the number of admins who can act, who stay so until the transaction ends."""
+    """Lock the enabled admins until the transaction ends, and return their number."""
     query = select(users.c.id).where(_ACTING_ADMIN).order_by(users.c.id).with_for_update()
     return len(connection.scalars(query).all())
 
@@ -61,7 +62,8 @@ def _add(connection: Connection, user: User, burn_bootstrap: bytes | None, grant
     )
 
 
-def _named(connection: Connection, username: str) -> User:
+def _locked(connection: Connection, username: str) -> User:
+    """Lock an account until the transaction ends and return it; raises NotFound."""
     query = select(users).where(users.c.username_key == _key(username)).with_for_update()
     user = user_of(connection.execute(query).one_or_none())
     if user is None:
@@ -70,14 +72,13 @@ def _named(connection: Connection, username: str) -> User:
 
 
 def _require_other_admin(user: User, admins: int) -> None:
-    """Raise Conflict when this is the last admin who can act."""
     if user.role is Role.ADMIN and not user.disabled and admins == 1:
         raise Conflict("The last admin must stay.")
 
 
 def _change(connection: Connection, username: str, role: Role | None, disabled: bool | None) -> User:
-    admins = _admins(connection)  # locked first by everybody, so that two changes never wait for each other
-    user = _named(connection, username)
+    admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
+    user = _locked(connection, username)
     changed = replace(
         user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
     )
@@ -98,14 +99,14 @@ def _set_password(connection: Connection, user_id: bytes, before: str, after: st
     of_user = sessions.c.user_id == user_id
     asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
     if changed.rowcount != 1 or connection.scalar(asking) is None:
-        raise InvalidToken("The session has ended, or the password is another by now.")
+        raise InvalidToken("The session has ended, or the password was changed meanwhile.")
     connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
     revoke(connection, user_id)
 
 
 def _delete(connection: Connection, username: str) -> User:
     admins = _admins(connection)
-    user = _named(connection, username)
+    user = _locked(connection, username)
     _require_other_admin(user, admins)
     connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
     connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
@@ -133,24 +134,20 @@ class SqlUserStore:
         self._database = database
 
     async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
-        """See UserStore."""
         try:
             await self._database.write(lambda connection: _add(connection, user, burn_bootstrap, granted_by))
         except (IntegrityError, DataError) as error:
             raise Conflict("The username or the email address is taken.") from error
 
     async def by_username(self, username: str) -> User | None:
-        """See UserStore."""
         query = select(users).where(users.c.username_key == _key(username))
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def by_id(self, user_id: bytes) -> User | None:
-        """See UserStore."""
         query = select(users).where(users.c.id == user_id)
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def id_of(self, username: str) -> bytes | None:
-        """See UserStore."""
         name = _key(username)
         now = select(users.c.id).where(users.c.username_key == name)
         before = select(retired_names.c.user_id).where(retired_names.c.username_key == name)
@@ -158,7 +155,6 @@ class SqlUserStore:
         return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
 
     async def page(self, after: str | None, limit: int) -> list[User]:
-        """See UserStore."""
         query = select(users).order_by(users.c.username_key).limit(limit)
         if after is not None:
             query = query.where(users.c.username_key > _key(after))
@@ -169,36 +165,29 @@ class SqlUserStore:
         return await self._database.read(fetch)
 
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
-        """See UserStore."""
         return await self._database.write(lambda connection: _change(connection, username, role, disabled))
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
-        """See UserStore."""
         unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
         query = update(users).where(unchanged).values(password_hash=after)
         return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        """See UserStore."""
         await self._database.write(lambda connection: _set_password(connection, user_id, before, after, session_id))
 
     async def delete(self, username: str) -> User:
-        """See UserStore."""
         return await self._database.write(lambda connection: _delete(connection, username))
 
     async def has_admin(self) -> bool:
-        """See UserStore."""
         query = select(users.c.id).where(_ACTING_ADMIN).limit(1)
         return await self._database.read(lambda connection: connection.scalar(query)) is not None
 
     async def bootstrap_hash(self) -> bytes | None:
-        """See UserStore."""
         query = select(bootstrap.c.token_hash)
         return await self._database.read(lambda connection: connection.scalar(query))
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
-        """See UserStore."""
         try:
             return await self._database.write(lambda connection: _offer(connection, token_hash, replace))
-        except IntegrityError:  # another process was first
+        except IntegrityError:  # another process inserted its token first
             return False

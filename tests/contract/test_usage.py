@@ -100,7 +100,7 @@ class TestDeadLetters:
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
         entries = await outbox.pending(0, 10)
-        await outbox.put_aside({entries[1].seq: self.letter(rows[1].id)})
+        await outbox.dead_letter({entries[1].seq: self.letter(rows[1].id)})
         assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0], rows[2]]
         (put,) = await letters.page(0, 10)
         assert put == self.letter(rows[1].id)._replace(number=put.number)
@@ -128,7 +128,7 @@ class TestDeadLetters:
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
         entries = await outbox.pending(0, 10)
-        await outbox.put_aside({entries[0].seq: self.letter(rows[0].id)})
+        await outbox.dead_letter({entries[0].seq: self.letter(rows[0].id)})
         await outbox.remove([entries[1].seq])
         assert await history.prune(b"\xff" * 16, 10) == 1
         await outbox.remove([entries[2].seq])

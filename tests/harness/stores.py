@@ -132,7 +132,7 @@ class MemoryOutboxStore:
         if self.holder == owner:
             self.holder = None
 
-    async def put_aside(self, letters: Mapping[int, DeadLetter]) -> None:
+    async def dead_letter(self, letters: Mapping[int, DeadLetter]) -> None:
         """See OutboxStore."""
         await self.remove(list(letters))
         self.letters += letters.values()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pycalc.db import open_database
-from pycalc.db.postgres_url import place_of
+from pycalc.db.postgres_url import location_of
 from pycalc.errors import StoreUnavailable
 from tests.harness.servers import free_port, settings_of
 
@@ -73,7 +73,7 @@ async def test_a_mistake_is_named(url: str, sentence: str) -> None:
 )
 def test_the_place_is_host_port_and_database(url: str, place: str) -> None:
     """It is what the log and the console show of a URL."""
-    assert place_of(url) == place
+    assert location_of(url) == place
 
 
 async def test_the_driver_s_words_are_for_operators_alone() -> None:

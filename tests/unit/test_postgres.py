@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pycalc.db import open_database, postgres
-from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.postgres import PostgresDatabase, Timeouts
 from pycalc.db.rows import arrays_insert
 from pycalc.db.tables import history, outbox
 from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
@@ -33,8 +33,9 @@ REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database"
 class Scripted(PostgresDatabase):
     """A database whose statements end as a test says; the last outcome is that of all further ones."""
 
-    def __init__(self, *outcomes: Exception | None, reconnect_seconds: float = 1.0) -> None:
-        super().__init__("postgresql://127.0.0.1:1/nowhere", reconnect_seconds)
+    def __init__(self, *outcomes: Exception | None, reconnect: float = 1.0) -> None:
+        timeouts = Timeouts(unknown=0.3, pause=0.01, reconnect=reconnect)
+        super().__init__("postgresql://127.0.0.1:1/nowhere", timeouts)
         self.outcomes = list(outcomes)
         self.statements: list[str] = []
         self.seconds: list[float] = []
@@ -50,13 +51,6 @@ class Scripted(PostgresDatabase):
 
 PLAIN = arrays_insert(history)
 AGAIN = f"{PLAIN} ON CONFLICT DO NOTHING"
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up what is uncertain sooner than in production."""
-    monkeypatch.setattr(postgres, "_UNKNOWN_SECONDS", 0.3)
-    monkeypatch.setattr(postgres, "_PAUSE_SECONDS", 0.01)
 
 
 def test_rows_are_inserted_by_one_array_for_each_column() -> None:
@@ -75,7 +69,7 @@ async def test_rows_are_inserted_once() -> None:
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
     """Nobody knows whether the rows are stored: the next tries leave those alone that are, and have less time."""
-    database = Scripted(postgres._Lost(), postgres._Lost(), None)
+    database = Scripted(postgres._AnswerLost(), postgres._AnswerLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
     assert 0.3 > database.seconds[1] > database.seconds[2] > 0
@@ -83,7 +77,7 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
 
 async def test_a_server_that_says_no_after_a_lost_answer_is_asked_again() -> None:
     """Its refusal says nothing about the statement before."""
-    database = Scripted(postgres._Lost(), REFUSED, None)
+    database = Scripted(postgres._AnswerLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
 
@@ -91,7 +85,7 @@ async def test_a_server_that_says_no_after_a_lost_answer_is_asked_again() -> Non
 async def test_an_answer_that_stays_lost_is_unknown() -> None:
     """In the end the caller is told that the rows may be stored or not."""
     began = monotonic()
-    database = Scripted(postgres._Lost())
+    database = Scripted(postgres._AnswerLost())
     with pytest.raises(OutcomeUnknown):
         await database.insert(history, ROWS)
     assert monotonic() - began >= 0.3
@@ -118,9 +112,9 @@ async def test_a_server_that_says_no_is_not_asked_again() -> None:
     assert database.statements == [PLAIN]
 
 
-@pytest.mark.parametrize(("reconnect_seconds", "times"), [(3600.0, 1), (0.0, 20)])
+@pytest.mark.parametrize(("reconnect", "times"), [(3600.0, 1), (0.0, 20)])
 async def test_refused_writes_replace_the_connections_once_in_an_interval(
-    monkeypatch: pytest.MonkeyPatch, reconnect_seconds: float, times: int
+    monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
 ) -> None:
     """After a failover many writes are refused together: that is no storm of new connections."""
     disposed: list[AsyncEngine] = []
@@ -130,11 +124,11 @@ async def test_refused_writes_replace_the_connections_once_in_an_interval(
 
     monkeypatch.setattr(AsyncEngine, "dispose", dispose)
     read_only = asyncpg.ReadOnlySQLTransactionError("read-only")
-    database = Scripted(read_only, reconnect_seconds=reconnect_seconds)
+    database = Scripted(read_only, reconnect=reconnect)
     outcomes = await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreReadOnly}
     assert len(disposed) == 2 * times
-    assert set(disposed) == {database._inserter, database._writer}
+    assert set(disposed) == {database._insert_queue.engine, database._write_queue.engine}
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
@@ -154,11 +148,10 @@ def silent_port() -> Iterator[int]:
 
 
 @pytest.fixture
-async def silent(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresDatabase]:
+async def silent(silent_port: int) -> AsyncIterator[PostgresDatabase]:
     """Return a database on a server that says nothing."""
-    monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 0.4)
-    database = PostgresDatabase(f"postgresql://127.0.0.1:{silent_port}/nowhere")
+    url = f"postgresql://127.0.0.1:{silent_port}/nowhere"
+    database = PostgresDatabase(url, Timeouts(answer=0.2, connect=0.4))
     yield database
     await database.aclose()
 
@@ -173,7 +166,7 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
     assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
-    with pytest.raises(StoreUnavailable, match="too much to do"):
+    with pytest.raises(StoreUnavailable, match="is overloaded"):
         await reads[-1]
     writing, inserting = asyncio.create_task(silent.write(one)), asyncio.create_task(silent.insert(history, ROWS))
     await asyncio.sleep(0)
@@ -184,14 +177,12 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     assert [type(outcome) for outcome in outcomes[256:]] == [OutcomeUnknown, OutcomeUnknown]
 
 
-async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_kind_of_work_has_connections_of_its_own() -> None:
     """Six for reading, one reserved, three for writing, two for inserting, one for readiness; the rest waits."""
-    monkeypatch.setattr(postgres, "_ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 10.0)
     accepted: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    database = PostgresDatabase(f"postgresql://127.0.0.1:{port}/nowhere")
+    database = PostgresDatabase(f"postgresql://127.0.0.1:{port}/nowhere", Timeouts(answer=0.3, connect=10.0))
     for call, connections in ((database.read, 6), (database.read_reserved, 6 + 1), (database.write, 7 + 3)):
         outcomes = await asyncio.gather(*(call(one) for _ in range(20)), return_exceptions=True)
         assert {isinstance(outcome, StoreUnavailable) for outcome in outcomes} == {True}
@@ -203,8 +194,9 @@ async def test_each_kind_of_work_has_connections_of_its_own(monkeypatch: pytest.
     server.close()
     for writer in accepted:
         writer.close()
-    for task in database._reading | database._writing | database._inserting | database._pinging:
-        task.cancel()
+    for queue in database._queues.values():
+        for task in queue.tasks:
+            task.cancel()
     await database.aclose()
 
 

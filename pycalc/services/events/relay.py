@@ -250,7 +250,7 @@ class Relay:
         """Move entries to the dead letters, by sequence number; return how many."""
         if reasons:
             letters = {entry.seq: _letter(entry, reasons[entry.seq]) for entry in entries if entry.seq in reasons}
-            await self._outbox.put_aside(letters)
+            await self._outbox.dead_letter(letters)
             self._metrics.dead_letters.labels("relay").inc(len(letters))
             _log.error("events put aside", count=len(letters), reasons=sorted(set(reasons.values()))[:5])
         return len(reasons)

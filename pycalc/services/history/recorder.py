@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import ROWS_AT_ONCE, HistoryStore
+from pycalc.db.base import ROWS_PER_STATEMENT, HistoryStore
 from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
@@ -48,7 +48,7 @@ class Recorder:
         max_rows: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
         max_age: float = 1.25,
-        batch_rows: int = ROWS_AT_ONCE,
+        batch_rows: int = ROWS_PER_STATEMENT,
         probe_seconds: float = 1.0,
         tracer: Tracer = NO_TRACER,
     ) -> None:

@@ -186,7 +186,7 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
-    assert sum("too much to do" in str(outcome) for outcome in refused) == 400 - 256
+    assert sum("is overloaded" in str(outcome) for outcome in refused) == 400 - 256
 
 
 async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres, url: str, database: Database) -> None:

@@ -1,0 +1,40 @@
+"""The database interface of the services: one store for each aggregate, over a ``Database`` that runs transactions.
+
+Each store method is one transaction. When a writing method returns, its effect is durable. Every method raises
+StoreUnavailable when the database is closed, cannot write, or does not answer in time.
+"""
+
+from __future__ import annotations
+
+from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
+from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
+from pycalc.db.base.history import HistoryFilter, HistoryStore
+from pycalc.db.base.keys import KeyBearer, KeyStore
+from pycalc.db.base.outbox import OutboxRow, OutboxStore
+from pycalc.db.base.revocations import Revocations, RevocationStore
+from pycalc.db.base.sessions import NewSession, Refresh, Rotation, SessionLimits, SessionStore
+from pycalc.db.base.usage import UsageFilter, UsageStore
+from pycalc.db.base.users import UserStore
+
+__all__ = [
+    "ROWS_PER_STATEMENT",
+    "Database",
+    "DeadLetter",
+    "DeadLetterStore",
+    "HistoryFilter",
+    "HistoryStore",
+    "KeyBearer",
+    "KeyStore",
+    "NewSession",
+    "OutboxRow",
+    "OutboxStore",
+    "Refresh",
+    "RevocationStore",
+    "Revocations",
+    "Rotation",
+    "SessionLimits",
+    "SessionStore",
+    "UsageFilter",
+    "UsageStore",
+    "UserStore",
+]

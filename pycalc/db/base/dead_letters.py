@@ -1,0 +1,41 @@
+"""The interface of the dead-letter store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class DeadLetter(NamedTuple):
+    """An event that could not be delivered, or a broker message that is not an event."""
+
+    number: int
+    stage: str  # where the event failed: "relay" or "consumer"
+    event_id: bytes | None  # None for a message that is not an event of this service
+    origin: str
+    reason: str
+    payload: bytes
+    created_ms: int
+
+
+class DeadLetterStore(Protocol):
+    """Undeliverable events, kept until an admin requeues or discards them."""
+
+    async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Add dead letters; the database assigns their numbers."""
+
+    async def page(self, after: int, limit: int) -> list[DeadLetter]:
+        """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
+        ...
+
+    async def requeue(self, number: int) -> bool:
+        """Move an event back into the outbox; return False when it is not an event or its history row is gone."""
+        ...
+
+    async def discard(self, number: int) -> bool:
+        """Delete a dead letter; return whether it existed."""
+        ...
+
+    async def size(self) -> int:
+        """Return the number of dead letters."""
+        ...

@@ -1,0 +1,52 @@
+"""The interface of the history store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pycalc.models.history import HistoryRow
+
+
+class HistoryFilter(NamedTuple):
+    """A selection of history rows; None does not restrict.
+
+    The id bounds find rows by an index and are wider than the time bounds, because an id may be some seconds ahead of
+    the clock. The time bounds, in milliseconds since the epoch, decide.
+    """
+
+    user_ids: tuple[bytes, ...] | None = None
+    operation: str | None = None
+    since: bytes | None = None  # inclusive
+    until: bytes | None = None  # exclusive
+    since_ms: int | None = None  # inclusive
+    until_ms: int | None = None  # exclusive
+
+
+class HistoryStore(Protocol):
+    """Recorded calculations."""
+
+    async def append(self, rows: Sequence[HistoryRow]) -> None:
+        """Record calculations and their outbox entries, all or none, in one transaction.
+
+        Raises Conflict when the database rejects a row for its values.
+        """
+
+    async def probe(self) -> None:
+        """Write a row that carries no data, and return once that write is durable."""
+
+    async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
+        """Return up to ``limit`` rows with ids below ``before``, newest first."""
+        ...
+
+    async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
+        """Return up to ``limit`` rows with ids above ``after``, oldest first."""
+        ...
+
+    async def prune(self, before: bytes, limit: int) -> int:
+        """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
+
+        A row with an unpublished event stays, and so do all later rows. ``before`` must lie in the past, so that no
+        row recorded meanwhile has a lower id.
+        """
+        ...

@@ -1,0 +1,28 @@
+"""The interface of the revocation store."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class Revocations(NamedTuple):
+    """The revocations after a given number."""
+
+    newest: int  # the number of the newest revocation
+    users: frozenset[bytes] | None  # affected users; None means everybody, because old revocations were dropped
+
+
+class RevocationStore(Protocol):
+    """Revocations by all processes on the database, numbered in the order of their commits.
+
+    A change that ends or restricts access adds its revocation in the same transaction: logout, a new password, a
+    changed role, disabling, deletion, the removal of a key, and the reuse of a refresh token.
+    """
+
+    async def newest(self) -> int:
+        """Return the number of the newest revocation, 0 when there was none."""
+        ...
+
+    async def since(self, number: int) -> Revocations:
+        """Return the revocations with numbers above ``number``."""
+        ...
