@@ -149,7 +149,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         opening.metrics.server_processes.set(1)
         backends = await open_backends(opening)
         recording = _start_recording(opening, backends)
-        await recording.recorder.prove()
+        await recording.recorder.probe()
         yield _wired(opening, backends, recording, await open_access(opening, backends))
 
 

@@ -20,8 +20,8 @@ from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import asked_of, preferred, preferred_coding
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
-from pycalc.services.history.exports import LAYOUTS
-from pycalc.services.history.reader import Wanted
+from pycalc.services.history.exports import EXPORT_FORMATS
+from pycalc.services.history.reader import HistorySelection
 from pycalc.services.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ async def secure_history(
     request: Request, caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
-    wanted = Wanted(query.cursor, query.operation, query.since, query.until, query.user)
-    media_type = preferred(asked_of(request.scope).accept, (PAGE, *LAYOUTS)) or PAGE
-    if media_type in LAYOUTS:
+    wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
+    media_type = preferred(asked_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
+    if media_type in EXPORT_FORMATS:
         limit = query.limit if "limit" in query.model_fields_set else None
         return await _export(request, resources, wanted, media_type, limit)
     with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
@@ -97,14 +97,14 @@ async def secure_history(
 
 
 async def _export(
-    request: Request, resources: Resources, wanted: Wanted, media_type: str, limit: int | None
+    request: Request, resources: Resources, wanted: HistorySelection, media_type: str, limit: int | None
 ) -> ExportResponse:
     """Return an export whose first page has been read: what is refused is refused as a problem."""
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)
 
-    layout = LAYOUTS[media_type]
+    layout = EXPORT_FORMATS[media_type]
     pages = resources.exports.export(identify, wanted, layout, limit)
     headers = {
         "Content-Type": f"{media_type}{layout.parameters}",

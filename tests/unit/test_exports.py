@@ -18,16 +18,16 @@ from pycalc.models.auth import Principal, Role, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.services.history.exports import AT_ONCE, LAYOUTS, MAX_EXPORTS, MAX_EXPORTS_EACH, Exports
-from pycalc.services.history.reader import HistoryReader, Wanted
+from pycalc.services.history.exports import EXPORT_FORMATS, MAX_EXPORTS, MAX_EXPORTS_EACH, ROWS_PER_READ, Exports
+from pycalc.services.history.reader import HistoryReader, HistorySelection
 from tests.harness.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
 
 pytestmark = pytest.mark.anyio
 
 OTHER_ID = bytes(16)
-NDJSON = LAYOUTS["application/x-ndjson"]
-EVERYTHING = Wanted()
+NDJSON = EXPORT_FORMATS["application/x-ndjson"]
+EVERYTHING = HistorySelection()
 
 
 def accounts() -> MemoryUserStore:
@@ -57,7 +57,7 @@ class Caller:
 def history() -> MemoryHistoryStore:
     """Return a history of some pages, and a rest, of one user."""
     store = MemoryHistoryStore()
-    store.rows = [history_row(n) for n in range(3 * AT_ONCE + 5)]
+    store.rows = [history_row(n) for n in range(3 * ROWS_PER_READ + 5)]
     return store
 
 
@@ -107,14 +107,16 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     assert page.text == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
 
 
-@pytest.mark.parametrize("limit", [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 10 * AT_ONCE])
+@pytest.mark.parametrize(
+    "limit", [1, ROWS_PER_READ - 1, ROWS_PER_READ, ROWS_PER_READ + 1, 2 * ROWS_PER_READ, 10 * ROWS_PER_READ]
+)
 async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
     """The newest so many, at and around the size of what is read at once."""
     exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
     assert ids(exported) == newest_first(history.rows)[:limit]
 
 
-@pytest.mark.parametrize("rows", [0, 1, AT_ONCE, 2 * AT_ONCE])
+@pytest.mark.parametrize("rows", [0, 1, ROWS_PER_READ, 2 * ROWS_PER_READ])
 async def test_an_export_of_whole_pages_ends(exports: Exports, history: MemoryHistoryStore, rows: int) -> None:
     """A selection that just fills its pages, or has nothing in it, is exported like any other."""
     del history.rows[rows:]
@@ -125,17 +127,17 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
     """``cursor`` takes the id of the last item that arrived: what is older follows. A page's cursor does the same."""
     there = newest_first(history.rows)
     identify = Caller().identify
-    assert ids(await lines(exports.export(identify, Wanted(cursor=there[300]), NDJSON))) == there[301:]
+    assert ids(await lines(exports.export(identify, HistorySelection(cursor=there[300]), NDJSON))) == there[301:]
     page = await HistoryReader(history, accounts()).page(await identify(), EVERYTHING, 10)
     cursor = json.loads(page.text)["next_cursor"]
-    assert ids(await lines(exports.export(identify, Wanted(cursor=cursor), NDJSON))) == there[10:]
+    assert ids(await lines(exports.export(identify, HistorySelection(cursor=cursor), NDJSON))) == there[10:]
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "z" * 36, "019aab12-7c00-7123-8456-42661417400", "AQ", "A" * 23])
 async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str) -> None:
     """Neither a page's cursor nor an id: InvalidInput before anything is yielded."""
     with pytest.raises(InvalidInput):
-        await lines(exports.export(Caller().identify, Wanted(cursor=cursor), NDJSON))
+        await lines(exports.export(Caller().identify, HistorySelection(cursor=cursor), NDJSON))
 
 
 async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
@@ -144,12 +146,17 @@ async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> N
     others = history_row(user_id=OTHER_ID)
     history.rows += [made, others]
     user, admin = Caller(), Caller(role=Role.ADMIN)
-    assert ids(await lines(exports.export(user.identify, Wanted(operation="pow"), NDJSON))) == [text_of_id(made.id)]
-    assert await lines(exports.export(user.identify, Wanted(until=datetime(2020, 1, 1, tzinfo=UTC)), NDJSON)) == []
+    assert ids(await lines(exports.export(user.identify, HistorySelection(operation="pow"), NDJSON))) == [
+        text_of_id(made.id)
+    ]
+    assert (
+        await lines(exports.export(user.identify, HistorySelection(until=datetime(2020, 1, 1, tzinfo=UTC)), NDJSON))
+        == []
+    )
     assert ids(await lines(exports.export(user.identify, EVERYTHING, NDJSON)))[0] == text_of_id(made.id)
     assert ids(await lines(exports.export(admin.identify, EVERYTHING, NDJSON)))[0] == text_of_id(others.id)
     with pytest.raises(Forbidden):
-        await lines(exports.export(user.identify, Wanted(user="bob"), NDJSON))
+        await lines(exports.export(user.identify, HistorySelection(user="bob"), NDJSON))
 
 
 def lose_the_token(caller: Caller) -> None:
@@ -250,7 +257,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 async def test_exports_make_way_for_others() -> None:
     """Where the loop works for others during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
-    busy.rows = [history_row(n) for n in range(2 * AT_ONCE + 1)]
+    busy.rows = [history_row(n) for n in range(2 * ROWS_PER_READ + 1)]
     exports = Exports(busy, accounts(), Metrics(), lambda: busy.worked)
     await asyncio.gather(*(lines(exports.export(Caller().identify, EVERYTHING, NDJSON)) for _ in range(2)))
     pauses = [later - earlier for earlier, later in pairwise(busy.reads_at)]
@@ -271,6 +278,6 @@ def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     A read of fewer rows takes less, and says nothing of what a full one takes.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics())
-    exports._courtesy(0.001, AT_ONCE - 1)
-    pauses = [exports._courtesy(seconds, AT_ONCE) for seconds in (0.002, 0.004, 0.005, 0.001, 0.005, 0.9)]
+    exports._pause_after(0.001, ROWS_PER_READ - 1)
+    pauses = [exports._pause_after(seconds, ROWS_PER_READ) for seconds in (0.002, 0.004, 0.005, 0.001, 0.005, 0.9)]
     assert pauses == pytest.approx([0, 0, 0.008, 0, 0.024, 0.1])

@@ -176,7 +176,7 @@ async def test_the_first_ping_says_whether_anything_can_be_written() -> None:
     store = MemoryHistoryStore()
     store.failure = StoreUnavailable("The database is read-only.")
     async with recording(store, probe_seconds=0.001) as recorder:
-        await recorder.prove()
+        await recorder.probe()
         with pytest.raises(StoreUnavailable):
             await recorder.ping()
         store.failure = None

@@ -1,4 +1,4 @@
-"""Exports of the history: a whole selection, in reads of some rows each (ADR 16)."""
+"""Exports of the history: a complete selection, in reads of limited size (ADR 16)."""
 
 from __future__ import annotations
 
@@ -14,43 +14,39 @@ from pycalc.errors import Forbidden
 from pycalc.models.auth import Principal
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
 from pycalc.observability.metrics import Metrics
-from pycalc.services.history.reader import Wanted, cursor_id, selection_of
+from pycalc.services.history.reader import HistorySelection, cursor_id, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
-AT_ONCE = 200
-"""Rows that are read, encoded and sent together: encoding them takes the event loop about a millisecond."""
+ROWS_PER_READ = 200  # encoding this many rows blocks the event loop for about a millisecond
 MAX_EXPORTS = 8
 MAX_EXPORTS_EACH = 2
 
-_PATIENCE = 8
-"""An export waits so many times as long as the event loop spent on others during its last read."""
+_PAUSE_FACTOR = 8  # an export pauses for this multiple of the time that the loop spent on others during its last read
 _LONGEST_PAUSE = 0.1
 
 Identify = Callable[[], Awaitable[Principal]]
 
 
-class Layout(NamedTuple):
-    """How an export is written."""
+class ExportFormat(NamedTuple):
+    """A file format of exports."""
 
     head: str
     line: Callable[[HistoryRow], str]
     extension: str
-    parameters: str
-    """Of the media type."""
+    parameters: str  # of the media type
 
 
-LAYOUTS = {
-    "application/x-ndjson": Layout("", lambda row: encode_item(row) + "\n", "ndjson", ""),
-    "text/csv": Layout(CSV_HEADER, encode_csv, "csv", "; charset=utf-8; header=present"),
+EXPORT_FORMATS = {  # by media type
+    "application/x-ndjson": ExportFormat("", lambda row: encode_item(row) + "\n", "ndjson", ""),
+    "text/csv": ExportFormat(CSV_HEADER, encode_csv, "csv", "; charset=utf-8; header=present"),
 }
-"""The forms that there are, by media type."""
 
 
 class Exports:
-    """Exports of the history, bounded in number, for all and for each user.
+    """Exports of the history, with a concurrency limit in total and per user.
 
-    They take turns, one read at a time, and make way: the more the event loop has to do for others, the longer they
-    pause. On a busy service an export takes longer; on an idle one it has the whole machine.
+    One export reads at a time, and pauses afterwards in proportion to the event loop's other work. Exports therefore
+    slow down on a busy service and use the whole machine on an idle one.
     """
 
     def __init__(
@@ -60,14 +56,14 @@ class Exports:
         metrics: Metrics,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
-        """``thread_clock`` tells how long the event loop's thread has worked, in seconds."""
+        """``thread_clock`` returns the processor time of the event loop's thread, in seconds."""
         self._history = history
         self._users = users
         self._thread_clock = thread_clock
         self._limit = ConcurrencyLimit(
             MAX_EXPORTS,
             metrics.exports_refused,
-            "Too many exports of the history are under way.",
+            "Too many exports of the history are running; retry when one has ended.",
             each=MAX_EXPORTS_EACH,
         )
         self._turn = asyncio.Lock()
@@ -76,51 +72,46 @@ class Exports:
         metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
-        self, identify: Identify, wanted: Wanted, layout: Layout, limit: int | None = None
+        self, identify: Identify, selection: HistorySelection, export_format: ExportFormat, limit: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield what is wanted, newest first, or its newest ``limit`` calculations, some at a time; at least once.
+        """Yield the encoded selection, or its newest ``limit`` calculations, newest first; yield at least once.
 
-        Ids grow with commits: going down from the newest meets every row that there was at the start once, and none
-        that came later. Nothing in the database is held while a yield is being sent. ``identify`` is asked before each,
-        and raises when the caller has lost its rights. Raises Overloaded over the bounds, Forbidden, InvalidInput,
-        StoreUnavailable; when it raises after the first yield, then what was yielded is not all.
+        Ids grow with commits, so reading downwards meets every row that existed at the start once, and no later row.
+        No transaction is open during a yield. ``identify`` is called before each yield and raises when the caller has
+        lost its rights. Raises Overloaded above the limits, Forbidden, InvalidInput and StoreUnavailable; after the
+        first yield an exception means that the export is incomplete.
         """
         caller = await identify()
-        selection = await selection_of(wanted, caller, self._users)
-        before, left = cursor_id(wanted.cursor), sys.maxsize if limit is None else limit
+        history_filter = await filter_of(selection, caller, self._users)
+        before, left = cursor_id(selection.cursor), sys.maxsize if limit is None else limit
         with self._limit.acquire(caller.user_id):
-            text = layout.head
+            text = export_format.head
             while left:
-                size = min(left, AT_ONCE)
-                rows, lines = await self._read(selection, before, size, layout)
-                _require_no_less(caller, await identify())
+                size = min(left, ROWS_PER_READ)
+                rows, lines = await self._read(history_filter, before, size, export_format)
+                if not (await identify()).is_admin and caller.is_admin:
+                    raise Forbidden("Only an admin may read other users' history.")
                 yield (text + lines).encode()
                 if len(rows) < size:
                     return
                 text, before, left = "", rows[-1].id, left - size
 
     async def _read(
-        self, selection: HistoryFilter, before: bytes | None, size: int, layout: Layout
+        self, history_filter: HistoryFilter, before: bytes | None, size: int, export_format: ExportFormat
     ) -> tuple[list[HistoryRow], str]:
-        """Return the next rows and their lines, when it is this export's turn."""
+        """Wait for other exports' reads, then return the next rows and their lines."""
         async with self._turn:
             await asyncio.sleep(self._pause)
             began = self._thread_clock()
-            rows = await self._history.page(selection, before, size)
-            self._pause = self._courtesy(self._thread_clock() - began, len(rows))
-            return rows, "".join(map(layout.line, rows))
+            rows = await self._history.page(history_filter, before, size)
+            self._pause = self._pause_after(self._thread_clock() - began, len(rows))
+            return rows, "".join(map(export_format.line, rows))
 
-    def _courtesy(self, spent: float, rows: int) -> float:
-        """Return the pause after a read during which the event loop's thread worked so many seconds.
+    def _pause_after(self, spent: float, rows: int) -> float:
+        """Return the pause after a read during which the event loop's thread worked for ``spent`` seconds.
 
-        The least that a full read ever took is the read's own work, which varies; beyond twice that it was others'.
+        The shortest full read so far estimates the export's own work. More than twice that time was work for others.
         """
-        if rows == AT_ONCE:
+        if rows == ROWS_PER_READ:
             self._least = min(self._least, spent)
-        return max(0.0, min(_PATIENCE * (spent - 2 * self._least), _LONGEST_PAUSE))
-
-
-def _require_no_less(then: Principal, now: Principal) -> None:
-    """Raise Forbidden when a caller that was an admin is none any more."""
-    if then.is_admin and not now.is_admin:
-        raise Forbidden("Only an admin may read other users' history.")
+        return max(0.0, min(_PAUSE_FACTOR * (spent - 2 * self._least), _LONGEST_PAUSE))

@@ -1,4 +1,4 @@
-"""Reading the history, page by page."""
+"""Pages of the history."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _CURSOR_VERSION = b"\x01"
 _ID_LENGTH = 36
 
 
-class Wanted(NamedTuple):
-    """Which calculations are asked for; None excludes nothing."""
+class HistorySelection(NamedTuple):
+    """A client's selection of calculations; None does not restrict."""
 
-    cursor: str | None = None
-    """Those older than this one: a page's ``next_cursor``, or an item's id."""
+    cursor: str | None = None  # a page's next_cursor or an item's id: selects older calculations
     operation: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -30,18 +29,14 @@ class Wanted(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A HistoryPage as JSON text, and the cursor of the page that follows it, None on the last."""
+    """A HistoryPage as JSON text, and the cursor of the next page, None on the last one."""
 
     text: str
     next_cursor: str | None
 
 
-def _cursor_text(last: bytes) -> str:
-    return base64.urlsafe_b64encode(_CURSOR_VERSION + last).rstrip(b"=").decode()
-
-
 def cursor_id(text: str | None) -> bytes | None:
-    """Return the id of the calculation that a cursor names; raises InvalidInput for a cursor that is not ours."""
+    """Return the id of a cursor's calculation; raises InvalidInput for a malformed cursor."""
     if text is None:
         return None
     try:
@@ -55,12 +50,12 @@ def cursor_id(text: str | None) -> bytes | None:
     return raw[1:]
 
 
-async def selection_of(wanted: Wanted, caller: Principal, users: UserStore) -> HistoryFilter:
-    """Return the store's selection, ``since`` <= time < ``until``; raises Forbidden when a user asks for another's."""
-    since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (wanted.since, wanted.until))
+async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
+    """Return the store's filter, ``since`` <= time < ``until``; raises Forbidden when a user asks for another's."""
+    since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
     return HistoryFilter(
-        user_ids=await whose(users, caller, wanted.user),
-        operation=wanted.operation,
+        user_ids=await whose(users, caller, selection.user),
+        operation=selection.operation,
         since=None if since_ms is None else first_id_of_ms(since_ms),
         until=None if until_ms is None else first_id_of_ms(until_ms + AHEAD_MS),
         since_ms=since_ms,
@@ -75,14 +70,16 @@ class HistoryReader:
         self._history = history
         self._users = users
 
-    async def page(self, caller: Principal, wanted: Wanted, limit: int) -> Page:
+    async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> Page:
         """Return up to ``limit`` calculations, newest first.
 
-        Raises Forbidden when a user asks for another's, InvalidInput for a cursor that is not ours.
+        Raises Forbidden when a user asks for another's, InvalidInput for a malformed cursor.
         """
-        selection = await selection_of(wanted, caller, self._users)
-        rows = await self._history.page(selection, cursor_id(wanted.cursor), limit + 1)
-        following = _cursor_text(rows[limit - 1].id) if len(rows) > limit else None
+        history_filter = await filter_of(selection, caller, self._users)
+        rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)
+        next_cursor, member = None, "null"
+        if len(rows) > limit:
+            next_cursor = base64.urlsafe_b64encode(_CURSOR_VERSION + rows[limit - 1].id).rstrip(b"=").decode()
+            member = f'"{next_cursor}"'
         items = ",".join(map(encode_item, rows[:limit]))
-        member = "null" if following is None else f'"{following}"'
-        return Page(f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', following)
+        return Page(f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', next_cursor)

@@ -1,8 +1,7 @@
-"""Bounded group commit: a calculation is answered after the transaction that holds it is durable (ADR 5).
+"""Group commit of the history: a calculation is answered after its transaction is durable (ADR 5).
 
-Rows that arrive while a commit runs make up the next one; there is no timer in the way of a row. The queue is
-bounded by rows, bytes and age, and nobody waits for longer than that age, whatever the database does. A caller that
-goes away does not take its row with it.
+Rows that arrive while a commit runs form the next commit, so no timer delays a row. The queue is bounded by rows,
+bytes and age, and no caller waits longer than that age. The row of a cancelled caller stays queued.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic, perf_counter, time_ns
 from typing import NamedTuple
 
@@ -22,14 +20,16 @@ from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavaila
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.services.history.write_probe import WriteProbe
 
-_ROW_BYTES = 600
-"""What a queued row costs beside its texts."""
+_ROW_BYTES = 600  # memory of a queued row without its texts
 
 _log = get_logger(__name__)
 
 
 class _Entry(NamedTuple):
+    """The rows of one ``record`` call."""
+
     rows: Sequence[HistoryRow]
     size: int
     arrived: float
@@ -37,7 +37,7 @@ class _Entry(NamedTuple):
 
 
 class Recorder:
-    """Gathers rows and commits them in batches, in the order of their arrival."""
+    """A queue of rows that one task commits in batches, in the order of their arrival."""
 
     def __init__(
         self,
@@ -65,25 +65,23 @@ class Recorder:
         self._closing = False
         self._committing: list[_Entry] = []
         self._commit_began = math.inf
-        self._failing = False
-        self._probe_seconds = probe_seconds
-        self._prober: asyncio.Task[None] | None = None
+        self._probe = WriteProbe(history, probe_seconds, lambda: bool(self._committing))
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
         metrics.recorder_rows.set_function(lambda: self._rows)
         metrics.recorder_bytes.set_function(lambda: self._bytes)
 
     def record(self, rows: Sequence[HistoryRow]) -> asyncio.Future[None]:
-        """Queue rows that belong into one transaction; the returned future is done when they are durable.
+        """Queue rows for a common transaction, and return a future that is done when they are durable.
 
-        It raises StoreUnavailable when they could not be committed, and then they are not in the history; what waits
-        longer than ``max_age`` is withdrawn so. What is being committed for as long gets OutcomeUnknown: it may be in
-        the history or not. Raises at once Overloaded over the bounds, StoreUnavailable behind a commit that hangs.
+        The future raises StoreUnavailable when the commit failed or the rows were withdrawn after ``max_age``; they
+        are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
+        This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs.
         """
         size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
             self._metrics.recorder_refused.labels("full").inc(len(rows))
-            raise Overloaded("Too many calculations are waiting to be recorded.")
+            raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():
             raise StoreUnavailable("The service is shutting down.")
         now = monotonic()
@@ -98,27 +96,21 @@ class Recorder:
         return done
 
     async def ping(self) -> None:
-        """Return when commits go on; raises StoreUnavailable when one hangs, or none has succeeded since one failed."""
+        """Raise StoreUnavailable while a commit hangs, and after a failed commit until a write succeeds."""
         hangs = monotonic() - self._commit_began > self._max_age
-        if self._runner.done() or hangs or self._failing:
+        if self._runner.done() or hangs or self._probe.failing:
             raise StoreUnavailable("Calculations are not being recorded.")
 
-    async def prove(self) -> None:
-        """Find out whether the history can be written, for the ping; return when that is known."""
-        try:
-            await self._history.probe()
-        except Exception as error:
-            _log.warning("the history can't be written", error=str(error))
-            self._fail()
+    async def probe(self) -> None:
+        """Check that the history can be written; the result shows in ``ping``."""
+        await self._probe.check()
 
     async def aclose(self) -> None:
-        """Commit what is queued, then stop; what comes later is refused."""
+        """Refuse new rows, commit the queued ones, and stop."""
         self._closing = True
         self._arrival.set()
         await self._runner
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.wait({self._prober})
+        await self._probe.aclose()
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
@@ -135,24 +127,8 @@ class Recorder:
             self._committing, self._commit_began = [], math.inf
             commit.result()
 
-    def _fail(self) -> None:
-        """Let the ping fail until a commit or a probe succeeds: a service that is not ready may get no requests."""
-        self._failing = True
-        if self._prober is None or self._prober.done():
-            self._prober = self._loop.create_task(self._probe_until_proven(), name="recorder probe")
-
-    async def _probe_until_proven(self) -> None:
-        while self._failing:
-            await asyncio.sleep(self._probe_seconds)
-            if self._committing:
-                continue  # which tells as much
-            with suppress(Exception):  # whatever it is, the next try may do better
-                await self._history.probe()
-                self._failing = False
-                _log.info("the history can be written again")
-
     def _take(self) -> list[_Entry]:
-        """Take the next batch out of the queue."""
+        """Remove the next batch from the queue."""
         batch: list[_Entry] = []
         rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
@@ -168,7 +144,7 @@ class Recorder:
         return entry
 
     def _answer_aged(self) -> None:
-        """Answer those who have waited too long: what is queued is withdrawn, what is being committed is not known."""
+        """Withdraw queued rows that are too old; for rows in a commit that is too old, report an unknown outcome."""
         oldest = monotonic() - self._max_age
         aged = []
         while self._queue and self._queue[0].arrived < oldest:
@@ -177,40 +153,37 @@ class Recorder:
             self._refuse(aged, StoreUnavailable("The database does not answer in time."), "aged")
         if self._committing[0].arrived < oldest:
             slow = [entry for entry in self._committing if entry.arrived < oldest]
-            self._refuse(slow, OutcomeUnknown("The database hangs: not known whether this is recorded."), "unknown")
+            unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
+            self._refuse(slow, unknown, "unknown")
 
     async def _commit(self, batch: list[_Entry]) -> None:
-        """Commit a batch and tell its callers; what can't be stored fails alone."""
+        """Commit a batch and complete its futures; a row that the database rejects fails alone."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         try:
             await self._history.append(rows)
         except StoreUnavailable as error:
             _log.warning("commit failed", rows=len(rows), error=str(error))
-            self._fail()
+            self._probe.fail()
             self._refuse(batch, error, "failed")
             return
         except Exception as error:
             await self._isolate(batch, error)
             return
-        self._failing = False
+        self._probe.failing = False
         self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
         if self._tracer.on:
-            self._trace(batch, began_ns, len(rows))
+            ended_ns, attributes = time_ns(), {"pycalc.commit.rows": len(rows)}
+            for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
+                self._tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
         for entry in batch:
-            if not entry.done.done():  # else its caller has gone, or was told that this is not known
+            if not entry.done.done():  # done: its caller was cancelled, or was told that the outcome is unknown
                 entry.done.set_result(None)
         self._committed()
 
-    def _trace(self, batch: list[_Entry], began_ns: int, rows: int) -> None:
-        """Note the commit in each of the traces that it was for."""
-        ended_ns = time_ns()
-        for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
-            self._tracer.record("commit", began_ns, ended_ns, traceparent, **{"pycalc.commit.rows": rows})
-
     async def _isolate(self, batch: list[_Entry], error: Exception) -> None:
-        """Commit one by one what failed together; what fails alone is refused."""
+        """Commit the entries of a failed batch one by one; refuse an entry that fails alone."""
         if len(batch) > 1:
             for entry in batch:
                 await self._commit([entry])
@@ -220,7 +193,7 @@ class Recorder:
         self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
     def _refuse(self, entries: list[_Entry], error: PycalcError, reason: str) -> None:
-        """Answer those that still wait with an error."""
+        """Complete the pending futures with an error."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)
