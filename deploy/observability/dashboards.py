@@ -117,7 +117,7 @@ INSIDE = Dashboard(
             "short",
             {"rows": "sum(<recorder_rows>)", "KiB": "sum(<recorder_bytes>) / 1024"},
         ),
-        Panel("Work of the database", "short", {"{{lane}}": "sum by (lane) (<database_work>)"}),
+        Panel("Work of the database", "short", {"{{queue}}": "sum by (queue) (<database_work>)"}),
         Panel(
             "Cache",
             "ops",

@@ -136,7 +136,7 @@ class Metrics:
         self.database_work = Gauge(
             "pycalc_database_work",
             "Work that the database does, or that waits for it",
-            ("lane",),
+            ("queue",),
             registry=registry,
         )
         self.recorder_rows = Gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit", registry=registry)

@@ -53,8 +53,8 @@ def _report_ahead(seconds: float) -> None:
 def _tell_of(database: Database, metrics: Metrics) -> None:
     """Let the metrics show how much the database has to do."""
 
-    def show(lane: str) -> None:
-        metrics.database_work.labels(lane).set_function(lambda: database.under_way()[lane])
+    def show(queue: str) -> None:
+        metrics.database_work.labels(queue).set_function(lambda: database.under_way()[queue])
 
-    for lane in database.under_way():
-        show(lane)
+    for queue in database.under_way():
+        show(queue)

@@ -1,4 +1,4 @@
-"""The schema's history: Alembic revisions, forward only."""
+"""The schema's migrations: Alembic revisions, forward only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from sqlalchemy import Connection, inspect, text
 
 from pycalc.errors import StoreUnavailable
 
-HEAD = "0009"
-"""The newest revision; a test compares it with the revisions' own order."""
-
+HEAD = "0009"  # the newest revision; importing Alembic to find it would slow every start
 
 _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the revision that the database is at, None for an empty one."""
+    """Return the database's revision, None for an empty database; raises StoreUnavailable for foreign tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -27,19 +25,19 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(revision: str | None) -> None:
-    """Raise StoreUnavailable when a database's revision is older than this program.
+    """Raise StoreUnavailable when a database's revision is older than this program's.
 
-    A newer one will do: revisions only add what programs before them can ignore, so that a release can be taken back.
+    A newer revision is accepted: every revision only adds what older releases ignore, so a release can be rolled back.
     """
     if revision is None or revision < HEAD:
         raise StoreUnavailable("The database's tables are not up to date: run `pycalc migrate` first.")
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest revision within the caller's transaction; a newer one stays as it is."""
+    """Migrate to the newest revision within the caller's transaction; leave a newer database unchanged."""
     revision = current(connection)
     if (revision or "") >= HEAD:
-        return  # Alembic's import costs more than the rest of a start
+        return  # importing Alembic takes longer than the rest of a start
     if revision is None and connection.dialect.name == "sqlite" and (tables := inspect(connection).get_table_names()):
         raise StoreUnavailable(f"The file is another program's database: it has a table {tables[0]!r}.")
     from alembic import command

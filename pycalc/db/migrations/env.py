@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that it was given."""
+"""Alembic's entry point, which runs the revisions on the given connection."""
 
 from __future__ import annotations
 

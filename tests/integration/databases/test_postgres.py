@@ -147,19 +147,19 @@ async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, datab
     assert row in await history.page(ALL, None, 10)
 
 
-@pytest.mark.parametrize(("lane", "connections"), [("read", 6), ("write", 3)])
-async def test_what_takes_all_connections_of_a_lane_does_not_keep_rows_out(
-    database: Database, lane: str, connections: int
+@pytest.mark.parametrize(("queue", "connections"), [("read", 6), ("write", 3)])
+async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
+    database: Database, queue: str, connections: int
 ) -> None:
     """While every reading, or writing, connection is busy, appends go on, and what takes too long is refused."""
     history = SqlHistoryStore(database)
-    run = database.read if lane == "read" else database.write
+    run = database.read if queue == "read" else database.write
     slow = [
         asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
         for _ in range(connections)
     ]
     await asyncio.sleep(0)
-    assert database.under_way()[lane] == connections
+    assert database.under_way()[queue] == connections
     one_more = asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT 1"))))
     await history.append([history_row()])
     assert not any(task.done() for task in slow)

@@ -24,7 +24,7 @@ _TRIGGER = {
 
 
 def _key(length: int) -> sa.types.TypeEngine[str]:
-    """Return the type of a text that is compared byte by byte, whatever the database's language."""
+    """Return a text type that compares byte by byte, independent of the database's locale."""
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 

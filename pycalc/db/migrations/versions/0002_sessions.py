@@ -1,4 +1,4 @@
-"""Sessions, each with the hash of its refresh token and of the one before."""
+"""Sessions, with the hashes of the current and the previous refresh token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Create the table; who was logged in before logs in again."""
+    """Create the table; users have to log in again."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

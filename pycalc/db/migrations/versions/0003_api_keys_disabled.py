@@ -1,4 +1,4 @@
-"""API keys, and accounts that are disabled."""
+"""API keys, and the disabling of accounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the table of keys; nobody is disabled."""
+    """Create the table of keys, and add the column; no account is disabled."""
     op.create_table(
         "api_keys",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

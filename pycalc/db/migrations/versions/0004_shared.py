@@ -1,4 +1,4 @@
-"""What several processes on one database need: the relay's lease, and the revocations in their order."""
+"""Coordination of several processes: the relay's lease, and ordered revocations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Create the tables; nobody holds the lease, and nothing was revoked."""
+    """Create the tables, with a free lease and no revocations."""
     leases = op.create_table(
         "leases",
         sa.Column("name", sa.String(32), nullable=False),

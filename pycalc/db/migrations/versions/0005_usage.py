@@ -1,4 +1,4 @@
-"""Usage totals with the events they are made of, and events that could not be delivered."""
+"""Usage totals, the ids of counted events, and dead letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Create the tables: the totals begin with the first event consumed from now on."""
+    """Create the tables; events consumed before this revision are not counted."""
     op.create_table(
         "usage",
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),

@@ -1,4 +1,4 @@
-"""What all refresh tokens of a session have in common, and the second successor that a lost reply may give one."""
+"""Refresh token families, and the second successor of a token whose reply was lost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the columns; a session that is open has no family, and goes on."""
+    """Add the columns; open sessions have no family and stay open."""
     op.add_column("sessions", sa.Column("sibling_hash", sa.LargeBinary(32)))
     op.add_column("sessions", sa.Column("family_hash", sa.LargeBinary(32)))

@@ -1,4 +1,4 @@
-"""Which trace a calculation belongs to, for its event."""
+"""The trace of a calculation, for its event."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Add the column; what is recorded belongs to no trace."""
+    """Add the column; existing rows have no trace."""
     op.add_column("history", sa.Column("traceparent", sa.String(55)))

@@ -1,4 +1,4 @@
-"""The live refresh tokens of a session, each the newest of a chain, and those that were replaced a moment ago."""
+"""Chains of refresh tokens: a session's live tokens with their predecessors."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Add the column; an open session goes on with the tokens that its other columns name."""
+    """Add the column; open sessions keep the tokens in their other columns."""
     op.add_column("sessions", sa.Column("chains", sa.LargeBinary()))

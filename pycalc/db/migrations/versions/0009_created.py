@@ -1,4 +1,4 @@
-"""When a calculation was recorded, by the clock: its id may be a few seconds ahead of it."""
+"""The time of a calculation by the clock, because its id may be a few seconds ahead."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the column; what is recorded goes by its id, which is its time but for seconds. No row is rewritten."""
+    """Add the column; existing rows use the time in their id, and are not rewritten."""
     op.add_column("history", sa.Column("created_ms", sa.BigInteger()))
