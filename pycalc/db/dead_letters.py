@@ -18,18 +18,6 @@ def insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> No
     connection.execute(insert(dead_letters), rows)
 
 
-def _requeue(connection: Connection, number: int) -> bool:
-    numbered = dead_letters.c.number == number
-    recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
-    # The lock makes a concurrent prune of the history wait, so that the outbox entry keeps its row.
-    event_id = connection.scalar(recorded.with_for_update(of=history))
-    if event_id is None:
-        return False
-    connection.execute(insert(outbox).values(history_id=event_id))
-    connection.execute(delete(dead_letters).where(numbered))
-    return True
-
-
 class SqlDeadLetterStore:
     """Dead letters in SQL."""
 
@@ -46,7 +34,18 @@ class SqlDeadLetterStore:
         )
 
     async def requeue(self, number: int) -> bool:
-        return await self._database.write(lambda connection: _requeue(connection, number))
+        def work(connection: Connection) -> bool:
+            numbered = dead_letters.c.number == number
+            recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
+            # The lock makes a concurrent prune of the history wait, so that the outbox entry keeps its row.
+            event_id = connection.scalar(recorded.with_for_update(of=history))
+            if event_id is None:
+                return False
+            connection.execute(insert(outbox).values(history_id=event_id))
+            connection.execute(delete(dead_letters).where(numbered))
+            return True
+
+        return await self._database.write(work)
 
     async def discard(self, number: int) -> bool:
         query = delete(dead_letters).where(dead_letters.c.number == number)

@@ -53,19 +53,6 @@ _undelivered = exists().where(outbox.c.history_id == history.c.id) | exists().wh
 )
 
 
-def _prune(connection: Connection, before: bytes, limit: int) -> int:
-    oldest = (
-        select(history.c.id)
-        .where((history.c.id < before) & ~_undelivered)
-        .order_by(history.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # concurrent prunes delete different rows
-    )
-    ids = connection.scalars(oldest).all()
-    connection.execute(delete(history).where(history.c.id.in_(ids)))
-    return len(ids)
-
-
 class SqlHistoryStore:
     """Recorded calculations in SQL."""
 
@@ -96,4 +83,17 @@ class SqlHistoryStore:
         waiting = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1)
         first = await self._database.read(lambda connection: connection.scalar(waiting))
         bound = before if first is None else min(before, first)
-        return await self._database.write(lambda connection: _prune(connection, bound, limit))
+
+        def work(connection: Connection) -> int:
+            oldest = (
+                select(history.c.id)
+                .where((history.c.id < bound) & ~_undelivered)
+                .order_by(history.c.id)
+                .limit(limit)
+                .with_for_update(skip_locked=True)  # concurrent prunes delete different rows
+            )
+            ids = connection.scalars(oldest).all()
+            connection.execute(delete(history).where(history.c.id.in_(ids)))
+            return len(ids)
+
+        return await self._database.write(work)

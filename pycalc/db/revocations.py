@@ -22,13 +22,6 @@ def revoke(connection: Connection, user_id: bytes) -> None:
     connection.execute(delete(revocations).where(revocations.c.number <= number - _KEPT))
 
 
-def _since(connection: Connection, number: int) -> Revocations:
-    newest: int = connection.execute(select(revocation_counter.c.value)).scalar_one()
-    later = select(revocations.c.user_id).where((revocations.c.number > number) & (revocations.c.number <= newest))
-    users = list(connection.scalars(later)) if newest > number else []
-    return Revocations(newest, frozenset(users) if len(users) == newest - number else None)
-
-
 class SqlRevocationStore:
     """Revocations in SQL."""
 
@@ -40,4 +33,12 @@ class SqlRevocationStore:
         return await self._database.read_reserved(lambda connection: connection.execute(query).scalar_one())
 
     async def since(self, number: int) -> Revocations:
-        return await self._database.read_reserved(lambda connection: _since(connection, number))
+        def work(connection: Connection) -> Revocations:
+            newest: int = connection.execute(select(revocation_counter.c.value)).scalar_one()
+            later = select(revocations.c.user_id).where(
+                (revocations.c.number > number) & (revocations.c.number <= newest)
+            )
+            users = list(connection.scalars(later)) if newest > number else []
+            return Revocations(newest, frozenset(users) if len(users) == newest - number else None)
+
+        return await self._database.read_reserved(work)

@@ -18,29 +18,6 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
     return (sessions.c.created_ms < now_ms - limits.absolute_ms) | (sessions.c.used_ms < now_ms - limits.idle_ms)
 
 
-def _open(connection: Connection, session: NewSession, limits: SessionLimits) -> None:
-    verified = (users.c.id == session.user_id) & (users.c.password_hash == session.password_hash)
-    if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
-        raise Unauthorized("The account is gone, or its password was changed meanwhile.")
-    of_user = sessions.c.user_id == session.user_id
-    connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
-    kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
-    dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
-    connection.execute(
-        insert(sessions).values(
-            id=session.id,
-            user_id=session.user_id,
-            family_hash=session.family_hash,
-            refresh_hash=session.refresh_hash,
-            created_ms=session.now_ms,
-            used_ms=session.now_ms,
-            rotated_ms=session.now_ms,
-        )
-    )
-    if dropped.rowcount:
-        revoke(connection, session.user_id)
-
-
 def _session_of(refresh: Refresh) -> ColumnElement[bool]:
     """Return the condition that selects a refresh token's session; sessions of early releases have no family."""
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
@@ -129,7 +106,29 @@ class SqlSessionStore:
         self._database = database
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        await self._database.write(lambda connection: _open(connection, session, limits))
+        def work(connection: Connection) -> None:
+            verified = (users.c.id == session.user_id) & (users.c.password_hash == session.password_hash)
+            if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
+                raise Unauthorized("The account is gone, or its password was changed meanwhile.")
+            of_user = sessions.c.user_id == session.user_id
+            connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
+            kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
+            dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
+            connection.execute(
+                insert(sessions).values(
+                    id=session.id,
+                    user_id=session.user_id,
+                    family_hash=session.family_hash,
+                    refresh_hash=session.refresh_hash,
+                    created_ms=session.now_ms,
+                    used_ms=session.now_ms,
+                    rotated_ms=session.now_ms,
+                )
+            )
+            if dropped.rowcount:
+                revoke(connection, session.user_id)
+
+        await self._database.write(work)
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         open_one = (sessions.c.id == session_id) & ~_expired(now_ms, limits)

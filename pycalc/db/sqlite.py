@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import IO, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
@@ -39,45 +40,6 @@ _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2  # the other half of the writer queue is reserved for the recorder
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the caller has given up and the work is refused
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
-
-
-class _WorkQueue:
-    """A thread pool with a bounded queue: refuses work above its limit, and work that has waited too long."""
-
-    def __init__(self, name: str, threads: int, limit: int, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._limit = limit
-        self.entered = 0
-
-    async def run(self, work: Callable[[], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
-
-        Raises StoreUnavailable when the queue holds ``limit`` units of work, by default its own limit, and when the
-        work has not begun after ``longest_wait`` seconds.
-        """
-        if self.entered >= (self._limit if limit is None else limit):
-            raise StoreUnavailable("The database is overloaded; retry in 1 s.")
-        latest = self._clock() + longest_wait
-
-        def in_time() -> T:
-            if self._clock() > latest:
-                raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
-            return work()
-
-        try:
-            future = self._threads.submit(in_time)
-        except RuntimeError as error:
-            raise StoreUnavailable("The database is closed.") from error
-        self.entered += 1
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            self.entered -= 1
-
-    def close(self) -> None:
-        """Finish the work that has begun, and stop the threads."""
-        self._threads.shutdown()
 
 
 @contextmanager
@@ -123,18 +85,74 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     )
 
 
-def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: str) -> Engine:
-    """Return an engine with a fixed number of connections, whose transactions begin with the statement ``begin``."""
-    engine = create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=connections,
-        max_overflow=0,
-        pool_reset_on_return=None,
-    )
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
+class _WorkQueue:
+    """Threads with a connection each, and their bounded queue, which also refuses work that has waited too long."""
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        begin: str,
+        threads: int,
+        limit: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """``path`` names the file in errors, and ``begin`` is the statement that begins each transaction."""
+        self._path = path
+        self._engine = create_engine(
+            "sqlite://",
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=threads,
+            max_overflow=0,
+            pool_reset_on_return=None,
+        )
+        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
+        self._limit = limit
+        self._clock = clock
+        self.entered = 0
+
+    async def run(self, work: Callable[[], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT) -> T:
+        """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
+
+        Raises StoreUnavailable when the queue holds ``limit`` units of work, by default its own limit, and when the
+        work has not begun after ``longest_wait`` seconds.
+        """
+        if self.entered >= (self._limit if limit is None else limit):
+            raise StoreUnavailable("The database is overloaded; retry in 1 s.")
+        latest = self._clock() + longest_wait
+
+        def in_time() -> T:
+            if self._clock() > latest:
+                raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
+            return work()
+
+        try:
+            future = self._threads.submit(in_time)
+        except RuntimeError as error:
+            raise StoreUnavailable("The database is closed.") from error
+        self.entered += 1
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            self.entered -= 1
+
+    async def transact(
+        self, work: Callable[[Connection], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT
+    ) -> T:
+        """Run ``work`` in a transaction, with the bounds of ``run``."""
+
+        def transaction() -> T:
+            with _mapped(self._path), self._engine.begin() as connection:
+                return work(connection)
+
+        return await self.run(transaction, limit, longest_wait)
+
+    def close(self) -> None:
+        """Finish the work that has begun, stop the threads and close their connections."""
+        self._threads.shutdown()
+        self._engine.dispose()
 
 
 def _lock(path: Path) -> IO[str]:
@@ -183,12 +201,13 @@ class SqliteDatabase:
         except StoreUnavailable:
             self._lock.close()
             raise
-        self._writer = _engine(lambda: self._connection, 1, "BEGIN IMMEDIATE")
-        self._reader = _engine(lambda: _connect(path, "ro", "query_only = ON"), _READERS, "BEGIN")
-        self._reserved = _engine(lambda: _connect(path, "ro", "query_only = ON"), 1, "BEGIN")
-        self._write_queue = _WorkQueue("sqlite-write", 1, _WAITING_WRITES, clock)
-        self._read_queue = _WorkQueue("sqlite-read", _READERS, _WAITING_READS, clock)
-        self._reserved_queue = _WorkQueue("sqlite-reserved", 1, _WAITING_RESERVED, clock)
+        connect = partial(_connect, path, "ro", "query_only = ON")
+        self._queues = {
+            "read": _WorkQueue(path, connect, "BEGIN", _READERS, _WAITING_READS, clock),
+            "reserved": _WorkQueue(path, connect, "BEGIN", 1, _WAITING_RESERVED, clock),
+            "write": _WorkQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, _WAITING_WRITES, clock),
+        }
+        self._write_queue = self._queues["write"]
 
     @classmethod
     async def migrate(cls, url: str) -> None:
@@ -210,36 +229,37 @@ class SqliteDatabase:
         database = cls(Path(path), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
-            await database._write_queue.run(lambda: database._transact(database._writer, migrations.upgrade), None, inf)
+            await database._write_queue.transact(migrations.upgrade, longest_wait=inf)
         except BaseException:
             await database.aclose()
             raise
         return database
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._read_queue.run(lambda: self._transact(self._reader, work))
+        return await self._queues["read"].transact(work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        return await self._reserved_queue.run(lambda: self._transact(self._reserved, work))
+        return await self._queues["reserved"].transact(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._write_queue.run(lambda: self._transact(self._writer, work), _WAITING_UNITS)
+        return await self._write_queue.transact(work, _WAITING_UNITS)
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         await self._write_queue.run(lambda: self._insert(table, rows))
 
     def under_way(self) -> Mapping[str, int]:
-        return {
-            "read": self._read_queue.entered,
-            "reserved": self._reserved_queue.entered,
-            "write": self._write_queue.entered,
-        }
+        return {name: queue.entered for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._close)
+        def close() -> None:
+            for queue in self._queues.values():
+                queue.close()
+            self._lock.close()
+
+        await asyncio.to_thread(close)
 
     def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows."""
@@ -257,16 +277,3 @@ class SqliteDatabase:
             raise Conflict("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             raise unavailable(str(self._path), error) from error
-
-    def _close(self) -> None:
-        self._read_queue.close()
-        self._reserved_queue.close()
-        self._write_queue.close()
-        self._reader.dispose()
-        self._reserved.dispose()
-        self._writer.dispose()
-        self._lock.close()
-
-    def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        with _mapped(self._path), engine.begin() as connection:
-            return work(connection)

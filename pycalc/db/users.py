@@ -39,29 +39,6 @@ def _admins(connection: Connection) -> int:
     return len(connection.scalars(query).all())
 
 
-def _add(connection: Connection, user: User, burn_bootstrap: bytes | None, granted_by: bytes | None) -> None:
-    if granted_by is not None:
-        admin = select(users.c.id).where((users.c.id == granted_by) & _ACTING_ADMIN).with_for_update()
-        if connection.scalar(admin) is None:
-            raise Forbidden("Only an admin may do this.")
-    if burn_bootstrap is not None:
-        burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
-        if burned.rowcount != 1 or _admins(connection):
-            raise Forbidden("The bootstrap token is not valid.")
-    connection.execute(
-        insert(users).values(
-            id=user.id,
-            username=user.username,
-            username_key=user.username.lower(),
-            email=user.email,
-            email_key=user.email.lower(),
-            password_hash=user.password_hash,
-            role=user.role.value,
-            created_ms=unix_ms(user.created_at),
-        )
-    )
-
-
 def _locked(connection: Connection, username: str) -> User:
     """Lock an account until the transaction ends and return it; raises NotFound."""
     query = select(users).where(users.c.username_key == _key(username)).with_for_update()
@@ -76,57 +53,6 @@ def _require_other_admin(user: User, admins: int) -> None:
         raise Conflict("The last admin must stay.")
 
 
-def _change(connection: Connection, username: str, role: Role | None, disabled: bool | None) -> User:
-    admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
-    user = _locked(connection, username)
-    changed = replace(
-        user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
-    )
-    if changed.role is not Role.ADMIN or changed.disabled:
-        _require_other_admin(user, admins)
-    connection.execute(
-        update(users).where(users.c.id == user.id).values(role=changed.role.value, disabled=changed.disabled)
-    )
-    if changed.disabled:
-        connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
-    revoke(connection, user.id)
-    return changed
-
-
-def _set_password(connection: Connection, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-    unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
-    changed = connection.execute(update(users).where(unchanged).values(password_hash=after))
-    of_user = sessions.c.user_id == user_id
-    asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
-    if changed.rowcount != 1 or connection.scalar(asking) is None:
-        raise InvalidToken("The session has ended, or the password was changed meanwhile.")
-    connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
-    revoke(connection, user_id)
-
-
-def _delete(connection: Connection, username: str) -> User:
-    admins = _admins(connection)
-    user = _locked(connection, username)
-    _require_other_admin(user, admins)
-    connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
-    connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
-    connection.execute(delete(users).where(users.c.id == user.id))
-    connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
-    revoke(connection, user.id)
-    return user
-
-
-def _offer(connection: Connection, token_hash: bytes, replace: bool) -> bool:
-    if _admins(connection):
-        return False
-    if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
-        connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
-        return True
-    if replace:
-        connection.execute(update(bootstrap).values(token_hash=token_hash))
-    return replace
-
-
 class SqlUserStore:
     """Accounts in SQL."""
 
@@ -134,8 +60,30 @@ class SqlUserStore:
         self._database = database
 
     async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+        def work(connection: Connection) -> None:
+            if granted_by is not None:
+                admin = select(users.c.id).where((users.c.id == granted_by) & _ACTING_ADMIN).with_for_update()
+                if connection.scalar(admin) is None:
+                    raise Forbidden("Only an admin may do this.")
+            if burn_bootstrap is not None:
+                burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
+                if burned.rowcount != 1 or _admins(connection):
+                    raise Forbidden("The bootstrap token is not valid.")
+            connection.execute(
+                insert(users).values(
+                    id=user.id,
+                    username=user.username,
+                    username_key=user.username.lower(),
+                    email=user.email,
+                    email_key=user.email.lower(),
+                    password_hash=user.password_hash,
+                    role=user.role.value,
+                    created_ms=unix_ms(user.created_at),
+                )
+            )
+
         try:
-            await self._database.write(lambda connection: _add(connection, user, burn_bootstrap, granted_by))
+            await self._database.write(work)
         except (IntegrityError, DataError) as error:
             raise Conflict("The username or the email address is taken.") from error
 
@@ -165,7 +113,23 @@ class SqlUserStore:
         return await self._database.read(fetch)
 
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
-        return await self._database.write(lambda connection: _change(connection, username, role, disabled))
+        def work(connection: Connection) -> User:
+            admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
+            user = _locked(connection, username)
+            changed = replace(
+                user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
+            )
+            if changed.role is not Role.ADMIN or changed.disabled:
+                _require_other_admin(user, admins)
+            connection.execute(
+                update(users).where(users.c.id == user.id).values(role=changed.role.value, disabled=changed.disabled)
+            )
+            if changed.disabled:
+                connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+            revoke(connection, user.id)
+            return changed
+
+        return await self._database.write(work)
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
@@ -173,10 +137,31 @@ class SqlUserStore:
         return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        await self._database.write(lambda connection: _set_password(connection, user_id, before, after, session_id))
+        def work(connection: Connection) -> None:
+            unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
+            changed = connection.execute(update(users).where(unchanged).values(password_hash=after))
+            of_user = sessions.c.user_id == user_id
+            asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
+            if changed.rowcount != 1 or connection.scalar(asking) is None:
+                raise InvalidToken("The session has ended, or the password was changed meanwhile.")
+            connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
+            revoke(connection, user_id)
+
+        await self._database.write(work)
 
     async def delete(self, username: str) -> User:
-        return await self._database.write(lambda connection: _delete(connection, username))
+        def work(connection: Connection) -> User:
+            admins = _admins(connection)
+            user = _locked(connection, username)
+            _require_other_admin(user, admins)
+            connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
+            connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+            connection.execute(delete(users).where(users.c.id == user.id))
+            connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
+            revoke(connection, user.id)
+            return user
+
+        return await self._database.write(work)
 
     async def has_admin(self) -> bool:
         query = select(users.c.id).where(_ACTING_ADMIN).limit(1)
@@ -187,7 +172,17 @@ class SqlUserStore:
         return await self._database.read(lambda connection: connection.scalar(query))
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
+        def work(connection: Connection) -> bool:
+            if _admins(connection):
+                return False
+            if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
+                connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
+                return True
+            if replace:
+                connection.execute(update(bootstrap).values(token_hash=token_hash))
+            return replace
+
         try:
-            return await self._database.write(lambda connection: _offer(connection, token_hash, replace))
+            return await self._database.write(work)
         except IntegrityError:  # another process inserted its token first
             return False

@@ -21,7 +21,6 @@ class Database(Protocol):
     @property
     def shared(self) -> bool:
         """Return whether other processes may use the database at the same time."""
-        ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a read-only transaction and return its result."""
@@ -40,7 +39,6 @@ class Database(Protocol):
 
     def under_way(self) -> Mapping[str, int]:
         """Return the number of units of work in each queue, running or waiting."""
-        ...
 
     async def ping(self) -> None:
         """Check that the database answers; raises StoreReadOnly when the server accepts reads only."""

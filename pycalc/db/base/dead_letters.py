@@ -26,16 +26,12 @@ class DeadLetterStore(Protocol):
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
-        ...
 
     async def requeue(self, number: int) -> bool:
         """Move an event back into the outbox; return False when it is not an event or its history row is gone."""
-        ...
 
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; return whether it existed."""
-        ...
 
     async def size(self) -> int:
         """Return the number of dead letters."""
-        ...

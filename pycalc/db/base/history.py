@@ -37,11 +37,9 @@ class HistoryStore(Protocol):
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` rows with ids below ``before``, newest first."""
-        ...
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` rows with ids above ``after``, oldest first."""
-        ...
 
     async def prune(self, before: bytes, limit: int) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
@@ -49,4 +47,3 @@ class HistoryStore(Protocol):
         A row with an unpublished event stays, and so do all later rows. ``before`` must lie in the past, so that no
         row recorded meanwhile has a lower id.
         """
-        ...

@@ -23,11 +23,9 @@ class KeyStore(Protocol):
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""
-        ...
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         """Return the owner of the key with that hash and record the use; None when it is expired or disabled."""
-        ...
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound."""

@@ -21,14 +21,12 @@ class OutboxStore(Protocol):
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
         """Acquire or renew the lease for that long; return False when another owner holds it."""
-        ...
 
     async def release(self, owner: bytes) -> None:
         """Release the lease if ``owner`` holds it."""
 
     async def pending(self, after: int, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` entries with sequence numbers above ``after``, in ascending order."""
-        ...
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Delete published entries."""
@@ -38,4 +36,3 @@ class OutboxStore(Protocol):
 
     async def backlog(self) -> int:
         """Return the number of unpublished entries."""
-        ...

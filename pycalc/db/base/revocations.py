@@ -21,8 +21,6 @@ class RevocationStore(Protocol):
 
     async def newest(self) -> int:
         """Return the number of the newest revocation, 0 when there was none."""
-        ...
 
     async def since(self, number: int) -> Revocations:
         """Return the revocations with numbers above ``number``."""
-        ...

@@ -55,7 +55,6 @@ class SessionStore(Protocol):
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """Return the user of an open session, None when the session is idle or old beyond the limits."""
-        ...
 
     async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
@@ -63,7 +62,6 @@ class SessionStore(Protocol):
         During the grace time a replaced token still gets another successor, which starts a chain of its own. An older
         token of the session's family ends the session. A token of another family changes and writes nothing.
         """
-        ...
 
     async def close(self, session_id: bytes) -> None:
         """End a session."""

@@ -24,8 +24,6 @@ class UsageStore(Protocol):
 
         Raises Conflict, and adds nothing, when another consumer counts some of them at the same time: try again.
         """
-        ...
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         """Return up to ``limit`` sums by day and operation, newest day first."""
-        ...

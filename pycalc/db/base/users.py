@@ -19,30 +19,24 @@ class UserStore(Protocol):
 
     async def by_username(self, username: str) -> User | None:
         """Return the account of that name."""
-        ...
 
     async def by_id(self, user_id: bytes) -> User | None:
         """Return the account of that id."""
-        ...
 
     async def id_of(self, username: str) -> bytes | None:
         """Return the id of the account of that name, or else of the last deleted account that had it."""
-        ...
 
     async def page(self, after: str | None, limit: int) -> list[User]:
         """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
-        ...
 
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
         """Change an account and return it; None leaves a property unchanged. Disabling ends the user's sessions.
 
         Raises NotFound, or Conflict when no admin would be left.
         """
-        ...
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         """Replace the password hash ``before`` by ``after``; return False when the stored hash is another."""
-        ...
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
         """Replace the password hash and end the user's sessions except ``session_id``, in one transaction.
@@ -55,19 +49,15 @@ class UserStore(Protocol):
 
         Raises NotFound, or Conflict for the last admin.
         """
-        ...
 
     async def has_admin(self) -> bool:
         """Return whether there is an enabled admin."""
-        ...
 
     async def bootstrap_hash(self) -> bytes | None:
         """Return the hash of the valid bootstrap token, None when there is none."""
-        ...
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         """Make a bootstrap token valid unless there is an admin; return whether this token is the valid one now.
 
         With ``replace=False`` an existing token stays valid.
         """
-        ...

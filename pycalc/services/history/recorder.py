@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic, perf_counter, time_ns
-from typing import NamedTuple
 
 from structlog import get_logger
 
@@ -20,20 +18,10 @@ from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavaila
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.services.history.row_queue import Entry, RowQueue, size_of
 from pycalc.services.history.write_probe import WriteProbe
 
-_ROW_BYTES = 600  # memory of a queued row without its texts
-
 _log = get_logger(__name__)
-
-
-class _Entry(NamedTuple):
-    """The rows of one ``record`` call."""
-
-    rows: Sequence[HistoryRow]
-    size: int
-    arrived: float
-    done: asyncio.Future[None]
 
 
 class Recorder:
@@ -56,20 +44,18 @@ class Recorder:
         self._tracer = tracer
         self._metrics = metrics
         self._committed = committed
-        self._max_rows, self._max_bytes, self._max_age = max_rows, max_bytes, max_age
+        self._max_age = max_age
         self._batch_rows = batch_rows
-        self._queue: deque[_Entry] = deque()
-        self._rows = 0
-        self._bytes = 0
+        self._queue = RowQueue(max_rows, max_bytes)
         self._arrival = asyncio.Event()
         self._closing = False
-        self._committing: list[_Entry] = []
+        self._committing: list[Entry] = []
         self._commit_began = math.inf
         self._probe = WriteProbe(history, probe_seconds, lambda: bool(self._committing))
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
-        metrics.recorder_rows.set_function(lambda: self._rows)
-        metrics.recorder_bytes.set_function(lambda: self._bytes)
+        metrics.recorder_rows.set_function(lambda: self._queue.rows)
+        metrics.recorder_bytes.set_function(lambda: self._queue.bytes)
 
     def record(self, rows: Sequence[HistoryRow]) -> asyncio.Future[None]:
         """Queue rows for a common transaction, and return a future that is done when they are durable.
@@ -78,8 +64,8 @@ class Recorder:
         are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
         This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs.
         """
-        size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
-        if self._rows + len(rows) > self._max_rows or self._bytes + size > self._max_bytes:
+        size = size_of(rows)
+        if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():
@@ -89,9 +75,7 @@ class Recorder:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
             raise StoreUnavailable("The database does not answer in time.")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append(_Entry(rows, size, now, done))
-        self._rows += len(rows)
-        self._bytes += size
+        self._queue.put(Entry(rows, size, now, done))
         self._arrival.set()
         return done
 
@@ -118,45 +102,26 @@ class Recorder:
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            self._committing = self._take()
+            self._committing = self._queue.take(self._batch_rows)
             commit = asyncio.ensure_future(self._commit(self._committing))
             self._commit_began = monotonic()
             while not commit.done():
                 await asyncio.wait({commit}, timeout=self._max_age / 16)
-                self._answer_aged()
+                self._expire()
             self._committing, self._commit_began = [], math.inf
             commit.result()
 
-    def _take(self) -> list[_Entry]:
-        """Remove the next batch from the queue."""
-        batch: list[_Entry] = []
-        rows = 0
-        while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
-            entry = self._leave()
-            batch.append(entry)
-            rows += len(entry.rows)
-        return batch
-
-    def _leave(self) -> _Entry:
-        entry = self._queue.popleft()
-        self._rows -= len(entry.rows)
-        self._bytes -= entry.size
-        return entry
-
-    def _answer_aged(self) -> None:
+    def _expire(self) -> None:
         """Withdraw queued rows that are too old; for rows in a commit that is too old, report an unknown outcome."""
         oldest = monotonic() - self._max_age
-        aged = []
-        while self._queue and self._queue[0].arrived < oldest:
-            aged.append(self._leave())
-        if aged:
+        if aged := self._queue.take_older(oldest):
             self._refuse(aged, StoreUnavailable("The database does not answer in time."), "aged")
         if self._committing[0].arrived < oldest:
             slow = [entry for entry in self._committing if entry.arrived < oldest]
             unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
             self._refuse(slow, unknown, "unknown")
 
-    async def _commit(self, batch: list[_Entry]) -> None:
+    async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures; a row that the database rejects fails alone."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
@@ -178,11 +143,11 @@ class Recorder:
             for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
                 self._tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
         for entry in batch:
-            if not entry.done.done():  # done: its caller was cancelled, or was told that the outcome is unknown
+            if not entry.done.done():  # done: its caller was cancelled, or has got OutcomeUnknown
                 entry.done.set_result(None)
         self._committed()
 
-    async def _isolate(self, batch: list[_Entry], error: Exception) -> None:
+    async def _isolate(self, batch: list[Entry], error: Exception) -> None:
         """Commit the entries of a failed batch one by one; refuse an entry that fails alone."""
         if len(batch) > 1:
             for entry in batch:
@@ -192,7 +157,7 @@ class Recorder:
         unknown = StoreUnavailable("The calculation could not be recorded.")
         self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
-    def _refuse(self, entries: list[_Entry], error: PycalcError, reason: str) -> None:
+    def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
         """Complete the pending futures with an error."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:

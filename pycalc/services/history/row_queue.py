@@ -1,0 +1,71 @@
+"""The queue of rows that wait for a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pycalc.models.history import HistoryRow
+
+_ROW_BYTES = 600  # memory of a queued row without its texts
+
+
+class Entry(NamedTuple):
+    """The rows of one ``record`` call."""
+
+    rows: Sequence[HistoryRow]
+    size: int  # in bytes
+    arrived: float  # monotonic seconds
+    done: asyncio.Future[None]
+
+
+def size_of(rows: Sequence[HistoryRow]) -> int:
+    """Return the memory of some rows in bytes."""
+    return sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
+
+
+class RowQueue:
+    """A queue of entries, bounded by rows and bytes."""
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._entries: deque[Entry] = deque()
+        self.rows = 0
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def fits(self, rows: int, size: int) -> bool:
+        """Return whether there is room for that many rows of that size in total."""
+        return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
+
+    def put(self, entry: Entry) -> None:
+        """Append an entry that fits."""
+        self._entries.append(entry)
+        self.rows += len(entry.rows)
+        self.bytes += entry.size
+
+    def take(self, max_rows: int) -> list[Entry]:
+        """Remove and return the oldest entries, up to ``max_rows`` rows in total, but at least one entry."""
+        batch: list[Entry] = []
+        rows = 0
+        while self._entries and (not batch or rows + len(self._entries[0].rows) <= max_rows):
+            batch.append(self._pop())
+            rows += len(batch[-1].rows)
+        return batch
+
+    def take_older(self, moment: float) -> list[Entry]:
+        """Remove and return the entries that arrived before a moment."""
+        older = []
+        while self._entries and self._entries[0].arrived < moment:
+            older.append(self._pop())
+        return older
+
+    def _pop(self) -> Entry:
+        entry = self._entries.popleft()
+        self.rows -= len(entry.rows)
+        self.bytes -= entry.size
+        return entry
