@@ -22,20 +22,15 @@ class _Adapter(Protocol):
     async def migrate(self, url: str) -> None: ...
 
 
-def _adapter(url: str) -> _Adapter:
-    """Import and return the adapter for a URL's scheme; raises ValueError for an unknown scheme."""
-    scheme = scheme_of(url)
-    if scheme not in _DATABASES:
-        known = ", ".join(_DATABASES)
-        raise ValueError(f"PYCALC_DATABASE_URL: there is no database for {scheme!r}; known: {known}")
-    module, _, name = _DATABASES[scheme].partition(":")
-    return cast("_Adapter", getattr(import_module(module), name))
-
-
 @contextmanager
-def _naming_the_setting() -> Iterator[None]:
+def _adapter(url: str) -> Iterator[_Adapter]:
+    """Import the adapter for a URL's scheme, and name the setting in every ValueError about the URL."""
+    scheme = scheme_of(url)
     try:
-        yield
+        if scheme not in _DATABASES:
+            raise ValueError(f"there is no database for {scheme!r}; known: {', '.join(_DATABASES)}")
+        module, _, name = _DATABASES[scheme].partition(":")
+        yield cast("_Adapter", getattr(import_module(module), name))
     except ValueError as error:
         raise ValueError(f"PYCALC_DATABASE_URL: {error}") from None
 
@@ -45,13 +40,11 @@ async def open_database(url: str) -> Database:
 
     Raises ValueError for an invalid URL, StoreUnavailable when the database is unreachable or not migrated.
     """
-    adapter = _adapter(url)
-    with _naming_the_setting():
+    with _adapter(url) as adapter:
         return await adapter.open(url)
 
 
 async def migrate_database(url: str) -> None:
     """Migrate a database to the current schema; raises ValueError and StoreUnavailable as ``open_database`` does."""
-    adapter = _adapter(url)
-    with _naming_the_setting():
+    with _adapter(url) as adapter:
         await adapter.migrate(url)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
+from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.rows import arrays_insert
@@ -30,22 +31,10 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256
 # Errors of a server that stops or starts, or of a connection that broke.
-_GONE = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
-_NOT_KNOWN = "The database does not answer in time: it is not known whether this was stored."
+_CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
+_OUTCOME_UNKNOWN = "The database does not answer in time: it is not known whether this was stored."
 _READ_ONLY = "The database is read-only."
-_FAREWELL_SECONDS = 0.5
-_MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
-_LOCK_SECONDS = 0.5  # a migration waits this long for a table; inserts queue behind it, and their limit is 1 s
-_LOCK_TRIES = 5
-_LOCK_PAUSE_SECONDS = 2.0
-# The oldest open transactions that have used one of the tables.
-_LOCK_HOLDERS = text(
-    "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
-    "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
-    "FROM pg_locks JOIN pg_class ON pg_class.oid = relation JOIN pg_stat_activity AS activity USING (pid) "
-    "WHERE granted AND datname = current_database() AND relkind = 'r' "
-    "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
-)
+_CLOSE_SECONDS = 0.5
 
 
 class Timeouts(NamedTuple):
@@ -108,36 +97,6 @@ def _require_writable(connection: Connection) -> None:
         raise StoreReadOnly(_READ_ONLY)
 
 
-async def _upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
-    """Migrate to the current schema in one transaction; return False when a table stayed locked for too long."""
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # not for the lock above: migrations may be slow
-            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
-            await connection.run_sync(migrations.upgrade)
-    except DBAPIError as error:
-        if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
-            return False
-        raise
-    return True
-
-
-async def _tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
-    """Return the error of a migration that got no lock, with the transactions that hold the tables."""
-    async with engine.begin() as connection:
-        rows = (await connection.execute(_LOCK_HOLDERS)).all()
-    holders = [
-        f"process {row.pid} ({row.program})" + ("" if row.seconds is None else f" for {row.seconds} s") for row in rows
-    ]
-    return StoreUnavailable(
-        "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
-        "pg_terminate_backend, and run `pycalc migrate` again.",
-        1,
-        f"{location}: {', '.join(holders) or 'they have just ended'}",
-    )
-
-
 class _AnswerLost(Exception):
     """The connection broke after a statement was sent and before its answer arrived."""
 
@@ -193,23 +152,23 @@ class PostgresDatabase:
         cls,
         url: str,
         *,
-        lock_seconds: float = _LOCK_SECONDS,
-        tries: int = _LOCK_TRIES,
-        pause_seconds: float = _LOCK_PAUSE_SECONDS,
+        lock_seconds: float = 0.5,
+        tries: int = 5,
+        pause_seconds: float = 2.0,
     ) -> None:
         """Migrate to the current schema, one process at a time; raises StoreUnavailable.
 
-        A schema change waits for every transaction on its table, and all inserts wait behind that change. Each try
-        therefore gives up after ``lock_seconds``.
+        A schema change waits for every transaction on its table, and all inserts wait behind that change for at most
+        1 s. Each try therefore gives up after ``lock_seconds``; ``pause_seconds`` lie between two tries.
         """
         location, engine = location_of(url), _engine(url, 1, _TIMEOUTS, None)
         try:
             with _mapped(location):
                 for attempt in range(tries):
                     await asyncio.sleep(pause_seconds if attempt else 0)
-                    if await _upgraded(engine, lock_seconds):
+                    if await upgraded(engine, lock_seconds):
                         return
-                raise await _tables_in_use(engine, location)
+                raise await tables_in_use(engine, location)
         finally:
             await engine.dispose()
 
@@ -236,7 +195,7 @@ class PostgresDatabase:
         if under_way := [task for queue in self._queues.values() for task in queue.tasks]:
             await asyncio.wait(under_way)
         with suppress(TimeoutError):  # a server that hangs does not delay the shutdown
-            async with asyncio.timeout(_FAREWELL_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
 
     async def _run(self, queue: _WorkQueue, work: Coroutine[Any, Any, T]) -> T:
@@ -259,7 +218,7 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise OutcomeUnknown(_NOT_KNOWN) from error
+                raise OutcomeUnknown(_OUTCOME_UNKNOWN) from error
             raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
 
     async def _transact(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
@@ -330,11 +289,13 @@ class PostgresDatabase:
             except StoreUnavailable as error:
                 failure = error
                 # The server's own refusal is final, unless the server is about to stop or start.
-                refused = isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(error.__cause__, _GONE)
+                refused = isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(
+                    error.__cause__, _CONNECTION_ERRORS
+                )
                 if refused and not lost:
                     raise
             if monotonic() > deadline:
-                raise OutcomeUnknown(_NOT_KNOWN) if lost or failure is None else failure
+                raise OutcomeUnknown(_OUTCOME_UNKNOWN) if lost or failure is None else failure
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
@@ -346,6 +307,6 @@ class PostgresDatabase:
                 await driver.execute(statement, *columns, timeout=seconds)
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
-            except (*_GONE, OSError, asyncpg.InterfaceError) as error:
+            except (*_CONNECTION_ERRORS, OSError, asyncpg.InterfaceError) as error:
                 await connection.invalidate()
                 raise _AnswerLost from error

@@ -66,9 +66,9 @@ class Exports:
             "Too many exports of the history are running; retry when one has ended.",
             each=MAX_EXPORTS_EACH,
         )
-        self._turn = asyncio.Lock()
+        self._read_lock = asyncio.Lock()
         self._pause = 0.0
-        self._least = math.inf
+        self._shortest_read = math.inf
         metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
@@ -100,7 +100,7 @@ class Exports:
         self, history_filter: HistoryFilter, before: bytes | None, size: int, export_format: ExportFormat
     ) -> tuple[list[HistoryRow], str]:
         """Wait for other exports' reads, then return the next rows and their lines."""
-        async with self._turn:
+        async with self._read_lock:
             await asyncio.sleep(self._pause)
             began = self._thread_clock()
             rows = await self._history.page(history_filter, before, size)
@@ -113,5 +113,5 @@ class Exports:
         The shortest full read so far estimates the export's own work. More than twice that time was work for others.
         """
         if rows == ROWS_PER_READ:
-            self._least = min(self._least, spent)
-        return max(0.0, min(_PAUSE_FACTOR * (spent - 2 * self._least), _LONGEST_PAUSE))
+            self._shortest_read = min(self._shortest_read, spent)
+        return max(0.0, min(_PAUSE_FACTOR * (spent - 2 * self._shortest_read), _LONGEST_PAUSE))

@@ -1,0 +1,52 @@
+"""The migration of a PostgreSQL database that other processes are using."""
+
+from __future__ import annotations
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pycalc.db import migrations
+from pycalc.db.reasons import driver_error
+from pycalc.errors import StoreUnavailable
+
+_MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
+# The oldest open transactions that have used one of the tables.
+_LOCK_HOLDERS = text(
+    "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
+    "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
+    "FROM pg_locks JOIN pg_class ON pg_class.oid = relation JOIN pg_stat_activity AS activity USING (pid) "
+    "WHERE granted AND datname = current_database() AND relkind = 'r' "
+    "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
+)
+
+
+async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
+    """Migrate to the current schema in one transaction; return False when a table stayed locked for too long."""
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # not for the lock above: migrations may be slow
+            await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
+            await connection.run_sync(migrations.upgrade)
+    except DBAPIError as error:
+        if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
+            return False
+        raise
+    return True
+
+
+async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
+    """Return the error of a migration that got no lock, with the transactions that hold the tables."""
+    async with engine.begin() as connection:
+        rows = (await connection.execute(_LOCK_HOLDERS)).all()
+    holders = [
+        f"process {row.pid} ({row.program})" + ("" if row.seconds is None else f" for {row.seconds} s") for row in rows
+    ]
+    return StoreUnavailable(
+        "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
+        "pg_terminate_backend, and run `pycalc migrate` again.",
+        1,
+        f"{location}: {', '.join(holders) or 'they have just ended'}",
+    )
