@@ -14,7 +14,7 @@ from pycalc.db.base import Database
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
-from pycalc.resources.resource_stack import Opening
+from pycalc.resources.resource_stack import ResourceStack
 from pycalc.server.metrics_port import metrics_served
 from pycalc.server.signals import watch
 from pycalc.services.limits.client_address import address
@@ -38,10 +38,10 @@ def consume(settings: Settings) -> int:
 @asynccontextmanager
 async def _open_relay(settings: Settings) -> AsyncIterator[Metrics]:
     """Run a relay; at the end it publishes what is committed and gives its lease back."""
-    async with AsyncExitStack() as stack:
-        opening = Opening(settings, "relay", stack)
-        opening.relay(await _shared_database(opening), await opening.stream())
-        yield opening.metrics
+    async with AsyncExitStack() as closing:
+        stack = ResourceStack(settings, "relay", closing)
+        stack.relay(await _shared_database(stack), await stack.stream())
+        yield stack.metrics
 
 
 @asynccontextmanager
@@ -51,24 +51,24 @@ async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
         raise StreamUnavailable(
             "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the consumer itself."
         )
-    async with AsyncExitStack() as stack:
-        opening = Opening(settings, "consume", stack)
-        database = await _shared_database(opening)
-        stream = await opening.stream()
+    async with AsyncExitStack() as closing:
+        stack = ResourceStack(settings, "consume", closing)
+        database = await _shared_database(stack)
+        stream = await stack.stream()
         if not isinstance(stream, Consumable):
             raise StreamUnavailable("This stream can't be consumed.")
-        opening.consumer(database, stream)
-        yield opening.metrics
+        stack.consumer(database, stream)
+        yield stack.metrics
 
 
-async def _shared_database(opening: Opening) -> Database:
+async def _shared_database(stack: ResourceStack) -> Database:
     """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
-    if opening.settings.database.startswith("sqlite:"):
+    if stack.settings.database.startswith("sqlite:"):
         raise StoreUnavailable(
             "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
             "consumer itself. Beside servers on PostgreSQL they are processes of their own."
         )
-    return await opening.database()
+    return await stack.database()
 
 
 def _run(name: str, settings: Settings, opening: _Open) -> int:

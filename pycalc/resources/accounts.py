@@ -1,4 +1,4 @@
-"""Who may do what: keys, passwords, tokens and accounts, opened from the settings (ADR 13)."""
+"""The account services, opened from the settings: keys, passwords, tokens and accounts (ADR 13)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
-from pycalc.resources.resource_stack import Opening
+from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
@@ -30,51 +30,51 @@ from pycalc.services.accounts.bootstrap import (
     offer_bootstrap_token,
 )
 from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.revocation_watcher import RevocationWatch
+from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.services.accounts.sessions import Sessions
-from pycalc.services.accounts.signing_key_file import KeyFile, read_keys
-from pycalc.services.accounts.token_cache import Bearers
+from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
+from pycalc.services.accounts.token_cache import TokenCache
 from pycalc.settings import Settings
 
 
-class Access(NamedTuple):
-    """The services that know who somebody is."""
+class AccountServices(NamedTuple):
+    """The services that identify callers and keep accounts."""
 
     authenticator: Authenticator
     accounts: Accounts
-    bootstrap_token: str | None
-    """A new one, for the console."""
-    etag_key: bytes
-    """What the validators of results are made with: the same on all instances."""
+    bootstrap_token: str | None  # for the console, if the token is new
+    etag_key: bytes  # makes the entity tags of results; the same on all instances
 
 
-async def open_access(opening: Opening, backends: Backends) -> Access:
-    """Open what tells callers apart; raises ValueError for keys that can't be used."""
-    settings, metrics, shared = opening.settings, opening.metrics, backends.shared
-    users, ids = backends.users, backends.ids
-    passwords = opening.closing(_hasher(settings, metrics))
-    bootstrap_token = await _bootstrap_token(settings, users, replace=not backends.database.shared)
-    key_file, secrets = _signing_keys(settings)
+async def open_account_services(stack: ResourceStack, backends: Backends) -> AccountServices:
+    """Open the account services of a server; raises ValueError for keys that can't be used."""
+    settings, metrics, shared = stack.settings, stack.metrics, backends.shared
+    users, database, ids = backends.users, backends.database, backends.ids
+    passwords = stack.closing(_hasher(settings, metrics))
+    bootstrap_token = await _bootstrap_token(settings, users, replace=not database.shared)
+    key_file = _signing_key_file(settings)
+    secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-    bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
-    await _watch_revocations(opening, backends, bearers)
-    keys, sessions = (
-        ApiKeys(SqlKeyStore(backends.database), ids, metrics),
-        Sessions(SqlSessionStore(backends.database), ids, metrics),
-    )
-    authenticator = Authenticator(users, sessions, keys, passwords, tokens, bearers)
+    token_cache = TokenCache(metrics, shared.hints.publish) if shared else TokenCache(metrics)
+    revocations = SqlRevocationStore(database)
+    last_seen = await revocations.newest()  # the cache is empty, so earlier revocations do not concern it
+    watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
+    if shared is not None:
+        shared.hints.listen(watcher.poll_now)
+    keys, sessions = ApiKeys(SqlKeyStore(database), ids, metrics), Sessions(SqlSessionStore(database), ids, metrics)
+    authenticator = Authenticator(users, sessions, keys, passwords, tokens, token_cache)
     if key_file is not None:
-        opening.closing(KeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = _accounts(settings, users, keys, passwords, bearers, ids)
+        stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
+    accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return Access(authenticator, accounts, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Open what the command line keeps accounts with: the database, and nothing that serves requests.
+    """Open the accounts for a command: the database, and nothing that serves requests.
 
-    Raises ValueError where keys are missing.
+    Raises ValueError for missing keys.
     """
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
@@ -83,46 +83,32 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         aclosing(_hasher(settings, metrics)) as passwords,
     ):
         users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids, metrics)
-        yield _accounts(settings, users, keys, passwords, Bearers(metrics), ids)
+        yield _accounts(settings, users, keys, passwords, TokenCache(metrics), ids)
 
 
 async def prepare(settings: Settings) -> str | None:
-    """Make what all server processes share, keys and the bootstrap token; return the token if it is a new one.
+    """Create the keys and the bootstrap token that all server processes share; return the token if it is new.
 
-    Raises StoreUnavailable when the database is not there or not migrated, ValueError where keys are missing.
+    Raises StoreUnavailable when the database is not there or not migrated, ValueError for missing keys.
     """
     settings.require_keys()
-    _key_file(settings)
+    _signing_key_file(settings)
     await _hasher(settings, Metrics()).aclose()
     async with aclosing(await open_database(settings.database)) as database:
         return await _bootstrap_token(settings, SqlUserStore(database), replace=not database.shared)
 
 
-async def _watch_revocations(opening: Opening, backends: Backends, bearers: Bearers) -> None:
-    """Forget verified tokens when they are revoked, at once where another process says so."""
-    store = SqlRevocationStore(backends.database)
-    revocations = opening.closing(await RevocationWatch.open(store, bearers, opening.metrics))
-    if backends.shared is not None:
-        backends.shared.hints.listen(revocations.hint)
-
-
 def _accounts(
-    settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, bearers: Bearers, ids: IdSource
+    settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
 ) -> Accounts:
-    """Return the accounts' service; the first admin makes the bootstrap token's file go."""
-    return Accounts(
-        users,
-        keys,
-        passwords,
-        bearers,
-        ids,
-        settings.admin_registration,
-        bootstrapped=lambda: forget_bootstrap_token(settings.data_dir),
-    )
+    def on_admin_created() -> None:
+        forget_bootstrap_token(settings.data_dir)
+
+    return Accounts(users, keys, passwords, cache, ids, settings.admin_registration, on_admin_created)
 
 
-def _key_file(settings: Settings) -> Path | None:
-    """Return the file that holds the signing keys, None when the settings do; in development it is made once."""
+def _signing_key_file(settings: Settings) -> Path | None:
+    """Return the file of the signing keys, None when the settings hold them; create the file in development."""
     if settings.secret_keys or settings.secret_keys_file:
         return settings.secret_keys_file
     file = settings.data_dir / KEY_FILE
@@ -130,24 +116,18 @@ def _key_file(settings: Settings) -> Path | None:
     return file
 
 
-def _signing_keys(settings: Settings) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the file of the signing keys, where they are in one, and the keys; raises ValueError."""
-    file = _key_file(settings)
-    return file, read_keys(file) if file else tuple(key.get_secret_value() for key in settings.secret_keys)
-
-
 def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
     return PasswordHasher(metrics, settings.bcrypt_rounds, _password_keys(settings))
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the settings' keys, or the one of the data folder."""
+    """Return the keys of the settings, or else the key of the data folder."""
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 
 
 async def _bootstrap_token(settings: Settings, users: UserStore, *, replace: bool) -> str | None:
-    """Keep the bootstrap token as the settings want it; return it if it is a new one."""
+    """Create or remove the bootstrap token as the settings say; return the token if it is new."""
     if settings.admin_registration == "bootstrap":
         return await offer_bootstrap_token(users, settings.data_dir, replace=replace)
     forget_bootstrap_token(settings.data_dir)

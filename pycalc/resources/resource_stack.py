@@ -1,4 +1,4 @@
-"""What servers, relay and consumer open alike, and how everything is closed again."""
+"""The resources that servers, relays and consumers open alike, and their closing in reverse order."""
 
 from __future__ import annotations
 
@@ -26,21 +26,19 @@ class _Closable(Protocol):
 _Opened = TypeVar("_Opened", bound=_Closable)
 
 
-class Opening:
-    """What each part of the service is opened with; ``part`` is its name in traces.
+class ResourceStack:
+    """Opens resources from the settings; the exit stack closes them in reverse order, also after a failed start."""
 
-    ``stack`` closes the parts in reverse order, also when opening fails halfway.
-    """
-
-    def __init__(self, settings: Settings, part: str, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
+        """``service_name`` is the name of the process in traces."""
         self.settings = settings
         self.metrics = Metrics(settings.metrics_seconds)
-        self._stack = stack
-        self.tracer = self.closing(open_tracer(part, wanted=settings.tracing))
+        self._exit_stack = exit_stack
+        self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
 
     def closing(self, opened: _Opened) -> _Opened:
-        """Return what was opened; it is closed before what was opened earlier."""
-        self._stack.push_async_callback(opened.aclose)
+        """Register a resource to be closed before the earlier ones, and return the resource."""
+        self._exit_stack.push_async_callback(opened.aclose)
         return opened
 
     async def database(self) -> Database:
@@ -53,11 +51,11 @@ class Opening:
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
 
     def relay(self, database: Database, stream: Stream) -> Relay:
-        """Start to publish the database's outbox."""
+        """Start publishing the database's outbox to the stream."""
         outbox = SqlOutboxStore(database)
         return self.closing(Relay(outbox, stream, self.metrics, shared=database.shared, tracer=self.tracer))
 
     def consumer(self, database: Database, stream: Consumable) -> UsageConsumer:
-        """Start to count the stream's events into the database."""
-        usage, letters = SqlUsageStore(database), SqlDeadLetterStore(database)
-        return self.closing(UsageConsumer(stream, usage, letters, self.metrics, self.tracer))
+        """Start adding up the stream's events in the database."""
+        usage, dead_letters = SqlUsageStore(database), SqlDeadLetterStore(database)
+        return self.closing(UsageConsumer(stream, usage, dead_letters, self.metrics, self.tracer))

@@ -17,9 +17,9 @@ from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.resources.accounts import Access, open_access
+from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
-from pycalc.resources.resource_stack import Opening
+from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
@@ -144,13 +144,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     StoreUnavailable, and ValueError for a setting that can't be used.
     """
     settings.require_keys()
-    async with AsyncExitStack() as stack:
-        opening = Opening(settings, "serve", stack)
-        opening.metrics.server_processes.set(1)
-        backends = await open_backends(opening)
-        recording = _start_recording(opening, backends)
+    async with AsyncExitStack() as closing:
+        stack = ResourceStack(settings, "serve", closing)
+        stack.metrics.server_processes.set(1)
+        backends = await open_backends(stack)
+        recording = _start_recording(stack, backends)
         await recording.recorder.probe()
-        yield _wired(opening, backends, recording, await open_access(opening, backends))
+        yield _wired(stack, backends, recording, await open_account_services(stack, backends))
 
 
 class _Recording(NamedTuple):
@@ -161,42 +161,42 @@ class _Recording(NamedTuple):
     pings: dict[str, Callable[[], Awaitable[None]]]
 
 
-def _start_recording(opening: Opening, backends: Backends) -> _Recording:
+def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     """Start from the end: what is committed is published, and what is published is counted."""
-    settings, metrics, history = opening.settings, opening.metrics, backends.history
-    consumer = _consumer(opening, backends)
-    relay = _relay(opening, backends)
-    tail = opening.closing(HistoryTail(history, metrics, shared=backends.database.shared))
+    settings, metrics, history = stack.settings, stack.metrics, backends.history
+    consumer = _consumer(stack, backends)
+    relay = _relay(stack, backends)
+    tail = stack.closing(HistoryTail(history, metrics, shared=backends.database.shared))
 
     def committed() -> None:
         if relay is not None:
             relay.wake()
         tail.wake()
 
-    recorder = opening.closing(Recorder(history, metrics, committed, tracer=opening.tracer))
+    recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
     if settings.history_retention:
-        opening.closing(Retention(history, parse_age(settings.history_retention), metrics))
+        stack.closing(Retention(history, parse_age(settings.history_retention), metrics))
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     return _Recording(recorder, tail, {name: part.ping for name, part in parts.items() if part is not None})
 
 
-def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
+def _consumer(stack: ResourceStack, backends: Backends) -> UsageConsumer | None:
     """Start the usage consumer where no other process can be it; return None where `pycalc consume` is."""
     stream = backends.stream
-    alone = not backends.database.shared or opening.settings.stream_url.startswith("memory:")
-    return opening.consumer(backends.database, stream) if alone and isinstance(stream, Consumable) else None
+    alone = not backends.database.shared or stack.settings.stream_url.startswith("memory:")
+    return stack.consumer(backends.database, stream) if alone and isinstance(stream, Consumable) else None
 
 
-def _relay(opening: Opening, backends: Backends) -> Relay | None:
+def _relay(stack: ResourceStack, backends: Backends) -> Relay | None:
     """Return the relay, None where publishing is left to others."""
-    return opening.relay(backends.database, backends.stream) if opening.settings.relay else None
+    return stack.relay(backends.database, backends.stream) if stack.settings.relay else None
 
 
 def _calculator(
-    opening: Opening, backends: Backends, computer: Computer, recorder: Recorder, memory: ConcurrencyLimit
+    stack: ResourceStack, backends: Backends, computer: Computer, recorder: Recorder, memory: ConcurrencyLimit
 ) -> Calculator:
     """Return what answers calculations; instances on one cache compute an expensive result once."""
-    settings, metrics, shared = opening.settings, opening.metrics, backends.shared
+    settings, metrics, shared = stack.settings, stack.metrics, backends.shared
     return Calculator(
         backends.cache,
         computer,
@@ -207,7 +207,7 @@ def _calculator(
         batch_seconds=settings.compute_timeout,
         memory=memory,
         fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
-        tracer=opening.tracer,
+        tracer=stack.tracer,
     )
 
 
@@ -218,9 +218,9 @@ async def _require_near(ids: IdSource) -> None:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
 
 
-def _wired(opening: Opening, backends: Backends, recording: _Recording, access: Access) -> Resources:
+def _wired(stack: ResourceStack, backends: Backends, recording: _Recording, access: AccountServices) -> Resources:
     """Return the services, each with what it stands on."""
-    settings, metrics, tracer = opening.settings, opening.metrics, opening.tracer
+    settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, _, cache, shared, stream = backends
     computer = Computer(
         metrics,
@@ -234,7 +234,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         metrics=metrics,
         authenticator=access.authenticator,
         accounts=access.accounts,
-        calculator=_calculator(opening, backends, computer, recording.recorder, memory),
+        calculator=_calculator(stack, backends, computer, recording.recorder, memory),
         computer=computer,
         response_memory=memory,
         batch_bodies=ConcurrencyLimit(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
-from pycalc.server.supervisor_channel import Line
+from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.server.totals import Totals
 
 _PROCESS_SECONDS = 1.0
@@ -24,17 +24,17 @@ _PROCESS_SECONDS = 1.0
 class _Member:
     """A process, and what it told last."""
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self, channel: SupervisorChannel) -> None:
+        self.channel = channel
         self.latest = b""
 
     async def refresh(self) -> None:
         """Ask the process; one that does not answer counts as it was."""
         with suppress(Unavailable):
-            self.latest = await self.line.ask(_PROCESS_SECONDS) or self.latest
+            self.latest = await self.channel.request(_PROCESS_SECONDS) or self.latest
 
 
-class Fleet:
+class ProcessMetrics:
     """The processes of a service, as their supervisor knows them."""
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
@@ -45,18 +45,18 @@ class Fleet:
         self._members: dict[int, _Member] = {}
         self._gone = Totals()
 
-    async def join(self, number: int, end: socket.socket) -> None:
-        """Take in a process, at whose other end of the socket a Line begins."""
-        line = await Line.open(end, gone=lambda: None)  # who runs the process sees it end
-        line.tell = self.total
-        self._members[number] = _Member(line)
+    async def add(self, number: int, end: socket.socket) -> None:
+        """Take in a process, at whose other end of the socket a SupervisorChannel begins."""
+        channel = await SupervisorChannel.open(end, gone=lambda: None)  # who runs the process sees it end
+        channel.respond = self.total
+        self._members[number] = _Member(channel)
 
-    async def lost(self, number: int) -> None:
+    async def remove(self, number: int) -> None:
         """Let go of a process that has ended, and keep what it had counted."""
         member = self._members.pop(number)
         self._gone.add(member.latest, ended=True)
         self._own.server_processes_lost.inc()
-        await member.line.aclose()
+        await member.channel.aclose()
 
     async def _total(self) -> bytes:
         await asyncio.gather(*(member.refresh() for member in self._members.values()))

@@ -26,7 +26,7 @@ from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
 from pycalc.server.signals import block, watch
-from pycalc.server.supervisor_channel import Line
+from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.services.accounts.bootstrap import TOKEN_FILE
 from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
@@ -64,19 +64,21 @@ def _abandoned() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _share(metrics: Metrics, supervisor: Line) -> None:
+def _share(metrics: Metrics, supervisor: SupervisorChannel) -> None:
     """Tell the supervisor this process's metrics, and clients those of all."""
 
     async def own() -> bytes:
         return metrics.render()
 
-    supervisor.tell, metrics.of_all = own, supervisor.ask
+    supervisor.respond, metrics.of_all = own, supervisor.request
 
 
 async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = asyncio.Event()
     watch(stop)
-    supervisor = None if inherited is None else await Line.open(socket.socket(fileno=os.dup(0)), _abandoned)
+    supervisor = (
+        None if inherited is None else await SupervisorChannel.open(socket.socket(fileno=os.dup(0)), _abandoned)
+    )
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
@@ -88,19 +90,19 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 _share(metrics, supervisor)
                 await listen(listener, app, state, stop, shared=True)
                 return
-            async with own_metrics_port(settings, metrics.exposition):
-                greet(settings, state["resources"].bootstrap_token)
+            async with separate_metrics_port(settings, metrics.exposition):
+                print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
 
 
-def own_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
+def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
     """Return the context in which the metrics have a port of their own, where the settings want one."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
-def greet(settings: Settings, token: str | None) -> None:
+def print_banner(settings: Settings, token: str | None) -> None:
     """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port

@@ -18,8 +18,8 @@ from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
-from pycalc.server.process_metrics import Fleet
-from pycalc.server.serve import greet, own_metrics_port
+from pycalc.server.process_metrics import ProcessMetrics
+from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
@@ -53,11 +53,11 @@ async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
     watch(stop, _LAST_SECONDS)
     with bind(settings.host, settings.port) as listener:
-        greet(settings, await prepare(settings))
-        fleet = Fleet(Metrics(), settings.metrics_seconds)
+        print_banner(settings, await prepare(settings))
+        processes = ProcessMetrics(Metrics(), settings.metrics_seconds)
         numbers = range(settings.workers)
-        async with own_metrics_port(settings, fleet.total):
-            keepers = [asyncio.create_task(_keep_running(number, listener, fleet, stop)) for number in numbers]
+        async with separate_metrics_port(settings, processes.total):
+            keepers = [asyncio.create_task(_keep_running(number, listener, processes, stop)) for number in numbers]
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()  # one that can't be kept running ends all
@@ -67,12 +67,12 @@ async def _supervise(settings: Settings) -> None:
             keeper.result()
 
 
-async def _keep_running(number: int, listener: socket.socket, fleet: Fleet, stop: asyncio.Event) -> None:
+async def _keep_running(number: int, listener: socket.socket, processes: ProcessMetrics, stop: asyncio.Event) -> None:
     """Run one server on the listening socket that all share, and another one when it dies."""
     settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
-        process = await _start(number, listener, fleet)
+        process = await _start(number, listener, processes)
         await _until_ended_or(stop, process)
         if stop.is_set():
             await _end(number, process)
@@ -80,7 +80,7 @@ async def _keep_running(number: int, listener: socket.socket, fleet: Fleet, stop
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
         if not settled and process.returncode not in _KILLED:
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
-        await fleet.lost(number)
+        await processes.remove(number)
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
@@ -108,7 +108,7 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
         raise OSError(f"server process {number} did not end as it should, status {status}")
 
 
-async def _start(number: int, listener: socket.socket, fleet: Fleet) -> asyncio.subprocess.Process:
+async def _start(number: int, listener: socket.socket, processes: ProcessMetrics) -> asyncio.subprocess.Process:
     """Start a server; its standard input is the line to the supervisor, and tells it when that is gone."""
     descriptor = listener.fileno()
     ours, theirs = socket.socketpair()
@@ -119,5 +119,5 @@ async def _start(number: int, listener: socket.socket, fleet: Fleet) -> asyncio.
             pass_fds=(descriptor,),
             env=os.environ,
         )
-    await fleet.join(number, ours)
+    await processes.add(number, ours)
     return process

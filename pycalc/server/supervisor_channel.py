@@ -23,11 +23,11 @@ async def _nothing() -> bytes:
     return b""
 
 
-class Line:
+class SupervisorChannel:
     """One end of a socket over which each side asks the other for an exposition, one question at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
-        self.tell: Callable[[], Awaitable[bytes]] = _nothing
+        self.respond: Callable[[], Awaitable[bytes]] = _nothing
         """Returns what the other side is told."""
         self._reader = reader
         self._writer = writer
@@ -36,8 +36,8 @@ class Line:
         self._serving = asyncio.create_task(self._serve(gone), name="metrics of all processes")
 
     @classmethod
-    async def open(cls, end: socket.socket, gone: Callable[[], object]) -> Line:
-        """Return the line that begins at one end of a pair of sockets; ``gone`` is called when the other is closed."""
+    async def open(cls, end: socket.socket, gone: Callable[[], object]) -> SupervisorChannel:
+        """Return the channel that begins at one end of a pair of sockets; ``gone`` is called when the other is closed."""
         end.setblocking(False)
         return cls(*await asyncio.open_unix_connection(sock=end), gone)
 
@@ -48,7 +48,7 @@ class Line:
             task.cancel()
         await asyncio.wait(tasks)
 
-    async def ask(self, seconds: float = TOTAL_SECONDS) -> bytes:
+    async def request(self, seconds: float = TOTAL_SECONDS) -> bytes:
         """Return what the other side tells; who asks while a question is under way gets its answer.
 
         Raises Unavailable when there is none within ``seconds``, or nobody at the other end.
@@ -82,7 +82,7 @@ class Line:
     async def _tell(self) -> None:
         """Answer in any case: who has asked asks nothing else until then."""
         try:
-            told = await self.tell()
+            told = await self.respond()
         except Exception:
             _log.exception("the metrics could not be told")
             told = b""

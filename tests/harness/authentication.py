@@ -14,7 +14,7 @@ from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions
-from pycalc.services.accounts.token_cache import Bearers
+from pycalc.services.accounts.token_cache import TokenCache
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
 
@@ -28,18 +28,18 @@ class Authentication(NamedTuple):
 def authentication(
     users: MemoryUserStore,
     admin_registration: AdminRegistration = "open",
-    bootstrapped: Callable[[], None] = lambda: None,
+    on_admin_created: Callable[[], None] = lambda: None,
     wall_clock: Callable[[], float] = time,
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
-    bearers, passwords, keys = (
-        Bearers(metrics, wall_clock=wall_clock),
+    token_cache, passwords, keys = (
+        TokenCache(metrics, wall_clock=wall_clock),
         PasswordHasher(metrics, 4, ["p" * 32]),
         ApiKeys(MemoryKeyStore(users), ids, metrics),
     )
     sessions, tokens = Sessions(users.sessions, ids, metrics), TokenSigner(["k" * 32], ids, 3600)
     return Authentication(
-        Accounts(users, keys, passwords, bearers, ids, admin_registration, bootstrapped),
-        Authenticator(users, sessions, keys, passwords, tokens, bearers),
+        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created),
+        Authenticator(users, sessions, keys, passwords, tokens, token_cache),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -16,7 +15,6 @@ import pytest
 
 from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import Principal, Registration, Role, User
-from pycalc.services.accounts.pacing import Pace
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
@@ -86,9 +84,9 @@ class WatchedUserStore(MemoryUserStore):
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note what costs time, in its order: hashes, and conflicts and successes that are made to take as long."""
+    """Note each check and each hash, in order."""
     done: list[str] = []
-    check, make, keep = bcrypt.checkpw, bcrypt.hashpw, Pace.keep
+    check, make = bcrypt.checkpw, bcrypt.hashpw
 
     def checkpw(password: bytes, hashed: bytes) -> bool:
         done.append(f"a check of cost {hashed[4:6].decode()}")
@@ -98,13 +96,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(f"a hash of cost {salt[4:6].decode()}")
         return make(password, salt)
 
-    async def kept(pace: Pace, waiting: Coroutine[None, None, None]) -> None:
-        done.append("a pace")
-        await keep(pace, waiting)
-
     monkeypatch.setattr(bcrypt, "checkpw", checkpw)
     monkeypatch.setattr(bcrypt, "hashpw", hashpw)
-    monkeypatch.setattr(Pace, "keep", kept)
     return done
 
 
@@ -124,7 +117,7 @@ async def test_a_refused_login_does_the_same_work_for_everybody(work: list[str])
 
 
 async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[str]) -> None:
-    """The name, the address or nothing: one hash, then the write, which takes as long when it is refused."""
+    """The name, the address or nothing: one hash, then the write."""
     services = authentication(WatchedUserStore(work))
     await opened(services, "ada")
     done = {}
@@ -133,7 +126,7 @@ async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[st
         with suppress(Conflict):
             await services.accounts.register(registration(name, address), None, None)
         done[name, address] = [*work]
-    assert [*done.values()] == [["a hash of cost 04", "a pace", "a write"]] * 3
+    assert [*done.values()] == [["a hash of cost 04", "a write"]] * 3
 
 
 def registration(name: str, address: str) -> Registration:

@@ -27,10 +27,10 @@ pytestmark = pytest.mark.anyio
 def accounts_over(
     users: MemoryUserStore,
     admin_registration: AdminRegistration = "bootstrap",
-    bootstrapped: Callable[[], None] = lambda: None,
+    on_admin_created: Callable[[], None] = lambda: None,
 ) -> Accounts:
     """Return the service over these accounts."""
-    return authentication(users, admin_registration, bootstrapped).accounts
+    return authentication(users, admin_registration, on_admin_created).accounts
 
 
 def admin(name: str) -> Registration:
@@ -138,6 +138,6 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     """When the first admin has used the token, its file is gone before the registration is answered."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
-    accounts = accounts_over(users, bootstrapped=lambda: forget_bootstrap_token(tmp_path))
+    accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()

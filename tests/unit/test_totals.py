@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.server.process_metrics import Fleet
-from pycalc.server.supervisor_channel import Line
+from pycalc.server.process_metrics import ProcessMetrics
+from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.server.totals import Totals
 
 ONE = b"""# HELP calls_total Calls
@@ -79,71 +79,71 @@ def test_a_process_that_has_ended_has_no_state() -> None:
     assert "waiting" not in samples(gone.render())
 
 
-async def joined(fleet: Fleet, number: int, metrics: Metrics) -> Line:
-    """Return the line of a process that exports these metrics."""
+async def joined(processes: ProcessMetrics, number: int, metrics: Metrics) -> SupervisorChannel:
+    """Return the channel of a process that exports these metrics."""
 
     async def own() -> bytes:
         return metrics.render()
 
     ours, theirs = socket.socketpair()
-    line = await Line.open(theirs, gone=lambda: None)
-    line.tell = own
-    await fleet.join(number, ours)
-    return line
+    channel = await SupervisorChannel.open(theirs, gone=lambda: None)
+    channel.respond = own
+    await processes.add(number, ours)
+    return channel
 
 
 @pytest.mark.anyio
 async def test_any_process_tells_the_sums_of_all() -> None:
     """Two processes say the same; when one ends its counts stay, its place is counted as lost, and no sum falls."""
-    fleet, first, second = Fleet(Metrics(), 0), Metrics(), Metrics()
-    lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((first, second))]
+    processes, first, second = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
+    channels = [await joined(processes, number, metrics) for number, metrics in enumerate((first, second))]
     for metrics in (first, second):
         metrics.server_processes.set(1)
     first.events_published.inc(3)
     second.events_published.inc(4)
     first.followers.set(1)
     second.followers.set(2)
-    for line in lines:
-        told = samples(await line.ask())
+    for channel in channels:
+        told = samples(await channel.request())
         assert told["pycalc_events_published_total"] == 7.0
         assert told["pycalc_event_followers"] == 3.0
         assert told["pycalc_server_processes"] == 2.0
-    await lines[0].aclose()
-    await fleet.lost(0)
-    told = samples(await lines[1].ask())
+    await channels[0].aclose()
+    await processes.remove(0)
+    told = samples(await channels[1].request())
     assert told["pycalc_events_published_total"] == 7.0
     assert told["pycalc_event_followers"] == 2.0
     assert told["pycalc_server_processes"] == 1.0
     assert told["pycalc_server_processes_lost_total"] == 1.0
-    await lines[1].aclose()
-    await fleet.lost(1)
+    await channels[1].aclose()
+    await processes.remove(1)
 
 
 @pytest.mark.anyio
 async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
     """What it told last stands for it; a process whose supervisor does not answer has no metrics to show."""
-    fleet, busy, idle = Fleet(Metrics(), 0), Metrics(), Metrics()
-    lines = [await joined(fleet, number, metrics) for number, metrics in enumerate((busy, idle))]
+    processes, busy, idle = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
+    channels = [await joined(processes, number, metrics) for number, metrics in enumerate((busy, idle))]
     busy.events_published.inc(5)
-    assert samples(await lines[1].ask())["pycalc_events_published_total"] == 5.0
+    assert samples(await channels[1].request())["pycalc_events_published_total"] == 5.0
     never = asyncio.Event()
 
     async def silence() -> bytes:
         await never.wait()
         return b""
 
-    lines[0].tell = silence
-    assert samples(await lines[1].ask())["pycalc_events_published_total"] == 5.0
+    channels[0].respond = silence
+    assert samples(await channels[1].request())["pycalc_events_published_total"] == 5.0
     ours, theirs = socket.socketpair()
-    alone = await Line.open(ours, gone=lambda: None)
+    alone = await SupervisorChannel.open(ours, gone=lambda: None)
     with pytest.raises(Unavailable):
-        await alone.ask(0.05)
+        await alone.request(0.05)
     theirs.close()
     with pytest.raises(Unavailable):
-        await alone.ask()
-    for number, line in enumerate(lines):
-        await line.aclose()
-        await fleet.lost(number)
+        await alone.request()
+    for number, channel in enumerate(channels):
+        await channel.aclose()
+        await processes.remove(number)
     await alone.aclose()
 
 
@@ -159,11 +159,11 @@ async def test_who_fails_to_tell_is_asked_again() -> None:
         return answer
 
     ours, theirs = socket.socketpair()
-    asking = await Line.open(ours, gone=lambda: None)
-    asked = await Line.open(theirs, gone=lambda: None)
-    asked.tell = told
-    assert await asking.ask() == b""
-    assert await asking.ask() == b"waiting 1.0\n"
+    asking = await SupervisorChannel.open(ours, gone=lambda: None)
+    asked = await SupervisorChannel.open(theirs, gone=lambda: None)
+    asked.respond = told
+    assert await asking.request() == b""
+    assert await asking.request() == b"waiting 1.0\n"
     await asking.aclose()
     await asked.aclose()
 

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs (RFC 9068 profile) signed with HMAC-SHA256 by keys of our own, looked up locally by ``kid``."""
+"""Access tokens: JWTs after RFC 9068, signed with HMAC-SHA256 by listed keys that ``kid`` names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from time import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jwt
 
@@ -16,23 +16,21 @@ from pycalc.models.ids import IdSource, id_of_text, text_of_id
 ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  # RFC 9068 §2.1
 ISSUER = AUDIENCE = "pycalc"
-VERSION = 1
-"""Of what the claims mean: another one is refused, so that a later meaning is never taken for this one."""
+VERSION = 1  # of the claims' meaning: tokens of another version are refused, so no claim is read in another sense
 LONGEST_TOKEN = 2_048
-_LEEWAY_SECONDS = 5
-"""By how much a token may begin in the future: the clock of the instance that made it may be ahead of ours."""
+_LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahead of ours
+# Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last
+# character unused, and these must be zero.
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
-"""Base64url as it is written, so that no two texts are one token: 256 bits leave two of the last character unused."""
-_HEADER = {"alg", "kid", "typ"}
-"""No token of ours says more: nothing that a header could point to or demand is ever looked at."""
+_HEADER = {"alg", "kid", "typ"}  # any other member (jku, x5u, crit) is refused unread
 _TEXTS = ("iss", "aud", "sub", "jti", "sid")
 _NUMBERS = ("iat", "nbf", "exp", "ver")
 _MALFORMED = (jwt.PyJWTError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
-_REFUSAL = "The token is not valid, or not any more."
+_REFUSAL = "The token is invalid, expired or revoked."
 
 
 class Claims(NamedTuple):
-    """What a valid token says."""
+    """The claims of a valid token; ``expires_at`` is in seconds since 1970."""
 
     user_id: bytes
     session_id: bytes
@@ -40,22 +38,23 @@ class Claims(NamedTuple):
 
 
 class TokenSigner:
-    """Signs with the newest key and verifies with all of them."""
+    """Signs with the newest key and verifies with all keys."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
+        """``lifetime`` is how long a token is valid, in seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Sign with the first of these keys and verify with all of them from now on; raises ValueError for none."""
+        """Use these keys from now on, the newest first; raises ValueError for an empty list."""
         if not keys:
             raise ValueError("at least one signing key is needed")
         self._keys = {sha256(b"kid" + key.encode()).hexdigest()[:16]: key for key in keys}
         self.newest = next(iter(self._keys))
 
     def issue(self, user_id: bytes, session_id: bytes) -> str:
-        """Return a token for a user's session, valid from now for ``lifetime`` seconds."""
+        """Return a new token for a user's session."""
         now = int(time())
         claims = {
             "iss": ISSUER,
@@ -72,7 +71,7 @@ class TokenSigner:
         return jwt.encode(claims, self._keys[self.newest], ALGORITHM, headers)
 
     def verify(self, token: str) -> Claims:
-        """Return a token's claims; raises Unauthorized for anything but a valid access token of ours."""
+        """Return the claims of a valid access token of this service; raises InvalidToken for anything else."""
         if len(token) > LONGEST_TOKEN or not _FORM.fullmatch(token):
             raise InvalidToken(_REFUSAL)
         try:
@@ -88,21 +87,16 @@ class TokenSigner:
                 options={
                     "require": [*_NUMBERS, *_TEXTS],
                     "strict_aud": True,
-                    "verify_iat": False,  # these two in _read: the library has one leeway for them and the expiry
-                    "verify_nbf": False,
+                    "verify_iat": False,  # PyJWT has one leeway for iat, nbf and exp; exp must have none,
+                    "verify_nbf": False,  # so these two are compared below
                 },
             )
-            return _read(claims)
+            if any(type(claims[name]) is not int for name in _NUMBERS):
+                raise TypeError("a claim that should be an integer")
+            if any(type(claims[name]) is not str for name in _TEXTS):
+                raise TypeError("a claim that should be a string")
+            if claims["ver"] != VERSION or max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
+                raise InvalidToken(_REFUSAL)
+            return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))
         except _MALFORMED as error:
             raise InvalidToken(_REFUSAL) from error
-
-
-def _read(claims: dict[str, Any]) -> Claims:
-    """Return the claims that count; raises TypeError or ValueError for those of another form, version or time."""
-    if any(type(claims[name]) is not int for name in _NUMBERS) or any(type(claims[name]) is not str for name in _TEXTS):
-        raise TypeError("a claim of another type")
-    if claims["ver"] != VERSION:
-        raise ValueError("another version")
-    if max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
-        raise ValueError("not yet valid")
-    return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))

@@ -1,4 +1,4 @@
-"""Accounts: registration, one's own password and keys, and what admins do; grants and revocations are audited."""
+"""Accounts: registration, a user's own password and API keys, and administration by admins."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authenticator import require_session
-from pycalc.services.accounts.pacing import Pace
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
-from pycalc.services.accounts.token_cache import Bearers
+from pycalc.services.accounts.token_cache import TokenCache
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
 
@@ -27,52 +26,58 @@ _audit = get_logger("pycalc.audit")
 
 
 class _Grant(NamedTuple):
-    """What allows an account to be made; the store looks at it once more when it makes the account."""
+    """The permission to create an account, which the store checks again in the transaction that creates it."""
 
-    burn: bytes | None = None
-    """The hash of the bootstrap token, which is used up."""
-    admin: bytes | None = None
-    """The id of the admin who asks."""
+    bootstrap_hash: bytes | None = None  # the SHA-256 of the bootstrap token, which is used up
+    admin_id: bytes | None = None  # the admin who creates the account
 
 
 class Accounts:
-    """Keeps accounts. What admins do is decided by the store, not by a kept token."""
+    """Creates, changes and deletes accounts, and audits every change.
+
+    Whether the caller is an admin is read from the store, not from the cached token.
+    """
 
     def __init__(
         self,
         users: UserStore,
         keys: ApiKeys,
         passwords: PasswordHasher,
-        bearers: Bearers,
+        token_cache: TokenCache,
         ids: IdSource,
         admin_registration: AdminRegistration,
-        bootstrapped: Callable[[], None],
+        on_admin_created: Callable[[], None],
     ) -> None:
         self._users = users
         self._keys = keys
         self._passwords = passwords
-        self._bearers = bearers
+        self._token_cache = token_cache
         self._ids = ids
         self._admin_registration = admin_registration
-        self._bootstrapped = bootstrapped
-        self._pace = Pace()
+        self._on_admin_created = on_admin_created
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
-        """Create an account; an admin's needs what the setting asks for. Raises Conflict, Forbidden, Overloaded."""
+        """Create an account; raises Conflict, Forbidden, InvalidInput, Overloaded.
+
+        PYCALC_ADMIN_REGISTRATION says who may register an admin.
+        """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
-        admin = registration.role is Role.ADMIN
-        grant = await self._admission_to_admin(caller, bootstrap_token) if admin else _Grant()
-        user = await self._create(registration, grant, caller.username if caller else None)
-        if grant.burn is not None:
-            self._bootstrapped()
-        return user
+        grant = _Grant()
+        if registration.role is Role.ADMIN and self._admin_registration != "open":
+            if self._admin_registration == "bootstrap" and bootstrap_token is not None:
+                grant = _Grant(bootstrap_hash=sha256(bootstrap_token.encode()).digest())
+            elif self._admin_registration == "bootstrap" and caller is not None:
+                await self._require_admin(caller)
+                grant = _Grant(admin_id=caller.user_id)
+            else:
+                raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
+        return await self._create(registration, grant, caller.username if caller else None)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for who keeps the service; it uses up the bootstrap token. Raises Conflict, InvalidInput."""
+        """Create an admin for the operator, and use up the bootstrap token; raises Conflict, InvalidInput."""
         require_uncommon(registration.password, "/password", registration.username, registration.email)
-        burn = None if await self._users.has_admin() else await self._users.bootstrap_hash()
-        await self._create(registration, _Grant(burn=burn), "the command line")
-        self._bootstrapped()
+        bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
+        await self._create(registration, _Grant(bootstrap_hash=bootstrap_hash), "the command line")
 
     async def _create(self, registration: Registration, grant: _Grant, by: str | None) -> User:
         now = datetime.now(UTC)
@@ -84,19 +89,21 @@ class Accounts:
             role=registration.role,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
-        await self._pace.keep(self._users.add(user, burn_bootstrap=grant.burn, granted_by=grant.admin))
+        await self._users.add(user, burn_bootstrap=grant.bootstrap_hash, granted_by=grant.admin_id)
         _audit.info("account created", user=user.username, role=user.role.value, by=by)
+        if user.role is Role.ADMIN:
+            self._on_admin_created()
         return user
 
     async def own(self, caller: Principal) -> User:
-        """Return the caller's account; raises Unauthorized when it is gone or disabled."""
+        """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
         user = await self._users.by_id(caller.user_id)
         if user is None or user.disabled:
             raise InvalidToken("The account does not exist any more.")
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
-        """Store a new password and end the caller's other sessions; raises Forbidden, Unauthorized, WrongPassword."""
+        """Store a new password and end the caller's other sessions; raises Forbidden, InvalidInput, WrongPassword."""
         require_session(caller)
         user = await self.own(caller)
         require_uncommon(new, "/new_password", user.username, user.email)
@@ -104,14 +111,14 @@ class Accounts:
             _audit.warning("password change refused", user=caller.username)
             raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
-        await self._bearers.revoke(
+        await self._token_cache.revoke(
             self._users.set_password(user.id, user.password_hash, await self._passwords.hash(new), kept),
-            lambda bearer: bearer.user_id == user.id and not bearer.is_key and bearer.credential_id != kept,
+            lambda other: other.user_id == user.id and not other.is_key and other.credential_id != kept,
         )
         _audit.info("password changed", user=user.username)
 
     async def create_key(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
-        """Return a new API key and its text, which is shown this once; raises Conflict when there are too many."""
+        """Return a new API key and its text, which is not stored; raises Conflict when the user has too many."""
         require_session(caller)
         key, text = await self._keys.create(caller.user_id, name, expires_in)
         _audit.info("key created", user=caller.username, key=key.prefix)
@@ -129,23 +136,23 @@ class Accounts:
         raise NotFound("There is no such key.")
 
     async def remove_key(self, caller: Principal, key_id: bytes) -> None:
-        """Remove one of the caller's API keys: it is refused from now on. Raises NotFound."""
+        """Remove one of the caller's API keys, which is refused from now on; raises NotFound."""
         require_session(caller)
         prefixes = {key.id: key.prefix for key in await self._keys.of_user(caller.user_id)}
-        await self._bearers.revoke(
-            self._keys.remove(caller.user_id, key_id), lambda bearer: bearer.credential_id == key_id
-        )
+        await self._token_cache.revoke(self._keys.remove(caller.user_id, key_id), lambda p: p.credential_id == key_id)
         _audit.info("key removed", user=caller.username, key=prefixes.get(key_id))
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
-        """Return up to ``limit`` accounts by name, and the cursor of the next page; admins only."""
+        """Return up to ``limit`` accounts by name, and the cursor of the next page; raises Forbidden, InvalidInput."""
         await self._require_admin(caller)
         users = await self._users.page(None if cursor is None else _name_of(cursor), limit + 1)
-        following = _cursor_of(users[limit - 1].username) if len(users) > limit else None
-        return users[:limit], following
+        if len(users) <= limit:
+            return users, None
+        last = users[limit - 1].username.lower()
+        return users[:limit], base64.urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return an account; admins only; raises NotFound."""
+        """Return an account; raises Forbidden, NotFound."""
         await self._require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:
@@ -153,49 +160,34 @@ class Accounts:
         return user
 
     async def change(self, caller: Principal, username: str, role: Role | None, disabled: bool | None) -> User:
-        """Change an account's role, or disable it; holds from now on. Admins only; raises NotFound, Conflict."""
+        """Change an account's role, disable or enable it; None keeps a value. Raises Forbidden, NotFound, Conflict."""
         await self._require_admin(caller)
-        name = username.lower()
-        user = await self._bearers.revoke(
-            self._users.change(username, role, disabled), lambda bearer: bearer.username.lower() == name
-        )
+        user = await self._token_cache.revoke(self._users.change(username, role, disabled), _is_named(username))
         self._keys.forget_unknown()
-        asked = {"role": role, "disabled": disabled}
-        changed = {name: value for name, value in asked.items() if value is not None}
+        changed = {name: value for name, value in (("role", role), ("disabled", disabled)) if value is not None}
         _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
-        """Delete an account; its tokens are refused from now on. Admins only; raises NotFound, Conflict."""
+        """Delete an account, whose tokens are refused from now on; raises Forbidden, NotFound, Conflict."""
         await self._require_admin(caller)
-        name = username.lower()
-        user = await self._bearers.revoke(self._users.delete(username), lambda bearer: bearer.username.lower() == name)
+        user = await self._token_cache.revoke(self._users.delete(username), _is_named(username))
         _audit.info("account deleted", user=user.username, by=caller.username)
 
     async def _require_admin(self, caller: Principal) -> None:
-        """Ask the store, not the kept token, whether the caller is an admin; a program's key is none."""
+        """Raise Forbidden unless the caller is an admin in the store, with a session rather than an API key."""
         require_session(caller)
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
 
-    async def _admission_to_admin(self, caller: Principal | None, bootstrap_token: str | None) -> _Grant:
-        """Return what allows a new admin; raises Forbidden."""
-        if self._admin_registration == "open":
-            return _Grant()
-        if self._admin_registration == "bootstrap":
-            if bootstrap_token is not None:
-                return _Grant(burn=sha256(bootstrap_token.encode()).digest())
-            if caller is not None:
-                await self._require_admin(caller)
-                return _Grant(admin=caller.user_id)
-        raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
 
-
-def _cursor_of(name: str) -> str:
-    return base64.urlsafe_b64encode(name.lower().encode()).rstrip(b"=").decode()
+def _is_named(username: str) -> Callable[[Principal], bool]:
+    name = username.lower()
+    return lambda principal: principal.username.lower() == name
 
 
 def _name_of(cursor: str) -> str:
+    """Return the name that a page's cursor holds; raises InvalidInput."""
     try:
         name = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):

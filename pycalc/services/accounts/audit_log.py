@@ -1,4 +1,4 @@
-"""Refusals in the audit log: as many as say something, the rest of a flood is counted."""
+"""Refused requests in the audit log, limited in rate."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from structlog import get_logger
 
 from pycalc.observability.metrics import Metrics
 
-_PER_SECOND = 10.0
-_AT_ONCE = 100.0
-"""A token bucket's rate and size, records."""
+_RECORDS_PER_SECOND = 10.0
+_BURST_RECORDS = 100.0
 
 _audit = get_logger("pycalc.audit")
 
 
-class _Bucket:
-    """A token bucket, full at first."""
+class _TokenBucket:
+    """A token bucket that starts full."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._left = _AT_ONCE
-        self._at = clock()
+        self._left = _BURST_RECORDS
+        self._updated = clock()
 
     def take(self) -> bool:
-        """Return whether there was one left, and take it."""
+        """Take a token and return True, or return False when none is left."""
         now = self._clock()
-        self._left = min(_AT_ONCE, self._left + (now - self._at) * _PER_SECOND)
-        self._at = now
+        self._left = min(_BURST_RECORDS, self._left + (now - self._updated) * _RECORDS_PER_SECOND)
+        self._updated = now
         if self._left < 1:
             return False
         self._left -= 1
@@ -36,15 +35,18 @@ class _Bucket:
 
 
 class RefusalLog:
-    """Writes refusals; those of known callers have room of their own, so that nobody unknown crowds them out."""
+    """The writer of refusals to the audit log.
+
+    Known and unknown callers have separate token buckets, so that unknown callers can't crowd out the records of users.
+    """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` tells seconds, from whenever."""
-        self._buckets = {"known": _Bucket(clock), "unknown": _Bucket(clock)}
+        """``clock`` returns seconds since an arbitrary moment."""
+        self._buckets = {"known": _TokenBucket(clock), "unknown": _TokenBucket(clock)}
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
 
     def refused(self, user: str | None, **facts: str | int) -> None:
-        """Write a record of a request that was refused, or count it where there are too many; no secrets in it."""
+        """Log a refused request, or only count it when the bucket is empty; ``facts`` must hold no secret."""
         caller = "unknown" if user is None else "known"
         if self._buckets[caller].take():
             _audit.warning("request refused", user=user, **facts)

@@ -1,4 +1,4 @@
-"""Whose records a caller may see: their own; an admin everyone's."""
+"""Access to records: users see their own, admins see everyone's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
 from pycalc.models.ids import id_of_text, text_of_id
 
 
-async def whose(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
-    """Return the ids of the users whose records are meant, None for everyone's.
+async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
+    """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is an account's id, or a name, letter case aside: of the account that has it, else of the one that had it
-    last and was deleted. That the caller is an admin is asked of the
-    store, not of the kept token. Raises Forbidden when a user asks for another's, Unauthorized when the caller is gone.
+    ``user`` is an account's id, or its name in any letter case. A name that no account has selects the account that
+    was deleted last under that name. The caller's role is read from the store, not from the cached token.
+
+    Raises Forbidden when a user selects another user, and Unauthorized when the caller's account is gone.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):
@@ -26,11 +27,8 @@ async def whose(users: UserStore, caller: Principal, user: str | None) -> tuple[
         raise InvalidToken("The account does not exist any more.")
     if account.role is not Role.ADMIN:
         raise Forbidden("Only an admin may see everyone's records.")
-    return None if user is None else await _ids_of(users, user)
-
-
-async def _ids_of(users: UserStore, user: str) -> tuple[bytes, ...]:
-    """Return the ids that a name or an id means: one or none."""
+    if user is None:
+        return None
     with suppress(ValueError):
         if len(user) > LONGEST_USERNAME:
             return (id_of_text(user),)

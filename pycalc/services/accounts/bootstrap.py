@@ -1,4 +1,4 @@
-"""Secrets in the data folder: the development keys, and the one-time token for the first admin."""
+"""Secrets in the data folder: development keys and the one-time token for the first admin."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ PASSWORD_KEY_FILE = "password-key"  # noqa: S105  # a file's name
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
-    with suppress(FileNotFoundError):
-        part.unlink()
+    part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(text + "\n")
         opened.flush()
@@ -29,7 +28,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def development_key(file: Path) -> str:
-    """Return the key in a file, made at the first call."""
+    """Return the key in a file; the first call creates it."""
     with suppress(FileNotFoundError):
         return file.read_text().strip()
     write_private(file, secrets.token_hex(32))
@@ -37,15 +36,16 @@ def development_key(file: Path) -> str:
 
 
 def forget_bootstrap_token(data_dir: Path) -> None:
-    """Remove the token's file: the token is used up, or not wanted."""
+    """Remove the file of a bootstrap token that is used up or not wanted."""
     (data_dir / TOKEN_FILE).unlink(missing_ok=True)
 
 
 async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, replace: bool) -> str | None:
-    """Keep exactly one bootstrap token in force while there is no admin; return it when it is a new one.
+    """Ensure that one bootstrap token is valid while there is no admin; return the token if it is new.
 
-    The token has 256 bits, only its SHA-256 is stored, and registering the admin uses it up in the same
-    transaction. With ``replace`` a token whose file is not here is replaced; without, it is another instance's.
+    The token has 256 bits. The store holds its SHA-256 only, and deletes it in the transaction that adds the admin.
+    ``replace`` says whether to replace a token whose file is not in ``data_dir``; such a token of a shared database
+    belongs to another instance.
     """
     file = data_dir / TOKEN_FILE
     if await users.has_admin():

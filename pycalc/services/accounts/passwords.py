@@ -1,4 +1,4 @@
-"""Password hashes: bcrypt over a keyed pre-hash, in a small bounded pool of threads (ADR 13)."""
+"""Password hashes: bcrypt over a keyed pre-hash, computed in a small thread pool (ADR 13)."""
 
 from __future__ import annotations
 
@@ -24,124 +24,113 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-_THREADS = max(1, cores() // 2)
-"""One core in two at most: what a flood of logins must not slow down needs the others."""
-MAX_HASHES = 32
-"""Passwords that are hashed or wait for it."""
+MAX_HASHES = 32  # running or queued
+_THREADS = max(1, cores() // 2)  # the other cores are left to calculations during a flood of logins
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")
-_SHORTEST_WORD = 3
-_OWN_CHARACTERS = 4
-"""What must be left of a password without such words."""
+_MIN_WORD_LENGTH = 3
+_MIN_OWN_CHARACTERS = 4
 _CONTEXT = b"pycalc password v1"
-_UNKEYED = ""
-"""The key id of hashes made before there were keys: they begin with bcrypt's own ``$``."""
-_NOBODY = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
-"""Salt and digest of nobody's password: checking against it takes as long as against anybody's."""
+_UNKEYED = ""  # the key id of hashes made before there were keys: they begin with bcrypt's own ``$``
+# Salt and digest of an unknown password. Checking against them takes as long as checking against a user's hash.
+_DUMMY_HASH = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
 _log = get_logger(__name__)
 
 
-def _prehash(key: bytes, password: str) -> bytes:
-    """Return 44 bytes that stand for the whole password: bcrypt itself reads 72 bytes, and stops at a NUL."""
-    return base64.b64encode(hmac.digest(key, password.encode(), "sha256"))
-
-
-def _key_id(key: str) -> str:
-    """Return what a stored hash calls its key: too short to tell a guess of the key from a chance hit."""
-    return sha256(b"password key" + key.encode()).hexdigest()[:8]
-
-
 @cache
-def _common() -> frozenset[str]:
+def _common_passwords() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("common-passwords.txt").read_text().split())
 
 
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
-    """Raise InvalidInput, pointing there, for a password that others would guess.
+    """Raise InvalidInput, with this JSON pointer, for a password that is easy to guess.
 
-    That is one of the 3,000 most common of 8 characters or more, or one that holds next to nothing beside the
-    username, the address or the words of this service.
+    These are the 3,000 most common passwords of 8 characters or more, and passwords with fewer than 4 characters
+    besides the username, the local part of the e-mail address and the words of this service.
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
     for word in sorted(words, key=len, reverse=True):
-        rest = rest.replace(word, "") if len(word) >= _SHORTEST_WORD else rest
-    if lowered in _common() or len(rest) < _OWN_CHARACTERS:
+        rest = rest.replace(word, "") if len(word) >= _MIN_WORD_LENGTH else rest
+    if lowered in _common_passwords() or len(rest) < _MIN_OWN_CHARACTERS:
         raise InvalidInput.of(
             FieldProblem(pointer, f"{pointer.removeprefix('/')} is too easy to guess: choose another.")
         )
 
 
-def _yield_to_requests() -> None:
-    """Leave the processors to the event loop first: a flood of logins must not slow calculations down."""
+def _lower_thread_priority() -> None:
     if sys.platform == "linux":  # elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 class PasswordHasher:
-    """Hashes and checks passwords off the event loop; refuses what would queue for too long.
+    """Hashes and checks passwords off the event loop, in a bounded queue.
 
-    A stored hash is the id of its key and bcrypt's own text: ``1f2e3d4c$2b$12$...``.
+    A stored hash is the id of its key followed by bcrypt's own text: ``1f2e3d4c$2b$12$...``.
     """
 
     def __init__(self, metrics: Metrics, rounds: int, keys: Sequence[str]) -> None:
-        """``keys``: secrets that are not in the database, newest first; what an earlier one made is still good."""
+        """``keys`` are secrets that are not in the database. The first one makes new hashes, all of them verify."""
         if not keys:
             raise ValueError("at least one password key is needed")
-        derived = {_key_id(key): hmac.digest(key.encode(), _CONTEXT, "sha256") for key in keys}
+        # Eight characters of a digest identify a key. They are too few to confirm a guess of the key.
+        derived = {
+            sha256(b"password key" + key.encode()).hexdigest()[:8]: hmac.digest(key.encode(), _CONTEXT, "sha256")
+            for key in keys
+        }
         self._newest = next(iter(derived))
         self._keys = {**derived, _UNKEYED: _CONTEXT}
         self._rounds = rounds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bcrypt", initializer=_yield_to_requests)
-        self._entered = 0
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bcrypt", initializer=_lower_thread_priority)
+        self._pending = 0
         self._refused = metrics.hashes_refused
-        self._nobody = f"{self._newest}$2b${rounds:02d}${_NOBODY}"
-        metrics.hashes_waiting.set_function(lambda: self._entered)
+        self._dummy = f"{self._newest}$2b${rounds:02d}${_DUMMY_HASH}"
+        metrics.hashes_waiting.set_function(lambda: self._pending)
 
     async def hash(self, password: str) -> str:
-        """Return a password's hash, with the newest key; raises Overloaded when too many are waiting."""
-        prehash = _prehash(self._keys[self._newest], password)
+        """Return the password's hash, made with the newest key; raises Overloaded when the queue is full."""
+        prehash = self._prehash(self._newest, password)
         hashed = await self._run(lambda: bcrypt.hashpw(prehash, bcrypt.gensalt(self._rounds)))
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether a password has that hash, at the cost of one hash whatever the answer.
+        """Return whether the password has this hash; every call costs one hash. Raises Overloaded.
 
-        For no hash (no such user), and for one whose key is not listed any more, the answer is False.
+        Return False for None (no such user) and for a hash whose key is not listed any more.
         """
-        known = hashed if hashed is not None and self._listed(hashed) else None
-        key_id, rest = _parts(known or self._nobody)
-        prehash = _prehash(self._keys[key_id], password)
-        return await self._run(lambda: bcrypt.checkpw(prehash, rest.encode())) and known is not None
-
-    def outdated(self, hashed: str) -> bool:
-        """Whether a hash was made with another key than the newest, or another cost factor than the one in force."""
-        return _parts(hashed)[0] != self._newest or int(hashed.split("$")[2]) != self._rounds
-
-    def _listed(self, hashed: str) -> bool:
-        """Whether the key of a hash is known; an unknown one is told, for its user can't log in."""
-        key_id, _ = _parts(hashed)
+        key_id, bcrypt_hash = _split(self._dummy if hashed is None else hashed)
+        known = hashed is not None and key_id in self._keys
         if key_id not in self._keys:
             _log.error("a password's key is not listed in PYCALC_PASSWORD_KEYS", key=key_id)
-        return key_id in self._keys
+            key_id, bcrypt_hash = _split(self._dummy)
+        prehash = self._prehash(key_id, password)
+        return await self._run(lambda: bcrypt.checkpw(prehash, bcrypt_hash.encode())) and known
+
+    def outdated(self, hashed: str) -> bool:
+        """Return whether a hash was made with another key than the newest, or with another cost factor."""
+        return _split(hashed)[0] != self._newest or int(hashed.split("$")[2]) != self._rounds
 
     async def aclose(self) -> None:
-        """Finish what was begun and end the threads."""
+        """Wait for hashes under way and end the threads."""
         await asyncio.to_thread(self._threads.shutdown)
 
+    def _prehash(self, key_id: str, password: str) -> bytes:
+        """Return 44 bytes that depend on the whole password: bcrypt reads 72 bytes only, and stops at a NUL."""
+        return base64.b64encode(hmac.digest(self._keys[key_id], password.encode(), "sha256"))
+
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._entered >= MAX_HASHES:
+        if self._pending >= MAX_HASHES:
             self._refused.inc()
-            raise Overloaded("Too many logins at once.")
-        self._entered += 1
+            raise Overloaded("Too many passwords are being hashed; retry in 1 s.")
+        self._pending += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
-            self._entered -= 1
+            self._pending -= 1
 
 
-def _parts(hashed: str) -> tuple[str, str]:
-    """Return the id of a stored hash's key, and bcrypt's text."""
+def _split(hashed: str) -> tuple[str, str]:
+    """Return the key id and bcrypt's text of a stored hash."""
     key_id = hashed.partition("$")[0]
     return key_id, hashed[len(key_id) :]

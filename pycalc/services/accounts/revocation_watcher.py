@@ -1,9 +1,9 @@
-"""Revocations by other processes: read each second, so that no request has to (ADR 11)."""
+"""Polls for revocations by other processes, so that requests need not read the database (ADR 11)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from time import monotonic
 
@@ -12,67 +12,68 @@ from structlog import get_logger
 from pycalc.db.base import RevocationStore
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts.token_cache import Bearers
-
-_POLL_SECONDS = 1.0
-_PATIENCE_SECONDS = 5.0
-"""For how long kept bearers are believed after a look. Then every token is looked up in the store: that answers, or the
-request is refused; a process that was frozen for a while, as serverless platforms do, goes on at once."""
+from pycalc.services.accounts.token_cache import TokenCache
 
 _log = get_logger(__name__)
 
 
-class RevocationWatch:
-    """Forgets the bearers that any process on the database has revoked; believes none when it can't tell."""
+class RevocationWatcher:
+    """A task that evicts tokens which any process on the database has revoked.
+
+    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that each token is looked up in the
+    store. The same holds for a process that was frozen for a while, as serverless platforms do.
+    """
 
     def __init__(
-        self, store: RevocationStore, bearers: Bearers, metrics: Metrics, newest: int, clock: Callable[[], float]
+        self,
+        store: RevocationStore,
+        token_cache: TokenCache,
+        metrics: Metrics,
+        *,
+        last_seen: int,
+        clock: Callable[[], float] = monotonic,
+        poll_seconds: float = 1.0,
+        trust_seconds: float = 5.0,
     ) -> None:
+        """``last_seen`` is the number of the newest revocation that the cache need not know of."""
         self._store = store
-        self._bearers = bearers
+        self._token_cache = token_cache
         self._failures = metrics.revocation_failures
-        self._number = newest
+        self._last_seen = last_seen
         self._clock = clock
-        self._hint = asyncio.Event()
-        self._believe_from(clock())
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="revocations")
+        self._poll_seconds = poll_seconds
+        self._trust_seconds = trust_seconds
+        self._wake = asyncio.Event()
+        token_cache.trusted_until = clock() + trust_seconds
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
-    @classmethod
-    async def open(
-        cls, store: RevocationStore, bearers: Bearers, metrics: Metrics, clock: Callable[[], float] = monotonic
-    ) -> RevocationWatch:
-        """Watch from now on: no bearer is kept yet, so what was revoked before does not matter."""
-        return cls(store, bearers, metrics, await store.newest(), clock)
-
-    def hint(self) -> None:
-        """Say that there may be a revocation: look at once."""
-        self._hint.set()
-
-    async def _look(self) -> None:
-        """Read what was revoked since the last look, and forget whom it concerns; raises StoreUnavailable."""
-        began = self._clock()
-        revocations = await self._store.since(self._number)
-        users = revocations.users
-        if users is None or users:
-            self._bearers.forget(lambda bearer: users is None or bearer.user_id in users)
-        self._number = revocations.newest
-        self._believe_from(began)
+    def poll_now(self) -> None:
+        """Read revocations at once instead of at the next interval."""
+        self._wake.set()
 
     async def aclose(self) -> None:
-        """Stop watching."""
-        self._runner.cancel()
-        await asyncio.wait({self._runner})
-
-    def _believe_from(self, began: float) -> None:
-        self._bearers.believed_until = began + _PATIENCE_SECONDS
+        """Stop the task."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hint.wait(), _POLL_SECONDS)
-            self._hint.clear()
+                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+            self._wake.clear()
+            began = self._clock()
             try:
-                await self._look()
+                revocations = await self._store.since(self._last_seen)
             except PycalcError as error:
                 self._failures.inc()
                 _log.warning("revocations can't be read", error=str(error))
+                continue
+            if revocations.users is None:  # more than the store keeps, so everybody may be concerned
+                self._token_cache.evict(lambda principal: True)
+            elif revocations.users:
+                self._evict(revocations.users)
+            self._last_seen = revocations.newest
+            self._token_cache.trusted_until = began + self._trust_seconds
+
+    def _evict(self, users: Container[bytes]) -> None:
+        self._token_cache.evict(lambda principal: principal.user_id in users)

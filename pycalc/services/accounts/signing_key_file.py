@@ -1,4 +1,4 @@
-"""Signing keys in a file that is read again while the service runs: rotation without a restart (ADR 13)."""
+"""A file of signing keys that is read again while the service runs: rotation without a restart (ADR 13)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from structlog import get_logger
 from pycalc.models.auth import MIN_KEY_LENGTH
 from pycalc.observability.metrics import Metrics
 
-_POLL_SECONDS = 1.0
-
 _log = get_logger(__name__)
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """Return a file's keys, one a line, newest first; raises ValueError with a sentence that shows none of them."""
+    """Return the keys of a file, one a line, newest first; raises ValueError with a message that holds no key."""
     try:
         keys = tuple(filter(None, map(str.strip, file.read_text().splitlines())))
     except (OSError, UnicodeDecodeError) as error:
@@ -30,8 +28,11 @@ def read_keys(file: Path) -> tuple[str, ...]:
     return keys
 
 
-class KeyFile:
-    """Reads the file again each second and tells of new keys; while it is unreadable the keys in force stay."""
+class SigningKeyFile:
+    """A task that reads the key file each second and reports new keys.
+
+    While the file is unreadable or holds a weak key, the keys in force stay.
+    """
 
     def __init__(
         self,
@@ -39,40 +40,36 @@ class KeyFile:
         keys: Sequence[str],
         replace: Callable[[Sequence[str]], None],
         metrics: Metrics,
-        poll_seconds: float = _POLL_SECONDS,
+        poll_seconds: float = 1.0,
     ) -> None:
-        """``keys`` are those in force; ``replace`` is called with those that the file holds from then on."""
+        """``keys`` are the keys in force; ``replace`` is called with the new keys whenever the file's keys change."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace
         self._poll_seconds = poll_seconds
         self._unreadable = metrics.keys_unreadable
-        self._told = ""
-        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="key file")
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name="key file")
 
     async def aclose(self) -> None:
-        """Stop watching."""
-        self._watching.cancel()
+        """Stop the task."""
+        self._task.cancel()
         with suppress(asyncio.CancelledError):
-            await self._watching
+            await self._task
 
     async def _watch(self) -> None:
+        logged = ""
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 keys = await asyncio.to_thread(read_keys, self._file)
             except ValueError as error:
-                self._complain(str(error))
+                self._unreadable.set(1)
+                if str(error) != logged:  # log each problem once, not every second
+                    logged = str(error)
+                    _log.error("the signing keys were not replaced", problem=logged)
                 continue
-            self._told = ""
+            logged = ""
             self._unreadable.set(0)
             if keys != self._keys:
                 self._keys = keys
                 self._replace(keys)
-
-    def _complain(self, problem: str) -> None:
-        """Log a problem once, for as long as it lasts."""
-        self._unreadable.set(1)
-        if problem != self._told:
-            self._told = problem
-            _log.error("the signing keys in force stay", problem=problem)

@@ -1,4 +1,4 @@
-"""Who bears which token: verified once, kept within bounds, forgotten at once when revoked (ADR 11)."""
+"""A bounded cache of verified tokens, so that most requests read no database (ADR 11)."""
 
 from __future__ import annotations
 
@@ -14,80 +14,79 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-_LIMIT = 10_000
+_MAX_TOKENS = 10_000
 
 
-class Bearers:
-    """Verified tokens and their bearers, a bounded LRU."""
+class TokenCache:
+    """An LRU cache of verified tokens and the principals that they identify."""
 
     def __init__(
         self,
         metrics: Metrics,
-        revoked_here: Callable[[], None] = lambda: None,
+        notify: Callable[[], None] = lambda: None,
         *,
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """``revoked_here`` is called after each revocation by this process, to hurry the others."""
-        self._bearers: OrderedDict[bytes, Principal] = OrderedDict()
-        self._revoked_here = revoked_here
+        """``notify`` is called after each revocation by this process, so that other processes read it at once."""
+        self._principals: OrderedDict[bytes, Principal] = OrderedDict()
+        self._notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
-        self.epoch = 0
-        """Counts revocations: what was read from the store before one must not be kept after it."""
-        self.believed_until = math.inf
-        """Until when kept bearers may be believed, by ``clock``: the revocations that were read say no more."""
-        metrics.tokens_cached.set_function(lambda: len(self._bearers))
+        self.epoch = 0  # counts revocations: a principal read from the store before one must not be cached after it
+        self.trusted_until = math.inf  # by ``clock``; the revocation watcher extends it after each read
+        metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return the bearer of a token that was verified before and has not expired.
+        """Return the principal of a cached token that has not expired.
 
-        None too while it can't be known who has lost their rights.
+        Return None for every token while revocations by other processes can't be read.
         """
-        if self._clock() > self.believed_until:
+        if self._clock() > self.trusted_until:
             return None
-        bearer = self._bearers.get(token)
-        if bearer is None:
+        principal = self._principals.get(token)
+        if principal is None:
             return None
-        if bearer.expires_at <= self._wall_clock():
-            del self._bearers[token]
+        if principal.expires_at <= self._wall_clock():
+            del self._principals[token]
             return None
-        self._bearers.move_to_end(token)
-        return bearer
+        self._principals.move_to_end(token)
+        return principal
 
     def user_of(self, token: bytes) -> bytes | None:
-        """Return the id of the user of a token that is kept, believed or not; any thread may ask."""
-        bearer = self._bearers.get(token)
-        return None if bearer is None else bearer.user_id
+        """Return the user id of a cached token, even an expired one; safe to call from any thread."""
+        principal = self._principals.get(token)
+        return None if principal is None else principal.user_id
 
-    def keep(self, token: bytes, bearer: Principal, epoch: int) -> None:
-        """Keep a bearer that was read from the store at ``epoch``, unless there was a revocation since."""
+    def put(self, token: bytes, principal: Principal, epoch: int) -> None:
+        """Cache a principal that was read from the store at ``epoch``, unless a revocation has happened since."""
         if epoch != self.epoch:
             return
-        self._bearers[token] = bearer
-        if len(self._bearers) > _LIMIT:
-            self._bearers.popitem(last=False)
+        self._principals[token] = principal
+        if len(self._principals) > _MAX_TOKENS:
+            self._principals.popitem(last=False)
 
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        """Change the store, and forget the bearers that this revokes before it is answered.
+        """Change the store, then evict the principals for which ``revoked`` is true; return the change's result.
 
-        Both happen whatever becomes of the caller: a client that hangs up must not part the two.
+        Both steps complete even when the caller is cancelled, so a client that hangs up can't separate them.
         """
-        return await asyncio.shield(self._revoke(change, revoked))
 
-    async def _revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        try:
-            return await change
-        finally:
-            self.end(revoked)
+        async def change_and_evict() -> T:
+            try:
+                return await change
+            finally:
+                self.evict_and_notify(revoked)
 
-    def end(self, revoked: Callable[[Principal], bool]) -> None:
-        """Forget the bearers whose rights were taken from them in the store by this process, and say so."""
-        self.forget(revoked)
-        self._revoked_here()
+        return await asyncio.shield(change_and_evict())
 
-    def forget(self, revoked: Callable[[Principal], bool]) -> None:
-        """Forget the bearers that are revoked, and what is being read from the store just now."""
+    def evict_and_notify(self, revoked: Callable[[Principal], bool]) -> None:
+        """Evict principals that this process has revoked in the store, and notify the other processes."""
+        self.evict(revoked)
+        self._notify()
+
+    def evict(self, revoked: Callable[[Principal], bool]) -> None:
+        """Evict principals, and let no principal be cached whose read from the store is under way."""
         self.epoch += 1
-        for token in [token for token, bearer in self._bearers.items() if revoked(bearer)]:
-            del self._bearers[token]
+        for token in [token for token, principal in self._principals.items() if revoked(principal)]:
+            del self._principals[token]

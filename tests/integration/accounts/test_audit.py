@@ -80,18 +80,18 @@ def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
     assert client.post("/register", json=body, headers={"X-Bootstrap-Token": WRONG}).status_code == 403
     told = refusal(403, "POST", "/register", "The bootstrap token is not valid.", "bootstrap token")
     assert audited.last("request refused") == told
-    reason = "The token is not valid, or not any more."
+    reason = "The token is invalid, expired or revoked."
     for path, route in (("/me", "/me"), ("/fibonacci/10", "/fibonacci/{n}")):
         assert client.get(path, headers=bearer("e30.e30." + "A" * 43)).status_code == 401
         assert audited.last("request refused") == refusal(401, "GET", route, reason, "token")
     assert client.get("/me", headers=bearer("pck_" + "A" * 43)).status_code == 401
-    told = refusal(401, "GET", "/me", "The key is not valid, or not any more.", "key")
+    told = refusal(401, "GET", "/me", "The API key is invalid, expired or revoked.", "key")
     assert audited.last("request refused") == told
     assert client.get("/me").status_code == 401
     told = refusal(401, "GET", "/me", "Send a token: Authorization: Bearer ...", "none")
     assert audited.last("request refused") == told
     assert client.post("/token/refresh", json={"refresh_token": "pcr_" + WRONG}).status_code == 401
-    told = refusal(401, "POST", "/token/refresh", "The refresh token is not valid, or not any more.", "none")
+    told = refusal(401, "POST", "/token/refresh", "The refresh token is invalid, expired or revoked.", "none")
     assert audited.last("request refused") == told
 
 
@@ -126,7 +126,9 @@ def test_who_is_known_is_told_by_name(audited: Audited) -> None:
     assert audited.last("request refused") == refusal(403, "POST", "/register", admins, "session", user.name)
     key = bearer(audited.key(user)["key"])
     assert client.post("/me/keys", json={"name": "more"}, headers=key).status_code == 403
-    told = refusal(403, "POST", "/me/keys", "This needs a session: log in.", "key", user.name)
+    told = refusal(
+        403, "POST", "/me/keys", "An API key can't do this; log in and use the access token.", "key", user.name
+    )
     assert audited.last("request refused") == told
 
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts.signing_key_file import KeyFile, read_keys
+from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ class Watched:
         self.file.write_text(OLD + "\n")
         self.metrics = Metrics()
         self.told: list[Sequence[str]] = []
-        self.watcher = KeyFile(file, (OLD,), self.told.append, self.metrics, poll_seconds=0.01)
+        self.watcher = SigningKeyFile(file, (OLD,), self.told.append, self.metrics, poll_seconds=0.01)
 
     @property
     def unreadable(self) -> float | None:
