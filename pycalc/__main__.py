@@ -2,5 +2,5 @@
 
 from pycalc.cli.main import entry
 
-if __name__ == "__main__":  # worker processes import it, under another name
+if __name__ == "__main__":  # worker processes import this module under another name
     entry()

@@ -1,4 +1,4 @@
-"""``pycalc migrate``, ``admin create`` and ``history prune``: what is done to a database from the command line."""
+"""Database commands: ``pycalc migrate``, ``pycalc admin create`` and ``pycalc history prune``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pycalc.settings import Settings, sentence_of
 
 
 def migrate(settings: Settings) -> int:
-    """Bring the tables up to date; return the exit status."""
+    """Create or upgrade the tables; return the exit status."""
 
     async def work() -> str:
         await migrate_database(settings.database)
@@ -34,14 +34,20 @@ def migrate(settings: Settings) -> int:
 
 
 def create_admin(settings: Settings, username: str, email: str) -> int:
-    """Create an admin, whose password is asked for or piped in; return the exit status."""
+    """Create an admin, with a password from the terminal or from standard input; return the exit status."""
 
-    async def work(registration: Registration) -> str:
+    async def work() -> str:
         async with open_accounts(settings) as accounts:
             await accounts.create_admin(registration)
         return f"{username} is an admin"
 
-    return _run(settings, lambda: work(_registration(username, email)))
+    try:
+        registration = Registration(
+            username=username, email=email, password=_read_password(), confirm_password=None, role=Role.ADMIN
+        )
+    except ValidationError as error:
+        raise SystemExit(f"pycalc: {sentence_of(error)}") from None
+    return _run(settings, work)
 
 
 def prune(settings: Settings, older_than: str) -> int:
@@ -57,7 +63,7 @@ def prune(settings: Settings, older_than: str) -> int:
 
 
 def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> int:
-    """Do the work and print what it says; what goes wrong ends the program with a sentence."""
+    """Run the work and print its result; an error ends the program with a message."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
@@ -67,18 +73,8 @@ def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> in
     return 0
 
 
-def _registration(username: str, email: str) -> Registration:
-    """Return the registration of an admin; what registration refuses ends the program with a sentence."""
-    try:
-        return Registration(
-            username=username, email=email, password=_password(), confirm_password=None, role=Role.ADMIN
-        )
-    except ValidationError as error:
-        raise SystemExit(f"pycalc: {sentence_of(error)}") from None
-
-
-def _password() -> str:
-    """Return the new admin's password: typed twice unseen at a terminal, else the first line of what is piped in."""
+def _read_password() -> str:
+    """Return a password typed twice at the terminal, or the first line of standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     password = getpass("Password: ")

@@ -1,4 +1,4 @@
-"""``pycalc dead-letters``: what could not be delivered is looked at, tried again or thrown away (ADR 17)."""
+"""``pycalc dead-letters``: list, requeue or discard events that could not be delivered (ADR 17)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from pycalc.observability.logging import configure_logging
 
 _PAGE = 200
 _REASON_CHARACTERS = 200
-_CONTENT_CHARACTERS = 8_192
-"""How much of a message's content is shown: an event is never longer, a foreign message may be."""
+_CONTENT_CHARACTERS = 8_192  # an event is never longer; a foreign message may be
 
 
 def show(url: str) -> int:
-    """Print all dead letters, a line each, as ``_show`` does; return the exit status."""
+    """Print each dead letter of a database on a line; return the exit status."""
     return _run(url, _show)
 
 
 def requeue(url: str, number: int) -> int:
-    """Put a letter's event back into the outbox; return the exit status."""
+    """Put a dead letter's event back into the outbox; return the exit status."""
     return _run(url, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
 
 
 def discard(url: str, number: int) -> int:
-    """Delete a letter; return the exit status."""
+    """Delete a dead letter; return the exit status."""
     return _run(url, lambda letters: letters.discard(number), f"there is no letter {number}")
 
 
-def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise: str = "") -> int:
+def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> int:
+    """Work on a database's dead letters; print ``failure`` when the work returns False."""
     configure_logging()
 
     async def with_database() -> bool:
@@ -46,14 +46,14 @@ def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], otherwise
     try:
         done = asyncio.run(with_database())
     except (PycalcError, ValueError) as error:
-        otherwise, done = str(error), False
+        failure, done = str(error), False
     if not done:
-        print(f"pycalc: {otherwise}", file=sys.stderr)  # noqa: T201  # for the person at the console
+        print(f"pycalc: {failure}", file=sys.stderr)  # noqa: T201  # for the person at the console
     return int(not done)
 
 
 async def _show(letters: DeadLetterStore) -> bool:
-    """Print number, stage, time, event, origin, reason and content, with control characters escaped."""
+    """Print number, stage, time, event id, origin, reason and content, with control characters escaped."""
     last = 0
     while page := await letters.page(last, _PAGE):
         for letter in page:

@@ -1,4 +1,4 @@
-"""``pycalc relay`` and ``pycalc consume``: one service of the server's, in a process of its own (ADR 17)."""
+"""``pycalc relay`` and ``pycalc consume``: event publishing and counting in separate processes (ADR 17)."""
 
 from __future__ import annotations
 
@@ -21,38 +21,37 @@ from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
 from pycalc.streaming.base import Consumable
 
-_Open = Callable[[Settings], AbstractAsyncContextManager[Metrics]]
-"""Opens a part, closes it in the end, and gives its metrics."""
+_Service = Callable[[Settings], AbstractAsyncContextManager[Metrics]]
 
 
 def relay(settings: Settings) -> int:
     """Publish the outbox until SIGTERM or SIGINT; return the exit status."""
-    return _run("relay", settings, _open_relay)
+    return _run("relay", settings, _relay)
 
 
 def consume(settings: Settings) -> int:
-    """Count the stream's events until SIGTERM or SIGINT; return the exit status."""
-    return _run("consumer", settings, _open_consumer)
+    """Add up the stream's events until SIGTERM or SIGINT; return the exit status."""
+    return _run("consumer", settings, _consumer)
 
 
 @asynccontextmanager
-async def _open_relay(settings: Settings) -> AsyncIterator[Metrics]:
-    """Run a relay; at the end it publishes what is committed and gives its lease back."""
-    async with AsyncExitStack() as closing:
-        stack = ResourceStack(settings, "relay", closing)
+async def _relay(settings: Settings) -> AsyncIterator[Metrics]:
+    """Run a relay. At the end it publishes all committed events and releases its lease."""
+    async with AsyncExitStack() as exit_stack:
+        stack = ResourceStack(settings, "relay", exit_stack)
         stack.relay(await _shared_database(stack), await stack.stream())
         yield stack.metrics
 
 
 @asynccontextmanager
-async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
-    """Run a consumer; at the end it finishes its batch and leaves the group."""
+async def _consumer(settings: Settings) -> AsyncIterator[Metrics]:
+    """Run a consumer. At the end it finishes its batch and leaves the group."""
     if settings.stream_url.startswith("memory:"):
         raise StreamUnavailable(
             "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the consumer itself."
         )
-    async with AsyncExitStack() as closing:
-        stack = ResourceStack(settings, "consume", closing)
+    async with AsyncExitStack() as exit_stack:
+        stack = ResourceStack(settings, "consume", exit_stack)
         database = await _shared_database(stack)
         stream = await stack.stream()
         if not isinstance(stream, Consumable):
@@ -62,7 +61,7 @@ async def _open_consumer(settings: Settings) -> AsyncIterator[Metrics]:
 
 
 async def _shared_database(stack: ResourceStack) -> Database:
-    """Open a database that a second process may use; raises StoreUnavailable for one that it may not."""
+    """Open a database that several processes may use; raises StoreUnavailable for SQLite."""
     if stack.settings.database.startswith("sqlite:"):
         raise StoreUnavailable(
             "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
@@ -71,26 +70,28 @@ async def _shared_database(stack: ResourceStack) -> Database:
     return await stack.database()
 
 
-def _run(name: str, settings: Settings, opening: _Open) -> int:
-    """Run until the first signal; the caller has blocked the signals, which are waited for from here on."""
+def _run(name: str, settings: Settings, service: _Service) -> int:
+    """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        watch(stop)
+        separate = settings.metrics_port is not None
+        port = settings.port if settings.metrics_port is None else settings.metrics_port
+        setting = "PYCALC_METRICS_PORT" if separate else "PYCALC_PORT"
+        async with (
+            service(settings) as metrics,
+            metrics_served(settings.host, port, metrics.exposition, setting),
+        ):
+            at = f"http://{address(settings.host, port)}/metrics"
+            print(f"pycalc {name} runs; metrics: {at}", flush=True)  # noqa: T201  # for the person at the console
+            await stop.wait()
+
     try:
-        uvloop.run(_until_stopped(name, settings, opening))
+        uvloop.run(until_stopped())
     except (PycalcError, OSError, ValueError) as error:
         print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
         return 1
     return 0
-
-
-async def _until_stopped(name: str, settings: Settings, opening: _Open) -> None:
-    stop = asyncio.Event()
-    watch(stop)
-    port = settings.port if settings.metrics_port is None else settings.metrics_port
-    setting = "PYCALC_PORT" if settings.metrics_port is None else "PYCALC_METRICS_PORT"
-    async with (
-        opening(settings) as metrics,
-        metrics_served(settings.host, port, metrics.exposition, setting),
-    ):
-        print(f"pycalc {name} runs; metrics: http://{address(settings.host, port)}/metrics", flush=True)  # noqa: T201
-        await stop.wait()

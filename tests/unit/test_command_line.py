@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from pycalc import __version__
+from pycalc.cli import main as command_line
 from pycalc.cli.main import main
 
 
@@ -23,3 +25,34 @@ def test_the_package_runs_as_a_module() -> None:
     """``python -m pycalc`` is the command."""
     done = subprocess.run([sys.executable, "-m", "pycalc", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"pycalc {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "version", "ends_at_once"),
+    [
+        ("serve", (3, 13), True),
+        ("relay", (3, 13), True),
+        ("consume", (3, 13), True),
+        ("serve", (3, 14), False),
+        ("migrate", (3, 13), False),
+        ("dead-letters", (3, 13), False),
+    ],
+)
+def test_only_services_skip_the_interpreters_shutdown(
+    command: str, version: tuple[int, int], ends_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their threads may be in native code, which CPython before 3.14 can't end; all else ends as usual."""
+
+    class Ended(Exception):
+        """The process would have ended at once."""
+
+    def end(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr(command_line, "main", lambda: 3)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(sys, "argv", ["pycalc", command])
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(Ended if ends_at_once else SystemExit) as ended:
+        command_line.entry()
+    assert ended.value.args == (3,)
