@@ -1,4 +1,4 @@
-"""The settings: frozen, from ``PYCALC_*`` variables or lines of ``.env``; URLs select the backends."""
+"""The settings, read from ``PYCALC_*`` environment variables and from lines of ``.env``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,19 +27,16 @@ from pycalc.models.times import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
-
-
 _ENV_FILE = ".env"
 _EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
+# Kubernetes sets PYCALC_PORT to such a value where a Service is named pycalc, and variables with these endings.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
-"""The value that Kubernetes gives PYCALC_PORT where there is a Service named pycalc."""
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
-"""Endings of the variables that Kubernetes makes for a Service, besides NAME_PORT."""
 
 
 def read_settings() -> Settings:
-    """Return the settings; raises ValueError, with a sentence that shows no secret, for one that is not valid."""
+    """Return the settings; raises ValueError, with a message that holds no secret, for an invalid one."""
     try:
         return Settings()
     except ValidationError as error:
@@ -59,7 +49,7 @@ def read_settings() -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """Return a sentence for each ``PYCALC_`` variable, in the environment or in ``.env``, that is no setting."""
+    """Return a message for each ``PYCALC_`` variable, in the environment or in ``.env``, that is no setting."""
     known = {name.upper() for name in Settings.model_fields}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
     given = {name.upper(): value or "" for name, value in variables.items()}
@@ -91,18 +81,21 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return what was not valid, and nothing of the values; each name gets the prefix, and then is in capitals."""
+    """Return a message that names the invalid fields but not their values.
+
+    A prefix makes the names those of environment variables.
+    """
     problems = []
     for entry in error.errors():
         name = ".".join(map(str, entry["loc"]))
-        if prefix and name and not name.startswith(("PORT", prefix)):  # an alias stands there as it is
+        if prefix and name and not name.startswith(("PORT", prefix)):  # an alias is already a variable's name
             name = f"{prefix}{name}".upper()
         problems.append(": ".join(filter(None, (name, entry["msg"].removeprefix("Value error, ")))))
     return "; ".join(problems)
 
 
 def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Leave out what says nothing: empty variables, and ports that Kubernetes makes up for its Services."""
+    """Return the variables without empty ones and without ports that Kubernetes sets for its Services."""
     return {
         name: value
         for name, value in variables.items()
@@ -111,9 +104,9 @@ def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]
 
 
 def _expanded(path: str) -> str:
-    """Return a path with ``~`` and variables filled in, as a shell would; raises ValueError where that can't be done.
+    """Return a path with ``~`` and variables expanded, because no shell reads Docker's and systemd's files of variables.
 
-    Docker's and systemd's files of variables are not read by a shell.
+    Raises ValueError for an unknown user or variable.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
@@ -123,8 +116,51 @@ def _expanded(path: str) -> str:
     return expanded
 
 
+def _expanded_file(url: str) -> str:
+    """Return a database URL with an SQLite file's path expanded."""
+    scheme, slashes, path = url.partition(":///")
+    return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
+
+
+def _split(value: object) -> object:
+    """Return the values of a comma-separated text."""
+    return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+
+def _checked_limit(value: str) -> str:
+    if value:
+        parse_limit(value)
+    return value
+
+
+def _checked_age(value: str) -> str:
+    if value:
+        parse_age(value)
+    return value
+
+
+def _checked_network(value: str) -> str:
+    ip_network(value, strict=False)
+    return value
+
+
+def _checked_origin(value: str) -> str:
+    """Return an origin as a browser sends it: without the port that the scheme implies (RFC 6454 §6.2)."""
+    found = _ORIGIN.fullmatch(value)
+    if found is None or found[2] == _OWN_PORT[found[1]]:
+        raise ValueError(f"{value!r} is not an origin such as https://app.example; there are no wildcards")
+    return value
+
+
+_Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
+_Limit = Annotated[str, AfterValidator(_checked_limit)]
+_Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+_Networks = Annotated[tuple[Annotated[str, AfterValidator(_checked_network)], ...], NoDecode, BeforeValidator(_split)]
+_Origins = Annotated[tuple[Annotated[str, AfterValidator(_checked_origin)], ...], NoDecode, BeforeValidator(_split)]
+
+
 class Settings(BaseSettings):
-    """Every setting of the service; the descriptions are what ``pycalc serve --help`` prints."""
+    """Every setting of the service; ``pycalc serve --help`` prints the descriptions."""
 
     model_config = SettingsConfigDict(
         env_prefix="PYCALC_",
@@ -135,93 +171,112 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a key
     )
 
-    env: Literal["development", "production"] = Field("development", description="development or production")
+    env: Literal["development", "production"] = Field(
+        "development", description="development, or production, which requires keys and refuses open admin registration"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(
         8080,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("PYCALC_PORT", "PORT"),
-        description="port to listen on (also PORT)",
+        description="port to listen on (PORT is read too)",
     )
-    data_dir: Path = Field(Path("data"), description="folder for the database, the keys and the bootstrap token")
-    database_url: str = Field("", description="sqlite:///PATH or postgresql://...; empty: sqlite:///{data}/pycalc.db")
-    cache_url: str = Field("memory://", description="memory://?max_bytes=N; redis://HOST:PORT/DB or rediss://")
+    data_dir: _Path = Field(
+        Path("data"), description="folder of the SQLite file, the development keys and the bootstrap token"
+    )
+    database_url: Annotated[str, AfterValidator(_expanded_file)] = Field(
+        "", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: pycalc.db in the data folder"
+    )
+    cache_url: str = Field(
+        "memory://",
+        description="cache of results: memory://?max_bytes=N, redis://HOST:PORT/DB or rediss://HOST:PORT/DB",
+    )
     stream_url: str = Field(
         "memory://",
-        description="memory://, kafka://host:port/topic, kafka+ssl://user:password@host:port/topic or "
-        "pubsub://project/topic",
+        description="event stream: memory://, kafka://HOST:PORT/TOPIC, kafka+ssl://USER:PASSWORD@HOST:PORT/TOPIC or "
+        "pubsub://PROJECT/TOPIC",
     )
     stream_credentials: SecretStr = Field(
-        SecretStr(""), description="user:password for the stream, where they are not in its URL"
+        SecretStr(""), description="USER:PASSWORD for the stream, if they are not in its URL"
     )
     relay: bool = Field(
-        True, description="whether servers publish events; false: only `pycalc relay` does, on PostgreSQL with a broker"
+        True,
+        description="publish events from server processes; false: only `pycalc relay` does (PostgreSQL and a broker)",
     )
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    secret_keys: _Keys = Field(
         (),
-        description="signing keys, comma-separated, newest first, 32 characters or more each; "
-        "development on SQLite: made once and kept in the data folder",
+        description="signing keys of access tokens, comma-separated, newest first, 32 characters or more each; "
+        "empty in development on SQLite: one is created in the data folder",
     )
-    secret_keys_file: Path | None = Field(
-        None, description="file with the signing keys instead, one a line, newest first; read again each second"
+    secret_keys_file: _Path | None = Field(
+        None, description="file of signing keys instead, one a line, newest first; read again each second"
     )
-    password_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    password_keys: _Keys = Field(
         (),
         description="keys of the password hashes, comma-separated, newest first, 32 characters or more each; "
-        "whose hash a removed key made can't log in; development on SQLite: made once and kept in the data folder",
+        "removing a key locks out the users whose hashes it made; empty in development on SQLite: one is created in "
+        "the data folder",
     )
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
-        "bootstrap", description="who may register admins: bootstrap, open (demos only) or closed"
+        "bootstrap",
+        description="who may register admins: bootstrap (holders of the bootstrap token, and admins), "
+        "open (anybody, for demos only) or closed (nobody)",
     )
-    access_token_seconds: int = Field(900, ge=60, le=86400, description="life of an access token, seconds")
-    bcrypt_rounds: int = Field(12, ge=4, le=16, description="bcrypt's cost factor")
-    login_limit: str = Field(
-        "10/minute", description="failed logins per account, ten times that per address; empty: no limit"
+    access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
+    bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
+    login_limit: _Limit = Field(
+        "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
     )
-    register_limit: str = Field("60/hour", description="registrations per address; empty: no limit")
-    rate_limit: str = Field("", description="calculations per user, such as 600/minute; empty: no limit")
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="proxies whose X-Forwarded-For and -Proto count: addresses or networks, comma-separated"
+    register_limit: _Limit = Field("60/hour", description="registrations per address; empty: no limit")
+    rate_limit: _Limit = Field("", description="calculations per user, such as 600/minute; empty: no limit")
+    trusted_proxies: _Networks = Field(
+        (),
+        description="addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
+        "comma-separated",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: _Origins = Field(
         (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
-    history_retention: str = Field("", description="how long calculations are kept, such as 365d; empty: for ever")
-    max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="largest result written out, digits")
+    history_retention: Annotated[str, AfterValidator(_checked_age)] = Field(
+        "", description="how long calculations are kept, such as 365d; empty: for ever"
+    )
+    max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     response_memory: int = Field(
         default_factory=lambda: min(1024**3, memory() // 4),
         ge=1024**2,
-        description="memory of the long responses that are being made or sent, bytes; "
-        "default: a quarter of what the service may use, 1 GiB at most",
+        description="memory for responses over 64 KiB that are being made or sent, bytes; "
+        "default: a quarter of the memory that the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
-        30.0, gt=0, le=3600, description="how long a client may take nothing of its response, seconds"
+        30.0, gt=0, le=3600, description="how long a client may read nothing of its response, seconds"
     )
-    response_rate: int = Field(16_384, ge=1, description="how fast a client must read a long response, bytes a second")
+    response_rate: int = Field(
+        16_384, ge=1, description="slowest rate at which a client may read a long response, bytes a second"
+    )
     compute_workers: int = Field(
-        default_factory=lambda: min(cores(), 256), ge=1, le=256, description="worker processes; default: one per core"
+        default_factory=lambda: min(cores(), 256),
+        ge=1,
+        le=256,
+        description="worker processes of each server process; default: one per core",
     )
     compute_memory: int = Field(
         default_factory=lambda: memory() // 2,
         ge=64 * 1024**2,
-        description="memory that the worker processes may take together beyond what they have at their start, bytes; "
-        "default: half of what the service may use",
+        description="memory for all worker processes together, beyond what they use at their start, bytes; "
+        "default: half of the memory that the service may use",
     )
-
     log_format: Literal["json", "google"] = Field(
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
     )
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="port for /metrics, which is then not on the service's own; default: none"
+        None, ge=0, le=65535, description="separate port for /metrics; default: the service's own port"
     )
-    metrics_seconds: float = Field(1.0, ge=0, le=60, description="how old the metrics may be that are told")
-    tracing: bool = Field(
-        False, description="send traces by OTLP to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel"
-    )
+    metrics_seconds: float = Field(1.0, ge=0, le=60, description="greatest age of the metrics in a response, seconds")
+    tracing: bool = Field(False, description="send traces by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT; needs the extra otel")
 
     @classmethod
     def settings_customise_sources(
@@ -232,66 +287,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read variables and ``.env``; an empty variable means the default, unless it is documented as "none"."""
+        """Read variables and ``.env``; an empty variable means the default, unless empty is documented as no limit."""
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
                 source.env_vars = _without_noise(source.env_vars)
         return init_settings, env_settings, dotenv_settings
 
-    @field_validator("data_dir", "secret_keys_file", mode="before")
-    @classmethod
-    def _path(cls, value: object) -> object:
-        return _expanded(value) if isinstance(value, str) else value
-
-    @field_validator("database_url")
-    @classmethod
-    def _file(cls, value: str) -> str:
-        """The path of an SQLite file is a path like any other; a URL of PostgreSQL stays as it is."""
-        scheme, slashes, path = value.partition(":///")
-        if scheme != "sqlite" or not slashes:
-            return value
-        return f"{scheme}{slashes}{_expanded(path)}"
-
-    @field_validator("secret_keys", "password_keys", "trusted_proxies", "cors_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """A variable holds the values separated by commas."""
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
-
-    @field_validator("login_limit", "register_limit", "rate_limit")
-    @classmethod
-    def _readable_limit(cls, value: str) -> str:
-        if value:
-            parse_limit(value)
-        return value
-
-    @field_validator("history_retention")
-    @classmethod
-    def _readable_age(cls, value: str) -> str:
-        if value:
-            parse_age(value)
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _readable_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ip_network(network, strict=False)
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Each origin is named as a browser sends it (RFC 6454 §6.2), without the port that its scheme implies."""
-        for origin in value:
-            found = _ORIGIN.fullmatch(origin)
-            if found is None or found[2] == _OWN_PORT[found[1]]:
-                raise ValueError(f"{origin!r} is not an origin such as https://app.example; there are no wildcards")
-        return value
-
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Production needs a closed door; weak keys are refused everywhere."""
+        """Refuse weak keys, combinations that can't work, and open admin registration in production."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -308,9 +312,9 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError where keys are missing and may not be made up, because others need the same.
+        """Raise ValueError for missing keys, unless they may be created in the data folder.
 
-        What serves no requests needs none: migrations, relay, consumer.
+        Several instances need the same keys. Migrations, relays and consumers need none.
         """
         if not self.hardened and self.database.startswith("sqlite:"):
             return
@@ -322,10 +326,10 @@ class Settings(BaseSettings):
 
     @property
     def hardened(self) -> bool:
-        """Whether demo conveniences are refused: in production, and on Cloud Run, which sets ``K_SERVICE``."""
+        """Return whether keys are required: in production, and on Cloud Run, which sets ``K_SERVICE``."""
         return self.env == "production" or bool(os.environ.get("K_SERVICE"))
 
     @property
     def database(self) -> str:
-        """The database's URL, with the default filled in."""
+        """Return the database's URL, or the default URL when none is set."""
         return self.database_url or f"sqlite:///{self.data_dir / 'pycalc.db'}"

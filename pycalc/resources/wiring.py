@@ -1,4 +1,4 @@
-"""The composition root: opens every backend in order, wires the services, and closes all in reverse."""
+"""The composition root of a server: opens the backends and wires the services on them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ from pycalc.services.calculations.single_flight import FleetFlights
 from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import Feed
 from pycalc.services.events.history_poller import HistoryTail
-from pycalc.services.events.relay import Relay
-from pycalc.services.events.usage import UsageConsumer, UsageReader
+from pycalc.services.events.usage import UsageReader
 from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
@@ -50,24 +49,22 @@ from pycalc.settings import Settings
 from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
-_DISPENSABLE = {"cache", "clock", "stream", "relay", "consumer"}
-"""What the service does without: it is ready all the same."""
+_OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a dependency's ping said."""
+    """The result of pinging a dependency; ``detail`` says what is wrong."""
 
     name: str
     ok: bool
     latency_ms: float
     detail: str | None = None
-    """What is wrong."""
 
     @property
     def fatal(self) -> bool:
-        """Whether requests had better go elsewhere."""
-        return not self.ok and self.name not in _DISPENSABLE
+        """Return whether the service can't serve requests without this dependency."""
+        return not self.ok and self.name not in _OPTIONAL
 
 
 @dataclass(slots=True)
@@ -80,10 +77,8 @@ class Resources:
     calculator: Calculator
     computer: Computer
     response_memory: ConcurrencyLimit
-    batch_bodies: ConcurrencyLimit
-    """For the bodies of batches while they are read, which a client may send slowly."""
-    lookups: ConcurrencyLimit
-    """For API keys that are not known yet and for refresh tokens, by address."""
+    batch_bodies: ConcurrencyLimit  # by user, while a batch's body is read: a client may send it slowly
+    lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
     pace: Pace
     history: HistoryReader
     usage: UsageReader
@@ -91,43 +86,35 @@ class Resources:
     feed: Feed
     addresses: ClientAddresses
     refusal_log: RefusalLog
-    password_slots: ConcurrencyLimit
-    """For requests that hash passwords, by address."""
+    password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
-    calculation_limit: Calculations | None
-    """None where there is no limit: the hot path asks no more than that."""
-    bootstrap_token: str | None
-    """The new bootstrap token, for the console."""
-    etag_key: bytes
-    """What the validators of results are made with."""
+    calculation_limit: Calculations | None  # None without a limit, so that the hot path makes no call
+    bootstrap_token: str | None  # for the console, if the token is new
+    etag_key: bytes  # makes the entity tags of results
     pings: dict[str, Callable[[], Awaitable[None]]]
     tracer: Tracer = NO_TRACER
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the service is to end: open streams finish themselves."""
-
-    ready_seconds: float = 1.0
-    """How old the answer of ``check`` may be."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set at shutdown: open event streams end
+    ready_seconds: float = 1.0  # the greatest age of the result of ``check``
     _checked: Recent[list[Health]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._checked = Recent(self._ping_all, self.ready_seconds)
 
     async def check(self) -> list[Health]:
-        """Return the state of every dependency, as it was a moment ago; however many ask, each is pinged once."""
+        """Return the health of every dependency; concurrent and recent callers share one ping of each."""
         return await self._checked.get()
 
     async def _ping_all(self) -> list[Health]:
-        """Ping every dependency, all at once, each with a deadline."""
         return list(await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items())))
 
 
 async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     started = perf_counter()
+    detail = None
     try:
         async with asyncio.timeout(_PING_SECONDS):
             await ping()
-        detail = None
     except PycalcError as error:
         detail = error.detail
     except TimeoutError:
@@ -137,24 +124,23 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that the settings name.
+    """Open everything that the settings name, and close it in reverse order, also when opening fails halfway.
 
-    When opening fails halfway, what was opened is closed again. At the end the recorder commits what is queued,
-    then the relay publishes what is committed, then the stream, the cache and the database are let go. Raises
-    StoreUnavailable, and ValueError for a setting that can't be used.
+    At the end the recorder commits its queue, then the relay publishes what is committed, then the stream, the cache
+    and the database are closed. Raises StoreUnavailable, and ValueError for a setting that can't be used.
     """
     settings.require_keys()
-    async with AsyncExitStack() as closing:
-        stack = ResourceStack(settings, "serve", closing)
+    async with AsyncExitStack() as exit_stack:
+        stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
         recording = _start_recording(stack, backends)
         await recording.recorder.probe()
-        yield _wired(stack, backends, recording, await open_account_services(stack, backends))
+        yield _services(stack, backends, recording, await open_account_services(stack, backends))
 
 
 class _Recording(NamedTuple):
-    """What takes a calculation from its commit to those who wait for its event."""
+    """The parts that take a calculation from its commit to the subscribers of its event."""
 
     recorder: Recorder
     tail: HistoryTail
@@ -162,11 +148,14 @@ class _Recording(NamedTuple):
 
 
 def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
-    """Start from the end: what is committed is published, and what is published is counted."""
+    """Start the consumer, the relay and the recorder, so that each is closed after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
-    consumer = _consumer(stack, backends)
-    relay = _relay(stack, backends)
-    tail = stack.closing(HistoryTail(history, metrics, shared=backends.database.shared))
+    database, stream = backends.database, backends.stream
+    # With a shared database and a broker, `pycalc consume` runs the consumer.
+    only_consumer = not database.shared or settings.stream_url.startswith("memory:")
+    consumer = stack.consumer(database, stream) if only_consumer and isinstance(stream, Consumable) else None
+    relay = stack.relay(database, stream) if settings.relay else None
+    tail = stack.closing(HistoryTail(history, metrics, shared=database.shared))
 
     def committed() -> None:
         if relay is not None:
@@ -180,46 +169,16 @@ def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     return _Recording(recorder, tail, {name: part.ping for name, part in parts.items() if part is not None})
 
 
-def _consumer(stack: ResourceStack, backends: Backends) -> UsageConsumer | None:
-    """Start the usage consumer where no other process can be it; return None where `pycalc consume` is."""
-    stream = backends.stream
-    alone = not backends.database.shared or stack.settings.stream_url.startswith("memory:")
-    return stack.consumer(backends.database, stream) if alone and isinstance(stream, Consumable) else None
-
-
-def _relay(stack: ResourceStack, backends: Backends) -> Relay | None:
-    """Return the relay, None where publishing is left to others."""
-    return stack.relay(backends.database, backends.stream) if stack.settings.relay else None
-
-
-def _calculator(
-    stack: ResourceStack, backends: Backends, computer: Computer, recorder: Recorder, memory: ConcurrencyLimit
-) -> Calculator:
-    """Return what answers calculations; instances on one cache compute an expensive result once."""
-    settings, metrics, shared = stack.settings, stack.metrics, backends.shared
-    return Calculator(
-        backends.cache,
-        computer,
-        recorder,
-        backends.ids,
-        metrics,
-        max_digits=settings.max_digits,
-        batch_seconds=settings.compute_timeout,
-        memory=memory,
-        fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
-        tracer=stack.tracer,
-    )
-
-
-async def _require_near(ids: IdSource) -> None:
+async def _require_clock(ids: IdSource) -> None:
     """Raise Unavailable while the newest ids are ahead of the clock."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
 
 
-def _wired(stack: ResourceStack, backends: Backends, recording: _Recording, access: AccountServices) -> Resources:
-    """Return the services, each with what it stands on."""
+def _services(
+    stack: ResourceStack, backends: Backends, recording: _Recording, account_services: AccountServices
+) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, _, cache, shared, stream = backends
     computer = Computer(
@@ -230,18 +189,37 @@ def _wired(stack: ResourceStack, backends: Backends, recording: _Recording, acce
         tracer=tracer,
     )
     memory = response_memory(metrics, settings.response_memory)
+    calculator = Calculator(
+        cache,
+        computer,
+        recording.recorder,
+        backends.ids,
+        metrics,
+        max_digits=settings.max_digits,
+        batch_seconds=settings.compute_timeout,
+        memory=memory,
+        fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
+        tracer=tracer,
+    )
     return Resources(
         metrics=metrics,
-        authenticator=access.authenticator,
-        accounts=access.accounts,
-        calculator=_calculator(stack, backends, computer, recording.recorder, memory),
+        authenticator=account_services.authenticator,
+        accounts=account_services.accounts,
+        calculator=calculator,
         computer=computer,
         response_memory=memory,
         batch_bodies=ConcurrencyLimit(
-            128, metrics.requests_refused.labels("batches"), "Too many batches are being sent.", each=16, seconds=1
+            128,
+            metrics.requests_refused.labels("batches"),
+            "Too many batches are being received; retry in 1 s.",
+            each=16,
+            seconds=1,
         ),
         lookups=ConcurrencyLimit(
-            64, metrics.lookups_refused.labels("address"), "Too many credentials are being looked up.", seconds=1
+            64,
+            metrics.lookups_refused.labels("address"),
+            "Too many credentials are being looked up; retry in 1 s.",
+            seconds=1,
         ),
         pace=Pace(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
@@ -250,17 +228,19 @@ def _wired(stack: ResourceStack, backends: Backends, recording: _Recording, acce
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),
-        password_slots=ConcurrencyLimit(MAX_HASHES, metrics.hashes_refused, "Too many logins at once.", seconds=1),
+        password_slots=ConcurrencyLimit(
+            MAX_HASHES, metrics.hashes_refused, "Too many passwords are being hashed; retry in 1 s.", seconds=1
+        ),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
-        bootstrap_token=access.bootstrap_token,
-        etag_key=access.etag_key,
+        bootstrap_token=account_services.bootstrap_token,
+        etag_key=account_services.etag_key,
         pings={
             "database": database.ping,
             "cache": cache.ping,
             "stream": stream.ping,
-            "clock": partial(_require_near, backends.ids),
+            "clock": partial(_require_clock, backends.ids),
             **recording.pings,
         },
         tracer=tracer,

@@ -1,6 +1,6 @@
-"""The metrics on a port of their own: for Prometheus, and for nobody who can reach only the service.
+"""The metrics on a separate port, which only Prometheus need reach.
 
-A few lines of HTTP, so that what serves no requests (relay, consumer) imports no web server.
+This is a minimal HTTP server, so that processes that serve no other requests (relay, consumer) import no web server.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.routers.http.compression import compressed
 from pycalc.services.limits.client_address import address
 
-_CONNECTIONS = 32
-"""More at once are ended: they must not take the descriptors of the service."""
+_MAX_CONNECTIONS = 32  # more would take file descriptors from the service
 _READ_SECONDS = 5.0
-_WRITE_SECONDS = 10.0
-_ACCEPTED = b"accept-encoding:"
+_ACCEPT_ENCODING = b"accept-encoding:"
 
 Exposition = Callable[[], Awaitable[bytes]]
-"""Returns what is exported; raises Unavailable."""
 
 
 @asynccontextmanager
-async def metrics_served(host: str, port: int, exposition: Exposition, setting: str) -> AsyncIterator[None]:
-    """Answer ``GET /metrics`` on a port; raises OSError, which names the setting, when that is taken."""
-    slots = asyncio.Semaphore(_CONNECTIONS)
+async def metrics_served(
+    host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
+) -> AsyncIterator[None]:
+    """Serve ``GET /metrics`` on a port; raises OSError, which names the setting, when the port is taken.
+
+    ``exposition`` returns the body and may raise Unavailable. A client that has not read the response within
+    ``write_seconds`` is disconnected.
+    """
+    slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if slots.locked():
@@ -40,9 +43,9 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
             with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(_READ_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await _answer(head, exposition))
-                writer.close()  # when all of it is sent
-                async with asyncio.timeout(_WRITE_SECONDS):
+                writer.write(await _response(head, exposition))
+                writer.close()  # after the response is sent
+                async with asyncio.timeout(write_seconds):
                     await writer.wait_closed()
         finally:
             writer.transport.abort()
@@ -58,11 +61,11 @@ async def metrics_served(host: str, port: int, exposition: Exposition, setting: 
     try:
         yield
     finally:
-        server.close()  # and wait for nobody who reads slowly
+        server.close()  # without waiting for slow readers
 
 
-async def _answer(head: bytes, exposition: Exposition) -> bytes:
-    """Return the whole answer to a request, whose head was read; raises ValueError for what is none."""
+async def _response(head: bytes, exposition: Exposition) -> bytes:
+    """Return the whole response to a request with this head; raises ValueError for a malformed one."""
     request_line, *lines = head.split(b"\r\n")
     method, path, _version = request_line.split(b" ")
     fields = {"Content-Type": "text/plain", "Connection": "close"}
@@ -71,9 +74,9 @@ async def _answer(head: bytes, exposition: Exposition) -> bytes:
         status, body = "405 Method Not Allowed", b"Ask by GET or HEAD.\n"
         fields["Allow"] = "GET, HEAD"
     elif path.partition(b"?")[0] == b"/metrics":
-        accepted = b",".join(line[len(_ACCEPTED) :] for line in lines if line.lower().startswith(_ACCEPTED))
+        codings = [line[len(_ACCEPT_ENCODING) :] for line in lines if line.lower().startswith(_ACCEPT_ENCODING)]
         try:
-            status, (body, coded) = "200 OK", await compressed(await exposition(), accepted.decode("latin-1"))
+            status, (body, coded) = "200 OK", await compressed(await exposition(), b",".join(codings).decode("latin-1"))
             fields |= {"Content-Type": CONTENT_TYPE, **coded}
         except Unavailable as error:
             status, body = "503 Service Unavailable", f"{error.detail}\n".encode()

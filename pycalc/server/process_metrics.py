@@ -1,8 +1,6 @@
-"""The metrics of several server processes as those of one service, added up by their supervisor (ADR 21).
+"""Metrics of several server processes, added up by their supervisor as those of one service (ADR 21).
 
-Whichever process is asked for the service's metrics asks the supervisor, which asks all of them. A process that has
-gone is remembered as it was when it last told, so no sum ever falls while the service runs: a counter that falls looks
-to Prometheus as if all of it had been counted anew.
+A server process that is asked for metrics requests them from the supervisor, which requests them from all processes.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
@@ -18,50 +17,51 @@ from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.server.totals import Totals
 
 _PROCESS_SECONDS = 1.0
-"""Within which a process must tell its own: one that is busy or starting counts as it was."""
 
 
-class _Member:
-    """A process, and what it told last."""
+@dataclass(slots=True)
+class _Process:
+    """A server process, and its latest exposition."""
 
-    def __init__(self, channel: SupervisorChannel) -> None:
-        self.channel = channel
-        self.latest = b""
+    channel: SupervisorChannel
+    latest: bytes = b""
 
     async def refresh(self) -> None:
-        """Ask the process; one that does not answer counts as it was."""
+        """Request a new exposition; keep the latest when the process is busy or still starts."""
         with suppress(Unavailable):
             self.latest = await self.channel.request(_PROCESS_SECONDS) or self.latest
 
 
 class ProcessMetrics:
-    """The processes of a service, as their supervisor knows them."""
+    """The sums of the metrics of all server processes, including those that have ended.
+
+    A sum never falls while the service runs, because Prometheus takes a counter that falls for one that was reset.
+    """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
-        """``seconds``: how old the sums may be."""
+        """``own`` are the supervisor's metrics, and ``seconds`` is the greatest age of the sums."""
         self._own = own
-        self.total = Recent(self._total, seconds).get
-        """Returns the sums over all processes, the supervisor's own and those that have gone included."""
-        self._members: dict[int, _Member] = {}
-        self._gone = Totals()
+        self.total = Recent(self._total, seconds).get  # returns the sums as an exposition
+        self._processes: dict[int, _Process] = {}
+        self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
-        """Take in a process, at whose other end of the socket a SupervisorChannel begins."""
-        channel = await SupervisorChannel.open(end, gone=lambda: None)  # who runs the process sees it end
+        """Add a process that holds the other end of this socket."""
+        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits for the process itself
         channel.respond = self.total
-        self._members[number] = _Member(channel)
+        self._processes[number] = _Process(channel)
 
     async def remove(self, number: int) -> None:
-        """Let go of a process that has ended, and keep what it had counted."""
-        member = self._members.pop(number)
-        self._gone.add(member.latest, ended=True)
+        """Remove a process that has ended, and keep its counts."""
+        process = self._processes.pop(number)
+        self._ended.add(process.latest, ended=True)
         self._own.server_processes_lost.inc()
-        await member.channel.aclose()
+        await process.channel.aclose()
 
     async def _total(self) -> bytes:
-        await asyncio.gather(*(member.refresh() for member in self._members.values()))
-        totals = self._gone.copy()
+        await asyncio.gather(*(process.refresh() for process in self._processes.values()))
+        totals = self._ended.copy()
         totals.add(self._own.render())
-        for member in self._members.values():
-            totals.add(member.latest)
+        for process in self._processes.values():
+            totals.add(process.latest)
         return totals.render()

@@ -1,4 +1,4 @@
-"""Serving the application inside this process, from the first signal on for a few seconds more (ADR 2)."""
+"""Serving the application in this process until a signal, then draining for some seconds (ADR 2, 18)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from time import monotonic
 from typing import cast
@@ -21,7 +20,6 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import PycalcError
 from pycalc.main import Application, State, create_app
 from pycalc.observability.logging import configure_logging
-from pycalc.observability.metrics import Metrics
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
@@ -31,20 +29,19 @@ from pycalc.services.accounts.bootstrap import TOKEN_FILE
 from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
 
+# After the signal, responses say ``Connection: close`` until no request has arrived for _QUIET_SECONDS, for
+# _LAME_DUCK_SECONDS at most.
 _QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
-"""After the signal answers say ``Connection: close`` until nothing is asked for so long, for no longer than this."""
-_COMPUTING_SECONDS = 5.0
-"""From the signal on: what is still being computed then is refused."""
-_DRAIN_SECONDS = 6.5
-"""From the signal on: connections that are still busy then are dropped."""
+_COMPUTING_SECONDS = 5.0  # from the signal until computations under way are refused
+_DRAIN_SECONDS = 6.5  # from the signal until busy connections are dropped
 
 
 def serve(settings: Settings, inherited: int | None = None) -> int:
     """Run the service until SIGTERM or SIGINT; return the exit status.
 
-    ``inherited`` is the descriptor of a listening socket shared with other processes, whose supervisor holds the other
-    end of standard input.
+    ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. The supervisor
+    then holds the other end of this process's standard input.
     """
     configure_logging(form=settings.log_format)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -59,26 +56,18 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     return 0
 
 
-def _abandoned() -> None:
-    """Stop, as at a signal: the supervisor is gone."""
-    os.kill(os.getpid(), signal.SIGTERM)
+async def _serve(settings: Settings, inherited: int | None) -> None:
+    def stop_without_supervisor() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
-
-def _share(metrics: Metrics, supervisor: SupervisorChannel) -> None:
-    """Tell the supervisor this process's metrics, and clients those of all."""
-
-    async def own() -> bytes:
+    async def own_metrics() -> bytes:
         return metrics.render()
 
-    supervisor.respond, metrics.of_all = own, supervisor.request
-
-
-async def _serve(settings: Settings, inherited: int | None) -> None:
     stop = asyncio.Event()
     watch(stop)
-    supervisor = (
-        None if inherited is None else await SupervisorChannel.open(socket.socket(fileno=os.dup(0)), _abandoned)
-    )
+    supervisor = None
+    if inherited is not None:
+        supervisor = await SupervisorChannel.open(socket.socket(fileno=os.dup(0)), gone=stop_without_supervisor)
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
@@ -87,7 +76,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 return
             metrics = state["resources"].metrics
             if supervisor is not None:
-                _share(metrics, supervisor)
+                supervisor.respond, metrics.of_all = own_metrics, supervisor.request
                 await listen(listener, app, state, stop, shared=True)
                 return
             async with separate_metrics_port(settings, metrics.exposition):
@@ -96,14 +85,14 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return the context in which the metrics have a port of their own, where the settings want one."""
+    """Return the context in which the metrics are served on PYCALC_METRICS_PORT, if that is set."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
+    """Print the service's addresses, and how to create the first admin; ``token`` is a new bootstrap token, if any."""
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
     lines = [
@@ -124,7 +113,7 @@ def print_banner(settings: Settings, token: str | None) -> None:
 
 
 async def listen(listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool) -> None:
-    """Accept requests until a signal comes, then let those that were accepted finish."""
+    """Serve requests until ``stop`` is set, then finish the accepted ones; ``shared`` says who owns the listener."""
     draining = asyncio.Event()
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +125,7 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
 
     server = HttpServer(listener, entry, refusal, dict(state))
     gc.collect()
-    gc.freeze()  # what start-up made stays: full collections need not walk it
+    gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
     resources = state["resources"]
     guard = ConnectionGuard(listener, max_connections(), resources.addresses, resources.pace, resources.metrics)
     guarding = asyncio.ensure_future(guard.watch())
@@ -152,27 +141,19 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, resources.computer.abandon)
     if not shared:
         refuse_connections(listener)
-    draining.set()  # who is told to connect anew must not come here again
-    await _until_quiet(lambda: server.arrived)
+    draining.set()  # after new connections are refused: a client told to reconnect must not reach this process again
+    latest = monotonic() + _LAME_DUCK_SECONDS
+    before = -1
+    while server.arrived != before and monotonic() < latest:
+        before = server.arrived
+        await asyncio.sleep(_QUIET_SECONDS)
     server.stop()
     with suppress(TimeoutError):
         await asyncio.wait_for(serving, began + _DRAIN_SECONDS - monotonic())
 
 
-async def _until_quiet(count: Callable[[], int]) -> None:
-    """Return when nothing has arrived for _QUIET_SECONDS, or _LAME_DUCK_SECONDS are over.
-
-    Meanwhile each answer ends its connection, so that few clients find theirs closed when they ask again.
-    """
-    latest = monotonic() + _LAME_DUCK_SECONDS
-    before = -1
-    while count() != before and monotonic() < latest:
-        before = count()
-        await asyncio.sleep(_QUIET_SECONDS)
-
-
 def _closing(send: Send) -> Send:
-    """Return a ``send`` whose answer is the connection's last."""
+    """Return a ``send`` whose response is the connection's last."""
 
     async def send_and_close(message: Message) -> None:
         await send(_last(message))
@@ -181,7 +162,7 @@ def _closing(send: Send) -> Send:
 
 
 def _last(message: Message) -> Message:
-    """Return an answer's message; its beginning says that the connection ends with it (RFC 9112 §9.6)."""
+    """Return a response's message, with ``Connection: close`` in its start (RFC 9112 §9.6)."""
     if message["type"] != "http.response.start":
         return message
     return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first one stops a process, which ends some seconds later whatever hangs."""
+"""SIGTERM and SIGINT: the first one stops a process gracefully, and a deadline ends a process that hangs."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from contextlib import suppress
 from time import sleep
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-EXIT_SECONDS = 8.5
-"""From the first signal on: then a process ends, whatever hangs."""
+EXIT_SECONDS = 8.5  # from the first signal to the end of a process that hangs
 
 
 def block() -> None:
-    """Keep signals for ``watch``, in every thread and process that is started from here on: early ones wait for it."""
+    """Hold signals back for ``watch``, in every thread and process that is started from now on."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def watch(stop: asyncio.Event, seconds: float = EXIT_SECONDS) -> None:
-    """Set ``stop`` at the first signal, and end the process so many seconds later if it still runs.
+    """Set ``stop`` at the first signal, and end the process ``seconds`` later if it still runs.
 
-    Later signals stay blocked, to the end of the process.
+    Later signals stay blocked until the process ends.
     """
     loop = asyncio.get_running_loop()
-    threading.Thread(target=_wait, args=(loop, stop, seconds), name="signals", daemon=True).start()
 
+    def wait() -> None:
+        signal.sigwait(_SIGNALS)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(stop.set)
+        sleep(seconds)
+        print(f"pycalc: not stopped within {seconds:g} s of the signal; ended", file=sys.stderr)  # noqa: T201
+        os._exit(1)  # the main thread hangs, so no exception could end the process
 
-def _wait(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, seconds: float) -> None:
-    signal.sigwait(_SIGNALS)
-    with suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(stop.set)
-    sleep(seconds)
-    print("pycalc: something did not end in time; stopped without it", file=sys.stderr)  # noqa: T201
-    os._exit(1)
+    threading.Thread(target=wait, name="signals", daemon=True).start()

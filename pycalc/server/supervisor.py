@@ -1,4 +1,4 @@
-"""Several server processes on one port: started, replaced when one dies, and stopped together (ADR 19)."""
+"""The supervisor of several server processes on one port: starts, replaces and stops them (ADR 19)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
+# A process that ends by itself sooner than this after the first start would end again, so the whole service ends.
 _SETTLED_SECONDS = 5.0
-"""A first process that ends by itself sooner than this after its start can't work: then the whole service ends."""
-_LONGEST_BACKOFF = 5.0
+_MAX_BACKOFF_SECONDS = 5.0
+# A process's own deadline, EXIT_SECONDS, comes first, then the supervisor kills it, then the supervisor's own deadline.
 _STOP_SECONDS = EXIT_SECONDS + 0.3
-"""How long a process may take to drain: its own deadline comes first, the supervisor's last."""
-_LAST_SECONDS = EXIT_SECONDS + 0.45
-_STOPPED = (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)
-"""How a server process ends that is told to: drained, or at once while it still starts."""
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)
-"""Statuses of a process that somebody else has ended, which says nothing about it."""
+_EXIT_SECONDS = EXIT_SECONDS + 0.45
+_STOPPED = (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # drained, or stopped while still starting
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)  # ended from outside, which is no fault of the process
 
 _log = get_logger(__name__)
 
@@ -51,51 +49,62 @@ def supervise(settings: Settings) -> int:
 
 async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
-    watch(stop, _LAST_SECONDS)
+    watch(stop, _EXIT_SECONDS)
     with bind(settings.host, settings.port) as listener:
         print_banner(settings, await prepare(settings))
-        processes = ProcessMetrics(Metrics(), settings.metrics_seconds)
-        numbers = range(settings.workers)
-        async with separate_metrics_port(settings, processes.total):
-            keepers = [asyncio.create_task(_keep_running(number, listener, processes, stop)) for number in numbers]
+        metrics = ProcessMetrics(Metrics(), settings.metrics_seconds)
+        async with separate_metrics_port(settings, metrics.total):
+            numbers = range(settings.workers)
+            keepers = [asyncio.create_task(_keep_running(number, listener, metrics, stop)) for number in numbers]
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({*keepers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stop.set()  # one that can't be kept running ends all
+            stop.set()  # when one process can't be kept running, all end
             refuse_connections(listener)
             await asyncio.wait(keepers)
         for keeper in keepers:
             keeper.result()
 
 
-async def _keep_running(number: int, listener: socket.socket, processes: ProcessMetrics, stop: asyncio.Event) -> None:
-    """Run one server on the listening socket that all share, and another one when it dies."""
+async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
+    """Run one server on the shared listening socket, and replace it when it dies; raises OSError."""
     settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
-        process = await _start(number, listener, processes)
-        await _until_ended_or(stop, process)
+        process = await _start(number, listener, metrics)
+        waiting = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
         if stop.is_set():
-            await _end(number, process)
+            await _stop(number, process)
             return
         settled = settled or monotonic() - began >= _SETTLED_SECONDS
         if not settled and process.returncode not in _KILLED:
             raise OSError(f"server process {number} ended right after its start, status {process.returncode}")
-        await processes.remove(number)
+        await metrics.remove(number)
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), full_jitter(failures, _LONGEST_BACKOFF))
+                await asyncio.wait_for(stop.wait(), full_jitter(failures, _MAX_BACKOFF_SECONDS))
 
 
-async def _until_ended_or(stop: asyncio.Event, process: asyncio.subprocess.Process) -> None:
-    waiting = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
+async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:
+    """Start a server; its standard input is its supervisor channel, so it notices when the supervisor is gone."""
+    descriptor = listener.fileno()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pycalc", "serve", "--listener", str(descriptor)),
+            stdin=theirs.fileno(),
+            pass_fds=(descriptor,),
+            env=os.environ,
+        )
+    await metrics.add(number, ours)
+    return process
 
 
-async def _end(number: int, process: asyncio.subprocess.Process) -> None:
+async def _stop(number: int, process: asyncio.subprocess.Process) -> None:
     """Let a server drain; raises OSError when it does not end as it should."""
     with suppress(ProcessLookupError):
         process.terminate()
@@ -106,18 +115,3 @@ async def _end(number: int, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
     if status not in _STOPPED:
         raise OSError(f"server process {number} did not end as it should, status {status}")
-
-
-async def _start(number: int, listener: socket.socket, processes: ProcessMetrics) -> asyncio.subprocess.Process:
-    """Start a server; its standard input is the line to the supervisor, and tells it when that is gone."""
-    descriptor = listener.fileno()
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pycalc", "serve", "--listener", str(descriptor)),
-            stdin=theirs.fileno(),
-            pass_fds=(descriptor,),
-            env=os.environ,
-        )
-    await processes.add(number, ours)
-    return process

@@ -1,4 +1,4 @@
-"""What a server process and its supervisor talk over: a pair of sockets, of which each holds an end (ADR 21)."""
+"""The channel between a server process and its supervisor: a pair of sockets for requesting metrics (ADR 21)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from structlog import get_logger
 
 from pycalc.errors import Unavailable
 
-TOTAL_SECONDS = 3.0
-"""Within which a process has the service's metrics, or says that it has not."""
 _log = get_logger(__name__)
-_HEAD = struct.Struct("!cI")
-_ASK, _TELL = b"?", b"="
+_HEADER = struct.Struct("!cI")  # the kind of a message, and the length of its body
+_REQUEST, _RESPONSE = b"?", b"="
 
 
 async def _nothing() -> bytes:
@@ -24,70 +22,69 @@ async def _nothing() -> bytes:
 
 
 class SupervisorChannel:
-    """One end of a socket over which each side asks the other for an exposition, one question at a time."""
+    """One end of the channel. Either end may request the other's exposition, one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
-        self.respond: Callable[[], Awaitable[bytes]] = _nothing
-        """Returns what the other side is told."""
+        """``gone`` is called when the other end is closed."""
+        self.respond: Callable[[], Awaitable[bytes]] = _nothing  # returns the exposition for the other end
         self._reader = reader
         self._writer = writer
-        self._told: asyncio.Future[bytes | None] | None = None
-        self._telling: asyncio.Task[None] | None = None
-        self._serving = asyncio.create_task(self._serve(gone), name="metrics of all processes")
+        self._response: asyncio.Future[bytes | None] | None = None
+        self._responding: asyncio.Task[None] | None = None
+        self._serving = asyncio.create_task(self._serve(gone), name="supervisor channel")
 
     @classmethod
     async def open(cls, end: socket.socket, gone: Callable[[], object]) -> SupervisorChannel:
-        """Return the channel that begins at one end of a pair of sockets; ``gone`` is called when the other is closed."""
+        """Open the channel on one socket of a pair; ``gone`` is called when the other end is closed."""
         end.setblocking(False)
         return cls(*await asyncio.open_unix_connection(sock=end), gone)
 
     async def aclose(self) -> None:
         """Close this end."""
-        tasks = [task for task in (self._serving, self._telling) if task is not None]
+        tasks = [task for task in (self._serving, self._responding) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
 
-    async def request(self, seconds: float = TOTAL_SECONDS) -> bytes:
-        """Return what the other side tells; who asks while a question is under way gets its answer.
+    async def request(self, seconds: float = 3.0) -> bytes:
+        """Return the other end's exposition; concurrent callers share one request.
 
-        Raises Unavailable when there is none within ``seconds``, or nobody at the other end.
+        Raises Unavailable when there is no response within ``seconds``, or the other end is closed.
         """
-        if self._told is None or self._told.done():
-            self._told = asyncio.get_running_loop().create_future()
-            self._send(_ASK, b"")
+        if self._response is None or self._response.done():
+            self._response = asyncio.get_running_loop().create_future()
+            self._send(_REQUEST, b"")
         with suppress(TimeoutError):
-            told = None if self._serving.done() else await asyncio.wait_for(asyncio.shield(self._told), seconds)
-            if told is not None:
-                return told
-        raise Unavailable("Another process of this service does not tell its metrics.")
+            response = None if self._serving.done() else await asyncio.wait_for(asyncio.shield(self._response), seconds)
+            if response is not None:
+                return response
+        raise Unavailable("Another process of this service does not report its metrics; retry in 1 s.")
 
     async def _serve(self, gone: Callable[[], object]) -> None:
-        """Answer, and hear answers, until the other end is closed."""
+        """Handle requests and responses until the other end is closed."""
         try:
             while True:
-                kind, size = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
+                kind, size = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
                 body = await self._reader.readexactly(size)
-                if kind == _ASK:
-                    self._telling = asyncio.create_task(self._tell())
-                elif self._told is not None and not self._told.done():
-                    self._told.set_result(body)
+                if kind == _REQUEST:
+                    self._responding = asyncio.create_task(self._respond())
+                elif self._response is not None and not self._response.done():
+                    self._response.set_result(body)
         except (asyncio.IncompleteReadError, OSError):
             gone()
         finally:
-            if self._told is not None and not self._told.done():
-                self._told.set_result(None)
+            if self._response is not None and not self._response.done():
+                self._response.set_result(None)
             self._writer.close()
 
-    async def _tell(self) -> None:
-        """Answer in any case: who has asked asks nothing else until then."""
+    async def _respond(self) -> None:
         try:
-            told = await self.respond()
-        except Exception:
-            _log.exception("the metrics could not be told")
-            told = b""
-        self._send(_TELL, told)
+            body = await self.respond()
+        except Exception:  # an empty response lets the other end make its next request
+            _log.exception("the metrics could not be rendered")
+            body = b""
+        self._send(_RESPONSE, body)
 
     def _send(self, kind: bytes, body: bytes) -> None:
         if not self._writer.is_closing():
-            self._writer.write(_HEAD.pack(kind, len(body)) + body)
+            self._writer.write(_HEADER.pack(kind, len(body)) + body)

@@ -1,4 +1,4 @@
-"""The metrics of several processes as one service's: read from their expositions, added up, exposed again (ADR 21)."""
+"""Sums of Prometheus expositions: parsed, added up and rendered again (ADR 21)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 _CUMULATIVE = {"counter", "histogram", "summary"}
-_LARGEST = {
+# Gauges whose value is the same in all processes, or whose worst value counts. Gauges in seconds are of this kind too.
+_MAXIMUM = {
     "process_max_fds",
     "process_open_fds",
     "pycalc_cache_circuit",
@@ -20,53 +21,47 @@ _LARGEST = {
     "pycalc_outbox_backlog",
     "python_info",
 }
-"""Gauges that say the same of all processes, or whose worst is what counts; times are of this kind too."""
-_SMALLEST = {"process_start_time_seconds"}
+_MINIMUM = {"process_start_time_seconds"}
 
 
 def _is_creation(family: Metric) -> bool:
-    """Return whether a family holds the times at which a counter's series began."""
+    """Return whether a family holds the times at which the series of a counter began."""
     return family.type == "gauge" and family.name.endswith("_created")
 
 
 def _combining(family: Metric) -> Callable[[float, float], float]:
-    """Return how two processes' values of a family become one."""
+    """Return the function that combines two processes' values of a family."""
     if family.type in _CUMULATIVE:
         return add
-    if family.name in _SMALLEST or _is_creation(family):
+    if family.name in _MINIMUM or _is_creation(family):
         return min
-    if family.name in _LARGEST or family.name.endswith("_seconds"):
+    if family.name in _MAXIMUM or family.name.endswith("_seconds"):
         return max
     return add
 
 
 class Totals:
-    """Added expositions; the empty sum at first."""
+    """A sum of expositions, empty at first; a Prometheus collector."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def copy(self) -> Totals:
-        """Return a sum that goes on from here."""
+        """Return an independent copy."""
         return deepcopy(self)
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add a process's exposition in Prometheus' text format.
-
-        Of a process that has ``ended`` only what it has counted is added: it has no state any more.
-        """
+        """Add an exposition in Prometheus' text format; of a process that has ``ended``, its counts and no gauges."""
         for family in text_string_to_metric_families(exposition.decode()):
-            if not ended or family.type in _CUMULATIVE or _is_creation(family):
-                self._add(family)
-
-    def _add(self, family: Metric) -> None:
-        self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-        values = self._values.setdefault(family.name, {})
-        combined = _combining(family)
-        for sample in family.samples:
-            key = (sample.name, tuple(sample.labels.items()))
-            values[key] = combined(values[key], sample.value) if key in values else sample.value
+            if ended and family.type not in _CUMULATIVE and not _is_creation(family):
+                continue
+            self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            values = self._values.setdefault(family.name, {})
+            combined = _combining(family)
+            for sample in family.samples:
+                key = (sample.name, tuple(sample.labels.items()))
+                values[key] = combined(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families, as a collector does."""
@@ -76,5 +71,5 @@ class Totals:
             yield summed
 
     def render(self) -> bytes:
-        """Return the sums in Prometheus' text format."""
+        """Return the sum in Prometheus' text format."""
         return generate_latest(self)

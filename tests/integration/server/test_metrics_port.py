@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pycalc.main import create_app
 from pycalc.observability.metrics import Metrics
-from pycalc.server import metrics_port
 from pycalc.server.metrics_port import metrics_served
 from pycalc.settings import Settings
 from tests.harness.metrics import metric
@@ -89,11 +88,10 @@ async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCapture
 
 
 @pytest.mark.anyio
-async def test_a_client_that_reads_nothing_keeps_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
     """When the time to write is over, its connection is ended, and what was not sent is dropped."""
-    monkeypatch.setattr(metrics_port, "_WRITE_SECONDS", 0.0)
     port = free_port()
-    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
+    async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT", write_seconds=0.0):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
         assert 0 < len(await reader.read()) < 10_000_000
