@@ -104,9 +104,9 @@ def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]
 
 
 def _expanded(path: str) -> str:
-    """Return a path with ``~`` and variables expanded, because no shell reads Docker's and systemd's files of variables.
+    """Return a path with ``~`` and variables expanded; raises ValueError for an unknown user or variable.
 
-    Raises ValueError for an unknown user or variable.
+    Docker and systemd read files of variables without a shell, so nothing else expands them.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
@@ -139,24 +139,26 @@ def _checked_age(value: str) -> str:
     return value
 
 
-def _checked_network(value: str) -> str:
-    ip_network(value, strict=False)
-    return value
+def _checked_networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ip_network(value, strict=False)
+    return values
 
 
-def _checked_origin(value: str) -> str:
-    """Return an origin as a browser sends it: without the port that the scheme implies (RFC 6454 §6.2)."""
-    found = _ORIGIN.fullmatch(value)
-    if found is None or found[2] == _OWN_PORT[found[1]]:
-        raise ValueError(f"{value!r} is not an origin such as https://app.example; there are no wildcards")
-    return value
+def _checked_origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return origins that are as a browser sends them: without the port that the scheme implies (RFC 6454 §6.2)."""
+    for value in values:
+        found = _ORIGIN.fullmatch(value)
+        if found is None or found[2] == _OWN_PORT[found[1]]:
+            raise ValueError(f"{value!r} is not an origin such as https://app.example; there are no wildcards")
+    return values
 
 
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, AfterValidator(_checked_limit)]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-_Networks = Annotated[tuple[Annotated[str, AfterValidator(_checked_network)], ...], NoDecode, BeforeValidator(_split)]
-_Origins = Annotated[tuple[Annotated[str, AfterValidator(_checked_origin)], ...], NoDecode, BeforeValidator(_split)]
+_Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_networks)]
+_Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_origins)]
 
 
 class Settings(BaseSettings):
@@ -201,8 +203,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="USER:PASSWORD for the stream, if they are not in its URL"
     )
     relay: bool = Field(
-        True,
-        description="publish events from server processes; false: only `pycalc relay` does (PostgreSQL and a broker)",
+        True, description="publish events from servers; false: only `pycalc relay` does, on PostgreSQL with a broker"
     )
     secret_keys: _Keys = Field(
         (),

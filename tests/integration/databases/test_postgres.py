@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +17,8 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
-from pycalc.services.accounts import revocation_watcher
+from pycalc.resources import accounts
+from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.settings import Settings
 from tests.harness.accounts import new_session
 from tests.harness.in_process import changed, in_process
@@ -225,8 +227,8 @@ async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
 
     It is shown by a request that needs no database but for its token: its operand is impossible, which is 422 else.
     """
-    monkeypatch.setattr(revocation_watcher, "_POLL_SECONDS", 0.1)
-    monkeypatch.setattr(revocation_watcher, "_PATIENCE_SECONDS", 0.5)
+    watcher = partial(RevocationWatcher, poll_seconds=0.1, trust_seconds=0.5)
+    monkeypatch.setattr(accounts, "RevocationWatcher", watcher)
     shared = changed(settings, database_url=url, **KEYS)
     async with in_process(shared) as client:
         await new_session(client)
