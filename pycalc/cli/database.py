@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
-from pycalc.errors import PycalcError
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.observability.logging import configure_logging
@@ -63,13 +62,10 @@ def prune(settings: Settings, older_than: str) -> int:
 
 
 def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> int:
-    """Run the work and print its result; an error ends the program with a message."""
+    """Run the work and print its result; return the exit status."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        print(asyncio.run(work()))  # noqa: T201  # for the person at the console
-    except (PycalcError, OSError, ValueError) as error:
-        raise SystemExit(f"pycalc: {error}") from None
+    print(asyncio.run(work()))  # noqa: T201  # for the person at the console
     return 0
 
 

@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetterStore
 from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.errors import PycalcError
+from pycalc.errors import NotFound
 from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
 from pycalc.observability.logging import configure_logging
+from pycalc.settings import Settings
 
 _PAGE = 200
 _REASON_CHARACTERS = 200
 _CONTENT_CHARACTERS = 8_192  # an event is never longer; a foreign message may be
 
 
-def show(url: str) -> int:
+def show(settings: Settings) -> int:
     """Print each dead letter of a database on a line; return the exit status."""
-    return _run(url, _show)
+    return _run(settings, _show)
 
 
-def requeue(url: str, number: int) -> int:
+def requeue(settings: Settings, number: int) -> int:
     """Put a dead letter's event back into the outbox; return the exit status."""
-    return _run(url, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
+    return _run(settings, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
 
 
-def discard(url: str, number: int) -> int:
+def discard(settings: Settings, number: int) -> int:
     """Delete a dead letter; return the exit status."""
-    return _run(url, lambda letters: letters.discard(number), f"there is no letter {number}")
+    return _run(settings, lambda letters: letters.discard(number), f"there is no letter {number}")
 
 
-def _run(url: str, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> int:
-    """Work on a database's dead letters; print ``failure`` when the work returns False."""
+def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> int:
+    """Work on a database's dead letters; raise NotFound with the message ``failure`` when the work returns False."""
     configure_logging()
 
-    async def with_database() -> bool:
-        async with aclosing(await open_database(url)) as database:
-            return await work(SqlDeadLetterStore(database))
+    async def with_database() -> None:
+        async with aclosing(await open_database(settings.database)) as database:
+            if not await work(SqlDeadLetterStore(database)):
+                raise NotFound(failure)
 
-    try:
-        done = asyncio.run(with_database())
-    except (PycalcError, ValueError) as error:
-        failure, done = str(error), False
-    if not done:
-        print(f"pycalc: {failure}", file=sys.stderr)  # noqa: T201  # for the person at the console
-    return int(not done)
+    asyncio.run(with_database())
+    return 0
 
 
 async def _show(letters: DeadLetterStore) -> bool:

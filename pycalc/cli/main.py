@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycalc import __version__
+from pycalc.errors import PycalcError
 
 if TYPE_CHECKING:
     from pycalc.settings import Settings
@@ -58,49 +60,14 @@ def _serve(listener: int | None) -> int:
     return serve(settings, listener)
 
 
-def _relay() -> int:
-    from pycalc.server.signals import block
+def _run_command(module: str, name: str, **arguments: Any) -> int:
+    """Import a module of the command line and run one of its functions with the settings."""
+    if module == "workers":
+        from pycalc.server.signals import block
 
-    block()
-    from pycalc.cli.workers import relay
-
-    return relay(_settings())
-
-
-def _consume() -> int:
-    from pycalc.server.signals import block
-
-    block()
-    from pycalc.cli.workers import consume
-
-    return consume(_settings())
-
-
-def _dead_letters(act: str, number: int | None = None) -> int:
-    from pycalc.cli import dead_letters
-
-    url = _settings().database
-    if number is None:
-        return dead_letters.show(url)
-    return dead_letters.requeue(url, number) if act == "requeue" else dead_letters.discard(url, number)
-
-
-def _migrate() -> int:
-    from pycalc.cli.database import migrate
-
-    return migrate(_settings())
-
-
-def _create_admin(username: str, email: str) -> int:
-    from pycalc.cli.database import create_admin
-
-    return create_admin(_settings(), username, email)
-
-
-def _prune(older_than: str) -> int:
-    from pycalc.cli.database import prune
-
-    return prune(_settings(), older_than)
+        block()  # before the imports, so that an early signal waits for its handler
+    command: Callable[..., int] = getattr(import_module(f"pycalc.cli.{module}"), name)
+    return command(_settings(), **arguments)
 
 
 def _parser(epilog: str | None) -> argparse.ArgumentParser:
@@ -113,34 +80,46 @@ def _parser(epilog: str | None) -> argparse.ArgumentParser:
     serve = add("serve", help="run the HTTP service", epilog=epilog, formatter_class=raw)
     serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # passed by the supervisor
     serve.set_defaults(run=_serve)
-    add("relay", help="publish recorded events, in a separate process (PostgreSQL)").set_defaults(run=_relay)
-    add("consume", help="add up events to usage totals, in a separate process (PostgreSQL)").set_defaults(run=_consume)
+    relay = add("relay", help="publish recorded events, in a separate process (PostgreSQL)")
+    relay.set_defaults(run=_run_command, module="workers", name="relay")
+    consume = add("consume", help="add up events to usage totals, in a separate process (PostgreSQL)")
+    consume.set_defaults(run=_run_command, module="workers", name="consume")
 
-    add("migrate", help="create the database's tables or bring them up to date").set_defaults(run=_migrate)
+    migrate = add("migrate", help="create the database's tables or bring them up to date")
+    migrate.set_defaults(run=_run_command, module="database", name="migrate")
     admin = add("admin", help="manage admin accounts").add_subparsers(required=True, metavar="COMMAND")
     create = admin.add_parser("create", help="create an admin; the password is asked for, or read from standard input")
     create.add_argument("--username", required=True)
     create.add_argument("--email", required=True)
-    create.set_defaults(run=_create_admin)
+    create.set_defaults(run=_run_command, module="database", name="create_admin")
     history = add("history", help="manage recorded calculations").add_subparsers(required=True, metavar="COMMAND")
     prune = history.add_parser("prune", help="delete calculations older than an age")
     prune.add_argument("--older-than", required=True, metavar="AGE", help="such as 365d, 52w or 36h")
-    prune.set_defaults(run=_prune)
+    prune.set_defaults(run=_run_command, module="database", name="prune")
     dead_letters = add("dead-letters", help="manage events that could not be delivered")
-    acts = dead_letters.add_subparsers(required=True, metavar="COMMAND", dest="act")
-    acts.add_parser("list", help="list all dead letters")
-    for act, meaning in (("requeue", "publish a dead letter's event again"), ("discard", "delete a dead letter")):
-        acts.add_parser(act, help=meaning).add_argument("number", type=int, help="its number in the list")
-    dead_letters.set_defaults(run=_dead_letters)
+    acts = dead_letters.add_subparsers(required=True, metavar="COMMAND")
+    acts.add_parser("list", help="list all dead letters").set_defaults(
+        run=_run_command, module="dead_letters", name="show"
+    )
+    for name, meaning in (("requeue", "publish a dead letter's event again"), ("discard", "delete a dead letter")):
+        act = acts.add_parser(name, help=meaning)
+        act.add_argument("number", type=int, help="its number in the list")
+        act.set_defaults(run=_run_command, module="dead_letters", name=name)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status; print an error as one line."""
     words = sys.argv[1:] if arguments is None else arguments
     chosen = vars(_parser(_settings_help() if "serve" in words else None).parse_args(words))
     run: Callable[..., int] = chosen.pop("run")
-    return run(**chosen)
+    try:
+        return run(**chosen)
+    except (PycalcError, OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError) and words[0] not in _LONG_RUNNING:
+            raise  # the reader of the output has stopped reading, which is no error of a command
+        sys.stderr.write(f"pycalc: {error}\n")
+        return 1
 
 
 def entry() -> NoReturn:

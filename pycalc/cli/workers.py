@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import uvloop
 
 from pycalc.db.base import Database
-from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
+from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.resource_stack import ResourceStack
@@ -78,20 +77,13 @@ def _run(name: str, settings: Settings, service: _Service) -> int:
     async def until_stopped() -> None:
         stop = asyncio.Event()
         watch(stop)
-        separate = settings.metrics_port is not None
-        port = settings.port if settings.metrics_port is None else settings.metrics_port
-        setting = "PYCALC_METRICS_PORT" if separate else "PYCALC_PORT"
-        async with (
-            service(settings) as metrics,
-            metrics_served(settings.host, port, metrics.exposition, setting),
-        ):
+        port, setting = settings.metrics_port, "PYCALC_METRICS_PORT"
+        if port is None:
+            port, setting = settings.port, "PYCALC_PORT"
+        async with service(settings) as metrics, metrics_served(settings.host, port, metrics.exposition, setting):
             at = f"http://{address(settings.host, port)}/metrics"
             print(f"pycalc {name} runs; metrics: {at}", flush=True)  # noqa: T201  # for the person at the console
             await stop.wait()
 
-    try:
-        uvloop.run(until_stopped())
-    except (PycalcError, OSError, ValueError) as error:
-        print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
-        return 1
+    uvloop.run(until_stopped())
     return 0

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from time import monotonic
 from typing import cast
@@ -17,7 +16,6 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import PycalcError
 from pycalc.main import Application, State, create_app
 from pycalc.observability.logging import configure_logging
 from pycalc.server.connections import ConnectionGuard
@@ -48,11 +46,7 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     block()
-    try:
-        uvloop.run(_serve(settings, inherited))
-    except (PycalcError, OSError, ValueError) as error:
-        print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
-        return 1
+    uvloop.run(_serve(settings, inherited))
     return 0
 
 

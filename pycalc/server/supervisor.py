@@ -13,7 +13,6 @@ from time import monotonic
 from structlog import get_logger
 
 from pycalc.backoff import full_jitter
-from pycalc.errors import PycalcError
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
@@ -36,14 +35,10 @@ _log = get_logger(__name__)
 
 
 def supervise(settings: Settings) -> int:
-    """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status."""
+    """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status, or raise OSError."""
     configure_logging(form=settings.log_format)
     block()
-    try:
-        asyncio.run(_supervise(settings))
-    except (PycalcError, OSError, ValueError) as error:
-        print(f"pycalc: {error}", file=sys.stderr)  # noqa: T201  # for the person at the console
-        return 1
+    asyncio.run(_supervise(settings))
     return 0
 
 

@@ -10,9 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.server.process_metrics import ProcessMetrics
+from pycalc.server.process_metrics import ProcessMetrics, Totals
 from pycalc.server.supervisor_channel import SupervisorChannel
-from pycalc.server.totals import Totals
 
 ONE = b"""# HELP calls_total Calls
 # TYPE calls_total counter
