@@ -22,18 +22,18 @@ from pycalc.services.history.retention import prune as prune_history
 from pycalc.settings import Settings, sentence_of
 
 
-def migrate(settings: Settings) -> int:
-    """Create or upgrade the tables; return the exit status."""
+def migrate(settings: Settings) -> None:
+    """Create or upgrade the tables."""
 
     async def work() -> str:
         await migrate_database(settings.database)
         return "the database is up to date"
 
-    return _run(settings, work)
+    _run(settings, work)
 
 
-def create_admin(settings: Settings, username: str, email: str) -> int:
-    """Create an admin, with a password from the terminal or from standard input; return the exit status."""
+def create_admin(settings: Settings, username: str, email: str) -> None:
+    """Create an admin, with a password from the terminal or from standard input."""
 
     async def work() -> str:
         async with open_accounts(settings) as accounts:
@@ -46,11 +46,11 @@ def create_admin(settings: Settings, username: str, email: str) -> int:
         )
     except ValidationError as error:
         raise SystemExit(f"pycalc: {sentence_of(error)}") from None
-    return _run(settings, work)
+    _run(settings, work)
 
 
-def prune(settings: Settings, older_than: str) -> int:
-    """Delete the calculations that are older than an age such as 365d; return the exit status."""
+def prune(settings: Settings, older_than: str) -> None:
+    """Delete the calculations that are older than an age such as 365d."""
 
     async def work() -> str:
         age = parse_age(older_than)
@@ -58,15 +58,14 @@ def prune(settings: Settings, older_than: str) -> int:
             pruned = sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
         return f"{pruned} calculations older than {older_than} were deleted"
 
-    return _run(settings, work)
+    _run(settings, work)
 
 
-def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> int:
-    """Run the work and print its result; return the exit status."""
+def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, str]]) -> None:
+    """Run the work and print its result."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     print(asyncio.run(work()))  # noqa: T201  # for the person at the console
-    return 0
 
 
 def _read_password() -> str:

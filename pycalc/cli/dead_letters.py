@@ -20,23 +20,23 @@ _REASON_CHARACTERS = 200
 _CONTENT_CHARACTERS = 8_192  # an event is never longer; a foreign message may be
 
 
-def show(settings: Settings) -> int:
-    """Print each dead letter of a database on a line; return the exit status."""
-    return _run(settings, _show)
+def show(settings: Settings) -> None:
+    """Print each dead letter of a database on a line."""
+    _run(settings, _show)
 
 
-def requeue(settings: Settings, number: int) -> int:
-    """Put a dead letter's event back into the outbox; return the exit status."""
-    return _run(settings, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
+def requeue(settings: Settings, number: int) -> None:
+    """Put a dead letter's event back into the outbox."""
+    _run(settings, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
 
 
-def discard(settings: Settings, number: int) -> int:
-    """Delete a dead letter; return the exit status."""
-    return _run(settings, lambda letters: letters.discard(number), f"there is no letter {number}")
+def discard(settings: Settings, number: int) -> None:
+    """Delete a dead letter."""
+    _run(settings, lambda letters: letters.discard(number), f"there is no letter {number}")
 
 
-def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> int:
-    """Work on a database's dead letters; raise NotFound with the message ``failure`` when the work returns False."""
+def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:
+    """Work on a database's dead letters; raises NotFound, with the message ``failure``, when the work returns False."""
     configure_logging()
 
     async def with_database() -> None:
@@ -45,7 +45,6 @@ def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]],
                 raise NotFound(failure)
 
     asyncio.run(with_database())
-    return 0
 
 
 async def _show(letters: DeadLetterStore) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,7 +43,7 @@ def _settings(*, warn: bool = True) -> Settings:
     return settings
 
 
-def _serve(listener: int | None) -> int:
+def _serve(listener: int | None) -> None:
     import signal
 
     # Until `serve` handles signals, one ends the process. Process 1 of a container has no default action for them.
@@ -54,24 +54,24 @@ def _serve(listener: int | None) -> int:
     if settings.workers > 1 and listener is None:
         from pycalc.server.supervisor import supervise
 
-        return supervise(settings)
+        supervise(settings)
+        return
     from pycalc.server.serve import serve
 
-    return serve(settings, listener)
+    serve(settings, listener)
 
 
-def _run_command(module: str, name: str, **arguments: Any) -> int:
+def _run_command(module: str, name: str, **arguments: Any) -> None:
     """Import a module of the command line and run one of its functions with the settings."""
     if module == "workers":
         from pycalc.server.signals import block
 
         block()  # before the imports, so that an early signal waits for its handler
-    command: Callable[..., int] = getattr(import_module(f"pycalc.cli.{module}"), name)
-    return command(_settings(), **arguments)
+    getattr(import_module(f"pycalc.cli.{module}"), name)(_settings(), **arguments)
 
 
 def _parser(epilog: str | None) -> argparse.ArgumentParser:
-    """Return the parser; each command's ``run`` takes the command's arguments and returns the exit status."""
+    """Return the parser; each command's ``run`` takes the command's arguments."""
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic over HTTP.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
@@ -112,14 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; print an error as one line."""
     words = sys.argv[1:] if arguments is None else arguments
     chosen = vars(_parser(_settings_help() if "serve" in words else None).parse_args(words))
-    run: Callable[..., int] = chosen.pop("run")
     try:
-        return run(**chosen)
+        chosen.pop("run")(**chosen)
     except (PycalcError, OSError, ValueError) as error:
         if isinstance(error, BrokenPipeError) and words[0] not in _LONG_RUNNING:
             raise  # the reader of the output has stopped reading, which is no error of a command
         sys.stderr.write(f"pycalc: {error}\n")
         return 1
+    return 0
 
 
 def entry() -> NoReturn:

@@ -23,14 +23,14 @@ from pycalc.streaming.base import Consumable
 _Service = Callable[[Settings], AbstractAsyncContextManager[Metrics]]
 
 
-def relay(settings: Settings) -> int:
-    """Publish the outbox until SIGTERM or SIGINT; return the exit status."""
-    return _run("relay", settings, _relay)
+def relay(settings: Settings) -> None:
+    """Publish the outbox until SIGTERM or SIGINT."""
+    _run("relay", settings, _relay)
 
 
-def consume(settings: Settings) -> int:
-    """Add up the stream's events until SIGTERM or SIGINT; return the exit status."""
-    return _run("consumer", settings, _consumer)
+def consume(settings: Settings) -> None:
+    """Add up the stream's events until SIGTERM or SIGINT."""
+    _run("consumer", settings, _consumer)
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def _shared_database(stack: ResourceStack) -> Database:
     return await stack.database()
 
 
-def _run(name: str, settings: Settings, service: _Service) -> int:
+def _run(name: str, settings: Settings, service: _Service) -> None:
     """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point."""
     configure_logging(form=settings.log_format)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -86,4 +86,3 @@ def _run(name: str, settings: Settings, service: _Service) -> int:
             await stop.wait()
 
     uvloop.run(until_stopped())
-    return 0

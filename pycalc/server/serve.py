@@ -35,8 +35,8 @@ _COMPUTING_SECONDS = 5.0  # from the signal until computations under way are ref
 _DRAIN_SECONDS = 6.5  # from the signal until busy connections are dropped
 
 
-def serve(settings: Settings, inherited: int | None = None) -> int:
-    """Run the service until SIGTERM or SIGINT; return the exit status.
+def serve(settings: Settings, inherited: int | None = None) -> None:
+    """Run the service until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError when it can't start.
 
     ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. The supervisor
     then holds the other end of this process's standard input.
@@ -47,7 +47,6 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     block()
     uvloop.run(_serve(settings, inherited))
-    return 0
 
 
 async def _serve(settings: Settings, inherited: int | None) -> None:

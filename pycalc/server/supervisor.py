@@ -34,12 +34,11 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)  # ended from outside, which i
 _log = get_logger(__name__)
 
 
-def supervise(settings: Settings) -> int:
-    """Run ``settings.workers`` servers until SIGTERM or SIGINT; return the exit status, or raise OSError."""
+def supervise(settings: Settings) -> None:
+    """Run ``settings.workers`` servers until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError."""
     configure_logging(form=settings.log_format)
     block()
     asyncio.run(_supervise(settings))
-    return 0
 
 
 async def _supervise(settings: Settings) -> None:
