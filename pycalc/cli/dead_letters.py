@@ -12,7 +12,6 @@ from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.errors import NotFound
 from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
-from pycalc.observability.logging import configure_logging
 from pycalc.settings import Settings
 
 _PAGE = 200
@@ -37,7 +36,6 @@ def discard(settings: Settings, number: int) -> None:
 
 def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:
     """Work on a database's dead letters; raises NotFound, with the message ``failure``, when the work returns False."""
-    configure_logging()
 
     async def with_database() -> None:
         async with aclosing(await open_database(settings.database)) as database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ def _settings_help() -> str:
 
 
 def _settings(*, warn: bool = True) -> Settings:
-    """Return the settings and warn of unknown ones; an invalid setting ends the program with a message."""
+    """Return the settings, warn of unknown ones and configure logging; an invalid setting ends the program."""
+    from pycalc.observability.logging import configure_logging
     from pycalc.settings import read_settings, unknown_settings
 
     try:
@@ -40,6 +42,8 @@ def _settings(*, warn: bool = True) -> Settings:
         raise SystemExit(f"pycalc: {error}") from None
     for warning in warnings:
         sys.stderr.write(f"pycalc: warning: {warning}\n")
+    configure_logging(form=settings.log_format)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings
 
 

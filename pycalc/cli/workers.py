@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -11,7 +10,6 @@ import uvloop
 
 from pycalc.db.base import Database
 from pycalc.errors import StoreUnavailable, StreamUnavailable
-from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.server.metrics_port import metrics_served
@@ -71,8 +69,6 @@ async def _shared_database(stack: ResourceStack) -> Database:
 
 def _run(name: str, settings: Settings, service: _Service) -> None:
     """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point."""
-    configure_logging(form=settings.log_format)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
     async def until_stopped() -> None:
         stop = asyncio.Event()

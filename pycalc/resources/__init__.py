@@ -1,1 +1,1 @@
-"""The composition root: what a process opens, wires together and closes."""
+"""The composition root: opens, wires together and closes the parts of a process."""

@@ -1,1 +1,1 @@
-"""The processes that serve the application, and what looks after them."""
+"""The server processes, and their supervisor."""

@@ -17,7 +17,6 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.main import Application, State, create_app
-from pycalc.observability.logging import configure_logging
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
@@ -41,10 +40,8 @@ def serve(settings: Settings, inherited: int | None = None) -> None:
     ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. The supervisor
     then holds the other end of this process's standard input.
     """
-    configure_logging(form=settings.log_format)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     block()
     uvloop.run(_serve(settings, inherited))
 

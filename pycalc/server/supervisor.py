@@ -13,7 +13,6 @@ from time import monotonic
 from structlog import get_logger
 
 from pycalc.backoff import full_jitter
-from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
@@ -36,7 +35,6 @@ _log = get_logger(__name__)
 
 def supervise(settings: Settings) -> None:
     """Run ``settings.workers`` servers until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError."""
-    configure_logging(form=settings.log_format)
     block()
     asyncio.run(_supervise(settings))
 

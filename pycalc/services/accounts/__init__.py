@@ -1,1 +1,1 @@
-"""Users, their credentials, and what they may do."""
+"""Users, their credentials and their permissions."""
