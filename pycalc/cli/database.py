@@ -21,7 +21,7 @@ from pycalc.settings import Settings, sentence_of
 def migrate(settings: Settings) -> None:
     """Create or upgrade the tables."""
     asyncio.run(migrate_database(settings.database))
-    sys.stdout.write("the database is up to date\n")
+    print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
 def create_admin(settings: Settings, username: str, email: str) -> None:
@@ -38,7 +38,7 @@ def create_admin(settings: Settings, username: str, email: str) -> None:
             await accounts.create_admin(registration)
 
     asyncio.run(create())
-    sys.stdout.write(f"{username} is an admin\n")
+    print(f"{username} is an admin")  # noqa: T201  # for the person at the console
 
 
 def prune(settings: Settings, older_than: str) -> None:
@@ -49,7 +49,7 @@ def prune(settings: Settings, older_than: str) -> None:
         async with aclosing(await open_database(settings.database)) as database:
             return sum([deleted async for deleted in prune_history(SqlHistoryStore(database), age)])
 
-    sys.stdout.write(f"{asyncio.run(prune())} calculations older than {older_than} were deleted\n")
+    print(f"{asyncio.run(prune())} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
 
 
 def _read_password() -> str:
