@@ -47,9 +47,10 @@ def prune(settings: Settings, older_than: str) -> None:
     async def prune() -> int:
         age = parse_age(older_than)
         async with aclosing(await open_database(settings.database)) as database:
-            return sum([deleted async for deleted in prune_history(SqlHistoryStore(database), age)])
+            return sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
 
-    print(f"{asyncio.run(prune())} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
+    deleted = asyncio.run(prune())
+    print(f"{deleted} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
 
 
 def _read_password() -> str:
