@@ -146,7 +146,7 @@ def _checked_networks(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _checked_origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return origins that are as a browser sends them: without the port that the scheme implies (RFC 6454 §6.2)."""
+    """Return the origins; raises ValueError for one with a path, or with its scheme's own port (RFC 6454 §6.2)."""
     for value in values:
         found = _ORIGIN.fullmatch(value)
         if found is None or found[2] == _OWN_PORT[found[1]]:

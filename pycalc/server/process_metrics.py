@@ -104,7 +104,7 @@ class _Process:
 class ProcessMetrics:
     """The sums of the metrics of all server processes, including those that have ended.
 
-    A sum never falls while the service runs, because Prometheus takes a counter that falls for one that was reset.
+    A sum never falls while the service runs, because Prometheus takes a falling counter for one that was reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:

@@ -38,7 +38,7 @@ class Claims(NamedTuple):
 
 
 class TokenSigner:
-    """Signs with the newest key and verifies with all keys."""
+    """A signer and verifier of access tokens: the newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
         """``lifetime`` is how long a token is valid, in seconds."""

@@ -33,7 +33,7 @@ class _Grant(NamedTuple):
 
 
 class Accounts:
-    """Creates, changes and deletes accounts, and audits every change.
+    """The service that creates, changes and deletes accounts, and audits every change.
 
     Whether the caller is an admin is read from the store, not from the cached token.
     """

@@ -27,7 +27,7 @@ _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
 class ApiKeys:
-    """Creates, lists, verifies and removes API keys."""
+    """The service that creates, lists, verifies and removes API keys."""
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class Tokens(NamedTuple):
 
 
 class Authenticator:
-    """Identifies callers, and opens and ends their sessions."""
+    """The service that identifies callers, and opens and ends their sessions."""
 
     def __init__(
         self,

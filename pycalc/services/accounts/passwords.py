@@ -65,7 +65,7 @@ def _lower_thread_priority() -> None:
 
 
 class PasswordHasher:
-    """Hashes and checks passwords off the event loop, in a bounded queue.
+    """A thread pool that hashes and checks passwords, with a bounded queue.
 
     A stored hash is the id of its key followed by bcrypt's own text: ``1f2e3d4c$2b$12$...``.
     """

@@ -40,7 +40,7 @@ class OpenedSession(NamedTuple):
 
 
 class Sessions:
-    """Opens, refreshes and closes sessions."""
+    """The service that opens, refreshes and closes sessions."""
 
     def __init__(self, store: SessionStore, ids: IdSource, metrics: Metrics) -> None:
         self._store = store
