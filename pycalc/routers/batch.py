@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
@@ -48,7 +49,9 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
         if resources.calculation_limit is not None:
-            quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
+            quota = context_of(request.scope).quota = await resources.calculation_limit.spend(
+                caller.user_id, len(requests)
+            )
             headers = quota_fields(quota)
         work = resources.calculator.calculate_all(caller, requests, memory)
         answers = await while_connected(request.receive, work)

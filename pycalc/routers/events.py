@@ -16,9 +16,9 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.problems import responses
 from pycalc.routers.http.sending import ClientTooSlow
 
@@ -77,7 +77,7 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head, and with it the events unless it was asked for alone; let go of the events in the end."""
         try:
-            if WITHOUT_CONTENT in scope:
+            if not context_of(scope).content_wanted:
                 await self._events.aclose()
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})

@@ -17,7 +17,7 @@ from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import ExportResponse
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import asked_of, preferred, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
 from pycalc.services.history.exports import EXPORT_FORMATS
@@ -87,7 +87,7 @@ async def secure_history(
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-    media_type = preferred(asked_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
+    media_type = preferred(conditions_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
     if media_type in EXPORT_FORMATS:
         limit = query.limit if "limit" in query.model_fields_set else None
         return await _export(request, resources, wanted, media_type, limit)
@@ -111,5 +111,5 @@ async def _export(
         "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
         **_VARY,
     }
-    coding = preferred_coding(asked_of(request.scope).accept_encoding, CODINGS)
+    coding = preferred_coding(conditions_of(request.scope).accept_encoding, CODINGS)
     return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)

@@ -20,26 +20,25 @@ from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.math import CalculationResult
 from pycalc.models.results import Result
-from pycalc.resources.wiring import Resources
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import Client, ClientGone
-from pycalc.routers.http.deps import ARRIVED, BEARER, caller_of, release_slot, resources_of
-from pycalc.routers.http.headers import telling_quota
+from pycalc.routers.http.deps import BEARER, caller_of, resources_of
+from pycalc.routers.http.headers import with_quota
 from pycalc.routers.http.inputs import query_of
-from pycalc.routers.http.negotiation import ANY, asked_of, is_current, matching
+from pycalc.routers.http.negotiation import ANY, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers, operation_id
 from pycalc.routers.http.problems import CLIENT_GONE, responses
 from pycalc.routers.http.representations import (
     WHOLE,
     etags_of,
-    paced,
     range_of,
     send_json,
     send_not_modified,
     send_text,
+    throttled,
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.batch import Request
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
@@ -122,61 +121,58 @@ class CalculationRoute(APIRoute):
             await super().handle(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Authenticate, plan, calculate, answer; return the status. Errors are raised before anything is sent."""
+        """Authenticate, plan, calculate and respond; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
+        context = context_of(scope)
         caller = await caller_of(scope, resources)
         if resources.calculation_limit is not None:
-            quota = scope["quota"] = await resources.calculation_limit.spend(caller.user_id)
-            send = telling_quota(quota, send)
+            context.quota = await resources.calculation_limit.spend(caller.user_id)
+            send = with_quota(context.quota, send)
         query = scope["query_string"]
-        options = DEFAULT_OPTIONS
-        if query:
-            options = options_of(OPERATIONS[self.name], query_of(query))
+        options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
         request = (self.name, tuple(scope["path_params"].values()), options)
         client = Client(receive)
         try:
-            plan = await _planned(resources, caller, request, scope, client)
-            return await _respond(resources, scope, caller, plan, client, send)
+            plan = resources.calculator.planned(request)
+            if plan is None:
+                planning = resources.calculator.plan(caller, request)
+                if is_short(*request):
+                    plan = await planning
+                else:  # a worker plans: others may use the slot meanwhile
+                    context.release_slot()
+                    plan = await client.while_there(planning)
+            if plan.seconds > INLINE_SECONDS:
+                context.release_slot()
+            return await _respond(scope, caller, plan, client, send)
         finally:
             client.let_go()
 
 
-async def _planned(resources: Resources, caller: Principal, request: Request, scope: Scope, client: Client) -> Plan:
-    """Return a calculation's plan; give the request's slot back before a worker is needed, to plan or to compute."""
-    plan = resources.calculator.planned(request)
-    if plan is None:
-        planning = resources.calculator.plan(caller, request)
-        if is_short(*request):
-            plan = await planning
-        else:
-            release_slot(scope)
-            plan = await client.while_there(planning)
-    if plan.seconds > INLINE_SECONDS:
-        release_slot(scope)
-    return plan
+async def _respond(scope: Scope, caller: Principal, plan: Plan, client: Client, send: Send) -> int:
+    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
+    resources, context, conditions = resources_of(scope), context_of(scope), conditions_of(scope)
 
+    def calculate(*, held: bool = False, check: Callable[[Result], object] | None = None) -> Awaitable[Answer]:
+        answer = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
+        return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
-async def _respond(
-    resources: Resources, scope: Scope, caller: Principal, plan: Plan, client: Client, send: Send
-) -> int:
-    """Calculate and send the answer; return the status. A long result's memory counts from before it is made."""
-    asked = asked_of(scope)
-    text = wants_text(plan, asked)
+    text = wants_text(plan, conditions)
     etags = etags_of(plan, resources.etag_key) if text else ()
-    if asked.if_match and not is_current(asked.if_match, etags):
+    if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
-    if asked.if_none_match and ((etag := matching(asked.if_none_match, etags)) or asked.if_none_match == ANY):
-        answer = await _calculate(resources, scope, caller, plan, client, held=True)
-        return await send_not_modified(etag, answer, send)
-    check = partial(range_of, etag=etags[0], asked=asked) if text and asked.range else None
+    if conditions.if_none_match:
+        etag = matching(conditions.if_none_match, etags)
+        if etag or conditions.if_none_match == ANY:
+            return await send_not_modified(etag, await calculate(held=True), send)
+    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range else None
     memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
     try:
-        answer = await _calculate(resources, scope, caller, plan, client, check=check)
-        release_slot(scope)
-        if len(answer.result.text) <= WHOLE or not asked.content:
-            return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
-        send = paced(in_time(send, resources.pace), resources.computer.turns)
-        sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
+        answer = await calculate(check=check)
+        context.release_slot()
+        if len(answer.result.text) <= WHOLE or not conditions.content:
+            return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
+        send = throttled(in_time(send, resources.pace), resources.computer.turns)
+        sending = send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send)
         try:
             return await client.while_there(sending)
         except ClientTooSlow:
@@ -187,21 +183,6 @@ async def _respond(
     finally:
         if memory is not None:
             memory.release()
-
-
-def _calculate(
-    resources: Resources,
-    scope: Scope,
-    caller: Principal,
-    plan: Plan,
-    client: Client,
-    *,
-    held: bool = False,
-    check: Callable[[Result], object] | None = None,
-) -> Awaitable[Answer]:
-    """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
-    answer = resources.calculator.calculate(caller, plan, scope[ARRIVED], held=held, check=check)
-    return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
 
 
 def _documented(operation: Operation[Any]) -> Any:

@@ -19,7 +19,7 @@ from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
-from pycalc.routers.http.negotiation import asked_of, preferred
+from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.services.operations import OPERATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
@@ -62,7 +62,7 @@ async def asset(request: Request, path: str) -> Response:
 @router.get("/", operation_id="getIndex", response_model=Index)
 async def index(request: Request) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
-    if preferred(asked_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
+    if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
         return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
@@ -126,7 +126,7 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
     exposition = await resources.metrics.exposition()
-    body, headers = await compressed(exposition, asked_of(request.scope).accept_encoding)
+    body, headers = await compressed(exposition, conditions_of(request.scope).accept_encoding)
     return Response(body, headers=headers, media_type=CONTENT_TYPE)
 
 

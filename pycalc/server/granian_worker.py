@@ -97,14 +97,7 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._signal = _native.WorkerSignal()
-        self._refused = 0
-        """Counted by the worker's thread alone, as the next: none needs a lock."""
-        self._handed_over = 0
-
-    @property
-    def arrived(self) -> int:
-        """How many requests have been read."""
-        return self._refused + self._handed_over
+        self.arrived = 0  # requests that have been read; only the worker's thread counts, so there is no lock
 
     async def serve(self) -> None:
         """Serve until ``stop``, and until the requests that were accepted before are answered."""
@@ -128,6 +121,7 @@ class HttpServer:
 
     def _hand_over(self, request: Any) -> None:
         """Pass a request to the event loop, or refuse it here, in the worker's thread; nothing may be raised there."""
+        self.arrived += 1
         scope = request.scope
         scope["state"] = self._state
         try:
@@ -135,12 +129,10 @@ class HttpServer:
         except Exception:  # whatever it is: the application answers
             refused = None
         if refused is not None:
-            self._refused += 1
             for message in refused:
                 request.proto.send(message)
             request.done()
             return
-        self._handed_over += 1
         try:
             self._loop.call_soon_threadsafe(self._begin, request, context=self._context)
         except RuntimeError:  # the loop has ended

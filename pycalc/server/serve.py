@@ -19,9 +19,10 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import PycalcError
-from pycalc.main import Application, State, create_app
+from pycalc.main import State, create_app
 from pycalc.observability.logging import configure_logging
 from pycalc.observability.metrics import Metrics
+from pycalc.routers.http.middleware import Application
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served

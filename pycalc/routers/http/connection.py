@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 from structlog import get_logger
 
+from pycalc.routers.http.deps import route_of
+
 T = TypeVar("T")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
@@ -143,8 +145,7 @@ class RequestBody:
         message = await self._next()
         if message["type"] == "http.disconnect":
             self.broken = True
-            route = getattr(self._scope.get("route"), "path_format", None)
-            _log.info("a request's body broke off", route=route)
+            _log.info("a request's body broke off", route=route_of(self._scope))
             raise BodyBroken
         self._size += len(message.get("body", b""))
         if self._size > limit:

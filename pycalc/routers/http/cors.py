@@ -11,8 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import Forbidden
-from pycalc.routers.http.headers import secured
-from pycalc.routers.http.problems import answer_to
+from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.problems import response_to
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ASKED = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
@@ -50,6 +50,6 @@ class CrossOrigin(CORSMiddleware):
         response = self.preflight_response(asked)
         if response.status_code != HTTPStatus.OK:
             refusal = Forbidden("Pages of this origin may not do this.")
-            response = await answer_to(Request(scope), refusal)
-        response.raw_headers = secured(response.raw_headers)
+            response = await response_to(Request(scope), refusal)
+        response.raw_headers = with_default_headers(response.raw_headers)
         await response(scope, receive, send)

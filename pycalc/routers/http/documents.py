@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, compress_well
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT, asked_of, is_current, matching, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, is_current, matching, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 
 
@@ -37,15 +38,15 @@ class Document:
         """Return the response to a GET: the preferred form, or 304 where the client's copy is current."""
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
-        asked = asked_of(request.scope)
+        conditions = conditions_of(request.scope)
         tags = [f'"{self._name}"', *(f'"{self._name}-{coding}"' for coding in CODINGS)]
-        if asked.if_match and not is_current(asked.if_match, tags):
+        if conditions.if_match and not is_current(conditions.if_match, tags):
             raise PreconditionFailed("If-Match names none of the document's current ETags; ask without it.")
-        held = matching(asked.if_none_match, tags)
+        held = matching(conditions.if_none_match, tags)
         if held is not None:
             return Response(status_code=304, headers={**self._headers, "ETag": held})
         worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
-        coding = preferred_coding(asked.accept_encoding, CODINGS) if worthwhile else None
+        coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
         if coding is None:
             return _WholeResponse(self._forms[None], self._media_type, {**self._headers, "ETag": tags[0]})
         if coding not in self._forms:
@@ -76,7 +77,7 @@ class _WholeResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the content in parts."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if WITHOUT_CONTENT not in scope:
+        if context_of(scope).content_wanted:
             for start in range(0, len(self._content), PART_BYTES):
                 part = self._content[start : start + PART_BYTES]
                 await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -11,9 +11,9 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import TextStream
 from pycalc.routers.http.connection import ClientGone, while_connected
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.sending import ClientTooSlow
 
 _log = get_logger(__name__)
@@ -44,7 +44,7 @@ class ExportResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         with suppress(ClientGone):
-            await while_connected(receive, self._send(send, content=WITHOUT_CONTENT not in scope))
+            await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 
     async def _send(self, send: Send, *, content: bool) -> None:
         async with aclosing(self._rest):

@@ -28,7 +28,7 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSub
 """For answers by https: a year without http, for the host and those below it (RFC 6797)."""
 
 
-def secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Add the header fields that every answer carries where it has none of its own."""
     present = list(headers)
     names = {name for name, _ in present}
@@ -56,12 +56,12 @@ def quota_fields(quota: Quota) -> dict[str, str]:
     }
 
 
-def telling_quota(quota: Quota, send: Send) -> Send:
+def with_quota(quota: Quota, send: Send) -> Send:
     """Return a ``send`` that adds these header fields to the answer."""
-    return telling([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
+    return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
 
 
-def telling(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
+def with_headers(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
     """Return a ``send`` that adds header fields to the answer."""
 
     async def send_with_fields(message: Message) -> None:

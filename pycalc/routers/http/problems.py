@@ -16,7 +16,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
-from pycalc.observability.requests import request_id_of
+from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.http.headers import quota_fields
@@ -207,7 +207,7 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     status = STATUS[error.code]
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
-    spent = request.scope.get("quota")  # noted where it is spent
+    spent = context_of(request.scope).quota
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
     headers = {**_headers(error), **(quota_fields(spent) if spent else {}), **named}
     return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
@@ -273,7 +273,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return problem(request, "internal-error", errors.PycalcError.title, detail, named)
 
 
-async def answer_to(request: Request, error: Exception) -> Response:
+async def response_to(request: Request, error: Exception) -> Response:
     """Return the response to an error outside the framework's handling; what was not foreseen is logged."""
     if isinstance(error, ClientGone):
         return await _client_gone(request, error)

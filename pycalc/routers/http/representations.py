@@ -20,7 +20,7 @@ from pycalc.models.results import Result
 from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
-from pycalc.routers.http.negotiation import Asked, byte_range, preferred, preferred_coding
+from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.compute.loop_scheduler import Turns
@@ -42,11 +42,11 @@ Header = tuple[bytes, bytes]
 Piece = bytes | mmap
 
 
-def wants_text(plan: Plan, asked: Asked) -> bool:
+def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
     """Whether the client prefers the bare digits; a summary has none."""
-    if asked.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
+    if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
-    return preferred(asked.accept, (_JSON, TEXT)) == TEXT
+    return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
 
 
 def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
 
 
-def paced(send: Send, turns: Turns) -> Send:
+def throttled(send: Send, turns: Turns) -> Send:
     """Return a ``send`` for which each slice takes its turn: many long results at once leave the loop to others too."""
 
     async def send_in_turn(message: Message) -> None:
@@ -70,16 +70,16 @@ def paced(send: Send, turns: Turns) -> Send:
     return send_in_turn
 
 
-async def send_json(answer: Answer, asked: Asked, send: Send) -> int:
+async def send_json(answer: Answer, conditions: RequestConditions, send: Send) -> int:
     """Send a calculation, its result's text as it is; return the status."""
     before, after = json_around(answer)
     headers = [(b"content-type", b"application/json"), NO_STORE]
     text = answer.result.text
     length = len(before) + len(text) + len(after)
-    coding = preferred_coding(asked.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
     if length > SHORTEST_COMPRESSED:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
-    return await _send(200, headers, (before, text, after), coding, send, content=asked.content)
+    return await _send(200, headers, (before, text, after), coding, send, content=conditions.content)
 
 
 class BatchResponse(Response):
@@ -106,7 +106,7 @@ class BatchResponse(Response):
         """Send the answer."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
         with self._memory, suppress(ClientGone):
-            await while_connected(receive, _send(200, headers, self._pieces, None, paced(send, self._turns)))
+            await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._turns)))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
@@ -116,17 +116,17 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
-def range_of(result: Result, etag: str, asked: Asked) -> tuple[int, int] | None:
+def range_of(result: Result, etag: str, conditions: RequestConditions) -> tuple[int, int] | None:
     """Return the range of the bare digits that is asked for, None for all of them; raises RangeNotSatisfiable."""
     length = len(result.text)
     try:
-        return byte_range(asked, etag, length)
+        return byte_range(conditions, etag, length)
     except ValueError:
         detail = f"The range begins beyond the end of the result, which has {length:,} bytes; ask for an earlier one."
         raise RangeNotSatisfiable(detail, length) from None
 
 
-async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Send) -> int:
+async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
     """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
 
     ``etags`` are those of ``etags_of``. A range is always one of the plain digits. Raises RangeNotSatisfiable.
@@ -134,19 +134,19 @@ async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Se
     etag, *coded = etags
     text = answer.result.text
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes"), *_facts(answer)]
-    part = range_of(answer.result, etag, asked)
+    part = range_of(answer.result, etag, conditions)
     digest = answer.result.facts.sha256
     whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
     if part is not None:
         first, end = part
         headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
         return await _send(206, headers, (text,), None, send, first, end)
-    coding = preferred_coding(asked.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
     if coding is None:
         headers += [*validators(etag), *whole]
     else:
         headers += validators(coded[CODINGS.index(coding)])
-    return await _send(200, headers, (text,), coding, send, content=asked.content)
+    return await _send(200, headers, (text,), coding, send, content=conditions.content)
 
 
 def validators(etag: str) -> list[Header]:

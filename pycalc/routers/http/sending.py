@@ -11,10 +11,11 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc.errors import Overloaded
+from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
-from pycalc.routers.http.deps import key_of, resources_of
-from pycalc.routers.http.headers import secured
-from pycalc.routers.http.problems import answer_to
+from pycalc.routers.http.deps import key_of, resources_of, route_of
+from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace
 
 PART_BYTES = 32 * 1024
@@ -56,8 +57,7 @@ def in_time(send: Send, pace: Pace) -> Send:
 def count_cut(resources: Resources, scope: Scope) -> None:
     """Count and log a response that was ended because its client read too slowly."""
     resources.metrics.responses_cut.inc()
-    route = getattr(scope.get("route"), "path_format", None)
-    _log.warning("response cut: the client reads too slowly", route=route)
+    _log.warning("response cut: the client reads too slowly", route=route_of(scope))
 
 
 class ResponseSender:
@@ -78,7 +78,7 @@ class ResponseSender:
         """Send a message; the head goes with the first part of the body, until which there may be an error instead."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._head = {**message, "headers": secured(message.get("headers", ()))}
+            self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}
             return
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -92,14 +92,14 @@ class ResponseSender:
 
     async def _send_long(self, body: bytes) -> None:
         resources = resources_of(self._scope)
-        caller = self._scope.get("caller")
+        caller = context_of(self._scope).caller
         key = key_of(self._scope, resources) if caller is None else caller.user_id
         try:
             slot = resources.response_memory.acquire(key, len(body))
         except Overloaded as error:
-            response = await answer_to(Request(self._scope), error)
+            response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None
-            response.raw_headers = secured(response.raw_headers)
+            response.raw_headers = with_default_headers(response.raw_headers)
             await response(self._scope, self._receive, self._send)
             return
         with slot:
