@@ -61,12 +61,8 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         servers=SERVERS,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-            "auto_configure": False,
-        },  # the request middleware has its own
+        # The request middleware has telemetry of its own.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     for part in (batch, auth, keys, users, history, usage, events, system):
