@@ -90,7 +90,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 await listen(listener, app, state, stop, shared=True)
                 return
             async with own_metrics_port(settings, metrics.exposition):
-                greet(settings, state["resources"].bootstrap_token)
+                print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
 
 
@@ -101,7 +101,7 @@ def own_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyn
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
-def greet(settings: Settings, token: str | None) -> None:
+def print_banner(settings: Settings, token: str | None) -> None:
     """Say where the service is and how to become its first admin; ``token`` is the bootstrap token if it is new."""
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port

@@ -19,7 +19,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
 from pycalc.server.process_metrics import Fleet
-from pycalc.server.serve import greet, own_metrics_port
+from pycalc.server.serve import print_banner, own_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
@@ -53,7 +53,7 @@ async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
     watch(stop, _LAST_SECONDS)
     with bind(settings.host, settings.port) as listener:
-        greet(settings, await prepare(settings))
+        print_banner(settings, await prepare(settings))
         fleet = Fleet(Metrics(), settings.metrics_seconds)
         numbers = range(settings.workers)
         async with own_metrics_port(settings, fleet.total):

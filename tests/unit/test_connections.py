@@ -163,5 +163,5 @@ def test_a_kernel_that_says_less_is_told_of_once(stack: ExitStack, monkeypatch: 
         server.guard.look()
     assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
     assert [record["event"].partition(":")[0] for record in records] == [
-        "the kernel does not tell what clients have read"
+        "the kernel does not report what clients have read"
     ]

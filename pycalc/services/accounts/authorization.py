@@ -10,7 +10,7 @@ from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
 from pycalc.models.ids import id_of_text, text_of_id
 
 
-async def whose(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
+async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records are meant, None for everyone's.
 
     ``user`` is an account's id, or a name, letter case aside: of the account that has it, else of the one that had it

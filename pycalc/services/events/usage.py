@@ -18,7 +18,7 @@ from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.accounts.authorization import whose
+from pycalc.services.accounts.authorization import visible_user_ids
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
 _LONGEST_BACKOFF = 10.0
@@ -184,7 +184,7 @@ class UsageReader:
     ) -> str:
         """Return a UsageReport as JSON, ``since`` <= day < ``until``; raises Forbidden for another's totals."""
         selection = UsageFilter(
-            user_ids=await whose(self._users, caller, user),
+            user_ids=await visible_user_ids(self._users, caller, user),
             since=None if since is None else day_of(since),
             until=None if until is None else day_of(until),
         )

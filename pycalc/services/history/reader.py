@@ -12,7 +12,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.history import encode_item
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms, id_of_text, unix_ms
-from pycalc.services.accounts.authorization import whose
+from pycalc.services.accounts.authorization import visible_user_ids
 
 _CURSOR_VERSION = b"\x01"
 _ID_LENGTH = 36
@@ -54,7 +54,7 @@ async def filter_of(selection: HistorySelection, caller: Principal, users: UserS
     """Return the store's filter, ``since`` <= time < ``until``; raises Forbidden when a user asks for another's."""
     since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
     return HistoryFilter(
-        user_ids=await whose(users, caller, selection.user),
+        user_ids=await visible_user_ids(users, caller, selection.user),
         operation=selection.operation,
         since=None if since_ms is None else first_id_of_ms(since_ms),
         until=None if until_ms is None else first_id_of_ms(until_ms + AHEAD_MS),
