@@ -19,7 +19,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
 from pycalc.server.process_metrics import Fleet
-from pycalc.server.serve import print_banner, own_metrics_port
+from pycalc.server.serve import own_metrics_port, print_banner
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 

@@ -111,7 +111,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
-    await response({"type": "http"}, client.receive, in_time(client.send, Pace(30, 1_000)))
+    await response({"type": "http", REQUEST: RequestContext()}, client.receive, in_time(client.send, Pace(30, 1_000)))
     assert now() - began == pytest.approx(30)
     assert client.body == b"first\n"
     assert pages.closed
