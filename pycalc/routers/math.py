@@ -7,7 +7,6 @@ this service made itself is not validated at all.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.math import CalculationResult
-from pycalc.models.results import Result
-from pycalc.observability.requests import context_of
+from pycalc.observability.requests import RequestContext, context_of
+from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.headers import with_quota
@@ -39,7 +38,6 @@ from pycalc.routers.http.representations import (
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
@@ -143,32 +141,40 @@ class CalculationRoute(APIRoute):
                     plan = await client.while_there(planning)
             if plan.seconds > INLINE_SECONDS:
                 context.release_slot()
-            return await _respond(scope, caller, plan, client, send)
+            return await _respond(scope, resources, context, caller, plan, client, send)
         finally:
             client.let_go()
 
 
-async def _respond(scope: Scope, caller: Principal, plan: Plan, client: Client, send: Send) -> int:
+async def _respond(
+    scope: Scope,
+    resources: Resources,
+    context: RequestContext,
+    caller: Principal,
+    plan: Plan,
+    client: Client,
+    send: Send,
+) -> int:
     """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
-    resources, context, conditions = resources_of(scope), context_of(scope), conditions_of(scope)
-
-    def calculate(*, held: bool = False, check: Callable[[Result], object] | None = None) -> Awaitable[Answer]:
-        answer = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
-        return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
-
+    conditions = conditions_of(scope)
     text = wants_text(plan, conditions)
     etags = etags_of(plan, resources.etag_key) if text else ()
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
+    etag, held = None, False
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
-        if etag or conditions.if_none_match == ANY:
-            return await send_not_modified(etag, await calculate(held=True), send)
-    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range else None
-    memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
+        held = etag is not None or conditions.if_none_match == ANY
+    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
+    memory = None
+    if plan.digits > UNCOUNTED_BYTES and not held:
+        memory = resources.response_memory.acquire(caller.user_id, plan.digits)
     try:
-        answer = await calculate(check=check)
+        calculation = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
+        answer = await (calculation if plan.seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
+        if held:
+            return await send_not_modified(etag, answer, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
             return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
         send = throttled(in_time(send, resources.pace), resources.computer.turns)

@@ -39,7 +39,7 @@ class ClientGone(Exception):
 class Client:
     """A watch for the client's hang-up during the work on one request.
 
-    ``receive`` is called once for the whole request: after a cancelled call, Granian would report a hang-up at the next.
+    ``receive`` is called once for the whole request: Granian reports a hang-up at the next call after a cancelled one.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -49,7 +49,9 @@ class CrossOrigin(CORSMiddleware):
             return
         response = self.preflight_response(headers)
         if response.status_code != HTTPStatus.OK:
-            detail = "The origin, the method or a header field is not allowed; the operator allows origins by PYCALC_CORS_ORIGINS."
+            detail = (
+                "This origin, method or header field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
+            )
             response = await response_to(Request(scope), Forbidden(detail))
         response.raw_headers = with_default_headers(response.raw_headers)
         await response(scope, receive, send)

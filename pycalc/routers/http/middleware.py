@@ -18,7 +18,6 @@ from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.requests import REQUEST, RequestContext, context_of
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.deps import key_of, resources_of, route_of
@@ -146,7 +145,7 @@ class Application(FastAPI):
             context.release_slot = slot.release
             return None
         resources.metrics.requests_refused.labels("overload").inc()
-        self._counter(resources, route.path_format, "GET", 503).inc()
+        resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
         content = to_json(problem_body(_OVERLOAD, quoted(path))) if scope["method"] == "GET" else b""
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
@@ -166,20 +165,15 @@ class Application(FastAPI):
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope) or _UNMATCHED
         method = scope["method"] if scope["method"] in _METHODS else "other"  # an invented method makes no new series
-        resources = resources_of(scope)
-        self._counter(resources, route, method, status).inc()
-        histogram = self._histograms.get((route, method))
-        if histogram is None:
-            histogram = self._histograms[route, method] = resources.metrics.request_seconds.labels(route, method)
+        try:
+            counter = self._counters[route, method, status]
+            histogram = self._histograms[route, method]
+        except KeyError:
+            metrics = resources_of(scope).metrics
+            counter = self._counters[route, method, status] = metrics.requests.labels(route, method, str(status))
+            histogram = self._histograms[route, method] = metrics.request_seconds.labels(route, method)
+        counter.inc()
         histogram.observe(seconds)
-
-    def _counter(self, resources: Resources, route: str, method: str, status: int) -> Counter:
-        """Return the counter of requests with these labels; looking it up in the metrics would take longer."""
-        counter = self._counters.get((route, method, status))
-        if counter is None:
-            counter = resources.metrics.requests.labels(route, method, str(status))
-            self._counters[route, method, status] = counter
-        return counter
 
 
 def _by_https(scope: Scope) -> bool:

@@ -158,7 +158,7 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
         return _body(
             error.code,
             error.title,
-            "The result failed its verification and was discarded; report this to the operator.",
+            "The result failed its verification; tell the operator.",
             instance,
             {},
         )
