@@ -1,4 +1,4 @@
-"""The application: ``create_app(settings)``, and ``pycalc.main:app`` for any ASGI server."""
+"""The application: ``create_app(settings)`` for our server, ``pycalc.main:app`` for any ASGI server."""
 
 from __future__ import annotations
 

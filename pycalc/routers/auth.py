@@ -1,4 +1,4 @@
-"""Registration, login and one's own account."""
+"""Registration, sessions and the caller's own account."""
 
 from __future__ import annotations
 

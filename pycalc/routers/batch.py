@@ -1,4 +1,4 @@
-"""Many calculations in one request."""
+"""Batches: many calculations in one request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
         requests = read_batch(body)
     headers: dict[str, str] = {}
     with ExitStack() as memory:
-        # The operands stand in the body, in the requests, and in the answers.
+        # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
         if resources.calculation_limit is not None:
@@ -59,7 +59,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:
-    """Return what one calculation's JSON, or one problem's, consists of."""
+    """Return the pieces of the JSON of one calculation or one problem."""
     if isinstance(answer, PycalcError):
         return (to_json(problem_body(answer, "/batch")),)
     before, after = json_around(answer)

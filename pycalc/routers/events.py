@@ -48,15 +48,15 @@ def _resume_from(last_event_id: str | None) -> bytes | None:
 
 
 def _encode(event: Event) -> bytes:
-    """Return an event's lines; a marker moves the client's Last-Event-ID and tells nothing."""
+    """Return an event's lines. A marker has an id and no data: it only moves the client's Last-Event-ID."""
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
 class EventStream(StreamingResponse):
-    """Events as they come, and a comment when nothing happens.
+    """A stream of events, with a heartbeat comment when nothing happens.
 
-    It ends when the service stops, when the client's rights end, and when it reads too slowly or not at all.
+    The stream ends when the service stops, when the client's rights end, or when the client reads too slowly.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class EventStream(StreamingResponse):
         identify: Callable[[], Awaitable[Principal]],
         stopping: asyncio.Event,
     ) -> None:
-        """``identify`` raises when the client's rights have ended."""
+        """``identify`` raises PycalcError when the client's rights have ended."""
         self._events = events
         self._identify = identify
         self._stopping = stopping
@@ -75,7 +75,7 @@ class EventStream(StreamingResponse):
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, and with it the events unless it was asked for alone; let go of the events in the end."""
+        """Send the head and, unless the request was a HEAD, the events; release the subscription in the end."""
         try:
             if not context_of(scope).content_wanted:
                 await self._events.aclose()
@@ -91,7 +91,7 @@ class EventStream(StreamingResponse):
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head, and the events while they are taken in time."""
+        """Send the head and the events; end quietly when the client reads too slowly."""
         with suppress(ClientTooSlow):
             await super().stream_response(send)
 

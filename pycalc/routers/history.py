@@ -1,4 +1,4 @@
-"""The history."""
+"""The history: pages and exports."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ else:
     OperationName = Literal[tuple(OPERATIONS)]
 
 PAGE = "application/json"
-_ROW_BYTES = 4_096
-"""What a calculation of a page takes at most, nearly, while the page is made."""
+_ROW_BYTES = 4_096  # memory of one calculation while a page is made, nearly always
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -55,7 +54,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 class HistoryQuery(BaseModel):
-    """The selection of a page; anything else is refused: a misspelt filter must not select more."""
+    """The filters of a page. Unknown parameters are refused, because a misspelt filter would select more."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -99,7 +98,7 @@ async def secure_history(
 async def _export(
     request: Request, resources: Resources, wanted: HistorySelection, media_type: str, limit: int | None
 ) -> ExportResponse:
-    """Return an export whose first page has been read: what is refused is refused as a problem."""
+    """Return an export whose first page has been read, so that an error is still sent as a problem."""
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)

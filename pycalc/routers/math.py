@@ -1,7 +1,7 @@
-"""The calculation routes, one for each operation of the registry (ADR 7).
+"""The calculation routes, one for each operation of the registry.
 
-They are FastAPI routes, and documented as such, with a handler that speaks ASGI: nothing is validated twice, and what
-this service made itself is not validated at all.
+FastAPI documents them, but their handler is plain ASGI: FastAPI's own handling of a request would cost more than a
+cached calculation (ADR 7).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _ERRORS = (
     "unavailable",
 )
 _OTHER_VERSION = (
-    "The result is none of the versions that If-Match names; ask without it. The JSON form has no ETag: "
+    "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
@@ -94,7 +94,7 @@ _PATTERNS = {"natural": f"^{NATURAL.pattern}$", "decimal": f"^{DECIMAL.pattern}$
 
 
 class _Segment(Convertor[str]):
-    """A path segment that may be empty: an empty operand is invalid input, not an unknown path."""
+    """A path segment that may be empty, so that an empty operand is invalid input instead of an unknown path."""
 
     regex = "[^/]*"
 
@@ -109,10 +109,10 @@ register_url_convertor("segment", _Segment())
 
 
 class CalculationRoute(APIRoute):
-    """A documented FastAPI route whose request is handled without the framework's per-request machinery."""
+    """A FastAPI route that is documented by FastAPI and handles its requests as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what the framework passes on: it finds a calculation only by another method than its own."""
+        """Handle a request that the framework routed here: it has a method other than GET, which is refused."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:
@@ -192,7 +192,7 @@ async def _respond(
 
 
 def _documented(operation: Operation[Any]) -> Any:
-    """Return the endpoint whose signature is the operation's parameters: FastAPI documents it and never calls it."""
+    """Return an endpoint with the operation's parameters; FastAPI documents the endpoint and never calls it."""
 
     async def endpoint(**operands: str) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The service itself: console, docs pages, health, metrics."""
+"""The service itself: console, documentation pages, health, metrics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from pycalc.services.operations import OPERATIONS
 WEB = Path(__file__).resolve().parent.parent / "web"
 
 router = APIRouter(tags=["service"])
-metrics_router = APIRouter(tags=["service"])
-"""The metrics, where they have no port of their own."""
+metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
 
 
 def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Document:
@@ -42,7 +41,7 @@ _PROBLEMS = _page("problems.html")
 
 @cache
 def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by their path; there are no others, whatever a path says."""
+    """Return the pages' files by path. Only listed files are served, so no path can leave the folder."""
     return {
         file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
         for file in WEB.rglob("*")
@@ -89,7 +88,7 @@ async def redoc(request: Request) -> Response:
 
 @router.get("/docs/problems", include_in_schema=False)
 async def problems(request: Request) -> Response:
-    """Return what the problem types mean."""
+    """Return the page that explains the problem types."""
     return await _PROBLEMS.respond(request)
 
 
@@ -112,7 +111,7 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     checks = await resources.check()
     body = {
         "status": "ok" if all(check.ok for check in checks) else "degraded",
-        "checks": {check.name: _told(check) for check in checks},
+        "checks": {check.name: _state_of(check) for check in checks},
     }
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
@@ -130,6 +129,6 @@ async def metrics(request: Request, resources: ResourcesDep) -> Response:
     return Response(body, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _told(check: Health) -> DependencyState:
-    told: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
-    return told if check.detail is None else {**told, "detail": check.detail}
+def _state_of(check: Health) -> DependencyState:
+    state: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
+    return state if check.detail is None else {**state, "detail": check.detail}

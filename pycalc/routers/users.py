@@ -1,4 +1,4 @@
-"""Accounts, for admins."""
+"""Accounts of other users, for admins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _account(user: User) -> UserAccount:
 
 
 class UsersQuery(BaseModel):
-    """The selection of a page."""
+    """The limits of a page."""
 
     limit: Annotated[
         int, Field(ge=1, le=1000, description="accounts in a page"), expected("a whole number from 1 to 1,000")

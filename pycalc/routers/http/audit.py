@@ -1,4 +1,4 @@
-"""What the audit log says of a request that was refused: who, from where, with what, and why; never a secret."""
+"""Audit log entries for refused requests: user, address, kind of credential and reason, but never a secret."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import address_of, bearer_token, resources_of, route_of
 from pycalc.services.accounts.api_keys import PREFIX
 
-AUDITED = frozenset({401, 403, 429})
-"""The statuses of refusals."""
+AUDITED = frozenset({401, 403, 429})  # statuses
 
 
 def _credential(scope: Scope, caller: Principal | None) -> str:
-    """Return what kind of credential came with a request, good or not."""
+    """Return the kind of a request's credential, valid or not."""
     if caller is not None:
         return "key" if caller.is_key else "session"
     token = bearer_token(scope)

@@ -46,13 +46,13 @@ def forwarded_for(scope: Scope) -> list[bytes]:
 
 
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Return the caller of a request; raises Unauthorized, Overloaded."""
+    """Authenticate a request; return the caller. Raises Unauthorized or Overloaded."""
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
     caller = resources.authenticator.recognize(token)
     if caller is None:
-        # Anybody can invent a key; an access token that is not ours costs no look-up.
+        # Invented keys cost a look-up each, so their number is limited; an invalid access token costs none.
         is_key = token.startswith(KEY_PREFIX.encode())
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
             caller = await resources.authenticator.authenticate(token)

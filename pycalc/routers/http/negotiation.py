@@ -11,8 +11,7 @@ from pycalc.observability.requests import context_of
 if TYPE_CHECKING:  # the relay and the consumer compress their metrics, and load no web framework
     from starlette.types import Scope
 
-ANY = "*"
-"""The value of If-Match and If-None-Match that names every representation there is."""
+ANY = "*"  # in If-Match and If-None-Match: every representation
 _QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
@@ -46,7 +45,7 @@ def conditions_of(scope: Scope) -> RequestConditions:
 
 
 def _quality(parameters: str) -> float:
-    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed one counts as none."""
+    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed weight counts as 0."""
     for parameter in parameters.split(";"):
         name, _, value = parameter.strip().partition("=")
         if name.strip().lower() == "q":
@@ -55,10 +54,10 @@ def _quality(parameters: str) -> float:
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
-    """Return the media type of ``offered`` that an Accept gives the highest weight, the first among equals.
+    """Return the media type of ``offered`` with the highest weight in an Accept field, the first among equals.
 
-    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None
-    where none is acceptable: the caller then sends its default instead of a 406, as §12.4.1 allows.
+    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
+    none is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     best: str | None = None
     best_quality = 0.0
@@ -72,10 +71,10 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 
 
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
-    """Return the content coding of ``offered`` that an Accept-Encoding gives the highest weight; None for no coding.
+    """Return the content coding of ``offered`` with the highest weight in an Accept-Encoding; None for no coding.
 
-    "identity" and ``*`` count as RFC 9110 §12.5.3 says. A coding that only ``*`` names is used where identity weighs
-    less: a client that would take anything gets the plain bytes.
+    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` names must weigh more than identity, so
+    that a client that accepts anything gets uncompressed bytes.
     """
     if not header:
         return None
@@ -102,7 +101,7 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all."""
+    """Return the first tag that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all tags."""
     if header == ANY:
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
@@ -115,7 +114,7 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
 
 
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
-    """Return the first byte and the end of the one range that is asked for; None for the whole.
+    """Return the first byte and the end of the requested range; None for the whole representation.
 
     Several ranges, other units, malformed ones and a failed If-Range mean the whole (RFC 9110 §14.2). Raises
     ValueError for a range outside of the representation.
