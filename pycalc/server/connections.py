@@ -126,7 +126,7 @@ class ConnectionGuard:
         if len(info) < _TCP_INFO_BYTES:
             if not self._warned:
                 self._warned = True
-                _log.warning("the kernel does not report what clients have read, so slow readers stay connected")
+                _log.warning("the kernel does not report what clients have read: slow readers stay connected")
             return 0, False
         (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
         (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
