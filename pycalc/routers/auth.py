@@ -75,7 +75,7 @@ async def register(
 )
 @oauth2_grant("password")
 async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
-    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is taken too, and gets OAuth2 errors."""
+    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, and gets OAuth2 errors."""
     context_of(request.scope).tried = credentials.username
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
@@ -97,7 +97,7 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
 async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep) -> Session:
     """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
 
-    The OAuth2 form (RFC 6749 section 6) is taken too, and gets OAuth2 errors.
+    The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
     with resources.lookups.acquire(address):
         return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)

@@ -112,7 +112,7 @@ class CalculationRoute(APIRoute):
     """A FastAPI route that is documented by FastAPI and handles its requests as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request that the framework routed here: it has a method other than GET, which is refused."""
+        """Handle a request that the framework routed here: one below a root path, or with a method that is refused."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:

@@ -95,7 +95,7 @@ async def problems(request: Request) -> Response:
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself
 @router.get("/healthz", operation_id="getHealth")
 async def healthz() -> Liveness:
-    """Say that the process is alive; touches nothing else."""
+    """Report that the process is alive, without checking any dependency."""
     return {"status": "ok"}
 
 
@@ -107,7 +107,7 @@ async def healthz() -> Liveness:
     responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
-    """Say whether every dependency answers, and how fast; the service is ready without those that it can do without."""
+    """Report the state and latency of every dependency; 503 if one fails without which the service cannot work."""
     checks = await resources.check()
     body = {
         "status": "ok" if all(check.ok for check in checks) else "degraded",
