@@ -1,15 +1,14 @@
-"""The application: ``create_app(settings)``, and ``pycalc.main:app`` for any ASGI server."""
+"""The application: ``create_app(settings)`` for our server, ``pycalc.main:app`` for any ASGI server."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic_core import to_json
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc import __version__
@@ -17,10 +16,8 @@ from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
 from pycalc.routers import auth, batch, events, history, keys, math, system, usage, users
 from pycalc.routers.http.connection import BODY_SECONDS
-from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.documents import Document
-from pycalc.routers.http.headers import STRICT_TRANSPORT, telling
-from pycalc.routers.http.middleware import Edge, by_https
+from pycalc.routers.http.middleware import Application
 from pycalc.routers.http.openapi import SERVERS, TAGS, complete, operation_id
 from pycalc.routers.http.problems import install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
@@ -32,46 +29,15 @@ Errors are RFC 9457 problems. Integers beyond ±(2^53 - 1) are strings, so that 
 
 
 class State(TypedDict):
-    """What the lifespan leaves for the requests."""
+    """The state that the lifespan hands to every request."""
 
     resources: Resources
 
 
-class Application(FastAPI):
-    """FastAPI behind the service's own edge."""
-
-    def __init__(self, cors_origins: Sequence[str], body_seconds: float, **options: Any) -> None:
-        super().__init__(**options)
-        calculations = [route for route in math.router.routes if isinstance(route, math.CalculationRoute)]
-        self.router.routes.extend(calculations)  # what the OpenAPI document is made from
-        self._edge = Edge(super().__call__, calculations, body_seconds)
-        self._entry: ASGIApp = CrossOrigin(self._edge, cors_origins) if cors_origins else self._edge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass requests through the edge."""
-        if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
-            return
-        await self._entry(scope, receive, telling((STRICT_TRANSPORT,), send) if by_https(scope) else send)
-
-    def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Take a slot for a request; return the answer to one that finds none, else None; see Edge.
-
-        A page of another origin is answered by the application, with the fields that let it read the answer.
-        """
-        if self._entry is not self._edge and any(name == b"origin" for name, _ in scope["headers"]):
-            return None
-        refused = self._edge.refusal(scope)
-        if refused is None or not by_https(scope):
-            return refused
-        start, body = refused
-        return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
-
-
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
-    """Return the application; its lifespan opens and closes what the settings name.
+    """Return the application; its lifespan opens and closes the resources that the settings name.
 
-    ``body_seconds`` is how long the application waits for the body of a request.
+    ``body_seconds``: how long the first bytes of a body may take.
     """
 
     @asynccontextmanager
@@ -80,6 +46,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
             yield {"resources": resources}
 
     app = Application(
+        [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
         settings.cors_origins,
         body_seconds,
         title="pycalc",
@@ -94,7 +61,8 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         servers=SERVERS,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # the edge has its own
+        # The request middleware has telemetry of its own.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     for part in (batch, auth, keys, users, history, usage, events, system):
@@ -102,14 +70,6 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)
     install_problems(app)
-    _document(app)
-    document = Document(lambda: to_json(app.openapi()), "application/json")
-    app.add_route("/openapi.json", document.respond, include_in_schema=False)
-    return app
-
-
-def _document(app: FastAPI) -> None:
-    """Complete the OpenAPI document with what the framework can't know."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -127,10 +87,13 @@ def _document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+    document = Document(lambda: to_json(app.openapi()), "application/json")
+    app.add_route("/openapi.json", document.respond, include_in_schema=False)
+    return app
 
 
 def __getattr__(name: str) -> Any:
-    """Make ``app`` when an ASGI server asks for it: importing this module reads no settings."""
+    """Make ``app`` when an ASGI server asks for it, so that importing this module reads no settings."""
     if name == "app":
         settings = read_settings()
         configure_logging(form=settings.log_format)

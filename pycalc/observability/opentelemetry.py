@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from pycalc import __version__
-from pycalc.observability.requests import LONGEST, TraceContext, header, trace_of
+from pycalc.observability.requests import LONGEST, TraceContext, context_of, header, trace_of
 from pycalc.observability.tracing import NO_SPAN, Attribute
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
@@ -88,7 +88,7 @@ class OpenTelemetryTracer:
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": scope["path"][:LONGEST]},
         )
-        scope["trace"] = _named(span)
+        context_of(scope).trace = _named(span)
         return _RequestSpan(span, method)
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:

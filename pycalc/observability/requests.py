@@ -1,17 +1,22 @@
-"""Which request the code works for: what its log records are marked with."""
+"""The request that the code works for: the facts that its layers share, and the fields of its log records."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from pycalc.errors import Quota
+from pycalc.models.auth import Principal
 from pycalc.models.ids import text_of_id
 
+REQUEST = "pycalc.request"
+"""The key of an ASGI scope that holds the request's RequestContext."""
+# It holds the ASGI scope. The fields of a log record are made from the scope only when something is logged.
 current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
-"""The ASGI scope of the request under way: nothing is made of it before something is logged."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -33,6 +38,36 @@ class TraceContext(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
 
 
+def _nothing_to_release() -> None:
+    """Release nothing: this request holds no slot."""
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """The facts about one request that the layers of the service share.
+
+    ``arrived`` is a time of ``perf_counter``. ``admitted`` tells that the overload check has let the request in.
+    ``content_wanted`` is false for HEAD, whose response has no content.
+    ``tried`` is the user name of a login, for the audit log.
+    """
+
+    arrived: float = 0.0
+    admitted: bool = False
+    content_wanted: bool = True
+    release_slot: Callable[[], None] = _nothing_to_release
+    caller: Principal | None = None
+    quota: Quota | None = None
+    tried: str | None = None
+    request_id: str | None = None
+    trace: TraceContext | None = None
+
+
+def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
+    """Return the context that the request middleware put into a request's scope."""
+    context: RequestContext = scope[REQUEST]
+    return context
+
+
 def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
     """Return the trace that a ``traceparent`` names; None where there is none, or an invalid one."""
     text = traceparent.encode("latin-1", "replace") if isinstance(traceparent, str) else traceparent or b""
@@ -49,20 +84,21 @@ def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
-    """Return what a request is called: the client's ``X-Request-ID`` if that is a plain word, else one made up now."""
-    if "request_id" not in scope:
+    """Return the client's ``X-Request-ID`` if it is one plain word, else an id that is made at the first call."""
+    context = context_of(scope)
+    if context.request_id is None:
         given = header(scope, b"x-request-id") or b""
-        scope["request_id"] = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    name: str = scope["request_id"]
-    return name
+        context.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return context.request_id
 
 
 def marks_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
     """Return what each record of a request is marked with: its id, its user's, and its trace's."""
     marks: dict[str, object] = {"request_id": request_id_of(scope)}
-    if "caller" in scope:
-        marks["user_id"] = text_of_id(scope["caller"].user_id)
-    trace = scope.get("trace") or trace_of(header(scope, b"traceparent"))
+    context = context_of(scope)
+    if context.caller is not None:
+        marks["user_id"] = text_of_id(context.caller.user_id)
+    trace = context.trace or trace_of(header(scope, b"traceparent"))
     if trace is not None:
         marks |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
     return marks

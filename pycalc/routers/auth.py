@@ -1,4 +1,4 @@
-"""Registration, login and one's own account."""
+"""Registration, sessions and the caller's own account."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
+from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
@@ -74,8 +75,8 @@ async def register(
 )
 @oauth2_grant("password")
 async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
-    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is taken too, and gets OAuth2 errors."""
-    request.scope["tried"] = credentials.username  # for the audit log, should this be refused
+    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, and gets OAuth2 errors."""
+    context_of(request.scope).tried = credentials.username
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
             tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
@@ -96,7 +97,7 @@ def _session(tokens: Tokens, resources: Resources) -> Session:
 async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep) -> Session:
     """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
 
-    The OAuth2 form (RFC 6749 section 6) is taken too, and gets OAuth2 errors.
+    The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
     with resources.lookups.acquire(address):
         return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)

@@ -1,4 +1,4 @@
-"""Many calculations in one request."""
+"""Batches: many calculations in one request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
@@ -44,11 +45,13 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
         requests = read_batch(body)
     headers: dict[str, str] = {}
     with ExitStack() as memory:
-        # The operands stand in the body, in the requests, and in the answers.
+        # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
         if resources.calculation_limit is not None:
-            quota = request.scope["quota"] = await resources.calculation_limit.spend(caller.user_id, len(requests))
+            quota = context_of(request.scope).quota = await resources.calculation_limit.spend(
+                caller.user_id, len(requests)
+            )
             headers = quota_fields(quota)
         work = resources.calculator.calculate_all(caller, requests, memory)
         answers = await while_connected(request.receive, work)
@@ -56,7 +59,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:
-    """Return what one calculation's JSON, or one problem's, consists of."""
+    """Return the pieces of the JSON of one calculation or one problem."""
     if isinstance(answer, PycalcError):
         return (to_json(problem_body(answer, "/batch")),)
     before, after = json_around(answer)

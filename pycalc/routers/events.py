@@ -16,9 +16,9 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.problems import responses
 from pycalc.routers.http.sending import ClientTooSlow
 
@@ -48,15 +48,15 @@ def _resume_from(last_event_id: str | None) -> bytes | None:
 
 
 def _encode(event: Event) -> bytes:
-    """Return an event's lines; a marker moves the client's Last-Event-ID and tells nothing."""
+    """Return an event's lines. A marker has an id and no data: it only moves the client's Last-Event-ID."""
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
 class EventStream(StreamingResponse):
-    """Events as they come, and a comment when nothing happens.
+    """A stream of events, with a heartbeat comment when nothing happens.
 
-    It ends when the service stops, when the client's rights end, and when it reads too slowly or not at all.
+    The stream ends when the service stops, when the client's rights end, or when the client reads too slowly.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class EventStream(StreamingResponse):
         identify: Callable[[], Awaitable[Principal]],
         stopping: asyncio.Event,
     ) -> None:
-        """``identify`` raises when the client's rights have ended."""
+        """``identify`` raises PycalcError when the client's rights have ended."""
         self._events = events
         self._identify = identify
         self._stopping = stopping
@@ -75,9 +75,9 @@ class EventStream(StreamingResponse):
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, and with it the events unless it was asked for alone; let go of the events in the end."""
+        """Send the head and, unless the request was a HEAD, the events; release the subscription in the end."""
         try:
-            if WITHOUT_CONTENT in scope:
+            if not context_of(scope).content_wanted:
                 await self._events.aclose()
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
@@ -91,7 +91,7 @@ class EventStream(StreamingResponse):
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head, and the events while they are taken in time."""
+        """Send the head and the events; end quietly when the client reads too slowly."""
         with suppress(ClientTooSlow):
             await super().stream_response(send)
 

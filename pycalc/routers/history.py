@@ -1,4 +1,4 @@
-"""The history."""
+"""The history: pages and exports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import ExportResponse
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import asked_of, preferred, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
 from pycalc.services.history.exports import EXPORT_FORMATS
@@ -30,8 +30,7 @@ else:
     OperationName = Literal[tuple(OPERATIONS)]
 
 PAGE = "application/json"
-_ROW_BYTES = 4_096
-"""What a calculation of a page takes at most, nearly, while the page is made."""
+_ROW_BYTES = 4_096  # memory of one calculation while a page is made, nearly always
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -55,7 +54,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 class HistoryQuery(BaseModel):
-    """The selection of a page; anything else is refused: a misspelt filter must not select more."""
+    """The filters of a page. Unknown parameters are refused, because a misspelt filter would select more."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,7 +86,7 @@ async def secure_history(
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-    media_type = preferred(asked_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
+    media_type = preferred(conditions_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
     if media_type in EXPORT_FORMATS:
         limit = query.limit if "limit" in query.model_fields_set else None
         return await _export(request, resources, wanted, media_type, limit)
@@ -99,7 +98,7 @@ async def secure_history(
 async def _export(
     request: Request, resources: Resources, wanted: HistorySelection, media_type: str, limit: int | None
 ) -> ExportResponse:
-    """Return an export whose first page has been read: what is refused is refused as a problem."""
+    """Return an export whose first page has been read, so that an error is still sent as a problem."""
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)
@@ -111,5 +110,5 @@ async def _export(
         "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
         **_VARY,
     }
-    coding = preferred_coding(asked_of(request.scope).accept_encoding, CODINGS)
+    coding = preferred_coding(conditions_of(request.scope).accept_encoding, CODINGS)
     return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)

@@ -19,7 +19,7 @@ from pycalc.routers.http.problems import responses
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
-def _told(key: StoredKey) -> dict[str, str | None]:
+def _fields_of(key: StoredKey) -> dict[str, str | None]:
     return {
         "id": text_of_id(key.id),
         "name": key.name,
@@ -44,13 +44,13 @@ async def create_key(
     """Make an API key, to be sent as a bearer token. Its text is shown this once."""
     key, text = await resources.accounts.create_key(caller, request.name, request.expires_in)
     response.headers["Location"] = f"/me/keys/{text_of_id(key.id)}"
-    return CreatedApiKey.model_validate({**_told(key), "key": text})
+    return CreatedApiKey.model_validate({**_fields_of(key), "key": text})
 
 
 @router.get("/me/keys", responses=responses("unauthorized", "validation-error", "unavailable"))
 async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
-    return [ApiKey.model_validate(_told(key)) for key in await resources.accounts.keys(caller)]
+    return [ApiKey.model_validate(_fields_of(key)) for key in await resources.accounts.keys(caller)]
 
 
 async def _key_id(key_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
@@ -66,7 +66,7 @@ KeyIdDep = Annotated[bytes, Depends(_key_id)]
 @router.get("/me/keys/{key_id}", responses=responses("unauthorized", "not-found", "validation-error", "unavailable"))
 async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> ApiKey:
     """Return one of one's own keys, without its text."""
-    return ApiKey.model_validate(_told(await resources.accounts.key(caller, key_id)))
+    return ApiKey.model_validate(_fields_of(await resources.accounts.key(caller, key_id)))
 
 
 @router.delete(

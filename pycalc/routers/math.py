@@ -1,13 +1,12 @@
-"""The calculation routes, one for each operation of the registry (ADR 7).
+"""The calculation routes, one for each operation of the registry.
 
-They are FastAPI routes, and documented as such, with a handler that speaks ASGI: nothing is validated twice, and what
-this service made itself is not validated at all.
+FastAPI documents them, but their handler is plain ASGI: FastAPI's own handling of a request would cost more than a
+cached calculation (ADR 7).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,28 +18,26 @@ from starlette.types import Receive, Scope, Send
 from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.math import CalculationResult
-from pycalc.models.results import Result
+from pycalc.observability.requests import RequestContext, context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone
-from pycalc.routers.http.deps import ARRIVED, BEARER, caller_of, release_slot, resources_of
-from pycalc.routers.http.headers import telling_quota
+from pycalc.routers.http.deps import BEARER, caller_of, resources_of
+from pycalc.routers.http.headers import with_quota
 from pycalc.routers.http.inputs import query_of
-from pycalc.routers.http.negotiation import ANY, asked_of, is_current, matching
+from pycalc.routers.http.negotiation import ANY, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers, operation_id
 from pycalc.routers.http.problems import CLIENT_GONE, responses
 from pycalc.routers.http.representations import (
     WHOLE,
     etags_of,
-    paced,
     range_of,
     send_json,
     send_not_modified,
     send_text,
+    throttled,
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.batch import Request
-from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
@@ -69,7 +66,7 @@ _ERRORS = (
     "unavailable",
 )
 _OTHER_VERSION = (
-    "The result is none of the versions that If-Match names; ask without it. The JSON form has no ETag: "
+    "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
@@ -97,7 +94,7 @@ _PATTERNS = {"natural": f"^{NATURAL.pattern}$", "decimal": f"^{DECIMAL.pattern}$
 
 
 class _Segment(Convertor[str]):
-    """A path segment that may be empty: an empty operand is invalid input, not an unknown path."""
+    """A path segment that may be empty, so that an empty operand is invalid input instead of an unknown path."""
 
     regex = "[^/]*"
 
@@ -112,71 +109,76 @@ register_url_convertor("segment", _Segment())
 
 
 class CalculationRoute(APIRoute):
-    """A documented FastAPI route whose request is handled without the framework's per-request machinery."""
+    """A FastAPI route that is documented by FastAPI and handles its requests as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what the framework passes on: it finds a calculation only by another method than its own."""
+        """Handle a request that the framework routed here: one below a root path, or with a method that is refused."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:
             await super().handle(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Authenticate, plan, calculate, answer; return the status. Errors are raised before anything is sent."""
+        """Authenticate, plan, calculate and respond; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
+        context = context_of(scope)
         caller = await caller_of(scope, resources)
         if resources.calculation_limit is not None:
-            quota = scope["quota"] = await resources.calculation_limit.spend(caller.user_id)
-            send = telling_quota(quota, send)
+            context.quota = await resources.calculation_limit.spend(caller.user_id)
+            send = with_quota(context.quota, send)
         query = scope["query_string"]
-        options = DEFAULT_OPTIONS
-        if query:
-            options = options_of(OPERATIONS[self.name], query_of(query))
+        options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
         request = (self.name, tuple(scope["path_params"].values()), options)
         client = Client(receive)
         try:
-            plan = await _planned(resources, caller, request, scope, client)
-            return await _respond(resources, scope, caller, plan, client, send)
+            plan = resources.calculator.planned(request)
+            if plan is None:
+                planning = resources.calculator.plan(caller, request)
+                if is_short(*request):
+                    plan = await planning
+                else:  # a worker plans: others may use the slot meanwhile
+                    context.release_slot()
+                    plan = await client.while_there(planning)
+            if plan.seconds > INLINE_SECONDS:
+                context.release_slot()
+            return await _respond(scope, resources, context, caller, plan, client, send)
         finally:
             client.let_go()
 
 
-async def _planned(resources: Resources, caller: Principal, request: Request, scope: Scope, client: Client) -> Plan:
-    """Return a calculation's plan; give the request's slot back before a worker is needed, to plan or to compute."""
-    plan = resources.calculator.planned(request)
-    if plan is None:
-        planning = resources.calculator.plan(caller, request)
-        if is_short(*request):
-            plan = await planning
-        else:
-            release_slot(scope)
-            plan = await client.while_there(planning)
-    if plan.seconds > INLINE_SECONDS:
-        release_slot(scope)
-    return plan
-
-
 async def _respond(
-    resources: Resources, scope: Scope, caller: Principal, plan: Plan, client: Client, send: Send
+    scope: Scope,
+    resources: Resources,
+    context: RequestContext,
+    caller: Principal,
+    plan: Plan,
+    client: Client,
+    send: Send,
 ) -> int:
-    """Calculate and send the answer; return the status. A long result's memory counts from before it is made."""
-    asked = asked_of(scope)
-    text = wants_text(plan, asked)
+    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
+    conditions = conditions_of(scope)
+    text = wants_text(plan, conditions)
     etags = etags_of(plan, resources.etag_key) if text else ()
-    if asked.if_match and not is_current(asked.if_match, etags):
+    if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
-    if asked.if_none_match and ((etag := matching(asked.if_none_match, etags)) or asked.if_none_match == ANY):
-        answer = await _calculate(resources, scope, caller, plan, client, held=True)
-        return await send_not_modified(etag, answer, send)
-    check = partial(range_of, etag=etags[0], asked=asked) if text and asked.range else None
-    memory = resources.response_memory.acquire(caller.user_id, plan.digits) if plan.digits > UNCOUNTED_BYTES else None
+    etag, held = None, False
+    if conditions.if_none_match:
+        etag = matching(conditions.if_none_match, etags)
+        held = etag is not None or conditions.if_none_match == ANY
+    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
+    memory = None
+    if plan.digits > UNCOUNTED_BYTES and not held:
+        memory = resources.response_memory.acquire(caller.user_id, plan.digits)
     try:
-        answer = await _calculate(resources, scope, caller, plan, client, check=check)
-        release_slot(scope)
-        if len(answer.result.text) <= WHOLE or not asked.content:
-            return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
-        send = paced(in_time(send, resources.pace), resources.computer.turns)
-        sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
+        calculation = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
+        answer = await (calculation if plan.seconds <= INLINE_SECONDS else client.while_there(calculation))
+        context.release_slot()
+        if held:
+            return await send_not_modified(etag, answer, send)
+        if len(answer.result.text) <= WHOLE or not conditions.content:
+            return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
+        send = throttled(in_time(send, resources.pace), resources.computer.turns)
+        sending = send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send)
         try:
             return await client.while_there(sending)
         except ClientTooSlow:
@@ -189,23 +191,8 @@ async def _respond(
             memory.release()
 
 
-def _calculate(
-    resources: Resources,
-    scope: Scope,
-    caller: Principal,
-    plan: Plan,
-    client: Client,
-    *,
-    held: bool = False,
-    check: Callable[[Result], object] | None = None,
-) -> Awaitable[Answer]:
-    """Return what the answer is to be awaited from; what takes longer is stopped when the client hangs up."""
-    answer = resources.calculator.calculate(caller, plan, scope[ARRIVED], held=held, check=check)
-    return answer if plan.seconds <= INLINE_SECONDS else client.while_there(answer)
-
-
 def _documented(operation: Operation[Any]) -> Any:
-    """Return the endpoint whose signature is the operation's parameters: FastAPI documents it and never calls it."""
+    """Return an endpoint with the operation's parameters; FastAPI documents the endpoint and never calls it."""
 
     async def endpoint(**operands: str) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The service itself: console, docs pages, health, metrics."""
+"""The service itself: console, documentation pages, health, metrics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
-from pycalc.routers.http.negotiation import asked_of, preferred
+from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.services.operations import OPERATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 
 router = APIRouter(tags=["service"])
-metrics_router = APIRouter(tags=["service"])
-"""The metrics, where they have no port of their own."""
+metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
 
 
 def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Document:
@@ -42,7 +41,7 @@ _PROBLEMS = _page("problems.html")
 
 @cache
 def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by their path; there are no others, whatever a path says."""
+    """Return the pages' files by path. Only listed files are served, so no path can leave the folder."""
     return {
         file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
         for file in WEB.rglob("*")
@@ -62,7 +61,7 @@ async def asset(request: Request, path: str) -> Response:
 @router.get("/", operation_id="getIndex", response_model=Index)
 async def index(request: Request) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
-    if preferred(asked_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
+    if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
         return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
@@ -89,14 +88,14 @@ async def redoc(request: Request) -> Response:
 
 @router.get("/docs/problems", include_in_schema=False)
 async def problems(request: Request) -> Response:
-    """Return what the problem types mean."""
+    """Return the page that explains the problem types."""
     return await _PROBLEMS.respond(request)
 
 
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself
 @router.get("/healthz", operation_id="getHealth")
 async def healthz() -> Liveness:
-    """Say that the process is alive; touches nothing else."""
+    """Report that the process is alive, without checking any dependency."""
     return {"status": "ok"}
 
 
@@ -108,11 +107,11 @@ async def healthz() -> Liveness:
     responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
-    """Say whether every dependency answers, and how fast; the service is ready without those that it can do without."""
+    """Report the state and latency of every dependency; 503 if one fails without which the service cannot work."""
     checks = await resources.check()
     body = {
         "status": "ok" if all(check.ok for check in checks) else "degraded",
-        "checks": {check.name: _told(check) for check in checks},
+        "checks": {check.name: _state_of(check) for check in checks},
     }
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
@@ -126,10 +125,10 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
     exposition = await resources.metrics.exposition()
-    body, headers = await compressed(exposition, asked_of(request.scope).accept_encoding)
+    body, headers = await compressed(exposition, conditions_of(request.scope).accept_encoding)
     return Response(body, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _told(check: Health) -> DependencyState:
-    told: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
-    return told if check.detail is None else {**told, "detail": check.detail}
+def _state_of(check: Health) -> DependencyState:
+    state: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
+    return state if check.detail is None else {**state, "detail": check.detail}

@@ -17,7 +17,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 class UsageQuery(BaseModel):
-    """The selection of the totals; anything else is refused."""
+    """The filters of the totals; unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Accounts, for admins."""
+"""Accounts of other users, for admins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _account(user: User) -> UserAccount:
 
 
 class UsersQuery(BaseModel):
-    """The selection of a page."""
+    """The length and the start of a page."""
 
     limit: Annotated[
         int, Field(ge=1, le=1000, description="accounts in a page"), expected("a whole number from 1 to 1,000")
@@ -80,7 +80,7 @@ async def get_user(username: Username, caller: CallerDep, resources: ResourcesDe
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
-    """Change an account's role or disable it (admins only); it holds at once. The last admin must stay one."""
+    """Change an account's role or disable it (admins only), at once. The last admin must remain one."""
     return _account(await resources.accounts.change(caller, username, change.role, change.disabled))
 
 

@@ -1,6 +1,6 @@
-"""The connections of clients, looked at from outside the HTTP server, which bounds only their total (ADR 18).
+"""Limits on client connections, enforced through the kernel because Granian bounds only their total (ADR 18).
 
-Granian has no bound for each address and does not say when a response's last byte was taken; the kernel knows both.
+Granian has no limit per address and does not report when a client has read the last byte; the kernel knows both.
 """
 
 from __future__ import annotations
@@ -23,24 +23,21 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.responses import Pace
 
 _log = get_logger(__name__)
-_LOOK_SECONDS = 0.5
-_SHARE = 20
-"""Looking takes one part in so many of the time at most."""
+_CHECK_SECONDS = 0.5
+_MAX_SHARE = 20  # checks take at most one part in so many of the time
+# The application cuts slow responses first, and counts them by route; this guard waits so many times as long.
 _PATIENCE = 2
-"""A client is given so many times as long as by the application, which says in its metrics whose response was cut."""
 _DESCRIPTORS = Path("/proc/self/fd")
-_TRIED = 2
-"""Where the descriptors can't be listed, try the lowest ones: this many times the number of connections."""
+_TRIED = 2  # if descriptors can't be listed, try the lowest ones: so many times the number of connections
 _TCP_INFO_BYTES = 148
-_BYTES_ACKED, _NOT_SENT = 120, 144
-"""Offsets in the kernel's ``struct tcp_info``: of an unsigned 64-bit number and of a 32-bit one."""
+_BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the kernel's ``struct tcp_info``
 
 
 @contextmanager
 def _borrowed(family: int, descriptor: int) -> Iterator[socket.socket]:
-    """Yield a socket object for a descriptor that stays its owner's; raises OSError when there is no socket.
+    """Yield a socket object for a descriptor without owning it; raises OSError if the descriptor is not a socket.
 
-    It is not duplicated: closing a duplicate of a file, should the descriptor be one by now, drops SQLite's locks.
+    The descriptor is not duplicated: it may have become SQLite's file, and closing a duplicate would drop its locks.
     """
     borrowed = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
     try:
@@ -52,17 +49,15 @@ def _borrowed(family: int, descriptor: int) -> Iterator[socket.socket]:
 class _Connection(NamedTuple):
     descriptor: int
     peer: tuple[str, int]
-    acknowledged: int
-    """Bytes that the client has taken since it connected."""
-    waits: bool
-    """Whether there are bytes that the client leaves no room for."""
+    acknowledged: int  # bytes received by the client since it connected
+    stalled: bool  # there are unsent bytes for which the client has no room
 
 
 class ConnectionGuard:
-    """Ends connections of an address that has too many, and those whose client does not take what was sent.
+    """A guard that closes connections of addresses with too many, and of clients that read too slowly.
 
-    Connections are shared fairly between addresses, trusted proxies excepted. What the kernel and the HTTP server still
-    hold of a response when the application has handed over all of it must be read at the pace of any response.
+    Connections are shared fairly between addresses; trusted proxies are exempt. The guard also covers the end of a
+    response, which the application has handed over but the kernel and the HTTP server still buffer.
     """
 
     def __init__(
@@ -72,10 +67,10 @@ class ConnectionGuard:
         addresses: ClientAddresses,
         pace: Pace,
         metrics: Metrics,
-        look_seconds: float = _LOOK_SECONDS,
+        check_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``total``: how many connections the HTTP server accepts; ``look_seconds``: the time between two looks."""
+        """``total``: the HTTP server's maximum of connections; ``check_seconds``: the time between two checks."""
         self._clock = clock
         self._family = listener.family
         self._port = listener.getsockname()[1]
@@ -83,20 +78,20 @@ class ConnectionGuard:
         self._addresses = addresses
         self._pace = pace
         self._metrics = metrics
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
+        # By stalled client: since when it is watched, and how many bytes it had acknowledged then.
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
-        """For each client that does not take what was sent: since when it is watched, and what it had taken then."""
-        self._said = False
+        self._warned = False
 
     async def watch(self) -> None:
-        """Look at the connections from time to time, in a thread, until cancelled."""
+        """Check the connections periodically, in a thread, until cancelled."""
         while True:
             began = monotonic()
-            await asyncio.to_thread(self.look)
-            await asyncio.sleep(max(self._look_seconds, _SHARE * (monotonic() - began)))
+            await asyncio.to_thread(self.check)
+            await asyncio.sleep(max(self._check_seconds, _MAX_SHARE * (monotonic() - began)))
 
-    def look(self) -> None:
-        """End what must end now."""
+    def check(self) -> None:
+        """Close the connections that exceed a limit now."""
         connections = list(self._connections())
         self._metrics.connections.set(len(connections))
         if len(connections) > self._total // 2:
@@ -106,19 +101,19 @@ class ConnectionGuard:
             self._end(connection, "slow")
 
     def _connections(self) -> Iterator[_Connection]:
-        """Yield the connections of this process to its port, older ones mostly first."""
+        """Yield this process's connections to its port, mostly in the order of their age."""
         for descriptor in self._descriptors():
             try:
                 with _borrowed(self._family, descriptor) as connection:
                     if self._is_ours(connection):
                         yield _Connection(descriptor, connection.getpeername()[:2], *self._progress(connection))
-            except OSError:  # no socket, not connected, or closed meanwhile
+            except OSError:  # not a socket, not connected, or closed meanwhile
                 continue
 
     def _descriptors(self) -> Iterable[int]:
         try:
             return sorted(map(int, os.listdir(_DESCRIPTORS)))
-        except OSError:  # reading the folder takes a descriptor, and the clients have all of them
+        except OSError:  # listing the folder takes a descriptor, and all may be in use
             return range(_TRIED * self._total)
 
     def _is_ours(self, connection: socket.socket) -> bool:
@@ -126,19 +121,19 @@ class ConnectionGuard:
         return isinstance(name, tuple) and name[1] == self._port  # that of a Unix socket is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return how many bytes the client has taken, and whether there are more that it leaves no room for."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait for the client."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         if len(info) < _TCP_INFO_BYTES:
-            if not self._said:
-                self._said = True
-                _log.warning("the kernel does not tell what clients have read: the HTTP server's limits stand alone")
+            if not self._warned:
+                self._warned = True
+                _log.warning("the kernel does not report what clients have read: slow readers stay connected")
             return 0, False
         (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
         (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
         return acknowledged, not_sent > 0
 
     def _excess(self, connections: list[_Connection]) -> Iterator[_Connection]:
-        """Yield the connections that their addresses get no slot for."""
+        """Yield the connections beyond their addresses' fair shares."""
         limit = ConcurrencyLimit(self._total, self._metrics.connections_cut.labels("address"), "")
         for connection in connections:
             host = connection.peer[0]
@@ -146,11 +141,11 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[_Connection]) -> Iterator[_Connection]:
-        """Yield the connections whose clients have taken less than they must for as long as they may be late."""
+        """Yield the connections whose clients have read at less than half the required rate for too long."""
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:
-            if not connection.waits:
+            if not connection.stalled:
                 continue
             since, taken = known.get(connection.peer, (now, connection.acknowledged))
             if connection.acknowledged < taken:  # another client, from the same port
@@ -164,7 +159,7 @@ class ConnectionGuard:
             self._waiting[connection.peer] = since, taken
 
     def _end(self, connection: _Connection, reason: str) -> None:
-        """End a connection unless its descriptor is another's by now; the HTTP server then closes it."""
+        """Shut a connection down unless its descriptor has been reused; the HTTP server then closes it."""
         try:
             with _borrowed(self._family, connection.descriptor) as still:
                 if self._is_ours(still) and still.getpeername()[:2] == connection.peer:

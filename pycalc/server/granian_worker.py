@@ -1,7 +1,7 @@
-"""Granian's HTTP worker on a listening socket of ours (ADR 2): it reads and writes in threads of its own.
+"""Granian's HTTP worker on a listening socket of ours; it reads and writes in its own threads.
 
-The worker itself is used, not Granian's server around it, for two things that this one can't do: options on the socket,
-and refusing a request in the worker's thread, before it has cost the event loop anything.
+Granian's worker is used without Granian's server, which allows neither socket options nor refusing a request in the
+worker's thread, before the request costs the event loop anything (ADR 2).
 """
 
 from __future__ import annotations
@@ -25,42 +25,38 @@ from structlog import get_logger
 from pycalc.services.limits.client_address import address
 
 _HEADER_READ_MS = 10_000
-_STALLED_MS = 8_000
-"""How long a client may take nothing of what was sent before the kernel ends its connection."""
-_BUFFER_BYTES = 128 * 1024
-"""The largest header, and about what a connection keeps of an answer before it asks for no more."""
-_UNSENT_BYTES = 128 * 1024
-"""What the kernel keeps of an answer beyond what is under way to the client: more where the way is long."""
+_STALLED_MS = 8_000  # the kernel closes the connection of a client that acknowledges nothing for so long
+_BUFFER_BYTES = 128 * 1024  # the largest request head, and about what the worker buffers of a response
+_UNSENT_BYTES = 128 * 1024  # what the kernel buffers of a response beyond the bytes in flight
 _BACKLOG = 1_024
-_CONNECTIONS = 8_192
-"""Connections at once, as far as there are descriptors; more wait in the backlog."""
+_CONNECTIONS = 8_192  # at once, if there are enough descriptors; more wait in the backlog
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
+# Options of every connection that improve it without being required: name, number, value.
 _TUNING = (
     ("TCP_NODELAY", socket.TCP_NODELAY, 1),
     ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, _STALLED_MS),
     ("TCP_NOTSENT_LOWAT", _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
 )
-"""Options of each connection that make it better, but not possible: name, number and value."""
+# A packet filter (BPF): load the TCP flags, drop SYN without ACK, pass everything else.
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-"""A packet filter: the TCP header's flags; SYN without ACK is dropped, all else passes."""
 
+# Returns the complete response to a request that is refused, None for other requests.
 Refusal = Callable[[Scope], tuple[Message, Message] | None]
-"""Returns the whole answer to a request that is to be refused, None for others."""
 
 _native: Any = _granian
 _log = get_logger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket to listen on, whose options its connections inherit; raises OSError when somebody is there."""
+    """Return a bound socket, whose options its connections inherit; raises OSError if the port is taken."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for name, option, value in _TUNING:
         try:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
-        except OSError as error:  # a kernel that lacks it, such as gVisor's, serves all the same
+        except OSError as error:  # some kernels, such as gVisor's, lack it; serve without the option
             _log.warning("the kernel does not support a socket option", option=name, error=error.strerror)
     try:
         listener.bind((host, port))
@@ -71,12 +67,12 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def max_connections() -> int:
-    """Return how many connections are served at once; more wait in the backlog."""
+    """Return the maximum number of connections; more wait in the backlog."""
     return min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Let nobody connect any more, by whatever process; those who have are served."""
+    """Drop new connection attempts to a socket, in all processes that share it; open connections stay."""
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
     with suppress(OSError):
@@ -85,7 +81,7 @@ def refuse_connections(listener: socket.socket) -> None:
 
 
 class HttpServer:
-    """Serves an ASGI application on a bound socket, which stays its owner's."""
+    """An HTTP server for an ASGI application on a bound socket, which the caller closes."""
 
     def __init__(
         self, listener: socket.socket, application: ASGIApp, refusal: Refusal, state: dict[str, object]
@@ -97,17 +93,10 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._signal = _native.WorkerSignal()
-        self._refused = 0
-        """Counted by the worker's thread alone, as the next: none needs a lock."""
-        self._handed_over = 0
-
-    @property
-    def arrived(self) -> int:
-        """How many requests have been read."""
-        return self._refused + self._handed_over
+        self.arrived = 0  # requests that have been read; only the worker's thread counts, so there is no lock
 
     async def serve(self) -> None:
-        """Serve until ``stop``, and until the requests that were accepted before are answered."""
+        """Serve until ``stop`` is called and the requests accepted before are answered."""
         ended = asyncio.Event()
         self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         worker = _native.ASGIWorker(
@@ -118,7 +107,7 @@ class HttpServer:
             http1_opts=HTTP1Settings(header_read_timeout=_HEADER_READ_MS, max_buffer_size=_BUFFER_BYTES),
         )
         scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)
-        scheduler._schedule_fn = self._hand_over  # noqa: SLF001  # the worker's seam
+        scheduler._schedule_fn = self._hand_over  # noqa: SLF001  # the worker's only hook
         worker.serve_async(scheduler, self._loop, self._signal)
         await ended.wait()
 
@@ -127,20 +116,19 @@ class HttpServer:
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:
-        """Pass a request to the event loop, or refuse it here, in the worker's thread; nothing may be raised there."""
+        """Refuse a request, or pass it to the event loop. This runs in the worker's thread and must not raise."""
+        self.arrived += 1
         scope = request.scope
         scope["state"] = self._state
         try:
             refused = self._refusal(scope)
-        except Exception:  # whatever it is: the application answers
+        except Exception:  # the application then responds with its own error handling
             refused = None
         if refused is not None:
-            self._refused += 1
             for message in refused:
                 request.proto.send(message)
             request.done()
             return
-        self._handed_over += 1
         try:
             self._loop.call_soon_threadsafe(self._begin, request, context=self._context)
         except RuntimeError:  # the loop has ended

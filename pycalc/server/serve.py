@@ -16,7 +16,8 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.main import Application, State, create_app
+from pycalc.main import State, create_app
+from pycalc.routers.http.middleware import Application
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served

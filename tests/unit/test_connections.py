@@ -65,7 +65,7 @@ def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
     server = Server(stack)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")
-    server.guard.look()
+    server.guard.check()
     assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
     assert is_open(*other)
     assert server.cut("address") == 3
@@ -76,7 +76,7 @@ def test_half_full_nobody_is_asked(stack: ExitStack) -> None:
     """An address may have all that are open while as many are free."""
     server = Server(stack)
     pairs = [server.connect() for _ in range(TOTAL // 2)]
-    server.guard.look()
+    server.guard.check()
     assert all(is_open(*pair) for pair in pairs)
 
 
@@ -84,7 +84,7 @@ def test_a_trusted_proxy_may_have_them_all(stack: ExitStack) -> None:
     """There are many clients behind it."""
     server = Server(stack, ("127.0.0.1",))
     pairs = [server.connect() for _ in range(TOTAL)]
-    server.guard.look()
+    server.guard.check()
     assert all(is_open(*pair) for pair in pairs)
 
 
@@ -96,7 +96,7 @@ def test_other_descriptors_are_left_alone(stack: ExitStack) -> None:
     stack.enter_context(theirs)
     elsewhere = Server(stack)
     pairs = [elsewhere.connect() for _ in range(TOTAL)]
-    server.guard.look()
+    server.guard.check()
     assert server.metrics.registry.get_sample_value("pycalc_connections") == 0
     assert all(is_open(*pair) for pair in [*pairs, (ours, theirs), server.connect()])
 
@@ -116,10 +116,10 @@ def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitSta
     idle = server.connect()
     fill(connection)
     for server.now in (0, 10, 19.9):
-        server.guard.look()
+        server.guard.check()
     assert server.cut("slow") is None
     server.now = 20
-    server.guard.look()
+    server.guard.check()
     assert server.cut("slow") == 1
     with pytest.raises(OSError, match="Broken pipe"):
         connection.send(b"x")
@@ -132,7 +132,7 @@ def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
     client, connection = server.connect(buffer=65_536)
     for server.now in range(0, 100, 10):
         fill(connection)
-        server.guard.look()
+        server.guard.check()
         for _ in range(10):
             client.recv(65_536)
     assert server.cut("slow") is None
@@ -147,7 +147,7 @@ def test_without_a_free_descriptor_connections_are_shared_all_the_same(
     other = server.connect("127.0.0.2")
     monkeypatch.setattr(connections, "_DESCRIPTORS", connections._DESCRIPTORS / "none is free")
     monkeypatch.setattr(connections, "_TRIED", 1_000)  # the test's process has many open files
-    server.guard.look()
+    server.guard.check()
     assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
     assert is_open(*other)
 
@@ -159,9 +159,9 @@ def test_a_kernel_that_says_less_is_told_of_once(stack: ExitStack, monkeypatch: 
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     server.connect("127.0.0.2")
     with capture_logs() as records:
-        server.guard.look()
-        server.guard.look()
+        server.guard.check()
+        server.guard.check()
     assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
     assert [record["event"].partition(":")[0] for record in records] == [
-        "the kernel does not tell what clients have read"
+        "the kernel does not report what clients have read"
     ]

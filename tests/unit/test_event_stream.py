@@ -11,8 +11,8 @@ from starlette.types import Message, Scope
 from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
+from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.events import HEARTBEAT_SECONDS, EventStream
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.sending import in_time
 from pycalc.services.limits.responses import Pace
 from tests.harness.stores import history_row
@@ -21,7 +21,9 @@ from tests.harness.virtual_time import in_virtual_time, now
 pytestmark = pytest.mark.anyio
 
 FIRST = Event(b"", bytes(16), b"")
-SCOPES = [{"type": "http", "asgi": {"spec_version": version}} for version in ("2.3", "2.4")]
+SCOPES: list[Scope] = [
+    {"type": "http", "asgi": {"spec_version": version}, REQUEST: RequestContext()} for version in ("2.3", "2.4")
+]
 """Of servers that tell of a client's going by ``receive``, as Granian and Uvicorn do, and by ``send``."""
 
 
@@ -121,7 +123,7 @@ async def test_a_head_that_nobody_takes_keeps_no_place() -> None:
         await asyncio.Event().wait()
 
     stream = EventStream(FIRST, events, following.identify, asyncio.Event())
-    answering = asyncio.create_task(stream({**SCOPES[0], WITHOUT_CONTENT: True}, nothing, send))
+    answering = asyncio.create_task(stream({**SCOPES[0], REQUEST: RequestContext(content_wanted=False)}, nothing, send))
     async with asyncio.timeout(10):
         await sending.wait()
     assert following.ended
@@ -136,7 +138,7 @@ async def test_a_head_alone_follows_nothing() -> None:
         sent.append(message)
 
     stream = following.stream()
-    await stream({**SCOPES[0], WITHOUT_CONTENT: True}, nothing, send)
+    await stream({**SCOPES[0], REQUEST: RequestContext(content_wanted=False)}, nothing, send)
     assert sent == [
         {"type": "http.response.start", "status": 200, "headers": stream.raw_headers},
         {"type": "http.response.body", "body": b""},

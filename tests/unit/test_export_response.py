@@ -10,8 +10,8 @@ from starlette.types import Message
 
 from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.exports import ExportResponse
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.sending import in_time
 from pycalc.services.limits.responses import Pace
 from tests.harness.virtual_time import in_virtual_time, now
@@ -68,10 +68,12 @@ class Client:
         return b"".join(message["body"] for message in self.messages[1:])
 
 
-async def answered(client: Client, pages: Pages, metrics: Metrics, **scope: object) -> None:
+async def answered(client: Client, pages: Pages, metrics: Metrics, *, content_wanted: bool = True) -> None:
     """Send an export to a client."""
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
-    await response({"type": "http", **scope}, client.receive, client.send)
+    await response(
+        {"type": "http", REQUEST: RequestContext(content_wanted=content_wanted)}, client.receive, client.send
+    )
 
 
 async def test_a_whole_export_is_ended() -> None:
@@ -109,7 +111,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
-    await response({"type": "http"}, client.receive, in_time(client.send, Pace(30, 1_000)))
+    await response({"type": "http", REQUEST: RequestContext()}, client.receive, in_time(client.send, Pace(30, 1_000)))
     assert now() - began == pytest.approx(30)
     assert client.body == b"first\n"
     assert pages.closed
@@ -130,7 +132,7 @@ async def test_a_client_that_hangs_up_ends_the_export() -> None:
 async def test_a_head_reads_no_more_than_the_first_page() -> None:
     """The header fields of the export, no content, and the rest of the history is left alone."""
     client, pages = Client(), Pages(b"second\n")
-    await answered(client, pages, Metrics(), **{WITHOUT_CONTENT: True})
+    await answered(client, pages, Metrics(), content_wanted=False)
     assert client.messages[0]["status"] == 200
     assert client.messages[1:] == [LAST]
     assert pages.read == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pycalc.routers.http import representations
-from pycalc.routers.http.negotiation import Asked
+from pycalc.routers.http.negotiation import RequestConditions
 from pycalc.routers.http.representations import send_json, send_text
 from pycalc.services.calculations.calculator import Answer
 from tests.harness.results import digits, result
@@ -18,7 +18,7 @@ TAGS = ('"a"', '"a-zstd"', '"a-gzip"')
 ANSWER = Answer("01a202cd-328b-701e-ab15-671a3742e8f6", result(digits(200_000)), True, 1)
 
 
-async def sent(asked: Asked, *, text: bool) -> list[Any]:
+async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
     """Return the messages of an answer."""
     messages: list[Any] = []
 
@@ -34,7 +34,7 @@ async def sent(asked: Asked, *, text: bool) -> list[Any]:
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
 async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, *, text: bool) -> None:
     """Nothing is compressed or cut into slices."""
-    asked = Asked(accept_encoding=coding)
+    asked = RequestConditions(accept_encoding=coding)
     start, *_ = await sent(asked, text=text)
     monkeypatch.delattr(representations, "digits_compressor")
     monkeypatch.delattr(representations, "_slices")

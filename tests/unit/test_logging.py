@@ -13,7 +13,7 @@ import structlog
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.logging import Format, configure_logging
 from pycalc.observability.repeats import RepeatFilter
-from pycalc.observability.requests import current, request_id_of, trace_of
+from pycalc.observability.requests import REQUEST, RequestContext, context_of, current, request_id_of, trace_of
 from tests.harness.stores import USER_ID
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -29,6 +29,7 @@ def scope(**fields: str) -> dict[str, object]:
         "path": "/fibonacci/7",
         "headers": headers,
         "http_version": "1.1",
+        REQUEST: RequestContext(),
     }
 
 
@@ -65,7 +66,7 @@ def test_a_record_outside_of_requests(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_request_s_records_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     """With the client's request id, the user, and the trace that the request belongs to."""
     request = scope(x_request_id="order-66", traceparent=TRACEPARENT.decode())
-    request["caller"] = Principal(USER_ID, "ada", Role.USER, bytes(16), 0.0)
+    context_of(request).caller = Principal(USER_ID, "ada", Role.USER, bytes(16), 0.0)
     current.set(request)
     record = logged(capsys, "json")
     assert record["request_id"] == "order-66"

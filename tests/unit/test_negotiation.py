@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.negotiation import (
-    Asked,
-    asked_of,
+    RequestConditions,
     byte_range,
+    conditions_of,
     is_current,
     matching,
     preferred,
@@ -128,14 +129,14 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
 )
 def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
     """§14.1.2, with its own examples; several ranges, other units and malformed ones are ignored (§14.2)."""
-    assert byte_range(Asked(range=field), ETAG, 10_000) == expected
+    assert byte_range(RequestConditions(range=field), ETAG, 10_000) == expected
 
 
 @pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
     """§14.1.2: not satisfiable when it begins at or after the end, or is an empty suffix."""
     with pytest.raises(ValueError, match=r"end|empty"):
-        byte_range(Asked(range=field), ETAG, 10_000)
+        byte_range(RequestConditions(range=field), ETAG, 10_000)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +151,9 @@ def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
 )
 def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
     """§13.1.5 If-Range compares strongly; otherwise the whole is sent, even where the range would be beyond the end."""
-    assert byte_range(Asked(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
+    assert byte_range(RequestConditions(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
     if expected is None:
-        assert byte_range(Asked(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
+        assert byte_range(RequestConditions(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
 def test_a_field_that_comes_twice_is_one_list() -> None:
     """§5.3: members in the order of the lines; fields of no interest are left out."""
     headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
-    assert asked_of({"headers": headers}) == Asked(
+    assert conditions_of({"headers": headers, REQUEST: RequestContext()}) == RequestConditions(
         accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'
     )
-    assert asked_of({"headers": []}) == Asked()
+    assert conditions_of({"headers": [], REQUEST: RequestContext()}) == RequestConditions()

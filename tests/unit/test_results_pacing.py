@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from starlette.types import Message
 
-from pycalc.routers.http.representations import BatchResponse, paced
+from pycalc.routers.http.representations import BatchResponse, throttled
 from pycalc.services.compute.loop_scheduler import Turns
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ async def test_others_are_heard_between_the_slices_of_many_long_results() -> Non
         sent.append(message["body"])
 
     async def result(number: int) -> None:
-        send_in_turn = paced(send, turns)
+        send_in_turn = throttled(send, turns)
         for _ in range(100):
             await send_in_turn({"type": "http.response.body", "body": number, "more_body": True})
         await send_in_turn({"type": "http.response.body", "body": number})
@@ -63,7 +63,7 @@ async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    sending = paced(send, Turns())({"type": "http.response.body", "body": b"55"})
+    sending = throttled(send, Turns())({"type": "http.response.body", "body": b"55"})
     with pytest.raises(StopIteration):
         sending.send(None)  # type: ignore[attr-defined]
     assert sent == [{"type": "http.response.body", "body": b"55"}]

@@ -12,6 +12,7 @@ from starlette.types import Message, Scope
 
 from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
 from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace, response_memory
 
@@ -113,7 +114,7 @@ class Exchange:
             "method": "GET",
             "path": "/secure-history",
             "headers": [],
-            "caller": caller,
+            REQUEST: RequestContext(caller=caller),
             "state": {"resources": resources},
         }
         self.sender = ResponseSender(self.scope, self._receive, self._send)

@@ -1,19 +1,19 @@
-"""What the audit log says of a request that was refused: who, from where, with what, and why; never a secret."""
+"""Audit log entries for refused requests: user, address, kind of credential and reason, but never a secret."""
 
 from __future__ import annotations
 
 from starlette.types import Scope
 
 from pycalc.models.auth import Principal
-from pycalc.routers.http.deps import address_of, bearer_token, resources_of
+from pycalc.observability.requests import context_of
+from pycalc.routers.http.deps import address_of, bearer_token, resources_of, route_of
 from pycalc.services.accounts.api_keys import PREFIX
 
-AUDITED = frozenset({401, 403, 429})
-"""The statuses of refusals."""
+AUDITED = frozenset({401, 403, 429})  # statuses
 
 
 def _credential(scope: Scope, caller: Principal | None) -> str:
-    """Return what kind of credential came with a request, good or not."""
+    """Return the kind of a request's credential, valid or not."""
     if caller is not None:
         return "key" if caller.is_key else "session"
     token = bearer_token(scope)
@@ -26,13 +26,14 @@ def _credential(scope: Scope, caller: Principal | None) -> str:
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
     """Write a refusal to the audit log."""
     resources = resources_of(scope)
-    caller: Principal | None = scope.get("caller")
-    tried = {"tried": scope["tried"]} if "tried" in scope else {}
+    context = context_of(scope)
+    caller = context.caller
+    tried = {} if context.tried is None else {"tried": context.tried}
     resources.refusal_log.refused(
         caller.username if caller else None,
         status=status,
         method=scope["method"],
-        route=getattr(scope.get("route"), "path_format", "(none)"),
+        route=route_of(scope) or "(none)",
         reason=reason,
         credential=_credential(scope, caller),
         address=address_of(scope, resources),

@@ -1,4 +1,4 @@
-"""Content codings: zstd and gzip, for digits, for streams of text, and for documents that do not change."""
+"""Content codings zstd and gzip: for digits, for streams of text, and for documents."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-CODINGS = ("zstd", "gzip")
-"""The codings that there are, the better one first."""
-SHORTEST_COMPRESSED = 1_024
-"""Responses up to this size are sent uncompressed."""
-INLINE_BYTES = 16 * 1024
-"""Up to this size compressing takes the event loop some microseconds; what is longer is compressed in a thread."""
+CODINGS = ("zstd", "gzip")  # in the order of preference
+SHORTEST_COMPRESSED = 1_024  # bytes; responses up to this size are sent uncompressed
+INLINE_BYTES = 16 * 1024  # more is compressed in a thread: it would hold the event loop for longer than microseconds
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -27,23 +24,23 @@ class Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return what can be sent already."""
+        """Return compressed bytes that are ready to be sent."""
         ...
 
     def flush(self) -> bytes:
-        """Return the rest, and end the stream."""
+        """End the stream; return its last bytes."""
         ...
 
 
 def digits_compressor(coding: str) -> Compressor:
-    """Return a compressor for digits: they are random, so that searching for repetitions only costs time and space."""
+    """Return a compressor for digits. Digits are random, so it does not search for repetitions."""
     if coding == "gzip":
         return zlib.compressobj(wbits=_GZIP, strategy=zlib.Z_HUFFMAN_ONLY)
     return zstd.ZstdCompressor(level=1)
 
 
 class TextStream:
-    """A compressor that flushes after each page, so that every page received can be decoded."""
+    """A compressor that flushes after each page, so that the client can decode each page when it arrives."""
 
     def __init__(self, coding: str) -> None:
         self._gzip = zlib.compressobj(level=1, wbits=_GZIP) if coding == "gzip" else None
@@ -56,7 +53,7 @@ class TextStream:
         return self._page(content)
 
     def end(self) -> bytes:
-        """Return the last bytes."""
+        """End the stream; return its last bytes."""
         return self._zstd.flush() if self._gzip is None else self._gzip.flush()
 
     def _page(self, content: bytes) -> bytes:
@@ -66,14 +63,14 @@ class TextStream:
 
 
 def compress_well(content: bytes, coding: str) -> bytes:
-    """Return a document that will be sent often, in a coding; a megabyte takes some tens of milliseconds."""
+    """Return a document, compressed at a high level for many responses; a megabyte takes tens of milliseconds."""
     if coding == "gzip":
         return zlib.compress(content, 9, _GZIP)
     return zstd.compress(content, 10)
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document that is sent once, in the coding that an Accept-Encoding prefers, and its header fields."""
+    """Return a document in the coding that an Accept-Encoding prefers, and the header fields for that."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

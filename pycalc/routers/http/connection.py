@@ -1,4 +1,4 @@
-"""Whether the client is still there, and sends what it announced."""
+"""Connections of clients: hang-ups while the service works, and request bodies bounded in size and time."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 from structlog import get_logger
 
+from pycalc.routers.http.deps import route_of
+
 T = TypeVar("T")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
-MAX_BODY_BYTES = 8 * 1024
-"""The largest body that a route takes which declares no other limit; see ``max_body``."""
-
+MAX_BODY_BYTES = 8 * 1024  # unless the route declares another limit with ``max_body``
+# A body may take BODY_SECONDS, and one second more for every _BODY_BYTES_A_SECOND bytes received.
 BODY_SECONDS = 10.0
 _BODY_BYTES_A_SECOND = 16_384
-"""A body may take so many seconds, and one more for each so many bytes that have come."""
-_CRUMB_BYTES = 1_024
-_AT_ONCE_SECONDS = 0.01
-_BRISK_SECONDS = 1.0
+# A body trickles when its parts are small and have to be waited for. After _GRACE_SECONDS such a body is read only at
+# random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
+_SMALL_PART_BYTES = 1_024
+_NO_WAIT_SECONDS = 0.01
+_GRACE_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
-"""A body that takes longer and whose small parts have to be waited for is looked at so often, each at its own times."""
 
-_max_bodies: dict[object, int] = {}
-"""The limits that endpoints declare."""
+_max_bodies: dict[object, int] = {}  # by endpoint
 _log = get_logger(__name__)
 
 
 class ClientGone(Exception):
-    """The client hung up before its answer was ready; there is nobody to tell."""
+    """The client hung up before its response was ready, so that no response can be sent."""
 
 
 class Client:
-    """Whether a client is still there, which is asked of the server once for all that is done for it.
+    """A watch for the client's hang-up during the work on one request.
 
-    Granian, asked again after its first question was cancelled unanswered, says that the client has hung up.
+    ``receive`` is called once for the whole request: Granian reports a hang-up at the next call after a cancelled one.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -47,7 +47,7 @@ class Client:
         self._gone: asyncio.Task[None] | None = None
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what the work returns; cancel it and raise ClientGone when the client hangs up before."""
+        """Return the work's result; if the client hangs up before, cancel the work and raise ClientGone."""
         working = asyncio.ensure_future(work)
         if self._gone is None:
             self._gone = asyncio.ensure_future(_disconnected(self._receive))
@@ -60,13 +60,13 @@ class Client:
             working.cancel()
 
     def let_go(self) -> None:
-        """Ask no more."""
+        """End the watch."""
         if self._gone is not None:
             self._gone.cancel()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns; cancel it and raise ClientGone when the client hangs up before."""
+    """Return the work's result; if the client hangs up before, cancel the work and raise ClientGone."""
     client = Client(receive)
     try:
         return await client.while_there(work)
@@ -80,7 +80,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
-    """Return a decorator for an endpoint that takes bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
+    """Return a decorator for an endpoint that accepts bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
 
     Such an endpoint reads the body itself, after it has authenticated the caller and checked the limits.
     """
@@ -93,7 +93,7 @@ def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
 
 
 class BodyTooLarge(HTTPException):
-    """The body is larger than ``limit`` bytes, the most that its route takes."""
+    """The body is larger than ``limit`` bytes, the maximum of its route."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(413)
@@ -101,17 +101,17 @@ class BodyTooLarge(HTTPException):
 
 
 class BodyBroken(HTTPException):
-    """The body broke off, or its framing is not valid."""
+    """The body ended early, or its framing is invalid."""
 
     def __init__(self) -> None:
         super().__init__(400)
 
 
 class RequestBody:
-    """A request's ``receive`` that bounds its body in size and time.
+    """A request's ``receive`` that bounds the body in size and time.
 
-    It raises BodyTooLarge, BodyBroken, and HTTPException 408 for a body that comes too slowly: the framework passes on
-    these and no others. After the body it just waits.
+    It raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. These are subclasses of
+    HTTPException, because the framework turns every other error of ``receive`` into a 400.
     """
 
     def __init__(
@@ -125,16 +125,15 @@ class RequestBody:
         self._scope = scope
         self._receive = receive
         self._clock = clock
-        self._brisk_until = self._clock() + _BRISK_SECONDS
+        self._grace_until = self._clock() + _GRACE_SECONDS
         self._deadline = self._clock() + seconds
         self._size = 0
         self._whole = scope["method"] == "GET"  # has no body that anything reads (RFC 9110 §9.3.1)
         self._trickles = False
-        self.broken = False
-        """Whether the client hung up before the end, or framed the body wrongly; Granian does not say which."""
+        self.broken = False  # the client hung up early or framed the body wrongly; Granian does not say which
 
     async def __call__(self) -> Message:
-        """Return the next message; see ASGI."""
+        """Return the next ASGI message."""
         if self._whole:
             return await self._receive()
         limit = _max_bodies.get(self._scope.get("endpoint"), MAX_BODY_BYTES)
@@ -143,8 +142,7 @@ class RequestBody:
         message = await self._next()
         if message["type"] == "http.disconnect":
             self.broken = True
-            route = getattr(self._scope.get("route"), "path_format", None)
-            _log.info("a request's body broke off", route=route)
+            _log.info("request body ended early", route=route_of(self._scope))
             raise BodyBroken
         self._size += len(message.get("body", b""))
         if self._size > limit:
@@ -153,24 +151,24 @@ class RequestBody:
         return message
 
     async def _next(self) -> Message:
-        """Return the next message, not sooner than a body that trickles is to be looked at; in time."""
-        if self._trickles and self._clock() > self._brisk_until:
+        """Return the next message before the deadline; pause first while the body trickles."""
+        if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
-            left = self._deadline - _AT_ONCE_SECONDS - self._clock()  # to look once more in the end
+            left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read
             await asyncio.sleep(min(pause, left))
-        asked = self._clock()
+        began = self._clock()
         try:
-            async with asyncio.timeout(max(0.0, self._deadline - asked)):
+            async with asyncio.timeout(max(0.0, self._deadline - began)):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
-        self._trickles = size < _CRUMB_BYTES and self._clock() - asked > _AT_ONCE_SECONDS
+        self._trickles = size < _SMALL_PART_BYTES and self._clock() - began > _NO_WAIT_SECONDS
         self._deadline += size / _BODY_BYTES_A_SECOND
         return message
 
 
 def _declared_length(scope: Scope) -> int:
-    """Return the body's Content-Length, 0 where there is none: then the bytes are counted as they come."""
+    """Return the body's Content-Length, 0 if there is none; the received bytes are counted in any case."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(declared) if declared.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Cross-origin requests: the pages of configured origins may call the service, with tokens and without cookies."""
+"""Cross-origin requests (CORS): pages of configured origins may call the service, with tokens but without cookies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import Forbidden
-from pycalc.routers.http.headers import secured
-from pycalc.routers.http.problems import answer_to
+from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.problems import response_to
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_ASKED = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
-"""Header fields that a page may send beside those that need no permission."""
-_TOLD = (
+# Header fields that a page may send beside those that need no permission.
+_REQUEST_FIELDS = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
+# Header fields that a page may read beside those that it always may.
+_EXPOSED_FIELDS = (
     "Accept-Ranges",
     "Content-Encoding",
     "Content-Range",
@@ -32,24 +33,25 @@ _TOLD = (
     "X-Calculation-Id",
     "X-Exact",
 )
-"""Header fields that a page may read beside those that it always may."""
 
 
 class CrossOrigin(CORSMiddleware):
-    """The Fetch standard's CORS protocol around the edge, so that errors and calculations follow it too."""
+    """The CORS protocol (Fetch standard) around all responses, so that errors and calculations follow it too."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        super().__init__(app, origins, _METHODS, _ASKED, expose_headers=_TOLD)
+        super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight; let the edge answer anything else, and add the protocol's fields."""
-        asked = Headers(scope=scope)
-        if scope["method"] != "OPTIONS" or "origin" not in asked or "access-control-request-method" not in asked:
-            await self.simple_response(scope, receive, send, asked)
+        """Answer a preflight request; pass on all other requests and add CORS fields to their responses."""
+        headers = Headers(scope=scope)
+        if scope["method"] != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:
+            await self.simple_response(scope, receive, send, headers)
             return
-        response = self.preflight_response(asked)
+        response = self.preflight_response(headers)
         if response.status_code != HTTPStatus.OK:
-            refusal = Forbidden("Pages of this origin may not do this.")
-            response = await answer_to(Request(scope), refusal)
-        response.raw_headers = secured(response.raw_headers)
+            detail = (
+                "This origin, method or header field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
+            )
+            response = await response_to(Request(scope), Forbidden(detail))
+        response.raw_headers = with_default_headers(response.raw_headers)
         await response(scope, receive, send)

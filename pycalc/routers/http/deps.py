@@ -1,4 +1,4 @@
-"""What the routes share: the resources, and who is calling."""
+"""Dependencies that the routes share: the resources, the caller, the client's address."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from starlette.types import Scope
 
 from pycalc.errors import Unauthorized
 from pycalc.models.auth import Principal
+from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.services.accounts.api_keys import PREFIX as KEY_PREFIX
-from pycalc.services.limits.concurrency import Slot
 
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
 )
-
-ARRIVED = "pycalc.arrived"
-"""Where a request's scope holds when it arrived, by ``perf_counter``."""
-SLOT = "pycalc.slot"
-"""Where a request's scope holds the slot that was taken for it."""
 
 
 def resources_of(scope: Scope) -> Resources:
     """Return the resources that the application's lifespan opened."""
     resources: Resources = scope["state"]["resources"]
     return resources
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the template of the route that a request matched, such as ``/fibonacci/{n}``; None before the match."""
+    return getattr(scope.get("route"), "path_format", None)
 
 
 def bearer_token(scope: Scope) -> bytes | None:
@@ -46,34 +46,27 @@ def forwarded_for(scope: Scope) -> list[bytes]:
 
 
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Return the caller of a request; raises Unauthorized, Overloaded."""
+    """Authenticate a request; return the caller. Raises Unauthorized or Overloaded."""
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
     caller = resources.authenticator.recognize(token)
     if caller is None:
-        # Anybody can invent a key; an access token that is not ours costs no look-up.
+        # Invented keys cost a look-up each, so their number is limited; an invalid access token costs none.
         is_key = token.startswith(KEY_PREFIX.encode())
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
             caller = await resources.authenticator.authenticate(token)
-    scope["caller"] = caller  # for the audit log, should this be refused
+    context_of(scope).caller = caller
     return caller
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
-    """Return whose request it is, for a fair share: the user's id where the token is known, else the address.
+    """Return the key of a request's share of a concurrency limit: the user's id of a cached token, else the address.
 
-    Nothing is proved by it. Another thread than the event loop's may ask.
+    The token is not verified here.
     """
     user = resources.authenticator.user_of(bearer_token(scope) or b"")
     return address_of(scope, resources) if user is None else user
-
-
-def release_slot(scope: Scope) -> None:
-    """Give back the slot that a calculation's request holds, if it does; others may then begin."""
-    slot: Slot | None = scope.get(SLOT)
-    if slot is not None:
-        slot.release()
 
 
 def _resources(request: Request) -> Resources:
@@ -100,7 +93,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 def address_of(scope: Scope, resources: Resources) -> str:
-    """Return what tells clients apart that have not said who they are."""
+    """Return the client's address, which keys the limits of requests without a known user."""
     peer = scope.get("client")
     return resources.addresses.client(peer[0] if peer else None, forwarded_for(scope))
 
@@ -110,4 +103,3 @@ def _address(request: Request, resources: ResourcesDep) -> str:
 
 
 AddressDep = Annotated[str, Depends(_address)]
-"""What tells clients apart that have not said who they are."""

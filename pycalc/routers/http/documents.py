@@ -1,4 +1,4 @@
-"""Documents that stay the same for as long as the process runs: pages, their files, the OpenAPI document."""
+"""Documents that never change while the process runs: pages, their files, the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, compress_well
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT, asked_of, is_current, matching, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, is_current, matching, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 
 
 class Document:
     """A document that is read once, compressed once for each coding, and has a strong ETag for each form.
 
-    A browser asks whether its copy is good each time, so that no page mixes the files of two versions.
+    Browsers must revalidate their copy every time (``no-cache``), so that no page mixes the files of two releases.
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """``read`` is called in a thread, when the document is asked for the first time."""
+        """``read`` returns the content; it is called in a thread at the first request."""
         self._read = read
         self._media_type = media_type
         self._headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **(headers or {})}
@@ -37,15 +38,15 @@ class Document:
         """Return the response to a GET: the preferred form, or 304 where the client's copy is current."""
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
-        asked = asked_of(request.scope)
+        conditions = conditions_of(request.scope)
         tags = [f'"{self._name}"', *(f'"{self._name}-{coding}"' for coding in CODINGS)]
-        if asked.if_match and not is_current(asked.if_match, tags):
-            raise PreconditionFailed("If-Match names none of the document's current ETags; ask without it.")
-        held = matching(asked.if_none_match, tags)
+        if conditions.if_match and not is_current(conditions.if_match, tags):
+            raise PreconditionFailed("If-Match names no current ETag of the document: send no If-Match.")
+        held = matching(conditions.if_none_match, tags)
         if held is not None:
             return Response(status_code=304, headers={**self._headers, "ETag": held})
         worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
-        coding = preferred_coding(asked.accept_encoding, CODINGS) if worthwhile else None
+        coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
         if coding is None:
             return _WholeResponse(self._forms[None], self._media_type, {**self._headers, "ETag": tags[0]})
         if coding not in self._forms:
@@ -54,7 +55,7 @@ class Document:
         return _WholeResponse(self._forms[coding], self._media_type, headers)
 
     def _make(self, coding: str | None) -> None:
-        """Make a form unless another thread has made it meanwhile."""
+        """Make a form unless another thread has already made it."""
         with self._making:
             if coding in self._forms:
                 return
@@ -67,16 +68,16 @@ class Document:
 
 
 class _WholeResponse(Response):
-    """A response whose content is shared between all that send it, so that it need not count as memory of one."""
+    """A response whose content all requests share, so that it does not count towards the memory limit of one."""
 
     def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str]) -> None:
         super().__init__(content, media_type=media_type, headers=headers)
         self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the content in parts."""
+        """Send the content in parts of PART_BYTES."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if WITHOUT_CONTENT not in scope:
+        if context_of(scope).content_wanted:
             for start in range(0, len(self._content), PART_BYTES):
                 part = self._content[start : start + PART_BYTES]
                 await send({"type": "http.response.body", "body": part, "more_body": True})

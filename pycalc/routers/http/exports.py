@@ -1,4 +1,4 @@
-"""An export on its way to the client: page by page as the client reads; cut, not ended, when it is not whole."""
+"""Export responses: sent page by page as the client reads, and cut visibly when they are incomplete."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import TextStream
 from pycalc.routers.http.connection import ClientGone, while_connected
-from pycalc.routers.http.negotiation import WITHOUT_CONTENT
 from pycalc.routers.http.sending import ClientTooSlow
 
 _log = get_logger(__name__)
 
 
 class ExportResponse(Response):
-    """The pages of an export, as one chunked body.
+    """The pages of an export as one chunked body.
 
-    An answer whose last chunk does not come is one that the server breaks off: its client sees that it is not whole.
+    After an error the last chunk is not sent, so that the client sees that the export is incomplete.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ExportResponse(Response):
         metrics: Metrics,
         coding: str | None = None,
     ) -> None:
-        """``coding``: of CODINGS, the one that the body is compressed with."""
+        """``coding``: the member of CODINGS that compresses the body; None for no compression."""
         super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
         self._compressed = None if coding is None else TextStream(coding)
         del self.headers["content-length"]
@@ -42,9 +42,9 @@ class ExportResponse(Response):
         self._cut = metrics.exports_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer."""
+        """Send the response."""
         with suppress(ClientGone):
-            await while_connected(receive, self._send(send, content=WITHOUT_CONTENT not in scope))
+            await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 
     async def _send(self, send: Send, *, content: bool) -> None:
         async with aclosing(self._rest):
@@ -54,7 +54,7 @@ class ExportResponse(Response):
                 await send({"type": "http.response.body", "body": last})
 
     async def _send_pages(self, send: Send) -> bool:
-        """Send all pages; return whether they were all."""
+        """Send the pages; return False if an error cut the export."""
         page = self._first
         try:
             while True:

@@ -1,4 +1,4 @@
-"""The header fields that every answer carries."""
+"""Header fields of responses: security, caching, pages, quotas."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from starlette.types import Message, Scope, Send
 
 from pycalc.errors import Quota
 
+# The policy of pages. ``styles`` is " 'unsafe-inline'" where a page's library writes styles of its own.
 PAGE_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; worker-src 'self' blob:"
 )
-"""For pages; those whose libraries write styles of their own fill in `` 'unsafe-inline'``."""
-
+# The default of every response; RFC 6749 §5.1 demands it of tokens.
 NO_STORE = (b"cache-control", b"private, no-store")
-"""For everything that does not say that it may be kept (RFC 6749 §5.1 demands it of tokens)."""
 
 SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -24,19 +23,19 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+# For responses by https: a year without http, for the host and its subdomains (RFC 6797).
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-"""For answers by https: a year without http, for the host and those below it (RFC 6797)."""
 
 
-def secured(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Add the header fields that every answer carries where it has none of its own."""
+def with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return header fields with those added that every response carries, unless it has its own."""
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
-    """Return the Link field (RFC 8288) for the next page; no field on the last."""
+    """Return the Link field (RFC 8288) to the next page; nothing for the last page, whose ``cursor`` is None."""
     if cursor is None:
         return {}
     query = [
@@ -49,20 +48,20 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
 
 
 def quota_fields(quota: Quota) -> dict[str, str]:
-    """Return the header fields that tell a caller how it stands (draft-ietf-httpapi-ratelimit-headers)."""
+    """Return the header fields of a rate limit (draft-ietf-httpapi-ratelimit-headers)."""
     return {
         "RateLimit-Policy": f'"default";q={quota.amount};w={quota.window}',
         "RateLimit": f'"default";r={quota.remaining};t={quota.reset}',
     }
 
 
-def telling_quota(quota: Quota, send: Send) -> Send:
-    """Return a ``send`` that adds these header fields to the answer."""
-    return telling([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
+def with_quota(quota: Quota, send: Send) -> Send:
+    """Return a ``send`` that adds the header fields of a rate limit to the response."""
+    return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
 
 
-def telling(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
-    """Return a ``send`` that adds header fields to the answer."""
+def with_headers(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
+    """Return a ``send`` that adds header fields to the response."""
 
     async def send_with_fields(message: Message) -> None:
         if message["type"] == "http.response.start":

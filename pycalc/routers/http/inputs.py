@@ -1,4 +1,4 @@
-"""Requests read strictly: no repeated parameter or member, and only bodies of the types that a route takes."""
+"""Strict reading of requests: no repeated parameters or members, and only bodies of the accepted types."""
 
 from __future__ import annotations
 
@@ -30,16 +30,14 @@ FORM = "application/x-www-form-urlencoded"
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
-_MOST_FIELDS = 16
-"""Fields of a form that are read; OAuth2 knows fewer."""
-_grants: dict[object, str] = {}
-"""The grant types of the endpoints that take OAuth2 forms."""
+_MOST_FIELDS = 16  # of a form; OAuth2 defines fewer
+_grants: dict[object, str] = {}  # grant type by endpoint
 
 
 def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
-    """Return a decorator for an endpoint whose JSON body may also come as the OAuth2 form of this grant (RFC 6749).
+    """Return a decorator for an endpoint that accepts JSON and the OAuth2 form of this grant (RFC 6749).
 
-    The answer to a form that is refused is an OAuth2 error (section 5.2) instead of a problem.
+    The response to an invalid form is an OAuth2 error (section 5.2) instead of a problem.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
@@ -53,7 +51,7 @@ class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated members, and bodies of another type."""
 
     def get_route_handler(self) -> _Handler:
-        """Return the handler; see FastAPI."""
+        """Return FastAPI's handler behind the checks of the query, of If-Match and of the body."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
         grant = _grants.get(self.endpoint)
@@ -63,7 +61,7 @@ class StrictRoute(APIRoute):
             if query := request.scope["query_string"]:
                 query_of(query)
             if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
-                raise PreconditionFailed("If-Match names an ETag, and this has none: send the request without it.")
+                raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
             if not takes_body:
                 return await handle(request)
             body = await _body(request, accepted)
@@ -75,7 +73,7 @@ class StrictRoute(APIRoute):
 
 
 def query_of(query: bytes) -> dict[str, str]:
-    """Return the parameters of a query; raises InvalidInput for one that is given twice."""
+    """Return the parameters of a query; raises InvalidInput for a repeated parameter."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     given = dict(pairs)
     if len(given) != len(pairs):
@@ -88,14 +86,14 @@ def query_of(query: bytes) -> dict[str, str]:
 
 
 def media_type_of(request: Request) -> str:
-    """Return the media type of a request's body without parameters, "" where none is declared."""
+    """Return the declared media type of a request's body without its parameters, "" if there is none."""
     return ", ".join(request.headers.getlist("content-type")).partition(";")[0].strip().lower()
 
 
 def require_media_type(request: Request, *accepted: str) -> None:
     """Raise UnsupportedMediaType unless the body is uncompressed and declared to be of one of these types.
 
-    A body without Content-Type is refused too: RFC 9110 section 8.3 lets it count as application/octet-stream.
+    A body without Content-Type is refused too, because it counts as application/octet-stream (RFC 9110 section 8.3).
     """
     coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     if coding not in ("", "identity"):
@@ -108,7 +106,7 @@ def require_media_type(request: Request, *accepted: str) -> None:
 
 
 async def _body(request: Request, accepted: tuple[str, ...]) -> bytes:
-    """Return a request's body, which is of one of these types unless it is empty."""
+    """Return a request's body; raises UnsupportedMediaType unless it is empty or of an accepted type."""
     if media_type_of(request):
         require_media_type(request, *accepted)
     body = await request.body()
@@ -118,7 +116,7 @@ async def _body(request: Request, accepted: tuple[str, ...]) -> bytes:
 
 
 class _ReadRequest(Request):
-    """A request whose body has been read: FastAPI takes the document from it as JSON."""
+    """A request whose body has been read and parsed, for FastAPI's handler."""
 
     def __init__(self, request: Request, document: object) -> None:
         super().__init__(request.scope, request.receive)
@@ -129,20 +127,20 @@ class _ReadRequest(Request):
 
     @property
     def headers(self) -> Headers:
-        """The request's header fields, by which the document is JSON."""
+        """The request's header fields, with Content-Type set to JSON."""
         return self._given
 
     async def body(self) -> bytes:
-        """Return some content: there was a body."""
+        """Return any JSON, so that FastAPI calls ``json``."""
         return b"{}"
 
     async def json(self) -> Any:
-        """Return the document."""
+        """Return the parsed document."""
         return self._document
 
 
 class _InvalidForm(Exception):
-    """An OAuth2 form that is refused, with the error code of RFC 6749 section 5.2."""
+    """An invalid OAuth2 form, with an error code of RFC 6749 section 5.2."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(code, description)
@@ -151,7 +149,7 @@ class _InvalidForm(Exception):
 
 
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
-    """Answer an OAuth2 form; turn a refusal into an OAuth2 error."""
+    """Handle an OAuth2 form; turn errors of input and credentials into OAuth2 errors."""
     try:
         return await handle(_ReadRequest(request, _form_fields(body, grant)))
     except Unauthorized as error:
@@ -167,7 +165,7 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
 
 
 def _form_fields(body: bytes, grant: str) -> dict[str, str]:
-    """Return the credentials of a form; parameters without a value count as left out (RFC 6749 section 3.2)."""
+    """Return the credentials of a form; parameters without a value count as omitted (RFC 6749 section 3.2)."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:

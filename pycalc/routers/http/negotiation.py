@@ -1,4 +1,4 @@
-"""What a client accepts and asks of a representation: Accept, Accept-Encoding, Range, conditions (RFC 9110)."""
+"""Content negotiation, ranges and request conditions: Accept, Accept-Encoding, Range, If-Match ... (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pycalc.observability.requests import context_of
+
 if TYPE_CHECKING:  # the relay and the consumer compress their metrics, and load no web framework
     from starlette.types import Scope
 
-ANY = "*"
-"""The value of If-Match and If-None-Match that names every representation there is."""
-WITHOUT_CONTENT = "pycalc.without_content"
-"""Stands in the scope of a GET that a HEAD was made into: its content is dropped, so it need not be made."""
+ANY = "*"  # in If-Match and If-None-Match: every representation
 _QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
-class Asked(NamedTuple):
-    """What a request says of the representation: its header fields as they came, empty where they did not."""
+class RequestConditions(NamedTuple):
+    """The header fields of a request that choose the representation, as they came; an absent one is empty."""
 
     accept: str = ""
     accept_encoding: str = ""
@@ -26,28 +25,27 @@ class Asked(NamedTuple):
     if_match: str = ""
     if_range: str = ""
     if_none_match: str = ""
-    content: bool = True
-    """Whether more than the head is wanted: not by a HEAD."""
+    content: bool = True  # false for HEAD
 
 
-_NOTHING = Asked()
-_FIELDS = {field.replace("_", "-").encode(): field for field in Asked._fields if field != "content"}
+_NONE = RequestConditions()
+_FIELDS = {field.replace("_", "-").encode(): field for field in RequestConditions._fields if field != "content"}
 
 
-def asked_of(scope: Scope) -> Asked:
-    """Return what a request asks of the representation; a field sent twice is one list (RFC 9110 §5.3)."""
+def conditions_of(scope: Scope) -> RequestConditions:
+    """Return a request's conditions; a field that was sent twice is one list (RFC 9110 §5.3)."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:
         if name in _FIELDS:
             field, text = _FIELDS[name], value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
-    if WITHOUT_CONTENT in scope:
-        return Asked(**found, content=False)
-    return Asked(**found) if found else _NOTHING
+    if not context_of(scope).content_wanted:
+        return RequestConditions(**found, content=False)
+    return RequestConditions(**found) if found else _NONE
 
 
 def _quality(parameters: str) -> float:
-    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed one counts as none."""
+    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed weight counts as 0."""
     for parameter in parameters.split(";"):
         name, _, value = parameter.strip().partition("=")
         if name.strip().lower() == "q":
@@ -56,10 +54,10 @@ def _quality(parameters: str) -> float:
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
-    """Return the media type of ``offered`` that an Accept gives the highest weight, the first among equals.
+    """Return the media type of ``offered`` with the highest weight in an Accept field, the first among equals.
 
-    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None
-    where none is acceptable: the caller then sends its default instead of a 406, as §12.4.1 allows.
+    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
+    none is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     best: str | None = None
     best_quality = 0.0
@@ -73,10 +71,10 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 
 
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
-    """Return the content coding of ``offered`` that an Accept-Encoding gives the highest weight; None for no coding.
+    """Return the content coding of ``offered`` with the highest weight in an Accept-Encoding; None for no coding.
 
-    "identity" and ``*`` count as RFC 9110 §12.5.3 says. A coding that only ``*`` names is used where identity weighs
-    less: a client that would take anything gets the plain bytes.
+    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` names must weigh more than identity, so
+    that a client that accepts anything gets uncompressed bytes.
     """
     if not header:
         return None
@@ -103,7 +101,7 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of the tags that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all."""
+    """Return the first tag that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all tags."""
     if header == ANY:
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
@@ -115,14 +113,14 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
     return header == ANY or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
 
 
-def byte_range(asked: Asked, etag: str, length: int) -> tuple[int, int] | None:
-    """Return the first byte and the end of the one range that is asked for; None for the whole.
+def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
+    """Return the first byte and the end of the requested range; None for the whole representation.
 
     Several ranges, other units, malformed ones and a failed If-Range mean the whole (RFC 9110 §14.2). Raises
     ValueError for a range outside of the representation.
     """
-    found = _RANGE.fullmatch(asked.range.replace(" ", ""))
-    if found is None or (asked.if_range and asked.if_range != etag):
+    found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
+    if found is None or (conditions.if_range and conditions.if_range != etag):
         return None
     first_text, last_text, suffix_text = found.groups()
     if suffix_text:

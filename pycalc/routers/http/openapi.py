@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework leaves out or leaves vague, so that other people's tools can use it."""
+"""Additions to FastAPI's OpenAPI document, so that code generators and other tools can use it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ TAGS = [
     {"name": "history", "description": "Recorded calculations, usage totals, live events."},
     {"name": "service", "description": "Health and metrics. These routes need no token."},
 ]
+# Header fields of responses: description and schema.
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
     "Accept-Encoding": (
@@ -48,7 +49,6 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Exact": ("`false` where the digits are rounded; else absent.", {"type": "string", "enum": ["false"]}),
     "X-Request-ID": ("What the service's log calls the request.", {"type": "string"}),
 }
-"""Header fields of responses: what they tell, and their schema."""
 _OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
     "405": ("Allow",),
@@ -59,14 +59,13 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _API_KEY = "apiKey"
-_NOT_READ_BY_THE_FRAMEWORK: Any = Batch | HistoryItem | Problem
-"""Models of bodies that a handler reads or writes itself."""
+_MODELS_OF_HANDLERS: Any = Batch | HistoryItem | Problem  # bodies that handlers read or write without FastAPI
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
 def json_body(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a JSON body that the handler reads itself; its model is named above."""
+    """Return the OpenAPI entry of a JSON body that a handler reads without FastAPI."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": SCHEMAS + model}}}}}
 
 
@@ -82,23 +81,25 @@ def operation_id(route: APIRoute) -> str:
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Add to an OpenAPI document what its readers need and the framework does not write."""
+    """Add schemas, security, header fields and responses that FastAPI does not write to an OpenAPI document."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in _FRAMEWORK_ERRORS:
         schemas.pop(name, None)
-    defined = TypeAdapter(_NOT_READ_BY_THE_FRAMEWORK).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
+    defined = TypeAdapter(_MODELS_OF_HANDLERS).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
     schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
     components["securitySchemes"][_API_KEY] = {
         "type": "http",
         "scheme": "bearer",
         "description": "An API key from POST /me/keys, or an access token, as `Authorization: Bearer ...`.",
     }
-    components["headers"] = {name: {"description": told, "schema": schema} for name, (told, schema) in HEADERS.items()}
+    components["headers"] = {
+        name: {"description": description, "schema": schema} for name, (description, schema) in HEADERS.items()
+    }
     schemas["BatchItem"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
-            if method != "get":  # what is changed has no ETag that If-Match could name
+            if method != "get":  # resources that can be changed have no ETag, so every If-Match fails
                 operation["responses"].setdefault("412", responses("precondition-failed")[412])
             _complete_operation(operation)
     for schema in _objects(document):
@@ -119,7 +120,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a parameter's schema without null, which neither a query nor a header field can express."""
+    """Return a parameter's schema without null, which queries and header fields cannot express."""
     choices: list[dict[str, Any]] = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     if len(choices) != 1:
         return schema

@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problems: each domain error's status, and the framework's own errors in the same form."""
+"""Errors as RFC 9457 problems: the status of each domain error, and the framework's own errors in the same form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.numbers import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
-from pycalc.observability.requests import request_id_of
+from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.http.headers import quota_fields
@@ -46,12 +46,9 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     "internal-error": 500,
 }
-MAX_ERRORS = 20
-"""Errors that an answer lists; there may be hundreds in a body."""
-MAX_ECHO = 1024
-"""Characters of a path or a field's name that an answer repeats."""
-CLIENT_GONE = 499
-"""Not an HTTP status: what the metrics count for a client that hung up, after nginx's custom."""
+MAX_ERRORS = 20  # listed in a response; a body may contain hundreds
+MAX_ECHO = 1024  # characters of a path or a field's name that a response repeats
+CLIENT_GONE = 499  # nginx's status for a client that hung up; only metrics and traces show it
 MEANING: Mapping[str, str] = {
     "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
     "validation-error": "The request is not of the documented form; `errors` says where.",
@@ -88,15 +85,14 @@ _FRAMEWORK_TITLES = {
     error.code: error.title
     for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
 }
-_PATH_CHARACTERS = "/:@!$&'()*+,;="
-"""What RFC 3986 §3.3 allows in a path beside the characters that are never quoted."""
+_PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _log = get_logger(__name__)
 
 
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of these problem types, for a route; one that takes a body may wait for it in vain."""
+    """Return the OpenAPI entries of these problem types; "payload-too-large" implies the other types of a body."""
     by_status: dict[int, list[str]] = {}
     of_body = ("bad-request", "request-timeout", "unsupported-media-type") if "payload-too-large" in slugs else ()
     for slug in (*slugs, *of_body, "internal-error"):
@@ -134,9 +130,9 @@ def _example(slug: str) -> dict[str, Any]:
 
 
 def quoted(path: str) -> str:
-    """Return a request's path, or the beginning of a long one, as a URI reference for ``instance``.
+    """Return a request's path, cut to MAX_ECHO characters, as a URI reference for ``instance``.
 
-    One that begins with two slashes would read as a host: ``/.`` before it keeps it a path (RFC 3986 §5.2.4).
+    A path that begins with two slashes would be read as a host, so it is prefixed by ``/.`` (RFC 3986 §5.2.4).
     """
     reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
     return "/." + reference if reference.startswith("//") else reference
@@ -145,7 +141,7 @@ def quoted(path: str) -> str:
 def problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
-    """Return the response that tells of a problem."""
+    """Return the response for a problem."""
     instance = quoted(request.scope["path"])
     return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
 
@@ -156,36 +152,30 @@ def _body(slug: str, title: str, detail: str, instance: str, members: Mapping[st
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
-    """Return the body of the problem that a domain error is."""
+    """Return the problem body for a domain error."""
     if error.code == "internal-error":
         _log.error("internal error", path=instance, error=type(error).__name__)
-        return _body(error.code, error.title, "The service could not vouch for its result.", instance, {})
-    more = _unlisted(len(error.problems)) if isinstance(error, errors.InvalidInput) else ""
-    return _body(error.code, error.title, error.detail + more, instance, _members(error))
-
-
-def _listed(found: Sequence[errors.FieldProblem]) -> list[dict[str, str]]:
-    """Return the first MAX_ERRORS of what is invalid, each with no more of the client's text than says where it is."""
-    return [{"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]} for pointer, detail in found[:MAX_ERRORS]]
-
-
-def _unlisted(number: int) -> str:
-    """Return the sentence which says that there are more errors than are listed, "" where there are not."""
-    return f" The first {MAX_ERRORS} of {number:,} errors are listed." if number > MAX_ERRORS else ""
-
-
-def _members(error: errors.PycalcError) -> dict[str, object]:
-    """Return what a problem of this type tells beside the common members."""
+        return _body(
+            error.code,
+            error.title,
+            "The result failed its verification; tell the operator.",
+            instance,
+            {},
+        )
+    detail, members = error.detail, dict[str, object]()
     if isinstance(error, errors.InvalidInput):
-        return {"errors": _listed(error.problems)}
+        problems = error.problems[:MAX_ERRORS]
+        members["errors"] = [{"pointer": at[:MAX_ECHO], "detail": what[:MAX_ECHO]} for at, what in problems]
+        if len(error.problems) > MAX_ERRORS:
+            detail += f" The first {MAX_ERRORS} of {len(error.problems):,} errors are listed."
     if isinstance(error, errors.ResultTooLarge):
         digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
-        return {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
-    return {}
+        members = {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
+    return _body(error.code, error.title, detail, instance, members)
 
 
 def _headers(error: errors.PycalcError) -> dict[str, str]:
-    """Return the header fields that go with an error."""
+    """Return the header fields of the response to an error."""
     if isinstance(error, errors.Unauthorized):
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
@@ -207,14 +197,14 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     status = STATUS[error.code]
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
-    spent = request.scope.get("quota")  # noted where it is spent
+    spent = context_of(request.scope).quota
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
     headers = {**_headers(error), **(quota_fields(spent) if spent else {}), **named}
     return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
-    """Return a response for the metrics: nobody will read it."""
+    """Return a response that only the metrics see, because the client has hung up."""
     return Response(status_code=CLIENT_GONE)
 
 
@@ -224,57 +214,46 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return how the application's routes match a path and a method, those that do."""
-    asked = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
-    return {route.matches(asked)[0] for route in request.app.routes} - {Match.NONE}
-
-
-def _allowed(request: Request) -> list[str]:
-    """Return the methods that a request's path knows, of all routes that have it; HEAD where there is GET."""
-    path = request.scope["path"]
-    methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
-    return ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
-
-
-def _meant(request: Request) -> str:
-    """Return the sentence that names the path without its empty segments, "" where there is no such path either."""
-    path = request.scope["path"]
-    meant = "/" + "/".join(filter(None, path.split("/")))
-    if path in ("", meant) or len(meant) > MAX_ECHO or not _matches(request, meant, "GET"):
-        return ""
-    return f" Did you mean {quoted(meant)}?"
+    """Return the kinds of match (full, partial) that the application's routes have for a path and a method."""
+    scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
+    return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
 
 
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
     slug = "bad-request" if isinstance(error, BodyBroken) else _FRAMEWORK.get(error.status_code, "internal-error")
-    headers = error.headers
+    headers, path = error.headers, request.scope["path"]
     detail = {
         "not-found": "There is no such path.",
-        "method-not-allowed": "The path does not know this method; Allow lists those that it knows.",
-        "request-timeout": "The body came too slowly.",
-        "bad-request": "The body broke off, or its framing is not valid HTTP.",
-        "validation-error": "The body could not be read.",
+        "method-not-allowed": "The path does not support this method; Allow lists the methods that it supports.",
+        "request-timeout": "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB.",
+        "bad-request": "The body ended early, or its framing is not valid HTTP: send the request again.",
+        "validation-error": "The body could not be read: send it in the documented form.",
     }.get(slug, "The request could not be handled.")
     if slug == "not-found":
-        detail += _meant(request)
+        without_empty_segments = "/" + "/".join(filter(None, path.split("/")))
+        differs = path not in ("", without_empty_segments) and len(without_empty_segments) <= MAX_ECHO
+        if differs and _matches(request, without_empty_segments, "GET"):
+            detail += f" Did you mean {quoted(without_empty_segments)}?"
     if slug == "method-not-allowed":
-        headers = {"Allow": ", ".join(_allowed(request))}
+        methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
+        allowed = ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
+        headers = {"Allow": ", ".join(allowed)}
     members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
     if isinstance(error, BodyTooLarge):
-        detail = f"The body is too large: this route takes up to {error.limit:,} bytes."
+        detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
         members = {"limit": error.limit}
     return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, headers, **members)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    detail = "Something went wrong here; it was logged."
+    detail = "An unexpected error was logged; tell the operator the X-Request-ID of this response."
     named = {"X-Request-ID": request_id_of(request.scope)}
     return problem(request, "internal-error", errors.PycalcError.title, detail, named)
 
 
-async def answer_to(request: Request, error: Exception) -> Response:
-    """Return the response to an error outside the framework's handling; what was not foreseen is logged."""
+async def response_to(request: Request, error: Exception) -> Response:
+    """Return the response to an error that the framework does not handle; log the error if it is unexpected."""
     if isinstance(error, ClientGone):
         return await _client_gone(request, error)
     if isinstance(error, errors.PycalcError):
@@ -284,8 +263,8 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 
 def bad_host(request: Request) -> Response:
-    """Return the answer to a request of HTTP/1.1 without exactly one Host, or with an empty one (RFC 9112 §3.2)."""
-    detail = "A request of HTTP/1.1 needs exactly one Host field, and it names the host that is asked: send one."
+    """Return the response to an HTTP/1.1 request without exactly one Host field with a value (RFC 9112 §3.2)."""
+    detail = "An HTTP/1.1 request needs exactly one Host field, which names the host: send one."
     return problem(request, "bad-request", _FRAMEWORK_TITLES["bad-request"], detail)
 
 

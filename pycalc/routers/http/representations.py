@@ -1,4 +1,4 @@
-"""A result on its way to the client: JSON or bare digits, whole, in part, or compressed (ADR 10)."""
+"""Representations of results: JSON or bare digits; whole, a range, or compressed (ADR 10)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pycalc.models.results import Result
 from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
-from pycalc.routers.http.negotiation import Asked, byte_range, preferred, preferred_coding
+from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.compute.loop_scheduler import Turns
@@ -30,11 +30,10 @@ from pycalc.services.limits.responses import UNCOUNTED_BYTES
 TEXT = "text/plain"
 _JSON = "application/json"
 _ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
-WHOLE = UNCOUNTED_BYTES
-"""Answers up to this many bytes go to the server in one piece."""
+WHOLE = UNCOUNTED_BYTES  # responses up to this size go to the HTTP server in one piece
 _SLICE = PART_BYTES
+# A slice's share of the loop scheduler. It is more than a slice costs the loop: the server's thread copies it too.
 _SLICE_SECONDS = 0.0005
-"""What a slice counts for in turns: more than it costs the event loop, for the server's thread has to copy it too."""
 
 T = TypeVar("T")
 
@@ -42,25 +41,25 @@ Header = tuple[bytes, bytes]
 Piece = bytes | mmap
 
 
-def wants_text(plan: Plan, asked: Asked) -> bool:
-    """Whether the client prefers the bare digits; a summary has none."""
-    if asked.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
+def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
+    """Return whether the client prefers the bare digits. A summary has no bare digits."""
+    if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
-    return preferred(asked.accept, (_JSON, TEXT)) == TEXT
+    return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
 
 
 def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
-    """Return the strong validators of a result's bare digits, plain and in each coding.
+    """Return the strong ETags of a result's bare digits: uncompressed, and in each of CODINGS.
 
-    Results never change, so what names them is enough: a validator costs no computation. ``key`` is the service's: only
-    who was sent the result, or its head, knows its validator.
+    Results never change, so an ETag is made from the calculation's key, without computing the result. It is an HMAC
+    with the secret ``key``, so that only a client that has received the result's headers knows the ETag.
     """
     name = base64.urlsafe_b64encode(hmac.digest(key, plan.key.encode(), sha256)[:18]).decode()
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
 
 
-def paced(send: Send, turns: Turns) -> Send:
-    """Return a ``send`` for which each slice takes its turn: many long results at once leave the loop to others too."""
+def throttled(send: Send, turns: Turns) -> Send:
+    """Return a ``send`` that waits for the loop scheduler before each slice, so that long results share the loop."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
@@ -70,20 +69,20 @@ def paced(send: Send, turns: Turns) -> Send:
     return send_in_turn
 
 
-async def send_json(answer: Answer, asked: Asked, send: Send) -> int:
-    """Send a calculation, its result's text as it is; return the status."""
+async def send_json(answer: Answer, conditions: RequestConditions, send: Send) -> int:
+    """Send a calculation as JSON; return the status."""
     before, after = json_around(answer)
     headers = [(b"content-type", b"application/json"), NO_STORE]
     text = answer.result.text
     length = len(before) + len(text) + len(after)
-    coding = preferred_coding(asked.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
     if length > SHORTEST_COMPRESSED:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
-    return await _send(200, headers, (before, text, after), coding, send, content=asked.content)
+    return await _send(200, headers, (before, text, after), coding, send, content=conditions.content)
 
 
 class BatchResponse(Response):
-    """The results of a batch: their texts go to the socket from where they are, like a single one's."""
+    """The results of a batch; their texts are sent from where they are stored, without being copied together."""
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class BatchResponse(Response):
         turns: Turns,
         memory: ExitStack,
     ) -> None:
-        """``parts`` returns what one answer's JSON consists of; ``memory`` is closed when all is sent."""
+        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed when everything is sent."""
         super().__init__(media_type="application/json")
         self._memory = memory
         self._turns = turns
@@ -103,54 +102,58 @@ class BatchResponse(Response):
         self._pieces.append(b"]}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer."""
+        """Send the response."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
         with self._memory, suppress(ClientGone):
-            await while_connected(receive, _send(200, headers, self._pieces, None, paced(send, self._turns)))
+            await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._turns)))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
-    """Return what stands before and after the result's text in a calculation's JSON: there is no other encoder."""
+    """Return the bytes before and after the result's text in a calculation's JSON.
+
+    The result's own JSON is encoded once and cached. Only an id, a boolean and a time are inserted here:
+    encoding all of it for each response would copy results of megabytes.
+    """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
-def range_of(result: Result, etag: str, asked: Asked) -> tuple[int, int] | None:
-    """Return the range of the bare digits that is asked for, None for all of them; raises RangeNotSatisfiable."""
+def range_of(result: Result, etag: str, conditions: RequestConditions) -> tuple[int, int] | None:
+    """Return the requested range of the bare digits, None for all of them; raises RangeNotSatisfiable."""
     length = len(result.text)
     try:
-        return byte_range(asked, etag, length)
+        return byte_range(conditions, etag, length)
     except ValueError:
-        detail = f"The range begins beyond the end of the result, which has {length:,} bytes; ask for an earlier one."
+        detail = f"The range begins beyond the end of the result, which has {length:,} bytes: request an earlier range."
         raise RangeNotSatisfiable(detail, length) from None
 
 
-async def send_text(etags: Sequence[str], answer: Answer, asked: Asked, send: Send) -> int:
-    """Send the bare digits: a range of them, or all, compressed where the client likes that; return the status.
+async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
+    """Send the bare digits, or a range of them; return the status. Raises RangeNotSatisfiable.
 
-    ``etags`` are those of ``etags_of``. A range is always one of the plain digits. Raises RangeNotSatisfiable.
+    ``etags`` are those of ``etags_of``. All digits together are compressed if the client prefers that; a range is not.
     """
     etag, *coded = etags
     text = answer.result.text
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes"), *_facts(answer)]
-    part = range_of(answer.result, etag, asked)
+    part = range_of(answer.result, etag, conditions)
     digest = answer.result.facts.sha256
     whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
     if part is not None:
         first, end = part
         headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
         return await _send(206, headers, (text,), None, send, first, end)
-    coding = preferred_coding(asked.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
     if coding is None:
         headers += [*validators(etag), *whole]
     else:
         headers += validators(coded[CODINGS.index(coding)])
-    return await _send(200, headers, (text,), coding, send, content=asked.content)
+    return await _send(200, headers, (text,), coding, send, content=conditions.content)
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields by which a client may keep the bare digits for good."""
+    """Return the header fields that let a client cache the bare digits for a year and revalidate them."""
     return [
         (b"etag", etag.encode()),
         (b"cache-control", b"private, max-age=31536000, immutable"),
@@ -159,13 +162,13 @@ def validators(etag: str) -> list[Header]:
 
 
 def _facts(answer: Answer) -> list[Header]:
-    """Return the header fields for what the JSON form tells beside the digits: the id, and that they are rounded."""
+    """Return the header fields for the calculation's id and, if the digits are rounded, for that fact."""
     identity = (b"x-calculation-id", answer.id.encode())
     return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
 
 
 async def send_not_modified(etag: str | None, answer: Answer, send: Send) -> int:
-    """Say that the client's copy is good: that of the bare digits, or of JSON, which has no ``etag``."""
+    """Send 304, because the client's copy is current; ``etag`` is None for JSON. Return the status."""
     kept = [NO_STORE] if etag is None else validators(etag)
     return await _send(304, [*kept, *_facts(answer)], (), None, send)
 
@@ -181,9 +184,9 @@ async def _send(
     *,
     content: bool = True,
 ) -> int:
-    """Send pieces one after the other, of a single one the bytes from ``first`` to ``end``; return the status.
+    """Send pieces one after the other, or the bytes from ``first`` to ``end`` of a single piece; return the status.
 
-    Without ``content`` only the head is made, as it would be with it.
+    Without ``content`` only the head is sent, the same as with content.
     """
     length = sum(map(len, pieces)) if end is None else end - first
     if coding is not None:
@@ -210,7 +213,7 @@ async def _send(
 
 
 def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of the pieces in parts of at most _SLICE, short pieces joined."""
+    """Yield the bytes of the pieces in parts of at most _SLICE; short pieces are joined."""
     gathered: list[bytes] = []
     size = 0
     for piece in pieces:

@@ -1,9 +1,8 @@
-"""Responses on their way to the client: counted while in memory, and ended when the client reads too slowly."""
+"""Sending of responses: their memory is limited, and a response is cut when its client reads too slowly."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from time import monotonic
 
 from fastapi import Request
@@ -11,28 +10,29 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc.errors import Overloaded
+from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
-from pycalc.routers.http.deps import key_of, resources_of
-from pycalc.routers.http.headers import secured
-from pycalc.routers.http.problems import answer_to
+from pycalc.routers.http.deps import key_of, resources_of, route_of
+from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace
 
+# Longer responses go to the HTTP server in parts of this size, so that the server holds only a few parts.
 PART_BYTES = 32 * 1024
-"""Longer responses go to the server in parts of this size, so that it holds no more than a few of them."""
 
 _log = get_logger(__name__)
 
 
 class ClientTooSlow(Exception):
-    """The client took less of its response than it must; the rest is not sent, and the connection ends."""
+    """The client reads its response too slowly; the rest is not sent, and the connection is closed."""
 
 
 def in_time(send: Send, pace: Pace) -> Send:
     """Return a ``send`` that raises ClientTooSlow when the client takes a response's parts too slowly.
 
-    Only the time for which the client is waited for counts. A response of n bytes takes pace.seconds + n / pace.rate
-    at most, and a client that takes nothing is given up after pace.seconds. While there is nothing to send, as between
-    events, a client catches up.
+    Only time spent waiting for the client counts. A response of n bytes takes ``pace.seconds + n / pace.rate`` seconds
+    at most. A client that takes nothing is given up after ``pace.seconds``. Pauses without anything to send, such as
+    between events, add to the time that is left.
     """
     left, ended = pace.seconds, monotonic()
 
@@ -54,16 +54,16 @@ def in_time(send: Send, pace: Pace) -> Send:
 
 
 def count_cut(resources: Resources, scope: Scope) -> None:
-    """Count and log a response that was ended because its client read too slowly."""
+    """Count and log a response that was cut because its client read too slowly."""
     resources.metrics.responses_cut.inc()
-    route = getattr(scope.get("route"), "path_format", None)
-    _log.warning("response cut: the client reads too slowly", route=route)
+    _log.warning("response cut: the client reads too slowly", route=route_of(scope))
 
 
 class ResponseSender:
-    """A ``send`` for the framework's responses: it adds header fields, counts long bodies, and heeds the pace.
+    """A ``send`` for the framework's responses: it adds header fields, limits their memory, and cuts slow clients off.
 
-    What is sent in one small piece costs nothing more. A long body for which there is no memory becomes a problem.
+    A body of at most UNCOUNTED_BYTES in one piece is sent as it is. A longer one for which the memory limit has no room
+    is replaced by a 503 problem.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,10 +75,10 @@ class ResponseSender:
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
-        """Send a message; the head goes with the first part of the body, until which there may be an error instead."""
+        """Send a message. The head is held back until the body begins, because an error may still replace both."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._head = {**message, "headers": secured(message.get("headers", ()))}
+            self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}
             return
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -92,19 +92,20 @@ class ResponseSender:
 
     async def _send_long(self, body: bytes) -> None:
         resources = resources_of(self._scope)
-        caller = self._scope.get("caller")
+        caller = context_of(self._scope).caller
         key = key_of(self._scope, resources) if caller is None else caller.user_id
         try:
             slot = resources.response_memory.acquire(key, len(body))
         except Overloaded as error:
-            response = await answer_to(Request(self._scope), error)
+            response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None
-            response.raw_headers = secured(response.raw_headers)
+            response.raw_headers = with_default_headers(response.raw_headers)
             await response(self._scope, self._receive, self._send)
             return
         with slot:
             await self._begin()
-            for part in _parts(body):
+            for start in range(0, len(body), PART_BYTES):
+                part = body[start : start + PART_BYTES]
                 await self._throttled({"type": "http.response.body", "body": part, "more_body": True})
             await self._throttled({"type": "http.response.body", "body": b""})
 
@@ -117,8 +118,3 @@ class ResponseSender:
         if self._send_in_time is None:
             self._send_in_time = in_time(self._send, resources_of(self._scope).pace)
         await self._send_in_time(message)
-
-
-def _parts(body: bytes) -> Iterator[bytes]:
-    for start in range(0, len(body), PART_BYTES):
-        yield body[start : start + PART_BYTES]

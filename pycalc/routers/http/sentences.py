@@ -1,4 +1,4 @@
-"""Validation errors as this service's own sentences: what was wrong, what was expected, what to do."""
+"""Sentences for validation errors, which say what was wrong, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.expectations import EXPECTED
 from pycalc.models.json_text import pointer_step, shown
 
+# The name of an input by the first step of a validation error's location.
 _PARTS = {"body": "member", "query": "query parameter", "path": "path parameter", "header": "header field"}
-"""Where a validation error's location begins, and what stands there."""
 _NOT_A_STRING = "{name} must be a string."
 _NO_OBJECT = "The body must be a JSON object."
 _SENTENCES = {
@@ -28,7 +28,7 @@ _NO_BODY = "The body is missing: send a JSON object."
 
 
 def invalid_input(found: Iterable[Any]) -> InvalidInput:
-    """Return the error that tells of a validator's errors."""
+    """Return the InvalidInput for the errors of pydantic's validation."""
     return InvalidInput.of(*map(_problem, found))
 
 

@@ -125,7 +125,7 @@ def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
         wait_until(lambda: gone() >= before + 2, "both are counted")
         assert metric(client, "http_requests_total", status="500") == 0
     told = [record for record in records(log, start) if record["request_id"] in names]
-    assert [record["event"] for record in told] == ["a request's body broke off"] * len(told)
+    assert [record["event"] for record in told] == ["request body ended early"] * len(told)
     assert len(told) <= 2
 
 

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from starlette.types import Message, Scope
 
 from pycalc.models.auth import Principal, Role
 from pycalc.models.history import HistoryRow
 from pycalc.resources.wiring import Resources
+from pycalc.routers.http.middleware import Application
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS
 from pycalc.services.limits.concurrency import ConcurrencyLimit, Slot
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
@@ -61,6 +63,48 @@ async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
     assert await refused(client, "overload") == "2.0"
     held[0].release()
     assert (await client.get("/fibonacci/10", headers=headers)).json()["result"] == 55
+
+
+async def test_a_head_is_refused_without_content(
+    client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
+) -> None:
+    """The status and the header fields of the GET, and no body; each refusal is counted once."""
+    held = full(resources.calculator.slots)
+    answer = await client.head("/fibonacci/10", headers=headers)
+    assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (503, "1", b"")
+    assert await refused(client, "overload") == "1.0"
+    assert len(held) == resources.calculator.slots.taken
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_request_that_the_servers_thread_admitted_is_not_checked_again(
+    app: Application, resources: Resources, headers: dict[str, str], method: str
+) -> None:
+    """It takes one slot, in the thread, and gives it back."""
+    statuses = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    fields = {"Host": "pycalc.test", **headers}
+    scope: Scope = {
+        "type": "http",
+        "method": method,
+        "path": "/fibonacci/10",
+        "query_string": b"",
+        "http_version": "1.1",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
+        "state": {"resources": resources},
+    }
+    assert app.refusal(scope) is None
+    assert resources.calculator.slots.taken == 1
+    await app(scope, receive, send)
+    assert statuses[0] == 200
+    assert resources.calculator.slots.taken == 0
 
 
 async def test_one_user_leaves_slots_to_others(

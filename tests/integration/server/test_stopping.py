@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from drills.support.connection import Answer, Connection, Unanswered, request
-from pycalc.main import Application
 from pycalc.resources.wiring import Resources
+from pycalc.routers.http.middleware import Application
 from pycalc.server.granian_worker import bind
 from pycalc.server.serve import listen
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
