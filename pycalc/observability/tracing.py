@@ -5,9 +5,10 @@ What the code knows is the Tracer; OpenTelemetry stands behind one implementatio
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from time import time_ns
 from typing import Any, Protocol
 
 Attribute = str | int | float | bool
@@ -80,6 +81,13 @@ class NoTracer:
 
 
 NO_TRACER = NoTracer()
+
+
+def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
+    """Record a span that ends now once in each of the traces; ``operation`` is OpenTelemetry's messaging operation."""
+    ended_ns = time_ns()
+    for traceparent in dict.fromkeys(filter(None, traceparents)):
+        tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
 
 
 def open_tracer(part: str, *, wanted: bool) -> Tracer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import Stream
 from pycalc.urls import scheme_of
 
@@ -19,10 +19,10 @@ _STREAMS = {
 
 class _Backend(Protocol):
     @staticmethod
-    def of_url(url: str, metrics: Metrics, credentials: str) -> Stream: ...
+    def of_url(url: str, metrics: EventMetrics, credentials: str) -> Stream: ...
 
 
-async def open_stream(url: str, metrics: Metrics, credentials: str = "") -> Stream:
+async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
     """Open the stream that a URL names, without waiting for a broker: a service starts though it is down.
 
     ``credentials`` are ``user:password`` for a stream that wants them, so that the URL need not hold a secret.

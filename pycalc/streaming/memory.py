@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
 
 
@@ -91,13 +91,13 @@ class _Member:
 class MemoryStream:
     """The stream of the embedded service."""
 
-    def __init__(self, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(self, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
         self._publish_seconds = publish_seconds
         self._groups: dict[str, _Group] = {}
         self._failures = metrics.stream_failures
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, _credentials: str) -> MemoryStream:
+    def of_url(cls, url: str, metrics: EventMetrics, _credentials: str) -> MemoryStream:
         """Return the stream; raises ValueError where the URL says more than its scheme."""
         if any(urlsplit(url)[1:]):
             raise ValueError("memory:// has no host, name or option")

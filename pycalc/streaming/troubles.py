@@ -9,7 +9,7 @@ from time import monotonic
 from structlog import get_logger
 
 from pycalc.errors import StreamUnavailable
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 
 _STUCK_SECONDS = 40.0
 """How long a failed publish is held against the stream: longer than it takes who goes on trying to fail again."""
@@ -24,7 +24,7 @@ class Troubles:
         self,
         errors: tuple[type[Exception], ...],
         explain: Callable[[Exception], tuple[str, str]],
-        metrics: Metrics,
+        metrics: EventMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._errors = errors

@@ -8,7 +8,7 @@ from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.services.events.history_poller import HistoryTail
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
@@ -26,7 +26,7 @@ async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
 class Feed:
     """What GET /events shows; bounded in followers, for all and for each user."""
 
-    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: Metrics) -> None:
+    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: EventMetrics) -> None:
         self._history = history
         self._tail = tail
         self._limit = ConcurrencyLimit(

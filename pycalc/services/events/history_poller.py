@@ -16,7 +16,7 @@ from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 
 HOLD_BACK_SECONDS = 2.5
 """With several processes: how old a calculation is before it is told of. Until then one with an earlier id may still be
@@ -73,7 +73,7 @@ class HistoryTail:
     """
 
     def __init__(
-        self, history: HistoryStore, metrics: Metrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
+        self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
         """``clock_ns`` is that of the ids."""
         self._history = history

@@ -16,8 +16,8 @@ from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
-from pycalc.observability.metrics import Metrics
-from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.observability.metrics import EventMetrics
+from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import whose
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
@@ -40,7 +40,7 @@ class UsageConsumer:
         stream: Consumable,
         usage: UsageStore,
         letters: DeadLetterStore,
-        metrics: Metrics,
+        metrics: EventMetrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._stream = stream
@@ -120,16 +120,10 @@ class UsageConsumer:
                 letters.append(_letter(delivery, str(error)))
         await self._count(uses)
         if self._tracer.on:
-            self._trace(deliveries, began_ns)
+            traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
+            record_each(self._tracer, "count", "process", traceparents, began_ns)
         if letters:
             await self._put_aside(letters)
-
-    def _trace(self, deliveries: Sequence[Delivery], began_ns: int) -> None:
-        """Note the counting in the traces of the events."""
-        ended_ns = time_ns()
-        traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
-        for traceparent in dict.fromkeys(filter(None, traceparents)):
-            self._tracer.record("count", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "process"})
 
     async def _count(self, uses: Sequence[Use]) -> None:
         if not uses:

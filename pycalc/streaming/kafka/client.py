@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.kafka.driver_thread import ThreadClosed
 from pycalc.streaming.troubles import Troubles
 
@@ -26,7 +26,7 @@ def error_of(exception: Exception) -> KafkaError:
     return error
 
 
-def kafka_troubles(metrics: Metrics) -> Troubles:
+def kafka_troubles(metrics: EventMetrics) -> Troubles:
     """Return the map of Kafka's errors."""
 
     def explain(exception: Exception) -> tuple[str, str]:

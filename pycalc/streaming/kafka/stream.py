@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
 from pycalc.streaming.kafka import consumer as kafka_consumer
 from pycalc.streaming.kafka import producer as kafka_producer
@@ -25,7 +25,7 @@ from pycalc.streaming.kafka.topic import Topic
 class KafkaStream:
     """A topic on a Kafka cluster; an event's key is the user's id, which keeps a user's events in one partition."""
 
-    def __init__(self, options: KafkaOptions, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(self, options: KafkaOptions, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
@@ -35,7 +35,7 @@ class KafkaStream:
         self._discarded: set[KafkaProducer] = set()
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, credentials: str) -> KafkaStream:
+    def of_url(cls, url: str, metrics: EventMetrics, credentials: str) -> KafkaStream:
         """Return the stream that a URL names; raises ValueError."""
         return cls(kafka_options(url, credentials), metrics)
 

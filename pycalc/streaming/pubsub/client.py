@@ -26,7 +26,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from structlog import get_logger
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import USAGE_GROUP
 from pycalc.streaming.pubsub.options import PubSubOptions
 from pycalc.streaming.troubles import Troubles
@@ -49,7 +49,7 @@ _DELETED_TOPIC = "_deleted-topic_"
 _log = get_logger(__name__)
 
 
-def pubsub_troubles(metrics: Metrics) -> Troubles:
+def pubsub_troubles(metrics: EventMetrics) -> Troubles:
     """Return the map of Pub/Sub's errors."""
 
     def explain(error: Exception) -> tuple[str, str]:

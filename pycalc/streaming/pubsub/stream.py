@@ -10,7 +10,7 @@ from google.api_core.exceptions import NotFound
 
 from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
 from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_troubles
 from pycalc.streaming.pubsub.options import PubSubOptions, pubsub_options
@@ -21,7 +21,7 @@ from pycalc.streaming.pubsub.subscriber import PubSubMember
 class PubSubStream:
     """A topic of Pub/Sub; an event's ordering key is the user's id."""
 
-    def __init__(self, options: PubSubOptions, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(self, options: PubSubOptions, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
@@ -31,7 +31,7 @@ class PubSubStream:
         self._ensured = False
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, credentials: str) -> PubSubStream:
+    def of_url(cls, url: str, metrics: EventMetrics, credentials: str) -> PubSubStream:
         """Return the stream that a URL names; raises ValueError."""
         if credentials:
             raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
