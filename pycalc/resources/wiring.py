@@ -27,8 +27,8 @@ from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.single_flight import FleetFlights
 from pycalc.services.compute.computer import Computer
-from pycalc.services.events.event_feed import Feed
-from pycalc.services.events.history_poller import HistoryTail
+from pycalc.services.events.event_feed import EventFeed
+from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.relay import Relay
 from pycalc.services.events.usage import UsageConsumer, UsageReader
 from pycalc.services.history.exports import Exports
@@ -88,7 +88,7 @@ class Resources:
     history: HistoryReader
     usage: UsageReader
     exports: Exports
-    feed: Feed
+    feed: EventFeed
     addresses: ClientAddresses
     refusal_log: RefusalLog
     password_slots: ConcurrencyLimit
@@ -157,7 +157,7 @@ class _Recording(NamedTuple):
     """What takes a calculation from its commit to those who wait for its event."""
 
     recorder: Recorder
-    tail: HistoryTail
+    poller: HistoryPoller
     pings: dict[str, Callable[[], Awaitable[None]]]
 
 
@@ -166,18 +166,18 @@ def _start_recording(opening: Opening, backends: Backends) -> _Recording:
     settings, metrics, history = opening.settings, opening.metrics, backends.history
     consumer = _consumer(opening, backends)
     relay = _relay(opening, backends)
-    tail = opening.closing(HistoryTail(history, metrics, shared=backends.database.shared))
+    poller = opening.closing(HistoryPoller(history, metrics, shared=backends.database.shared))
 
     def committed() -> None:
         if relay is not None:
             relay.wake()
-        tail.wake()
+        poller.wake()
 
     recorder = opening.closing(Recorder(history, metrics, committed, tracer=opening.tracer))
     if settings.history_retention:
         opening.closing(Retention(history, parse_age(settings.history_retention), metrics))
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    return _Recording(recorder, tail, {name: part.ping for name, part in parts.items() if part is not None})
+    return _Recording(recorder, poller, {name: part.ping for name, part in parts.items() if part is not None})
 
 
 def _consumer(opening: Opening, backends: Backends) -> UsageConsumer | None:
@@ -246,7 +246,7 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         pace=Pace(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
-        feed=Feed(history, recording.tail, metrics),
+        feed=EventFeed(history, recording.poller, metrics),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),

@@ -1,4 +1,4 @@
-"""What Kafka's own clients see of the stream, and Kafka's own troubles."""
+"""What Kafka's own clients see of the stream, and Kafka's own errors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member
 from pycalc.streaming.kafka import producer as kafka_producer
 from pycalc.streaming.kafka import topic as kafka_topic
-from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.client import kafka_errors
 from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import kafka_options
 from pycalc.streaming.kafka.producer import KafkaProducer
 from pycalc.streaming.kafka.stream import KafkaStream
-from pycalc.streaming.kafka.topic import Incarnation, Topic
+from pycalc.streaming.kafka.topic import Topic, TopicGeneration
 from tests.harness.consuming import consumed, delivered
 from tests.harness.events import key_of, number_of, numbered
 from tests.harness.kafka import AnyKafka, Kafka
@@ -232,8 +232,8 @@ async def test_looks_at_a_topic_that_fail_are_not_the_last(
     """A broker that hangs for longer than a look may take says nothing of the topic; what happens later is seen."""
     monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.05)
     await opened(real_kafka.url(topic)).ping()
-    asked = Topic(kafka_options(real_kafka.url(topic), ""), kafka_troubles(Metrics()))
-    async with asked.incarnation() as current:
+    asked = Topic(kafka_options(real_kafka.url(topic), ""), kafka_errors(Metrics()))
+    async with asked.generation() as current:
         real_kafka.pause()
         with monkeypatch.context() as impatient:
             impatient.setattr(kafka_topic, "_ASK_SECONDS", 0.3)
@@ -361,7 +361,7 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
     """Nobody has it, so nobody would close it."""
     configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
     with pytest.raises(KafkaException):
-        KafkaMember(configuration, "", Incarnation("").check, kafka_troubles(Metrics()))
+        KafkaMember(configuration, "", TopicGeneration("").check, kafka_errors(Metrics()))
     assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 

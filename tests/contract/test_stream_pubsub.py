@@ -1,4 +1,4 @@
-"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own troubles."""
+"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own errors."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.kafka import topic as kafka_topic
-from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.client import kafka_errors
 from pycalc.streaming.kafka.options import kafka_options
 from pycalc.streaming.kafka.stream import _from_the_first
 from pycalc.streaming.kafka.topic import Topic
@@ -41,7 +41,7 @@ def scripted(*answers: str | None) -> Callable[[], str]:
 async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that fails, or sees the same topic, ends nothing; one that sees another topic ends it for good."""
     monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.01)
-    topic = Topic(kafka_options("kafka://127.0.0.1:1/events", ""), kafka_troubles(Metrics()))
+    topic = Topic(kafka_options("kafka://127.0.0.1:1/events", ""), kafka_errors(Metrics()))
     looks = scripted("old", "old", None, "old", "new", "old")
     seen: list[str] = []
 
@@ -50,7 +50,7 @@ async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPa
         return seen[-1]
 
     monkeypatch.setattr(topic, "_identity", looking)
-    async with topic.incarnation() as current:
+    async with topic.generation() as current:
         assert current.identity == "old"
         current.check()
         await until(lambda: current.over, "the new topic is noticed")
@@ -103,7 +103,7 @@ class Admin:
 
 def topic_of(admin: Admin, monkeypatch: pytest.MonkeyPatch, options: str = "") -> Topic:
     """Return a topic that asks this administrator."""
-    topic = Topic(kafka_options(f"kafka://127.0.0.1:1/events?{options}", ""), kafka_troubles(Metrics()))
+    topic = Topic(kafka_options(f"kafka://127.0.0.1:1/events?{options}", ""), kafka_errors(Metrics()))
     monkeypatch.setattr(topic, "_client", lambda: admin)
     return topic
 
@@ -184,7 +184,7 @@ async def test_a_topics_id_is_written_as_kafkas_tools_do(
 ) -> None:
     """In the URL-safe alphabet; a cluster that can't be asked gives all topics the same one."""
     topic = topic_of(Admin(None, controller=controller), monkeypatch)
-    async with topic.incarnation() as current:
+    async with topic.generation() as current:
         assert current.identity == identity
     topic.close()
 

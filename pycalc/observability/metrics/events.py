@@ -48,10 +48,10 @@ class EventMetrics:
         self.events_refused = Counter(
             "pycalc_events_refused", "Events that the stream refused for good, counted at every try", registry=registry
         )
-        self.followers = Gauge("pycalc_event_followers", "Clients subscribed to the event feed", registry=registry)
-        self.followers_dropped = Counter(
-            "pycalc_event_followers_dropped", "Subscribers dropped because they read too slowly", registry=registry
+        self.subscribers = Gauge("pycalc_event_subscribers", "Clients subscribed to the event feed", registry=registry)
+        self.subscribers_dropped = Counter(
+            "pycalc_event_subscribers_dropped", "Subscribers dropped because they read too slowly", registry=registry
         )
-        self.followers_refused = Counter(
-            "pycalc_event_followers_refused", "Subscribers refused because of the limit", registry=registry
+        self.subscribers_refused = Counter(
+            "pycalc_event_subscribers_refused", "Subscribers refused because of the limit", registry=registry
         )

@@ -9,12 +9,12 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
 from pycalc.observability.metrics import EventMetrics
-from pycalc.services.events.history_poller import HistoryTail
+from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
-MAX_FOLLOWERS = 1_000
-MAX_FOLLOWERS_EACH = 20
+MAX_SUBSCRIBERS = 1_000
+MAX_SUBSCRIBERS_EACH = 20
 
 
 async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
@@ -23,17 +23,17 @@ async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
             yield event
 
 
-class Feed:
-    """What GET /events shows; bounded in followers, for all and for each user."""
+class EventFeed:
+    """What GET /events shows; bounded in subscribers, for all and for each user."""
 
-    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: EventMetrics) -> None:
+    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics) -> None:
         self._history = history
-        self._tail = tail
+        self._poller = poller
         self._limit = ConcurrencyLimit(
-            MAX_FOLLOWERS, metrics.followers_refused, "Too many clients follow events.", each=MAX_FOLLOWERS_EACH
+            MAX_SUBSCRIBERS, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
         )
 
-    async def follow(
+    async def subscribe(
         self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
     ) -> AsyncGenerator[Event]:
         """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
@@ -45,10 +45,10 @@ class Feed:
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
         with self._limit.acquire(caller.user_id):
-            async with self._tail.follow(user_id) as follower:
-                seen = follower.position if last_id is None else last_id
+            async with self._poller.subscribe(user_id) as subscriber:
+                seen = subscriber.position if last_id is None else last_id
                 yield Event(seen, caller.user_id, b"")
-                async for event in _chained(self._replay(user_id, seen, follower.position), follower):
+                async for event in _chained(self._replay(user_id, seen, subscriber.position), subscriber):
                     if (await identify()).is_admin != caller.is_admin:
                         return
                     if event.id > seen or is_ahead(seen):

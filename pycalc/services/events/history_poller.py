@@ -27,12 +27,12 @@ _ROWS = 500
 _REPEATED_MS = 1_000
 """How much is told again after a clock was set back, so that nothing is missed: events are told at least once."""
 MAX_BEHIND = 2_048
-"""Events that a follower may be behind before it is dropped."""
+"""Events that a subscriber may be behind before it is dropped."""
 
 _log = get_logger(__name__)
 
 
-class Follower:
+class Subscriber:
     """One reader's bounded queue of events, in the order of their ids, all after ``position``."""
 
     def __init__(self, position: bytes) -> None:
@@ -65,8 +65,8 @@ class Follower:
             await self._changed.wait()
 
 
-class HistoryTail:
-    """Reads what is recorded, by whatever process, and hands it to the followers; reads nothing while there are none.
+class HistoryPoller:
+    """Reads what is recorded, by whatever process, and hands it to the subscribers; reads nothing while there are none.
 
     ``shared`` says that other processes record too: then it looks by itself, and tells of each calculation after
     HOLD_BACK_SECONDS, so that the order of ids is the order of telling and an id is a place to resume from.
@@ -79,20 +79,20 @@ class HistoryTail:
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
-        self._followers: dict[bytes | None, set[Follower]] = defaultdict(set)
-        self._dropped = metrics.followers_dropped
+        self._subscribers: dict[bytes | None, set[Subscriber]] = defaultdict(set)
+        self._dropped = metrics.subscribers_dropped
         self._position = b""
         self._reading = asyncio.Lock()
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
-        metrics.followers.set_function(self._count)
+        metrics.subscribers.set_function(self._count)
 
     def wake(self) -> None:
         """Say that something was recorded."""
         self._work.set()
 
     @asynccontextmanager
-    async def follow(self, user_id: bytes | None) -> AsyncIterator[Follower]:
+    async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Follow one user's calculations, or everybody's with None; raises StoreUnavailable.
 
         The iteration ends when the tail closes, or when its reader has fallen too far behind: nobody waits for it.
@@ -102,32 +102,32 @@ class HistoryTail:
                 self._position = await self._end()
             else:
                 await self._read()
-            follower = Follower(self._position)
-            self._followers[user_id].add(follower)
+            subscriber = Subscriber(self._position)
+            self._subscribers[user_id].add(subscriber)
         if self._runner is None:
             own = Context()  # not that of who came first
             self._runner = asyncio.create_task(self._run(), name="history tail", context=own)
         try:
-            yield follower
+            yield subscriber
         finally:
-            self._forget(user_id, follower)
+            self._forget(user_id, subscriber)
 
     async def aclose(self) -> None:
         """End every following."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait({self._runner})
-        for followers in self._followers.values():
-            for follower in followers:
-                follower.end()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.end()
 
     def _count(self) -> int:
-        return sum(map(len, self._followers.values()))
+        return sum(map(len, self._subscribers.values()))
 
-    def _forget(self, user_id: bytes | None, follower: Follower) -> None:
-        self._followers[user_id].discard(follower)
-        if not self._followers[user_id]:
-            del self._followers[user_id]
+    def _forget(self, user_id: bytes | None, subscriber: Subscriber) -> None:
+        self._subscribers[user_id].discard(subscriber)
+        if not self._subscribers[user_id]:
+            del self._subscribers[user_id]
 
     async def _end(self) -> bytes:
         """Return the id up to which everything is told already."""
@@ -154,7 +154,7 @@ class HistoryTail:
                 async with self._reading:
                     more = self._count() > 0 and await self._read()
             except StoreUnavailable as error:
-                _log.warning("followers wait", error=str(error))
+                _log.warning("subscribers wait", error=str(error))
                 more = True
                 await asyncio.sleep(_POLL_SECONDS)
             if more:
@@ -165,23 +165,23 @@ class HistoryTail:
         """Hand on what follows the position; return whether there may be more."""
         self._follow_the_clock()
         rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
-        for user_id, own in _by_follower(rows, self._followers).items():
+        for user_id, own in _by_subscriber(rows, self._subscribers).items():
             events = [event_of(row) for row in own]
-            for follower in list(self._followers[user_id]):
-                if not follower.offer(events):
-                    self._forget(user_id, follower)
+            for subscriber in list(self._subscribers[user_id]):
+                if not subscriber.offer(events):
+                    self._forget(user_id, subscriber)
                     self._dropped.inc()
         if rows:
             self._position = rows[-1].id
         return len(rows) == _ROWS
 
 
-def _by_follower(
-    rows: Sequence[HistoryRow], followers: dict[bytes | None, set[Follower]]
+def _by_subscriber(
+    rows: Sequence[HistoryRow], subscribers: dict[bytes | None, set[Subscriber]]
 ) -> dict[bytes | None, list[HistoryRow]]:
-    """Return the rows that each kind of follower is to hear of."""
-    heard: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in followers else {}
+    """Return the rows that each kind of subscriber is to hear of."""
+    heard: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in subscribers else {}
     for row in rows:
-        if row.user_id in followers:
+        if row.user_id in subscribers:
             heard.setdefault(row.user_id, []).append(row)
     return heard

@@ -8,12 +8,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from pycalc.observability.metrics import EventMetrics
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.kafka.driver_thread import ThreadClosed
-from pycalc.streaming.troubles import Troubles
 
 _SETTINGS: dict[str, Any] = {
     "client.id": "pycalc",
-    "log_level": 2,  # what librdkafka would tell of each second, Troubles tells once
+    "log_level": 2,  # what librdkafka would tell of each second, BrokerErrors tells once
     "socket.timeout.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
     "allow.auto.create.topics": False,
@@ -26,7 +26,7 @@ def error_of(exception: Exception) -> KafkaError:
     return error
 
 
-def kafka_troubles(metrics: EventMetrics) -> Troubles:
+def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
     """Return the map of Kafka's errors."""
 
     def explain(exception: Exception) -> tuple[str, str]:
@@ -36,15 +36,15 @@ def kafka_troubles(metrics: EventMetrics) -> Troubles:
             return "closed", str(exception)
         return error_of(exception).name(), error_of(exception).str()
 
-    return Troubles((KafkaException, BufferError, ThreadClosed), explain, metrics)
+    return BrokerErrors((KafkaException, BufferError, ThreadClosed), explain, metrics)
 
 
-def settings(*layers: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
+def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]:
     """Return a client's settings, later layers over earlier ones."""
 
     def note(error: KafkaError) -> None:
         if error.name() != "_ALL_BROKERS_DOWN":  # what else it tells says why
-            troubles.note(error.name(), error.str())
+            errors.note(error.name(), error.str())
 
     merged: dict[str, Any] = {**_SETTINGS, "error_cb": note}
     for layer in layers:

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.kafka.client import error_of
 from pycalc.streaming.kafka.driver_thread import DriverThread
-from pycalc.streaming.troubles import Troubles
 
 SETTINGS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -105,18 +105,18 @@ class KafkaMember:
     """See Member; ``check`` raises KafkaException when the topic is another one by now."""
 
     def __init__(
-        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], troubles: Troubles
+        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
     ) -> None:
         self._reader = _Reader(configuration, topic)
         self._check = check
-        self._troubles = troubles
+        self._errors = errors
 
     async def receive(self) -> Batch:
-        with self._troubles.mapped("receive", "Kafka gives no messages."):
+        with self._errors.mapped("receive", "Kafka gives no messages."):
             self._check()
             messages = await self._reader.messages()
         if messages:
-            self._troubles.over()
+            self._errors.over()
         deliveries, ends = [], {}
         for message in messages:
             topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
@@ -127,7 +127,7 @@ class KafkaMember:
         return Batch(deliveries, list(ends.values()))
 
     async def commit(self, batch: Batch) -> None:
-        with self._troubles.mapped("commit", "Kafka takes no commits."):
+        with self._errors.mapped("commit", "Kafka takes no commits."):
             committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)

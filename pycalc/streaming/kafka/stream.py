@@ -15,7 +15,7 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
 from pycalc.streaming.kafka import consumer as kafka_consumer
 from pycalc.streaming.kafka import producer as kafka_producer
-from pycalc.streaming.kafka.client import kafka_troubles, settings
+from pycalc.streaming.kafka.client import kafka_errors, settings
 from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import KafkaOptions, kafka_options
 from pycalc.streaming.kafka.producer import KafkaProducer, Outcome
@@ -29,8 +29,8 @@ class KafkaStream:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
-        self._troubles = kafka_troubles(metrics)
-        self._topic = Topic(options, self._troubles)
+        self._errors = kafka_errors(metrics)
+        self._topic = Topic(options, self._errors)
         self._producer: KafkaProducer | None = None
         self._discarded: set[KafkaProducer] = set()
 
@@ -43,12 +43,12 @@ class KafkaStream:
         """See Stream."""
         if not events:
             return
-        with self._troubles.mapped("publish", "Kafka does not take events."):
+        with self._errors.mapped("publish", "Kafka does not take events."):
             async with asyncio.timeout(self._publish_seconds):
                 refused, doubtful = await self._send(events)
                 if doubtful:
                     refused |= await self._send_one_by_one(_from_the_first(doubtful, events))
-        self._troubles.taken()
+        self._errors.taken()
         if refused:
             self._metrics.events_refused.inc(len(refused))
             raise EventsRefused("Kafka refuses events.", {event_id: error.str() for event_id, error in refused.items()})
@@ -61,11 +61,11 @@ class KafkaStream:
         place in the old topic can be taken for one in the new, not even one that is committed late.
         """
         await self._topic.ensure()
-        async with self._topic.incarnation() as topic:
+        async with self._topic.generation() as topic:
             name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
             wanted = self._settings(kafka_consumer.SETTINGS, self._options.consumer, name)
-            with self._troubles.mapped("receive", "Kafka gives no messages."):
-                member = KafkaMember(wanted, self._options.topic, topic.check, self._troubles)
+            with self._errors.mapped("receive", "Kafka gives no messages."):
+                member = KafkaMember(wanted, self._options.topic, topic.check, self._errors)
             try:
                 yield member
             finally:
@@ -74,7 +74,7 @@ class KafkaStream:
     async def ping(self) -> None:
         """See Stream: the topic is there, and the last events were taken."""
         await self._topic.ensure()
-        self._troubles.check()
+        self._errors.check()
 
     async def aclose(self) -> None:
         """See Stream."""
@@ -121,7 +121,7 @@ class KafkaStream:
             self._producer = None
 
     def _settings(self, *layers: Mapping[str, Any]) -> dict[str, Any]:
-        return settings(self._options.client, *layers, troubles=self._troubles)
+        return settings(self._options.client, *layers, errors=self._errors)
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:

@@ -12,10 +12,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.kafka.client import error_of, settings
 from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
 from pycalc.streaming.kafka.options import KafkaOptions
-from pycalc.streaming.troubles import Troubles
 
 _ASK_SECONDS = 3.0
 _STEP_SECONDS = 0.05
@@ -29,7 +29,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _log = get_logger(__name__)
 
 
-class Incarnation:
+class TopicGeneration:
     """A topic's life, from its making to its deletion: another topic may have its name then, but not its id."""
 
     def __init__(self, identity: str) -> None:
@@ -45,9 +45,9 @@ class Incarnation:
 class Topic:
     """The topic on its broker, asked about in a thread of its own."""
 
-    def __init__(self, options: KafkaOptions, troubles: Troubles) -> None:
+    def __init__(self, options: KafkaOptions, errors: BrokerErrors) -> None:
         self._options = options
-        self._troubles = troubles
+        self._errors = errors
         self._admin: AdminClient | None = None
         self._thread = DriverThread("kafka-admin")
         self._asking: asyncio.Future[None] | None = None
@@ -57,19 +57,19 @@ class Topic:
 
         Those who ask at the same time share one question.
         """
-        with self._troubles.mapped("topic", "Kafka does not give access to the topic."):
+        with self._errors.mapped("topic", "Kafka does not give access to the topic."):
             if self._asking is None or self._asking.done():
                 self._asking = self._thread.run(self._ensure)
             await asyncio.shield(self._asking)
 
     @asynccontextmanager
-    async def incarnation(self) -> AsyncIterator[Incarnation]:
+    async def generation(self) -> AsyncIterator[TopicGeneration]:
         """Give what the topic is now, looked at now and then; raises StreamUnavailable.
 
         A look that fails ends nothing: what is wrong with the broker, those tell who use it.
         """
-        with self._troubles.mapped("topic", "Kafka does not tell of the topic."):
-            current = Incarnation(await self._thread.run(self._identity))
+        with self._errors.mapped("topic", "Kafka does not tell of the topic."):
+            current = TopicGeneration(await self._thread.run(self._identity))
         watching = asyncio.create_task(self._watch(current), name="Kafka topic")
         try:
             yield current
@@ -82,7 +82,7 @@ class Topic:
         self._admin = None
         self._thread.close()
 
-    async def _watch(self, current: Incarnation) -> None:
+    async def _watch(self, current: TopicGeneration) -> None:
         while not current.over:
             await asyncio.sleep(_LOOK_SECONDS)
             with suppress(KafkaException, ThreadClosed):
@@ -90,7 +90,7 @@ class Topic:
 
     def _client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(settings(self._options.client, troubles=self._troubles))
+            self._admin = AdminClient(settings(self._options.client, errors=self._errors))
         return self._admin
 
     def _identity(self) -> str:

@@ -28,8 +28,8 @@ from structlog import get_logger
 
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import USAGE_GROUP
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.pubsub.options import PubSubOptions
-from pycalc.streaming.troubles import Troubles
 
 ACK_SECONDS = 10
 """Messages that a dead member held come again after this."""
@@ -49,7 +49,7 @@ _DELETED_TOPIC = "_deleted-topic_"
 _log = get_logger(__name__)
 
 
-def pubsub_troubles(metrics: EventMetrics) -> Troubles:
+def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
     """Return the map of Pub/Sub's errors."""
 
     def explain(error: Exception) -> tuple[str, str]:
@@ -57,7 +57,7 @@ def pubsub_troubles(metrics: EventMetrics) -> Troubles:
             error = error.cause
         return type(error).__name__, str(error)
 
-    return Troubles(API_ERRORS, explain, metrics)
+    return BrokerErrors(API_ERRORS, explain, metrics)
 
 
 def attached(subscription: Subscription) -> bool:

@@ -12,7 +12,7 @@ from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
-from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_troubles
+from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_errors
 from pycalc.streaming.pubsub.options import PubSubOptions, pubsub_options
 from pycalc.streaming.pubsub.publisher import Publishing
 from pycalc.streaming.pubsub.subscriber import PubSubMember
@@ -25,7 +25,7 @@ class PubSubStream:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
-        self._troubles = pubsub_troubles(metrics)
+        self._errors = pubsub_errors(metrics)
         self._connection = Connection(options)
         self._topology = Topology(options, self._connection)
         self._ensured = False
@@ -41,10 +41,10 @@ class PubSubStream:
         """See Stream."""
         if not events:
             return
-        with self._troubles.mapped("publish", "Pub/Sub does not take events."):
+        with self._errors.mapped("publish", "Pub/Sub does not take events."):
             async with asyncio.timeout(self._publish_seconds):
                 refused = await self._publish(events)
-        self._troubles.taken()
+        self._errors.taken()
         if refused:
             self._metrics.events_refused.inc(len(refused))
             raise EventsRefused("Pub/Sub refuses events.", refused)
@@ -52,10 +52,10 @@ class PubSubStream:
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """See Consumable; Pub/Sub knows the group as the subscription ``{topic}-{group}``."""
-        with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
+        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             subscription = await self._topology.subscription(group)
             clients = await self._connection.clients()
-        member = PubSubMember(clients.subscriber, subscription, self._troubles)
+        member = PubSubMember(clients.subscriber, subscription, self._errors)
         try:
             yield member
         finally:
@@ -63,9 +63,9 @@ class PubSubStream:
 
     async def ping(self) -> None:
         """See Stream: the topic and its subscription are there, and the last events were taken."""
-        with self._troubles.mapped("topic", "Pub/Sub does not give access to the topic."):
+        with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._topology.ensure()
-        self._troubles.check()
+        self._errors.check()
 
     async def aclose(self) -> None:
         """See Stream."""

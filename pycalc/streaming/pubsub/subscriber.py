@@ -21,9 +21,9 @@ from google.pubsub_v1 import (
 
 from pycalc.errors import StreamUnavailable
 from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
-from pycalc.streaming.troubles import Troubles
 
 _PULL_SECONDS = 60.0
 """The service answers an empty pull before: giving up earlier may leave messages with nobody until their lease ends."""
@@ -128,17 +128,17 @@ class _Lease(NamedTuple):
 class PubSubMember:
     """See Member; it keeps its leases while a batch is dealt with, up to ten minutes."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription, troubles: Troubles) -> None:
+    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription, errors: BrokerErrors) -> None:
         self._puller = _Puller(client, subscription)
-        self._troubles = troubles
+        self._errors = errors
         self._leases: list[_Lease] = []
         self._extending = asyncio.create_task(self._extend(), name="Pub/Sub leases")
 
     async def receive(self) -> Batch:
-        with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
+        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             messages = await self._puller.messages()
         if messages:
-            self._troubles.over()
+            self._errors.over()
         deliveries = []
         for received in messages:
             event = event_of_message(received.message.data)
@@ -153,7 +153,7 @@ class PubSubMember:
         lease = cast("_Lease", batch.position)
         held = self._leases.index(lease) + 1 if lease in self._leases else 0
         done, self._leases = self._leases[:held] or [lease], self._leases[held:]
-        with self._troubles.mapped("commit", "Pub/Sub takes no commits."):
+        with self._errors.mapped("commit", "Pub/Sub takes no commits."):
             for dealt_with in done:
                 await self._puller.acknowledge(dealt_with.ack_ids)
 
@@ -171,5 +171,5 @@ class PubSubMember:
             await asyncio.sleep(_EXTEND_SECONDS)
             self._leases = [lease for lease in self._leases if lease.since > monotonic() - _MAX_LEASE_SECONDS]
             for lease in self._leases:
-                with suppress(StreamUnavailable), self._troubles.mapped("extend", "Pub/Sub extends no leases."):
+                with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub extends no leases."):
                     await self._puller.hold(lease.ack_ids, ACK_SECONDS)

@@ -17,7 +17,7 @@ _STUCK_SECONDS = 40.0
 _log = get_logger(__name__)
 
 
-class Troubles:
+class BrokerErrors:
     """Maps the errors of one driver; ``explain`` gives an error's name and its reason."""
 
     def __init__(
