@@ -22,8 +22,8 @@ from pycalc.observability.requests import LONGEST, TraceContext, header, trace_o
 from pycalc.observability.tracing import NO_SPAN, Attribute
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
+# Others are invented, and make no new names of spans.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-"""Others are invented, and make no new names of spans."""
 _FAREWELL_SECONDS = 1.0
 
 
@@ -52,7 +52,6 @@ class _RequestSpan:
         self._token: Token[context.Context] = context.attach(trace.set_span_in_context(span))
 
     def end(self, route: str | None, status: int) -> None:
-        """See RequestSpan."""
         if self._span.is_recording():
             self._complete(route, status)
         context.detach(self._token)
@@ -80,7 +79,6 @@ class OpenTelemetryTracer:
         self._tracer = self._provider.get_tracer("pycalc", __version__)
 
     def begin(self, scope: MutableMapping[str, Any], /) -> _RequestSpan:
-        """See Tracer."""
         method: str = scope["method"] if scope["method"] in _METHODS else "HTTP"
         span = self._tracer.start_span(
             method,
@@ -92,7 +90,6 @@ class OpenTelemetryTracer:
         return _RequestSpan(span, method)
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
-        """See Tracer."""
         if not trace.get_current_span().is_recording():
             return NO_SPAN
         return self._tracer.start_as_current_span(name, attributes=attributes)
@@ -100,7 +97,6 @@ class OpenTelemetryTracer:
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """See Tracer."""
         within = context.get_current() if parent is None else _remote(trace_of(parent))
         if within is None or not trace.get_current_span(within).get_span_context().trace_flags.sampled:
             return
@@ -108,7 +104,6 @@ class OpenTelemetryTracer:
         self._tracer.start_span(name, within, kind, attributes, start_time=began_ns).end(ended_ns)
 
     def traceparent(self) -> str | None:
-        """See Tracer."""
         span = trace.get_current_span()
         return _named(span).traceparent if span.is_recording() else None
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
+# Kinds of records that are told apart; the oldest goes first.
 _KEPT = 1_000
-"""Kinds of records that are told apart; the oldest goes first."""
+# Fields in which records that are otherwise identical differ.
 _OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}
-"""Fields in which records that are otherwise identical differ."""
+# The audit log has a limit of its own, for refusals; what it says of grants and revocations is never left out.
 _UNLIMITED = "pycalc.audit"
-"""The audit log has a limit of its own, for refusals; what it says of grants and revocations is never left out."""
 
 
 class _Kind(NamedTuple):

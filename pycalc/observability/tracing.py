@@ -25,8 +25,8 @@ class RequestSpan(Protocol):
 class Tracer(Protocol):
     """Makes spans. Where a trace is not sampled it makes nothing."""
 
+    # Whether there is anything to gain from preparing a span.
     on: bool
-    """Whether there is anything to gain from preparing a span."""
 
     def begin(self, scope: MutableMapping[str, Any], /) -> RequestSpan | None:
         """Begin the span of a request, within the trace that its ``traceparent`` names, and note it in the scope."""
@@ -51,8 +51,8 @@ class Tracer(Protocol):
         ...
 
 
+# Around what is in no trace; one for all, for it holds nothing.
 NO_SPAN: AbstractContextManager[object] = nullcontext()
-"""Around what is in no trace; one for all, for it holds nothing."""
 
 
 class NoTracer:
@@ -61,23 +61,21 @@ class NoTracer:
     on = False
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> None:
-        """See Tracer."""
+        pass
 
     def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
-        """See Tracer."""
         return NO_SPAN
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """See Tracer."""
+        pass
 
     def traceparent(self) -> str | None:
-        """See Tracer."""
         return None
 
     async def aclose(self) -> None:
-        """See Tracer."""
+        pass
 
 
 NO_TRACER = NoTracer()

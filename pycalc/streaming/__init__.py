@@ -23,10 +23,10 @@ class _Backend(Protocol):
 
 
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
-    """Open the stream that a URL names, without waiting for a broker: a service starts though it is down.
+    """Open the stream that a URL names; a broker that is down does not delay the start.
 
-    ``credentials`` are ``user:password`` for a stream that wants them, so that the URL need not hold a secret.
-    Raises ValueError for an unknown scheme, a bad name or a bad option. A driver is imported only here.
+    ``credentials`` are ``user:password``, so that the URL need not hold a secret.
+    Raises ValueError for an unknown scheme, a bad name or a bad option. The driver is imported here, at the first use.
     """
     scheme = scheme_of(url)
     if scheme not in _STREAMS:

@@ -18,16 +18,16 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
 
+# With several processes: how old a calculation is before it is told of. Until then one with an earlier id may still
+# be committed by another process: a row is committed within 2 s of its id, or its caller was refused.
 HOLD_BACK_SECONDS = 2.5
-"""With several processes: how old a calculation is before it is told of. Until then one with an earlier id may still be
-committed by another process: a row is committed within 2 s of its id, or its caller was refused."""
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
+# How much is told again after a clock was set back, so that nothing is missed: events are told at least once.
 _REPEATED_MS = 1_000
-"""How much is told again after a clock was set back, so that nothing is missed: events are told at least once."""
+# Events that a subscriber may be behind before it is dropped.
 MAX_BEHIND = 2_048
-"""Events that a subscriber may be behind before it is dropped."""
 
 _log = get_logger(__name__)
 

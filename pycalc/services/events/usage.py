@@ -22,11 +22,11 @@ from pycalc.services.accounts.authorization import whose
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
 _LONGEST_BACKOFF = 10.0
+# How long the batch in hand may take in the end, and leaving the group after it: what is not committed comes again.
 _FINISH_SECONDS = 2.0
-"""How long the batch in hand may take in the end, and leaving the group after it: what is not committed comes again."""
 _LETTER_BYTES = 8 * 1024
+# Dead letters beyond which foreign messages are only counted: whoever floods the topic must not fill the disk.
 MAX_LETTERS = 100_000
-"""Dead letters beyond which foreign messages are only counted: whoever floods the topic must not fill the disk."""
 MAX_ITEMS = 10_000
 
 _log = get_logger(__name__)

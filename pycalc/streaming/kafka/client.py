@@ -1,4 +1,4 @@
-"""What Kafka's clients have in common: their settings and their errors."""
+"""The settings and the error mapping that all Kafka clients share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycalc.streaming.kafka.driver_thread import ThreadClosed
 
 _SETTINGS: dict[str, Any] = {
     "client.id": "pycalc",
-    "log_level": 2,  # what librdkafka would tell of each second, BrokerErrors tells once
+    "log_level": 2,  # librdkafka repeats a warning each second; BrokerErrors logs it once
     "socket.timeout.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
     "allow.auto.create.topics": False,
@@ -27,7 +27,7 @@ def error_of(exception: Exception) -> KafkaError:
 
 
 def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
-    """Return the map of Kafka's errors."""
+    """Return the mapping of Kafka's errors."""
 
     def explain(exception: Exception) -> tuple[str, str]:
         if isinstance(exception, BufferError):
@@ -43,7 +43,7 @@ def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]
     """Return a client's settings, later layers over earlier ones."""
 
     def note(error: KafkaError) -> None:
-        if error.name() != "_ALL_BROKERS_DOWN":  # what else it tells says why
+        if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason
             errors.note(error.name(), error.str())
 
     merged: dict[str, Any] = {**_SETTINGS, "error_cb": note}
