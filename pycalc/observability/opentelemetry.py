@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables say where, how many and as whose."""
+"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables configure target, sampling and name."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pycalc.observability.requests import LONGEST, TraceContext, header, trace_o
 from pycalc.observability.tracing import NO_SPAN, Attribute
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
-# Others are invented, and make no new names of spans.
+# Other methods are named HTTP, so that clients cannot create any number of span names.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _FAREWELL_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return the context of a span that was made elsewhere."""
+    """Return the context of a span of another process."""
     if found is None:
         return None
     flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
@@ -44,7 +44,7 @@ def _named(span: Span) -> TraceContext:
 
 
 class _RequestSpan:
-    """See RequestSpan."""
+    """An OpenTelemetry span, attached as the current one until its end."""
 
     def __init__(self, span: Span, method: str) -> None:
         self._span = span
@@ -67,7 +67,7 @@ class _RequestSpan:
 
 
 class OpenTelemetryTracer:
-    """See Tracer. Spans wait in a bounded queue for a thread that sends them; beyond it they are dropped."""
+    """A tracer whose spans wait in a bounded queue for a sending thread; a full queue drops spans."""
 
     on = True
 
@@ -108,12 +108,12 @@ class OpenTelemetryTracer:
         return _named(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
-        """See Tracer: a collector that does not answer is not waited for."""
+        """Send the remaining spans for at most 1 s, and stop."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(closed.set)
 
         Thread(target=close, name="tracing ends", daemon=True).start()

@@ -10,14 +10,14 @@ from uuid import uuid4
 
 from pycalc.models.ids import text_of_id
 
-# The ASGI scope of the request under way: nothing is made of it before something is logged.
 current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
+"""The ASGI scope of the request under way: nothing is made of it before something is logged."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-# Version 00 (W3C Trace Context, §3.2).
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-# Characters of what clients choose that a record repeats.
+"""Version 00 (W3C Trace Context, §3.2)."""
 LONGEST = 256
+"""Characters of what clients choose that a record repeats."""
 
 
 class TraceContext(NamedTuple):

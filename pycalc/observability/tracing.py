@@ -1,6 +1,6 @@
-"""Traces: where a calculation's time goes, from the request to the consumer of its event (ADR 21).
+"""Traces of a calculation's time, from the request to the consumer of its event.
 
-What the code knows is the Tracer; OpenTelemetry stands behind one implementation, loaded when it is switched on.
+The code uses the ``Tracer`` protocol. Its OpenTelemetry implementation is imported only when tracing is switched on.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Attribute = str | int | float | bool
 
 
 class RequestSpan(Protocol):
-    """The span of a request under way."""
+    """The span of a request in progress."""
 
     def end(self, route: str | None, status: int) -> None:
-        """End it; ``route`` is the template that the path matched."""
+        """End the span; ``route`` is the path template that matched, None without one."""
         ...
 
 
 class Tracer(Protocol):
-    """Makes spans. Where a trace is not sampled it makes nothing."""
+    """A maker of spans for sampled traces; for other traces its methods do nothing."""
 
-    # Whether there is anything to gain from preparing a span.
+    # False when no span is ever made, so that callers skip the preparation.
     on: bool
 
     def begin(self, scope: MutableMapping[str, Any], /) -> RequestSpan | None:
@@ -33,30 +33,30 @@ class Tracer(Protocol):
         ...
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
-        """Return the span around a part of what this task does."""
+        """Return a context manager that records a child span of the current span."""
         ...
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """Add a span that is over, by Unix time; ``parent``: a ``traceparent``, else what this task does."""
+        """Add a finished span; times are Unix nanoseconds; ``parent`` is a ``traceparent``, or the current span."""
         ...
 
     def traceparent(self) -> str | None:
-        """Return the ``traceparent`` of what this task does; None where no trace is sampled."""
+        """Return the ``traceparent`` of the current span; None where the trace is not sampled."""
         ...
 
     async def aclose(self) -> None:
-        """Send what is left, and stop."""
+        """Send the remaining spans, and stop."""
         ...
 
 
-# Around what is in no trace; one for all, for it holds nothing.
+# One shared instance: it has no state.
 NO_SPAN: AbstractContextManager[object] = nullcontext()
 
 
 class NoTracer:
-    """Makes no spans."""
+    """The tracer that makes no spans, for a service without tracing."""
 
     on = False
 
@@ -89,9 +89,9 @@ def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterabl
 
 
 def open_tracer(part: str, *, wanted: bool) -> Tracer:
-    """Return a tracer for a part of the service, the one that makes nothing unless it is wanted.
+    """Return a tracer for a part of the service; ``NO_TRACER`` unless tracing is ``wanted``.
 
-    Raises ValueError when it is wanted and the packages of the extra ``otel`` are not installed.
+    Raises ValueError when tracing is wanted but the extra ``otel`` is not installed.
     """
     if not wanted:
         return NO_TRACER

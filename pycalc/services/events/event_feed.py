@@ -1,4 +1,4 @@
-"""The live feed of events: resumed from the history, then as it grows, without gap or duplicate."""
+"""The event feed of ``GET /events``: first from the history, then live, without gap or duplicate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
 
 
 class EventFeed:
-    """What GET /events shows; bounded in subscribers, for all and for each user."""
+    """The event feed, with a limit of subscribers in total and per user."""
 
     def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics) -> None:
         self._history = history
@@ -36,11 +36,12 @@ class EventFeed:
     async def subscribe(
         self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
     ) -> AsyncGenerator[Event]:
-        """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
+        """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
-        The first event is a marker without payload: from where on the others follow. ``identify`` is asked before
-        each event, and raises when the caller has lost its rights. Ends when the service ends, when the caller's role
-        changes or the client reads too slowly; raises Overloaded over the bounds, StoreUnavailable.
+        The first event has no payload and only marks the position after which the others come. ``identify`` is called
+        before each event and raises when the caller has lost its rights. The feed ends when the service stops, when
+        the caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits, and
+        StoreUnavailable.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
@@ -56,7 +57,7 @@ class EventFeed:
                         yield event
 
     async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
-        """Yield what was recorded after one id, up to and with another."""
+        """Yield the recorded events after the id ``after``, up to and including ``last``."""
         user_ids = None if user_id is None else (user_id,)
         while rows := await self._history.following(HistoryFilter(user_ids), after, _PAGE):
             for row in rows:
