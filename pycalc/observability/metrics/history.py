@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
@@ -13,35 +15,20 @@ class HistoryMetrics:
     """Metrics of the database, the recorder, exports and retention."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.commit_rows = Histogram(
-            "pycalc_commit_rows", "Calculations in one commit of the recorder", buckets=_ROWS, registry=registry
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.commit_rows = histogram("pycalc_commit_rows", "Calculations in one commit of the recorder", buckets=_ROWS)
+        self.commit_seconds = histogram(
+            "pycalc_commit_duration_seconds", "Seconds for one commit of the recorder", buckets=SECONDS_BUCKETS
         )
-        self.commit_seconds = Histogram(
-            "pycalc_commit_duration_seconds",
-            "Seconds for one commit of the recorder",
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+        self.database_work = gauge("pycalc_database_work", "Database operations running or waiting", ("queue",))
+        self.recorder_rows = gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit")
+        self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")
+        self.recorder_refused = counter("pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",))
+        self.exports = gauge("pycalc_history_exports", "Exports of the history in progress")
+        self.exports_refused = counter(
+            "pycalc_history_exports_refused", "Exports refused because too many are in progress"
         )
-        self.database_work = Gauge(
-            "pycalc_database_work",
-            "Database operations running or waiting",
-            ("queue",),
-            registry=registry,
-        )
-        self.recorder_rows = Gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit", registry=registry)
-        self.recorder_bytes = Gauge(
-            "pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit", registry=registry
-        )
-        self.recorder_refused = Counter(
-            "pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",), registry=registry
-        )
-        self.exports = Gauge("pycalc_history_exports", "Exports of the history in progress", registry=registry)
-        self.exports_refused = Counter(
-            "pycalc_history_exports_refused", "Exports refused because too many are in progress", registry=registry
-        )
-        self.exports_cut = Counter(
-            "pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",), registry=registry
-        )
-        self.history_pruned = Counter(
-            "pycalc_history_pruned", "Calculations deleted because of their age", registry=registry
-        )
+        self.exports_cut = counter("pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",))
+        self.history_pruned = counter("pycalc_history_pruned", "Calculations deleted because of their age")
