@@ -180,7 +180,7 @@ async def test_a_deleted_topic_loses_no_event(
                 await stream.publish([new])
         with pytest.raises(StreamUnavailable):
             await stream.ping()
-    assert f"{topic}-usage belongs to a topic that was deleted" in logs[-1]["reason"]
+    assert f"{topic}-usage belongs to a deleted topic" in logs[-1]["reason"]
     subscriber.delete_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     await stream.publish([new])
     await stream.ping()
