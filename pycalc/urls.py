@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Collection
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*):")
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P<port>[0-9]{1,5}))?")
@@ -29,6 +30,18 @@ def split_url(url: str) -> SplitResult:
     if "@" in login or "@" in parts.path or parts.fragment or unescaped_question_mark:
         raise ValueError("@, /, ? and # in the user's name or the password are written %40, %2F, %3F and %23")
     return parts
+
+
+def url_options(url: str, known: Collection[str]) -> dict[str, str]:
+    """Return the options in a URL's query; raises ValueError for an unknown, empty or repeated option."""
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
+        if name not in known:
+            raise ValueError(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
+        if name in options or not value:
+            raise ValueError(f"the option {name!r} needs one value")
+        options[name] = value
+    return options
 
 
 def require_server(text: str) -> tuple[str, int | None]:

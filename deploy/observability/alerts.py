@@ -118,7 +118,7 @@ ALERTS = (
         "ticket",
         "sum by (stage) (increase(<dead_letters>[1h])) > 0",
         "",
-        "{{ $value | humanize }} events or messages were put aside by the {{ $labels.stage }}",
+        "{{ $value | humanize }} events or messages were dead-lettered by the {{ $labels.stage }}",
     ),
     Alert(
         "PycalcConsumerFailing",

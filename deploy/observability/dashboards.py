@@ -71,7 +71,7 @@ SERVICE = Dashboard(
                 "recorder: {{reason}}": _rate("recorder_refused", "reason"),
                 "passwords": _rate("hashes_refused"),
                 "{{kind}} look-ups": _rate("lookups_refused", "kind"),
-                "followers": _rate("followers_refused"),
+                "subscribers": _rate("subscribers_refused"),
                 "exports": _rate("exports_refused"),
                 "cut, reading too slowly": _rate("responses_cut"),
             },
@@ -212,9 +212,9 @@ EVENTS = Dashboard(
         ),
         Panel("Dead letters", "short", {"{{stage}}, in an hour": "sum by (stage) (increase(<dead_letters>[1h]))"}),
         Panel(
-            "Followers",
+            "Subscribers",
             "short",
-            {"now": "sum(<followers>)", "dropped in 5 min": "sum(increase(<followers_dropped>[5m]))"},
+            {"now": "sum(<subscribers>)", "dropped in 5 min": "sum(increase(<subscribers_dropped>[5m]))"},
         ),
         Panel(
             "Exports",

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
 
-from pycalc.cache.options import options_of, whole
+from pycalc.cache.options import whole
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
+from pycalc.urls import url_options
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
 _ENTRY_BYTES = 1_200
@@ -32,7 +33,7 @@ class MemoryCache:
     @classmethod
     async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> MemoryCache:
         """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
-        return cls(whole(options_of(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        return cls(whole(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """See Cache."""

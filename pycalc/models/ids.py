@@ -36,16 +36,16 @@ class IdSource:
         self._tail = 0
         self._ahead = ahead
         self._furthest_ms = 0
-        self._require_near(_now_ms())
+        self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
         """Return how far the newest ids are ahead of the clock, if that is too far, else 0."""
-        ahead_ms = self._furthest_ms - _now_ms()
+        ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
     def next(self) -> bytes:
         """Return the next id."""
-        now = _now_ms()
+        now = now_ms()
         if self._ms > now + AHEAD_MS:
             self._require_near(now)
         if now > self._ms:
@@ -66,7 +66,8 @@ class IdSource:
             self._ms = 0
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Return the present time, in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
@@ -88,7 +89,7 @@ def unix_ms_of_id(value: bytes) -> int:
 
 def is_ahead(value: bytes) -> bool:
     """Return whether an id is so far ahead of the clock that a wrong clock has made it."""
-    return unix_ms_of_id(value) > _now_ms() + AHEAD_MS
+    return unix_ms_of_id(value) > now_ms() + AHEAD_MS
 
 
 def unix_ms(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error."""
+"""Structured logs: one JSON object per line on standard error."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _GOOGLE = "logging.googleapis.com/"
 
 
 def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Mark a record with the request that it is about."""
+    """Add the fields of the current request to a record."""
     scope = current.get()
     return event if scope is None else {**marks_of(scope), **event}
 
 
 def _timed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add the time in the form of the answers, so that both can be compared as texts."""
+    """Add the time, in the format of the API's responses, so that both sort together."""
     event["timestamp"] = timestamp(time_ns() // 1_000_000)
     return event
 
 
 def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Name a record's fields as Cloud Logging reads them (its documentation: "Structured logging", special fields)."""
+    """Rename a record's fields to the special fields of Google Cloud Logging's structured logs."""
     level = str(event.pop("level", "info"))
     record: dict[str, Any] = {
         "severity": _SEVERITIES.get(level, level.upper()),
@@ -55,9 +55,9 @@ def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Send structlog's records, and the standard library's, to standard error as JSON lines; a few of identical ones.
+    """Write the records of structlog and the standard library to standard error, as JSON lines without floods.
 
-    ``form`` is ``json``, or ``google`` for the field names of Cloud Logging.
+    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

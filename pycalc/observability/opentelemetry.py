@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables say where, how many and as whose."""
+"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables configure target, sampling and name."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pycalc.observability.requests import LONGEST, TraceContext, context_of, hea
 from pycalc.observability.tracing import NO_SPAN, Attribute
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
+# Other methods are named HTTP, so that clients cannot create any number of span names.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-"""Others are invented, and make no new names of spans."""
 _FAREWELL_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return the context of a span that was made elsewhere."""
+    """Return the context of a span of another process."""
     if found is None:
         return None
     flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
@@ -44,7 +44,7 @@ def _named(span: Span) -> TraceContext:
 
 
 class _RequestSpan:
-    """See RequestSpan."""
+    """An OpenTelemetry span, attached as the current one until its end."""
 
     def __init__(self, span: Span, method: str) -> None:
         self._span = span
@@ -52,7 +52,6 @@ class _RequestSpan:
         self._token: Token[context.Context] = context.attach(trace.set_span_in_context(span))
 
     def end(self, route: str | None, status: int) -> None:
-        """See RequestSpan."""
         if self._span.is_recording():
             self._complete(route, status)
         context.detach(self._token)
@@ -68,7 +67,7 @@ class _RequestSpan:
 
 
 class OpenTelemetryTracer:
-    """See Tracer. Spans wait in a bounded queue for a thread that sends them; beyond it they are dropped."""
+    """A tracer whose spans wait in a bounded queue for a sending thread; a full queue drops spans."""
 
     on = True
 
@@ -80,7 +79,6 @@ class OpenTelemetryTracer:
         self._tracer = self._provider.get_tracer("pycalc", __version__)
 
     def begin(self, scope: MutableMapping[str, Any], /) -> _RequestSpan:
-        """See Tracer."""
         method: str = scope["method"] if scope["method"] in _METHODS else "HTTP"
         span = self._tracer.start_span(
             method,
@@ -92,7 +90,6 @@ class OpenTelemetryTracer:
         return _RequestSpan(span, method)
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
-        """See Tracer."""
         if not trace.get_current_span().is_recording():
             return NO_SPAN
         return self._tracer.start_as_current_span(name, attributes=attributes)
@@ -100,7 +97,6 @@ class OpenTelemetryTracer:
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """See Tracer."""
         within = context.get_current() if parent is None else _remote(trace_of(parent))
         if within is None or not trace.get_current_span(within).get_span_context().trace_flags.sampled:
             return
@@ -108,17 +104,16 @@ class OpenTelemetryTracer:
         self._tracer.start_span(name, within, kind, attributes, start_time=began_ns).end(ended_ns)
 
     def traceparent(self) -> str | None:
-        """See Tracer."""
         span = trace.get_current_span()
         return _named(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
-        """See Tracer: a collector that does not answer is not waited for."""
+        """Send the remaining spans for at most 1 s, and stop."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(closed.set)
 
         Thread(target=close, name="tracing ends", daemon=True).start()

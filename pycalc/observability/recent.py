@@ -1,4 +1,4 @@
-"""Results that many ask for and that may be a moment old."""
+"""A cache for the result of one call, shared by all callers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The result of a call, which is made anew when it is older than ``seconds``.
+    """The cached result of a call, which is repeated when the result is older than ``seconds``.
 
-    However many ask, one call is under way; its error is kept as its result would be. A caller that is cancelled does
-    not end it.
+    Concurrent callers share one call. An error is cached like a result. A cancelled caller does not cancel the call.
     """
 
     def __init__(
         self, call: Callable[[], Awaitable[T]], seconds: float, clock: Callable[[], float] = monotonic
     ) -> None:
-        """``clock`` tells seconds, from whenever."""
+        """``clock`` returns seconds from any starting point."""
         self._call = call
         self._seconds = seconds
         self._clock = clock

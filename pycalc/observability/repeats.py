@@ -1,4 +1,4 @@
-"""Log records that are written over and over: a few of them are enough."""
+"""A rate limit for identical log records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
+# Distinct records that are counted; beyond this the oldest is forgotten.
 _KEPT = 1_000
-"""Kinds of records that are told apart; the oldest goes first."""
+# Fields that are ignored when comparing records.
 _OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}
-"""Fields in which records that are otherwise identical differ."""
+# The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"
-"""The audit log has a limit of its own, for refusals; what it says of grants and revocations is never left out."""
 
 
 class _Kind(NamedTuple):
@@ -28,13 +28,13 @@ class _Kind(NamedTuple):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets ``most`` identical records through in ``seconds``, counts the others, and then says how many there were.
+    """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
 
-    Records with an exception are identical when logger, event and traceback are, others when all their fields are.
+    Records with an exception are identical if logger, event and traceback are equal, others if all fields are.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` tells seconds, from whenever."""
+        """``clock`` returns seconds from any starting point."""
         super().__init__()
         self._most = most
         self._seconds = seconds
@@ -43,33 +43,33 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; the count of what was not written comes before it."""
+        """Return whether to write a record; first log the counts of suppressed records whose time is over."""
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)
         with self._lock:
-            over = self._over()
+            expired = self._expire()
             kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0, 0)
             wanted = kind.written < self._most
             self._kinds[key] = kind._replace(written=kind.written + wanted, suppressed=kind.suppressed + (not wanted))
-        for old in over:
+        for old in expired:
             get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=old.suppressed)
         return wanted
 
-    def _over(self) -> list[_Kind]:
-        """Forget the kinds whose time is over, or that are too many; return those of which something was suppressed."""
-        over = []
+    def _expire(self) -> list[_Kind]:
+        """Forget the kinds that are too old or too many; return those with suppressed records."""
+        expired = []
         while self._kinds:
             oldest = next(iter(self._kinds.values()))
             if len(self._kinds) < _KEPT and self._clock() < oldest.since + self._seconds:
                 break
-            over.append(self._kinds.popitem(last=False)[1])
-        return [kind for kind in over if kind.suppressed]
+            expired.append(self._kinds.popitem(last=False)[1])
+        return [kind for kind in expired if kind.suppressed]
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:
-    """Return a record's event, and what identical records have in common."""
-    if not isinstance(record.msg, dict):  # not structlog's
+    """Return a record's event, and a hash that identical records share."""
+    if not isinstance(record.msg, dict):  # a record of the standard library
         event = record.getMessage()
         return event[:200], hash((record.name, record.levelno, event, str(record.exc_info and record.exc_info[1])))
     fields = record.msg

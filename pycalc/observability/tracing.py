@@ -1,91 +1,97 @@
-"""Traces: where a calculation's time goes, from the request to the consumer of its event (ADR 21).
+"""Traces of a calculation's time, from the request to the consumer of its event.
 
-What the code knows is the Tracer; OpenTelemetry stands behind one implementation, loaded when it is switched on.
+The code uses the ``Tracer`` protocol. Its OpenTelemetry implementation is imported only when tracing is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from time import time_ns
 from typing import Any, Protocol
 
 Attribute = str | int | float | bool
 
 
 class RequestSpan(Protocol):
-    """The span of a request under way."""
+    """The span of a request in progress."""
 
     def end(self, route: str | None, status: int) -> None:
-        """End it; ``route`` is the template that the path matched."""
+        """End the span; ``route`` is the path template that matched, None without one."""
         ...
 
 
 class Tracer(Protocol):
-    """Makes spans. Where a trace is not sampled it makes nothing."""
+    """A maker of spans for sampled traces; for other traces its methods do nothing."""
 
+    # False when no span is ever made, so that callers skip the preparation.
     on: bool
-    """Whether there is anything to gain from preparing a span."""
 
     def begin(self, scope: MutableMapping[str, Any], /) -> RequestSpan | None:
         """Begin the span of a request, within the trace that its ``traceparent`` names, and note it in the scope."""
         ...
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
-        """Return the span around a part of what this task does."""
+        """Return a context manager that records a child span of the current span."""
         ...
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """Add a span that is over, by Unix time; ``parent``: a ``traceparent``, else what this task does."""
+        """Add a finished span; times are Unix nanoseconds; ``parent`` is a ``traceparent``, or the current span."""
         ...
 
     def traceparent(self) -> str | None:
-        """Return the ``traceparent`` of what this task does; None where no trace is sampled."""
+        """Return the ``traceparent`` of the current span; None where the trace is not sampled."""
         ...
 
     async def aclose(self) -> None:
-        """Send what is left, and stop."""
+        """Send the remaining spans, and stop."""
         ...
 
 
+# One shared instance: it has no state.
 NO_SPAN: AbstractContextManager[object] = nullcontext()
-"""Around what is in no trace; one for all, for it holds nothing."""
 
 
 class NoTracer:
-    """Makes no spans."""
+    """The tracer that makes no spans, for a service without tracing."""
 
     on = False
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> None:
-        """See Tracer."""
+        pass
 
     def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
-        """See Tracer."""
         return NO_SPAN
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """See Tracer."""
+        pass
 
     def traceparent(self) -> str | None:
-        """See Tracer."""
         return None
 
     async def aclose(self) -> None:
-        """See Tracer."""
+        pass
 
 
 NO_TRACER = NoTracer()
 
 
-def open_tracer(part: str, *, wanted: bool) -> Tracer:
-    """Return a tracer for a part of the service, the one that makes nothing unless it is wanted.
+def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
+    """Record a span that ends now once in each of the traces; ``operation`` is OpenTelemetry's messaging operation."""
+    ended_ns = time_ns()
+    for traceparent in dict.fromkeys(filter(None, traceparents)):
+        tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
 
-    Raises ValueError when it is wanted and the packages of the extra ``otel`` are not installed.
+
+def open_tracer(part: str, *, wanted: bool) -> Tracer:
+    """Return a tracer for a part of the service; ``NO_TRACER`` unless tracing is ``wanted``.
+
+    Raises ValueError when tracing is wanted but the extra ``otel`` is not installed.
     """
     if not wanted:
         return NO_TRACER

@@ -27,8 +27,8 @@ from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.single_flight import FleetFlights
 from pycalc.services.compute.computer import Computer
-from pycalc.services.events.event_feed import Feed
-from pycalc.services.events.history_poller import HistoryTail
+from pycalc.services.events.event_feed import EventFeed
+from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.usage import UsageReader
 from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
@@ -83,7 +83,7 @@ class Resources:
     history: HistoryReader
     usage: UsageReader
     exports: Exports
-    feed: Feed
+    feed: EventFeed
     addresses: ClientAddresses
     refusal_log: RefusalLog
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
@@ -143,7 +143,7 @@ class _Recording(NamedTuple):
     """The parts that take a calculation from its commit to the subscribers of its event."""
 
     recorder: Recorder
-    tail: HistoryTail
+    poller: HistoryPoller
     pings: dict[str, Callable[[], Awaitable[None]]]
 
 
@@ -155,18 +155,18 @@ def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     only_consumer = not database.shared or settings.stream_url.startswith("memory:")
     consumer = stack.consumer(database, stream) if only_consumer and isinstance(stream, Consumable) else None
     relay = stack.relay(database, stream) if settings.relay else None
-    tail = stack.closing(HistoryTail(history, metrics, shared=database.shared))
+    poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
     def committed() -> None:
         if relay is not None:
             relay.wake()
-        tail.wake()
+        poller.wake()
 
     recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
     if settings.history_retention:
         stack.closing(Retention(history, parse_age(settings.history_retention), metrics))
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    return _Recording(recorder, tail, {name: part.ping for name, part in parts.items() if part is not None})
+    return _Recording(recorder, poller, {name: part.ping for name, part in parts.items() if part is not None})
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -224,7 +224,7 @@ def _services(
         pace=Pace(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
-        feed=Feed(history, recording.tail, metrics),
+        feed=EventFeed(history, recording.poller, metrics),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),

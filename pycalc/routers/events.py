@@ -133,6 +133,6 @@ async def events(
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)
 
-    following = resources.feed.follow(identify, _resume_from(last_event_id))
+    following = resources.feed.subscribe(identify, _resume_from(last_event_id))
     first = await anext(following)
     return EventStream(first, following, identify, resources.stopping)

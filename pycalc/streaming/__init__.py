@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import Stream
 from pycalc.urls import scheme_of
 
@@ -19,14 +19,14 @@ _STREAMS = {
 
 class _Backend(Protocol):
     @staticmethod
-    def of_url(url: str, metrics: Metrics, credentials: str) -> Stream: ...
+    def of_url(url: str, metrics: EventMetrics, credentials: str) -> Stream: ...
 
 
-async def open_stream(url: str, metrics: Metrics, credentials: str = "") -> Stream:
-    """Open the stream that a URL names, without waiting for a broker: a service starts though it is down.
+async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
+    """Open the stream that a URL names; a broker that is down does not delay the start.
 
-    ``credentials`` are ``user:password`` for a stream that wants them, so that the URL need not hold a secret.
-    Raises ValueError for an unknown scheme, a bad name or a bad option. A driver is imported only here.
+    ``credentials`` are ``user:password``, so that the URL need not hold a secret.
+    Raises ValueError for an unknown scheme, a bad name or a bad option. The driver is imported here, at the first use.
     """
     scheme = scheme_of(url)
     if scheme not in _STREAMS:

@@ -1,4 +1,4 @@
-"""What the services know of an event stream: it takes events, and may be consumed (ADR 14)."""
+"""The interface of an event stream: publishing, and consuming in groups."""
 
 from __future__ import annotations
 
@@ -8,84 +8,85 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.events import Event
 
+# The group of the usage consumers. Pub/Sub keeps messages only for groups that exist, so its topic is created with this
+# one.
 USAGE_GROUP = "usage"
-"""The group that counts. Where a broker keeps messages for known groups only, it knows this one from the beginning."""
+# The time limit of ``Stream.publish``.
 PUBLISH_SECONDS = 5.0
-"""Within which a batch is taken or StreamUnavailable raised."""
+# The time after which ``Member.receive`` returns an empty batch.
 RECEIVE_SECONDS = 1.0
-"""After which ``receive`` returns an empty batch."""
+# The size of a batch; a single message may be larger than MAX_BYTES.
 MAX_MESSAGES = 500
 MAX_BYTES = 4 * 1024 * 1024
-"""Bounds of what ``receive`` returns; one message may be larger than all of them should be."""
 
 
 class Stream(Protocol):
-    """Takes events at least once; those of one key arrive in the order in which they were published."""
+    """An event stream that delivers at least once, and in the order of publishing for each key."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Return when all of the events are taken for good.
+        """Publish events; return when the stream has stored all of them.
 
-        What is taken of a key is a prefix of its events in the batch, and may be taken again: who publishes the same
-        batch again after a failure, before any later event of its keys, keeps the order in which each event is first
-        seen. Raises StreamUnavailable, at most PUBLISH_SECONDS later, when some may not be taken, and EventsRefused,
-        after all the others are taken, for those that never will be.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, when some events may not be stored. For each key, the
+        stored events are then a prefix of those in the batch. To keep the order, publish the same batch again before
+        any later event of its keys; consumers may see duplicates. Raises EventsRefused for events that the stream
+        will never accept, after all the others are stored.
         """
         ...
 
     async def ping(self) -> None:
-        """Return when the stream answers; raises StreamUnavailable otherwise."""
+        """Return when the stream can be used; raises StreamUnavailable otherwise."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of the stream."""
+        """Close all connections."""
         ...
 
 
 class Delivery(NamedTuple):
-    """One message as it arrived."""
+    """A message received from the stream."""
 
+    # None for a message that is not an event of this service.
     event: Event | None
-    """None where it is no event of this service."""
+    # The message's body where ``event`` is None, else empty.
     raw: bytes
-    """What arrived, where that is no event."""
+    # The position in the stream, for log lines.
     origin: str
-    """Where it stands in the stream, for people."""
 
 
 class Batch(NamedTuple):
-    """Messages in the order of the stream; ``position`` is the stream's own."""
+    """Messages in the order of the stream; ``position`` is for the stream alone."""
 
     deliveries: Sequence[Delivery]
     position: object
 
 
 class Member(Protocol):
-    """One of a group that share the messages of a stream; it deals with its batches one after the other."""
+    """A member of a consumer group, which shares the messages of a stream; it processes one batch at a time."""
 
     async def receive(self) -> Batch:
-        """Return the next messages, in order for each key; empty when there are none for RECEIVE_SECONDS.
+        """Return the next messages, in order for each key; an empty batch when none arrive for RECEIVE_SECONDS.
 
-        Messages that were not committed come again, to this member or to another: at least once. A call that is
-        cancelled loses nothing. Raises StreamUnavailable.
+        Messages that are not committed are delivered again, to this member or another. Cancelling a call loses no
+        message. Raises StreamUnavailable.
         """
         ...
 
     async def commit(self, batch: Batch) -> None:
-        """Say that a batch is dealt with, all of it, and those before it.
+        """Mark a batch, and all batches before it, as processed.
 
-        Where the group has moved on and given the messages to another member, they simply come again, there. Raises
-        StreamUnavailable when the stream does not answer: the batch may come again then, too.
+        If the group has given the messages to another member meanwhile, they are delivered again there. Raises
+        StreamUnavailable when the stream does not answer; the batch may then be delivered again.
         """
         ...
 
 
 @runtime_checkable
 class Consumable(Protocol):
-    """A stream whose messages can be consumed by groups: each group sees each message."""
+    """A stream with consumer groups: each group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
-        """Join a group, which begins with the oldest message that the stream has when the group is new.
+        """Join a group; a new group begins with the oldest message of the stream.
 
-        Leaving gives what is not committed to the other members at once; raises StreamUnavailable.
+        Leaving hands uncommitted messages to the other members at once. Raises StreamUnavailable.
         """
         ...

@@ -1,9 +1,8 @@
-"""Events as messages: structured CloudEvents, with the attributes beside the body as well.
+"""The messages that carry events: structured CloudEvents, with the attributes in the headers too.
 
-The body is the whole event in the JSON format, the bytes that ``GET /events`` sends, and the content type says so. The
-attributes stand in the message's headers too, as both bindings allow (Kafka §3.3.3, Google Pub/Sub §3.2.3), so that a
-reader can route a message without parsing the body. This service reads the body and no headers: Kafka's may have names
-that are no text, at which the driver ends the process.
+The body is the whole event in the JSON format, the same bytes that ``GET /events`` sends. The headers repeat the
+attributes, as both bindings allow (Kafka §3.3.3, Google Pub/Sub §3.2.3), so that a reader can route a message without
+parsing its body. This service reads no headers: a header name that is not UTF-8 makes Kafka's driver abort the process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SPEC_VERSION = "1.0"
 
 
 def headers_of(event: Event, prefix: str) -> dict[str, str]:
-    """Return a message's headers; ``prefix`` is the binding's: ``ce_`` in Kafka, ``ce-`` in Pub/Sub."""
+    """Return a message's headers; ``prefix`` is ``ce_`` for Kafka and ``ce-`` for Pub/Sub."""
     return {
         "content-type": CONTENT_TYPE,
         f"{prefix}specversion": _SPEC_VERSION,
@@ -33,13 +32,13 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
 
 
 def event_of_message(body: bytes) -> Event | None:
-    """Return the event that a message brings, or None where it is not one of this service's."""
+    """Return the event in a message, or None when the body is not an event of this service."""
     try:
-        told = from_json(body)
-        if told["specversion"] != _SPEC_VERSION or told["type"] != EVENT_TYPE:
+        document = from_json(body)
+        if document["specversion"] != _SPEC_VERSION or document["type"] != EVENT_TYPE:
             return None
-        traceparent = told.get("traceparent")
+        traceparent = document.get("traceparent")
         traced = traceparent if isinstance(traceparent, str) else None
-        return Event(id_of_text(told["id"]), id_of_text(told["subject"]), body, traced)
+        return Event(id_of_text(document["id"]), id_of_text(document["subject"]), body, traced)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""A stream within this process: it keeps nothing, who consumes it is waited for."""
+"""A stream within this process; it stores nothing, so publishing waits for the consumers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
 
 
 class _Handover:
-    """A part of a published batch on its way through a group."""
+    """A part of a published batch that a group is to process."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
@@ -23,9 +23,9 @@ class _Handover:
 
 
 class _Group:
-    """Consumers that share the events; it stays when its last member leaves, and then takes nothing.
+    """A consumer group; without members its publishers time out.
 
-    It holds no more than its publishers wait for.
+    It holds only events whose publishers still wait, so it is bounded by them.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class _Group:
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Return when members have committed the events; they are withdrawn when the caller does not wait for that."""
+        """Return when members have committed the events; cancelling the call withdraws them."""
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES])
             await self.put(handover)
@@ -45,14 +45,14 @@ class _Group:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
-        """Let a member have it, the one that waits longest, if its publisher still waits."""
+        """Offer a handover to the member that waits longest, unless its publisher has given up."""
         async with self._changed:
             if not handover.taken.done():
                 self._waiting.append(handover)
                 self._changed.notify()
 
     async def next(self) -> _Handover | None:
-        """Return what a member is to deal with, or None when there is nothing for a while."""
+        """Return the next handover, or None after RECEIVE_SECONDS without one."""
         with suppress(TimeoutError):
             async with asyncio.timeout(RECEIVE_SECONDS), self._changed:
                 await self._changed.wait_for(lambda: self._waiting)
@@ -61,7 +61,7 @@ class _Group:
 
 
 class _Member:
-    """See Member."""
+    """A member of a group, see ``Member``."""
 
     def __init__(self, group: _Group) -> None:
         self._group = group
@@ -83,28 +83,28 @@ class _Member:
                 return
 
     async def leave(self) -> None:
-        """Give what was not committed to another member."""
+        """Hand uncommitted events to the other members."""
         for handover in self._held:
             await self._group.put(handover)
 
 
 class MemoryStream:
-    """The stream of the embedded service."""
+    """The stream of a service without a broker."""
 
-    def __init__(self, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(self, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
         self._publish_seconds = publish_seconds
         self._groups: dict[str, _Group] = {}
         self._failures = metrics.stream_failures
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, _credentials: str) -> MemoryStream:
-        """Return the stream; raises ValueError where the URL says more than its scheme."""
+    def of_url(cls, url: str, metrics: EventMetrics, _credentials: str) -> MemoryStream:
+        """Return the stream; raises ValueError for a URL with more than a scheme."""
         if any(urlsplit(url)[1:]):
             raise ValueError("memory:// has no host, name or option")
         return cls(metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream: nothing is kept here, so for good means that every group has committed the events."""
+        """Publish events; return when every group has committed them, because nothing is stored here."""
         try:
             async with asyncio.timeout(self._publish_seconds):
                 await asyncio.gather(*(group.hand_over(events) for group in self._groups.values()))
@@ -114,7 +114,6 @@ class MemoryStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable."""
         member = _Member(self._groups.setdefault(group, _Group()))
         try:
             yield member
@@ -122,7 +121,7 @@ class MemoryStream:
             await member.leave()
 
     async def ping(self) -> None:
-        """See Stream."""
+        pass
 
     async def aclose(self) -> None:
-        """See Stream."""
+        pass

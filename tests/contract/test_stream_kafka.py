@@ -1,4 +1,4 @@
-"""What Kafka's own clients see of the stream, and Kafka's own troubles."""
+"""What Kafka's own clients see of the stream, and Kafka's own errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member
 from pycalc.streaming.kafka import producer as kafka_producer
-from pycalc.streaming.kafka import topic as kafka_topic
-from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.client import kafka_errors
 from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import kafka_options
 from pycalc.streaming.kafka.producer import KafkaProducer
 from pycalc.streaming.kafka.stream import KafkaStream
-from pycalc.streaming.kafka.topic import Incarnation, Topic
+from pycalc.streaming.kafka.topic import Topic, TopicGeneration
 from tests.harness.consuming import consumed, delivered
 from tests.harness.events import key_of, number_of, numbered
 from tests.harness.kafka import AnyKafka, Kafka
@@ -227,17 +226,15 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
 
 
 async def test_looks_at_a_topic_that_fail_are_not_the_last(
-    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open, monkeypatch: pytest.MonkeyPatch
+    real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
     """A broker that hangs for longer than a look may take says nothing of the topic; what happens later is seen."""
-    monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.05)
     await opened(real_kafka.url(topic)).ping()
-    asked = Topic(kafka_options(real_kafka.url(topic), ""), kafka_troubles(Metrics()))
-    async with asked.incarnation() as current:
+    options = kafka_options(real_kafka.url(topic), "")
+    asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5, check_seconds=0.05)
+    async with asked.generation() as current:
         real_kafka.pause()
-        with monkeypatch.context() as impatient:
-            impatient.setattr(kafka_topic, "_ASK_SECONDS", 0.3)
-            await asyncio.sleep(1)  # the outage itself
+        await asyncio.sleep(1)  # the outage itself
         real_kafka.resume()
         current.check()
         await asyncio.to_thread(make_anew, admin, topic)
@@ -288,12 +285,13 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
     """Kafka refuses messages by the batch: the others are sent again, each alone, and taken in their order."""
-    stream = opened(real_kafka.url(topic))
+    registered = Metrics()
+    stream = opened(real_kafka.url(topic), metrics=registered)
     await stream.ping()
     limit_messages(admin, topic)
     ada, bob = numbered(ADA, range(20)), numbered(BOB, range(20))
     ada[7:7] = [Event(ada[7].id[:15] + b"!", ADA, secrets.token_hex(8_000).encode())]
-    metrics = stream._metrics.registry.get_sample_value
+    metrics = registered.registry.get_sample_value
     with pytest.raises(EventsRefused) as refusal:
         await stream.publish([*ada, *bob])
     assert list(refusal.value.refused) == [ada[7].id]
@@ -361,7 +359,7 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
     """Nobody has it, so nobody would close it."""
     configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
     with pytest.raises(KafkaException):
-        KafkaMember(configuration, "", Incarnation("").check, kafka_troubles(Metrics()))
+        KafkaMember(configuration, "", TopicGeneration("").check, kafka_errors(Metrics()))
     assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -485,15 +483,16 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
         assert [log["error"] for log in logs] == ["UNKNOWN_MEMBER_ID"]
 
 
-async def test_nobody_listening_is_told_with_the_reason(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_listening_is_told_with_the_reason() -> None:
     """The log says why there is no connection, once, not that all brokers are down, which says nothing."""
-    monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.5)
-    stream = opened(f"kafka://127.0.0.1:{free_port()}/events")
+    options = kafka_options(f"kafka://127.0.0.1:{free_port()}/events", "")
+    topic = Topic(options, kafka_errors(Metrics()), call_seconds=0.5)
     with capture_logs() as logs:
         for _ in range(2):
             with pytest.raises(StreamUnavailable):
-                await stream.ping()
-    told = [log for log in logs if log["event"] == "The broker is in trouble."]
+                await topic.ensure()
+    topic.close()
+    told = [log for log in logs if log["event"] == "The broker reports an error."]
     assert [log["error"] for log in told] == ["_TRANSPORT"]
     assert "Connection refused" in told[0]["reason"]
-    assert "Connection refused" in logs[-1]["trouble"]
+    assert "Connection refused" in logs[-1]["broker_error"]

@@ -1,4 +1,4 @@
-"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own troubles."""
+"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own errors."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from pycalc.models.events import event_of
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
-from pycalc.streaming.pubsub import subscriber as pubsub_subscriber
 from pycalc.streaming.pubsub.options import pubsub_options
 from pycalc.streaming.pubsub.stream import PubSubStream
-from pycalc.streaming.pubsub.subscriber import PubSubMember
+from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMember
 from tests.harness.consuming import delivered
 from tests.harness.events import key_of, numbered
 from tests.harness.fake_pubsub import AnyPubSub, FakePubSub
@@ -56,8 +55,13 @@ async def opened() -> AsyncIterator[Open]:
     """Open streams by URL, and close them in the end."""
     async with AsyncExitStack() as stack:
 
-        def open_one(url: str, metrics: Metrics | None = None, seconds: float = PUBLISH_SECONDS) -> PubSubStream:
-            stream = PubSubStream(pubsub_options(url), metrics or Metrics(), seconds)
+        def open_one(
+            url: str,
+            metrics: Metrics | None = None,
+            seconds: float = PUBLISH_SECONDS,
+            intervals: Intervals = INTERVALS,
+        ) -> PubSubStream:
+            stream = PubSubStream(pubsub_options(url), metrics or Metrics(), seconds, intervals)
             stack.push_async_callback(stream.aclose)
             return stream
 
@@ -176,7 +180,7 @@ async def test_a_deleted_topic_loses_no_event(
                 await stream.publish([new])
         with pytest.raises(StreamUnavailable):
             await stream.ping()
-    assert f"{topic}-usage belongs to a topic that was deleted" in logs[-1]["reason"]
+    assert f"{topic}-usage belongs to a deleted topic" in logs[-1]["reason"]
     subscriber.delete_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     await stream.publish([new])
     await stream.ping()
@@ -187,14 +191,11 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
     pubsub: AnyPubSub,
     topic: str,
     opened: Open,
-    monkeypatch: pytest.MonkeyPatch,
     publisher: PublisherClient,
     subscriber: SubscriberClient,
 ) -> None:
     """In the middle of waiting or when it joins: nothing more can arrive until the subscription is made anew."""
-    monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(pubsub_subscriber, "_DETACHED_SECONDS", 0.5)
-    stream = opened(pubsub.url(topic))
+    stream = opened(pubsub.url(topic), intervals=Intervals(check=0.0, detached_pull=0.5))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
     async with asyncio.timeout(SECONDS):
@@ -244,13 +245,9 @@ async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub,
     assert len(batch.deliveries) == 3
 
 
-async def test_leases_are_extended_for_a_while(
-    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
     """Again and again while a batch is dealt with, and not for ever: who hangs has his messages taken away."""
-    monkeypatch.setattr(pubsub_subscriber, "_EXTEND_SECONDS", 0.02)
-    monkeypatch.setattr(pubsub_subscriber, "_MAX_LEASE_SECONDS", 0.5)
-    stream = opened(faked_pubsub.url(topic))
+    stream = opened(faked_pubsub.url(topic), intervals=Intervals(extend=0.02, max_lease=0.5))
     await stream.publish(numbered(ADA, range(1)))
 
     def extended() -> int:
@@ -352,12 +349,11 @@ async def test_a_service_that_does_not_take_events(
     ],
 )
 async def test_a_look_that_fails_ends_no_consumer(
-    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch, status: str
+    faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
     """Its pulls go well: only a subscription that is seen to have gone, or to have lost its topic, ends it."""
-    monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.0)
     faked_pubsub.pull_seconds = 0.02
-    stream = opened(faked_pubsub.url(topic))
+    stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.0))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         faked_pubsub.failures["GetSubscription"] = grpc.StatusCode[status]
         while faked_pubsub.calls["GetSubscription"] < 4:
@@ -373,12 +369,11 @@ async def test_a_look_that_fails_ends_no_consumer(
 
 
 async def test_a_silent_subscription_is_looked_at_now_and_then(
-    faked_pubsub: FakePubSub, topic: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+    faked_pubsub: FakePubSub, topic: str, opened: Open
 ) -> None:
     """Also one whose pulls are answered, with nothing, sooner than that; and not at each of them."""
-    monkeypatch.setattr(pubsub_subscriber, "_LOOK_SECONDS", 0.3)
     faked_pubsub.pull_seconds = 0.02
-    stream = opened(faked_pubsub.url(topic))
+    stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.3))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         joined = monotonic()
         while faked_pubsub.calls["GetSubscription"] < 4:  # joining was one

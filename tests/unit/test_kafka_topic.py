@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.kafka import topic as kafka_topic
-from pycalc.streaming.kafka.client import kafka_troubles
+from pycalc.streaming.kafka.client import kafka_errors
 from pycalc.streaming.kafka.options import kafka_options
 from pycalc.streaming.kafka.stream import _from_the_first
 from pycalc.streaming.kafka.topic import Topic
@@ -40,8 +39,8 @@ def scripted(*answers: str | None) -> Callable[[], str]:
 
 async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that fails, or sees the same topic, ends nothing; one that sees another topic ends it for good."""
-    monkeypatch.setattr(kafka_topic, "_LOOK_SECONDS", 0.01)
-    topic = Topic(kafka_options("kafka://127.0.0.1:1/events", ""), kafka_troubles(Metrics()))
+    options = kafka_options("kafka://127.0.0.1:1/events", "")
+    topic = Topic(options, kafka_errors(Metrics()), check_seconds=0.01)
     looks = scripted("old", "old", None, "old", "new", "old")
     seen: list[str] = []
 
@@ -50,7 +49,7 @@ async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPa
         return seen[-1]
 
     monkeypatch.setattr(topic, "_identity", looking)
-    async with topic.incarnation() as current:
+    async with topic.generation() as current:
         assert current.identity == "old"
         current.check()
         await until(lambda: current.over, "the new topic is noticed")
@@ -101,9 +100,10 @@ class Admin:
         assert timeout == 0
 
 
-def topic_of(admin: Admin, monkeypatch: pytest.MonkeyPatch, options: str = "") -> Topic:
+def topic_of(admin: Admin, monkeypatch: pytest.MonkeyPatch, options: str = "", seconds: float = 3.0) -> Topic:
     """Return a topic that asks this administrator."""
-    topic = Topic(kafka_options(f"kafka://127.0.0.1:1/events?{options}", ""), kafka_troubles(Metrics()))
+    wanted = kafka_options(f"kafka://127.0.0.1:1/events?{options}", "")
+    topic = Topic(wanted, kafka_errors(Metrics()), call_seconds=seconds)
     monkeypatch.setattr(topic, "_client", lambda: admin)
     return topic
 
@@ -130,15 +130,14 @@ async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.Monkey
     (made,) = admin.made
     assert (made.topic, made.num_partitions, made.replication_factor) == ("events", 3, 2)
     assert admin.looks == 4
-    assert [log["event"] for log in logs] == ["the topic was missing and has been made"]
+    assert [log["event"] for log in logs] == ["the topic was missing and has been created"]
     topic.close()
 
 
 async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever uses it will be told what is wrong."""
-    monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.2)
     admin = Admin(MISSING)
-    topic = topic_of(admin, monkeypatch)
+    topic = topic_of(admin, monkeypatch, seconds=0.2)
     await topic.ensure()
     assert admin.looks > 2
     topic.close()
@@ -184,7 +183,7 @@ async def test_a_topics_id_is_written_as_kafkas_tools_do(
 ) -> None:
     """In the URL-safe alphabet; a cluster that can't be asked gives all topics the same one."""
     topic = topic_of(Admin(None, controller=controller), monkeypatch)
-    async with topic.incarnation() as current:
+    async with topic.generation() as current:
         assert current.identity == identity
     topic.close()
 

@@ -100,18 +100,18 @@ async def test_any_process_tells_the_sums_of_all() -> None:
         metrics.server_processes.set(1)
     first.events_published.inc(3)
     second.events_published.inc(4)
-    first.followers.set(1)
-    second.followers.set(2)
+    first.subscribers.set(1)
+    second.subscribers.set(2)
     for channel in channels:
         told = samples(await channel.request())
         assert told["pycalc_events_published_total"] == 7.0
-        assert told["pycalc_event_followers"] == 3.0
+        assert told["pycalc_event_subscribers"] == 3.0
         assert told["pycalc_server_processes"] == 2.0
     await channels[0].aclose()
     await processes.remove(0)
     told = samples(await channels[1].request())
     assert told["pycalc_events_published_total"] == 7.0
-    assert told["pycalc_event_followers"] == 2.0
+    assert told["pycalc_event_subscribers"] == 2.0
     assert told["pycalc_server_processes"] == 1.0
     assert told["pycalc_server_processes_lost_total"] == 1.0
     await channels[1].aclose()

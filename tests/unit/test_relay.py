@@ -127,7 +127,7 @@ async def test_who_can_not_publish_lets_another_relay_try() -> None:
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: bool(stream.attempts), "a first try")
     await until(lambda: outbox.released, "the lease is given back")
-    assert not relay._leading
+    assert not relay._lease.held
     await relay.aclose()
 
 
@@ -248,8 +248,8 @@ async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
     now = 1_000.0
     assert await relay._lead()
     now = 1_009.999
-    assert relay._leading
+    assert relay._lease.held
     now = 1_010.0
-    assert not relay._leading
+    assert not relay._lease.held
     outbox.holder = b"another"
     assert not await relay._lead()

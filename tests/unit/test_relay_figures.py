@@ -88,7 +88,7 @@ async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
     told = metrics.registry.get_sample_value
     await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
     outbox.holder = b"another"
-    relay._held_until = 0.0
+    relay._lease._held_until = 0.0
     await until(lambda: told("pycalc_outbox_backlog") == 0, "it stands by")
     assert told("pycalc_outbox_oldest_seconds") == 0
     assert told("pycalc_relay_leading") == 0
@@ -126,7 +126,7 @@ async def test_who_leads_is_told_as_it_is() -> None:
     told = metrics.registry.get_sample_value
     await until(lambda: told("pycalc_relay_leading") == 1, "it leads")
     outbox.failure = StoreUnavailable("The database is not available.")
-    relay._held_until = now()
+    relay._lease._held_until = now()
     assert told("pycalc_relay_leading") == 0
     outbox.failure = None
     await until(lambda: told("pycalc_relay_leading") == 1, "it leads again")

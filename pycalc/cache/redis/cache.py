@@ -12,7 +12,7 @@ from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Hints, Leases
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
-from pycalc.cache.options import options_of, whole
+from pycalc.cache.options import whole
 from pycalc.cache.redis.client import RedisClient
 from pycalc.cache.redis.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.redis.counters import RedisCounters
@@ -24,7 +24,7 @@ from pycalc.cache.redis.writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.urls import split_url
+from pycalc.urls import split_url, url_options
 
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
@@ -59,7 +59,7 @@ class RedisCache:
     @classmethod
     async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> RedisCache:
         """Open what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
-        options = options_of(url, _OPTIONS)
+        options = url_options(url, _OPTIONS)
         near = MemoryCache(whole(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
         max_value, ttl = whole(options, "max_value", _MAX_VALUE, 1), whole(options, "ttl", _TTL_SECONDS, 1)
         client = RedisClient(_server(url), metrics, **_tls(url, options))

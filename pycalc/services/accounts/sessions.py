@@ -6,7 +6,6 @@ import base64
 import binascii
 import secrets
 from hashlib import sha256
-from time import time_ns
 from typing import NamedTuple
 
 from structlog import get_logger
@@ -14,7 +13,7 @@ from structlog import get_logger
 from pycalc.db.base import NewSession, Refresh, SessionLimits, SessionStore
 from pycalc.errors import RefreshTokenReused, Unauthorized
 from pycalc.models.auth import User
-from pycalc.models.ids import IdSource, text_of_id
+from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.lookup_limit import LookupLimit
 
@@ -54,7 +53,7 @@ class Sessions:
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
-        session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, _now_ms())
+        session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms())
         await self._store.open(session, LIMITS)
         return OpenedSession(identity, token)
 
@@ -73,7 +72,7 @@ class Sessions:
         family = secret[:_FAMILY_BYTES]
         replacement, replacement_hash = _new_token(session_id, family)
         presented = sha256(secret).digest()
-        refresh = Refresh(session_id, sha256(family).digest(), presented, replacement_hash, _now_ms())
+        refresh = Refresh(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
         async with self._lookups.slot():
             rotation = await self._store.rotate(refresh, LIMITS)
         if rotation.reused:
@@ -86,7 +85,7 @@ class Sessions:
 
     async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
         """Return the user of an open session, None when the session has ended or belongs to another user."""
-        return await self._store.bearer(user_id, session_id, _now_ms(), LIMITS)
+        return await self._store.bearer(user_id, session_id, now_ms(), LIMITS)
 
     async def close(self, session_id: bytes) -> None:
         """End a session."""
@@ -95,10 +94,6 @@ class Sessions:
     async def close_all(self, user_id: bytes) -> None:
         """End all sessions of a user."""
         await self._store.close_all(user_id)
-
-
-def _now_ms() -> int:
-    return time_ns() // 1_000_000
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:

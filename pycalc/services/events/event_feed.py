@@ -1,4 +1,4 @@
-"""The live feed of events: resumed from the history, then as it grows, without gap or duplicate."""
+"""The event feed of ``GET /events``: first from the history, then live, without gap or duplicate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
-from pycalc.observability.metrics import Metrics
-from pycalc.services.events.history_poller import HistoryTail
+from pycalc.observability.metrics import EventMetrics
+from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
-MAX_FOLLOWERS = 1_000
-MAX_FOLLOWERS_EACH = 20
+MAX_SUBSCRIBERS = 1_000
+MAX_SUBSCRIBERS_EACH = 20
 
 
 async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
@@ -23,32 +23,33 @@ async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
             yield event
 
 
-class Feed:
-    """What GET /events shows; bounded in followers, for all and for each user."""
+class EventFeed:
+    """The event feed, with a limit of subscribers in total and per user."""
 
-    def __init__(self, history: HistoryStore, tail: HistoryTail, metrics: Metrics) -> None:
+    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics) -> None:
         self._history = history
-        self._tail = tail
+        self._poller = poller
         self._limit = ConcurrencyLimit(
-            MAX_FOLLOWERS, metrics.followers_refused, "Too many clients follow events.", each=MAX_FOLLOWERS_EACH
+            MAX_SUBSCRIBERS, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
         )
 
-    async def follow(
+    async def subscribe(
         self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
     ) -> AsyncGenerator[Event]:
-        """Yield the caller's events (an admin: everyone's), those after ``last_id`` first, in the order of their ids.
+        """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
-        The first event is a marker without payload: from where on the others follow. ``identify`` is asked before
-        each event, and raises when the caller has lost its rights. Ends when the service ends, when the caller's role
-        changes or the client reads too slowly; raises Overloaded over the bounds, StoreUnavailable.
+        The first event has no payload and only marks the position after which the others come. ``identify`` is called
+        before each event and raises when the caller has lost its rights. The feed ends when the service stops, when
+        the caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits, and
+        StoreUnavailable.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
         with self._limit.acquire(caller.user_id):
-            async with self._tail.follow(user_id) as follower:
-                seen = follower.position if last_id is None else last_id
+            async with self._poller.subscribe(user_id) as subscriber:
+                seen = subscriber.position if last_id is None else last_id
                 yield Event(seen, caller.user_id, b"")
-                async for event in _chained(self._replay(user_id, seen, follower.position), follower):
+                async for event in _chained(self._replay(user_id, seen, subscriber.position), subscriber):
                     if (await identify()).is_admin != caller.is_admin:
                         return
                     if event.id > seen or is_ahead(seen):
@@ -56,7 +57,7 @@ class Feed:
                         yield event
 
     async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
-        """Yield what was recorded after one id, up to and with another."""
+        """Yield the recorded events after the id ``after``, up to and including ``last``."""
         user_ids = None if user_id is None else (user_id,)
         while rows := await self._history.following(HistoryFilter(user_ids), after, _PAGE):
             for row in rows:

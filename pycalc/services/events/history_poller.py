@@ -1,4 +1,4 @@
-"""The newest end of the history, as it grows: read once for all who follow it in this process (ADR 17)."""
+"""The history poller: reads new calculations once for all subscribers of this process."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 
+# With several processes, a calculation becomes an event at this age. Until then another process may commit one with an
+# earlier id: a row is committed within 2 s of its id, or not at all.
 HOLD_BACK_SECONDS = 2.5
-"""With several processes: how old a calculation is before it is told of. Until then one with an earlier id may still be
-committed by another process: a row is committed within 2 s of its id, or its caller was refused."""
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
+# After the clock was set back, read this much again. Events may be repeated, but none is lost.
 _REPEATED_MS = 1_000
-"""How much is told again after a clock was set back, so that nothing is missed: events are told at least once."""
+# A subscriber with more events in its queue is dropped.
 MAX_BEHIND = 2_048
-"""Events that a follower may be behind before it is dropped."""
 
 _log = get_logger(__name__)
 
 
-class Follower:
-    """One reader's bounded queue of events, in the order of their ids, all after ``position``."""
+class Subscriber:
+    """A bounded queue of events for one client, in the order of their ids, all after ``position``."""
 
     def __init__(self, position: bytes) -> None:
         self.position = position
@@ -42,7 +42,7 @@ class Follower:
         self._ended = False
 
     def offer(self, events: Sequence[Event]) -> bool:
-        """Queue events; end the following and return False when it is too far behind."""
+        """Queue events; end the subscription and return False when the queue is full."""
         if len(self._events) + len(events) > MAX_BEHIND:
             self.end()
             return False
@@ -51,7 +51,7 @@ class Follower:
         return True
 
     def end(self) -> None:
-        """End the iteration after what is queued."""
+        """End the iteration after the queued events."""
         self._ended = True
         self._changed.set()
 
@@ -65,85 +65,79 @@ class Follower:
             await self._changed.wait()
 
 
-class HistoryTail:
-    """Reads what is recorded, by whatever process, and hands it to the followers; reads nothing while there are none.
+class HistoryPoller:
+    """A reader of new calculations from the database for the subscribers; it is idle without subscribers.
 
-    ``shared`` says that other processes record too: then it looks by itself, and tells of each calculation after
-    HOLD_BACK_SECONDS, so that the order of ids is the order of telling and an id is a place to resume from.
+    With ``shared`` other processes record too. The poller then polls, and holds each calculation back for
+    HOLD_BACK_SECONDS, so that events come in the order of their ids and a client can resume after any id.
     """
 
     def __init__(
-        self, history: HistoryStore, metrics: Metrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
+        self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """``clock_ns`` is that of the ids."""
+        """``clock_ns`` is the clock that the ids are made from, in nanoseconds since the epoch."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
-        self._followers: dict[bytes | None, set[Follower]] = defaultdict(set)
-        self._dropped = metrics.followers_dropped
+        self._subscribers: dict[bytes | None, set[Subscriber]] = defaultdict(set)
+        self._dropped = metrics.subscribers_dropped
         self._position = b""
         self._reading = asyncio.Lock()
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
-        metrics.followers.set_function(self._count)
+        metrics.subscribers.set_function(self._count)
 
     def wake(self) -> None:
-        """Say that something was recorded."""
+        """Announce that calculations were recorded."""
         self._work.set()
 
     @asynccontextmanager
-    async def follow(self, user_id: bytes | None) -> AsyncIterator[Follower]:
-        """Follow one user's calculations, or everybody's with None; raises StoreUnavailable.
+    async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
+        """Subscribe to one user's calculations, or to everybody's with None; raises StoreUnavailable.
 
-        The iteration ends when the tail closes, or when its reader has fallen too far behind: nobody waits for it.
+        The iteration ends when the poller closes, or when the client falls too far behind.
         """
         async with self._reading:
             if not self._count():
-                self._position = await self._end()
+                self._position = await self._newest_id()
             else:
                 await self._read()
-            follower = Follower(self._position)
-            self._followers[user_id].add(follower)
+            subscriber = Subscriber(self._position)
+            self._subscribers[user_id].add(subscriber)
         if self._runner is None:
-            own = Context()  # not that of who came first
-            self._runner = asyncio.create_task(self._run(), name="history tail", context=own)
+            empty = Context()  # the task must not log under the first subscriber's request
+            self._runner = asyncio.create_task(self._run(), name="history poller", context=empty)
         try:
-            yield follower
+            yield subscriber
         finally:
-            self._forget(user_id, follower)
+            self._forget(user_id, subscriber)
 
     async def aclose(self) -> None:
-        """End every following."""
+        """End all subscriptions."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait({self._runner})
-        for followers in self._followers.values():
-            for follower in followers:
-                follower.end()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.end()
 
     def _count(self) -> int:
-        return sum(map(len, self._followers.values()))
+        return sum(map(len, self._subscribers.values()))
 
-    def _forget(self, user_id: bytes | None, follower: Follower) -> None:
-        self._followers[user_id].discard(follower)
-        if not self._followers[user_id]:
-            del self._followers[user_id]
+    def _forget(self, user_id: bytes | None, subscriber: Subscriber) -> None:
+        self._subscribers[user_id].discard(subscriber)
+        if not self._subscribers[user_id]:
+            del self._subscribers[user_id]
 
-    async def _end(self) -> bytes:
-        """Return the id up to which everything is told already."""
+    async def _newest_id(self) -> bytes:
+        """Return the newest id below the horizon, empty without any."""
         newest = await self._history.page(HistoryFilter(until=self._horizon()), None, 1)
         return newest[0].id if newest else b""
 
     def _horizon(self) -> bytes:
-        """Return the id from which on others may still record; what a wrong clock has made is beyond it."""
+        """Return the exclusive upper bound of the ids to read; later ids may still be overtaken by earlier ones."""
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
-
-    def _follow_the_clock(self) -> None:
-        """Go back where the clock was set back by more than ids are kept on: what is recorded now has lower ids."""
-        now_ms = self._clock_ns() // 1_000_000
-        if self._position > first_id_of_ms(now_ms + AHEAD_MS):
-            self._position = first_id_of_ms(now_ms - _REPEATED_MS)
 
     async def _run(self) -> None:
         while True:
@@ -154,7 +148,7 @@ class HistoryTail:
                 async with self._reading:
                     more = self._count() > 0 and await self._read()
             except StoreUnavailable as error:
-                _log.warning("followers wait", error=str(error))
+                _log.warning("subscribers wait for the database", error=str(error))
                 more = True
                 await asyncio.sleep(_POLL_SECONDS)
             if more:
@@ -162,26 +156,28 @@ class HistoryTail:
             await asyncio.sleep(_GATHER_SECONDS)
 
     async def _read(self) -> bool:
-        """Hand on what follows the position; return whether there may be more."""
-        self._follow_the_clock()
+        """Queue the events after the position; return whether there may be more."""
+        now_ms = self._clock_ns() // 1_000_000
+        if self._position > first_id_of_ms(now_ms + AHEAD_MS):  # the clock was set back, so new ids are lower
+            self._position = first_id_of_ms(now_ms - _REPEATED_MS)
         rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
-        for user_id, own in _by_follower(rows, self._followers).items():
+        for user_id, own in _by_subscriber(rows, self._subscribers).items():
             events = [event_of(row) for row in own]
-            for follower in list(self._followers[user_id]):
-                if not follower.offer(events):
-                    self._forget(user_id, follower)
+            for subscriber in list(self._subscribers[user_id]):
+                if not subscriber.offer(events):
+                    self._forget(user_id, subscriber)
                     self._dropped.inc()
         if rows:
             self._position = rows[-1].id
         return len(rows) == _ROWS
 
 
-def _by_follower(
-    rows: Sequence[HistoryRow], followers: dict[bytes | None, set[Follower]]
+def _by_subscriber(
+    rows: Sequence[HistoryRow], subscribers: dict[bytes | None, set[Subscriber]]
 ) -> dict[bytes | None, list[HistoryRow]]:
-    """Return the rows that each kind of follower is to hear of."""
-    heard: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in followers else {}
+    """Return the rows for the subscribers of each user, and all rows under None for the subscribers to everybody."""
+    selected: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in subscribers else {}
     for row in rows:
-        if row.user_id in followers:
-            heard.setdefault(row.user_id, []).append(row)
-    return heard
+        if row.user_id in subscribers:
+            selected.setdefault(row.user_id, []).append(row)
+    return selected

@@ -1,4 +1,4 @@
-"""Events that the stream refuses: tried again for a while, then given up, so that the rest flows on."""
+"""The retry schedule of refused events: some tries, then the dead letters, so that other events flow on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from pycalc.db.base import OutboxRow
 
+# An event is given up after 5 refusals over 60 s. The pauses grow as 1, 3, 5, 7, 9: their sums are the squares.
 TRIES, SECONDS = 5, 60.0
-"""An event is given up after so many refusals, over so long; pauses grow like odd numbers, whose sums are squares."""
-_MOST = 1_000
-"""Refused events that are tried again; what is refused beyond them is given up at once."""
+_MAX_SCHEDULED = 1_000  # further refused events are given up at once
 
 
 class _Refusal(NamedTuple):
@@ -20,8 +19,8 @@ class _Refusal(NamedTuple):
     next_try: float
 
 
-class Refusals:
-    """Which entries wait for another try."""
+class RetrySchedule:
+    """The entries that the stream refused, each with the time of its next try."""
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
@@ -32,33 +31,40 @@ class Refusals:
         return len(self._waiting)
 
     def split(self, entries: Sequence[OutboxRow]) -> tuple[list[OutboxRow], list[OutboxRow]]:
-        """Return the entries that were not refused yet, and those that may be tried again now."""
+        """Return the entries never refused, and the refused ones whose next try is due."""
         now = self._clock()
         fresh = [entry for entry in entries if entry.seq not in self._waiting]
-        again = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
-        return fresh, again
+        due = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
+        return fresh, due
 
     def clear(self) -> None:
-        """Forget all: another relay tries them now."""
+        """Forget all entries: another relay publishes now."""
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget what another relay has settled: missing from the oldest entries; ``more``: there may be later ones."""
+        """Forget the entries that another relay removed: those missing from the oldest entries of the outbox.
+
+        ``more`` says that the outbox may have later entries than these.
+        """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Let nothing be tried again for a while: a try has failed, for no reason of one event."""
+        """Delay all next tries by one step: a try has failed for a reason that is not an event's own."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Note what was refused, by event id with the reason; return the entries to give up, by sequence number."""
+        """Schedule the refused entries again, and forget the published ones.
+
+        ``reasons`` maps the ids of refused events to the reason. Return the reasons of the entries to give up, by
+        sequence number.
+        """
         now = self._clock()
-        hopeless: dict[int, str] = {}
+        given_up: dict[int, str] = {}
         for entry in tried:
             known = self._waiting.pop(entry.seq, None)
             reason = reasons.get(entry.row.id)
@@ -67,8 +73,8 @@ class Refusals:
             tries, first = (known.tries + 1, known.first) if known else (1, now)
             refusal = _Refusal(tries, first, now + self._seconds * (2 * tries - 1) / TRIES**2)
             patient = refusal.tries < TRIES or now - refusal.first < self._seconds
-            if patient and len(self._waiting) < _MOST:
+            if patient and len(self._waiting) < _MAX_SCHEDULED:
                 self._waiting[entry.seq] = refusal
             else:
-                hopeless[entry.seq] = reason
-        return hopeless
+                given_up[entry.seq] = reason
+        return given_up

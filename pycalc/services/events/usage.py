@@ -1,4 +1,4 @@
-"""Usage totals: made by the consumer from the stream, each event counted once, and read by those they are about."""
+"""Usage totals: the consumer counts each event of the stream once, and users read their totals."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
-from pycalc.observability.metrics import Metrics
-from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.observability.metrics import EventMetrics
+from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
 from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
 
 _LONGEST_BACKOFF = 10.0
+# When closing: the limit for the current batch, and again for leaving the group. Uncommitted events are redelivered.
 _FINISH_SECONDS = 2.0
-"""How long the batch in hand may take in the end, and leaving the group after it: what is not committed comes again."""
-_LETTER_BYTES = 8 * 1024
-MAX_LETTERS = 100_000
-"""Dead letters beyond which foreign messages are only counted: whoever floods the topic must not fill the disk."""
+_PAYLOAD_BYTES = 8 * 1024
+# Further foreign messages are only counted, so that a flood of them does not fill the disk.
+MAX_DEAD_LETTERS = 100_000
 MAX_ITEMS = 10_000
 
 _log = get_logger(__name__)
 
 
 class UsageConsumer:
-    """One of the group that builds the totals; commits to the stream only after its own commit (ADR 17)."""
+    """A member of the group that counts events; it commits a batch to the stream after counting it in the database.
+
+    A crash between the two commits redelivers the batch, and the database ignores events that it has counted (ADR 17).
+    """
 
     def __init__(
         self,
         stream: Consumable,
         usage: UsageStore,
-        letters: DeadLetterStore,
-        metrics: Metrics,
+        dead_letters: DeadLetterStore,
+        metrics: EventMetrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._stream = stream
         self._tracer = tracer
         self._usage = usage
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._metrics = metrics
         self._closing = asyncio.Event()
         self._failures = 0
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Return when events are consumed; raises StreamUnavailable when they are not at the moment."""
+        """Return while events are consumed; raises StreamUnavailable after two failures in a row."""
         if self._runner.done() or self._failures > 1:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the batch in hand, unless that takes long or the database is away, and leave the group."""
+        """Finish the current batch if that takes at most 2 s, and leave the group."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -70,20 +73,15 @@ class UsageConsumer:
             try:
                 async with self._stream.consume(USAGE_GROUP) as member:
                     while not self._closing.is_set():
-                        await self._step(member)
-            except Exception as error:  # whatever it is: what is not committed comes again
+                        batch = await self._receive(member)
+                        if batch is not None and batch.deliveries and await self._process_until_done(batch.deliveries):
+                            await member.commit(batch)
+                            self._failures = 0
+            except Exception as error:  # after any error, uncommitted events are redelivered
                 await self._back_off(error)
 
-    async def _step(self, member: Member) -> None:
-        batch = await self._received(member)
-        if batch is None or not batch.deliveries:
-            return
-        if await self._dealt_with(batch.deliveries):
-            await member.commit(batch)
-            self._failures = 0
-
-    async def _received(self, member: Member) -> Batch | None:
-        """Return the next batch; None when the end comes first."""
+    async def _receive(self, member: Member) -> Batch | None:
+        """Return the next batch; None when the consumer is closed first."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -94,61 +92,54 @@ class UsageConsumer:
                 task.cancel()
             await asyncio.wait({receiving, closing})
 
-    async def _dealt_with(self, deliveries: Sequence[Delivery]) -> bool:
-        """Deal with a batch as soon as the database is there; return False when the end comes before.
+    async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
+        """Process a batch, and retry while the database is unavailable; return False when closed before it is done.
 
-        It stays in hand meanwhile: given back again and again, a broker would take its events for poison.
+        The batch is kept during the retries: a broker dead-letters messages that are returned again and again.
         """
         while not self._closing.is_set():
             try:
-                await self._deal_with(deliveries)
+                await self._process(deliveries)
             except StoreUnavailable as error:
                 await self._back_off(error)
             else:
                 return True
         return False
 
-    async def _deal_with(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the events; put what is none aside."""
+    async def _process(self, deliveries: Sequence[Delivery]) -> None:
+        """Count the events of this service, and dead-letter all other messages."""
         began_ns = time_ns()
         uses: list[Use] = []
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         for delivery in deliveries:
             try:
-                uses.append(_use(delivery))
+                if delivery.event is None:
+                    raise ValueError("not an event of this service")
+                uses.append(use_of(delivery.event))
             except ValueError as error:
-                letters.append(_letter(delivery, str(error)))
-        await self._count(uses)
+                dead_letters.append(_dead_letter(delivery, str(error)))
+        if uses:
+            await self._count(uses)
         if self._tracer.on:
-            self._trace(deliveries, began_ns)
-        if letters:
-            await self._put_aside(letters)
-
-    def _trace(self, deliveries: Sequence[Delivery], began_ns: int) -> None:
-        """Note the counting in the traces of the events."""
-        ended_ns = time_ns()
-        traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
-        for traceparent in dict.fromkeys(filter(None, traceparents)):
-            self._tracer.record("count", began_ns, ended_ns, traceparent, **{"messaging.operation.type": "process"})
+            traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
+            record_each(self._tracer, "count", "process", traceparents, began_ns)
+        if dead_letters:
+            if await self._dead_letters.size() < MAX_DEAD_LETTERS:
+                await self._dead_letters.put(dead_letters)
+            self._metrics.dead_letters.labels("consumer").inc(len(dead_letters))
+            first = dead_letters[0]
+            _log.warning("messages dead-lettered", count=len(dead_letters), origin=first.origin, reason=first.reason)
 
     async def _count(self, uses: Sequence[Use]) -> None:
-        if not uses:
-            return
         counted = await self._usage.count(uses)
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
-        if counted:  # a batch that was counted before, all of it, may be as old as the stream
+        if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
             oldest = min(use.event_id for use in uses)
             self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
 
-    async def _put_aside(self, letters: Sequence[DeadLetter]) -> None:
-        if await self._letters.size() < MAX_LETTERS:
-            await self._letters.put(letters)
-        self._metrics.dead_letters.labels("consumer").inc(len(letters))
-        _log.warning("messages put aside", count=len(letters), origin=letters[0].origin, reason=letters[0].reason)
-
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try: exponentially longer, with full jitter."""
+        """Wait before the next try, exponentially longer and with full jitter."""
         self._failures += 1
         self._metrics.consumer_failures.inc()
         delay = pause_after(error, self._failures, _LONGEST_BACKOFF)
@@ -158,22 +149,17 @@ class UsageConsumer:
             await asyncio.wait_for(self._closing.wait(), delay)
 
 
-def _use(delivery: Delivery) -> Use:
-    """Return what a message adds to the totals; raises ValueError for one that is no event of ours."""
-    if delivery.event is None:
-        raise ValueError("not an event of this service")
-    return use_of(delivery.event)
-
-
-def _letter(delivery: Delivery, reason: str) -> DeadLetter:
+def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
     event = delivery.event
     payload = delivery.raw if event is None else event.payload
     event_id = None if event is None else event.id
-    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_LETTER_BYTES], time_ns() // 1_000_000)
+    return DeadLetter(
+        0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], time_ns() // 1_000_000
+    )
 
 
 class UsageReader:
-    """Reads the totals: one's own, or everyone's for an admin."""
+    """The reader of usage totals: a user's own, or everybody's for an admin."""
 
     def __init__(self, usage: UsageStore, users: UserStore) -> None:
         self._usage = usage
@@ -182,7 +168,7 @@ class UsageReader:
     async def report(
         self, caller: Principal, *, since: date | None = None, until: date | None = None, user: str | None = None
     ) -> str:
-        """Return a UsageReport as JSON, ``since`` <= day < ``until``; raises Forbidden for another's totals."""
+        """Return a UsageReport as JSON for ``since`` <= day < ``until``; raises Forbidden for another user's totals."""
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),
             since=None if since is None else day_of(since),

@@ -1,4 +1,4 @@
-"""What Kafka's clients have in common: their settings and their errors."""
+"""The settings and the error mapping that all Kafka clients share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.kafka.driver_thread import ThreadClosed
-from pycalc.streaming.troubles import Troubles
 
 _SETTINGS: dict[str, Any] = {
     "client.id": "pycalc",
-    "log_level": 2,  # what librdkafka would tell of each second, Troubles tells once
+    "log_level": 2,  # librdkafka repeats a warning each second; BrokerErrors logs it once
     "socket.timeout.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
     "allow.auto.create.topics": False,
@@ -26,8 +26,8 @@ def error_of(exception: Exception) -> KafkaError:
     return error
 
 
-def kafka_troubles(metrics: Metrics) -> Troubles:
-    """Return the map of Kafka's errors."""
+def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
+    """Return the mapping of Kafka's errors."""
 
     def explain(exception: Exception) -> tuple[str, str]:
         if isinstance(exception, BufferError):
@@ -36,15 +36,15 @@ def kafka_troubles(metrics: Metrics) -> Troubles:
             return "closed", str(exception)
         return error_of(exception).name(), error_of(exception).str()
 
-    return Troubles((KafkaException, BufferError, ThreadClosed), explain, metrics)
+    return BrokerErrors((KafkaException, BufferError, ThreadClosed), explain, metrics)
 
 
-def settings(*layers: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
+def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]:
     """Return a client's settings, later layers over earlier ones."""
 
     def note(error: KafkaError) -> None:
-        if error.name() != "_ALL_BROKERS_DOWN":  # what else it tells says why
-            troubles.note(error.name(), error.str())
+        if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason
+            errors.note(error.name(), error.str())
 
     merged: dict[str, Any] = {**_SETTINGS, "error_cb": note}
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Kafka's consuming side: a member of a group, whose driver blocks and so has a thread of its own."""
+"""Consuming from Kafka: a group member whose blocking driver has a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.kafka.client import error_of
 from pycalc.streaming.kafka.driver_thread import DriverThread
-from pycalc.streaming.troubles import Troubles
 
 SETTINGS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -27,7 +27,8 @@ SETTINGS: dict[str, Any] = {
     "topic.metadata.refresh.interval.ms": 30_000,
 }
 
-_MOVED_ON = {
+# Errors of a commit after the partitions went to another member.
+_REBALANCED = {
     "FENCED_INSTANCE_ID",
     "ILLEGAL_GENERATION",
     "REBALANCE_IN_PROGRESS",
@@ -45,20 +46,20 @@ _log = get_logger(__name__)
 
 
 class _Reader:
-    """A driver's consumer and its thread."""
+    """A consumer of the driver, and its thread."""
 
     def __init__(self, configuration: dict[str, Any], topic: str) -> None:
         self.consumer = Consumer(configuration)
-        self.consumer.subscribe([topic])  # before there is a thread, which somebody would have to close
+        self.consumer.subscribe([topic])  # first, so that an error leaves no thread behind
         self.thread = DriverThread("kafka-consumer")
         self._polling: asyncio.Future[list[Message]] | None = None
         self._failure: KafkaException | None = None
         self._closing = False
 
     async def messages(self) -> list[Message]:
-        """Return the next messages, bounded in number and bytes, or none after a while; raises KafkaException.
+        """Return the next messages, bounded in number and bytes; none after a while. Raises KafkaException.
 
-        Being cancelled leaves them to the next call.
+        After a cancelled call the next call returns the messages.
         """
         if self._polling is None:
             self._polling = self.thread.run(self._poll)
@@ -67,7 +68,7 @@ class _Reader:
         return polled.result()
 
     async def aclose(self) -> None:
-        """Leave the group, if there is one, and end; not forever."""
+        """Leave the group and end the thread, within 2 s."""
         self._closing = True
         closing = self.thread.run(self.consumer.close)
         self.thread.close()
@@ -87,7 +88,7 @@ class _Reader:
             if len(messages) == MAX_MESSAGES or size >= MAX_BYTES:
                 break
             message = self.consumer.poll(0)
-        if self._failure and not messages:  # what came before an error is good
+        if self._failure and not messages:  # messages before the error are delivered first
             failure, self._failure = self._failure, None
             raise failure
         return messages
@@ -102,21 +103,21 @@ class _Reader:
 
 
 class KafkaMember:
-    """See Member; ``check`` raises KafkaException when the topic is another one by now."""
+    """A member of a Kafka consumer group; ``check`` raises KafkaException once the topic was replaced."""
 
     def __init__(
-        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], troubles: Troubles
+        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
     ) -> None:
         self._reader = _Reader(configuration, topic)
         self._check = check
-        self._troubles = troubles
+        self._errors = errors
 
     async def receive(self) -> Batch:
-        with self._troubles.mapped("receive", "Kafka gives no messages."):
+        with self._errors.mapped("receive", "Kafka gives no messages."):
             self._check()
             messages = await self._reader.messages()
         if messages:
-            self._troubles.over()
+            self._errors.over()
         deliveries, ends = [], {}
         for message in messages:
             topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
@@ -127,7 +128,7 @@ class KafkaMember:
         return Batch(deliveries, list(ends.values()))
 
     async def commit(self, batch: Batch) -> None:
-        with self._troubles.mapped("commit", "Kafka takes no commits."):
+        with self._errors.mapped("commit", "Kafka takes no commits."):
             committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)
@@ -146,6 +147,6 @@ class KafkaMember:
                 raise KafkaException(failed)
         except KafkaException as exception:
             error = error_of(exception)
-            if error.name() not in _MOVED_ON:
+            if error.name() not in _REBALANCED:
                 raise
-            _log.info("the group has moved on; messages come again", error=error.name())
+            _log.info("the group was rebalanced; the messages are delivered again", error=error.name())

@@ -14,14 +14,13 @@ _T = TypeVar("_T")
 
 
 class ThreadClosed(RuntimeError):
-    """A call was to be made by a thread that was closed."""
+    """A call was made after the thread was closed."""
 
 
 class DriverThread:
-    """Makes calls one after the other, off the event loop.
+    """A daemon thread that makes blocking calls one after the other, off the event loop.
 
-    A call that hangs does not hold up the end of the process, as it would in an executor, whose threads the interpreter
-    waits for.
+    A call that hangs does not delay the end of the process. An executor would: the interpreter joins its threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +29,7 @@ class DriverThread:
         Thread(target=self._serve, name=name, daemon=True).start()
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Return what the function will return or raise, after the calls before it; cancelled in time, none is made.
+        """Queue a call; return a future of its result. Cancelling the future in time prevents the call.
 
         Raises ThreadClosed after ``close``.
         """
@@ -41,14 +40,14 @@ class DriverThread:
         return asyncio.wrap_future(outcome)
 
     def close(self) -> None:
-        """Let the thread end after the calls it has been given."""
+        """End the thread after the calls already queued."""
         self._closed = True
         self._calls.put(None)
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            del call  # its result may be large, and the next one long in coming
+            del call  # frees the result, which may be large, before waiting for the next call
 
 
 def _settle(outcome: Future[_T], function: Callable[..., _T], arguments: tuple[Any, ...]) -> None:
@@ -56,5 +55,5 @@ def _settle(outcome: Future[_T], function: Callable[..., _T], arguments: tuple[A
         return
     try:
         outcome.set_result(function(*arguments))
-    except BaseException as error:  # it belongs to the caller, like any result
+    except BaseException as error:  # any error is re-raised in the caller
         outcome.set_exception(error)

@@ -1,4 +1,4 @@
-"""What a Kafka URL says: ``kafka://[user:password@]host:port[,host:port]/topic?option=value``, ``kafka+ssl://...``."""
+"""Kafka URLs: ``kafka://[user:password@]host:port[,host:port]/topic?option=value``, or ``kafka+ssl://...``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote
 
-from pycalc.streaming.options import count, flag, options_of
-from pycalc.urls import require_server, split_url
+from pycalc.streaming.options import count, flag
+from pycalc.urls import require_server, split_url, url_options
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = {
@@ -27,28 +27,28 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """Where the broker is, and how to talk to it; the drivers' settings go by librdkafka's own names."""
+    """The brokers, the topic and the settings of the clients, by librdkafka's own names."""
 
     topic: str
+    # Whether to create a missing topic.
     create: bool
-    """Whether a missing topic is made."""
+    # Partitions of a topic that is created.
     partitions: int
-    """Of a topic that is made."""
+    # Replication factor of a topic that is created; -1 is the broker's default.
     replication: int
-    """Of a topic that is made; -1: the broker's default."""
+    # Settings of every client; they may contain a password, so ``repr`` leaves them out.
     client: Mapping[str, str] = field(repr=False)
-    """Settings of every client; there may be a password among them."""
     producer: Mapping[str, str]
     consumer: Mapping[str, str]
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return what a URL says; ``credentials`` stand in for those it lacks. Raises ValueError."""
+    """Return the options in a URL; ``credentials`` are used for a URL without any. Raises ValueError."""
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _TOPIC.fullmatch(topic):
         raise ValueError(f"{topic!r} is not the name of a Kafka topic")
-    options = options_of(parts.query, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
+    options = url_options(url, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
     return KafkaOptions(
         topic=topic,
         create=flag(options.get("create", "true")),
@@ -61,7 +61,7 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return address and login; a password crosses a plain connection only where ``sasl.mechanism=PLAIN`` says so."""
+    """Return address and login; an unencrypted connection uses SCRAM, unless ``sasl.mechanism`` says otherwise."""
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")

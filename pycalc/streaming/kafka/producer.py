@@ -1,4 +1,4 @@
-"""Kafka's producing side: one producer until its first failure, idempotent but for what is sent one by one (ADR 14)."""
+"""Publishing to Kafka: one idempotent producer until its first failure; doubtful events are sent one by one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from pycalc.streaming.envelope import headers_of
 from pycalc.streaming.kafka.client import error_of
 
 SETTINGS: dict[str, Any] = {
-    "enable.idempotence": True,  # brings acks=all, and the order of each partition through all retries
-    "message.timeout.ms": 0,  # the driver alone must not give up a message and go on with the next
+    "enable.idempotence": True,  # implies acks=all, and keeps the order of each partition through retries
+    "message.timeout.ms": 0,  # no timeout: the driver must not drop one message and send the next
     "compression.type": "lz4",
     "linger.ms": 5,
     "queue.buffering.max.messages": 20_000,
     "queue.buffering.max.kbytes": 64 * 1024,
 }
+# Errors caused by a message itself, or by another one in its batch.
 BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
-"""Errors that a message gets for its own sake, or for the sake of its batch."""
+# One message per batch: the broker refuses whole batches, so this shows which message it means. One request at a time
+# keeps the order through retries. An idempotent producer keeps it too, but takes 0.1 s after each refused message to
+# begin a new sequence.
 ONE_BY_ONE: dict[str, Any] = {
     "batch.num.messages": 1,
     "linger.ms": 0,
@@ -34,29 +37,24 @@ ONE_BY_ONE: dict[str, Any] = {
     "acks": "all",
     "max.in.flight.requests.per.connection": 1,
 }
-"""Each message in a batch of its own: the broker refuses whole batches, so only then it is known which it means.
-
-One after the other keeps the order through retries. An idempotent producer would do so too, but needs a tenth of a
-second for each message that is refused, after which it begins a new sequence.
-"""
 
 _POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
+# Messages to queue before yielding to the event loop.
 _SLICE = 100
-"""Messages that are queued before the event loop may do something else."""
 
 
 class Outcome(NamedTuple):
-    """The errors of a batch, by event id; all others are taken."""
+    """The errors of a batch, by event id; all other events are stored."""
 
+    # Refused by the driver for their size, and not sent.
     local: dict[bytes, KafkaError]
-    """From the driver, which knows the limit of a message and has not sent these."""
+    # Refused by the broker, which refuses whole batches: the fault may be another message's.
     remote: dict[bytes, KafkaError]
-    """From the broker, which refuses or takes whole batches of messages."""
 
 
 class _Reports:
-    """What became of the messages of one batch; told by the driver's thread."""
+    """The delivery reports of one batch; the driver's thread adds them."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
@@ -66,20 +64,20 @@ class _Reports:
         self._reported: list[bytes] = []
 
     def delivered(self, event_id: bytes, error: KafkaError | None, _message: Message) -> None:
-        """Note what the broker says of one message."""
+        """Note the broker's report of one message."""
         if error is not None:
             self.outcome.remote[event_id] = error
         self._count_in(event_id)
 
     def not_sent(self, event_id: bytes, error: KafkaError) -> None:
-        """Note a message that the driver does not accept."""
+        """Note a message that the driver refuses."""
         self.outcome.local[event_id] = error
         self._count_in(event_id)
 
     def _count_in(self, event_id: bytes) -> None:
         self._reported.append(event_id)
         if len(self._reported) == self._count:
-            with suppress(RuntimeError):  # the loop may be gone
+            with suppress(RuntimeError):  # the event loop may be closed
                 self._loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
@@ -88,7 +86,7 @@ class _Reports:
 
 
 class KafkaProducer:
-    """A producer and the thread that serves its reports."""
+    """A producer of the driver, and the thread that runs its callbacks."""
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         self._producer = Producer(configuration)
@@ -97,11 +95,10 @@ class KafkaProducer:
         self._thread.start()
 
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
-        """Return when the broker has taken or refused every event.
+        """Send events; return when the broker has stored or refused each of them, without a time limit.
 
-        It waits as long as it takes. A call that is given up or fails, or that the broker has answered with errors,
-        leaves a producer that may not be used again: what it still holds could overtake. Raises KafkaException, and
-        BufferError when the driver's queue is full.
+        Discard the producer after a call that failed, was cancelled, or returned errors of the broker: events still in
+        its queue could overtake later ones. Raises KafkaException, and BufferError when the driver's queue is full.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):
@@ -119,15 +116,15 @@ class KafkaProducer:
         return reports.outcome
 
     def discard(self) -> None:
-        """Drop what is queued or under way, and end."""
+        """Drop all queued and unconfirmed messages, and end the thread."""
         self._discarded.set()
 
     def is_alive(self) -> bool:
-        """Return whether it has not ended yet."""
+        """Return whether the thread still runs."""
         return self._thread.is_alive()
 
     async def aclose(self) -> None:
-        """Discard the producer, and wait for its end, not forever."""
+        """Discard the producer; wait up to 5 s for its thread."""
         self.discard()
         await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Apache Kafka, by librdkafka (ADR 14)."""
+"""The event stream in Apache Kafka, through librdkafka."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
 from pycalc.streaming.kafka import consumer as kafka_consumer
 from pycalc.streaming.kafka import producer as kafka_producer
-from pycalc.streaming.kafka.client import kafka_troubles, settings
+from pycalc.streaming.kafka.client import kafka_errors, settings
 from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import KafkaOptions, kafka_options
 from pycalc.streaming.kafka.producer import KafkaProducer, Outcome
@@ -23,68 +23,66 @@ from pycalc.streaming.kafka.topic import Topic
 
 
 class KafkaStream:
-    """A topic on a Kafka cluster; an event's key is the user's id, which keeps a user's events in one partition."""
+    """A topic on a Kafka cluster; events are keyed by user id, which keeps a user's events in one partition."""
 
-    def __init__(self, options: KafkaOptions, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(self, options: KafkaOptions, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
-        self._troubles = kafka_troubles(metrics)
-        self._topic = Topic(options, self._troubles)
+        self._errors = kafka_errors(metrics)
+        self._topic = Topic(options, self._errors)
         self._producer: KafkaProducer | None = None
         self._discarded: set[KafkaProducer] = set()
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, credentials: str) -> KafkaStream:
+    def of_url(cls, url: str, metrics: EventMetrics, credentials: str) -> KafkaStream:
         """Return the stream that a URL names; raises ValueError."""
         return cls(kafka_options(url, credentials), metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
         if not events:
             return
-        with self._troubles.mapped("publish", "Kafka does not take events."):
+        with self._errors.mapped("publish", "Kafka does not take events."):
             async with asyncio.timeout(self._publish_seconds):
                 refused, doubtful = await self._send(events)
                 if doubtful:
                     refused |= await self._send_one_by_one(_from_the_first(doubtful, events))
-        self._troubles.taken()
+        self._errors.taken()
         if refused:
             self._metrics.events_refused.inc(len(refused))
             raise EventsRefused("Kafka refuses events.", {event_id: error.str() for event_id, error in refused.items()})
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable; Kafka knows the group as ``{topic}-{group}-{topic id}``.
+        """Join the consumer group ``{topic}-{group}-{topic id}``.
 
-        A topic that was deleted and made anew has a new id, and so a new group, which begins at its beginning: no
-        place in the old topic can be taken for one in the new, not even one that is committed late.
+        A topic that was deleted and created again has a new id, hence a new group, which starts at the oldest message.
+        So an offset of the old topic, even one committed late, never applies to the new topic.
         """
         await self._topic.ensure()
-        async with self._topic.incarnation() as topic:
+        async with self._topic.generation() as topic:
             name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
             wanted = self._settings(kafka_consumer.SETTINGS, self._options.consumer, name)
-            with self._troubles.mapped("receive", "Kafka gives no messages."):
-                member = KafkaMember(wanted, self._options.topic, topic.check, self._troubles)
+            with self._errors.mapped("receive", "Kafka gives no messages."):
+                member = KafkaMember(wanted, self._options.topic, topic.check, self._errors)
             try:
                 yield member
             finally:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """See Stream: the topic is there, and the last events were taken."""
+        """Return when the topic exists and the last publish succeeded; raises StreamUnavailable otherwise."""
         await self._topic.ensure()
-        self._troubles.check()
+        self._errors.check()
 
     async def aclose(self) -> None:
-        """See Stream."""
         if self._producer is not None:
             self._discard(self._producer)
         await asyncio.gather(*(producer.aclose() for producer in self._discarded))
         self._topic.close()
 
     async def _send(self, events: Sequence[Event]) -> Outcome:
-        """Return what is refused, surely or maybe; raises KafkaException where the events are not to blame."""
+        """Return the refused and the possibly refused events; raises KafkaException for errors of the broker."""
         if self._producer is None:
             await self._topic.ensure()
         if self._producer is None:
@@ -92,7 +90,7 @@ class KafkaStream:
         return await self._send_through(self._producer, events)
 
     async def _send_one_by_one(self, events: Sequence[Event]) -> dict[bytes, KafkaError]:
-        """Return what is refused."""
+        """Return the errors of the refused events, by event id."""
         layers = kafka_producer.SETTINGS, self._options.producer, kafka_producer.ONE_BY_ONE
         producer = KafkaProducer(self._settings(*layers))
         try:
@@ -121,11 +119,11 @@ class KafkaStream:
             self._producer = None
 
     def _settings(self, *layers: Mapping[str, Any]) -> dict[str, Any]:
-        return settings(self._options.client, *layers, troubles=self._troubles)
+        return settings(self._options.client, *layers, errors=self._errors)
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return, for each key with a doubtful event, that one and all after it."""
+    """Return each key's events from its first doubtful one on."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

@@ -1,4 +1,4 @@
-"""Kafka's topic: whether it is there, made where it is missing, and whether it is still the same one (ADR 14)."""
+"""Kafka's topic: created where it is missing, and watched for being deleted and created again."""
 
 from __future__ import annotations
 
@@ -12,64 +12,74 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.kafka.client import error_of, settings
 from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
 from pycalc.streaming.kafka.options import KafkaOptions
-from pycalc.streaming.troubles import Troubles
 
-_ASK_SECONDS = 3.0
+_CALL_SECONDS = 3.0
 _STEP_SECONDS = 0.05
-_LOOK_SECONDS = 3.0
-"""How often who reads a topic looks whether another one has its name by now."""
+# How often a consumer checks whether its topic was deleted and created again.
+_CHECK_SECONDS = 3.0
+# Zeros in base64, the encoding of topic ids.
 _NO_IDENTITY = "A" * 22
-"""Zeros in base64, as Kafka writes ids."""
+# Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
 _URL_SAFE = str.maketrans("+/", "-_")
-"""What Kafka's own tools write where the driver has the older alphabet (RFC 4648 §5 and §4)."""
 
 _log = get_logger(__name__)
 
 
-class Incarnation:
-    """A topic's life, from its making to its deletion: another topic may have its name then, but not its id."""
+class TopicGeneration:
+    """One topic from its creation to its deletion; a later topic of the same name has another id."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self.over = False
 
     def check(self) -> None:
-        """Raise KafkaException where it has been seen that the topic is another one."""
+        """Raise KafkaException once the topic was found deleted or replaced."""
         if self.over:
-            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was made anew"))
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was deleted and created again"))
 
 
 class Topic:
-    """The topic on its broker, asked about in a thread of its own."""
+    """The topic on its broker; the admin client blocks, so it has a thread of its own."""
 
-    def __init__(self, options: KafkaOptions, troubles: Troubles) -> None:
+    def __init__(
+        self,
+        options: KafkaOptions,
+        errors: BrokerErrors,
+        *,
+        call_seconds: float = _CALL_SECONDS,
+        check_seconds: float = _CHECK_SECONDS,
+    ) -> None:
+        """``call_seconds`` limits each call to the broker; ``check_seconds`` is the interval of checks of the id."""
         self._options = options
-        self._troubles = troubles
+        self._call_seconds = call_seconds
+        self._check_seconds = check_seconds
+        self._errors = errors
         self._admin: AdminClient | None = None
         self._thread = DriverThread("kafka-admin")
-        self._asking: asyncio.Future[None] | None = None
+        self._ensuring: asyncio.Future[None] | None = None
 
     async def ensure(self) -> None:
-        """Return when the topic is there, which is made where it is missing and may be; raises StreamUnavailable.
+        """Return when the topic exists; create it where the options allow that. Raises StreamUnavailable.
 
-        Those who ask at the same time share one question.
+        Concurrent calls share one request.
         """
-        with self._troubles.mapped("topic", "Kafka does not give access to the topic."):
-            if self._asking is None or self._asking.done():
-                self._asking = self._thread.run(self._ensure)
-            await asyncio.shield(self._asking)
+        with self._errors.mapped("topic", "Kafka does not give access to the topic."):
+            if self._ensuring is None or self._ensuring.done():
+                self._ensuring = self._thread.run(self._ensure)
+            await asyncio.shield(self._ensuring)
 
     @asynccontextmanager
-    async def incarnation(self) -> AsyncIterator[Incarnation]:
-        """Give what the topic is now, looked at now and then; raises StreamUnavailable.
+    async def generation(self) -> AsyncIterator[TopicGeneration]:
+        """Yield the present generation of the topic, and check every 3 s that it lasts; raises StreamUnavailable.
 
-        A look that fails ends nothing: what is wrong with the broker, those tell who use it.
+        A check that fails is ignored: the consumer itself meets the broker's errors.
         """
-        with self._troubles.mapped("topic", "Kafka does not tell of the topic."):
-            current = Incarnation(await self._thread.run(self._identity))
+        with self._errors.mapped("topic", "Kafka does not describe the topic."):
+            current = TopicGeneration(await self._thread.run(self._identity))
         watching = asyncio.create_task(self._watch(current), name="Kafka topic")
         try:
             yield current
@@ -78,32 +88,32 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._admin = None
         self._thread.close()
 
-    async def _watch(self, current: Incarnation) -> None:
+    async def _watch(self, current: TopicGeneration) -> None:
         while not current.over:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self._check_seconds)
             with suppress(KafkaException, ThreadClosed):
                 current.over = await self._thread.run(self._identity) != current.identity
 
     def _client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(settings(self._options.client, troubles=self._troubles))
+            self._admin = AdminClient(settings(self._options.client, errors=self._errors))
         return self._admin
 
     def _identity(self) -> str:
-        """Return the topic's id (KIP-516); all zeros where the cluster gives topics none, or nobody to ask."""
+        """Return the topic's id (KIP-516); all zeros from a cluster without topic ids or without a controller."""
         admin, name = self._client(), self._options.topic
         try:
-            cluster = admin.list_topics(name, timeout=_ASK_SECONDS)
+            cluster = admin.list_topics(name, timeout=self._call_seconds)
             if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's own mock
                 return _NO_IDENTITY
-            asked = admin.describe_topics(TopicCollection([name]), request_timeout=_ASK_SECONDS)
-            identity = str(asked[name].result().topic_id)
+            described = admin.describe_topics(TopicCollection([name]), request_timeout=self._call_seconds)
+            identity = str(described[name].result().topic_id)
         finally:
-            admin.poll(0)  # lets the driver tell why there is no connection
+            admin.poll(0)  # runs the error callback, which gets the reason for a failed connection
         return identity.translate(_URL_SAFE)
 
     def _ensure(self) -> None:
@@ -114,14 +124,14 @@ class Topic:
         if error.name() != "UNKNOWN_TOPIC_OR_PART" or not self._options.create:
             raise KafkaException(error)
         self._make(admin)
-        deadline = monotonic() + _ASK_SECONDS
+        deadline = monotonic() + self._call_seconds
         while self._fault(admin) is not None and monotonic() < deadline:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return what is wrong with the topic, as the broker sees it."""
+        """Return the first error of the topic or its partitions, None for a healthy topic."""
         try:
-            topic = admin.list_topics(self._options.topic, timeout=_ASK_SECONDS).topics[self._options.topic]
+            topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]
         finally:
             admin.poll(0)
         errors = (topic.error, *(partition.error for partition in topic.partitions.values()))
@@ -130,11 +140,13 @@ class Topic:
     def _make(self, admin: AdminClient) -> None:
         options = self._options
         wanted = NewTopic(options.topic, options.partitions, options.replication)
-        made = admin.create_topics([wanted], operation_timeout=_ASK_SECONDS, request_timeout=_ASK_SECONDS)
+        made = admin.create_topics([wanted], operation_timeout=self._call_seconds, request_timeout=self._call_seconds)
         try:
-            made[options.topic].result(_ASK_SECONDS)
+            made[options.topic].result(self._call_seconds)
         except KafkaException as error:
-            if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another instance was quicker
+            if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another instance created it first
                 raise
         else:
-            _log.warning("the topic was missing and has been made", topic=options.topic, partitions=options.partitions)
+            _log.warning(
+                "the topic was missing and has been created", topic=options.topic, partitions=options.partitions
+            )

@@ -1,7 +1,7 @@
-"""What Pub/Sub's clients have in common: the channel, the errors, and the topic with its subscriptions.
+"""The connection to Pub/Sub: the channel, the error mapping, and the topic with its subscriptions.
 
-These are the API's own clients from google-cloud-pubsub, asynchronous throughout. The library's high-level publisher
-would start a thread for each ordering key in each batch, and retry without an end (ADR 14).
+This code uses the asynchronous API clients of google-cloud-pubsub. The high-level publisher of that library starts a
+thread for each ordering key in each batch, and retries without an end (ADR 14).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from structlog import get_logger
 
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import USAGE_GROUP
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.pubsub.options import PubSubOptions
-from pycalc.streaming.troubles import Troubles
 
+# Messages of a member that died are delivered again after this many seconds.
 ACK_SECONDS = 10
-"""Messages that a dead member held come again after this."""
+# Arguments of a call that is not retried.
 ASK: dict[str, Any] = {"retry": None, "timeout": 3.0}
-"""For calls that are made once."""
 
 API_ERRORS: tuple[type[Exception], ...] = (GoogleAPIError, GoogleAuthError, grpc.RpcError)
 
 _CHANNEL = (
-    ("grpc.max_receive_message_length", -1),  # Pub/Sub has a bound of its own, 10 MB
+    ("grpc.max_receive_message_length", -1),  # no limit here: Pub/Sub itself allows 10 MB
     ("grpc.max_send_message_length", -1),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
@@ -49,32 +49,32 @@ _DELETED_TOPIC = "_deleted-topic_"
 _log = get_logger(__name__)
 
 
-def pubsub_troubles(metrics: Metrics) -> Troubles:
-    """Return the map of Pub/Sub's errors."""
+def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
+    """Return the mapping of Pub/Sub's errors."""
 
     def explain(error: Exception) -> tuple[str, str]:
         if isinstance(error, RetryError) and error.cause is not None:
             error = error.cause
         return type(error).__name__, str(error)
 
-    return Troubles(API_ERRORS, explain, metrics)
+    return BrokerErrors(API_ERRORS, explain, metrics)
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return whether a subscription gets what is published."""
+    """Return whether a subscription's topic still exists."""
     return bool(subscription.topic != _DELETED_TOPIC)
 
 
 def check_attached(subscription: Subscription) -> None:
-    """Raise GoogleAPIError for a subscription whose topic was deleted: it keeps what it has, and gets nothing more."""
+    """Raise GoogleAPIError for a subscription whose topic was deleted: it receives no new messages."""
     if not attached(subscription):
         raise GoogleAPIError(
-            f"{subscription.name} belongs to a topic that was deleted: delete it too, when it is empty"
+            f"{subscription.name} belongs to a deleted topic: delete the subscription too, once it is empty"
         )
 
 
 class Clients(NamedTuple):
-    """The API's two halves, over one channel."""
+    """The publisher and subscriber clients of one channel."""
 
     publisher: PublisherAsyncClient
     subscriber: SubscriberAsyncClient
@@ -82,7 +82,7 @@ class Clients(NamedTuple):
 
 
 class Connection:
-    """One channel for all calls, opened by the first."""
+    """One channel for all calls, opened by the first call."""
 
     def __init__(self, options: PubSubOptions) -> None:
         self._endpoint = options.endpoint
@@ -90,7 +90,7 @@ class Connection:
         self._opening = asyncio.Lock()
 
     async def clients(self) -> Clients:
-        """Return what makes calls; raises GoogleAuthError or GoogleAPIError where there are no credentials."""
+        """Return the clients; raises GoogleAuthError or GoogleAPIError without usable credentials."""
         async with self._opening:
             if self._clients is None:
                 channel = await self._connect()
@@ -100,7 +100,7 @@ class Connection:
         return self._clients
 
     async def aclose(self) -> None:
-        """Close the channel; calls under way end."""
+        """Close the channel; this ends the calls in progress."""
         if self._clients is not None:
             await self._clients.channel.close()
 
@@ -110,30 +110,36 @@ class Connection:
         transport = PublisherGrpcAsyncIOTransport
         try:
             credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
-        except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:  # a folder, other JSON
+        except (
+            AttributeError,
+            OSError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # google.auth lets these escape for a folder or unexpected JSON
             raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
         return transport.create_channel(self._endpoint, credentials=credentials, options=_CHANNEL)
 
 
 class Topology:
-    """The topic and its subscriptions on the service."""
+    """The topic and its subscriptions in Pub/Sub."""
 
     def __init__(self, options: PubSubOptions, connection: Connection) -> None:
         self._options = options
         self._connection = connection
 
     async def ensure(self) -> None:
-        """Return when what is published reaches the group that counts; raises GoogleAPIError.
+        """Return when the topic and the usage consumers' subscription exist; raises GoogleAPIError.
 
-        Pub/Sub keeps a message for the subscriptions that there are, so this group needs its own before the first
-        event.
+        Pub/Sub keeps a message only for existing subscriptions, so this one must exist before the first event.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
-        """Return a group's subscription; it and the topic are made where they are missing and may be.
+        """Return a group's subscription; create it and the topic where the options allow that.
 
-        Who may not look is taken not to be who should make them. Raises GoogleAPIError.
+        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError.
         """
         clients = await self._connection.clients()
         name = self._options.subscription(group)
@@ -150,7 +156,7 @@ class Topology:
         options = self._options
         with suppress(AlreadyExists):
             await clients.publisher.create_topic(request=Topic(name=options.topic), **ASK)
-            _log.warning("the topic was missing and has been made", topic=options.topic)
+            _log.warning("the topic was missing and has been created", topic=options.topic)
         wanted = Subscription(
             name=name,
             topic=options.topic,
@@ -160,5 +166,5 @@ class Topology:
         )
         with suppress(AlreadyExists):
             await clients.subscriber.create_subscription(request=wanted, **ASK)
-            _log.warning("the subscription was missing and has been made", subscription=name)
+            _log.warning("the subscription was missing and has been created", subscription=name)
         return wanted

@@ -1,4 +1,4 @@
-"""Pub/Sub's publishing side: one request after the other for each user, many users at once."""
+"""Publishing to Pub/Sub: one request at a time for each user, for many users at once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.streaming.envelope import headers_of
 
+# Concurrent requests. All messages of a request must have the same ordering key, so each user needs one.
 _AT_ONCE = 32
-"""Requests under way: all messages of a request must have the same ordering key."""
 _MAX_MESSAGES = 1_000
+# Bytes of messages in a request; Pub/Sub allows 10 MB for the whole request.
 _MAX_BYTES = 9_500_000
-"""Of the messages in a request: the service allows 10 MB for the whole of it."""
+# The part of a batch's time limit for retries; the rest lets the last error arrive before the timeout.
 _TRY_AGAIN = 0.8
-"""Of the time for a batch, in which a request is made again: what is left lets the last error be told."""
+# An upper bound for the size of a message without its body.
 _OVERHEAD = 1_024
-"""More than what a message has beside its body."""
-_PASSING = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
+_TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
 
 
 class _Message(NamedTuple):
-    """An event as Pub/Sub takes it."""
+    """An event in the form of Pub/Sub's API."""
 
     event_id: bytes
     data: bytes
@@ -44,10 +44,10 @@ class _Message(NamedTuple):
 
 
 class Publishing:
-    """One batch on its way.
+    """The publishing of one batch.
 
-    A key's next request begins when the one before is answered, so nothing can overtake, and a failure leaves no key
-    that would have to be resumed.
+    A key's next request begins after the answer to the one before, so no event overtakes another. A failure leaves no
+    ordering key to resume.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -55,38 +55,38 @@ class Publishing:
         self._publisher = publisher
         self._topic = topic
         self._seconds = seconds
-        self._retry = AsyncRetry(_PASSING, initial=0.05, maximum=0.5, timeout=_TRY_AGAIN * seconds)
+        self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_TRY_AGAIN * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Return when every event is taken or refused; raises GoogleAPIError when nothing is under way any more."""
+        """Return when every event is stored or refused; raises GoogleAPIError after all requests have ended."""
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
         keys, tasks = iter(by_key.values()), list[asyncio.Task[None]]()
         try:
-            async with asyncio.TaskGroup() as lanes:
+            async with asyncio.TaskGroup() as group:
                 for _ in range(min(_AT_ONCE, len(by_key))):
-                    tasks.append(lanes.create_task(self._lane(keys)))
-                    await asyncio.sleep(0)  # a request costs a quarter of a millisecond: not all of them in one go
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
-        if any(task.cancelled() for task in tasks):  # as gRPC's calls are when their channel is closed
-            raise GoogleAPIError("a request was given up")
+                    tasks.append(group.create_task(self._send_keys(keys)))
+                    await asyncio.sleep(0)  # a request takes 0.25 ms to make: yield to the event loop between them
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        if any(task.cancelled() for task in tasks):  # gRPC cancels calls when their channel is closed
+            raise GoogleAPIError("a request was cancelled")
 
-    async def _lane(self, keys: Iterator[Sequence[Event]]) -> None:
+    async def _send_keys(self, keys: Iterator[Sequence[Event]]) -> None:
         for events in keys:
             for part in self._parts(events):
                 await self._request(part)
 
     def _parts(self, events: Sequence[Event]) -> Iterator[list[_Message]]:
-        """Yield requests' worth of messages; refuse what is too large for any."""
+        """Yield the messages of one request each; refuse messages that are too large."""
         part: list[_Message] = []
         size = 0
         for event in events:
             message = _Message(event.id, event.payload, text_of_id(event.key), headers_of(event, "ce-"))
             length = len(message.data) + _OVERHEAD
             if length > _MAX_BYTES:
-                self.refused[event.id] = f"{length} bytes are more than a message may have"
+                self.refused[event.id] = f"{length} bytes exceed the size limit of a message"
                 continue
             if part and (size + length > _MAX_BYTES or len(part) == _MAX_MESSAGES):
                 yield part
@@ -97,9 +97,9 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages of one key; one that the service refuses for its own sake does not keep the others back."""
+        """Publish messages of one key; after an invalid message, publish each alone to find the refused ones."""
         request = PublishRequest(topic=self._topic)
-        messages = PublishRequest.pb(request).messages  # the bare form: the other one costs as much as the call
+        messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for message in part:
             messages.add(data=message.data, ordering_key=message.ordering_key, attributes=message.attributes)
         try:

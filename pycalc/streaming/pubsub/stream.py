@@ -1,4 +1,4 @@
-"""Google Cloud Pub/Sub (ADR 14)."""
+"""The event stream in Google Cloud Pub/Sub."""
 
 from __future__ import annotations
 
@@ -10,69 +10,74 @@ from google.api_core.exceptions import NotFound
 
 from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
-from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_troubles
+from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_errors
 from pycalc.streaming.pubsub.options import PubSubOptions, pubsub_options
 from pycalc.streaming.pubsub.publisher import Publishing
-from pycalc.streaming.pubsub.subscriber import PubSubMember
+from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMember
 
 
 class PubSubStream:
-    """A topic of Pub/Sub; an event's ordering key is the user's id."""
+    """A topic of Pub/Sub; the user's id is the ordering key of an event."""
 
-    def __init__(self, options: PubSubOptions, metrics: Metrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(
+        self,
+        options: PubSubOptions,
+        metrics: EventMetrics,
+        publish_seconds: float = PUBLISH_SECONDS,
+        intervals: Intervals = INTERVALS,
+    ) -> None:
         self._options = options
         self._metrics = metrics
         self._publish_seconds = publish_seconds
-        self._troubles = pubsub_troubles(metrics)
+        self._intervals = intervals
+        self._errors = pubsub_errors(metrics)
         self._connection = Connection(options)
         self._topology = Topology(options, self._connection)
         self._ensured = False
 
     @classmethod
-    def of_url(cls, url: str, metrics: Metrics, credentials: str) -> PubSubStream:
+    def of_url(cls, url: str, metrics: EventMetrics, credentials: str) -> PubSubStream:
         """Return the stream that a URL names; raises ValueError."""
         if credentials:
             raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
         return cls(pubsub_options(url), metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
         if not events:
             return
-        with self._troubles.mapped("publish", "Pub/Sub does not take events."):
+        with self._errors.mapped("publish", "Pub/Sub does not take events."):
             async with asyncio.timeout(self._publish_seconds):
                 refused = await self._publish(events)
-        self._troubles.taken()
+        self._errors.taken()
         if refused:
             self._metrics.events_refused.inc(len(refused))
             raise EventsRefused("Pub/Sub refuses events.", refused)
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable; Pub/Sub knows the group as the subscription ``{topic}-{group}``."""
-        with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
+        """Join a group, which is the subscription ``{topic}-{group}``; raises StreamUnavailable."""
+        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             subscription = await self._topology.subscription(group)
             clients = await self._connection.clients()
-        member = PubSubMember(clients.subscriber, subscription, self._troubles)
+        member = PubSubMember(clients.subscriber, subscription, self._errors, self._intervals)
         try:
             yield member
         finally:
             await member.aclose()
 
     async def ping(self) -> None:
-        """See Stream: the topic and its subscription are there, and the last events were taken."""
-        with self._troubles.mapped("topic", "Pub/Sub does not give access to the topic."):
+        """Return when topic and subscription exist and the last publish succeeded; raises StreamUnavailable."""
+        with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._topology.ensure()
-        self._troubles.check()
+        self._errors.check()
 
     async def aclose(self) -> None:
-        """See Stream."""
         await self._connection.aclose()
 
     async def _publish(self, events: Sequence[Event]) -> dict[bytes, str]:
-        """Return which events are refused, and why; raises GoogleAPIError."""
+        """Return the reasons of refused events, by event id; raises GoogleAPIError."""
         if not self._ensured:
             await self._topology.ensure()
             self._ensured = True

@@ -1,4 +1,4 @@
-"""Pub/Sub's consuming side: a member of a group, by unary pulls."""
+"""Consuming from Pub/Sub: a group member that uses unary pulls."""
 
 from __future__ import annotations
 
@@ -21,34 +21,43 @@ from google.pubsub_v1 import (
 
 from pycalc.errors import StreamUnavailable
 from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
-from pycalc.streaming.troubles import Troubles
 
-_PULL_SECONDS = 60.0
-"""The service answers an empty pull before: giving up earlier may leave messages with nobody until their lease ends."""
-_DETACHED_SECONDS = 2.0
-"""The same where nothing can arrive but what comes again."""
-_LOOK_SECONDS = 3.0
-"""How often a silent subscription is looked at."""
-_EXTEND_SECONDS = ACK_SECONDS / 3
-_MAX_LEASE_SECONDS = 600.0
+
+class Intervals(NamedTuple):
+    """Time limits and intervals of a member, in seconds."""
+
+    # Longer than Pub/Sub takes to answer an empty pull. A pull that is cancelled earlier may lose messages until their
+    # lease ends.
+    pull: float = 60.0
+    # The limit of a pull after the topic was deleted, when only redelivered messages can arrive.
+    detached_pull: float = 2.0
+    # How often to check that a silent subscription still exists.
+    check: float = 3.0
+    extend: float = ACK_SECONDS / 3
+    max_lease: float = 600.0
+
+
+INTERVALS = Intervals()
 
 
 class _Puller:
-    """The pulls of one subscription."""
+    """The calls that pull, acknowledge and hold the messages of one subscription."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription) -> None:
+    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription, intervals: Intervals) -> None:
         self.client = client
         self.subscription = subscription.name
+        self._intervals = intervals
         self._found = subscription
-        self._looked = monotonic()
+        self._checked = monotonic()
         self._pulling: asyncio.Task[list[ReceivedMessage]] | None = None
 
     async def messages(self) -> list[ReceivedMessage]:
-        """Return the next messages, or none after a while; raises GoogleAPIError, also where none can come any more.
+        """Return the next messages, none after a while; raises GoogleAPIError, also when the topic was deleted.
 
-        Being cancelled leaves them to the next call.
+        After a cancelled call the next call returns the messages.
         """
         if self._pulling is None:
             self._pulling = asyncio.create_task(self._pull())
@@ -60,19 +69,19 @@ class _Puller:
             if not messages:
                 check_attached(self._found)
         if messages:
-            self._looked = monotonic()
+            self._checked = monotonic()
         else:
-            await self._look()
+            await self._check()
         return messages
 
     async def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Say that messages are dealt with; raises GoogleAPIError."""
+        """Acknowledge messages; raises GoogleAPIError."""
         if ack_ids:
             request = AcknowledgeRequest(subscription=self.subscription, ack_ids=ack_ids)
             await self.client.acknowledge(request=request, **ASK)
 
     async def hold(self, ack_ids: Sequence[str], seconds: int) -> None:
-        """Keep messages for some seconds more; 0 gives them back. Raises GoogleAPIError."""
+        """Hold messages for some seconds more; 0 returns them to the group. Raises GoogleAPIError."""
         if ack_ids:
             request = ModifyAckDeadlineRequest(
                 subscription=self.subscription, ack_ids=ack_ids, ack_deadline_seconds=seconds
@@ -80,7 +89,7 @@ class _Puller:
             await self.client.modify_ack_deadline(request=request, **ASK)
 
     async def stop(self) -> list[str]:
-        """End the pull that is under way; return the ack ids of what it brought all the same."""
+        """Cancel the pull in progress; return the ack ids of messages that it received nevertheless."""
         pulling, self._pulling = self._pulling, None
         if pulling is None:
             return []
@@ -89,27 +98,27 @@ class _Puller:
         brought = [] if pulling.cancelled() or pulling.exception() else pulling.result()
         return [message.ack_id for message in brought]
 
-    async def _look(self) -> None:
-        """Raise GoogleAPIError where the subscription or its topic has gone: who waits for messages may not be told."""
-        if monotonic() < self._looked + _LOOK_SECONDS or not attached(self._found):
+    async def _check(self) -> None:
+        """Raise GoogleAPIError when the subscription or its topic was deleted: a pull may just stay empty."""
+        if monotonic() < self._checked + self._intervals.check or not attached(self._found):
             return
-        self._looked = monotonic()
+        self._checked = monotonic()
         try:
             found = await self.client.get_subscription(subscription=self.subscription, **ASK)
         except NotFound:
             raise
-        except API_ERRORS:  # of this call only: what is wrong with pulling, pulling tells
+        except API_ERRORS:  # the pulls meet lasting errors themselves
             return
         check_attached(found)
 
     async def _pull(self) -> list[ReceivedMessage]:
         request = PullRequest(subscription=self.subscription, max_messages=MAX_MESSAGES)
-        seconds = _PULL_SECONDS if attached(self._found) else _DETACHED_SECONDS
+        seconds = self._intervals.pull if attached(self._found) else self._intervals.detached_pull
         try:
             response = await self.client.pull(request=request, retry=None, timeout=seconds)
         except DeadlineExceeded:
             return []
-        # what comes again may come beside what comes first, and behind it
+        # redelivered messages may come in one response with newer ones, and after them
         return sorted(response.received_messages, key=_published_ns)
 
 
@@ -119,26 +128,33 @@ def _published_ns(received: ReceivedMessage) -> int:
 
 
 class _Lease(NamedTuple):
-    """A batch that is not committed yet."""
+    """A batch that is not committed yet, with the time of its pull."""
 
     since: float
     ack_ids: Sequence[str]
 
 
 class PubSubMember:
-    """See Member; it keeps its leases while a batch is dealt with, up to ten minutes."""
+    """A member of a Pub/Sub group; it extends the leases of uncommitted batches for up to ten minutes."""
 
-    def __init__(self, client: SubscriberAsyncClient, subscription: Subscription, troubles: Troubles) -> None:
-        self._puller = _Puller(client, subscription)
-        self._troubles = troubles
+    def __init__(
+        self,
+        client: SubscriberAsyncClient,
+        subscription: Subscription,
+        errors: BrokerErrors,
+        intervals: Intervals = INTERVALS,
+    ) -> None:
+        self._puller = _Puller(client, subscription, intervals)
+        self._intervals = intervals
+        self._errors = errors
         self._leases: list[_Lease] = []
         self._extending = asyncio.create_task(self._extend(), name="Pub/Sub leases")
 
     async def receive(self) -> Batch:
-        with self._troubles.mapped("receive", "Pub/Sub gives no messages."):
+        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             messages = await self._puller.messages()
         if messages:
-            self._troubles.over()
+            self._errors.over()
         deliveries = []
         for received in messages:
             event = event_of_message(received.message.data)
@@ -153,12 +169,12 @@ class PubSubMember:
         lease = cast("_Lease", batch.position)
         held = self._leases.index(lease) + 1 if lease in self._leases else 0
         done, self._leases = self._leases[:held] or [lease], self._leases[held:]
-        with self._troubles.mapped("commit", "Pub/Sub takes no commits."):
-            for dealt_with in done:
-                await self._puller.acknowledge(dealt_with.ack_ids)
+        with self._errors.mapped("commit", "Pub/Sub takes no commits."):
+            for committed in done:
+                await self._puller.acknowledge(committed.ack_ids)
 
     async def aclose(self) -> None:
-        """Give back what is not committed."""
+        """Return uncommitted messages to the group."""
         self._extending.cancel()
         await asyncio.wait({self._extending})
         brought = await self._puller.stop()
@@ -168,8 +184,9 @@ class PubSubMember:
 
     async def _extend(self) -> None:
         while True:
-            await asyncio.sleep(_EXTEND_SECONDS)
-            self._leases = [lease for lease in self._leases if lease.since > monotonic() - _MAX_LEASE_SECONDS]
+            await asyncio.sleep(self._intervals.extend)
+            oldest = monotonic() - self._intervals.max_lease
+            self._leases = [lease for lease in self._leases if lease.since > oldest]
             for lease in self._leases:
-                with suppress(StreamUnavailable), self._troubles.mapped("extend", "Pub/Sub extends no leases."):
+                with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub extends no leases."):
                     await self._puller.hold(lease.ack_ids, ACK_SECONDS)

@@ -157,7 +157,7 @@ def test_a_client_that_hangs_up_during_the_answer_is_nothing(
             assert connection.recv(10)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with httpx.Client(base_url=server.url) as client:
-        wait_until(lambda: metric(client, "pycalc_event_followers") == 0, "nobody follows")
+        wait_until(lambda: metric(client, "pycalc_event_subscribers") == 0, "nobody follows")
     assert records(log, start) == []
 
 

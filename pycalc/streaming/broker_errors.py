@@ -1,4 +1,4 @@
-"""What goes wrong with a broker: told to the log, to the metrics, and to callers as StreamUnavailable."""
+"""Errors of a broker: logged, counted, and raised to callers as StreamUnavailable."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from time import monotonic
 from structlog import get_logger
 
 from pycalc.errors import StreamUnavailable
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import EventMetrics
 
+# A failed publish makes ``check`` fail for this long: longer than the longest pause between two tries of the relay.
 _STUCK_SECONDS = 40.0
-"""How long a failed publish is held against the stream: longer than it takes who goes on trying to fail again."""
 
 _log = get_logger(__name__)
 
 
-class Troubles:
-    """Maps the errors of one driver; ``explain`` gives an error's name and its reason."""
+class BrokerErrors:
+    """A mapping of one driver's errors to StreamUnavailable; ``explain`` returns an error's name and reason."""
 
     def __init__(
         self,
         errors: tuple[type[Exception], ...],
         explain: Callable[[Exception], tuple[str, str]],
-        metrics: Metrics,
+        metrics: EventMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._errors = errors
         self._explain = explain
         self._failures = metrics.stream_failures
-        self._trouble = ""
-        self._told: set[str] = set()
+        self._last_reason = ""
+        self._logged: set[str] = set()
         self._clock = clock
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Keep an error that the driver tells of between calls; log the first of its name. Any thread may call this."""
-        self._trouble = reason
-        if name not in self._told:
-            self._told.add(name)
-            _log.warning("The broker is in trouble.", error=name, reason=reason)
+        """Keep an error that the driver reports between calls; log the first of each name. Any thread may call this."""
+        self._last_reason = reason
+        if name not in self._logged:
+            self._logged.add(name)
+            _log.warning("The broker reports an error.", error=name, reason=reason)
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Raise StreamUnavailable for the driver's errors and for a deadline; the reason goes to the log."""
+        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log the reason."""
         try:
             yield
         except TimeoutError:
@@ -53,24 +53,27 @@ class Troubles:
             raise self.unavailable(call, what, *self._explain(error)) from None
 
     def unavailable(self, call: str, what: str, name: str, reason: str) -> StreamUnavailable:
-        """Return what to raise after a call has failed; ``what`` is for everybody, the reason is for the log."""
+        """Log and count a failed call; return the StreamUnavailable to raise, with ``what`` as its public message."""
         self._failures.labels(call).inc()
         if call == "publish":
             self._stuck_until = self._clock() + _STUCK_SECONDS
-        _log.warning(what, call=call, error=name, reason=reason, trouble=self._trouble)
+        _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
         return StreamUnavailable(what)
 
     def over(self) -> None:
-        """Say that the broker answers: the next trouble is news again."""
-        self._trouble = ""
-        self._told.clear()
+        """Note that the broker answers; the next error is logged again."""
+        self._last_reason = ""
+        self._logged.clear()
 
     def taken(self) -> None:
-        """Say that the broker has taken events."""
+        """Note that the broker has stored events."""
         self.over()
         self._stuck_until = None
 
     def check(self) -> None:
-        """Raise StreamUnavailable when the last events were not taken, a while ago at most: another may publish now."""
+        """Raise StreamUnavailable when the last publish failed less than 40 s ago.
+
+        After that time this says nothing any more: another process may publish now.
+        """
         if self._stuck_until is not None and self._clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not take events.")

@@ -16,8 +16,8 @@ from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services.events.event_feed import MAX_FOLLOWERS, MAX_FOLLOWERS_EACH, Feed
-from pycalc.services.events.history_poller import MAX_BEHIND, HistoryTail
+from pycalc.services.events.event_feed import MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_EACH, EventFeed
+from pycalc.services.events.history_poller import MAX_BEHIND, HistoryPoller
 from tests.harness.stores import MemoryHistoryStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
@@ -58,17 +58,17 @@ class Following:
     def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
         self.history = ReadHistoryStore()
         self.metrics = Metrics()
-        self.tail = HistoryTail(self.history, self.metrics, shared=shared, clock_ns=clock_ns)
-        self.feed = Feed(self.history, self.tail, self.metrics)
+        self.poller = HistoryPoller(self.history, self.metrics, shared=shared, clock_ns=clock_ns)
+        self.feed = EventFeed(self.history, self.poller, self.metrics)
 
     async def record(self, *rows: HistoryRow) -> None:
         """Commit rows as this process does."""
         await self.history.append(rows)
-        self.tail.wake()
+        self.poller.wake()
 
     async def begin(self, last_id: bytes | None = None, user: bytes = ADA) -> AsyncIterator[Event]:
         """Follow; the marker has come when this returns."""
-        events = self.feed.follow(caller(user), last_id)
+        events = self.feed.subscribe(caller(user), last_id)
         assert (await anext(events)).payload == b""
         return events
 
@@ -78,7 +78,7 @@ async def alone() -> AsyncIterator[Following]:
     """A process that has the database for itself."""
     following = Following(shared=False)
     yield following
-    await following.tail.aclose()
+    await following.poller.aclose()
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def sharing() -> AsyncIterator[Following]:
     ahead_ns = time_ns() - int(now() * 1e9)
     following = Following(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
     yield following
-    await following.tail.aclose()
+    await following.poller.aclose()
 
 
 async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
@@ -167,8 +167,8 @@ async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
         heard += len(await take(quick, 400))
     assert heard > MAX_BEHIND
     assert len([event async for event in slow]) <= MAX_BEHIND
-    assert alone.metrics.registry.get_sample_value("pycalc_event_followers_dropped_total") == 1
-    assert alone.metrics.registry.get_sample_value("pycalc_event_followers") == 1
+    assert alone.metrics.registry.get_sample_value("pycalc_event_subscribers_dropped_total") == 1
+    assert alone.metrics.registry.get_sample_value("pycalc_event_subscribers") == 1
 
 
 async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
@@ -179,7 +179,7 @@ async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
     await events.aclose()  # type: ignore[attr-defined]  # an async generator
     reads = alone.history.reads
     await alone.record(history_row(user_id=ADA))
-    await until(lambda: not alone.tail._work.is_set(), "the tail has looked")
+    await until(lambda: not alone.poller._work.is_set(), "the tail has looked")
     assert alone.history.reads == reads
 
 
@@ -198,7 +198,7 @@ async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following
 async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
     """Closing finishes every stream."""
     events = await alone.begin()
-    await alone.tail.aclose()
+    await alone.poller.aclose()
     assert [event async for event in events] == []
 
 
@@ -209,7 +209,7 @@ async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
     async def identify() -> Principal:
         return Principal(ADA, "name", roles.pop(0) if len(roles) > 1 else roles[0], ADA, time() + 900)
 
-    events = alone.feed.follow(identify, None)
+    events = alone.feed.subscribe(identify, None)
     await anext(events)
     await alone.record(history_row(user_id=BOB))
     assert [event async for event in events] == []
@@ -217,7 +217,7 @@ async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
 
 async def test_followers_are_bounded(alone: Following) -> None:
     """One user has twenty streams; the next is refused until one ends."""
-    streams = [await alone.begin() for _ in range(MAX_FOLLOWERS_EACH)]
+    streams = [await alone.begin() for _ in range(MAX_SUBSCRIBERS_EACH)]
     with pytest.raises(Overloaded):
         await alone.begin()
     await alone.begin(user=BOB)
@@ -228,7 +228,7 @@ async def test_followers_are_bounded(alone: Following) -> None:
 async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
     """Fifty users who want as many streams as they may have leave some to one more."""
     streams = []
-    for number in range(MAX_FOLLOWERS // MAX_FOLLOWERS_EACH):
+    for number in range(MAX_SUBSCRIBERS // MAX_SUBSCRIBERS_EACH):
         with suppress(Overloaded):
             while True:
                 streams.append(await alone.begin(user=number.to_bytes(16)))
@@ -243,7 +243,7 @@ async def test_the_marker_is_a_place_to_resume_from() -> None:
         await shared.history.append([old])
         row = history_row(user_id=ADA)
         await shared.history.append([row])
-        events = shared.feed.follow(caller(), None)
+        events = shared.feed.subscribe(caller(), None)
         marker = await anext(events)
         assert marker.id == old.id
         assert await take(events, 1) == [row.id]
@@ -263,7 +263,7 @@ async def test_the_past_too_is_told_only_to_who_may_hear_it(alone: Following) ->
             raise Unauthorized("The account does not exist any more.")
         return Principal(ADA, "name", Role.ADMIN, ADA, time() + 900)
 
-    events = alone.feed.follow(identify, bytes(16))
+    events = alone.feed.subscribe(identify, bytes(16))
     assert [(await anext(events)).id for _ in range(3)] == [bytes(16), rows[0].id, rows[1].id]
     with pytest.raises(Unauthorized):
         await anext(events)

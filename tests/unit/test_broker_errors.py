@@ -6,7 +6,7 @@ import pytest
 
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.troubles import Troubles
+from pycalc.streaming.broker_errors import BrokerErrors
 
 
 class _Clock:
@@ -27,25 +27,25 @@ def clock() -> _Clock:
 
 def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
     """Longer than a relay waits for its next try; then the relay that publishes may be another one."""
-    troubles = Troubles((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
-    troubles.check()
+    errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
+    errors.check()
     for _ in range(2):
-        with pytest.raises(StreamUnavailable), troubles.mapped("publish", "The broker is away."):
+        with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away."):
             raise TimeoutError
         clock.now += 36
         with pytest.raises(StreamUnavailable):
-            troubles.check()
+            errors.check()
     clock.now += 5
-    troubles.check()
+    errors.check()
 
 
 def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: _Clock) -> None:
     """A publish that is taken is the newest word; a failed commit says nothing of publishing."""
-    troubles = Troubles((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
-    with pytest.raises(StreamUnavailable), troubles.mapped("commit", "The broker is away."):
+    errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
+    with pytest.raises(StreamUnavailable), errors.mapped("commit", "The broker is away."):
         raise OSError
-    troubles.check()
-    with pytest.raises(StreamUnavailable), troubles.mapped("publish", "The broker is away."):
+    errors.check()
+    with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away."):
         raise OSError
-    troubles.taken()
-    troubles.check()
+    errors.taken()
+    errors.check()

@@ -13,7 +13,7 @@ from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.relay import Relay
-from pycalc.services.events.retry_schedule import Refusals
+from pycalc.services.events.retry_schedule import RetrySchedule
 from tests.harness.relaying import ListeningStream, relaying, ten_minutes
 from tests.harness.stores import MemoryOutboxStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
@@ -47,9 +47,9 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
     stream = ListeningStream(outbox)
     stream.refused = {row.id for row in rows}
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
-    await until(lambda: len(relay._refusals) == 2, "both are refused")
+    await until(lambda: len(relay._schedule) == 2, "both are refused")
     await outbox.remove(range(1, settled + 1))
-    await until(lambda: len(relay._refusals) == 2 - settled, "what is settled is forgotten")
+    await until(lambda: len(relay._schedule) == 2 - settled, "what is settled is forgotten")
     await relay.aclose()
 
 
@@ -61,10 +61,10 @@ async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
     stream = ListeningStream(outbox)
     stream.refused = {row.id}
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
-    await until(lambda: len(relay._refusals) == 1, "it is refused")
+    await until(lambda: len(relay._schedule) == 1, "it is refused")
     outbox.holder = b"another"
-    relay._held_until = 0.0
-    await until(lambda: not relay._refusals, "it is another's")
+    relay._lease._held_until = 0.0
+    await until(lambda: not relay._schedule, "it is another's")
     await relay.ping()
     await relay.aclose()
 
@@ -114,13 +114,13 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
     Tries that could not be made while the broker was away are not made up for at once.
     """
     moment = 100.0
-    refusals, entry = Refusals(25.0, lambda: moment), OutboxRow(1, history_row())
+    schedule, entry = RetrySchedule(25.0, lambda: moment), OutboxRow(1, history_row())
     tried: list[float] = []
     hopeless: dict[int, str] = {}
     while not hopeless:
-        if not away[0] <= moment - 100.0 < away[1] and [entry] in refusals.split([entry]):
+        if not away[0] <= moment - 100.0 < away[1] and [entry] in schedule.split([entry]):
             tried.append(moment - 100.0)
-            hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+            hopeless = schedule.settle([entry], {entry.row.id: "too large"})
         moment += 0.5
     assert tried == expected
     assert hopeless == {1: "too large"}
@@ -129,41 +129,45 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
 def test_when_a_refused_event_is_tried_again() -> None:
     """Five pauses in a minute, of 2.4 s and then longer by 4.8 s each; after the sixth try it is given up."""
     now = 0.0
-    refusals, entry = Refusals(clock=lambda: now), OutboxRow(1, history_row())
-    hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+    schedule, entry = RetrySchedule(clock=lambda: now), OutboxRow(1, history_row())
+    hopeless = schedule.settle([entry], {entry.row.id: "too large"})
     for next_try in (2.4, 9.6, 21.6, 38.4, 60.0):
         assert not hopeless
         now = next_try - 0.001
-        assert refusals.split([entry]) == ([], [])
+        assert schedule.split([entry]) == ([], [])
         now = next_try + 0.001
-        assert refusals.split([entry]) == ([], [entry])
+        assert schedule.split([entry]) == ([], [entry])
         now = next_try
-        hopeless = refusals.settle([entry], {entry.row.id: "too large"})
+        hopeless = schedule.settle([entry], {entry.row.id: "too large"})
     assert hopeless == {1: "too large"}
 
 
 def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
     """The 1,001st is given up at once: memory stays bounded when the stream refuses everything."""
-    refusals = Refusals()
+    schedule = RetrySchedule()
     entries = [OutboxRow(seq, history_row()) for seq in range(1, 1_002)]
-    hopeless = refusals.settle(entries, {entry.row.id: "too large" for entry in entries})
-    assert (hopeless, len(refusals)) == ({1_001: "too large"}, 1_000)
+    hopeless = schedule.settle(entries, {entry.row.id: "too large" for entry in entries})
+    assert (hopeless, len(schedule)) == ({1_001: "too large"}, 1_000)
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
     """A twenty-fifth of the whole time later at the soonest, and not sooner than it was due."""
     now = 0.0
-    refusals, early, late = Refusals(25.0, clock=lambda: now), OutboxRow(1, history_row()), OutboxRow(2, history_row())
-    refusals.settle([late], {late.row.id: "too large"})
+    schedule, early, late = (
+        RetrySchedule(25.0, clock=lambda: now),
+        OutboxRow(1, history_row()),
+        OutboxRow(2, history_row()),
+    )
+    schedule.settle([late], {late.row.id: "too large"})
     now = 1.0
-    refusals.settle([late], {late.row.id: "too large"})  # due at 4
-    refusals.settle([early], {early.row.id: "too large"})  # due at 2
+    schedule.settle([late], {late.row.id: "too large"})  # due at 4
+    schedule.settle([early], {early.row.id: "too large"})  # due at 2
     now = 1.5
-    refusals.put_off()
+    schedule.put_off()
     due = []
     for half in range(4, 10):
         now = half / 2
-        due.append((now, refusals.split([early, late])[1]))
+        due.append((now, schedule.split([early, late])[1]))
     assert due == [
         (2.0, []),
         (2.5, [early]),
@@ -177,11 +181,11 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
 @pytest.mark.parametrize(("more", "kept"), [(False, [1]), (True, [1, 4])])
 def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
     """Missing among the oldest entries; one behind the last of them may only not have been read."""
-    refusals, entries = Refusals(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
+    schedule, entries = RetrySchedule(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
     refused = [entries[0], entries[1], entries[3]]
-    refusals.settle(refused, {entry.row.id: "too large" for entry in refused})
-    refusals.forget_settled([entries[0], entries[2]], more=more)
-    assert [entry.seq for entry in entries if entry not in refusals.split(entries)[0]] == kept
+    schedule.settle(refused, {entry.row.id: "too large" for entry in refused})
+    schedule.forget_settled([entries[0], entries[2]], more=more)
+    assert [entry.seq for entry in entries if entry not in schedule.split(entries)[0]] == kept
 
 
 @in_virtual_time

@@ -1,0 +1,56 @@
+"""The gauges of the outbox: the number of waiting events and the age of the oldest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import time
+
+from pycalc.db.base import OutboxRow, OutboxStore
+from pycalc.models.ids import unix_ms_of_id
+from pycalc.observability.metrics import EventMetrics
+
+_COUNT_SECONDS = 1.0  # the database walks through the whole outbox to count it
+
+
+class OutboxGauges:
+    """The backlog and the age of its oldest event; both are 0 in a relay that does not hold the lease."""
+
+    def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._gauge = metrics.outbox_backlog
+        self._oldest_ms: int | None = None
+        self._backlog = 0
+        self._counted_at = -_COUNT_SECONDS
+        metrics.outbox_oldest_seconds.set_function(
+            lambda: 0.0 if self._oldest_ms is None else max(0.0, time() - self._oldest_ms / 1000)
+        )
+
+    def show(self, entries: Sequence[OutboxRow], backlog: int = 0) -> None:
+        """Set both gauges; ``entries`` begin with the oldest one."""
+        self._gauge.set(backlog)
+        self._oldest_ms = unix_ms_of_id(entries[0].row.id) if entries else None
+
+    async def refresh(self) -> None:
+        """Read the outbox and show its state; raises StoreUnavailable."""
+        oldest = await self._outbox.pending(0, 1)
+        self.show(oldest, await self._outbox.backlog() if oldest else 0)
+
+    async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
+        """Show the oldest entries of the outbox; raises StoreUnavailable.
+
+        With ``more`` than these in the outbox the backlog is an estimate: the count of the last second, less what was
+        removed since.
+        """
+        if not more:
+            self._counted_at = -_COUNT_SECONDS
+            self.show(oldest, len(oldest))
+            return
+        if self._clock() - self._counted_at >= _COUNT_SECONDS:
+            self._backlog = await self._outbox.backlog()
+            self._counted_at = self._clock()
+        self.show(oldest, max(self._backlog, len(oldest)))
+
+    def note_removed(self, count: int) -> None:
+        """Subtract entries that left the outbox from the estimated backlog."""
+        self._backlog -= count

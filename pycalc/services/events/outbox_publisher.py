@@ -1,0 +1,66 @@
+"""The publisher of outbox entries: publish, then delete what the stream took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import time_ns
+
+from structlog import get_logger
+
+from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
+from pycalc.errors import EventsRefused
+from pycalc.models.events import event_of
+from pycalc.observability.metrics import EventMetrics
+from pycalc.observability.tracing import Tracer, record_each
+from pycalc.services.events.retry_schedule import RetrySchedule
+from pycalc.streaming.base import Stream
+
+_log = get_logger(__name__)
+
+
+class OutboxPublisher:
+    """Publishes entries of the outbox and deletes them; notes the refused ones in the retry schedule."""
+
+    def __init__(
+        self, outbox: OutboxStore, stream: Stream, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
+    ) -> None:
+        self._outbox = outbox
+        self._stream = stream
+        self._metrics = metrics
+        self._schedule = schedule
+        self._tracer = tracer
+
+    async def publish(self, entries: Sequence[OutboxRow]) -> int:
+        """Publish entries; return how many left the outbox, as published events or as dead letters.
+
+        Raises StreamUnavailable when the stream may not have taken all of them, and StoreUnavailable.
+        """
+        reasons: Mapping[bytes, str] = {}
+        began_ns = time_ns()
+        try:
+            await self._stream.publish([event_of(entry.row) for entry in entries])
+        except EventsRefused as error:
+            reasons = error.refused
+            if not self._schedule:  # one line for a burst of refusals
+                examples = sorted(set(reasons.values()))[:5]
+                _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
+        if self._tracer.on:
+            record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in entries), began_ns)
+        taken = [entry.seq for entry in entries if entry.row.id not in reasons]
+        self._metrics.events_published.inc(len(taken))
+        if taken:
+            await self._outbox.remove(taken)
+        given_up = self._schedule.settle(entries, reasons)
+        if given_up:
+            letters = {
+                entry.seq: _dead_letter(entry, given_up[entry.seq]) for entry in entries if entry.seq in given_up
+            }
+            await self._outbox.dead_letter(letters)
+            self._metrics.dead_letters.labels("relay").inc(len(letters))
+            _log.error("events dead-lettered", count=len(letters), reasons=sorted(set(given_up.values()))[:5])
+        return len(taken) + len(given_up)
+
+
+def _dead_letter(entry: OutboxRow, reason: str) -> DeadLetter:
+    event = event_of(entry.row)
+    return DeadLetter(0, "relay", event.id, "outbox", reason, event.payload, time_ns() // 1_000_000)
