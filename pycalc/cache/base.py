@@ -78,11 +78,11 @@ class CounterStore(Protocol):
         ...
 
 
-class Hints(Protocol):
-    """Hints of revocations between processes: quick, and without any promise to arrive."""
+class RevocationNotifications(Protocol):
+    """Notifications of revocations between processes: quick, but not guaranteed to arrive."""
 
     def publish(self) -> None:
-        """Tell all processes that somebody has lost a right; returns at once."""
+        """Notify all processes that somebody has lost a right; returns at once."""
         ...
 
     def listen(self, heard: Callable[[], None]) -> None:
@@ -122,8 +122,8 @@ class Shared(Protocol):
     """What a cache offers that is one for several processes."""
 
     @property
-    def hints(self) -> Hints:
-        """Hints of revocations."""
+    def revocations(self) -> RevocationNotifications:
+        """Notifications of revocations."""
         ...
 
     @property

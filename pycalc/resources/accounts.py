@@ -56,7 +56,7 @@ async def open_access(opening: Opening, backends: Backends) -> Access:
     bootstrap_token = await _bootstrap_token(settings, users, replace=not backends.database.shared)
     key_file, secrets = _signing_keys(settings)
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-    bearers = Bearers(metrics, shared.hints.publish) if shared else Bearers(metrics)
+    bearers = Bearers(metrics, shared.revocations.publish) if shared else Bearers(metrics)
     await _watch_revocations(opening, backends, bearers)
     keys, sessions = (
         ApiKeys(SqlKeyStore(backends.database), ids, metrics),
@@ -103,7 +103,7 @@ async def _watch_revocations(opening: Opening, backends: Backends, bearers: Bear
     store = SqlRevocationStore(backends.database)
     revocations = opening.closing(await RevocationWatch.open(store, bearers, opening.metrics))
     if backends.shared is not None:
-        backends.shared.hints.listen(revocations.hint)
+        backends.shared.revocations.listen(revocations.notify)
 
 
 def _accounts(

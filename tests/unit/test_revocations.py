@@ -106,6 +106,6 @@ async def test_a_hint_is_followed_at_once() -> None:
     async with watching(store) as (bearers, watch):
         began = now()
         store.revoked.append(ADA)
-        watch.hint()
+        watch.notify()
         await until(lambda: bearers.get(ADA) is None, "Ada is forgotten")
         assert now() - began < 0.1  # it looks once a second by itself

@@ -33,7 +33,7 @@ class RevocationWatch:
         self._failures = metrics.revocation_failures
         self._number = newest
         self._clock = clock
-        self._hint = asyncio.Event()
+        self._notified = asyncio.Event()
         self._believe_from(clock())
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
@@ -44,9 +44,9 @@ class RevocationWatch:
         """Watch from now on: no bearer is kept yet, so what was revoked before does not matter."""
         return cls(store, bearers, metrics, await store.newest(), clock)
 
-    def hint(self) -> None:
+    def notify(self) -> None:
         """Say that there may be a revocation: look at once."""
-        self._hint.set()
+        self._notified.set()
 
     async def _look(self) -> None:
         """Read what was revoked since the last look, and forget whom it concerns; raises StoreUnavailable."""
@@ -69,8 +69,8 @@ class RevocationWatch:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hint.wait(), _POLL_SECONDS)
-            self._hint.clear()
+                await asyncio.wait_for(self._notified.wait(), _POLL_SECONDS)
+            self._notified.clear()
             try:
                 await self._look()
             except PycalcError as error:

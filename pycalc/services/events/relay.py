@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from structlog import get_logger
 
-from pycalc.backoff import pause_after
+from pycalc.backoff import backoff_after
 from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
@@ -69,10 +69,10 @@ class Relay:
         shared: bool = False,
         try_seconds: float = retry_schedule.SECONDS,
         tracer: Tracer = NO_TRACER,
-        backoff: Callable[[Exception, int, float], float] = pause_after,
+        backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Begin to relay; ``backoff`` returns the seconds to wait after an error, as ``pause_after`` does."""
+        """Begin to relay; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
         self._outbox = outbox
         self._tracer = tracer
         self._stream = stream

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis import Redis as Client
 
-from pycalc.cache import open_cache
-from pycalc.cache.base import Cache
-from pycalc.cache.redis import client as redis_client
 from pycalc.cache.redis.cache import RedisCache
-from pycalc.cache.redis.lane import Command, Reply
+from pycalc.cache.redis.client import Times
 from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.rate_limits import Calculations, FailedLogins, Registrations
@@ -27,9 +24,8 @@ HERE, THERE = "198.51.100.7", "203.0.113.9"
 class Instance:
     """The limits of one process."""
 
-    def __init__(self, cache: Cache, metrics: Metrics) -> None:
-        assert isinstance(cache, RedisCache)
-        self._lane = cache._client._questions
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self._redis = cache._client.redis
         self.aclose = cache.aclose
         self.metrics = metrics
         self.logins = FailedLogins("10/minute", metrics, cache)
@@ -41,16 +37,16 @@ class Instance:
         """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, ...]]:
+    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         """Return a list to which every question to Redis is added from now on."""
-        asked: list[tuple[Command, ...]] = []
-        submit = self._lane.submit
+        asked: list[tuple[object, ...]] = []
+        execute: Callable[..., Awaitable[object]] = self._redis.execute_command
 
-        def noting(*commands: Command) -> asyncio.Future[list[Reply]]:
-            asked.append(commands)
-            return submit(*commands)
+        def noting(*command: object, **options: object) -> Awaitable[object]:
+            asked.append(command)
+            return execute(*command, **options)
 
-        monkeypatch.setattr(self._lane, "submit", noting)
+        monkeypatch.setattr(self._redis, "execute_command", noting)
         return asked
 
     async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
@@ -67,10 +63,10 @@ class Instance:
             return refusal.retry_after
 
 
-async def instance(url: str) -> Instance:
+async def instance(url: str, **times: Times) -> Instance:
     """Return the limits of one more process."""
     metrics = Metrics()
-    return Instance(await open_cache(url, metrics), metrics)
+    return Instance(await RedisCache.of_url(url, metrics, lambda: "0", **times), metrics)
 
 
 @pytest.fixture
@@ -161,8 +157,7 @@ async def test_without_redis_each_instance_counts_for_itself(
     That one Redis may count: it is not counted here.
     When it is back, what was counted here goes on counting, and whoever must wait because of it does.
     """
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    here, there = await instance(own_real_redis.url), await instance(own_real_redis.url)
+    here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
     own_real_redis.pause()
     for each in (here, there):
         asked = each.questions(monkeypatch)
@@ -185,10 +180,9 @@ async def test_without_redis_each_instance_counts_for_itself(
         await each.aclose()
 
 
-async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
     """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    each = await instance(own_redis.url)
+    each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # Redis knows the script from now on
     own_redis.pause()
     assert (await each.calculations.spend(b"ada", 6)).remaining == 4
