@@ -38,7 +38,7 @@ from pycalc.services.history.retention import Retention
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.rate_limits import (
-    Calculations,
+    CalculationRateLimit,
     LoginLimit,
     RegistrationLimit,
     calculation_limit,
@@ -95,7 +95,7 @@ class Resources:
     """For requests that hash passwords, by address."""
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
-    calculation_limit: Calculations | None
+    calculation_limit: CalculationRateLimit | None
     """None where there is no limit: the hot path asks no more than that."""
     bootstrap_token: str | None
     """The new bootstrap token, for the console."""

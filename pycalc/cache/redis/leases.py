@@ -65,7 +65,7 @@ class RedisClaim:
                 if result is None:  # a damaged value is in the way of the next caller, unless it was replaced by now
                     hashed = partial(sha1, reply, usedforsecurity=False)
                     digest = await asyncio.to_thread(hashed) if len(reply) > INLINE_BYTES else hashed()
-                    leases.client.post(leases.discard, [self._result], [digest.hexdigest()])
+                    await leases.client.ask(leases.discard, [self._result], [digest.hexdigest()])
                 return result or False
         raise leases.client.distrust("no answer to a claim")
 

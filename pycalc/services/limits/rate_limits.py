@@ -215,7 +215,7 @@ class RegistrationLimit(Protocol):
         """Count a registration from an address; raises RateLimited."""
 
 
-class Registrations:
+class RegistrationRateLimit:
     """Limits registrations by address, whether they succeed or not."""
 
     def __init__(
@@ -238,7 +238,7 @@ class NoRegistrationLimit:
         """Count nothing."""
 
 
-class Calculations:
+class CalculationRateLimit:
     """Limits calculations by user. There is no null twin: where there is no limit, the hot path must not await one."""
 
     def __init__(
@@ -273,9 +273,9 @@ def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> L
 
 def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> RegistrationLimit:
     """Return what the setting asks for; empty: no limit."""
-    return Registrations(limit, metrics, shared) if limit else NoRegistrationLimit()
+    return RegistrationRateLimit(limit, metrics, shared) if limit else NoRegistrationLimit()
 
 
-def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> Calculations | None:
+def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> CalculationRateLimit | None:
     """Return what the setting asks for; empty: None."""
-    return Calculations(limit, metrics, shared) if limit else None
+    return CalculationRateLimit(limit, metrics, shared) if limit else None
