@@ -12,10 +12,10 @@ from redis.exceptions import OutOfMemoryError
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Leases, RevocationNotifications
+from pycalc.cache.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.options import options_of, whole
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times
-from pycalc.cache.redis.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.redis.counters import RedisCounters
 from pycalc.cache.redis.leases import RedisLeases
 from pycalc.cache.redis.names import Names

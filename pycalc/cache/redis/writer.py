@@ -11,8 +11,8 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 from structlog import get_logger
 
+from pycalc.cache.codec import DIGITS_RATIO, encode
 from pycalc.cache.redis.client import STORES, RedisClient
-from pycalc.cache.redis.codec import DIGITS_RATIO, encode
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics

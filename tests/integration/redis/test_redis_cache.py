@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
+from pycalc.cache import codec
 from pycalc.cache.base import NEAR
 from pycalc.cache.redis import cache as redis_cache
-from pycalc.cache.redis import codec
 from pycalc.cache.redis import writer as redis_writer
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times

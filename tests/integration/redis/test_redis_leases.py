@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 from redis import Redis as Client
 
+from pycalc.cache import codec
 from pycalc.cache.base import Claim
-from pycalc.cache.redis import codec
 from pycalc.cache.redis import writer as redis_writer
 from pycalc.cache.redis.breaker import State
 from pycalc.cache.redis.client import Times
