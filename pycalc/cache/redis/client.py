@@ -22,6 +22,7 @@ STORES = 4
 """Results that are stored at the same time."""
 _CONNECTIONS = 32
 """Questions that are with Redis at the same time; others wait for a connection, within their time for an answer."""
+_CONNECTED_BY_PROBE = 4
 _QUESTIONS = 2_000
 _POSTS = 1_000
 _QUIET_SECONDS = 0.2
@@ -146,14 +147,14 @@ class RedisClient:
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Connect anew, so that no question has to, and require a quick answer; raises the driver's errors."""
+        """Make the first connections anew, and require a quick answer; raises the driver's errors."""
         pool = self.redis.connection_pool
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)
         connections: list[Any] = []
         try:
             async with asyncio.timeout(self.times.connect):
-                while len(connections) < _CONNECTIONS:
+                while len(connections) < _CONNECTED_BY_PROBE:
                     connections.append(await get_connection())
         finally:
             for connection in connections:

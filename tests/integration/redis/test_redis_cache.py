@@ -159,14 +159,14 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
     async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A miss is one command, on a connection that is there already."""
+        """A miss is one command, on one of at most 32 connections."""
         async with opened(redis_url) as here:
             with Client(port=redis_server.port) as client:
                 before: Any = client.info("stats")
                 assert await asyncio.gather(*(here.cache.get(f"pow:{n}:1") for n in range(200))) == [None] * 200
                 after: Any = client.info("stats")
         assert after["total_commands_processed"] - before["total_commands_processed"] == 200 + 1
-        assert after["total_connections_received"] == before["total_connections_received"]
+        assert after["total_connections_received"] - before["total_connections_received"] < 32
 
     @pytest.mark.parametrize(("size", "inline"), [(10_000, True), (200_000, False)])
     async def test_long_results_don_t_hold_the_event_loop(
@@ -353,7 +353,7 @@ class TestOutages:
                 own_real_redis.pause()
                 began = monotonic()
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
-                assert 0.049 < monotonic() - began < 0.1  # the second half is what this machine may add
+                assert 0.049 < monotonic() - began < 0.25  # the rest is what a busy machine may add
                 for _ in range(100):
                     there.refused_at_once()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")

