@@ -1,4 +1,4 @@
-"""Redis hangs or is killed under load, and comes back: nobody gets an error, and hardly anybody waits.
+"""Redis hangs or is killed under load, and comes back: no request fails, and few wait, for 50 ms at most.
 
 A service with Redis and one without are asked in turn. The second one is what the first is compared with, and how far
 two halves of its own times are apart is what the machine adds.
@@ -27,14 +27,14 @@ WAYS: dict[str, tuple[Callable[[Redis], None], Callable[[Redis], None]]] = {
     "hanging": (Redis.pause, Redis.resume),
     "killed": (Redis.kill, Redis.start),
 }
-"""How Redis goes away, and how it comes back."""
+"""The ways in which Redis fails, and how it comes back from each."""
 _CLIENTS = 4
 _BEFORE = 200
 """Requests before the first change."""
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "median": (0.005, 0.025),
-    "99th percentile": (0.025, 0.025),
-    "slowest": (0.025, 0.1),
+    "99th percentile": (0.05, 0.025),
+    "slowest": (0.05, 0.1),
 }
 """By how many seconds an answer may take longer than without Redis, and how much the machine may add to that."""
 

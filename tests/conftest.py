@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,8 @@ import pytest
 from fastapi import FastAPI
 from xdist.scheduler import LoadScopeScheduling
 
-from pycalc.cache.redis import client as redis_client
+from pycalc.cache.redis.cache import RedisCache
+from pycalc.cache.redis.client import Times
 from pycalc.db import migrate_database
 from pycalc.main import create_app
 from pycalc.resources.wiring import Resources
@@ -134,7 +136,7 @@ def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an answer of Redis take seconds: this machine may be busy, and the test is not about time."""
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=5.0)))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Results kept for a second asking; open_cache picks the backend by URL."""
+"""Caches of results; open_cache picks the backend by URL."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def _any_version() -> str:
 
 
 async def open_cache(url: str, metrics: Metrics, version: Callable[[], str] = _any_version) -> Cache:
-    """Open the cache that a URL names; a server that is not there now is waited for 2 s at most, and used later.
+    """Open the cache that a URL names. A server that is away is waited for 2 s at most, and used once it is back.
 
-    ``version`` returns the name of the arithmetic, and is asked by a cache that is shared: results of another one are
-    never given back. Raises ValueError for an unknown scheme or a bad option. A driver is imported only here.
+    ``version`` returns the version of the arithmetic: a shared cache never returns results of another version. Raises
+    ValueError for an unknown scheme or a bad option. Drivers are imported only when their URL asks for them.
     """
     scheme = scheme_of(url)
     if scheme not in _CACHES:

@@ -1,4 +1,4 @@
-"""What the services know of a cache, and of what else processes share through one."""
+"""Protocols of a cache, and of the counters, leases and notifications that processes share through one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
 
-NEAR = 0.0
-"""A cost that is worth looking up in this process only."""
+NEAR = 0.0  # a cost that is worth a look-up in this process only
 
 
 class Cache(Protocol):
-    """Keeps results by their canonical key; bounded in bytes. What it gives back is what was put in, or None."""
+    """A store of results by their canonical key, bounded in bytes. A look-up returns what was put there, or None."""
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key; raises CacheUnavailable when the cache does not answer.
 
-        ``cost`` is how many seconds it takes to make the result anew: what answers later than that is not asked.
+        ``cost`` is how many seconds it takes to compute the result; a tier that is slower than that is not asked.
         """
         ...
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Keep a result if it fits and is worth it; raises CacheUnavailable when the cache does not answer."""
+        """Keep a result if it fits and is worth keeping; raises CacheUnavailable when the cache does not answer."""
         ...
 
     async def ping(self) -> None:
@@ -32,12 +31,12 @@ class Cache(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of the cache."""
+        """Close the cache."""
         ...
 
 
 class Spent(NamedTuple):
-    """What became of a wish to count: whether it was counted, what is counted now, and for how many seconds yet."""
+    """The outcome of spending: whether it was counted, the count now, and the seconds until the counter expires."""
 
     allowed: bool
     used: int
@@ -45,44 +44,44 @@ class Spent(NamedTuple):
 
 
 def counter_digest(key: str) -> bytes:
-    """Return what a counter is kept under: clients choose how long their names are, and of which characters."""
+    """Return a counter's key: a digest, because clients choose the length and the characters of their names."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class CounterStore(Protocol):
-    """Counters that expire, a while after they begin; none is ever below zero."""
+    """Counters that expire some time after they begin, and are never below zero."""
 
     @property
     def clock(self) -> Callable[[], float]:
-        """What tells the time, in seconds from whenever."""
+        """Return the clock: seconds from an arbitrary moment."""
         ...
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a counter, which begins with that and ``expiry`` seconds if it is not there; return the count."""
+        """Add to a counter and return the count; a new counter lives for ``expiry`` seconds."""
         ...
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """Add to a counter all of the amount, or nothing when that would take it over the limit."""
+        """Add all of the amount to a counter, or nothing when that would exceed the limit."""
         ...
 
     async def get(self, key: str) -> int:
-        """Return a count, 0 when there is none."""
+        """Return the count, 0 when there is no such counter."""
         ...
 
     async def get_expiry(self, key: str) -> float:
-        """Return when a counter expires, by ``clock``; now when there is none."""
+        """Return when a counter expires, by ``clock``; the present when there is no such counter."""
         ...
 
     async def clear(self, key: str) -> None:
-        """Forget a counter."""
+        """Delete a counter."""
         ...
 
 
-class Hints(Protocol):
-    """Hints of revocations between processes: quick, and without any promise to arrive."""
+class RevocationNotifications(Protocol):
+    """Notifications of revocations between processes: quick, but not guaranteed to arrive."""
 
     def publish(self) -> None:
-        """Tell all processes that somebody has lost a right; returns at once."""
+        """Notify all processes that somebody has lost a right; returns at once."""
         ...
 
     def listen(self, heard: Callable[[], None]) -> None:
@@ -91,44 +90,44 @@ class Hints(Protocol):
 
 
 class Claim(Protocol):
-    """One caller's wish to make a result, and the right to it (the lease) once it is taken."""
+    """One caller's claim to compute a result; the right to do so is a lease, once it is taken."""
 
     async def take(self) -> Result | bool:
-        """Return the result if there is one; else whether the lease is this claim's, which it may be already.
+        """Return the result if there is one; else try to take the lease, and return whether this claim holds it.
 
-        It is held until it is released or its process is gone. Raises CacheUnavailable; then it may be held or not.
+        The lease is held until it is released or its process is gone. After CacheUnavailable it may be held or not.
         """
         ...
 
     def release(self) -> None:
-        """Let others have it once what was put into the cache before is found there, or dropped; returns at once."""
+        """Release the lease once the result that was put before is stored or dropped; returns at once."""
         ...
 
 
 class Leases(Protocol):
-    """Who makes a result that several processes want at once."""
+    """Leases, by which one of several processes computes a result that all of them want."""
 
     def hands_on(self, digits: int) -> bool:
-        """Whether a result of so many digits is short enough to be found by others."""
+        """Return whether a result of so many digits is short enough to be stored for other processes."""
         ...
 
     def claim(self, key: str) -> Claim:
-        """Return a claim to the result under a key; nothing is asked yet. To be released in the end."""
+        """Return a claim to the result under a key, without asking yet; the caller releases it in the end."""
         ...
 
 
 @runtime_checkable
 class Shared(Protocol):
-    """What a cache offers that is one for several processes."""
+    """A cache that several processes share."""
 
     @property
-    def hints(self) -> Hints:
-        """Hints of revocations."""
+    def revocations(self) -> RevocationNotifications:
+        """Return the notifications of revocations."""
         ...
 
     @property
     def leases(self) -> Leases:
-        """Who makes a result."""
+        """Return the leases on results."""
         ...
 
     def counters(self, name: str) -> CounterStore:

@@ -1,4 +1,4 @@
-"""A cache in this process: least recently used goes first, bounded in bytes."""
+"""An LRU cache in this process, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.urls import url_options
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
-_ENTRY_BYTES = 1_200
-"""What an entry costs beside its key and its text: the objects around them, measured with tracemalloc."""
-_LARGEST_SHARE = 4
-"""A result over one part in so many of the whole is not kept: it would push out everything else."""
+_ENTRY_BYTES = 1_200  # of the objects around an entry's key and text, measured with tracemalloc
+_LARGEST_SHARE = 4  # a result over a quarter of the bound is not kept, because it would push out everything else
 
 
 class MemoryCache:
@@ -36,14 +34,12 @@ class MemoryCache:
         return cls(whole(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
-        """See Cache."""
         result = self._entries.get(key)
         if result is not None:
             self._entries.move_to_end(key)
         return result
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """See Cache."""
         size = _size(key, result)
         if size * _LARGEST_SHARE > self._max_bytes:
             return
@@ -57,10 +53,9 @@ class MemoryCache:
             self._bytes -= _size(oldest, evicted)
 
     async def ping(self) -> None:
-        """See Cache."""
+        return
 
     async def aclose(self) -> None:
-        """See Cache."""
         self._entries.clear()
         self._bytes = 0
 

@@ -55,12 +55,12 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
     key_file = _signing_key_file(settings)
     secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-    token_cache = TokenCache(metrics, shared.hints.publish) if shared else TokenCache(metrics)
+    token_cache = TokenCache(metrics, shared.revocations.publish) if shared else TokenCache(metrics)
     revocations = SqlRevocationStore(database)
     last_seen = await revocations.newest()  # the cache is empty, so earlier revocations do not concern it
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
-        shared.hints.listen(watcher.poll_now)
+        shared.revocations.listen(watcher.poll_now)
     keys, sessions = ApiKeys(SqlKeyStore(database), ids, metrics), Sessions(SqlSessionStore(database), ids, metrics)
     authenticator = Authenticator(users, sessions, keys, passwords, tokens, token_cache)
     if key_file is not None:

@@ -37,7 +37,7 @@ from pycalc.services.history.retention import Retention
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.rate_limits import (
-    Calculations,
+    CalculationRateLimit,
     LoginLimit,
     RegistrationLimit,
     calculation_limit,
@@ -89,7 +89,7 @@ class Resources:
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
-    calculation_limit: Calculations | None  # None without a limit, so that the hot path makes no call
+    calculation_limit: CalculationRateLimit | None  # None without a limit, so that the hot path makes no call
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # makes the entity tags of results
     pings: dict[str, Callable[[], Awaitable[None]]]

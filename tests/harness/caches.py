@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from pycalc.cache import open_cache
 from pycalc.cache.redis.cache import RedisCache
+from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.waiting import found
@@ -35,11 +35,6 @@ class Opened:
         with pytest.raises(CacheUnavailable):
             self.cache.get(key).send(None)
 
-    @property
-    def clock(self) -> float:
-        """The seconds for which look-ups have waited, on the clock by which an answer of Redis is late."""
-        return self.cache._client._questions._clock.now
-
     async def healed(self) -> None:
         """Wait until the cache answers again."""
 
@@ -53,11 +48,11 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(url: str, version: str = "1") -> AsyncIterator[Opened]:
-    """Open a cache."""
+async def opened(url: str, version: str = "1", times: Times | None = None) -> AsyncIterator[Opened]:
+    """Open a cache, with times of the test's own if there are any."""
     metrics = Metrics()
-    cache = await open_cache(url, metrics, lambda: version)
-    assert isinstance(cache, RedisCache)
+    options = {} if times is None else {"times": times}
+    cache = await RedisCache.of_url(url, metrics, lambda: version, **options)
     try:
         yield Opened(cache, metrics)
     finally:

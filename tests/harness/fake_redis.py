@@ -289,11 +289,16 @@ class FakeRedis:
         client.channels.add(channel)
         return [b"subscribe", channel, len(client.channels)]
 
-    def _do_script(self, action: bytes) -> object:
-        if action.upper() != b"FLUSH":
-            raise _Refusal("ERR this fake has no such action")
-        self._scripts.clear()
-        return _OK
+    def _do_script(self, action: bytes, *scripts: bytes) -> object:
+        match action.upper(), scripts:
+            case b"FLUSH", ():
+                self._scripts.clear()
+                return _OK
+            case b"LOAD", (script,):
+                digest = sha1(script, usedforsecurity=False).hexdigest().encode()
+                self._scripts[digest] = script
+                return digest
+        raise _Refusal("ERR this fake has no such action")
 
     def _do_evalsha(self, digest: bytes, count: bytes, *arguments: bytes) -> object:
         if digest not in self._scripts:

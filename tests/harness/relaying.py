@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from pycalc.backoff import pause_after
+from pycalc.backoff import backoff_after
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
@@ -62,7 +62,7 @@ def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
 async def relaying(
     outbox: MemoryOutboxStore,
     stream: ListeningStream,
-    backoff: Callable[[Exception, int, float], float] = pause_after,
+    backoff: Callable[[Exception, int, float], float] = backoff_after,
 ) -> AsyncIterator[tuple[Relay, Metrics]]:
     """Run a relay in virtual time, and close it in the end."""
     metrics = Metrics()

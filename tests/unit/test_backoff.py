@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pycalc.backoff import Pauses, full_jitter, pause_after, reconnecting
+from pycalc.backoff import backoff_after, full_jitter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 
 
@@ -29,26 +29,15 @@ def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) 
         [0.2, 0.4, 0.8, 6_553.6, 13_107.2, 13_107.2, 13_107.2]
     )
     assert [full_jitter(failures, 30.0) for failures in (8, 9)] == pytest.approx([25.6, 30.0])
+    assert [full_jitter(failures, 5.0, 0.1) for failures in (1, 2, 7)] == pytest.approx([0.1, 0.2, 5.0])
     assert {*spread} == {0}
 
 
 def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
     """Unless less is asked for; anything else may take longer."""
     gone, down = StoreUnavailable("The database is gone."), StreamUnavailable("The broker is down.")
-    assert [pause_after(gone, 10, 30.0), pause_after(gone, 10, 0.5), pause_after(down, 10, 30.0)] == [1.0, 0.5, 30.0]
-
-
-def test_pauses_grow_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is twice as long as the one before, up to the longest; after a reset they begin anew."""
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
-    pauses = reconnecting()
-    assert [pauses.next() for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    pauses.reset()
-    assert [pauses.next() for _ in range(2)] == [0.1, 0.2]
-
-
-def test_up_to_half_of_each_pause_is_left_to_chance() -> None:
-    """Those who failed together don't come back together."""
-    pauses = [Pauses(1.0, 2.0).next() for _ in range(1_000)]
-    assert 0.5 <= min(pauses) < 0.55
-    assert 0.95 < max(pauses) <= 1.0
+    assert [backoff_after(gone, 10, 30.0), backoff_after(gone, 10, 0.5), backoff_after(down, 10, 30.0)] == [
+        1.0,
+        0.5,
+        30.0,
+    ]

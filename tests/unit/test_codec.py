@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycalc.cache.redis.codec import COMPRESSED_BYTES, TooLong, decode, encode
+from pycalc.cache.codec import COMPRESSED_BYTES, TooLong, decode, encode
 from pycalc.models.results import Facts, Result
 from tests.harness.results import digits, result
 

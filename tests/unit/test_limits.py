@@ -16,9 +16,9 @@ from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
-    Calculations,
+    CalculationRateLimit,
     FailedLogins,
-    Registrations,
+    RegistrationRateLimit,
     _Failures,
     calculation_limit,
     login_limit,
@@ -374,7 +374,7 @@ async def test_what_is_not_the_clients_fault_does_not_count() -> None:
 async def test_registrations_are_counted_by_address() -> None:
     """The refusal says when the window ends; another address is not concerned."""
     clock, metrics = Clock(), Metrics()
-    limit = Registrations("3/hour", metrics, clock=clock)
+    limit = RegistrationRateLimit("3/hour", metrics, clock=clock)
     for _ in range(3):
         await limit.admit(HERE)
     clock.now += 600
@@ -390,7 +390,7 @@ async def test_registrations_are_counted_by_address() -> None:
 async def test_calculations_tell_how_the_user_stands() -> None:
     """What remains goes down with each, the seconds with the clock; a refusal says it too and costs nothing."""
     clock = Clock()
-    limit = Calculations("10/minute", Metrics(), clock=clock)
+    limit = CalculationRateLimit("10/minute", Metrics(), clock=clock)
     assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
     clock.now += 12.5
     assert await limit.spend(b"ada", 4) == Quota(10, 60, 5, 48)
@@ -405,7 +405,7 @@ async def test_calculations_tell_how_the_user_stands() -> None:
 
 async def test_a_batch_that_never_fits_is_told_so() -> None:
     """Waiting would not help, and the refusal says why."""
-    limit = Calculations("10/minute", Metrics())
+    limit = CalculationRateLimit("10/minute", Metrics())
     with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
         await limit.spend(b"ada", 11)
 

@@ -6,20 +6,20 @@ import asyncio
 import re
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 from redis.exceptions import OutOfMemoryError
 from structlog import get_logger
 
-from pycalc.cache.base import CounterStore, Hints, Leases
+from pycalc.cache.base import CounterStore, Leases, RevocationNotifications
+from pycalc.cache.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.options import whole
-from pycalc.cache.redis.client import RedisClient
-from pycalc.cache.redis.codec import DIGITS_RATIO, TooLong, decode
+from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times
 from pycalc.cache.redis.counters import RedisCounters
-from pycalc.cache.redis.hints import RedisHints
-from pycalc.cache.redis.lane import Reply
 from pycalc.cache.redis.leases import RedisLeases
 from pycalc.cache.redis.names import Names
+from pycalc.cache.redis.notifications import RedisRevocationNotifications
 from pycalc.cache.redis.writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
@@ -30,17 +30,16 @@ _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_ho
 _MAX_VALUE = 1024 * 1024
 _TTL_SECONDS = 24 * 3600
 _HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
-"""What follows the password in a URL; anything else there may be a part of the password, and is never told."""
+"""The end of a URL's authority; anything else there may be a part of the password, and is never shown."""
 _WORTH_SECONDS = 0.0001
-"""What is computed in less is not looked up in Redis, nor stored there: the answer would come later."""
-
+"""Cheaper results are neither looked up in Redis nor stored there: computing them is faster than asking."""
 _PROBE_SECONDS = 1
 
 _log = get_logger(__name__)
 
 
 class RedisCache:
-    """See Cache and Shared: a dead or slow Redis costs a look-up 25 ms once, then a circuit breaker is open."""
+    """A Cache that is Shared, with a local tier in this process in front of Redis."""
 
     def __init__(
         self, client: RedisClient, near: MemoryCache, names: Names, metrics: Metrics, *, max_value: int, ttl: int
@@ -51,76 +50,75 @@ class RedisCache:
         self._names = names
         self._longest = int(max_value / DIGITS_RATIO)
         self._writer = Writer(client, metrics, ttl_ms=ttl * 1000, max_value=max_value)
-        self._hints = RedisHints(client, names.revocations)
+        self._revocations = RedisRevocationNotifications(client, names.revocations)
         self._leases = RedisLeases(client, self._writer, names, self._accept)
         self._hits = metrics.cache_shared_hits
         self._damaged = metrics.cache_damaged
 
     @classmethod
-    async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> RedisCache:
+    async def of_url(
+        cls, url: str, metrics: Metrics, version: Callable[[], str], times: Times = DEFAULT_TIMES
+    ) -> RedisCache:
         """Open what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
         options = url_options(url, _OPTIONS)
         near = MemoryCache(whole(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
         max_value, ttl = whole(options, "max_value", _MAX_VALUE, 1), whole(options, "ttl", _TTL_SECONDS, 1)
-        client = RedisClient(_server(url), metrics, **_tls(url, options))
+        client = RedisClient(_server(url), metrics, times, **_tls(url, options))
         names = Names(options.get("namespace", "pycalc"), version())
-        await client.circuit.begin()
+        await client.breaker.begin()
         return cls(client, near, names, metrics, max_value=max_value, ttl=ttl)
 
     @property
-    def hints(self) -> Hints:
-        """See Shared."""
-        return self._hints
+    def revocations(self) -> RevocationNotifications:
+        return self._revocations
 
     @property
     def leases(self) -> Leases:
-        """See Shared."""
         return self._leases
 
     def counters(self, name: str) -> CounterStore:
-        """See Shared."""
         return RedisCounters(self._client, self._names.counters(name))
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
-        """See Cache."""
         result = await self._near.get(key)
         if result is not None or cost < _WORTH_SECONDS:
             return result
-        (stored,) = await self._client.ask(("GET", self._names.result(self._names.label(key))))
-        return await self._accept(key, stored)
+        name = self._names.result(self._names.label(key))
+        return await self._accept(key, await self._client.ask(self._client.redis.get, name))
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """See Cache; it is stored in Redis a little later."""
         await self._near.put(key, result)
         if cost >= _WORTH_SECONDS:
             label = self._names.label(key)
             self._writer.put(self._names.result(label), label, result)
 
     async def ping(self) -> None:
-        """Return when Redis does what is needed of it; see Cache.
+        """Return when Redis does what is needed of it; raises CacheUnavailable otherwise.
 
         A server may answer PING and refuse all else: to a user without rights, or as a cluster without slots. One
-        that is full refuses to store, and what it has is found: that is well enough.
+        that is full refuses to store, but its values are found, so it counts as well.
         """
-        name = self._names.result(b"probe")
-        probe = self.counters("probe").spend("probe", _PROBE_SECONDS, 0, 1)
-        reading, storing = self._client.ask(("GET", name)), self._client.ask(("SET", name, b"", "EX", _PROBE_SECONDS))
-        for needed in await asyncio.gather(reading, storing, probe, return_exceptions=True):
-            if isinstance(needed, BaseException) and not isinstance(needed.__cause__, OutOfMemoryError):
-                raise needed
+        name, redis = self._names.result(b"probe"), self._client.redis
+        for answer in await asyncio.gather(
+            self._client.ask(redis.get, name),
+            self._client.ask(redis.set, name, b"", ex=_PROBE_SECONDS),
+            self.counters("probe").spend("probe", _PROBE_SECONDS, 0, 1),
+            return_exceptions=True,
+        ):
+            if isinstance(answer, BaseException) and not isinstance(answer.__cause__, OutOfMemoryError):
+                raise answer
 
     async def aclose(self) -> None:
-        """See Cache."""
-        await self._hints.aclose()
+        await self._revocations.aclose()
         self._leases.close()
         await self._writer.aclose()
         await self._client.aclose()
         await self._near.aclose()
 
-    async def _accept(self, key: str, stored: Reply) -> Result | None:
-        """Return the result in an answer to GET; what is damaged is nothing, and will be overwritten.
+    async def _accept(self, key: str, stored: Any) -> Result | None:
+        """Return the result in an answer to GET, None for a damaged value, which will be overwritten.
 
-        Raises CacheUnavailable for one that is too long for this process, which may be good for others.
+        Raises CacheUnavailable for a result that is too long for this process, but may be good for others.
         """
         if stored is None:
             return None
@@ -144,7 +142,7 @@ class RedisCache:
 
 
 def _server(url: str) -> str:
-    """Return the part of a URL that the driver reads; it would take a database that is no number for the first one."""
+    """Return the part of a URL that the driver reads; raises ValueError where the driver would guess."""
     parts = split_url(url)
     if not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
         raise ValueError("the port must be a number, and special characters of a password percent-encoded")
@@ -154,12 +152,12 @@ def _server(url: str) -> str:
 
 
 def _tls(url: str, options: dict[str, str]) -> dict[str, object]:
-    """Return what the driver is told of certificates; raises ValueError where there are none."""
-    told: dict[str, object] = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    if told and split_url(url).scheme != "rediss":
-        raise ValueError(f"{', '.join(told)} is for rediss:// only")
-    if "ssl_check_hostname" in told:
-        if told["ssl_check_hostname"] not in ("true", "false"):
+    """Return the driver's options for certificates; raises ValueError where the URL uses none."""
+    chosen: dict[str, object] = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    if chosen and split_url(url).scheme != "rediss":
+        raise ValueError(f"{', '.join(chosen)} is for rediss:// only")
+    if "ssl_check_hostname" in chosen:
+        if chosen["ssl_check_hostname"] not in ("true", "false"):
             raise ValueError("ssl_check_hostname must be true or false")
-        told["ssl_check_hostname"] = told["ssl_check_hostname"] == "true"
-    return told
+        chosen["ssl_check_hostname"] = chosen["ssl_check_hostname"] == "true"
+    return chosen

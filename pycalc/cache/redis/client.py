@@ -1,180 +1,164 @@
-"""What the cache knows of redis-py: connections, their bounds, and a circuit breaker around them (ADR 20)."""
+"""A client of Redis with bounded waits and a circuit breaker around redis-py's connection pool (ADR 20)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from hashlib import sha1
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar
+from math import inf
+from typing import Any, NamedTuple
 
-from redis.asyncio.connection import Connection as TcpConnection
-from redis.asyncio.connection import parse_url
-from redis.asyncio.lock import Lock
-from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
-from pycalc.cache.redis.circuit import Circuit
-from pycalc.cache.redis.lane import Argument, Command, Connection, Lane, Reply
-from pycalc.errors import CacheUnavailable
+from pycalc.cache.redis.breaker import CircuitBreaker
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
-RELEASE_SCRIPT = Lock.LUA_RELEASE_SCRIPT
-"""Deletes a key (1) that has a value (1)."""
-RENEW_SCRIPT = Lock.LUA_REACQUIRE_SCRIPT
-"""Lets a key (1) that has a value (1) live for so many milliseconds (2); says 0 when it has another one."""
-
-_ANSWER_SECONDS = 0.02
-"""With what the event loop adds, Redis may cost a calculation 25 ms, once."""
-_STORE_SECONDS = 1.0
-_CONNECT_SECONDS = 1.0
+STORES = 4
+"""Results that are stored at the same time."""
+_CONNECTIONS = 32
+"""Questions that are with Redis at the same time; others wait for a connection, within their time for an answer."""
+_CONNECTED_BY_PROBE = 4
 _QUESTIONS = 2_000
-STORES = 256
-"""Stores that may be under way."""
+_POSTS = 1_000
+_QUIET_SECONDS = 0.2
+
+_late_at: ContextVar[float] = ContextVar("late_at", default=-inf)
+"""When an answer to this request was late, by the event loop's clock."""
+
+Question = Callable[..., Awaitable[Any]]
 
 
-class _Unhurried:
-    """The owner of a lane on which nobody waits: while it is late it takes nothing more, and look-ups go on."""
+class Times(NamedTuple):
+    """Times in seconds after which Redis is taken to be unwell, and those of leases."""
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
-        self.failed = failed
+    answer: float = 0.05
+    store: float = 1.0
+    connect: float = 1.0
+    silence: float = 1.0
+    """A subscriber that hears nothing for so long sends a ping, and reconnects after as long again."""
+    lease: float = 3.0
+    """Others wait for a process that is gone until its lease ends."""
+    renewal: float = 1.0
 
-    def late(self) -> None:
-        """See Owner."""
 
-    def caught_up(self) -> None:
-        """See Owner."""
-
-    def slow(self) -> None:
-        """See Owner."""
+DEFAULT_TIMES = Times()
 
 
 class RedisClient:
-    """A server, asked by way of two connections: one for what somebody waits for, one for what is stored.
+    """A Redis server behind a circuit breaker: no question waits for longer than its time."""
 
-    Nobody waits for a connection: they are made, and made again, by the circuit's probes.
-    """
-
-    def __init__(self, url: str, metrics: Metrics, **connection_options: object) -> None:
-        """``url`` without options; raises ValueError for one that is none."""
-        parsed = dict(parse_url(url))
-        self._class = cast("type[TcpConnection]", parsed.pop("connection_class", TcpConnection))
-        self._options = {
-            **parsed,
+    def __init__(self, url: str, metrics: Metrics, times: Times, **connection_options: Any) -> None:
+        """``url`` without options; raises ValueError for a malformed one."""
+        self.times = times
+        pool: ConnectionPool = ConnectionPool.from_url(
+            url,
             **connection_options,
-            "protocol": 2,
-            "driver_info": None,
-            "socket_timeout": None,
-            "socket_connect_timeout": _CONNECT_SECONDS,
-        }
-        self._questions = Lane(_ANSWER_SECONDS, _QUESTIONS, _refusal, self)
-        self._stores = Lane(_STORE_SECONDS, STORES, _refusal, _Unhurried(self.failed))
-        self.circuit = Circuit(self._probe, metrics)
+            protocol=2,
+            driver_info=None,
+            max_connections=_CONNECTIONS + STORES + 2,  # a subscriber's, before and after it reconnects
+            retry=Retry(NoBackoff(), 0),  # the breaker decides when to try again
+            socket_timeout=None,
+            socket_connect_timeout=times.connect,
+        )
+        self.redis = Redis.from_pool(pool)
+        self.breaker = CircuitBreaker(self._probe, metrics)
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._asked = 0
+        self._posts: set[asyncio.Task[None]] = set()
 
-    async def connected(self) -> Connection:
-        """Return a connection of the caller's own; raises the driver's exceptions, and TimeoutError."""
-        connection = cast("Connection", self._class(**self._options))  # type: ignore[arg-type]
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return connection
+    async def ask(self, question: Question, *arguments: Any, **options: Any) -> Any:
+        """Return the answer to a command or script; raises CacheUnavailable, and AnswerLost when it is late.
 
-    async def ask(self, *commands: Command) -> list[Reply]:
-        """Return the answers to commands, in one round trip of at most 25 ms; raises CacheUnavailable.
-
-        Values are bytes, None or int.
+        A request that has met a late answer asks no more for a moment, so a hanging Redis costs it one wait only.
         """
+        loop = asyncio.get_running_loop()
         self._require_closed()
-        replies = await self._questions.submit(*commands)
-        refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
-        if refused is not None:
-            raise CacheUnavailable(f"Redis refuses a command: {refused}") from refused
-        return replies
-
-    async def evaluate(self, script: str, keys: Sequence[str | bytes], *arguments: Argument) -> Reply:
-        """Return the answer of a script about some keys; its text is sent where its digest is not known.
-
-        Raises CacheUnavailable.
-        """
-        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        if loop.time() - _late_at.get() < _QUIET_SECONDS:
+            raise CacheUnavailable("The cache is not asked: it was late a moment ago.")
+        if self._asked >= _QUESTIONS:
+            raise CacheUnavailable("The cache has too many questions to answer.")
+        self._asked += 1
         try:
-            (reply,) = await self.ask(("EVALSHA", digest, len(keys), *keys, *arguments))
-        except CacheUnavailable as refusal:
-            if not isinstance(refusal.__cause__, NoScriptError):
-                raise
-            (reply,) = await self.ask(("EVAL", script, len(keys), *keys, *arguments))
+            with self._translated_errors():
+                async with asyncio.timeout(self.times.answer), self._slots:
+                    reply = await question(*arguments, **options)
+        except AnswerLost:
+            _late_at.set(loop.time())
+            self.breaker.late()
+            raise
+        finally:
+            self._asked -= 1
+        self.breaker.answered()
         return reply
 
-    def post(self, *commands: Command) -> None:
-        """Send commands after those that were asked before; nobody hears what becomes of them, lost or refused."""
-        if self.circuit.closed:
-            with suppress(CacheUnavailable):
-                self._questions.submit(*commands).add_done_callback(_heard)
+    def post(self, question: Question, *arguments: Any, **options: Any) -> None:
+        """Ask without waiting for the answer; a question that Redis does not take is lost."""
 
-    def store(self, *commands: Command) -> asyncio.Future[list[Reply]]:
-        """Return the future answers to commands that take longer, refusals among them; raises CacheUnavailable."""
+        async def posted() -> None:
+            with suppress(CacheUnavailable):
+                await self.ask(question, *arguments, **options)
+
+        if self.breaker.closed and len(self._posts) < _POSTS:
+            task = asyncio.get_running_loop().create_task(posted(), name="cache post", context=Context())
+            self._posts.add(task)
+            task.add_done_callback(self._posts.discard)
+
+    async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
+        """Store a value; raises CacheUnavailable. A late store opens no breaker: look-ups may go on."""
         self._require_closed()
-        return self._stores.submit(*commands)
+        with self._translated_errors():
+            async with asyncio.timeout(self.times.store):
+                await self.redis.set(name, value, px=ttl_ms)
 
     def distrust(self, what: str) -> CacheUnavailable:
-        """Return the error for an answer that no Redis gives, having opened the circuit."""
-        self.failed(what)
+        """Return the error for an answer that no Redis gives, having opened the breaker."""
+        self.breaker.trip(what)
         return CacheUnavailable("The cache answers something else.")
 
     async def aclose(self) -> None:
-        """Let go of the connections."""
-        await self.circuit.aclose()
-        await self._questions.aclose()
-        await self._stores.aclose()
+        """Give posts a moment to be sent, and close all connections."""
+        if self._posts:
+            await asyncio.wait(self._posts, timeout=self.times.answer)
+        await self.breaker.aclose()
+        await self.redis.aclose()
 
     def _require_closed(self) -> None:
-        if not self.circuit.closed:
-            raise CacheUnavailable(f"The cache is not asked: its circuit is {self.circuit}.")
+        if not self.breaker.closed:
+            raise CacheUnavailable(f"The cache is not asked: its circuit is {self.breaker}.")
 
-    def late(self) -> None:
-        """See Owner."""
-        if not self.circuit.doubt():
-            self.failed("no answer in time, again")
-
-    def caught_up(self) -> None:
-        """See Owner."""
-        self.circuit.believe()
-
-    def slow(self) -> None:
-        """See Owner."""
-        self.failed("slow")
-
-    def failed(self, reason: str) -> None:
-        """See Owner."""
-        self.circuit.trip(reason)
-        for lane in (self._questions, self._stores):
-            lane.close("The cache does not answer.")
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise CacheUnavailable for the driver's errors; open the breaker where a connection is of no use."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise AnswerLost("The cache does not answer in time.") from error
+        except ResponseError as error:
+            if isinstance(error, ReadOnlyError | MasterDownError):  # demoted: another server may stand there by now
+                self.breaker.trip(str(error))
+            raise CacheUnavailable(f"Redis refuses a command: {error}") from error
+        except Exception as error:  # refused, ended, no certificate, or no Redis at the other end
+            self.breaker.trip(str(error) or type(error).__name__)
+            raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Connect, and return when a question is answered soon."""
+        """Make the first connections anew, and require a quick answer; raises the driver's errors."""
+        pool = self.redis.connection_pool
+        get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
+        await pool.disconnect(inuse_connections=False)
+        connections: list[Any] = []
         try:
-            for lane in (self._questions, self._stores):
-                lane.open(await self.connected())
-            pong = await self._questions.submit(("PING",))
-        except BaseException:
-            self.failed("a probe failed")
-            raise
-        if pong != [b"PONG"]:
-            raise self.distrust("no answer to a ping")
-        if self._questions.slow:
-            raise CacheUnavailable("The cache is slow.")
-        if not (self._questions.opened and self._stores.opened):  # one has ended meanwhile, and both were closed
-            raise CacheUnavailable("The cache has ended a connection.")
-
-
-def _refusal(error: Exception) -> bool:
-    """Whether an error is about one command; a server that was demoted takes none, and another one may stand there."""
-    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError | MasterDownError)
-
-
-def _heard(answered: asyncio.Future[list[Reply]]) -> None:
-    """Hear of an error, so that nobody is told that nobody did."""
-    if not answered.cancelled():
-        answered.exception()
+            async with asyncio.timeout(self.times.connect):
+                while len(connections) < _CONNECTED_BY_PROBE:
+                    connections.append(await get_connection())
+        finally:
+            for connection in connections:
+                await pool.release(connection)
+        async with asyncio.timeout(self.times.answer):
+            if await self.redis.ping() is not True:
+                raise CacheUnavailable("The cache does not answer a ping.")

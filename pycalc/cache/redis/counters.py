@@ -1,17 +1,15 @@
-"""Counters in Redis, for the limits: those of the ``limits`` library, in one round trip (ADR 20)."""
+"""Counters in Redis for the limits, each step in one round trip."""
 
 from __future__ import annotations
 
 from time import monotonic
+from typing import Any
 
 from limits.aio.storage.redis.bridge import RedisBridge
 
 from pycalc.cache.base import Spent, counter_digest
 from pycalc.cache.redis.client import RedisClient
-from pycalc.cache.redis.lane import Command, Reply
 
-_INCR_SCRIPT = RedisBridge.SCRIPT_INCR_EXPIRE
-"""Adds to a key (1) an amount (2); one that begins by that lives for so many seconds (1)."""
 _SPEND_SCRIPT = """
 local fits = (redis.call('GET', KEYS[1]) or 0) + ARGV[2] <= tonumber(ARGV[3])
 if fits and redis.call('INCRBY', KEYS[1], ARGV[2]) == tonumber(ARGV[2]) then
@@ -19,36 +17,36 @@ if fits and redis.call('INCRBY', KEYS[1], ARGV[2]) == tonumber(ARGV[2]) then
 end
 return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('PTTL', KEYS[1])}
 """
-"""As that, but adds nothing that takes the count over a limit (3); says whether it fits, count, milliseconds left."""
+"""Adds an amount (2) to a key (1), unless that takes the count over a limit (3); a new key lives for seconds (1).
+
+Returns whether it fits, the count, and the milliseconds left.
+"""
 
 
 class RedisCounters:
-    """The counters under a prefix; see CounterStore. Each call raises CacheUnavailable."""
+    """A CounterStore of the keys under a prefix. Each call raises CacheUnavailable."""
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
+        self._add = client.redis.register_script(RedisBridge.SCRIPT_INCR_EXPIRE)
+        self._spend = client.redis.register_script(_SPEND_SCRIPT)
         self.clock = monotonic
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore."""
-        (reply,) = await self._client.ask(self._adding(key, expiry, amount))
-        count = self._whole(reply)
-        if count < 0:  # it had expired before something was taken from it
+        count = self._whole(await self._client.ask(self._add, [self._name(key)], [int(expiry), amount]))
+        if count < 0:  # the counter had expired before something was taken from it
             await self.clear(key)
         return max(0, count)
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore: nobody who asks at the same time sees what does not fit."""
-        reply = await self._client.evaluate(_SPEND_SCRIPT, (self._name(key),), int(expiry), amount, limit)
-        match reply:
+        match await self._client.ask(self._spend, [self._name(key)], [int(expiry), amount, limit]):
             case [int(fits), int(count), int(left)]:
                 return Spent(fits == 1, min(count, limit), max(0, left) / 1000)
         raise self._client.distrust("a counter is no number")
 
     async def get(self, key: str) -> int:
-        """See CounterStore."""
-        (reply,) = await self._client.ask(("GET", self._name(key)))
+        reply = await self._client.ask(self._client.redis.get, self._name(key))
         if reply is None:
             return 0
         if not isinstance(reply, bytes) or not reply.lstrip(b"-").isdigit():
@@ -56,21 +54,16 @@ class RedisCounters:
         return max(0, int(reply))
 
     async def get_expiry(self, key: str) -> float:
-        """See CounterStore."""
-        (reply,) = await self._client.ask(("PTTL", self._name(key)))
-        return self.clock() + max(0, self._whole(reply)) / 1000
+        milliseconds = self._whole(await self._client.ask(self._client.redis.pttl, self._name(key)))
+        return self.clock() + max(0, milliseconds) / 1000
 
     async def clear(self, key: str) -> None:
-        """See CounterStore."""
-        await self._client.ask(("DEL", self._name(key)))
+        await self._client.ask(self._client.redis.delete, self._name(key))
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
 
-    def _adding(self, key: str, expiry: float, amount: int) -> Command:
-        return ("EVAL", _INCR_SCRIPT, 1, self._name(key), int(expiry), amount)
-
-    def _whole(self, reply: Reply) -> int:
+    def _whole(self, reply: Any) -> int:
         if not isinstance(reply, int):
             raise self._client.distrust("a counter is no number")
         return reply

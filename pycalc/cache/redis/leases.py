@@ -1,24 +1,23 @@
-"""Leases in Redis: of several processes that want a result at once, one makes it (ADR 20)."""
+"""Leases in Redis: of several processes that want a result at once, one computes it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha1
 from secrets import token_bytes
+from typing import Any
+
+from redis.asyncio.lock import Lock
 
 from pycalc.cache.base import Claim
-from pycalc.cache.redis.client import RELEASE_SCRIPT, RENEW_SCRIPT, RedisClient
-from pycalc.cache.redis.lane import Reply
+from pycalc.cache.redis.client import RedisClient
 from pycalc.cache.redis.names import Names
 from pycalc.cache.redis.writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 
-_LEASE_MS = 3_000
-"""How long others wait for a process that is gone."""
-_RENEW_SECONDS = 1.0
 _TAKE_SCRIPT = """
 local stored = redis.call('GET', KEYS[1])
 if stored then return stored end
@@ -27,23 +26,22 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""Returns a result (1); where there is none, whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
+"""Returns a result (1), or else whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
 _DISCARD_SCRIPT = """
 local stored = redis.call('GET', KEYS[1])
 if stored and redis.sha1hex(stored) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
-"""Deletes a result (1) that has a digest (1): the value itself may be long, and others wait for what is sent."""
+"""Deletes a result (1) that has a digest (1); the value itself may be long, so it is not sent back."""
 
-Accept = Callable[[str, Reply], Awaitable[Result | None]]
+Accept = Callable[[str, Any], Awaitable[Result | None]]
 """Returns the result in an answer to GET, None when there is none or it is damaged; raises CacheUnavailable."""
 
 
 class RedisClaim:
-    """See Claim: a token of its own, under a key while the lease is held, which is renewed until it is let go of."""
+    """A Claim by a token, which stands under the lease's key and is renewed until the lease is released."""
 
     def __init__(self, leases: RedisLeases, key: str) -> None:
         self._leases = leases
-        self._client = leases.client
         self._key = key
         self._result = leases.names.result(leases.names.label(key))
         self._lease = leases.names.lease(self._result)
@@ -52,81 +50,77 @@ class RedisClaim:
         self._renewing: asyncio.Task[None] | None = None
 
     async def take(self) -> Result | bool:
-        """See Claim."""
+        leases = self._leases
         self._unanswered = True
-        reply = await self._client.evaluate(_TAKE_SCRIPT, (self._result, self._lease), self._token, _LEASE_MS)
+        reply = await leases.client.ask(leases.take, [self._result, self._lease], [self._token, leases.lease_ms])
         self._unanswered = False
         match reply:
             case 0:
                 return False
             case 1:
-                self._renewing = self._renewing or self._leases.keep(self._renew())
+                self._renewing = self._renewing or leases.start_renewing(self._lease, self._token)
                 return True
             case bytes():
-                result = await self._leases.accept(self._key, reply)
-                if result is None:  # it is damaged, and in the way of whoever asks next, unless it was replaced by now
-                    self._client.post(("EVAL", _DISCARD_SCRIPT, 1, self._result, await _digest(reply)))
+                result = await leases.accept(self._key, reply)
+                if result is None:  # a damaged value is in the way of the next caller, unless it was replaced by now
+                    hashed = partial(sha1, reply, usedforsecurity=False)
+                    digest = await asyncio.to_thread(hashed) if len(reply) > INLINE_BYTES else hashed()
+                    await leases.client.ask(leases.discard, [self._result], [digest.hexdigest()])
                 return result or False
-        raise self._client.distrust("no answer to a claim")
+        raise leases.client.distrust("no answer to a claim")
 
     def release(self) -> None:
-        """See Claim."""
         renewing, self._renewing = self._renewing, None
         if renewing is not None:
-            self._leases.writer.after(self._result, partial(self._let_go, renewing))
-        elif self._unanswered:
-            self._let_go()
+            self._leases.writer.after(self._result, partial(self._release_now, renewing))
+        elif self._unanswered:  # the lease may have been taken all the same
+            self._release_now()
 
-    def _let_go(self, renewing: asyncio.Task[None] | None = None) -> None:
+    def _release_now(self, renewing: asyncio.Task[None] | None = None) -> None:
         if renewing is not None:
             renewing.cancel()
-        self._client.post(("EVAL", RELEASE_SCRIPT, 1, self._lease, self._token))
-
-    async def _renew(self) -> None:
-        held: Reply = 1
-        while held:
-            await asyncio.sleep(_RENEW_SECONDS)
-            try:
-                (held,) = await self._client.ask(("EVAL", RENEW_SCRIPT, 1, self._lease, self._token, _LEASE_MS))
-            except CacheUnavailable:
-                continue
+        self._leases.client.post(self._leases.release, [self._lease], [self._token])
 
 
 class RedisLeases:
-    """See Leases."""
+    """Leases in Redis; a holder releases its lease when the result is stored, so the next one finds the result."""
 
     def __init__(self, client: RedisClient, writer: Writer, names: Names, accept: Accept) -> None:
         self.client = client
         self.writer = writer
         self.names = names
         self.accept = accept
+        self.lease_ms = int(client.times.lease * 1000)
+        self.take = client.redis.register_script(_TAKE_SCRIPT)
+        self.discard = client.redis.register_script(_DISCARD_SCRIPT)
+        self.release = client.redis.register_script(Lock.LUA_RELEASE_SCRIPT)
+        self._renew = client.redis.register_script(Lock.LUA_REACQUIRE_SCRIPT)
         self._renewing: set[asyncio.Task[None]] = set()
 
     def hands_on(self, digits: int) -> bool:
-        """See Leases."""
         return self.writer.fits(digits)
 
     def claim(self, key: str) -> Claim:
-        """See Leases.
-
-        Who holds a lease lets go when its result is stored, so whoever takes it after that finds the result.
-        """
         return RedisClaim(self, key)
 
-    def keep(self, renewal: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run a renewal, until it is cancelled or the leases are closed."""
-        task = asyncio.get_running_loop().create_task(renewal, name="cache lease")
+    def start_renewing(self, lease: bytes, token: bytes) -> asyncio.Task[None]:
+        """Renew a lease until this task is cancelled, the leases are closed, or the lease is another token's."""
+
+        async def renew() -> None:
+            held: Any = 1
+            while held:
+                await asyncio.sleep(self.client.times.renewal)
+                try:
+                    held = await self.client.ask(self._renew, [lease], [token, self.lease_ms])
+                except CacheUnavailable:
+                    continue
+
+        task = asyncio.get_running_loop().create_task(renew(), name="cache lease")
         self._renewing.add(task)
         task.add_done_callback(self._renewing.discard)
         return task
 
     def close(self) -> None:
-        """Renew nothing any more."""
+        """Renew no lease any more."""
         for task in self._renewing:
             task.cancel()
-
-
-async def _digest(value: bytes) -> str:
-    """Return what Redis' sha1hex makes of a value."""
-    hashed = partial(sha1, value, usedforsecurity=False)
-    return (await asyncio.to_thread(hashed) if len(value) > INLINE_BYTES else hashed()).hexdigest()

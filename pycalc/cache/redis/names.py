@@ -1,10 +1,10 @@
-"""What the keys in Redis are called: in a namespace, those of results by the version that made them (ADR 20)."""
+"""Names of keys in Redis: each has a namespace, and those of results have the arithmetic's version (ADR 20)."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 
-from pycalc.cache.redis.codec import FORMAT
+from pycalc.cache.codec import FORMAT
 
 
 class Names:
@@ -18,7 +18,7 @@ class Names:
         self.revocations = f"{namespace}:revocations"
 
     def label(self, key: str) -> bytes:
-        """Return what a stored result is bound to by its digest; the key in full, however long."""
+        """Return the label that a stored result's digest covers: namespace, version and the full key."""
         return f"{self._namespace}:{self._version}:{key}".encode()
 
     def result(self, label: bytes) -> bytes:
@@ -26,7 +26,7 @@ class Names:
         return self._results + sha256(label).hexdigest()[:40].encode()
 
     def lease(self, result: bytes) -> bytes:
-        """Return the Redis key that says who makes the result of a Redis key."""
+        """Return the Redis key of the lease on the result of a Redis key."""
         return self._leases + result.removeprefix(self._results)
 
     def counters(self, limit: str) -> str:

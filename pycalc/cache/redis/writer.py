@@ -1,37 +1,33 @@
-"""Stores results in Redis off the answers' path, in their order, within bounds (ADR 20)."""
+"""A bounded queue of results that are stored in Redis after their responses."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
-from time import perf_counter
 from typing import NamedTuple
 
+from redis.exceptions import ResponseError
 from structlog import get_logger
 
+from pycalc.cache.codec import DIGITS_RATIO, encode
 from pycalc.cache.redis.client import STORES, RedisClient
-from pycalc.cache.redis.codec import DIGITS_RATIO, encode
-from pycalc.cache.redis.lane import Command, Reply
-from pycalc.errors import CacheUnavailable
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 
 INLINE_BYTES = 64 * 1024
-"""What is longer is compressed and expanded in a thread: it takes more than a tenth of a millisecond."""
+"""Longer values are encoded and decoded in a thread, because that takes more than a tenth of a millisecond."""
 _JOBS = 512
 _BYTES = 32 * 1024 * 1024
-"""Of texts that are queued or under way."""
-_BREATH_SECONDS = 0.001
-"""What is queued holds the event loop for no longer, and one short result, before others have a turn."""
 _LAST_SECONDS = 0.5
-"""How long the end of the service waits for what is queued."""
 
 _log = get_logger(__name__)
 
 
-class _Store(NamedTuple):
-    """A result to store under a name, bound to a label, and who is told when it is stored or dropped."""
+class _Job(NamedTuple):
+    """A result to store under a name, bound to a label; ``ended`` is set when it is stored or dropped."""
 
     name: bytes
     label: bytes
@@ -39,12 +35,8 @@ class _Store(NamedTuple):
     ended: asyncio.Future[None]
 
 
-class _TooLong(Exception):
-    """A result is longer than may be stored."""
-
-
 class Writer:
-    """A queue of results to store; over its bounds the oldest one is dropped."""
+    """A queue of results to store; beyond its bounds the oldest ones are dropped."""
 
     def __init__(self, client: RedisClient, metrics: Metrics, *, ttl_ms: int, max_value: int) -> None:
         """``max_value`` bounds a result in bytes, as it is stored."""
@@ -53,13 +45,13 @@ class Writer:
         self._max_value = max_value
         self._dropped = metrics.cache_dropped
         self._bytes = self._bytes_under_way = 0
-        self._jobs: asyncio.Queue[_Store] = asyncio.Queue(_JOBS)
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue(_JOBS)
         self._pending: dict[bytes, asyncio.Future[None]] = {}
-        self._places = asyncio.Semaphore(STORES)
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="cache writer")
+        create_task = asyncio.get_running_loop().create_task
+        self._workers = [create_task(self._run(), name="cache writer", context=Context()) for _ in range(STORES)]
 
     def fits(self, length: int) -> bool:
-        """Whether so many digits can be short enough when they are compressed."""
+        """Return whether so many digits can be short enough when they are compressed."""
         return length * DIGITS_RATIO <= self._max_value and length <= _BYTES
 
     def put(self, name: bytes, label: bytes, result: Result) -> None:
@@ -67,18 +59,20 @@ class Writer:
         size = len(result.text)
         if not self.fits(size):
             self._dropped.labels("size").inc()
-        elif not self._client.circuit.closed:
+        elif not self._client.breaker.closed:
             self._dropped.labels("circuit").inc()
-        elif self._room_for(size):
+        elif self._bytes_under_way + size > _BYTES:  # dropping what is queued would not make room
+            self._dropped.labels("queue").inc()
+        else:
+            while self._jobs.full() or self._bytes + size > _BYTES:
+                self._drop_oldest("queue")
             self._bytes += size
             ended = self._pending[name] = asyncio.get_running_loop().create_future()
             ended.add_done_callback(partial(self._forget, name))
-            self._jobs.put_nowait(_Store(name, label, result, ended))
-        else:
-            self._dropped.labels("queue").inc()
+            self._jobs.put_nowait(_Job(name, label, result, ended))
 
     def after(self, name: bytes, step: Callable[[], None]) -> None:
-        """Do a step when the result that was put last under a name is stored, or dropped; now if there is none."""
+        """Take a step when the result that was put last under a name is stored or dropped; now if there is none."""
         ended = self._pending.get(name)
         if ended is None:
             step()
@@ -87,80 +81,53 @@ class Writer:
 
     async def aclose(self) -> None:
         """Store what is queued if that is quick, and end."""
-        if self._client.circuit.closed:
+        if self._client.breaker.closed:
             await asyncio.wait({asyncio.ensure_future(self._jobs.join())}, timeout=_LAST_SECONDS)
-        self._runner.cancel()
-        await asyncio.wait({self._runner})
-
-    def _room_for(self, size: int) -> bool:
-        """Drop the oldest results until there is room for one more; return False when what is under way leaves none."""
-        if self._bytes_under_way + size > _BYTES:
-            return False
-        while self._jobs.full() or self._bytes + size > _BYTES:
-            oldest = self._jobs.get_nowait()
-            self._jobs.task_done()
-            self._bytes -= len(oldest.result.text)
-            self._dropped.labels("queue").inc()
-            oldest.ended.set_result(None)
-        return True
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.wait(self._workers)
 
     async def _run(self) -> None:
-        breath = perf_counter()
         while True:
             job = await self._jobs.get()
+            size = len(job.result.text)
+            self._bytes_under_way += size
             try:
-                await self._send(job)
-            except CacheUnavailable:
+                await self._store(job)
+            except AnswerLost:
                 self._dropped.labels("circuit").inc()
-            except _TooLong:
-                self._dropped.labels("size").inc()
-            except Exception:  # whatever it is: what comes after this job is stored all the same
+                while not self._jobs.empty():  # each would be as late, and others wait for their leases
+                    self._drop_oldest("circuit")
+            except CacheUnavailable as error:
+                refused = isinstance(error.__cause__, ResponseError)
+                self._dropped.labels("refused" if refused else "circuit").inc()
+            except Exception:  # whatever the error is: the next result is stored all the same
                 self._dropped.labels("failed").inc()
                 _log.exception("a result could not be stored")
             finally:
-                self._jobs.task_done()
-                del job  # its result may be long
-            if perf_counter() - breath > _BREATH_SECONDS:
-                await asyncio.sleep(0)
-                breath = perf_counter()
+                self._bytes_under_way -= size
+                self._end(job)
+                del job  # the result may be long
 
-    async def _send(self, job: _Store) -> None:
-        """Store a result when fewer than the bound are under way, and wait for the answer to a long one."""
-        size = len(job.result.text)
-        self._bytes_under_way += size
-        await self._places.acquire()
-        try:
-            answered = self._client.store(await self._command(job))
-        except BaseException:
-            self._let_go(size, job.ended)
-            raise
-        answered.add_done_callback(partial(self._stored, size, job.ended))
-        if size > INLINE_BYTES:  # one at a time: together they would take longer than an answer may
-            await asyncio.wait({answered})
-
-    async def _command(self, job: _Store) -> Command:
+    async def _store(self, job: _Job) -> None:
         if len(job.result.text) > INLINE_BYTES:
             value = await asyncio.to_thread(encode, job.label, job.result)
         else:
             value = encode(job.label, job.result)
         if len(value) > self._max_value:
-            raise _TooLong
-        return ("SET", job.name, value, "PX", self._ttl_ms)
+            self._dropped.labels("size").inc()
+        else:
+            await self._client.store(job.name, value, self._ttl_ms)
 
-    def _let_go(self, size: int, ended: asyncio.Future[None]) -> None:
-        self._places.release()
-        self._bytes -= size
-        self._bytes_under_way -= size
-        ended.set_result(None)
+    def _drop_oldest(self, reason: str) -> None:
+        self._dropped.labels(reason).inc()
+        self._end(self._jobs.get_nowait())
+
+    def _end(self, job: _Job) -> None:
+        self._jobs.task_done()
+        self._bytes -= len(job.result.text)
+        job.ended.set_result(None)
 
     def _forget(self, name: bytes, ended: asyncio.Future[None]) -> None:
         if self._pending.get(name) is ended:  # else another result was put under the name
             del self._pending[name]
-
-    def _stored(self, size: int, ended: asyncio.Future[None], answered: asyncio.Future[list[Reply]]) -> None:
-        """Make room, and count what the server did not take: it is full, or gone."""
-        self._let_go(size, ended)
-        if not answered.cancelled():
-            failed = answered.exception() is not None
-            if failed or any(isinstance(reply, Exception) for reply in answered.result()):
-                self._dropped.labels("circuit" if failed else "refused").inc()

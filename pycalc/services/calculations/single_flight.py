@@ -9,7 +9,7 @@ from math import inf
 from time import monotonic
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from pycalc.backoff import Pauses
+from pycalc.backoff import full_jitter
 from pycalc.cache.base import Claim, Leases
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
@@ -28,8 +28,8 @@ Estimates are right within a factor of two, and its worker may have to start; bu
 """
 _DEAF_SECONDS = 0.25
 """Who waits already is not put off by a cache that does not answer for a moment."""
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.05
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.1
 
 
 @dataclass(slots=True)
@@ -131,9 +131,10 @@ class FleetFlights:
     async def _claimed(self, claim: Claim, plan: Plan) -> Result | None:
         """Return what is in the cache or comes into it; None when it is to be made here."""
         deadline = monotonic() + min(self._longest, _PATIENCE_SECONDS + _PATIENCE * plan.seconds)
-        pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+        tries = 0
         heard = -inf
         while monotonic() < deadline:
+            tries += 1
             waited = heard > 0
             try:
                 turn, heard = await claim.take(), monotonic()
@@ -150,6 +151,6 @@ class FleetFlights:
                 if waited:
                     self._handed.inc()
                 return turn
-            await asyncio.sleep(pauses.next())
+            await asyncio.sleep(full_jitter(tries, _LONGEST_PAUSE, _FIRST_PAUSE))
         self._late.inc()
         return None

@@ -15,7 +15,7 @@ from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.backoff import pause_after
+from pycalc.backoff import backoff_after
 from pycalc.db.base import OutboxRow, OutboxStore
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
@@ -59,10 +59,10 @@ class Relay:
         shared: bool = False,
         try_seconds: float = retry_schedule.SECONDS,
         tracer: Tracer = NO_TRACER,
-        backoff: Callable[[Exception, int, float], float] = pause_after,
+        backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start to relay; ``backoff`` returns the seconds to wait after an error, as ``pause_after`` does."""
+        """Start to relay; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
         self._outbox = outbox
         self._shared = shared
         self._backoff = backoff

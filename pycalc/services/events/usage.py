@@ -10,7 +10,7 @@ from time import time, time_ns
 
 from structlog import get_logger
 
-from pycalc.backoff import pause_after
+from pycalc.backoff import backoff_after
 from pycalc.db.base import DeadLetter, DeadLetterStore, UsageFilter, UsageStore, UserStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
@@ -142,7 +142,7 @@ class UsageConsumer:
         """Wait before the next try, exponentially longer and with full jitter."""
         self._failures += 1
         self._metrics.consumer_failures.inc()
-        delay = pause_after(error, self._failures, _LONGEST_BACKOFF)
+        delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         with suppress(TimeoutError):

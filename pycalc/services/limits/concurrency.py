@@ -1,4 +1,4 @@
-"""Concurrency limits: bounds on what goes on at once, shared fairly between users or addresses (ADR 18)."""
+"""Concurrency limits, shared fairly between users or addresses (ADR 18)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
-        """``each`` bounds what one key holds; ``detail`` and ``seconds`` (until a retry) are told when refusing."""
+        """``each`` bounds what one key holds; ``detail`` and ``seconds`` (until a retry) go into refusals."""
         self.total = total
         self._each = total if each is None else each
         self._refused = refused
@@ -40,7 +40,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot for a key, None when the key may hold no more; count no refusal."""
+        """Return a slot for a key, None when the key may hold no more; such a refusal is not counted."""
         with self._lock:
             held = self._held.get(key, 0) + amount
             if held > self._each or held > self.total - self.taken:
@@ -50,7 +50,7 @@ class ConcurrencyLimit:
         return Slot(self._release, key, amount)
 
     def require_free(self, amount: int) -> None:
-        """Raise Overloaded while so much is not free for anybody."""
+        """Raise Overloaded when less than this amount is free."""
         if self.taken + amount > self.total:
             self._refused.inc()
             raise Overloaded(self._detail, self._seconds)
@@ -64,7 +64,7 @@ class ConcurrencyLimit:
 
 
 class Slot:
-    """What a key holds of a limit until it is released; a context manager. Releasing it again does nothing."""
+    """A part of a limit that a key holds until its release; a context manager. A second release does nothing."""
 
     __slots__ = ("_amount", "_key", "_release")
 

@@ -1,4 +1,4 @@
-"""What the limits count with: counters in this process, bounded (ADR 12), or those that processes share (ADR 20)."""
+"""Counters for the limits: bounded ones in this process (ADR 12), and ones that processes share (ADR 20)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-MAX_KEYS = 50_000
-"""Counters that each limit keeps."""
-_STALL_SECONDS = 1.0
-"""In which one limit's worth may be free because answers are late: the circuit forgives no second stall meanwhile."""
+MAX_KEYS = 50_000  # counters that each limit keeps
+_STALL_SECONDS = 1.0  # in which one limit's worth may be free because answers are late
 
 
 class Counters:
-    """A CounterStore in this process, of never more than ``bound`` counters.
+    """A CounterStore in this process with at most ``bound`` counters.
 
-    The in-memory storage of ``limits`` holds any number of keys and walks over all of them at each hit. Here a key
-    that is one too many sweeps out what has expired, or else the tenth that expires soonest. Nothing here waits, so a
-    test and the hit that follows it are one step. A key is kept as its digest: clients choose how long their names are.
+    The in-memory storage of ``limits`` is unbounded and walks over all keys at each hit. Here a new key beyond the
+    bound removes the expired counters, or else the tenth that expires soonest. Nothing here waits, so that a test and
+    the hit after it are one step.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` tells seconds, from whenever."""
+        """``clock`` returns seconds from an arbitrary moment."""
         self.clock = clock
         self._bound = bound
         self._counts: dict[bytes, int] = {}
@@ -40,7 +38,6 @@ class Counters:
         return len(self._counts)
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore."""
         digest = counter_digest(key)
         if not self._current(digest):
             if len(self._counts) >= self._bound:
@@ -53,21 +50,17 @@ class Counters:
         return self._counts.get(digest, 0)
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore."""
         allowed = await self.get(key) + amount <= limit
         used = await self.incr(key, expiry, amount) if allowed else await self.get(key)
         return Spent(allowed, used, await self.get_expiry(key) - self.clock())
 
     async def get(self, key: str) -> int:
-        """See CounterStore."""
         return self._current(counter_digest(key))
 
     async def get_expiry(self, key: str) -> float:
-        """See CounterStore."""
         return self._expiries.get(counter_digest(key), self.clock())
 
     async def clear(self, key: str) -> None:
-        """See CounterStore."""
         self._forget(counter_digest(key))
 
     def _current(self, digest: bytes) -> int:
@@ -89,18 +82,18 @@ class Counters:
 
 
 class SharedCounters:
-    """The counters that processes share, and while those don't take a number this process's own.
+    """A CounterStore of shared counters, with counters in this process for while the shared ones fail.
 
-    What was counted here meanwhile goes on counting here, beside what is shared, until it expires: a store that is full
-    answers questions and takes nothing.
+    Numbers that were counted here go on counting beside the shared ones until they expire, also when the shared
+    store is back: one that is full answers questions and stores nothing.
     """
 
     def __init__(
         self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str, *, lenient: bool = False
     ) -> None:
-        """``lenient``: what is spent there, perhaps, its answer being late, is free rather than spent here too.
+        """``lenient``: an amount whose answer is late is not counted here too, because it may be counted there.
 
-        No more than one limit's worth is, in one stall.
+        At most one limit's worth is free in one stall.
         """
         self.clock = own.clock
         self._shared = shared
@@ -113,11 +106,9 @@ class SharedCounters:
         return len(self._own) + (0 if self._unheard is None else len(self._unheard))
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore; the count of one of the two."""
         return await self._of_either(lambda store: store.incr(key, expiry, amount))
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore."""
         held = await self._own.get(key) if len(self._own) else 0
         try:
             spent = await self._shared.spend(key, expiry, amount, limit - held)
@@ -133,7 +124,6 @@ class SharedCounters:
         return Spent(spent.allowed, min(limit, spent.used + held), max(spent.seconds, left))
 
     async def get(self, key: str) -> int:
-        """See CounterStore; the sum of both."""
         try:
             shared = await self._shared.get(key)
         except CacheUnavailable:
@@ -142,11 +132,9 @@ class SharedCounters:
         return shared + await self._own.get(key)
 
     async def get_expiry(self, key: str) -> float:
-        """See CounterStore; the later one."""
         return max(await self._own.get_expiry(key), await self._of_either(lambda store: store.get_expiry(key)))
 
     async def clear(self, key: str) -> None:
-        """See CounterStore."""
         await self._own.clear(key)
         await self._of_either(lambda store: store.clear(key))
 

@@ -1,4 +1,4 @@
-"""Limits: failed logins by account and address, registrations by address, calculations by user (ADR 12, 20)."""
+"""Rate limits: failed logins by account and address, registrations by address, calculations by user (ADR 12, 20)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,10 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
 
 _HOUR = 3600
-_PER_ADDRESS = 10
-"""An address may fail this many times as often as an account: there may be many people behind it."""
-_AT_ONCE = 8
-"""Tries that an address may have under way: a quarter of the places where passwords wait to be hashed."""
-_PER_HOUR = 1.5
-"""An account may fail this many times its limit in an hour's window; no hour touches more than two windows."""
-_TRY_SECONDS = 60
-"""For how long a try counts that never ended, because its process did."""
+_PER_ADDRESS = 10  # times the limit of an account, because many people may share an address
+_AT_ONCE = 8  # concurrent tries of an address: a quarter of the slots for hashing passwords
+_PER_HOUR = 1.5  # times the limit, for an account in an hour's window; an hour touches at most two windows
+_TRY_SECONDS = 60  # for which a try still counts when its process has died
 
 _log = get_logger(__name__)
 
@@ -41,7 +37,7 @@ def _counters(
     *,
     lenient: bool = False,
 ) -> CounterStore:
-    """Return the counters of one limit: those that processes share, where there are any."""
+    """Return the counters of one limit: shared ones if the cache is shared, else ones in this process."""
     own = Counters(bound, clock)
     counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
     metrics.limit_keys.labels(name).set_function(lambda: len(counters))
@@ -49,7 +45,7 @@ def _counters(
 
 
 class _Window:
-    """One limit over one set of counters."""
+    """A limit over a set of counters."""
 
     def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
         self._limit = limit
@@ -57,33 +53,33 @@ class _Window:
         self.amount = limit.amount
 
     def name(self, key: str) -> str:
-        """Return what the counter of a key is called."""
+        """Return the name of a key's counter."""
         return self._limit.key_for(key)
 
     async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
-        """Count ``cost`` when the limit allows it, else nothing; return whether it did, and how the key stands."""
+        """Count ``cost`` if the limit allows it; return whether it does, and the key's quota."""
         spent: Spent = await self._counters.spend(self.name(key), self._limit.get_expiry(), cost, self.amount)
         window = self._limit.get_expiry()
         seconds = max(0, ceil(spent.seconds)) or window
         return spent.allowed, Quota(self.amount, window, self.amount - spent.used, seconds)
 
     async def exhausted(self, key: str) -> bool:
-        """Return whether not even a cost of one would be allowed."""
+        """Return whether the limit is used up."""
         return await self._counters.get(self.name(key)) >= self.amount
 
     async def clear(self, key: str) -> None:
-        """Forget what was counted for a key."""
+        """Reset a key's count."""
         await self._counters.clear(self.name(key))
 
 
 class _Failures:
-    """Failures of one kind of key: when a window is full, a wait that doubles each time, up to an hour.
+    """Failures of one kind of key. When a window is full, the key waits, twice as long each time, up to an hour.
 
-    Counters may be far away, in a store that answers in the order of asking: what can be asked together is.
+    Counters may be in a remote store, so independent questions are asked together.
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """``limits``: that of the shortest window, whose length is the first wait, and others beside it."""
+        """``limits``: the shortest window first, whose length is the first wait."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -92,16 +88,16 @@ class _Failures:
 
     @asynccontextmanager
     async def trying(self, key: str) -> AsyncIterator[None]:
-        """Count a try that is under way as if it had failed; raises RateLimited when its key must wait."""
+        """Count a try as a failure while it is under way; raises RateLimited when its key must wait."""
         counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, shield(counting))  # whoever leaves meanwhile is counted, and no more
+            await self._admit(key, shield(counting))  # a client that leaves meanwhile is counted once
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
     async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Ask how a key stands after its try is counted: a failure that no window has yet is of a try under way."""
+        """Raise RateLimited when a key must wait, or when its tries under way could exceed a window if all fail."""
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
@@ -111,7 +107,7 @@ class _Failures:
             raise RateLimited("Too many wrong passwords; try again later.", await self._seconds(full) if full else 1)
 
     async def failed(self, key: str) -> None:
-        """Count a failure; the one that fills a window begins a wait."""
+        """Count a failure; a failure that fills a window begins a wait."""
         spent = await gather(*(window.spend(key) for window in self._windows))
         if all(quota.remaining for _, quota in spent):
             return
@@ -121,30 +117,30 @@ class _Failures:
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
 
     async def succeeded(self, key: str) -> None:
-        """Forget a key's wait and the failures of its shortest window; a longer one keeps its own."""
+        """Reset a key's wait and its shortest window; longer windows keep their failures."""
         forgotten = (self._counters.clear(f"{key} {suffix}") for suffix in ("strikes", "wait"))
         await gather(self._windows[0].clear(key), *forgotten)
 
     async def _seconds(self, names: Sequence[str]) -> int:
-        """Return for how long the counter lives that does so longest, 1 at least."""
+        """Return the seconds until the last of these counters expires, at least 1."""
         expiries = await gather(*map(self._counters.get_expiry, names))
         return max(1, ceil(max(expiries) - self._counters.clock()))
 
 
 class LoginLimit(Protocol):
-    """Says who may try a password, at a login or to change it."""
+    """A limit on tries of passwords, at a login or to change one."""
 
     def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Return the context of one try: raises RateLimited at its beginning.
+        """Return the context of one try, which raises RateLimited when it is entered.
 
-        Unauthorized and WrongPassword within are a failure.
+        Unauthorized and WrongPassword within count as a failure.
         """
 
 
 class FailedLogins:
-    """Limits failed logins: by account, whether it exists or not, and ten times as many by address.
+    """A LoginLimit by account, whether it exists or not, and ten times as high by address.
 
-    With a limit of N for less than an hour, no 60 minutes of an account see more than 3 N failures, rounded up.
+    With a limit of N for less than an hour, an account sees at most 3 N failures, rounded up, in any 60 minutes.
     """
 
     def __init__(
@@ -184,7 +180,7 @@ class FailedLogins:
 
     @contextmanager
     def _room(self, address: str) -> Iterator[None]:
-        """Count a try that may take one of this process's places for hashing; raises RateLimited."""
+        """Count a concurrent try of an address in this process; raises RateLimited."""
         if self._at_once[address] >= _AT_ONCE:
             self._refused.inc()
             raise RateLimited("Too many logins at once from this address; try again later.")
@@ -201,7 +197,7 @@ class FailedLogins:
 
 
 class NoLoginLimit:
-    """Lets everybody try."""
+    """A LoginLimit without a limit."""
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
@@ -209,14 +205,14 @@ class NoLoginLimit:
 
 
 class RegistrationLimit(Protocol):
-    """Says who may register."""
+    """A limit on registrations."""
 
     async def admit(self, address: str) -> None:
         """Count a registration from an address; raises RateLimited."""
 
 
-class Registrations:
-    """Limits registrations by address, whether they succeed or not."""
+class RegistrationRateLimit:
+    """A RegistrationLimit by address; failed registrations count too."""
 
     def __init__(
         self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
@@ -232,14 +228,14 @@ class Registrations:
 
 
 class NoRegistrationLimit:
-    """Lets everybody register."""
+    """A RegistrationLimit without a limit."""
 
     async def admit(self, address: str) -> None:
-        """Count nothing."""
+        return
 
 
-class Calculations:
-    """Limits calculations by user. There is no null twin: where there is no limit, the hot path must not await one."""
+class CalculationRateLimit:
+    """A limit on calculations by user. It has no null twin: without a limit, the hot path must not await one."""
 
     def __init__(
         self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
@@ -249,12 +245,12 @@ class Calculations:
         self._window = _Window(parse_limit(limit), counters)
 
     async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited when the user may not do a single calculation now; counts nothing otherwise."""
+        """Raise RateLimited when the user may not do a single calculation now; count nothing otherwise."""
         if await self._window.exhausted(user_id.hex()):
             await self.spend(user_id)
 
     async def spend(self, user_id: bytes, operations: int = 1) -> Quota:
-        """Count calculations, all of them or none, and return how the user stands; raises RateLimited."""
+        """Count calculations, all of them or none, and return the user's quota; raises RateLimited."""
         allowed, quota = await self._window.spend(user_id.hex(), operations)
         if allowed:
             return quota
@@ -267,15 +263,15 @@ class Calculations:
 
 
 def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
-    """Return what the setting asks for; empty: no limit."""
+    """Return the limit of a setting; an empty setting means no limit."""
     return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
 def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> RegistrationLimit:
-    """Return what the setting asks for; empty: no limit."""
-    return Registrations(limit, metrics, shared) if limit else NoRegistrationLimit()
+    """Return the limit of a setting; an empty setting means no limit."""
+    return RegistrationRateLimit(limit, metrics, shared) if limit else NoRegistrationLimit()
 
 
-def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> Calculations | None:
-    """Return what the setting asks for; empty: None."""
-    return Calculations(limit, metrics, shared) if limit else None
+def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> CalculationRateLimit | None:
+    """Return the limit of a setting; None for an empty setting."""
+    return CalculationRateLimit(limit, metrics, shared) if limit else None

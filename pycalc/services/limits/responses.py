@@ -1,4 +1,4 @@
-"""What responses may cost: their memory, shared fairly between users, and the time to read them (ADR 18)."""
+"""Limits on responses: their memory, shared fairly between users, and the time to read them (ADR 18)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 UNCOUNTED_BYTES = 64 * 1024
-"""Responses up to this size are not counted, which would cost them time: the bound on connections bounds them."""
+# Shorter responses are not counted, to save time; the limit on connections bounds them.
 
 
 class Pace(NamedTuple):
-    """How fast a client must read: it may be late by ``seconds`` at most, at ``rate`` bytes a second."""
+    """The least speed of a reader: at most ``seconds`` late, at ``rate`` bytes a second."""
 
     seconds: float
     rate: float

@@ -14,7 +14,7 @@ import pytest
 
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.rate_limits import Calculations, FailedLogins, Registrations
+from pycalc.services.limits.rate_limits import CalculationRateLimit, FailedLogins, RegistrationRateLimit
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
@@ -61,9 +61,9 @@ def still(resources: Resources, settings: Settings) -> None:
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
     if settings.register_limit:
-        resources.registration_limit = Registrations(settings.register_limit, metrics, clock=clock)
+        resources.registration_limit = RegistrationRateLimit(settings.register_limit, metrics, clock=clock)
     if settings.rate_limit:
-        resources.calculation_limit = Calculations(settings.rate_limit, metrics, clock=clock)
+        resources.calculation_limit = CalculationRateLimit(settings.rate_limit, metrics, clock=clock)
 
 
 async def register(client: httpx.AsyncClient, **headers: str) -> tuple[int, str]:

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from pycalc.cache import open_cache
 from pycalc.cache.base import Claim
-from pycalc.cache.redis import leases as redis_leases
 from pycalc.cache.redis.cache import RedisCache
+from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable, ComputationTimeout
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
@@ -75,18 +74,20 @@ class Instance:
         return {name: count for name, count in counts.items() if count}
 
 
-async def instance(url: str) -> Instance:
+PATIENT = Times(answer=5.0)
+
+
+async def instance(url: str, times: Times = PATIENT) -> Instance:
     """Open one more instance."""
     metrics = Metrics()
-    cache = await open_cache(url, metrics)
-    assert isinstance(cache, RedisCache)
-    return Instance(cache, metrics)
+    return Instance(await RedisCache.of_url(url, metrics, lambda: "0", times), metrics)
 
 
 @pytest.fixture
-async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, Instance]]:
-    """Open two instances."""
-    instances = await instance(redis_url), await instance(redis_url)
+async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Instance, Instance]]:
+    """Open two instances, with times of the test's own if there are any."""
+    times = getattr(request, "param", PATIENT)
+    instances = await instance(redis_url, times), await instance(redis_url, times)
     yield instances
     for each in instances:
         await each.cache.aclose()
@@ -136,10 +137,9 @@ async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None
     assert here.outcomes() == {"led": 1}
 
 
-async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pair", [PATIENT._replace(lease=1.0, renewal=0.05)], indirect=True)
+async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
     """A computation may take longer than a lease."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
-    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.05)
     here, there = pair
     leading, waiting = await led(here), there.join(replace(PLAN, seconds=5.0))
     await asyncio.wait({waiting}, timeout=1.5)
@@ -148,11 +148,9 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance], monkeypa
     assert [await leading, await waiting] == [MADE, MADE]
 
 
-async def test_when_the_leader_is_gone_another_one_makes_it(
-    pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
+async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
     """A process that was killed renews nothing and lets go of nothing: its lease ends by itself."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 300)
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     here.cache._leases.close()
@@ -236,7 +234,7 @@ async def test_cheap_and_very_long_results_are_everybodys_own(
     await leading
 
 
-async def test_without_redis_everybody_is_alone(own_redis: AnyRedis, patience: None) -> None:
+async def test_without_redis_everybody_is_alone(own_redis: AnyRedis) -> None:
     """Who waits when it ends goes on soon, and who asks afterwards at once: neither for having waited long enough."""
     here, there = await instance(own_redis.url), await instance(own_redis.url)
     leading, waiting = await led(here), there.join()
@@ -253,9 +251,9 @@ async def test_without_redis_everybody_is_alone(own_redis: AnyRedis, patience: N
         await each.cache.aclose()
 
 
-async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pair", [PATIENT._replace(lease=60.0)], indirect=True)
+async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
     """Of many that ask at once one has it; it may be had again when it is let go of, and by nobody else before."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 60_000)
     here, there = pair
     claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
@@ -277,7 +275,7 @@ async def held(claim: Claim) -> bool | None:
     return await claim.take() is True or None
 
 
-async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_url: str, patience: None) -> None:
+async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
     """A lease whose answer was lost with the connection is had at the next asking, and by nobody else."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
@@ -291,14 +289,12 @@ async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_
             await each.cache.aclose()
 
 
-async def test_a_lease_that_nobody_knows_of_is_let_go_of(
-    redis_server: AnyRedis, redis_url: str, patience: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: AnyRedis, redis_url: str) -> None:
     """Who makes a result without an answer lets go as one that has the lease does: others don't wait for its end."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 60_000)
+    times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
-        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
-        there = await instance(redis_url)
+        here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)
+        there = await instance(redis_url, times)
         claim = await asked_in_vain(here, between)
         claim.release()
         await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
@@ -315,7 +311,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
     between.swallow_answers_to = b"EVALSHA"
     with pytest.raises(CacheUnavailable):
         await claim.take()
-    await until(lambda: here.cache._client.circuit.closed, "the cache is used again")
+    await until(lambda: here.cache._client.breaker.closed, "the cache is used again")
     assert between.swallowed == 1
     return claim
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis import Redis as Client
 
-from pycalc.cache import open_cache
-from pycalc.cache.base import Cache
-from pycalc.cache.redis import client as redis_client
 from pycalc.cache.redis.cache import RedisCache
-from pycalc.cache.redis.lane import Command, Reply
+from pycalc.cache.redis.client import Times
 from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.rate_limits import Calculations, FailedLogins, Registrations
+from pycalc.services.limits.rate_limits import CalculationRateLimit, FailedLogins, RegistrationRateLimit
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
 
@@ -27,30 +24,29 @@ HERE, THERE = "198.51.100.7", "203.0.113.9"
 class Instance:
     """The limits of one process."""
 
-    def __init__(self, cache: Cache, metrics: Metrics) -> None:
-        assert isinstance(cache, RedisCache)
-        self._lane = cache._client._questions
+    def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
+        self._redis = cache._client.redis
         self.aclose = cache.aclose
         self.metrics = metrics
         self.logins = FailedLogins("10/minute", metrics, cache)
-        self.registrations = Registrations("3/hour", metrics, cache)
-        self.calculations = Calculations("10/minute", metrics, cache)
+        self.registrations = RegistrationRateLimit("3/hour", metrics, cache)
+        self.calculations = CalculationRateLimit("10/minute", metrics, cache)
         self.checked = 0
 
     def metric(self, name: str, **labels: str) -> float:
         """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Command, ...]]:
+    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         """Return a list to which every question to Redis is added from now on."""
-        asked: list[tuple[Command, ...]] = []
-        submit = self._lane.submit
+        asked: list[tuple[object, ...]] = []
+        execute: Callable[..., Awaitable[object]] = self._redis.execute_command
 
-        def noting(*commands: Command) -> asyncio.Future[list[Reply]]:
-            asked.append(commands)
-            return submit(*commands)
+        def noting(*command: object, **options: object) -> Awaitable[object]:
+            asked.append(command)
+            return execute(*command, **options)
 
-        monkeypatch.setattr(self._lane, "submit", noting)
+        monkeypatch.setattr(self._redis, "execute_command", noting)
         return asked
 
     async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
@@ -67,10 +63,10 @@ class Instance:
             return refusal.retry_after
 
 
-async def instance(url: str) -> Instance:
+async def instance(url: str, **times: Times) -> Instance:
     """Return the limits of one more process."""
     metrics = Metrics()
-    return Instance(await open_cache(url, metrics), metrics)
+    return Instance(await RedisCache.of_url(url, metrics, lambda: "0", **times), metrics)
 
 
 @pytest.fixture
@@ -161,10 +157,10 @@ async def test_without_redis_each_instance_counts_for_itself(
     That one Redis may count: it is not counted here.
     When it is back, what was counted here goes on counting, and whoever must wait because of it does.
     """
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    here, there = await instance(own_real_redis.url), await instance(own_real_redis.url)
+    here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
     own_real_redis.pause()
-    for each in (here, there):
+
+    async def count(each: Instance) -> None:
         asked = each.questions(monkeypatch)
         for left in (9, *range(9, -1, -1)):
             assert (await each.calculations.spend(b"ada")).remaining == left
@@ -172,6 +168,9 @@ async def test_without_redis_each_instance_counts_for_itself(
             await each.calculations.spend(b"ada")
         assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
         assert len(asked) == 1
+
+    for each in (here, there):
+        await asyncio.create_task(count(each))
     assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
     own_real_redis.resume()
     for each in (here, there):
@@ -185,18 +184,17 @@ async def test_without_redis_each_instance_counts_for_itself(
         await each.aclose()
 
 
-async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
     """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.3)
-    each = await instance(own_redis.url)
+    each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # Redis knows the script from now on
     own_redis.pause()
-    assert (await each.calculations.spend(b"ada", 6)).remaining == 4
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each a request of its own
     own_redis.resume()
     await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
-    assert (await each.calculations.spend(b"ada", 4)).remaining == 0
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 4))).remaining == 0
     with pytest.raises(RateLimited):
-        await each.calculations.spend(b"ada")
+        await asyncio.create_task(each.calculations.spend(b"ada"))
     await each.aclose()
 
 

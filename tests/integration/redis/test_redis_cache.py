@@ -7,18 +7,20 @@ import gc
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from redis import Redis as Client
 
+from pycalc.cache import codec
 from pycalc.cache.base import NEAR
 from pycalc.cache.redis import cache as redis_cache
-from pycalc.cache.redis import client as redis_client
-from pycalc.cache.redis import codec
 from pycalc.cache.redis import writer as redis_writer
 from pycalc.cache.redis.cache import RedisCache
+from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from tests.harness.caches import opened
@@ -157,15 +159,14 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
     async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A miss is one command; those of the same moment are sent together, on the same connection."""
+        """A miss is one command, on one of at most 32 connections."""
         async with opened(redis_url) as here:
             with Client(port=redis_server.port) as client:
                 before: Any = client.info("stats")
                 assert await asyncio.gather(*(here.cache.get(f"pow:{n}:1") for n in range(200))) == [None] * 200
                 after: Any = client.info("stats")
         assert after["total_commands_processed"] - before["total_commands_processed"] == 200 + 1
-        assert after["total_connections_received"] == before["total_connections_received"]
-        assert after["total_reads_processed"] - before["total_reads_processed"] < 20
+        assert after["total_connections_received"] - before["total_connections_received"] < 32
 
     @pytest.mark.parametrize(("size", "inline"), [(10_000, True), (200_000, False)])
     async def test_long_results_don_t_hold_the_event_loop(
@@ -318,7 +319,7 @@ class TestDamage:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an answer take a quarter of a second: the test is not about how long it may take."""
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.25)
+    monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=0.25)))
 
 
 STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
@@ -345,17 +346,14 @@ class TestOutages:
     """A Redis that does not do what it should."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """Those who ask at that moment wait for 20 ms, nobody after them; when it runs on, it is used again.
-
-        The clock of the connection says so, in steps of 2 ms at most: a busy machine does not hurry it.
-        """
+        """Those who ask at that moment wait for a moment, nobody after them; when it runs on, it is used again."""
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
                 own_real_redis.pause()
-                began = there.clock
+                began = monotonic()
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
-                assert 0.0199 < there.clock - began < 0.0261  # three steps late at most: it is read after the refusals
+                assert 0.049 < monotonic() - began < 0.25  # the rest is what a busy machine may add
                 for _ in range(100):
                     there.refused_at_once()
                 await until(lambda: there.metric("pycalc_cache_circuit") == 2, "nobody counts on an answer any more")
@@ -363,7 +361,7 @@ class TestOutages:
 
     @pytest.mark.usefixtures("unhurried")
     async def test_hanging_for_a_moment(self, own_redis: AnyRedis) -> None:
-        """A late answer that comes after all is none to another question, and closes the circuit at once."""
+        """A late answer that comes after all is none to another question, and one late answer opens nothing."""
         async with opened(own_redis.url) as there:
             await there.cache.put("fibonacci:1", result(b"1"))
             await there.cache.put("fibonacci:2", result(b"2"))
@@ -375,16 +373,15 @@ class TestOutages:
             await there.healed()
             assert await there.cache.get("fibonacci:2") == result(b"2")
             assert await there.cache.get("fibonacci:1") == result(b"1")
-            assert there.metric("pycalc_cache_circuit_opened_total") == 1
-            with Client(port=own_redis.port) as client:
-                assert len(client.client_list()) == 3  # two of ours, and this one
+            assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_killed(self, own_redis: AnyRedis) -> None:
-        """Its end is noticed before anybody asks; when it is there again, it is used again, however often."""
+        """Who asks first is refused at once, as are all others; when it is there again, it is used, however often."""
         async with opened(own_redis.url) as there:
             for _ in range(3):
                 own_redis.kill()
-                await until(lambda: there.metric("pycalc_cache_circuit") == 2, "the end is noticed")
+                await there.refused()
+                assert there.metric("pycalc_cache_circuit") == 2
                 for _ in range(100):
                     there.refused_at_once()
                 await there.cache.put("fibonacci:1", result())
@@ -464,7 +461,7 @@ class TestOutages:
         with garbage(answer) as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
-                assert not there.cache._client.circuit.closed
+                assert not there.cache._client.breaker.closed
 
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize("step", STEPS)
@@ -473,7 +470,7 @@ class TestOutages:
         """Whatever is asked ends in an error of the cache's own, or in what a Redis with that answer would mean."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
-                await until(lambda: there.cache._client.circuit.closed, "it has begun well")
+                await until(lambda: there.cache._client.breaker.closed, "it has begun well")
                 async with asyncio.timeout(SECONDS):
                     if (answer, step) in MEANT:
                         assert await STEPS[step](there.cache) == MEANT[answer, step]
@@ -486,8 +483,8 @@ class TestOutages:
         """What is stored, said and listened to raises nothing, at once or later, in no task."""
         with garbage(answer, greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
-                there.cache.hints.listen(lambda: None)
-                there.cache.hints.publish()
+                there.cache.revocations.listen(lambda: None)
+                there.cache.revocations.publish()
                 await there.cache.put("fibonacci:1", result())
                 await there.cache.put("fibonacci:2", result(digits(100_000)))
                 await until(lambda: there.cache._writer._bytes == 0, "nothing waits to be stored")

@@ -9,10 +9,12 @@ from time import monotonic
 import pytest
 from redis import Redis as Client
 
+from pycalc.cache import codec
 from pycalc.cache.base import Claim
-from pycalc.cache.redis import codec
-from pycalc.cache.redis import leases as redis_leases
 from pycalc.cache.redis import writer as redis_writer
+from pycalc.cache.redis.breaker import State
+from pycalc.cache.redis.client import Times
+from pycalc.errors import AnswerLost
 from pycalc.models.results import Result
 from tests.harness.caches import Opened, opened
 from tests.harness.proxy import proxy
@@ -23,35 +25,31 @@ from tests.harness.waiting import found, until
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 KEY = "fibonacci:1"
-LEASE_MS = 60_000
-"""Far longer than a test waits for a lease that is let go of."""
+LONG = Times(answer=5.0, lease=60.0)
+"""Leases live for far longer than a test waits for a lease that is let go of."""
 
 
 @pytest.fixture
-async def pair(redis_url: str) -> AsyncIterator[tuple[Opened, Opened]]:
-    """Open two caches on one Redis."""
-    async with opened(redis_url) as here, opened(redis_url) as there:
+async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Opened, Opened]]:
+    """Open two caches on one Redis, with long leases unless a test says otherwise."""
+    times = getattr(request, "param", LONG)
+    async with opened(redis_url, times=times) as here, opened(redis_url, times=times) as there:
         yield here, there
 
 
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Let no result be compressed until this is set."""
+    """Let no long result be compressed until this is set."""
     going_on = threading.Event()
 
     def encoded(name: bytes, kept: Result) -> bytes:
-        going_on.wait()
+        if len(kept.text) > redis_writer.INLINE_BYTES:
+            going_on.wait(30)
         return codec.encode(name, kept)
 
     monkeypatch.setattr(redis_writer, "encode", encoded)
     yield going_on
     going_on.set()
-
-
-@pytest.fixture(autouse=True)
-def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no lease end by itself."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", LEASE_MS)
 
 
 async def leading(here: Opened) -> Claim:
@@ -66,11 +64,17 @@ async def taken(claim: Claim) -> Result | bool | None:
     return await claim.take() or None
 
 
-async def test_a_result_that_can_t_be_stored_holds_nobody(pair: tuple[Opened, Opened]) -> None:
-    """While stores are late results are dropped; the lease is let go of on the connection that is well."""
+async def test_a_result_that_can_t_be_stored_holds_nobody(
+    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While stores are late results are dropped; the lease is let go of, because questions are answered."""
+
+    async def late(*_: object) -> None:
+        raise AnswerLost("It is late.")
+
     here, there = pair
     claim = await leading(here)
-    here.cache._client._stores._late = True
+    monkeypatch.setattr(here.cache._client, "store", late)
     await here.cache.put(KEY, result())
     claim.release()
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
@@ -98,12 +102,11 @@ async def test_what_comes_before_holds_nobody(pair: tuple[Opened, Opened], encod
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
 
 
+@pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.05)], indirect=True)
 async def test_a_lease_is_kept_until_the_result_is_stored(
-    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch, encoding: threading.Event
+    pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
     """Also when that takes longer than a lease lives: nobody else makes the result meanwhile, everybody finds it."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
-    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.05)
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -138,17 +141,14 @@ async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
     assert await found(lambda: taken(waiting), "the result") == kept
 
 
-async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(
-    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.1)], indirect=True)
+async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(pair: tuple[Opened, Opened]) -> None:
     """Nobody renews it any more, so that others wait for what is left of it."""
-    monkeypatch.setattr(redis_leases, "_LEASE_MS", 1_000)
-    monkeypatch.setattr(redis_leases, "_RENEW_SECONDS", 0.1)
     here, there = pair
     claim = await leading(here)
-    here.cache._client._questions._late = True
+    here.cache._client.breaker.state = State.OPEN
     claim.release()
-    here.cache._client._questions._late = False
+    here.cache._client.breaker.state = State.CLOSED
     assert await there.cache.leases.claim(KEY).take() is False
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended") is True
 

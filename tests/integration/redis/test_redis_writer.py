@@ -9,22 +9,17 @@ from time import thread_time
 import pytest
 from redis import Redis as Client
 
-from pycalc.cache.redis import client as redis_client
+from pycalc.cache.redis.client import STORES, Times
 from tests.harness.caches import Opened, opened
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.results import digits, result
 from tests.harness.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
+pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 BOUND = 32 * MIB
-
-
-@pytest.fixture(autouse=True)
-def patient_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a store take a minute."""
-    monkeypatch.setattr(redis_client, "_STORE_SECONDS", 60.0)
+PATIENT = Times(answer=5.0, store=60.0)
 
 
 def dropped(there: Opened) -> float:
@@ -40,7 +35,7 @@ def stored(server: AnyRedis) -> int:
 
 async def test_all_of_a_full_backlog_is_stored(own_redis: AnyRedis) -> None:
     """As many as may wait, put at the same moment, are all there soon after."""
-    async with opened(own_redis.url) as here:
+    async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(512):
             await here.cache.put(f"pow:{n}:1", result(b"5" * 1_000))
         await until(lambda: stored(own_redis) == 512, "all are stored")
@@ -58,7 +53,7 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) 
             turns.append(thread_time() - began)
 
     kept = result(digits(60_000))
-    async with opened(f"{own_real_redis.url}?max_bytes=0") as here:
+    async with opened(f"{own_real_redis.url}?max_bytes=0", times=PATIENT) as here:
         for n in range(400):
             await here.cache.put(f"pow:{n}:1", kept)
         watching = asyncio.create_task(turning())
@@ -70,19 +65,19 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) 
 
 async def test_the_oldest_goes_first(own_redis: AnyRedis) -> None:
     """Of what is too much for a Redis that takes nothing now the newest is stored in the end."""
-    async with opened(own_redis.url) as here:
+    async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(600):
             await here.cache.put(f"pow:{n}:1", result(b"5"))
         assert dropped(here) == 600 - 512
         await until(lambda: stored(own_redis) == 512, "what is left is stored")
-        async with opened(own_redis.url) as there:
+        async with opened(own_redis.url, times=PATIENT) as there:
             found = [n for n in range(600) if await there.cache.get(f"pow:{n}:1") is not None]
     assert found == list(range(600 - 512, 600))
 
 
 async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
     """300 MiB put while Redis takes nothing: the texts that wait are 32 MiB, and all others are counted as dropped."""
-    async with opened(f"{own_real_redis.url}?max_bytes=0") as here:
+    async with opened(f"{own_real_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             tracemalloc.start()
@@ -102,7 +97,7 @@ async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
 
 async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
     """When what is under way leaves no room, dropping what waits would make none: only the new result is dropped."""
-    async with opened(f"{own_redis.url}?max_value=16000000") as here:
+    async with opened(f"{own_redis.url}?max_value=16000000", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             await here.cache.put("pow:1:1", result(b"5" * 20 * MIB))
@@ -116,8 +111,8 @@ async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
 
 
 async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
-    """They are sent together, and count until Redis has taken them."""
-    async with opened(f"{own_redis.url}?max_bytes=0") as here:
+    """They count until Redis has taken them: those that are queued, and those that are under way."""
+    async with opened(f"{own_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             texts = [digits(64_000, seed) for seed in range(4)]
@@ -125,8 +120,8 @@ async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
                 await here.cache.put(f"pow:{n}:1", result(texts[n % 4]))
                 await asyncio.sleep(0)
             assert here.cache._writer._bytes <= BOUND
-            assert dropped(here) == 1_000 - BOUND // 64_000
+            assert dropped(here) == 1_000 - (512 + STORES)
             client.execute_command("CLIENT", "UNPAUSE")
-            await until(lambda: stored(own_redis) == BOUND // 64_000, "what is left is stored")
+            await until(lambda: stored(own_redis) == 512 + STORES, "what is left is stored")
         writer = here.cache._writer
         await until(lambda: writer._bytes == 0 and not writer._pending, "nothing is held any more")

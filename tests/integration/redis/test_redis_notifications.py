@@ -1,4 +1,4 @@
-"""Hints of revocations by way of a real Redis: heard at once, and again after it was away."""
+"""Notifications of revocations by way of a real Redis: heard at once, and again after it was away."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.asyncio.connection import Connection as TcpConnection
+from redis import Redis as Client
+from redis.asyncio.client import PubSub
 
-from pycalc.cache.redis import hints as redis_hints
-from pycalc.cache.redis.lane import Connection
+from pycalc.cache.redis.client import Times
 from pycalc.services.accounts import revocation_watcher
 from pycalc.settings import Settings
 from tests.harness.accounts import new_session
@@ -21,6 +21,8 @@ from tests.harness.proxy import proxy
 from tests.harness.redis import AnyRedis
 from tests.harness.servers import KEYS
 from tests.harness.waiting import found, until
+
+SOON_SILENT = Times(answer=5.0, silence=0.1)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
@@ -44,7 +46,7 @@ async def use_a_refresh_token_again(client: httpx.AsyncClient, session: Session)
 
 
 class Listener:
-    """Counts hints."""
+    """Counts notifications."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -53,7 +55,7 @@ class Listener:
         self.heard += 1
 
     async def hears(self, what: str, publish: Callable[[], None] = lambda: None) -> None:
-        """Wait until there is one more hint than now, published as often as it takes."""
+        """Wait until there is one more notification than now, published as often as it takes."""
         before = self.heard
 
         def heard() -> bool:
@@ -67,18 +69,18 @@ async def test_what_one_says_all_hear(redis_url: str) -> None:
     """Many at once are a few: each has the database read."""
     async with opened(redis_url) as here, opened(redis_url) as there:
         listener = Listener()
-        there.cache.hints.listen(listener)
+        there.cache.revocations.listen(listener)
         await listener.hears("it listens")
         for _ in range(100):
-            here.cache.hints.publish()
-        await until(lambda: listener.heard >= 2, "the hint is heard")
+            here.cache.revocations.publish()
+        await until(lambda: listener.heard >= 2, "the notification is heard")
         await here.cache.ping()
         assert listener.heard < 10
 
 
 @pytest.fixture
 def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of instances that hear of revocations by hints alone: they never look by themselves."""
+    """Settings of instances that hear of revocations by notifications alone: they never look by themselves."""
     for name in ("_POLL_SECONDS", "_PATIENCE_SECONDS"):
         monkeypatch.setattr(revocation_watcher, name, 3_600.0)
     return changed(settings, database_url=postgres_url, cache_url=redis_url, **KEYS)
@@ -100,75 +102,65 @@ async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings
 
 
 async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
-    """A new connection counts as a hint, for there may have been some meanwhile; then there are hints as before."""
+    """A new connection counts as a notification, for one may have been missed; more are heard then."""
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
-        there.cache.hints.listen(listener)
+        there.cache.revocations.listen(listener)
         await listener.hears("it listens")
         for _ in range(2):
-            await listener.hears("a hint", here.cache.hints.publish)
+            await listener.hears("a notification", here.cache.revocations.publish)
             before = listener.heard
             own_redis.kill()
             own_redis.start()
             await until(lambda: listener.heard > before, "it listens again")  # noqa: B023  # called before the next
             await here.healed()
-            await listener.hears("a hint after the restart", here.cache.hints.publish)
+            await listener.hears("a notification after the restart", here.cache.revocations.publish)
 
 
-async def test_a_host_that_vanishes_is_noticed(
-    redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url: str) -> None:
     """It ends no connection, and nobody asks it for anything: after a silence it is connected to anew."""
-    monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)
     async with proxy(redis_server.port) as between:
         url = redis_url.replace(str(redis_server.port), str(between.port))
-        async with opened(url) as there, opened(redis_url) as here:
+        async with opened(url, times=SOON_SILENT) as there, opened(redis_url) as here:
             listener = Listener()
-            there.cache.hints.listen(listener)
+            there.cache.revocations.listen(listener)
             await listener.hears("it listens")
             between.vanish()
             await listener.hears("it listens again")
-            await listener.hears("a hint", here.cache.hints.publish)
+            await listener.hears("a notification", here.cache.revocations.publish)
 
 
-async def test_silence_is_no_end(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the server gives a sign of life the connection stays, and a sign of life is no hint."""
-    monkeypatch.setattr(redis_hints, "_SILENCE_SECONDS", 0.1)
-    async with opened(redis_url) as here:
-        client = here.cache._client
-        connections = 0
-        connected = client.connected
-
-        async def counting() -> Connection:
-            nonlocal connections
-            connections += 1
-            return await connected()
-
-        monkeypatch.setattr(client, "connected", counting)
+async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None:
+    """As long as the server gives a sign of life the connection stays, and a sign of life is no notification."""
+    async with opened(redis_url, times=SOON_SILENT) as here:
         listener = Listener()
-        here.cache.hints.listen(listener)
+        here.cache.revocations.listen(listener)
         await listener.hears("it listens")
-        began = monotonic()
-        await until(lambda: monotonic() - began > 0.5, "it was silent for a while")
-        assert (connections, listener.heard) == (1, 1)
+        with Client(port=redis_server.port) as client:
+            before: Any = client.info("stats")
+            began = monotonic()
+            await until(lambda: monotonic() - began > 0.5, "it was silent for a while")
+            after: Any = client.info("stats")
+        assert after["total_connections_received"] == before["total_connections_received"]
+        assert listener.heard == 1
 
 
-async def test_a_connection_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_subscription_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with it, such as a certificate that is being replaced: it is tried again."""
     async with opened(redis_url) as there:
-        client = there.cache._client
-        made = client._class
+        redis = there.cache._client.redis
+        made = redis.pubsub
         tries = 0
 
-        def failing(**options: Any) -> TcpConnection:
+        def failing() -> PubSub:
             nonlocal tries
             tries += 1
             if tries <= 2:
                 raise FileNotFoundError("no such certificate")
-            return made(**options)
+            return made()
 
-        monkeypatch.setattr(client, "_class", failing)
+        monkeypatch.setattr(redis, "pubsub", failing)
         listener = Listener()
-        there.cache.hints.listen(listener)
+        there.cache.revocations.listen(listener)
         await listener.hears("it listens after all")
         assert tries == 3

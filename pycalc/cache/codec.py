@@ -1,4 +1,4 @@
-"""A result as bytes that leave the process: checked by a digest over its name, its text compressed (ADR 20)."""
+"""Encoding of results for a shared cache: a digest over name and content, and compressed text (ADR 20)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,21 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT = 1
-"""Goes up with each change of what is written here."""
-COMPRESSED_BYTES = 4 * 1024
-"""A text that is longer is compressed: digits take a little more than 10/3 bits each, whatever the effort."""
+FORMAT = 1  # to be raised with each change of the encoding
+COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 DIGITS_RATIO = 0.43
-"""Digits in no order are compressed to 0.425 of their length, where no code could do better than log2(10)/8 = 0.415.
-
-Those of a power of ten take less: they are not counted on.
-"""
+# Random digits are compressed to 0.425 of their length; log2(10)/8 = 0.415 is the least that any code could reach.
 _LEVEL = 1
 _DIGEST_BYTES = 16
-_WINDOW_LOG = 23
-"""A frame that wants more memory than 8 MiB to be read is none of ours."""
+_WINDOW_LOG = 23  # our frames need no more than 8 MiB of memory to be expanded
 
 
 class TooLong(ValueError):
-    """A text is longer than is wanted here, for another process has other bounds; nothing is wrong with it."""
+    """A valid text that is longer than this process accepts, because another process has a higher bound."""
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return a result as it is stored under a name."""
+    """Return the bytes under which a result is stored for a name."""
     text = bytes(result.text)
     facts = result.facts
     head = json.dumps(
@@ -55,34 +49,33 @@ def encode(name: bytes, result: Result) -> bytes:
 
 
 def decode(name: bytes, stored: bytes, longest: int) -> Result:
-    """Return what was encoded under a name; its text has ``longest`` bytes at most.
+    """Return the result that was encoded for a name.
 
-    Raises TooLong for a text that has more, and another ValueError for anything else: damaged, another name's, another
-    version's.
+    Raises TooLong for a text of more than ``longest`` bytes, and ValueError for damaged bytes or another name's.
     """
     body = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != _digest(name, body):
         raise ValueError("the digest is another one")
     head, _, text = body.partition(b"\n")
     try:
-        told = json.loads(head)
-        length: int = told["length"]
+        fields = json.loads(head)
+        length: int = fields["length"]
         if length > longest:
             raise TooLong("the text is too long")
         if length > COMPRESSED_BYTES:
             text = _expanded(text, length)
         if len(text) != length:
             raise ValueError("the text has another length")
-        digest = told["sha256"]
+        digest = fields["sha256"]
         facts = Facts(
-            text.decode() if told["stored"] else None,
-            told["digits"],
-            told["exact"],
-            told["leading"],
-            told["trailing"],
+            text.decode() if fields["stored"] else None,
+            fields["digits"],
+            fields["exact"],
+            fields["leading"],
+            fields["trailing"],
             None if digest is None else bytes.fromhex(digest),
         )
-        return Result(text, facts, told["head"].encode(), told["tail"].encode())
+        return Result(text, facts, fields["head"].encode(), fields["tail"].encode())
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a result") from error
 
@@ -94,7 +87,7 @@ def _digest(name: bytes, body: bytes) -> bytes:
 
 
 def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return a compressed text; never more than a byte beyond its length is made of it."""
+    """Return a compressed text, having expanded at most one byte beyond ``length``; raises ValueError."""
     expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:
         return expander.decompress(compressed, length + 1)

@@ -1,0 +1,75 @@
+"""Revocation notifications by Redis' publish and subscribe: immediate, and lost where nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from structlog import get_logger
+
+from pycalc.backoff import full_jitter
+from pycalc.cache.redis.client import RedisClient
+
+_GATHER_SECONDS = 0.02
+"""Notifications that come within this time are one, because the database is read for each."""
+_LONGEST_PAUSE = 5.0
+
+_log = get_logger(__name__)
+
+
+class RedisRevocationNotifications:
+    """RevocationNotifications on one channel."""
+
+    def __init__(self, client: RedisClient, channel: str) -> None:
+        self._client = client
+        self._channel = channel
+        self._listener: asyncio.Task[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+
+    def publish(self) -> None:
+        self._client.post(self._client.redis.publish, self._channel, b"")
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        self._listener = asyncio.get_running_loop().create_task(self._listen(heard), name="cache notifications")
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
+
+    async def _listen(self, heard: Callable[[], None]) -> None:
+        """Subscribe again and again; a new subscription counts as a notification, for one may have been missed."""
+        failures = 0
+        while True:
+            try:
+                async with self._client.redis.pubsub() as pubsub:
+                    async with asyncio.timeout(self._client.times.connect):
+                        await pubsub.subscribe(self._channel)
+                    silent = False
+                    while True:
+                        message = await pubsub.get_message(timeout=self._client.times.silence)
+                        if message is not None:
+                            silent = False
+                            if message["type"] in {"message", "subscribe"}:
+                                failures = 0
+                                self._gather(heard)
+                        elif silent:  # a host that vanishes ends no connection
+                            raise TimeoutError("no sign of life")
+                        else:
+                            silent = True
+                            await pubsub.ping()
+            except Exception as error:  # whatever the error is: revocations are polled too
+                _log.info("no notifications of revocations", reason=str(error) or type(error).__name__)
+            failures += 1
+            await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))
+
+    def _gather(self, heard: Callable[[], None]) -> None:
+        def notify() -> None:
+            self._gathering = None
+            heard()
+
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, notify)

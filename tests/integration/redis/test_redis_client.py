@@ -1,0 +1,119 @@
+"""Many questions, a few connections: what a full pool and a caller who leaves do to the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
+
+import pytest
+
+from pycalc.cache.redis.client import RedisClient, Times
+from pycalc.errors import CacheUnavailable
+from pycalc.observability.metrics import Metrics
+from tests.harness.redis import AnyRedis, Redis
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+PATIENT = Times(answer=5.0)
+
+
+@pytest.fixture
+async def client(redis_server: AnyRedis) -> AsyncIterator[RedisClient]:
+    """Open a client."""
+    opened = RedisClient(redis_server.url, Metrics(), PATIENT)
+    await opened.breaker.begin()
+    yield opened
+    await opened.aclose()
+
+
+async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
+    """Also when some who asked have left before it came."""
+    for _ in range(20):
+        asking = [asyncio.create_task(client.ask(client.redis.echo, str(n))) for n in range(100)]
+        await asyncio.sleep(0)
+        for left in asking[::3]:
+            left.cancel()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        for n, answer in enumerate(answers):
+            if n % 3:
+                assert answer == str(n).encode()
+            else:
+                assert isinstance(answer, asyncio.CancelledError)
+
+
+async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
+    """Others of the same moment have their answers, and the breaker stays closed."""
+    answers: list[object] = await asyncio.gather(
+        client.ask(client.redis.echo, "1"),
+        client.ask(client.redis.execute_command, "NONSENSE"),
+        client.ask(client.redis.echo, "2"),
+        return_exceptions=True,
+    )
+    assert answers[::2] == [b"1", b"2"]
+    assert isinstance(answers[1], CacheUnavailable)
+    assert client.breaker.closed
+
+
+async def test_more_questions_than_the_bound_are_refused(client: RedisClient) -> None:
+    """At once, and the others are answered."""
+    answers = await asyncio.gather(
+        *(client.ask(client.redis.echo, str(n)) for n in range(2_100)), return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, CacheUnavailable)]
+    assert len(refused) == 100
+    assert {str(refusal) for refusal in refused} == {"The cache has too many questions to answer."}
+    assert answers[:2_000] == [str(n).encode() for n in range(2_000)]
+    assert client.breaker.closed
+
+
+async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
+    """Nobody hears of that, at once or later; what was posted before arrives."""
+    client = RedisClient(own_redis.url, Metrics(), PATIENT)
+    await client.breaker.begin()
+    for _ in range(1_000):
+        client.post(client.redis.incrby, "posted", 1)
+    client.post(client.redis.set, "posted at the bound", "1")
+    await until(lambda: not client._posts, "all are posted")
+    assert await client.ask(client.redis.get, "posted") == b"1000"
+    assert await client.ask(client.redis.get, "posted at the bound") is None
+    await client.aclose()
+
+
+async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
+    """Its text where it is not known, only its digest afterwards."""
+    script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
+    for _ in range(2):
+        await client.ask(client.redis.script_flush)
+        for _ in range(2):
+            assert await client.ask(script, ["no key"], [5]) == [b"5", None]
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(("fail", "heal"), [(Redis.pause, Redis.resume), (Redis.kill, Redis.start)])
+async def test_an_outage_costs_a_request_little_and_ends_by_itself(
+    own_real_redis: Redis, fail: Callable[[Redis], None], heal: Callable[[Redis], None]
+) -> None:
+    """It costs 50 ms at most, for three requests at most; Redis is asked again within 5 s after it is back."""
+    client = RedisClient(own_real_redis.url, Metrics(), Times())
+    await client.breaker.begin()
+    await until(lambda: client.breaker.closed, "it has begun well")
+    fail(own_real_redis)
+    waits = []
+    while client.breaker.closed:
+        began = monotonic()
+        with pytest.raises(CacheUnavailable):
+            await asyncio.create_task(client.ask(client.redis.get, "key"))
+        waits.append(monotonic() - began)
+    assert len(waits) <= 3
+    assert max(waits) < 0.25  # the rest is what a busy machine may add
+    with pytest.raises(CacheUnavailable):
+        client.ask(client.redis.get, "key").send(None)
+    await asyncio.sleep(1.0)  # probes have become rare
+    heal(own_real_redis)
+    began = monotonic()
+    await until(lambda: client.breaker.closed, "it is asked again", 5.0)
+    assert await client.ask(client.redis.get, "key") is None
+    assert monotonic() - began < 5.0
+    await client.aclose()

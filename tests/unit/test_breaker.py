@@ -1,0 +1,121 @@
+"""The circuit breaker: what it lets through when, and how often it tries."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pycalc.cache.redis.breaker import CircuitBreaker
+from pycalc.observability.metrics import Metrics
+from tests.harness.virtual_time import in_virtual_time, now
+from tests.harness.waiting import until
+
+
+class Patient:
+    """What a breaker probes: well or not; counts the probes, and how many were under way at once."""
+
+    def __init__(self) -> None:
+        self.well = True
+        self.probes = 0
+        self.metrics = Metrics()
+        self.breaker = CircuitBreaker(self.probe, self.metrics, now)
+
+    async def probe(self) -> None:
+        """See CircuitBreaker."""
+        self.probes += 1
+        assert str(self.breaker) == "half-open"
+        if not self.well:
+            raise ConnectionRefusedError("no")
+
+    def metric(self, name: str) -> float | None:
+        """Return one of the breaker's metrics."""
+        return self.metrics.registry.get_sample_value(name)
+
+
+@asynccontextmanager
+async def closed_breaker() -> AsyncIterator[Patient]:
+    """Begin a breaker in virtual time."""
+    opened = Patient()
+    await opened.breaker.begin()
+    yield opened
+    await opened.breaker.aclose()
+
+
+@in_virtual_time
+async def test_it_is_open_until_the_first_probe() -> None:
+    """Before it begins nothing is let through; after a good probe everything is."""
+    async with closed_breaker() as patient:
+        assert patient.breaker.closed
+        assert (patient.probes, patient.metric("pycalc_cache_circuit")) == (1, 0)
+        assert not CircuitBreaker(patient.probe, Metrics(), now).closed
+
+
+@in_virtual_time
+async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
+    """Several failures of the same moment are one opening; the state and the openings are in the metrics."""
+    async with closed_breaker() as patient:
+        patient.well = False
+        for _ in range(5):
+            patient.breaker.trip("refused")
+        assert str(patient.breaker) == "open"
+        assert patient.metric("pycalc_cache_circuit") == 2
+        await until(lambda: patient.probes >= 3, "it is tried again and again")
+        assert not patient.breaker.closed
+        patient.well = True
+        await until(lambda: patient.breaker.closed, "a probe succeeded")
+        assert patient.metric("pycalc_cache_circuit_opened_total") == 1
+
+
+@in_virtual_time
+async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails soon after a good probe is not trusted as quickly; after a steady time it is, as at first."""
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    async with closed_breaker() as patient:
+
+        async def opened_for() -> float:
+            opened_at = now()
+            patient.breaker.trip("refused")
+            await until(lambda: patient.breaker.closed, "a probe succeeded")
+            return now() - opened_at
+
+        pauses = [await opened_for() for _ in range(6)]
+        assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0], abs=0.06)
+        await asyncio.sleep(10.1)
+        assert await opened_for() == pytest.approx(0.1, abs=0.06)
+
+
+@in_virtual_time
+async def test_three_late_answers_in_a_row_open_it() -> None:
+    """An answer in time between them begins the count anew."""
+    async with closed_breaker() as patient:
+        for _ in range(3):
+            patient.breaker.late()
+            patient.breaker.late()
+            patient.breaker.answered()
+        assert patient.breaker.closed
+        for expected in (True, True, False):
+            patient.breaker.late()
+            assert patient.breaker.closed is expected
+        await until(lambda: patient.breaker.closed, "a probe succeeded")
+        patient.breaker.late()
+        assert patient.breaker.closed
+        assert patient.metric("pycalc_cache_circuit_opened_total") == 1
+
+
+@in_virtual_time
+async def test_a_failure_while_it_is_open_changes_nothing() -> None:
+    """There is one probe at a time, whatever fails meanwhile."""
+    async with closed_breaker() as patient:
+        patient.well = False
+        patient.breaker.trip("refused")
+        probing = patient.breaker._probing
+        patient.breaker.trip("refused")
+        for _ in range(3):
+            patient.breaker.late()
+        assert patient.breaker._probing is probing
+        assert str(patient.breaker) == "open"
+        assert patient.metric("pycalc_cache_circuit_opened_total") == 1
