@@ -1,4 +1,4 @@
-"""``make drill``: every drill in its full size, a line of findings for each; the exit status is 1 when one failed."""
+"""The command ``make drill``: runs all drills in full size; the exit status is 1 when one fails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
 
 
 def main() -> int:
-    """Run the named drills, by default all."""
+    """Run the drills named on the command line, or all of them."""
     unknown = set(sys.argv[1:]) - set(DRILLS)
     if unknown:
         sys.exit(f"no such drill: {', '.join(unknown)}; there are {', '.join(DRILLS)}")

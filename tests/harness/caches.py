@@ -31,13 +31,13 @@ class Opened:
             await self.cache.get(key)
 
     def refused_at_once(self, key: str = "key") -> None:
-        """Look up a key, which must fail before anything is waited for."""
+        """Look up a key, which must fail without waiting."""
         with pytest.raises(CacheUnavailable):
             self.cache.get(key).send(None)
 
     @property
     def clock(self) -> float:
-        """The seconds for which look-ups have waited, on the clock by which an answer of Redis is late."""
+        """Return the seconds that look-ups have waited, on the clock that decides whether Redis is late."""
         return self.cache._client._questions._clock.now
 
     async def healed(self) -> None:
