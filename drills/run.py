@@ -16,10 +16,10 @@ from drills.postgres import postgres_restarts
 from drills.redis_outage import WAYS, redis_stops
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
+from drills.streams.broker_errors import deleted_topic, over_the_limit, wrong_credentials
 from drills.streams.killing import consumer_killing, relay_killing, three_relays
 from drills.streams.outages import broker_stops
 from drills.streams.poison import poison
-from drills.streams.troubles import deleted_topic, over_the_limit, wrong_credentials
 from drills.support.finding import Finding
 from drills.syncing import syncing
 from drills.timing import timing

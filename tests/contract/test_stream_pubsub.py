@@ -183,7 +183,7 @@ async def test_a_deleted_topic_loses_no_event(
     assert [delivery.event for delivery in await delivered(stream, 1)] == [new]
 
 
-async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
+async def test_a_consumer_of_a_deleted_topic_gets_the_rest_then_an_error(
     pubsub: AnyPubSub,
     topic: str,
     opened: Open,

@@ -94,7 +94,7 @@ class TestDeadLetters:
         """Return a dead letter that has no number yet."""
         return DeadLetter(0, "relay", event_id, "outbox", "too large", b"{}", 1_700_000_000_000)
 
-    async def test_a_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
+    async def test_a_dead_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
         """A dead-lettered event leaves the outbox and returns when requeued; the others keep their order."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]

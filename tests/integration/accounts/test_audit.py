@@ -73,7 +73,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
+def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
     """Refused credentials of unknown callers are recorded with the address."""
     client = audited.client
     body = registration(new_name(), role="admin")
@@ -95,7 +95,7 @@ def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
     assert audited.last("request refused") == told
 
 
-def test_a_refused_login_is_told_with_the_name_that_was_tried(audited: Audited) -> None:
+def test_a_refused_login_is_recorded_with_the_attempted_name(audited: Audited) -> None:
     """Refused and throttled logins are recorded with the attempted name."""
     name = new_name()
     login = {"username": name, "password": WRONG}
@@ -110,7 +110,7 @@ def test_a_refused_login_is_told_with_the_name_that_was_tried(audited: Audited) 
     assert audited.last("login refused") == {"user": name}
 
 
-def test_who_is_known_is_told_by_name(audited: Audited) -> None:
+def test_known_callers_are_recorded_by_name(audited: Audited) -> None:
     """Refusals of authenticated callers are recorded with their names."""
     client, user = audited.client, audited.user
     admins, others = "Only an admin may do this.", "Only an admin may see another user's records."
@@ -130,7 +130,7 @@ def test_who_is_known_is_told_by_name(audited: Audited) -> None:
     assert audited.last("request refused") == told
 
 
-def test_reuse_of_a_refresh_token_is_told_with_its_user(audited: Audited) -> None:
+def test_reuse_of_a_refresh_token_is_recorded_with_its_user(audited: Audited) -> None:
     """Reuse of a refresh token is recorded with the token's owner, because it may be stolen."""
     person = new_person(audited.client)
     login = {"username": person.name, "password": PASSWORD}

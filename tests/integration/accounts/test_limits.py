@@ -264,7 +264,7 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
 
 @limited(login_limit="", rate_limit="3/minute")
 @pytest.mark.usefixtures("still")
-async def test_calculations_tell_how_the_user_stands(client: httpx.AsyncClient) -> None:
+async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
     """Each representation shows the remaining quota, and so does the 429 when it is used up."""
     headers = await bearer(client)
     told = []
@@ -284,7 +284,7 @@ async def test_calculations_tell_how_the_user_stands(client: httpx.AsyncClient) 
 
 
 @limited(login_limit="", rate_limit="9/minute")
-async def test_an_error_tells_how_the_user_stands_too(client: httpx.AsyncClient) -> None:
+async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) -> None:
     """Invalid and undefined calculations cost quota and show it; unauthorised requests do neither."""
     headers = await bearer(client)
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
@@ -313,7 +313,7 @@ async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
     assert (await batch(3)).headers["RateLimit"].startswith('"default";r=0;')
 
 
-async def test_without_a_limit_nothing_is_told(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_without_a_limit_there_are_no_quota_fields(client: httpx.AsyncClient, resources: Resources) -> None:
     """Without a limit there are no quota header fields and nothing to await on the hot path."""
     assert resources.calculation_limit is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))

@@ -50,7 +50,7 @@ def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-async def test_without_a_token_nothing_is_told(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncClient, method: str, path: str) -> None:
     """Without a token every protected path is 401 before anything else is checked."""
     assert_unauthorized(await refusal(client, method, path, None))
 

@@ -50,7 +50,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 class TestAnswers:
     """What comes back."""
 
-    def test_everything_in_order_with_problems_in_their_places(self, client: httpx.Client) -> None:
+    def test_answers_and_problems_are_in_order(self, client: httpx.Client) -> None:
         """A calculation or a problem for each; the calculations are in the history in the same order, ids growing."""
         operations = [
             item("fibonacci", n=100),

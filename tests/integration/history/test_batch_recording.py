@@ -56,7 +56,7 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
     assert len((await caller.get("/secure-history?limit=1000")).json()["items"]) == 300
 
 
-async def test_everybody_else_has_a_turn_meanwhile(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small calculations run on the event loop, a tenth of a second for these; others run between them."""
     turns = 0
     seen: set[int] = set()
