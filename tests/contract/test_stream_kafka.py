@@ -485,9 +485,7 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
         assert [log["error"] for log in logs] == ["UNKNOWN_MEMBER_ID"]
 
 
-async def test_a_failed_connection_is_logged_once_with_its_reason(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_connection_is_logged_with_its_reason(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log gives the reason for a failed connection once."""
     monkeypatch.setattr(kafka_topic, "_ASK_SECONDS", 0.5)
     stream = opened(f"kafka://127.0.0.1:{free_port()}/events")
