@@ -1,4 +1,4 @@
-"""What the others notice while somebody asks for everything at once."""
+"""A benchmark of the latencies of other users while one user sends the most expensive requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.harness.servers import Server, log_in, pycalc
 
 ATTACKERS = 100
 SECONDS = 20.0
+# The largest allowed results, and requests far beyond the limits; each request has a new operand.
 SHAPES = (
     "/fibonacci/{fib}",
     "/factorial/{fac}",
@@ -26,7 +27,6 @@ SHAPES = (
     "/factorial/1000000000000000000?mod=1000000000000000000000000{odd}",
     "/fibonacci/1000000000000000{odd}",
 )
-"""The largest results that are allowed, and what is far beyond: each time another one."""
 
 
 def _client(server_url: str, token: str) -> httpx.AsyncClient:
@@ -39,7 +39,7 @@ def _client(server_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int]) -> None:
-    """Ask for the largest things allowed, each time another one, and for things far beyond the limit."""
+    """Send the most expensive allowed requests, and others far beyond the limits, each with a new operand."""
     attempt = 0
     while True:
         attempt += 1
@@ -73,7 +73,7 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Ask for a path again and again and return the latencies; each answer must be a 200."""
+    """Request a path repeatedly and return the latencies; each answer must be a 200."""
     latencies = []
     number = 0
     while perf_counter() < until:

@@ -1,4 +1,4 @@
-"""The yardstick: a bare FastAPI route, and nothing else."""
+"""A bare FastAPI route, the yardstick of the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ app = FastAPI()
 
 @app.get("/hello/{n}")
 async def hello(n: int) -> dict[str, int]:
-    """Return what was sent."""
+    """Return the operand."""
     return {"hello": n}

@@ -1,4 +1,4 @@
-"""A hit in the process, a hit in Redis and a miss, beside a bare FastAPI route."""
+"""A benchmark of a hit in the process, a hit in Redis and a miss, beside a bare FastAPI route."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.harness.servers import Server, bare, log_in, pycalc
 
 ROUNDS = 3
 SECONDS = 3
+# 6,001 digits in 0.2 ms: expensive enough to be looked up in Redis, cheap enough for the event loop.
 _ONE = "/pow/10007/1500"
-"""6,001 digits in 0.2 ms: dear enough to be looked up in Redis, cheap enough for the event loop."""
 _FRESH = """
 local n = {start}
 request = function()
@@ -30,8 +30,8 @@ class _Case(NamedTuple):
     server: Server
     token: str | None
     path: str
+    # True when each request has a new number.
     fresh: bool = False
-    """Whether each request is for another number."""
 
 
 def cache() -> None:

@@ -1,4 +1,4 @@
-"""A cold start: what importing costs, and the time until the first answer, beside a bare FastAPI application."""
+"""A benchmark of a cold start: the import time, and the time to the first answer, beside a bare application."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMPORTED = (
 
 
 def _started(server: AbstractContextManager[Server]) -> float:
-    """Return the seconds from a server's command to its first 200, and stop it."""
+    """Start a server, return the seconds until its first 200, and stop it."""
     with server as running:
         return running.start_seconds
 
@@ -35,7 +35,7 @@ def _importing(module: str) -> None:
 
 
 def cold_start() -> None:
-    """Print both, in turn, as medians: the files are in the system's cache, the bytecode is made."""
+    """Print both medians, with the files in the system's cache and the bytecode compiled."""
     print(f"\n## A cold start ({ROUNDS} rounds in turn, medians)\n")
     with TemporaryDirectory(prefix="pycalc-") as folder:
         kept = Path(folder)

@@ -1,4 +1,4 @@
-"""How near estimates come to the time that is really taken, for operands of all lengths and awkward forms."""
+"""A benchmark of the cost estimates, for operands of all lengths and awkward forms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAWN = 60
 
 
 class Measured(NamedTuple):
-    """The estimate of one calculation, and the processor time of planning it and of computing it."""
+    """The estimate of a calculation, and the processor time of planning and computing it."""
 
     case: Case
     estimate: float
@@ -30,12 +30,12 @@ class Measured(NamedTuple):
 
     @property
     def judged(self) -> bool:
-        """Whether it takes long enough to be judged."""
+        """Return whether the computation is long enough to be judged."""
         return max(self.estimate, self.computing) > JUDGED_SECONDS
 
     @property
     def ratio(self) -> float:
-        """The time taken over the time estimated."""
+        """Return the actual time divided by the estimate."""
         return self.computing / self.estimate
 
 
@@ -57,7 +57,7 @@ def measured(cases: Iterator[Case]) -> Iterator[Measured]:
 
 
 def estimates() -> None:
-    """Print the extremes of time taken over time estimated, for each operation and kind of answer."""
+    """Print the extremes of actual time over estimated time, for each operation and kind of answer."""
     print(
         f"\n## Time taken over time estimated, above {JUDGED_SECONDS * 1000:.0f} ms (target 1/4 to {TARGET_FACTOR})\n"
     )

@@ -1,4 +1,4 @@
-"""How long one request holds the event loop, and how near its estimate comes to the truth."""
+"""A benchmark of how long one request holds the event loop, and how accurate its estimate is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PULSE_SECONDS = 0.0005
 
 
 class Pulse:
-    """A callback in every round of the event loop, which measures the processor time since the last one.
+    """A callback in every loop iteration that measures the processor time since the last one.
 
     Processor time, because other processes don't count in it.
     """
@@ -41,7 +41,7 @@ class Pulse:
         self._loop.call_later(PULSE_SECONDS, self._beat)
 
     async def longest(self) -> float:
-        """Return the longest time between two beats since this was asked last, in seconds."""
+        """Return the longest time between two iterations since the last call, in seconds."""
         await asyncio.sleep(2 * PULSE_SECONDS)
         longest, self._longest = self._longest, 0.0
         return longest

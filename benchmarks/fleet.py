@@ -1,4 +1,4 @@
-"""The whole fleet: 1, 2 and 4 instances on one PostgreSQL, one Redis and one Kafka."""
+"""A benchmark of 1, 2 and 4 instances on one PostgreSQL, one Redis and one Kafka."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ request = function()
 end
 """
 _PAUSE_MS = 128
+# Each of 64 connections pauses: some 500 requests a second.
 _PACED = f"""{_SCRIPT}
 delay = function() return 2 * math.random() * {_PAUSE_MS} end
 """
-"""Each of 64 connections pauses: some 500 requests a second."""
 LOADS = {"as much as it takes": _SCRIPT, "some 500 requests a second": _PACED}
 
 
 class _Round(NamedTuple):
-    """What one round showed: calculations per second of time, and per second of the instances' processor time."""
+    """The results of one round: calculations per second, and per second of the instances' processor time."""
 
     per_second: float
     per_cpu_second: float
@@ -53,7 +53,7 @@ class _Fleet(NamedTuple):
 
 
 def fleet() -> None:
-    """Print the rates; the processor time is that of all instances' processes, from /proc, until all is published."""
+    """Print the rates; the processor time includes all processes of the instances until all events are published."""
     print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("Fibonacci numbers, one of 500 dear, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
     print("| each instance is asked | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")
@@ -71,7 +71,7 @@ def fleet() -> None:
 
 @contextmanager
 def _fleet(number: int) -> Iterator[_Fleet]:
-    """Run so many instances on servers of their own."""
+    """Run so many instances on new servers."""
     with postgres() as database, redis() as cache, kafka() as broker, ExitStack() as stack:
         url = database.new_database()
         asyncio.run(migrate_database(url))
@@ -99,7 +99,7 @@ def _rounds(fleet: _Fleet, script: str) -> list[_Round]:
 
 
 def _round(fleet: _Fleet, script: Path) -> _Round:
-    """Load all instances at once, each as if it were the only one."""
+    """Load all instances at once."""
     before = _cpu_seconds(fleet)
     with ThreadPoolExecutor(len(fleet.instances)) as threads:
         loads = list(
@@ -115,7 +115,7 @@ def _cpu_seconds(fleet: _Fleet) -> float:
 
 
 async def _published(database_url: str) -> None:
-    """Return when the outbox is empty: what is published later is paid for too."""
+    """Wait until the outbox is empty, so that the cost of publishing is included."""
     database = await open_database(database_url)
     try:
         outbox, deadline = SqlOutboxStore(database), monotonic() + _PUBLISHED_SECONDS

@@ -1,4 +1,4 @@
-"""The history at 10 million rows: pages beside those of a small one, and an export of a million."""
+"""A benchmark of a history of 10 million rows: pages beside those of a small history, and an export of a million."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REQUESTS = 2_000
 _UNCOUNTED = 100
 TARGET = 1.5
 EXPORTED = 1_000_000
+# Users that have a full page of each kind in the small history too.
 BUSY = USERS[:5]
-"""They have a full page of each kind in the small history too."""
 _chance = random.Random(1)  # noqa: S311  # a distribution, no secret
 
+# A user and the filters of a page.
 Question = tuple[str, dict[str, str]]
-"""Who asks, and the filters."""
 
 
 def _own(**filters: str) -> Question:
@@ -55,7 +55,7 @@ SHAPES: dict[str, Callable[[History], Question]] = {
 
 
 class _Reader:
-    """A client on a kept connection, on behalf of any of the users."""
+    """A client on a persistent connection, which can act for any of the users."""
 
     def __init__(self, server: Server, history: History) -> None:
         self._history = history
@@ -63,11 +63,11 @@ class _Reader:
         self._headers = {name: _bearer(server, name) for name in (*BUSY, ADMIN)}
 
     def pause(self) -> None:
-        """Hang up until the next page: the server ends a connection that is silent for ten seconds."""
+        """Disconnect until the next page, because the server closes a connection that is idle for ten seconds."""
         self._connection.close()
 
     def milliseconds(self, shape: Callable[[History], Question]) -> float:
-        """Return the time that a full page takes."""
+        """Return the time of a full page."""
         user, filters = shape(self._history)
         path = f"/secure-history?{urlencode(filters)}"
         started = perf_counter()
@@ -94,7 +94,7 @@ def _served(rows: int) -> Iterator[tuple[Server, History]]:
 
 
 def _warm(history: History) -> None:
-    """Have an SQLite file in the system's memory, where one that is served for long is: what it reads stays there."""
+    """Read an SQLite file into the system's cache, as a long-running service would have it."""
     for file in history.folder.glob("*.db"):
         subprocess.run(["cat", file], stdout=subprocess.DEVNULL, check=True)
 
@@ -120,7 +120,7 @@ def pages() -> None:
 
 
 def exports() -> None:
-    """Print the rate of an export and its memory, and what others notice of it."""
+    """Print the rate and the memory of an export, and the latencies of other requests meanwhile."""
     print(f"\n## An export of {EXPORTED:,} of {LARGE:,} rows\n")
     print("| form | seconds | rows/s | MB/s | RSS idle MiB | peak MiB | `/healthz` meanwhile: p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|---|---|")
@@ -141,7 +141,7 @@ def exports() -> None:
 
 
 def _download(server: Server, path: str, headers: Mapping[str, str]) -> tuple[int, list[float]]:
-    """Download an export; return its size in bytes, and how long others waited meanwhile, in milliseconds."""
+    """Download an export; return its size in bytes, and the latencies of other requests in milliseconds."""
     options = [option for name, value in headers.items() for option in ("-H", f"{name}: {value}")]
     with (
         subprocess.Popen(["curl", "-sSf", *options, server.url + path], stdout=subprocess.PIPE) as curl,
@@ -155,7 +155,7 @@ def _download(server: Server, path: str, headers: Mapping[str, str]) -> tuple[in
 
 
 def _waits(server: Server, process: subprocess.Popen[bytes]) -> Iterator[float]:
-    """Yield how long each request to ``/healthz`` takes until the process ends."""
+    """Yield the latency of each request to ``/healthz`` until the process ends."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     while process.poll() is None:
         started = perf_counter()

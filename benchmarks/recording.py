@@ -1,4 +1,4 @@
-"""Recording on SQLite and on PostgreSQL, side by side."""
+"""A benchmark of recording on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 4
 
 
 def recording() -> None:
-    """Print the rates of both; PostgreSQL's processes share the machine, and are not in pycalc's processor time."""
+    """Print both rates; PostgreSQL shares the machine, but its processor time is not counted as pycalc's."""
     print(f"\n## Recording on SQLite and on PostgreSQL ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     with postgres() as server:
         url = server.new_database()

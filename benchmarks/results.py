@@ -1,4 +1,4 @@
-"""Long results over HTTP beside gmpy2 alone, their memory, and batches."""
+"""A benchmark of long results over HTTP beside gmpy2 alone, of their memory, and of batches."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.support.timing import Client, burst, timed
 from tests.harness.servers import log_in, pycalc
 
 UNCACHED = "memory://?max_bytes=0"
+# Title, path, yardstick, target ratio, and number of timings of each result.
 RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (
     ("F(10^6)", "/fibonacci/1000000", lambda: gmpy2.fib(10**6).digits(), 1.3, 15),
     ("F(10^7)", "/fibonacci/10000000", lambda: gmpy2.fib(10**7).digits(), 1.0, 7),
@@ -23,7 +24,6 @@ RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (
     ("3^43,800,000", "/pow/3/43800000", lambda: (gmpy2.mpz(3) ** 43_800_000).digits(), 0.5, 5),
     ("(10^6)!", "/factorial/1000000", lambda: gmpy2.fac(10**6).digits(), 1.1, 7),
 )
-"""Title, path, the yardstick, the target ratio, how often each is timed."""
 
 
 def long_results() -> None:

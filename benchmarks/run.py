@@ -1,4 +1,4 @@
-"""``make bench``: every figure of benchmarks/README.md, in one run."""
+"""The command ``make bench``: measures every figure of benchmarks/README.md."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Run the named parts, by default all."""
+    """Run the parts named on the command line, or all of them."""
     if shutil.which("wrk") is None:
         sys.exit("make bench needs wrk")
     print(f"Python {platform.python_version()}, {platform.machine()}, {CONNECTIONS} connections, wrk with one thread")

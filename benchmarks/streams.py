@@ -1,4 +1,4 @@
-"""Events through each stream: published in the relay's batches, consumed and committed by one member of a group."""
+"""A benchmark of events through each stream: published in the relay's batches, consumed by one group member."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.harness.pubsub import pubsub
 
 EVENTS = 20_000
 BATCH = 500
+# Bytes that make an event as long as that of a small calculation.
 PADDING = 400
-"""Bytes that make an event as long as one of a small calculation."""
 USERS = (10, 1_000)
 
 
@@ -53,7 +53,7 @@ async def _consume(member: Member, count: int) -> None:
 
 
 async def _measure(url: str, users: int) -> tuple[float, float]:
-    """Return the events per second, and the processor time of each in microseconds."""
+    """Return the events per second, and the processor time per event in microseconds."""
     stream = await open_stream(url, Metrics())
     if not isinstance(stream, Consumable):
         raise TypeError(f"{url} can't be consumed")
@@ -68,7 +68,7 @@ async def _measure(url: str, users: int) -> tuple[float, float]:
 
 
 def streams() -> None:
-    """Print the rates; the broker shares the machine, and is not in the processor time."""
+    """Print the rates; the broker shares the machine, but its processor time is not counted."""
     print(f"\n## {EVENTS:,} events through each stream, published and consumed by one process\n")
     print("| stream | users | events/s | CPU us each |")
     print("|---|---|---|---|")

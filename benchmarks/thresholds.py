@@ -28,7 +28,7 @@ LOG_3 = 0.47712125472
 
 
 def medians(tasks: Sequence[Task]) -> list[float]:
-    """The median seconds of each task, over as many turns as fit the time."""
+    """Return the median seconds of each task, over as many rounds as fit the time."""
     rounds: list[list[float]] = []
     deadline = time.perf_counter() + TARGET_SECONDS * len(tasks)
     while len(rounds) < 3 or (time.perf_counter() < deadline and len(rounds) < 200):
@@ -37,14 +37,14 @@ def medians(tasks: Sequence[Task]) -> list[float]:
 
 
 def seconds(task: Task) -> float:
-    """One timing."""
+    """Return the time of one run."""
     start = time.perf_counter()
     task()
     return time.perf_counter() - start
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """The size of F(n), its computation by GMP and by so many levels of decimal."""
+    """Return the size of F(n), and its computations by GMP and by so many levels of decimal."""
     return (
         fibonacci_digits(n),
         lambda: gmp.fib(n).digits().encode(),
@@ -53,7 +53,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """The size of n!, its computation by GMP and by so many levels of decimal."""
+    """Return the size of n!, and its computations by GMP and by so many levels of decimal."""
     return (
         factorial_digits(n),
         lambda: gmp.fac(n).digits().encode(),
@@ -62,7 +62,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """The size of 3^n, its computation by GMP and by so many levels of decimal."""
+    """Return the size of 3^n, and its computations by GMP and by so many levels of decimal."""
     return (
         int(n * LOG_3) + 1,
         lambda: (mpz(3) ** n).digits().encode(),
@@ -71,7 +71,7 @@ def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int], Task]]], sizes: list[int]) -> None:
-    """Prints decimal's time over GMP's for each size and number of levels, and from where decimal stays ahead."""
+    """Print decimal's time over GMP's for each size and number of levels, and where decimal stays ahead."""
     threshold = 0
     for n in sizes:
         digits, by_gmp, by_decimal = tasks(n)
@@ -85,7 +85,7 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
-    """Prints the seconds of compute and verify together, by digits."""
+    """Print the seconds of compute and verify together, by digits."""
     operation = OPERATIONS[name]
     points = []
     for raw in raws:
@@ -97,12 +97,12 @@ def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50
 
 
 def checked(operation: Operation[Any], args: Any, precision: int) -> bool:
-    """One computation with its verification."""
+    """Run one computation and its verification."""
     return operation.verify(args, precision, operation.compute(args, precision), random_prime())
 
 
 def residues() -> None:
-    """Prints the seconds for n! mod p by steps and by plain multiplication, and for n! by GMP with one division."""
+    """Print the seconds for n! mod p by steps and by multiplication, and for n! by GMP with one division."""
     prime = random_prime()
     for n in (500, 1_000, 2_000, 4_000, 8_000, 10**5, 10**6, 10**7):
         steps, product = medians([partial(factorial_by_steps, n, prime), partial(product_residue, n, prime)])
@@ -136,12 +136,12 @@ def summaries() -> None:
 
 
 def product_residue(n: int, prime: int) -> int:
-    """The residue of n! through n! itself."""
+    """Return the residue of n!, computed from n! itself."""
     return int(gmp.fac(n) % prime)
 
 
 def main() -> None:
-    """Everything; some minutes."""
+    """Run all measurements, which takes some minutes."""
     switch_over("fibonacci", fibonacci_tasks, [5 * 10**5, 10**6, 15 * 10**5, 2 * 10**6, 3 * 10**6, 5 * 10**6, 10**7])
     switch_over("power", power_tasks, [10**5, 2 * 10**5, 4 * 10**5, 8 * 10**5, 1_600_000, 3_200_000, 6_400_000])
     switch_over("factorial", factorial_tasks, [20_000, 40_000, 60_000, 80_000, 120_000, 250_000, 500_000, 10**6])

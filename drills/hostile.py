@@ -1,4 +1,4 @@
-"""One hostile account, and one hostile address without an account, for ten minutes: another user hardly notices.
+"""A drill in which another user hardly notices ten minutes of a hostile account and a hostile address.
 
 The hostile account asks for the largest operands of each operation, for batches of them, and reads slowly. The address
 sends bodies that are large or broken, invents credentials, and asks for the pages that need none. The other user asks
@@ -26,8 +26,8 @@ from drills.support.connection import Connection, Unanswered, request
 from drills.support.finding import Finding, faults
 from tests.harness.servers import log_in, pycalc
 
+# Upper bounds in ms of the 99th percentile of the other user's calculations and of ``/healthz``.
 _CALCULATION_MS, _HEALTH_MS = 100.0, 50.0
-"""Upper bounds of the 99th percentile of the other user's calculations and of ``/healthz``."""
 _PAUSE = 0.02
 _ACCOUNT_CONNECTIONS, _ADDRESS_CONNECTIONS, _SLOW_READERS = 64, 32, 16
 _PRIMES = [n for n in range(2, 18_000) if all(n % k for k in range(2, int(n**0.5) + 1))]
@@ -35,7 +35,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _smooth_modulus(digits: int) -> int:
-    """Return twice the product of the first primes, of about so many digits: no inverse exists for its factors."""
+    """Return twice the product of the first primes, with about so many digits, so that few numbers have an inverse."""
     product = 2
     for prime in _PRIMES:
         product *= prime
@@ -49,7 +49,7 @@ def _batch(path: list[dict[str, object]]) -> bytes:
 
 
 def account_requests(token: str) -> Iterator[bytes]:
-    """Yield the requests of the hostile account, without end; most have operands that were never asked for before."""
+    """Yield the requests of the hostile account, without end; most have operands that are new."""
     bearer = {"Authorization": f"Bearer {token}"}
     modulus = _smooth_modulus(7_000)
     long_base = "1" + "0" * 9_990
@@ -69,7 +69,7 @@ def account_requests(token: str) -> Iterator[bytes]:
 
 
 def address_requests() -> Iterator[bytes]:
-    """Yield the requests of the hostile address, without end: none of them has valid credentials."""
+    """Yield the requests of the hostile address, without end; none has valid credentials."""
     many_fields = json.dumps({str(index): 0 for index in range(100_000)}).encode()
     deep = b"[" * 500_000
     for path in cycle(("/login", "/register", "/token/refresh", "/batch")):
@@ -84,7 +84,7 @@ def address_requests() -> Iterator[bytes]:
 
 
 async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen: Counter[int]) -> None:
-    """Send one request after the other, on a new connection where the last one has ended; count the statuses."""
+    """Send one request after the other and count the statuses; reconnect when the connection has ended."""
     while monotonic() < until:
         with suppress(OSError, Unanswered, ValueError, TimeoutError):
             connection = await Connection.open(port)
@@ -97,7 +97,7 @@ async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen:
 
 
 async def _read_slowly(port: int, token: str, until: float) -> None:
-    """Ask for batches whose answer is long, and take a byte a second of it."""
+    """Request batches with long answers, and read one byte a second of each."""
     items: list[dict[str, object]] = [{"operation": "pow", "input": {"x": "2", "y": "3300"}} for _ in range(900)]
     sent = request("/batch", {"Authorization": f"Bearer {token}", **_JSON}, "POST", _batch(items))
     while monotonic() < until:
@@ -112,7 +112,7 @@ async def _read_slowly(port: int, token: str, until: float) -> None:
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Be hostile for so long, then tell the counts of the statuses seen."""
+    """Run the hostile clients for so long, then print how often each status was seen."""
     os.nice(10)  # hostile clients are on machines of their own
     sys.set_int_max_str_digits(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -132,7 +132,7 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 
 @contextmanager
 def _attacked(port: int, token: str, seconds: float) -> Iterator[Callable[[], Counter[int]]]:
-    """Let the hostile clients work while the body runs; yield what waits for their end and returns their counts."""
+    """Run the hostile clients while the body runs; yield a function that waits for them and returns their counts."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     process = context.Process(target=_attack, args=(port, token, seconds, remote))
@@ -145,7 +145,7 @@ def _attacked(port: int, token: str, seconds: float) -> Iterator[Callable[[], Co
 
 
 async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: Counter[int]) -> list[float]:
-    """Ask with pauses, one request after the other, and return how long the answers took, seconds."""
+    """Send one request after the other, with pauses; return the latencies in seconds."""
     connection, latencies = await Connection.open(port), []
     while monotonic() < until:
         if not connection.usable:
@@ -171,7 +171,7 @@ async def _others(port: int, token: str, seconds: float) -> tuple[list[float], l
 
 
 def hostile(seconds: float = 600.0) -> Finding:
-    """Attack for so long, and time what another user and a health check see meanwhile."""
+    """Attack for so long; measure the latencies of another user and of a health check meanwhile."""
     with pycalc(login_limit="10/minute") as server:
         user, attacker = log_in(server, "user"), log_in(server, "attacker")
         with _attacked(server.port, attacker, seconds + 5) as seen:

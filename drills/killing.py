@@ -1,4 +1,4 @@
-"""Kill -9 at random moments under load: what was answered is in the history once, and its event arrives."""
+"""A drill that kills servers under load: each answered calculation is recorded once, and its event arrives."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from tests.harness.waiting import until
 _FEWEST_ANSWERS = 20
 _LONGEST_LOAD = 0.6
 _LONGEST_START = 1.2
+# One kill in so many hits a server that is starting.
 _STARTS_EVERY = 10
-"""Each so manieth kill hits a server that starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """What is killed and started again."""
+    """A service that the drill kills and starts again."""
 
     start: Callable[..., AbstractContextManager[Server]]
     environment: Mapping[str, str]
+    # True when the service has several server processes.
     several: bool = False
-    """Whether it has several server processes."""
 
 
 def killing(rounds: int = 200) -> Finding:
-    """Kill a server so many times, each time on the data that the last one left."""
+    """Kill a server so many times; each new server continues with the data of the last one."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         service = _Service(partial(pycalc, data=data, port=port), settings_of(data, port))
@@ -57,7 +57,7 @@ def killing(rounds: int = 200) -> Finding:
 
 
 def killing_several(rounds: int = 50) -> Finding:
-    """Kill a service of several processes on PostgreSQL so many times: one of them, and then all at once."""
+    """Kill a service of several processes on PostgreSQL: in turn one process, and all at once."""
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url, data, port = database.new_database(), Path(folder), free_port()
         asyncio.run(migrate_database(url))
@@ -73,7 +73,7 @@ def killing_several(rounds: int = 50) -> Finding:
 
 
 async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
-    """Return what was asked, what was seen, and what was wrong with it."""
+    """Return the ledger of requests, a summary, and the faults."""
     ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, no secrets
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
@@ -108,17 +108,17 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
 
 
 async def _kill_one(server: Server, ledger: Ledger, chance: random.Random) -> None:
-    """Kill one of the server processes; the others go on, and another one takes its place."""
+    """Kill one of the server processes; the others continue, and a new one replaces it."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(chance.uniform(0, _LONGEST_LOAD))
     os.kill(chance.choice(children(server.pid)), signal.SIGKILL)
 
 
 async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool) -> int:
-    """Kill a service's server processes so long after its load has begun; return how many workers outlive them."""
+    """Kill a service's servers so long after the load has begun; return how many workers survive them."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(seconds)
-    os.kill(server.pid, signal.SIGSTOP)  # so that it starts no other meanwhile
+    os.kill(server.pid, signal.SIGSTOP)  # so that the supervisor starts no replacement meanwhile
     servers = [server.pid, *(children(server.pid) if several else ())]
     workers = {int(process.name) for process in server.processes()} - set(servers)
     for each in servers:
@@ -132,7 +132,7 @@ async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool
 
 
 async def _kill_at_start(environment: Mapping[str, str], seconds: float) -> None:
-    """Kill a service so long after its start, wherever it is then."""
+    """Kill a service so long after its start, however far the start has come."""
     process = spawn(SERVE, environment)
     await asyncio.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)

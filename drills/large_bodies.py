@@ -1,4 +1,4 @@
-"""Bodies of 100 MB, declared and chunked: refused as a problem, and not kept in memory."""
+"""A drill with bodies of 100 MB, declared and chunked: the service refuses them and does not keep them in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.harness.servers import Server, log_in, pycalc
 _PATHS = ("/batch", "/register", "/login")
 _AT_ONCE = 4
 _MOST_MIB = 5.0
+# The value that resets the peak in /proc/PID/clear_refs (proc(5)).
 _FORGET_PEAK = "5"
-"""What /proc/PID/clear_refs takes as: the peak begins anew (proc(5))."""
 
 
 def large_bodies(megabytes: int = 100) -> Finding:
-    """Send such bodies, several at once, and compare the peak of the memory with what it was before."""
+    """Send several such bodies at once, and compare the memory peak with the one before."""
     with pycalc() as server:
         token = log_in(server)
         body = bytes(megabytes * 1_000_000)
@@ -43,7 +43,7 @@ def large_bodies(megabytes: int = 100) -> Finding:
 
 
 def _new_peak(server: Server) -> float:
-    """Let the peak of the process tree begin anew, and return it, MiB."""
+    """Reset the memory peak of the process tree, and return the new one in MiB."""
     for process in server.processes():
         (Path(process) / "clear_refs").write_text(_FORGET_PEAK)
     return server.memory_mib("VmHWM")

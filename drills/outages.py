@@ -1,4 +1,4 @@
-"""The store fails for a while under load: refused in time, nothing lied about, reading goes on, soon over.
+"""A drill in which the database fails under load: refusals are prompt and true, reads continue, recovery is quick.
 
 What breaks it is a context manager; another database's outage (a restart, a lost network) is one more of these.
 """
@@ -35,19 +35,19 @@ _READ_EVERY = 0.05
 
 _STRACE = ("strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100s")
 
+# A context manager that breaks the database of the server with this data folder while its body runs.
 Fault = Callable[[Server, Path], AbstractContextManager[None]]
-"""What breaks the store of a server, which has its data in that folder, while its body runs."""
 
 
 @dataclass(slots=True)
 class Readings:
-    """Requests that need no write, asked all the time."""
+    """Requests that need no write, sent all the time."""
 
     slowest: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
 
     async def keep_reading(self, port: int, token: str) -> None:
-        """Read until cancelled."""
+        """Send read requests until cancelled."""
         headers = {"Authorization": f"Bearer {token}"}
         while True:
             connection = await Connection.open(port)
@@ -65,20 +65,20 @@ class Readings:
 
     @property
     def failed(self) -> str:
-        """The readings that were not answered with 200."""
+        """Return the read requests that were not answered with 200."""
         return ", ".join(f"{times} x {what}" for what, times in self.statuses.items() if not what.endswith(" 200"))
 
 
 @dataclass(slots=True)
 class Outage:
-    """What was seen of one, times by ``monotonic``."""
+    """The observations of one outage; its times are by ``monotonic``."""
 
     began: float = 0.0
     ended: float = 0.0
+    # True when /readyz reported the outage.
     not_ready: bool = False
-    """Whether /readyz told of it."""
+    # Seconds from the outage's end to the first event of a calculation made after it.
     events_after: float = 0.0
-    """Seconds from its end until an event arrived of what was calculated after it."""
 
 
 async def _suffer(
@@ -114,7 +114,7 @@ async def _status(port: int, path: str) -> int:
 
 
 def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) -> Finding:
-    """Run a service on a folder of its own, let it suffer, and say what was found."""
+    """Run a service on a new folder through an outage, and return the finding."""
     with pycalc(data=folder) as server:
         ledger, readings, outage = asyncio.run(_suffer(server, log_in(server), folder, fault, seconds))
     hit = [each for each in ledger.exchanges if each.sent + each.seconds >= outage.began and each.sent < outage.ended]
@@ -150,7 +150,7 @@ def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) 
 
 @contextmanager
 def _locked(_: Server, data: Path) -> Iterator[None]:
-    """Hold the write lock, as a shell in which somebody typed BEGIN IMMEDIATE does."""
+    """Hold the write lock, like a shell in which somebody typed BEGIN IMMEDIATE."""
     with closing(sqlite3.connect(data / "pycalc.db", isolation_level=None, timeout=10)) as shell:
         shell.execute("BEGIN IMMEDIATE")
         yield
@@ -158,7 +158,7 @@ def _locked(_: Server, data: Path) -> Iterator[None]:
 
 
 def locking(seconds: float = 30.0) -> Finding:
-    """Let another process hold the write lock."""
+    """Run the drill while another process holds the write lock."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("write lock held", "another process held SQLite's write lock", _locked, seconds, Path(folder))
 
@@ -194,14 +194,14 @@ def small_disk(size: str) -> Iterator[Path]:
 
 
 def filling(seconds: float = 20.0) -> Finding:
-    """Let the disk be full."""
+    """Run the drill while the disk is full."""
     with small_disk("64m") as disk:
         return _outage("disk full", "not a byte was free", _full, seconds, disk)
 
 
 @contextmanager
 def _unwritable(server: Server, data: Path) -> Iterator[None]:
-    """Let no file of the service grow: its writes fail with EFBIG, which is an I/O error to SQLite."""
+    """Limit the file sizes of the service: its writes fail with EFBIG, which SQLite reports as an I/O error."""
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     size = (data / "pycalc.db-wal").stat().st_size
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -210,14 +210,14 @@ def _unwritable(server: Server, data: Path) -> Iterator[None]:
 
 
 def failing_writes(seconds: float = 10.0) -> Finding:
-    """Let writes fail with an I/O error."""
+    """Run the drill while writes fail with an I/O error."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("I/O error", "writes failed", _unwritable, seconds, Path(folder))
 
 
 @contextmanager
 def _hanging(server: Server, _: Path) -> Iterator[None]:
-    """Let each sync hang until the body ends: strace delays the system call, and lets go when it is interrupted."""
+    """Let each sync hang until the body ends: strace delays the system call until it is interrupted."""
     tracer = subprocess.Popen(
         [*_STRACE, "-p", str(server.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -231,13 +231,13 @@ def _hanging(server: Server, _: Path) -> Iterator[None]:
 
 
 def hanging(seconds: float = 30.0) -> Finding:
-    """Let the disk hang in the middle of a commit."""
+    """Run the drill while the disk hangs in the middle of a commit."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("hanging sync", "no sync of a file returned", _hanging, seconds, Path(folder))
 
 
 def cannot_trace() -> str | None:
-    """Return why a running server's system calls can't be delayed here."""
+    """Return why strace can't delay a server's system calls here."""
     if shutil.which("strace") is None:
         return "strace is not installed"
     idle = subprocess.Popen(["sleep", "30"])
@@ -252,7 +252,7 @@ def cannot_trace() -> str | None:
 
 
 def cannot_mount() -> str | None:
-    """Return why a small disk can't be had here."""
+    """Return why a small disk can't be mounted here."""
     if shutil.which("mount") is None:
         return "mount is not installed"
     try:

@@ -1,4 +1,4 @@
-"""Three times the capacity: what is accepted is answered as before, what is refused is refused at once.
+"""A drill at three times the capacity: accepted requests are as fast as before, and refusals are immediate.
 
 The capacity is the peak of a closed loop: clients that ask again when they are answered. Three times as much is offered
 by many that pause between their requests, so long that answers hardly change when they ask. How soon an answer
@@ -26,10 +26,10 @@ _CROWD = 4_000
 _WARM_UP = 1.0
 _PROBES, _PROBE_PAUSE = 16, 0.02
 _TIMES = 3.0
+# The factor by which pauses are shortened, because answers take time too.
 _HASTE = 0.8
-"""Pauses are so much shorter than their number would ask for: answers take their time too."""
+# The share of the intended load that must really be sent.
 _SENT = 0.9
-"""The share of what is to be offered that must really be sent."""
 _GOODPUT = 0.9
 _REFUSED_MS = 10.0
 _IN_TIME = 2.0
@@ -56,16 +56,14 @@ function done(summary)
 end
 """
 
+# Requests with a new operand each time, which no cache holds: 7,201 digits, computed on the event loop; 120,001
+# digits, computed by workers; the smallest possible calculation.
 WORK = {"inline": "/pow/%d/1200", "workers": "/pow/%d/20000", "small": "/pow/%d/1"}
-"""What is asked for, each time with an operand of its own, which no cache holds.
-
-7,201 digits, computed on the event loop; 120,001, computed by workers; as little as there is.
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The answers to a crowd."""
+    """The answers to a crowd of clients."""
 
     seconds: float
     accepted: float
@@ -75,18 +73,18 @@ class Seen:
 
     @property
     def rate(self) -> float:
-        """Accepted requests a second."""
+        """Return the accepted requests per second."""
         return self.accepted / self.seconds
 
     @property
     def asked(self) -> float:
-        """Requests a second."""
+        """Return the offered requests per second."""
         return (self.accepted + self.refused + self.others) / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Clients, as many as wrk keeps."""
+    """A crowd of clients, as many as wrk can drive."""
 
     server: Server
     path: str
@@ -125,14 +123,14 @@ class Crowd:
 
 @dataclass(slots=True)
 class Timed:
-    """How long answers took, in seconds."""
+    """The latencies of answers, in seconds."""
 
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
     def note(self, answer: Answer) -> None:
-        """Sort an answer by its status."""
+        """Count an answer by its status."""
         if answer.status == 200:
             self.accepted.append(answer.seconds)
         elif answer.status == 503 and answer.field("retry-after"):
@@ -142,7 +140,7 @@ class Timed:
 
 
 async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
-    """Ask on a few connections with pauses: what one client among many sees."""
+    """Send requests with pauses on a few connections, to see what one client among many sees."""
     timed, end = Timed(), monotonic() + seconds
 
     async def client(number: int) -> None:
@@ -205,5 +203,5 @@ def _percentile(latencies: list[float], percent: int) -> float:
 
 
 def missing() -> str | None:
-    """Return what this drill needs and is not there."""
+    """Return the tool that this drill needs and does not find."""
     return None if shutil.which("wrk") else "wrk is not installed"

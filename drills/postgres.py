@@ -1,4 +1,4 @@
-"""PostgreSQL restarted as good as crashed under load: nothing that was answered is lost, nothing is there twice."""
+"""A drill that restarts PostgreSQL under load as if it had crashed: each answered calculation is recorded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make drill``: every drill in its full size, a line of findings for each; the exit status is 1 when one failed."""
+"""The command ``make drill``: runs all drills in full size; the exit status is 1 when one fails."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from drills.postgres import postgres_restarts
 from drills.redis_outage import WAYS, redis_stops
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
+from drills.streams.broker_errors import deleted_topic, over_the_limit, wrong_credentials
 from drills.streams.killing import consumer_killing, relay_killing, three_relays
 from drills.streams.outages import broker_stops
 from drills.streams.poison import poison
-from drills.streams.troubles import deleted_topic, over_the_limit, wrong_credentials
 from drills.support.finding import Finding
 from drills.syncing import syncing
 from drills.timing import timing
@@ -54,7 +54,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
 
 
 def main() -> int:
-    """Run the named drills, by default all."""
+    """Run the drills named on the command line, or all of them."""
     unknown = set(sys.argv[1:]) - set(DRILLS)
     if unknown:
         sys.exit(f"no such drill: {', '.join(unknown)}; there are {', '.join(DRILLS)}")

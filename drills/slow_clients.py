@@ -1,4 +1,4 @@
-"""A thousand connections at one byte a second: the service ends them in time, and others hardly notice."""
+"""A drill with a thousand connections at one byte a second: the service closes them, and others hardly notice."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from drills.support.finding import Finding, faults
 from tests.harness.servers import Server, log_in, pycalc
 
 _IN_TIME = 12.0
+# Seconds after which the drill stops waiting for the service to close a connection.
 _LONGEST = 20.0
-"""Seconds after which what is not closed will hardly be."""
 _OTHERS = 4
 _PAUSE = 0.01
+# States of /proc/net/tcp in which the service's side of a connection holds memory; not TIME-WAIT, not listening.
 _ESTABLISHED_OR_CLOSING = ("01", "04", "05", "08", "09", "0B")
-"""States of /proc/net/tcp in which the service's side of a connection holds memory; not TIME-WAIT, not listening."""
+# The state FIN-WAIT-2, and the inode of a socket that no process has open any more.
 _HALF_CLOSED, _NOBODYS = "05", "0"
-"""The state FIN-WAIT-2, and the inode of what no process has open any more: the kernel only keeps its number."""
+# A result of 4 million digits, which is more than the socket's buffers hold.
 _LONG_RESULT = "/fibonacci/20000000"
-"""4 million digits: more than the socket's buffers take."""
 
 
 def _slow_header(token: str) -> bytes:
@@ -44,16 +44,16 @@ def _slow_reading(token: str) -> bytes:
     return request(_LONG_RESULT, {"Authorization": f"Bearer {token}", "Accept": "text/plain"})
 
 
+# The bytes that each slow client sends at once, before it sends one byte a second.
 KINDS: dict[str, Callable[[str], bytes]] = {
     "headers": _slow_header,
     "bodies": _slow_body,
     "readers": _slow_reading,
 }
-"""What each slow client sends at once, before its one byte a second."""
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open the connections, tell their ports and times, then send, or read, one byte a second on each."""
+    """Open the connections, report their ports and times, then send or read one byte a second on each."""
     os.nice(10)  # slow clients are on machines of their own
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
@@ -74,7 +74,7 @@ def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pip
 
 @contextmanager
 def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterator[dict[int, float]]:
-    """Keep slow clients at it while the body runs; yield when each was opened, by its port."""
+    """Run the slow clients while the body runs; yield the time at which each opened, by its port."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     arguments = (server.port, KINDS[kind](token), connections, kind == "readers", remote)
@@ -88,7 +88,7 @@ def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterat
 
 
 def _open_ports(port: int) -> set[int]:
-    """Return the other ends of the connections that the service holds."""
+    """Return the clients' ports of the connections that the service holds."""
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()
@@ -100,7 +100,7 @@ def _open_ports(port: int) -> set[int]:
 
 
 def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
-    """Wait until all are closed; return the longest time that one was open, and how many still are."""
+    """Wait until all connections are closed; return the longest lifetime, and how many are still open."""
     longest, still = 0.0, set(opened)
     while still and monotonic() < max(opened.values()) + _LONGEST:
         sleep(0.1)
@@ -135,7 +135,7 @@ def _p99(latencies: list[float]) -> float:
 
 
 def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
-    """Let so many clients be slow in each of these ways, and measure the others for so long before and meanwhile."""
+    """Run so many clients that are slow in this way; measure other clients for so long before and during that."""
     with pycalc() as server, ExitStack() as attacks:
         token = log_in(server)
         asyncio.run(_others(server.port, token, 1))

@@ -1,4 +1,4 @@
-"""SIGTERM under load: every accepted request is answered, the process ends in time with status 0.
+"""A drill that sends SIGTERM under load: each accepted request is answered, and the process exits in time with 0.
 
 Accepted is what the service has read. A request that reaches a connection in the moment in which it is closed was not:
 its client finds the connection ended without a byte, no row is there, and HTTP lets it ask again (RFC 9112 §9.3.1).
@@ -28,33 +28,33 @@ from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycal
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
+# Before the shortest time the interpreter is still importing its own modules, and decides how the process ends.
 _SHORTEST_START, _LONGEST_START = 0.1, 1.2
-"""Sooner than that it is the interpreter, looking for its own modules, that says how it ends."""
+# x^3,500,000 has 21 million digits and takes a worker some two seconds, so several wait when the signal comes.
 _LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
-"""x^3,500,000 has 21 million digits, some two seconds of one worker: the last of them wait when the signal comes."""
 _IN_TIME = 9.0
+# The share of requests that may find their connection closed.
 _UNREAD = 0.001
-"""The share of requests that may find their connection closed."""
+# Exit statuses of a process that was stopped before it served: the signal itself, or the status that reports it.
 _BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
-"""How a process ends that has not begun to serve: by the signal itself, or with the status that tells of it."""
 
 
 @dataclass(slots=True)
 class _Stops:
-    """What was seen of all the rounds."""
+    """The observations of all rounds."""
 
     slowest: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
+    # Exit statuses of the servers that were stopped while they started.
     starting: Counter[int] = field(default_factory=Counter)
-    """Exit statuses of those that were stopped while they started."""
     long: list[Exchange] = field(default_factory=list)
     streams_cut: int = 0
+    # Tracebacks in the servers' logs.
     tracebacks: int = 0
-    """In the servers' logs."""
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop so many servers under load, every second one by two signals, every fifth also while it starts."""
+    """Stop so many servers under load: every second one by two signals, every fifth during its start too."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")
@@ -118,7 +118,7 @@ async def _stopping(
     rounds: int,
     exponents: Sequence[int],
 ) -> tuple[Ledger, _Stops, str]:
-    """Return what was asked, what was seen, and the token that it was asked with."""
+    """Return the ledger of requests, the observations, and the access token."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and inherited by the servers
         signal.signal(signal.SIGINT, signal.default_int_handler)
     ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, no secrets
@@ -143,7 +143,7 @@ async def _stopping(
 
 
 async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
-    """Send SIGTERM, and so many seconds later a second signal; note when and how the process ends."""
+    """Send SIGTERM, then a second signal so many seconds later; note when and how the process ends."""
     began = monotonic()
     process.send_signal(signal.SIGTERM)
     ended = asyncio.create_task(asyncio.to_thread(process.wait, 30))
@@ -164,7 +164,7 @@ async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: 
 
 
 async def _stream_ended(port: int, token: str) -> bool:
-    """Follow events; return whether the stream was ended as a whole (RFC 9112 §7.1), and not cut."""
+    """Follow the event stream; return whether it ended with its last chunk (RFC 9112 §7.1) and was not cut."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     try:

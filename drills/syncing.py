@@ -1,4 +1,4 @@
-"""The system calls of the service: each answer's bytes leave after the sync of the write that holds its row.
+"""A drill that traces system calls: each answer is sent after the sync of the write that holds its row.
 
 The row's id is the link: it stands in the page that is written to the write-ahead log, and in the answer.
 """
@@ -28,11 +28,11 @@ _IDENTITY = re.compile(rb'"id":"([0-9a-f-]{36})"')
 
 
 class Call(NamedTuple):
-    """A system call that returned."""
+    """A system call that has returned."""
 
     name: str
+    # The file of the call's descriptor.
     file: bytes
-    """What its descriptor is of."""
     data: bytes
     began: float
     ended: float
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 
 def calls(trace: Iterable[str]) -> Iterator[Call]:
-    """Yield the calls of ``strace -f -ttt -T -y -xx`` in the order of their return."""
+    """Yield the calls in the output of ``strace -f -ttt -T -y -xx``, in the order of their return."""
     unfinished: dict[str, tuple[float, str]] = {}
     for line in trace:
         found = _LINE.match(line)
@@ -69,14 +69,14 @@ def _bytes(escaped: str) -> bytes:
 
 
 class Order(NamedTuple):
-    """What a trace shows of the answers in it."""
+    """The order of syncs and answers in a trace."""
 
     answers: int
+    # Answers sent before the sync of their row had returned, or without such a sync.
     early: int
-    """Answers that left before the sync of their row had returned, or without one."""
     syncs: int
+    # The shortest time in seconds between the return of a sync and the sending of its answer.
     nearest: float
-    """The shortest time between such a sync's return and the answer's leaving, seconds."""
 
 
 def order_of(traced: Sequence[Call]) -> Order:
@@ -133,7 +133,7 @@ def syncing(seconds: float = 10.0) -> Finding:
 
 
 def missing() -> str | None:
-    """Return what this drill needs and is not there."""
+    """Return the tool that this drill needs and does not find."""
     return None if shutil.which("strace") else "strace is not installed"
 
 

@@ -1,4 +1,4 @@
-"""How long an answer takes tells nothing of accounts: measured on the real server, over HTTP.
+"""A drill that measures over HTTP whether response times reveal anything about accounts.
 
 The measure is the area under the ROC curve (Mann-Whitney): how often a random time of one kind is longer than a random
 one of the other. Even for two kinds that are the same, 300 against 300 give 0.5 with a standard deviation of 0.024, and
@@ -26,9 +26,9 @@ Request = Callable[[], httpx.Response]
 
 
 def timing() -> Finding:
-    """Compare requests that are refused with the same answer for different reasons."""
+    """Compare the times of logins and registrations that are accepted or refused for different reasons."""
     with (
-        pycalc(bcrypt_rounds="6", login_limit="", register_limit="") as server,  # short hashes hide less
+        pycalc(bcrypt_rounds="6", login_limit="", register_limit="") as server,  # cheap hashes hide less
         httpx.Client(base_url=server.url) as client,
     ):
         taken = new_name()
@@ -56,7 +56,7 @@ def timing() -> Finding:
 
 
 def area(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the area under the curve of the two, or of the other order of them, whichever is larger."""
+    """Return the area under the curve, or one minus it, whichever is larger."""
     ranked = sorted([(value, True) for value in first] + [(value, False) for value in second])
     ranks = sum(rank for rank, (_, of_first) in enumerate(ranked, 1) if of_first)
     below = (ranks - len(first) * (len(first) + 1) / 2) / (len(first) * len(second))
@@ -64,7 +64,7 @@ def area(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _compared(kinds: tuple[Request, Request], statuses: tuple[int, int]) -> float:
-    """Return the area between the times of two kinds of requests; raises RuntimeError for other answers."""
+    """Return the area between the times of two kinds of requests; raises RuntimeError for unexpected answers."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_MEASUREMENTS):
         _measure(kinds, statuses, times)

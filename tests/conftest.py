@@ -1,4 +1,4 @@
-"""What all tests share: a real server for the session, and the service within the test's own process."""
+"""Fixtures for all tests: a real server for the session, and the service within the test's own process."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from tests.harness.redis import AnyRedis, Redis, redis
 from tests.harness.servers import Server, pycalc
 
 PASSWORD = "correct horse battery staple"
+# Fixtures that run a program which pip does not install.
 _PROGRAM_FIXTURES = {
     "browser",
     "own_real_redis",
@@ -44,14 +45,13 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
-"""Fixtures that run a program which pip does not install."""
+# Parts of test names, file names and parameters that show that a test needs a broker.
 _BROKERS = ("kafka", "pubsub")
-"""Parts of the names of tests, their files and their parameters, by which one is known to need a broker."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a program which pip does not install, by their fixtures; begin with those of brokers."""
+    """Mark tests whose fixtures need a program that pip does not install; run tests of brokers first."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt what the collection made from garbage collections, which stop a process for a second otherwise."""
+    """Exempt the collected tests from garbage collection, which would pause a process for a second otherwise."""
     gc.collect()
     gc.freeze()
 
@@ -70,7 +70,7 @@ def _broker(nodeid: str) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Give all tests of a broker to one process, so that only one starts it, and otherwise those of a file."""
+    """Give all tests of a broker to one process, so that it starts once; group other tests by file."""
     config.option.loadscopereorder = False  # the order of collection is the right one
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = lambda nodeid: _broker(nodeid) or nodeid.partition("::")[0]
@@ -85,23 +85,23 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """Run one real ``pycalc serve`` for all the tests that only need one."""
+    """Run one real ``pycalc serve`` for the tests that only need a server."""
     with pycalc() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """Run one real PostgreSQL for all the tests that need one; where it is missing they are skipped, but not in CI."""
+    """Run one real PostgreSQL for the session; without it, tests are skipped, or fail in CI."""
     reason = missing()
     if reason is not None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with postgres(durable=False) as running:  # a slow disk is nobody's fault
+    with postgres(durable=False) as running:  # a slow disk is not the code's fault
         yield running
 
 
 def require_program(name: str) -> None:
-    """Skip a test that needs a program which is not installed; in CI that is a failure."""
+    """Skip a test whose program is not installed; fail it in CI."""
     try:
         program(name)
     except Missing as error:
@@ -113,7 +113,7 @@ _REDISES = ["fake", pytest.param("real", marks=pytest.mark.programs)]
 
 @pytest.fixture(scope="session")
 def real_redis() -> Iterator[Redis]:
-    """Run one real Redis for all the tests that only use it."""
+    """Run one real Redis for the tests that do not stop it."""
     require_program("redis-server")
     with redis() as running:
         yield running
@@ -121,27 +121,27 @@ def real_redis() -> Iterator[Redis]:
 
 @pytest.fixture(scope="session")
 def shared_fake_redis() -> Iterator[FakeRedis]:
-    """Run one fake Redis for all the tests that only use it."""
+    """Run one fake Redis for the tests that do not stop it."""
     with fake_redis() as running:
         yield running
 
 
 @pytest.fixture(scope="session", params=_REDISES)
 def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
-    """Return the Redis of each kind in turn for all the tests that only use it."""
+    """Return the Redis of each kind in turn, for the tests that do not stop it."""
     server: AnyRedis = request.getfixturevalue("real_redis" if request.param == "real" else "shared_fake_redis")
     return server
 
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an answer of Redis take seconds: this machine may be busy, and the test is not about time."""
+    """Allow Redis seconds for an answer, because the machine may be busy and the test is not about time."""
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=5.0)))
 
 
 @pytest.fixture
 def redis_url(redis_server: AnyRedis) -> str:
-    """The URL of a namespace of the test's own; options may follow."""
+    """Return the URL of a namespace of the test's own; options may be appended."""
     return f"{redis_server.url}?namespace=test-{secrets.token_hex(8)}"
 
 
@@ -155,7 +155,7 @@ def own_real_redis() -> Iterator[Redis]:
 
 @pytest.fixture(params=_REDISES)
 def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
-    """Run a Redis of each kind in turn that the test may stop, pause and kill."""
+    """Run a Redis of each kind in turn, which the test may stop, pause and kill."""
     if request.param == "real":
         yield request.getfixturevalue("own_real_redis")
         return
@@ -165,7 +165,7 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
 
 @pytest.fixture(scope="session")
 def migrated(postgres_server: Postgres) -> str:
-    """The name of a database whose tables are made, to copy."""
+    """Return the name of a migrated database, which tests copy."""
     url = postgres_server.new_database()
     asyncio.run(migrate_database(url))
     return url.rpartition("/")[2]
@@ -173,12 +173,12 @@ def migrated(postgres_server: Postgres) -> str:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres, migrated: str) -> str:
-    """The URL of a database of the test's own, migrated and empty."""
+    """Return the URL of an empty, migrated database of the test's own."""
     return postgres_server.new_database(migrated)
 
 
 def _excuse(missing: Missing) -> str:
-    """Return why a server is not here; a machine that checks changes has no excuse."""
+    """Return why a server is missing; fail in CI, where none may be missing."""
     if os.environ.get("CI"):
         pytest.fail(f"{missing}, and CI is set")
     return str(missing)
@@ -210,7 +210,7 @@ def kafka_broker(request: pytest.FixtureRequest) -> AnyKafka:
 
 @pytest.fixture(scope="session")
 async def one_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """Keep one event loop from here on: what gRPC's poller still has for a loop that was closed is an error."""
+    """Keep one event loop for the session, because gRPC's poller reports errors for a closed loop."""
     loop = asyncio.get_running_loop()
     yield loop
     await loop.shutdown_default_executor()
@@ -229,14 +229,14 @@ def pubsub_emulator(one_loop: asyncio.AbstractEventLoop) -> Iterator[PubSub]:
 
 @pytest.fixture
 def real_pubsub(pubsub_emulator: PubSub, monkeypatch: pytest.MonkeyPatch) -> PubSub:
-    """Return the emulator, of which Google's libraries are told."""
+    """Return the emulator, and point Google's libraries to it."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator.emulator_host)
     return pubsub_emulator
 
 
 @pytest.fixture
 def faked_pubsub(one_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePubSub]:
-    """Run a Pub/Sub within this process, of which Google's libraries are told."""
+    """Run a fake Pub/Sub within this process, and point Google's libraries to it."""
     with fake_pubsub() as service:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", service.emulator_host)
         yield service
@@ -251,7 +251,7 @@ def pubsub_service(request: pytest.FixtureRequest) -> AnyPubSub:
 
 @pytest.fixture(params=each(DATABASES))
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind in turn."""
+    """Return the URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'pycalc.db'}"
     url: str = request.getfixturevalue("postgres_url")
@@ -260,7 +260,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a throw-away service: an empty folder, cheap password hashes, nothing from the environment."""
+    """Return settings of a throw-away service: an empty folder, cheap password hashes, no environment variables."""
     monkeypatch.chdir(tmp_path)
     return Settings(
         data_dir=tmp_path / "data", bcrypt_rounds=4, compute_workers=1, register_limit="", metrics_seconds=0
@@ -269,13 +269,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """The application, not yet started."""
+    """Return the application, not yet started."""
     return create_app(settings)
 
 
 @pytest.fixture
 async def resources(app: FastAPI) -> AsyncIterator[Resources]:
-    """What the application's lifespan opened."""
+    """Return the resources that the application's lifespan opened."""
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         app.state.lifespan = state
@@ -284,6 +284,6 @@ async def resources(app: FastAPI) -> AsyncIterator[Resources]:
 
 @pytest.fixture
 async def client(app: FastAPI, resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that talks to the application in this process."""
+    """Return a client that calls the application in this process."""
     async with client_of(app, app.state.lifespan) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Events from the outbox to the usage totals, by relay, stream and consumer: how many a second, and how late."""
+"""A benchmark of events from the outbox to the usage totals: their rate and their lag."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LAG = "pycalc_consumer_lag_seconds_bucket"
 
 
 async def _record(database: Database, count: int) -> None:
-    """Put calculations into the history, and so into the outbox."""
+    """Record calculations, which fills the outbox."""
     history = SqlHistoryStore(database)
     users = [key_of(f"user {number}") for number in range(USERS)]
     for start in range(0, count, BATCH):
@@ -46,7 +46,7 @@ async def _record(database: Database, count: int) -> None:
 
 
 async def rate(database_url: str, stream_url: str) -> float:
-    """Return the events a second that go from a full outbox into the totals, within one process."""
+    """Return the events per second from a full outbox into the totals, within one process."""
     metrics = Metrics()
 
     def consumed() -> float:
@@ -76,7 +76,7 @@ async def rate(database_url: str, stream_url: str) -> float:
 
 @contextmanager
 def _service(database_url: str, stream_url: str) -> Iterator[tuple[Server, Server]]:
-    """Run a server, and what counts its events: itself, or a consumer."""
+    """Run a server and the consumer of its events, which may be the server itself."""
     settings: dict[str, Any] = {"database_url": database_url, "stream_url": stream_url, "compute_workers": "1"}
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(**settings))
@@ -85,7 +85,7 @@ def _service(database_url: str, stream_url: str) -> Iterator[tuple[Server, Serve
 
 
 async def _calculate(port: int, token: str) -> int:
-    """Ask RATE times a second, at set times; return how many were answered."""
+    """Send RATE requests per second on a fixed schedule; return how many were answered."""
     asked = request("/fibonacci/100", {"Authorization": f"Bearer {token}"})
     began, answered = asyncio.get_running_loop().time(), 0
 
@@ -104,7 +104,7 @@ async def _calculate(port: int, token: str) -> int:
 
 
 def _lags(server: Server) -> dict[float, float]:
-    """Return how many batches were counted within each bound, seconds."""
+    """Return how many batches were counted within each bound in seconds."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = (sample for family in families for sample in family.samples if sample.name == _LAG)
@@ -112,7 +112,7 @@ def _lags(server: Server) -> dict[float, float]:
 
 
 def lag(database_url: str, stream_url: str) -> tuple[float, float, float]:
-    """Return calculations a second, and the bounds under which half and 99 of 100 batches' lags are, seconds."""
+    """Return the calculations per second, and the bounds of the median and 99th percentile of the lag in seconds."""
     with _service(database_url, stream_url) as (server, counting):
         token = log_in(server)
         before = _lags(counting)
@@ -127,7 +127,7 @@ def lag(database_url: str, stream_url: str) -> tuple[float, float, float]:
 
 
 def outbox_to_totals(streams: Mapping[str, Callable[[str], str]]) -> None:
-    """Print both for each stream; it is given by what returns the URL of a topic."""
+    """Print rate and lag for each stream, given as functions that return a topic's URL."""
     print(f"\n## {EVENTS:,} events from the outbox to the totals; the lag at {RATE:,} calculations/s\n")
     print("| stream | events/s | calculations/s | half the batches within s | p99 within s |")
     print("|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""A history of any size for the benchmark: made once, straight into its database, and kept."""
+"""A history of any size for the benchmark, written straight into its database and kept for later runs."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.passwords import PasswordHasher
 from tests.harness.accounts import PASSWORD
 
+# The URL of the histories' databases; ``{rows}`` becomes their size, so that each has its own.
 URL = os.environ.get("BENCH_DATABASE_URL", "sqlite:///{folder}/pycalc.db")
-"""Where the histories are; ``{rows}`` in it becomes their size, so that each is a database of its own."""
 ADMIN = "admin"
 USERS = [f"user-{number:03}" for number in range(200)]
+# Zipf's law: of 10 million rows the first user has 1.7 million, the last 8,500.
 _SHARES = list(accumulate(1 / rank for rank in range(1, len(USERS) + 1)))
-"""Zipf's law: of 10 million rows the first user has 1.7 million, the last 8,500."""
 PASSWORD_KEY = "p" * 32
 _FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+# The rows are spread evenly over a thousand days.
 _SPAN_MS = 1_000 * 86_400_000
-"""The rows are spread evenly over a thousand days."""
 _AT_ONCE = 10_000
 
 
 class History(NamedTuple):
-    """A history that is there."""
+    """An existing history."""
 
     rows: int
+    # The data folder of the service.
     folder: Path
-    """Of the service's data."""
     url: str
 
     def moment_ms(self, share: float) -> int:
@@ -54,20 +54,20 @@ class History(NamedTuple):
         return unix_ms(_FIRST) + round(share * _SPAN_MS)
 
     def numbered(self, unix_ms: int) -> int:
-        """Return the number of the row that was made then."""
+        """Return the number of the row that was made at that moment."""
         return round((unix_ms - self.moment_ms(0)) / _SPAN_MS * self.rows)
 
     def moment(self, share: float) -> str:
-        """Return it as RFC 3339 text."""
+        """Return that moment as RFC 3339 text."""
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return a cursor to what is older than that."""
+        """Return a cursor to the rows before that moment."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 
 def made(rows: int) -> History:
-    """Return a history of so many rows; what an earlier run made is taken up."""
+    """Return a history of so many rows, continuing one that an earlier run made."""
     folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
     known = History(rows, folder, URL.format(rows=rows, folder=folder))
     asyncio.run(_make(known))
@@ -99,7 +99,7 @@ async def _add_users(users: SqlUserStore) -> None:
 
 
 async def _add(database: Database, rows: list[HistoryRow]) -> None:
-    """Add rows in one transaction; their events count as published."""
+    """Add rows in one transaction, with their events marked as published."""
 
     def work(connection: Connection) -> None:
         connection.execute(insert(history), [row._asdict() for row in rows])
@@ -125,7 +125,7 @@ def _result(operation: str, n: int) -> str:
 
 
 def _row(identity: bytes, user_id: bytes, name: str, chance: random.Random) -> HistoryRow:
-    """Return a calculation: half of them Fibonacci numbers; most results are short, some too long to be stored."""
+    """Return a calculation: half of them are Fibonacci numbers, and some results are too long to be stored."""
     operation = chance.choices(("fibonacci", "pow", "factorial"), (5, 3, 2))[0]
     n = int(2 ** chance.uniform(0, 12))
     result = _result(operation, n)

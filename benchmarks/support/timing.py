@@ -1,4 +1,4 @@
-"""Small tools of the benchmark."""
+"""Load generators and timers for the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one burst of requests showed."""
+    """The results of one burst of requests."""
 
     per_second: float
     cpu_us: float
@@ -31,7 +31,7 @@ def burst(
     script: str | None = None,
     connections: int = CONNECTIONS,
 ) -> Load:
-    """Ask for a path from many connections at once; every answer must be a 2xx."""
+    """Request a path on many connections at once; every answer must be a 2xx."""
     options = ["-H", f"Authorization: Bearer {token}"] if token else []
     options += ["-s", script] if script else []
     before = server.cpu_seconds()
@@ -63,14 +63,14 @@ def timed(work: Callable[[], object]) -> float:
 
 
 class Client:
-    """A client that keeps its connection, as programs do."""
+    """A client with a persistent connection."""
 
     def __init__(self, server: Server, token: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain"}
 
     def fetch(self, path: str) -> int:
-        """Ask for a path and read the whole answer; return its length."""
+        """Request a path and read the whole answer; return its length."""
         self._connection.request("GET", path, headers=self._headers)
         response = self._connection.getresponse()
         if response.status != 200:

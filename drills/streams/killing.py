@@ -1,4 +1,4 @@
-"""Relays and consumers killed at random, and several at once: each event arrives, in order, and is counted once."""
+"""Drills that kill relays and consumers: each event arrives in order and is counted once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.harness.servers import Server, background, background_command, free_p
 
 _LONGEST_WORK = 0.5
 _LONGEST_START = 1.5
+# One kill in so many hits a process that is starting.
 _STARTS_EVERY = 10
-"""Each so manieth kill hits a process that starts."""
+# A pause longer than the relay's lease, after which another relay takes over.
 _LEASE_SECONDS = 20.0
-"""More than the relay's lease: who is away for longer is replaced."""
 _PUBLISHED = "pycalc_events_published_total"
 
 
@@ -31,7 +31,7 @@ def relay_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
 
 
 def relay_killing_at(where: Place, rounds: int) -> Finding:
-    """See relay_killing."""
+    """Kill the only relay so many times on this broker."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         asyncio.run(_kill_relays(where, running, rounds))
         with background("relay", **where.settings):
@@ -54,13 +54,13 @@ async def _kill_relays(where: Place, running: Scene, rounds: int) -> None:
 
 
 def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _LEASE_SECONDS) -> Finding:
-    """Take the leader of three relays away so many times: stopped, killed, held up until it is replaced, in turn."""
+    """Take the leader of three relays away so many times, in turn by a stop, a kill and a pause."""
     with place(kind) as where:
         return three_relays_at(where, rounds, away_seconds)
 
 
 def three_relays_at(where: Place, rounds: int, away_seconds: float) -> Finding:
-    """See three_relays."""
+    """Take the leader of three relays away so many times on this broker."""
     ways: list[Callable[[Server], None]] = [_stop, _kill]
     with background("consume", **where.settings), scene(where, relay="false") as running, ExitStack() as stack:
         relays = [stack.enter_context(background("relay", **where.settings)) for _ in range(3)]
@@ -91,7 +91,7 @@ async def _change_leaders(
 
 
 async def _leader(relays: list[Server]) -> Server:
-    """Return the relay that publishes, when there is one."""
+    """Return the relay that publishes, or None."""
     async with asyncio.timeout(60):
         while True:
             for relay in relays:
@@ -103,13 +103,13 @@ async def _leader(relays: list[Server]) -> Server:
 
 
 def consumer_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
-    """Kill one of three consumers so many times, while others join and leave: the group is rebalanced all the time."""
+    """Kill one of three consumers so many times while others join and leave, so that the group keeps rebalancing."""
     with place(kind, "session.timeout.ms=6000" if kind == "kafka" else "") as where:
         return consumer_killing_at(where, rounds)
 
 
 def consumer_killing_at(where: Place, rounds: int) -> Finding:
-    """See consumer_killing."""
+    """Kill one of three consumers so many times on this broker."""
     with scene(where) as running:
         counted = asyncio.run(_kill_consumers(where, running, rounds))
         with background("consume", **where.settings), background("consume", **where.settings):
@@ -132,7 +132,7 @@ async def _kill_consumers(where: Place, running: Scene, rounds: int) -> int:
 
 
 async def _started(stack: ExitStack, where: Place, command: str) -> Server:
-    """Return a relay or a consumer that runs, the load going on while it starts."""
+    """Start a relay or a consumer under load, and return it once it runs."""
     return await asyncio.to_thread(stack.enter_context, background(command, **where.settings))
 
 

@@ -1,4 +1,4 @@
-"""The broker away under load: no request fails or is slow for it, and every event arrives when it is back."""
+"""A drill that takes the broker away under load: no request suffers, and every event arrives after its return."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from tests.harness.servers import background
 _CALM_SECONDS = 20.0
 _RATIO = 1.2
 _DRAINED_SECONDS = 60.0
+# Events wait for less than this in normal operation.
 _UP_TO_DATE_SECONDS = 1.0
-"""Events wait for less than this when nothing is wrong."""
 _OLDEST = "pycalc_outbox_oldest_seconds"
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of all the rounds."""
+    """The observations of all rounds."""
 
     calm: list[tuple[float, float]] = field(default_factory=list)
+    # The beginning and end of each outage, by ``monotonic``.
     away: list[tuple[float, float]] = field(default_factory=list)
-    """From when to when, by ``monotonic``."""
+    # Seconds from the broker's return until the backlog was gone.
     drained: list[float] = field(default_factory=list)
-    """Seconds from the broker's return until no event waits for long."""
     backlogs: list[float] = field(default_factory=list)
+    # Answers of /readyz during the outage.
     told: list[tuple[int, str, set[str]]] = field(default_factory=list)
-    """What /readyz answered while it was away."""
 
 
 def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
-    """Take the broker away so many times, for so long: Kafka by kill -9 and by a pause in turn, Pub/Sub by a pause."""
+    """Take the broker away so many times: Kafka by kill -9 and by a pause in turn, Pub/Sub by a pause."""
     with place(kind) as where:
         return broker_stops_at(where, seconds, rounds)
 
 
 def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
-    """See broker_stops."""
+    """Take this broker away so many times, for so long."""
     with background("consume", **where.settings), scene(where) as running:
         seen = asyncio.run(_outages(where, running, seconds, rounds))
         found = running.faults()
@@ -87,7 +87,7 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
             seen.told.append(await ready(running.server))
             seen.backlogs.append(await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog"))
             if ending:
-                where.broker.launch()  # here, since it ends with the thread that starts it
+                where.broker.launch()  # here, because the process ends with the thread that starts it
                 await asyncio.to_thread(where.broker.await_connections)
             else:
                 where.broker.resume()
@@ -96,7 +96,7 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
 
 
 async def _up_to_date(running: Scene) -> float:
-    """Return when no event waits for long, at the latest after twice the time that is allowed; and how long it took."""
+    """Wait until the backlog is gone, at most twice the allowed time; return how long that took."""
     began = monotonic()
     while await asyncio.to_thread(value_of, running.server, _OLDEST) > _UP_TO_DATE_SECONDS:
         if monotonic() - began > 2 * _DRAINED_SECONDS:

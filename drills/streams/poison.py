@@ -1,4 +1,4 @@
-"""An event that the broker refuses, and a message that is no event: put aside in the end, while the rest flows on."""
+"""A drill with an unpublishable event and a foreign message: both are dead-lettered while all others arrive."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ from pycalc.streaming import open_stream
 from tests.harness.servers import background, settings_of
 from tests.harness.waiting import until
 
+# The URL option that turns compression off, so that a message's size is predictable.
 PLAIN = "compression.type=none"
-"""Option of a topic's URL with which a message's size is what it looks like."""
 _WAIT_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of the poison event."""
+    """The observations of the poison event."""
 
     tries: float = 0.0
+    # Seconds from the event's recording to its dead-lettering.
     seconds: float = 0.0
-    """From its recording to its being put aside."""
+    # True when the relay's ping reported the event.
     told: bool = False
-    """Whether the relay's ping told of it."""
+    # True when all other events arrived while this one was retried.
     flowed_on: bool = False
-    """Whether all others arrived while it was tried again."""
     letters: list[DeadLetter] = field(default_factory=list)
+    # The exit status of ``pycalc dead-letters requeue``.
     requeueing: int = -1
-    """The exit status of ``pycalc dead-letters requeue``."""
 
 
 def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
-    """Give an event up after so long."""
+    """Dead-letter a poison event after so long."""
     with place("kafka", PLAIN) as where:
         return poison_at(where, seconds)
 
 
 def poison_at(where: Place, seconds: float) -> Finding:
-    """See poison."""
+    """Dead-letter a poison event after so long on this broker."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         seen = asyncio.run(_poison(where, running, seconds))
         found = running.faults("events_overtaken")  # the one that is requeued is
@@ -81,7 +81,7 @@ def poison_at(where: Place, seconds: float) -> Finding:
 
 
 async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
-    """Run a relay in this process, whose patience can be set."""
+    """Run a relay in this process, so that its retry schedule can be set."""
     seen, metrics = _Seen(), Metrics()
     async with AsyncExitStack() as stack:
         database = await open_database(where.database_url)
@@ -105,7 +105,7 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
 
 
 async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
-    """Wait until the event is put aside, and the message."""
+    """Wait until both the event and the message are dead-lettered."""
     began = monotonic()
     while not seen.told and monotonic() < began + _WAIT_SECONDS:
         try:
@@ -139,7 +139,7 @@ async def too_large(running: Scene) -> tuple[Exchange, str]:
 
 
 def _requeue(where: Place, *numbers: int) -> int:
-    """Put letters back by ``pycalc dead-letters requeue``; return the worst exit status."""
+    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status."""
     with TemporaryDirectory(prefix="drill-") as data:
         environment = {**os.environ, **settings_of(Path(data), 0, **where.settings)}
         command = [sys.executable, "-m", "pycalc", "dead-letters", "requeue"]

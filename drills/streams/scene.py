@@ -1,4 +1,4 @@
-"""What the drills of the streams share: a service on PostgreSQL, load at a rate, and what must hold in the end."""
+"""The shared setting of the stream drills: a service on PostgreSQL, load at a fixed rate, and the final checks."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.harness.pubsub import PubSub, pubsub
 from tests.harness.servers import A_DAY, Server, log_in, pycalc
 
 USERS = 4
+# The pause between a client's requests; 16 clients make 250 to 320 requests a second.
 _PAUSE_SECONDS = 0.05
-"""From a client's request to its next: 16 of them make 250 to 320 requests a second."""
 _STEP_SECONDS = 0.2
 _LONGEST_WAIT = 60.0
 
@@ -41,23 +41,23 @@ Broker = Kafka | PubSub
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a drill takes place: a broker's topic and a database of its own."""
+    """A broker's topic and a new database for one drill."""
 
     broker: Broker
     topic_url: str
     database_url: str
+    # Clients of each user.
     connections: int = 4
-    """Clients of each user."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that all processes share."""
+        """Return the settings that all processes share."""
         return {"database_url": self.database_url, "stream_url": self.topic_url, "compute_workers": "1"}
 
 
 @contextmanager
 def brokers(kind: str) -> Iterator[Broker]:
-    """Run a broker, ``kafka`` or ``pubsub``, of which every process that is started from here on knows."""
+    """Run a broker, ``kafka`` or ``pubsub``, and set the environment of later processes to use it."""
     with kafka() if kind == "kafka" else pubsub() as broker:
         if isinstance(broker, PubSub):
             os.environ["PUBSUB_EMULATOR_HOST"] = broker.emulator_host
@@ -79,7 +79,7 @@ def place(kind: str, options: str = "") -> Iterator[Place]:
 
 
 class PacedLoad(Load):
-    """Clients that ask so many times a second, rather than as soon as they are answered."""
+    """Clients that send requests at a fixed rate, instead of as soon as they are answered."""
 
     async def _exchange(self, connection: Connection, turn: int) -> None:
         began = monotonic()
@@ -89,17 +89,17 @@ class PacedLoad(Load):
 
 @dataclass(slots=True)
 class Scene:
-    """A running service, its users, everything that was asked, and everything that arrived."""
+    """A running service, its users, all requests, and all events that arrived."""
 
     server: Server
     tokens: Sequence[str]
     topic: Topic
     log: Path
+    # Clients of each user.
     connections: int = 4
-    """Clients of each user."""
     ledger: Ledger = field(default_factory=Ledger)
+    # Repeated deliveries that ``faults`` has seen.
     repeated: int = 0
-    """Deliveries that were repetitions, as far as ``faults`` has seen."""
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
@@ -112,7 +112,7 @@ class Scene:
             yield
 
     def faults(self, *expected: str) -> dict[str, int | str]:
-        """Wait, not forever, until all has arrived and is counted; return what is wrong then and not expected."""
+        """Wait for a bounded time until all events are delivered and counted; return the unexpected faults."""
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
             _wait(lambda: self.topic.missing(acknowledged) == 0)
@@ -131,7 +131,7 @@ class Scene:
         return {name: count for name, count in found.items() if name not in expected}
 
     def _failed(self) -> str:
-        """Return which statuses but 200 there were, how often, and from when to when, in seconds; empty for none."""
+        """Return each status other than 200 with its count and its first and last time in seconds."""
         failed = [exchange for exchange in self.ledger.exchanges if exchange.status != 200]
         if not failed:
             return ""
@@ -150,7 +150,7 @@ class Scene:
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Give processes that are started meanwhile other variables."""
+    """Set other environment variables for the processes that the body starts."""
     before = dict(os.environ)
     os.environ.update(changes)
     try:
@@ -162,7 +162,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def scene(where: Place, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Scene]:
-    """Run a service there, with a reader of its topic; its settings and its environment may differ."""
+    """Run a service with a reader of its topic; settings and environment can be overridden."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="drill-")))
         log = folder / "log"
@@ -186,7 +186,7 @@ def value_of(server: Server, name: str, **labels: str) -> float:
 
 
 async def ready(server: Server) -> tuple[int, str, set[str]]:
-    """Return what /readyz answers: its status, the word in it, and what is not well."""
+    """Return the answer of /readyz: status, word, and the components that are not well."""
 
     def ask() -> tuple[int, Any]:
         with urllib.request.urlopen(f"{server.url}/readyz", timeout=10) as answer:
@@ -200,7 +200,7 @@ async def ready(server: Server) -> tuple[int, str, set[str]]:
 
 
 async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.0, **labels: str) -> None:
-    """Return when a metric has a value, or more."""
+    """Wait until a metric reaches a value."""
     deadline = monotonic() + seconds
     while await asyncio.to_thread(value_of, server, name, **labels) < fewest:
         if monotonic() > deadline:
@@ -209,14 +209,14 @@ async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds, at the latest after some minutes."""
+    """Wait until the condition holds, for some minutes at most."""
     deadline = monotonic() + _LONGEST_WAIT
     while not condition() and monotonic() < deadline:
         sleep(_STEP_SECONDS)
 
 
 def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
-    """Return the totals by day and operation."""
+    """Return the usage totals by day and operation."""
     return {
         (item["day"], item["operation"]): Counter(
             count=item["count"],
@@ -229,7 +229,7 @@ def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]
 
 
 def _of_history(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
-    """Return the same sums, made from the history."""
+    """Return the same sums, computed from the history."""
     sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     cursor = ""
     while cursor is not None:

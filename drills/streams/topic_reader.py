@@ -1,4 +1,4 @@
-"""A process that notes every event of a topic in a file, to be read beside what was calculated.
+"""A process that writes every event of a topic to a file, to be compared with the calculations.
 
 ``python -m drills.streams.topic_reader URL FILE``: a line for each delivery, the event's id and its user's.
 """
@@ -21,13 +21,13 @@ _AGAIN_SECONDS = 0.2
 
 
 class Topic:
-    """What was delivered so far, in the order of delivery for each user."""
+    """The deliveries so far, in order for each user."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def deliveries(self) -> Iterator[tuple[str, str]]:
-        """Yield the event's id and the user's of each; a line that is not whole yet is none."""
+        """Yield the ids of each delivered event and its user; skip an incomplete last line."""
         for line in self._file.read_text().rpartition("\n")[0].splitlines():
             event, _, user = line.partition(" ")
             yield event, user
@@ -59,7 +59,7 @@ class Topic:
 
 @contextmanager
 def topic_reader(url: str, file: Path) -> Iterator[Topic]:
-    """Run the reader, from the topic's beginning on."""
+    """Run the reader from the beginning of the topic."""
     file.unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, "-m", "drills.streams.topic_reader", url, str(file)])
     try:

@@ -1,4 +1,4 @@
-"""What an administrator does to a broker's topics, on purpose or not."""
+"""Changes that an administrator may make to a broker's topics, on purpose or by mistake."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from drills.streams.scene import Place
 from tests.harness.kafka import Kafka
 from tests.harness.pubsub import PROJECT
 
+# A message limit in bytes: an event of a small calculation has some 900, the largest event 4,000.
 SMALL_LIMIT = 2_500
-"""Bytes of a message: an event of a small calculation has some 900, the largest 4,000."""
 USUAL_LIMIT = 1_000_000
 _SECONDS = 30.0
 
@@ -33,7 +33,7 @@ def _admin(broker: Kafka) -> AdminClient:
 
 
 def limit_messages(where: Place, most: int) -> None:
-    """Let Kafka refuse what is larger."""
+    """Let Kafka refuse messages above a size."""
     assert isinstance(where.broker, Kafka)  # noqa: S101  # Pub/Sub has one limit for all
     limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, _topic(where), incremental_configs=[limit])
@@ -42,7 +42,7 @@ def limit_messages(where: Place, most: int) -> None:
 
 
 def put_foreign_message(where: Place) -> None:
-    """Put a message into Kafka's topic that is no event."""
+    """Put a message that is not an event into the Kafka topic."""
     assert isinstance(where.broker, Kafka)  # noqa: S101
     producer = Producer({"bootstrap.servers": where.broker.servers})
     producer.produce(_topic(where), b"not an event", b"key")
@@ -59,7 +59,7 @@ def make(where: Place) -> None:
 
 @contextmanager
 def deleted(where: Place) -> Iterator[None]:
-    """Delete the topic; then make room for a new one, or make it."""
+    """Delete the topic; after the body, make the Kafka topic again or delete the Pub/Sub subscriptions."""
     name = _topic(where)
     if isinstance(where.broker, Kafka):
         admin = _admin(where.broker)

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection that tells exactly what was sent, what came back, and when.
+"""An HTTP/1.1 connection that reports exactly what was sent, what was received, and when.
 
 Client libraries retry, pool and time out by themselves; a drill must see what really happened on the wire.
 """
@@ -16,13 +16,13 @@ _CLOSE = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
 
 
 class Answer(NamedTuple):
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     head: bytes
     body: bytes
+    # Seconds from sending the request to the last byte of the answer.
     seconds: float
-    """From the request's sending to the answer's last byte."""
 
     def field(self, name: str) -> str | None:
         """Return the value of a header field."""
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Unanswered(Exception):
-    """The connection ended before an answer was whole; ``received`` is what had come of it."""
+    """The connection ended before the answer was complete; ``received`` holds the partial answer."""
 
     def __init__(self, received: bytes) -> None:
         super().__init__(received)
@@ -39,21 +39,21 @@ class Unanswered(Exception):
 
 
 def request(path: str, headers: Mapping[str, str], method: str = "GET", body: bytes = b"") -> bytes:
-    """Return a request's bytes."""
+    """Return the bytes of a request."""
     fields = {"Host": "127.0.0.1", **headers, **({"Content-Length": str(len(body))} if body else {})}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 class Connection(asyncio.Protocol):
-    """A kept connection, for one request at a time whose answer tells its length."""
+    """A persistent connection for one request at a time; answers must declare their length."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._waiting: asyncio.Future[None] | None = None
+        # False when the server has closed the connection, or has announced that it will.
         self.usable = True
-        """False when the server has closed it, or has said that it will."""
 
     @classmethod
     async def open(cls, port: int) -> Connection:
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _whole(self) -> tuple[bytes, bytes] | None:
-        """Return the answer's head and body when all of it is there."""
+        """Return the head and body of the answer once it is complete."""
         end = self._received.find(b"\r\n\r\n") + 4
         if end < 4:
             return None
@@ -99,16 +99,16 @@ class Connection(asyncio.Protocol):
         return head, bytes(self._received[end:])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+        """Collect bytes, and finish the answer once it is complete."""
         self._received += data
         self._wake()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """See asyncio.Protocol."""
+        """Fail the outstanding request."""
         self.usable = False
         self._wake()
 

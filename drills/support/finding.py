@@ -1,4 +1,4 @@
-"""What a drill found: one line for a person, and whether it is what must be."""
+"""The result of a drill: one readable line, and whether the drill passed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Finding:
     """The outcome of one drill."""
 
     drill: str
+    # A short description of the drill.
     shown: str
-    """What was done, in a few words."""
     figures: Mapping[str, float | int | str]
+    # Faults that were found; the drill passes when there is none.
     faults: Mapping[str, float | int | str]
-    """Figures that must not be there; none of them and the drill has passed."""
 
     @property
     def passed(self) -> bool:
-        """Whether all was as it must be."""
+        """Return whether there are no faults."""
         return not self.faults
 
     def __str__(self) -> str:
@@ -35,5 +35,5 @@ def _listed(figures: Mapping[str, float | int | str]) -> str:
 
 
 def faults(**found: float | int | str) -> dict[str, float | int | str]:
-    """Return those of the figures that are not zero or empty, underscores as spaces."""
+    """Return the figures that are not zero or empty, with spaces instead of underscores in their names."""
     return {name.replace("_", " "): value for name, value in found.items() if value}

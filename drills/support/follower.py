@@ -1,4 +1,4 @@
-"""A client of GET /events that comes back after every interruption and resumes where it was."""
+"""A client of GET /events that reconnects after every interruption and resumes at its last event."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _AGAIN_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Follower:
-    """Everything that was told of, by the ids of the events."""
+    """All events received so far, by their ids."""
 
     port: int
     token: str
+    # The event after which to start; later the newest event received.
     last_id: str
-    """From where on to follow; then the newest event that was told of."""
     told: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Follow while the body runs."""
+        """Follow the events while the body runs."""
         task = asyncio.create_task(self._follow())
         try:
             yield
@@ -45,7 +45,7 @@ class Follower:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Note each event whose lines are whole: ``id:``, ``data:``, an empty one; markers have no data."""
+        """Note each complete event (``id:``, ``data:`` and an empty line); markers have no data."""
         identity, data = "", False
         while line := await reader.readline():
             if line.startswith(b"id: "):

@@ -1,4 +1,4 @@
-"""The history after a drill, beside the ledger of what was asked and answered."""
+"""A comparison of the history after a drill with the ledger of requests and answers."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _AGAIN_SECONDS = 0.1
 
 
 class Row(NamedTuple):
-    """A row of the history: its id, and the operand by which it is known."""
+    """A row of the history: its id, and the operand that identifies its request."""
 
     id: str
     operand: int
 
 
 class Verdict(NamedTuple):
-    """What is wrong with a history; all zero when nothing is."""
+    """The faults of a history; all fields are zero when it is correct."""
 
+    # Calculations that were answered with 2xx and are missing.
     lost: int
-    """Calculations that were answered with 2xx and are not there."""
+    # Operands that occur more than once.
     doubled: int
-    """Operands that are there more than once."""
+    # Rows that nobody requested.
     phantom: int
-    """Rows that nobody asked for."""
+    # Rows of requests whose refusal did not say that the outcome is unknown.
     refused_but_there: int
-    """Rows of requests that were refused, without the reservation that this is not known."""
+    # Batches that are only partly recorded.
     torn: int
-    """Batches of which a part is there."""
 
 
 def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
-    """Return how a history differs from what it must be after these requests."""
+    """Return the differences between a history and the expected one."""
     found = list(rows)
     by_operand = Counter(row.operand for row in found)
     ids = {row.id for row in found}
@@ -62,7 +62,7 @@ def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
 
 
 def over_http(url: str, token: str) -> Iterator[Row]:
-    """Yield all that the token's owner may see, page by page."""
+    """Yield all rows visible to the token's owner, page by page."""
     cursor = ""
     while True:
         page = _get(f"{url}/secure-history?limit=1000{cursor}", token)
@@ -73,7 +73,7 @@ def over_http(url: str, token: str) -> Iterator[Row]:
 
 
 async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) -> int:
-    """Return how many rows the owner's usage totals lack when so much time has been given to their events.
+    """Return how many rows the owner's usage totals lack after a time limit for their events.
 
     The totals count each event once, so 0 says that every event arrived; less than 0, that some count twice.
     """
@@ -86,7 +86,7 @@ async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) ->
 
 
 def in_sqlite(file: Path) -> Iterator[Row]:
-    """Yield what is in the file of a service that does not run; raises ValueError when the file is damaged."""
+    """Yield the rows in the file of a stopped service; raises ValueError when the file is damaged."""
     with closing(sqlite3.connect(file)) as database:
         found = database.execute("PRAGMA integrity_check").fetchall()
         if found != [("ok",)]:
@@ -96,7 +96,7 @@ def in_sqlite(file: Path) -> Iterator[Row]:
 
 
 def outbox_in_sqlite(file: Path) -> int:
-    """Return how many events wait in the file's outbox."""
+    """Return the number of events in the file's outbox."""
     with closing(sqlite3.connect(file)) as database:
         waiting: int = database.execute("SELECT count(*) FROM outbox").fetchone()[0]
         return waiting

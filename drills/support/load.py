@@ -1,4 +1,4 @@
-"""Load whose every request is accounted for: what was asked, what was answered, and when."""
+"""Load in which every request is accounted for, with its answer and its times."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from tests.harness.waiting import until
 
 CONNECTIONS = 16
 _BATCH_EVERY, _BATCH_SIZE = 20, 5
+# One request in so many is a batch, or is computed by a worker process.
 _WORKER_EVERY = 50
-"""Each so manieth request is a batch, or one that a worker process computes."""
+# The pause of a client after a refusal or a failed connection.
 _REST_SECONDS = 0.02
-"""Pause of a client that was refused or could not connect."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request, and what came of it."""
+    """One request and its outcome."""
 
+    # Operands, each used once in a drill, so that a history row shows its request.
     operands: tuple[int, ...]
-    """Each operand is asked for once in a drill: a row of the history says by it which request it belongs to."""
+    # The time of sending, by ``monotonic``.
     sent: float
-    """By ``monotonic``."""
+    # The status; None while no complete answer was received.
     status: int | None = None
-    """None while there is no answer, and for good when the connection ended before it was whole."""
+    # Seconds from sending the request to the end of the answer.
     seconds: float = 0.0
-    """From the request's sending to the answer's end."""
+    # Ids of the calculations that were answered.
     ids: tuple[str, ...] = ()
-    """Of the calculations that were answered."""
     retry_after: str | None = None
+    # True when the service said that the outcome of recording is unknown.
     unknown: bool = False
-    """Whether the service said that it does not know if this was recorded."""
+    # True when the connection ended in the middle of the answer.
     cut: bool = False
-    """Whether the connection ended in the middle of the answer."""
 
     def settle(self, answer: Answer) -> None:
-        """Note the answer; raises ValueError when it is one to another request."""
+        """Note the answer; raises ValueError when the answer belongs to another request."""
         self.status, self.seconds = answer.status, answer.seconds
         self.retry_after = answer.field("retry-after")
         self.unknown = b"not known whether" in answer.body
@@ -56,15 +56,15 @@ class Exchange:
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything that was asked in a drill."""
+    """All requests of a drill."""
 
     exchanges: list[Exchange] = field(default_factory=list)
+    # The number of requests answered with 2xx.
     answered: int = 0
-    """How many requests have been answered with 2xx."""
     _operands: Iterator[int] = field(default_factory=lambda: count(1_000_000))
 
     def ask(self, size: int = 1) -> Exchange:
-        """Note a request of so many calculations as sent, with operands of its own."""
+        """Note a request for so many calculations with new operands as sent."""
         exchange = Exchange(tuple(next(self._operands) for _ in range(size)), monotonic())
         self.exchanges.append(exchange)
         return exchange
@@ -75,12 +75,12 @@ class Ledger:
         self.answered += exchange.status == 200
 
     async def more_answers(self, fewest: int) -> None:
-        """Return when so many more requests have been answered with 2xx: the load has begun."""
+        """Wait until so many more requests have been answered with 2xx."""
         enough = self.answered + fewest
         await until(lambda: self.answered >= enough, "the load has begun", 60)
 
     def since(self, moment: float) -> list[Exchange]:
-        """Return what was sent from a moment on."""
+        """Return the requests sent since a moment."""
         return [exchange for exchange in self.exchanges if exchange.sent >= moment]
 
     def acknowledged(self) -> list[str]:
@@ -89,7 +89,7 @@ class Ledger:
 
 
 class Load:
-    """Clients that ask one request after the other until they are stopped or their server is gone."""
+    """Clients that send one request after the other until they are stopped or their server is gone."""
 
     def __init__(self, ledger: Ledger, token: str, *, patient: bool, workers: bool = True) -> None:
         """``patient`` clients connect again and again; ``workers`` puts computations for worker processes between."""
@@ -101,7 +101,7 @@ class Load:
 
     @asynccontextmanager
     async def on(self, port: int, connections: int = CONNECTIONS) -> AsyncIterator[None]:
-        """Keep a server busy while the body runs; then wait for the answers that are outstanding."""
+        """Keep a server busy while the body runs; then wait for the outstanding answers."""
         self._stopping = False
         clients = [asyncio.create_task(self._client(port, number)) for number in range(connections)]
         try:
@@ -111,7 +111,7 @@ class Load:
             await asyncio.wait_for(asyncio.gather(*clients), 60)
 
     async def _client(self, port: int, number: int) -> None:
-        """Ask until stopped; when the server can't be reached, end, or try again if clients are patient."""
+        """Send requests until stopped; when the server is unreachable, reconnect if patient, or else end."""
         turn = number  # clients begin at different places of the mixture
         while not self._stopping:
             try:
@@ -137,7 +137,7 @@ class Load:
             await asyncio.sleep(_REST_SECONDS)
 
     def _request(self, operands: tuple[int, ...], turn: int) -> bytes:
-        """Return a request for x^1 of each operand, or now and then for x^3000, which a worker process computes."""
+        """Return a request for x^1 of each operand; some requests ask for x^3000, which a worker computes."""
         if len(operands) > 1:
             batch = [{"operation": "pow", "input": {"x": operand, "y": 1}} for operand in operands]
             body = json.dumps({"operations": batch}).encode()
@@ -147,7 +147,7 @@ class Load:
 
 
 async def ask_once(ledger: Ledger, port: int, token: str, exponent: int = 1) -> Exchange:
-    """Ask for x^exponent on a connection of its own, and return what came of it; raises OSError."""
+    """Request x^exponent on a new connection, and return the outcome; raises OSError."""
     connection = await Connection.open(port)
     exchange = ledger.ask()
     sent = request(f"/pow/{exchange.operands[0]}/{exponent}", {"Authorization": f"Bearer {token}"})

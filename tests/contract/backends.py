@@ -1,4 +1,4 @@
-"""Every backend of each kind: a new one is a line here, and keeps all the promises of its kind's contract tests."""
+"""The backends of each kind; a new backend is one line here, and runs all contract tests of its kind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.harness.kafka import Kafka
 from tests.harness.pubsub import PubSub
 
+# Caches of about a megabyte, given the port of a Redis that holds no more and evicts.
 CACHES: dict[str, str] = {
     "memory": "memory://?max_bytes=1000000",
     "fake redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
@@ -17,7 +18,6 @@ CACHES: dict[str, str] = {
     "redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
     "redis alone": "redis://127.0.0.1:{port}/0?max_bytes=0",
 }
-"""Each of about a megabyte, at the port of a Redis that holds no more and evicts."""
 _SHORT_SESSIONS = "session.timeout.ms=3000"
 STREAMS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
     "memory": lambda _request, _topic: "memory://",
@@ -31,7 +31,7 @@ _WITHOUT_PROGRAM = {"memory", "sqlite", "fake redis", "fake redis alone", "mock 
 
 
 def each(kinds: Iterable[str]) -> list[object]:
-    """Return a parameter for each kind of backend; those that need a server program carry the marker for it."""
+    """Return a parameter for each backend of a kind, marked when it needs a server program."""
     return [pytest.param(kind, marks=[] if kind in _WITHOUT_PROGRAM else pytest.mark.programs) for kind in kinds]
 
 
@@ -53,9 +53,9 @@ def _hanging(broker: Kafka | PubSub) -> Iterator[None]:
         broker.resume()
 
 
+# Ways in which a stream's broker may be away for a while; it keeps its data.
 OUTAGES: dict[str, tuple[str, Callable[[pytest.FixtureRequest], AbstractContextManager[None]]]] = {
     "kafka, killed": ("kafka", lambda request: _ended(request.getfixturevalue("real_kafka"))),
     "kafka, hanging": ("kafka", lambda request: _hanging(request.getfixturevalue("real_kafka"))),
     "pubsub, hanging": ("pubsub", lambda request: _hanging(request.getfixturevalue("real_pubsub"))),
 }
-"""Ways in which the broker of a stream may be away for a while; it keeps what it had."""

@@ -1,4 +1,4 @@
-"""What the contract tests of all stores share."""
+"""Fixtures for the contract tests of all stores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def bystander(database: Database) -> AsyncIterator[User]:
-    """Store another account with a session and a key, and require in the end that nothing of it was touched."""
+    """Store a second account with a session and a key, and require at the end that none of it was touched."""
     users, sessions, keys = SqlUserStore(database), SqlSessionStore(database), SqlKeyStore(database)
     bob = User(_ids.next(), "bob", "bob@example.com", "bob's", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
@@ -52,7 +52,7 @@ async def bystander(database: Database) -> AsyncIterator[User]:
 
 @pytest.fixture
 async def another(url: str) -> AsyncIterator[Another]:
-    """Open the test's stream as one more instance of the service would."""
+    """Open the test's stream as another instance of the service would."""
     async with AsyncExitStack() as stack:
 
         async def opened() -> Stream:

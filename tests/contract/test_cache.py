@@ -1,4 +1,4 @@
-"""What every cache promises."""
+"""Contract tests that every cache must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 @pytest.fixture(scope="module")
 def small_redis() -> Iterator[Redis]:
-    """Run a Redis that holds about a megabyte beside itself, and evicts what was used least recently."""
+    """Run a Redis that holds about a megabyte of data and evicts the least recently used keys."""
     require_program("redis-server")
     with redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64") as running:
         yield running
@@ -51,7 +51,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
 
 
 async def test_what_was_put_in_comes_out(cache: Cache) -> None:
-    """A result comes back equal in every part, if only in a moment; another key has nothing."""
+    """A stored result is returned equal in every part; another key has no result."""
     kept = result()
     await cache.put("fibonacci:10", kept)
     assert await found(lambda: cache.get("fibonacci:10"), "the result") == kept
@@ -60,14 +60,14 @@ async def test_what_was_put_in_comes_out(cache: Cache) -> None:
 
 @pytest.mark.parametrize("size", [1, 4_096, 4_097, 65_537, 200_000])
 async def test_results_of_every_size_come_out(cache: Cache, size: int) -> None:
-    """Short ones as they are, longer ones compressed, long ones compressed in a thread: equal in every part."""
+    """Results are returned unchanged, be they stored plain, compressed, or compressed in a thread."""
     kept = result(digits(size))
     await cache.put("pow:3:1", kept)
     assert await found(lambda: cache.get("pow:3:1"), "the result") == kept
 
 
 async def test_the_last_one_put_in_counts(cache: Cache) -> None:
-    """A key has one value."""
+    """A key holds the result that was stored last."""
     first, second = result(b"1"), result(b"2")
     await cache.put("fibonacci:10", first)
     await cache.put("fibonacci:10", second)
@@ -77,7 +77,7 @@ async def test_the_last_one_put_in_counts(cache: Cache) -> None:
 
 
 async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
-    """Of 12 MB of results no more than a part is kept; the one put in last is among them."""
+    """Of 12 MB of results only a part is kept, and the newest result is in it."""
     for n in range(120):
         await cache.put(f"factorial:{n}", result(digits(100_000, seed=n)))
         if n % 10 == 9:
@@ -92,19 +92,19 @@ async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
 
 
 async def test_a_ping_is_answered(cache: Cache) -> None:
-    """An open cache answers."""
+    """An open cache answers a ping."""
     await cache.ping()
 
 
 async def test_an_unknown_scheme_is_a_sentence() -> None:
-    """The refusal names the setting and what there is."""
+    """The error names the setting and the known schemes."""
     with pytest.raises(ValueError, match=r"PYCALC_CACHE_URL.*'nowhere'.*memory"):
         await open_cache("nowhere://host", Metrics())
 
 
 @pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
 async def test_an_option_at_its_bound_is_taken(option: str) -> None:
-    """A server that is not there is no reason not to open the cache."""
+    """A cache with an option at its bound opens, even while its server is away."""
     await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
 
 
@@ -134,7 +134,7 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
     ],
 )
 async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:
-    """What can't be meant ends the start, with the setting's name, and without a password."""
+    """An invalid option ends the start with the setting's name, and does not show the password."""
     with pytest.raises(ValueError, match=sentence) as refusal:
         await open_cache(url, Metrics())
     assert str(refusal.value).startswith("PYCALC_CACHE_URL: ")

@@ -1,4 +1,4 @@
-"""What all counters of the limits promise, in this process and in Redis."""
+"""Contract tests that the counters of the limits must pass, in this process and in Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 @pytest.fixture(params=each(["memory", "fake redis", "redis"]))
 async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
-    """Return counters that nobody has used."""
+    """Return unused counters."""
     if request.param == "memory":
         yield Counters()
         return
@@ -33,7 +33,7 @@ async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore
 
 
 async def test_what_is_added_is_counted(counters: CounterStore) -> None:
-    """By key; one that nobody has added to is zero."""
+    """A counter holds the sum of the additions to its key; an unused key is zero."""
     assert await counters.incr("ada", 60) == 1
     assert await counters.incr("ada", 60, 4) == 5
     assert await counters.incr("bob", 60) == 1
@@ -42,7 +42,7 @@ async def test_what_is_added_is_counted(counters: CounterStore) -> None:
 
 
 async def test_a_counter_expires(counters: CounterStore) -> None:
-    """Its time begins with the first addition and is not prolonged; then it begins anew."""
+    """A counter's time starts with its first addition, is not prolonged, and then starts again."""
     await counters.incr("ada", 1)
     assert 0 < await counters.get_expiry("ada") - counters.clock() <= 1.01
     assert await counters.incr("ada", 60) == 2
@@ -58,7 +58,7 @@ async def test_a_counter_expires(counters: CounterStore) -> None:
 
 
 async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
-    """Others are not."""
+    """Forgetting one counter leaves the others unchanged."""
     for key in ("ada", "bob"):
         await counters.incr(key, 60)
     await counters.clear("ada")
@@ -67,7 +67,7 @@ async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
 
 
 async def test_none_is_below_zero(counters: CounterStore) -> None:
-    """What is taken from a counter that is not there any more is not owed."""
+    """Subtracting from an expired counter leaves it at zero."""
     assert await counters.incr("ada", 60, -1) == 0
     assert await counters.get("ada") == 0
     assert await counters.incr("ada", 60, 2) == 2
@@ -79,7 +79,7 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
-    """What does not fit counts nothing, and leaves the rest for what does; the time left is told with it."""
+    """An amount above the remainder spends nothing, and the answer includes the time left."""
     allowed, used, seconds = await counters.spend("ada", 60, 7, 10)
     assert (allowed, used) == (True, 7)
     assert 59 < seconds <= 60
@@ -94,14 +94,14 @@ async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
 
 
 async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -> None:
-    """Of a hundred at the same moment exactly ten."""
+    """Of a hundred simultaneous requests exactly ten fit the limit."""
     spent = await asyncio.gather(*(counters.spend("ada", 60, 1, 10) for _ in range(100)))
     assert sum(each.allowed for each in spent) == 10
     assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
 async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> None:
-    """Beside a batch of 1,000 that is over the limit of 600, all of a hundred single calculations fit at once."""
+    """A hundred single calculations fit beside a refused batch of 1,000 under a limit of 600."""
     batch, *single = await asyncio.gather(
         counters.spend("ada", 60, 1_000, 600), *(counters.spend("ada", 60, 1, 600) for _ in range(100))
     )
@@ -111,7 +111,7 @@ async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> No
 
 
 async def test_a_name_is_any_text(counters: CounterStore) -> None:
-    """Spaces, letters of other alphabets, a thousand characters, half a character: names are what people type."""
+    """A counter's name may have spaces, letters of any alphabet, a thousand characters or a lone surrogate."""
     for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):
         assert await counters.incr(key, 60) == 1
     await counters.clear("*")

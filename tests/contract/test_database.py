@@ -1,4 +1,4 @@
-"""What every database promises through its stores."""
+"""Contract tests that the stores of every database must pass."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def outbox(database: Database) -> SqlOutboxStore:
 
 
 async def test_what_is_under_way_is_counted(database: Database) -> None:
-    """A read counts as one while it runs; before and after it nothing does."""
+    """A read counts as in progress exactly while it runs."""
     counted: list[Mapping[str, int]] = []
     idle = dict(database.under_way())
     assert {*idle.values()} == {0}
@@ -64,10 +64,10 @@ async def test_what_is_under_way_is_counted(database: Database) -> None:
 
 
 class TestUsers:
-    """Accounts."""
+    """Tests of accounts."""
 
     async def test_an_account_is_found_by_name_and_id(self, users: SqlUserStore) -> None:
-        """It comes back equal in every part; letter case does not distinguish names; strangers are None."""
+        """An account is returned equal in every part, in any letter case of its name; an unknown one is None."""
         ada = user("Ada")
         await users.add(ada)
         assert await users.by_id(ada.id) == ada
@@ -77,7 +77,7 @@ class TestUsers:
 
     @pytest.mark.parametrize(("name", "email"), [("ADA", "b@example.com"), ("bob", "aDa@example.COM")])
     async def test_a_name_and_an_address_belong_to_one(self, users: SqlUserStore, name: str, email: str) -> None:
-        """A second account of the same name or address, in whatever letter case, is a Conflict and not stored."""
+        """A second account with the same name or address in any letter case is a Conflict and not stored."""
         ada = user("ada")
         await users.add(ada)
         rival = User(ids.next(), name, email, "$2b$hash", Role.USER, MOMENT)
@@ -87,7 +87,7 @@ class TestUsers:
         assert await users.by_id(ada.id) == ada
 
     async def test_a_deleted_account_leaves_its_name_to_the_history(self, users: SqlUserStore) -> None:
-        """After a deletion the name is free; it means who has it, and where nobody has it who had it last."""
+        """A free name selects the history of its last owner; a name in use selects its present owner's."""
         first, second = user("ada"), user("Ada")
         await users.add(first)
         assert await users.delete("ADA") == first
@@ -101,7 +101,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("name", ["a\x00b", "a\ud800b", "?"])
     async def test_a_name_that_no_account_can_have_is_nobodys(self, users: SqlUserStore, name: str) -> None:
-        """It is not found, rather than something that a database can't answer."""
+        """An impossible name is not found, and is no database error."""
         await users.add(user("ada"))
         assert await users.by_username(name) is None
         assert await users.id_of(name) is None
@@ -110,13 +110,13 @@ class TestUsers:
             await users.delete(name)
 
     async def test_what_is_not_there_can_not_be_deleted(self, users: SqlUserStore) -> None:
-        """NotFound, and nothing is retired."""
+        """Deleting an unknown account raises NotFound and retires no name."""
         with pytest.raises(NotFound):
             await users.delete("ada")
         assert await users.id_of("ada") is None
 
     async def test_the_last_admin_stays(self, users: SqlUserStore) -> None:
-        """One of two admins can go, the other can't."""
+        """One of two admins can be deleted, the last one can't."""
         await users.add(user("ada", Role.ADMIN))
         await users.add(user("bob", Role.ADMIN))
         await users.delete("ada")
@@ -125,7 +125,7 @@ class TestUsers:
         assert await users.has_admin()
 
     async def test_the_bootstrap_token_admits_one(self, users: SqlUserStore) -> None:
-        """Of twenty registrations at once with the right token exactly one gets in, and the token is used up."""
+        """Of twenty simultaneous registrations with the bootstrap token exactly one succeeds and uses it up."""
         assert await users.offer_bootstrap(bytes(32))
         outcomes = await asyncio.gather(
             *(users.add(user(f"admin{n}", Role.ADMIN), burn_bootstrap=bytes(32)) for n in range(20)),
@@ -138,7 +138,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
     async def test_an_admin_is_made_by_one_who_still_is(self, users: SqlUserStore, how: str) -> None:
-        """Whoever has lost that since the request was let in makes nobody."""
+        """A caller who has lost the admin role since authentication creates no admin."""
         ada = user("ada", Role.ADMIN)
         await users.add(ada)
         await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
@@ -151,7 +151,7 @@ class TestUsers:
         assert await users.by_username("eve") is None
 
     async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
-        """Token and account are one transaction: where the name is taken the token stays in force."""
+        """A registration that fails for its name leaves the bootstrap token valid."""
         await users.add(user("ada"))
         await users.offer_bootstrap(bytes(32))
         with pytest.raises(Conflict):
@@ -163,13 +163,13 @@ class TestUsers:
         assert await users.bootstrap_hash() == bytes(32)
 
     async def test_an_offer_may_leave_the_old_in_force(self, users: SqlUserStore) -> None:
-        """Of instances that start together on one database one offers a token, and the others leave it alone."""
+        """Of instances that start together on one database, only one offers a bootstrap token."""
         offers = await asyncio.gather(*(users.offer_bootstrap(bytes([n]) * 32, replace=False) for n in range(5)))
         assert sum(offers) == 1
         assert await users.bootstrap_hash() == bytes([offers.index(True)]) * 32
 
     async def test_a_new_offer_replaces_the_old(self, users: SqlUserStore) -> None:
-        """There is one token at most."""
+        """A new bootstrap token replaces the old one."""
         assert await users.bootstrap_hash() is None
         await users.offer_bootstrap(bytes(32))
         await users.offer_bootstrap(b"1" * 32)
@@ -177,10 +177,10 @@ class TestUsers:
 
 
 class TestHistory:
-    """The history, and the outbox that is filled with it."""
+    """Tests of the history and of the outbox that it fills."""
 
     async def test_a_row_comes_back_as_it_went_in(self, history: SqlHistoryStore) -> None:
-        """Every column keeps its value and its type; long texts and missing ones too."""
+        """Every column keeps its value and type, including long and missing texts."""
         rows = [
             history_row(1),
             history_row(2)._replace(result=None, sha256=None, exact=False, cached=True, digits="9" * 40),
@@ -192,7 +192,7 @@ class TestHistory:
     async def test_rows_and_events_are_stored_together_in_order(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """More rows than one statement takes stand in the outbox in the order of the batch."""
+        """A batch longer than one statement fills the outbox in the batch's order."""
         rows = [history_row(n) for n in range(1_150)]
         await history.append(rows[:1_100])
         await history.append(rows[1_100:])
@@ -204,7 +204,7 @@ class TestHistory:
     async def test_a_batch_is_stored_whole_or_not_at_all(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A row whose id is taken is a Conflict, and nothing of its batch is in the history or in the outbox."""
+        """A batch with a taken id is a Conflict, and leaves nothing in the history or the outbox."""
         known = history_row()
         await history.append([known])
         with pytest.raises(Conflict):
@@ -217,7 +217,7 @@ class TestHistory:
     async def test_after_a_batch_that_can_not_be_stored_others_can(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """However long both are: the transaction of the one has ended, and the other is stored whole."""
+        """After a long batch has failed, another long batch is stored whole."""
         for count in (3, 300):
             rows = [history_row(number) for number in range(count)]
             with pytest.raises(Conflict):
@@ -229,7 +229,7 @@ class TestHistory:
             assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
-        """Newest first, each page before the last id of the one before, whatever is added meanwhile."""
+        """Pages are newest first and continue before the last id, while rows are added."""
         rows = [history_row(n) for n in range(25)]
         await history.append(rows)
         seen = await history.page(ALL, None, 10)
@@ -239,7 +239,7 @@ class TestHistory:
         assert seen == rows[::-1]
 
     async def test_filters_select(self, history: SqlHistoryStore) -> None:
-        """By users, by operation, from an id on and before an id; together they all must hold."""
+        """A page satisfies all its filters: users, operation, first id and last id."""
         rows = [
             history_row(0, user_id=ADA, operation="fibonacci"),
             history_row(1, user_id=BOB, operation="fibonacci"),
@@ -260,7 +260,7 @@ class TestHistory:
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
 
     async def test_the_time_by_the_clock_selects(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Where ids are ahead of it; rows from before that column go by their id. The outbox knows it."""
+        """Time filters use the clock's time, or the id for rows older than that column; the outbox has it too."""
         start = 1_800_000_000_000
         times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
         rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
@@ -282,7 +282,7 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """Whichever is the nearer: ``since`` includes its id, ``until``, ``before`` and ``after`` exclude theirs."""
+        """The nearer of cursor and filter counts; ``since`` is inclusive, the other bounds are exclusive."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
@@ -295,14 +295,14 @@ class TestHistory:
         assert await history.following(HistoryFilter(until=ids_of[6]), ids_of[4], 10) == rows[5:6]
 
     async def test_following_is_oldest_first(self, history: SqlHistoryStore) -> None:
-        """What came after an id, without it, in the order of the ids, no more than asked for."""
+        """Rows after an id are returned in the order of ids, up to the limit and without that id."""
         rows = [history_row(n, user_id=ADA) for n in range(5)]
         await history.append([*rows, history_row(user_id=BOB)])
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[1].id, 2) == rows[2:4]
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[4].id, 2) == []
 
     async def test_a_page_of_several_users_is_in_order(self, history: SqlHistoryStore) -> None:
-        """Whatever is stored for each, the page has the newest of all, both ways, and no more than asked for."""
+        """A page of several users has the newest rows of all, in either order and up to the limit."""
         rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(12)]
         await history.append([*rows, history_row(user_id=ids.next())])
         both = HistoryFilter(user_ids=(ADA, BOB))
@@ -311,7 +311,7 @@ class TestHistory:
         assert await history.following(both, rows[4].id, 5) == rows[5:10]
 
     async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """So many of them, only those below the bound, and says how many; then there is nothing left to take."""
+        """Pruning deletes up to so many of the oldest rows below the bound and returns their number."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(0, 100)])
@@ -324,7 +324,7 @@ class TestHistory:
     async def test_pruning_stops_at_an_event_that_is_not_published(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Neither its row nor any above goes, whatever is asked, until it is published; the event comes out whole."""
+        """Pruning stops at an unpublished event, which keeps its row and is published whole."""
         rows = [history_row(n) for n in range(6)]
         await history.append(rows)
         seqs = {entry.row.id: entry.seq for entry in await outbox.pending(0, 100)}
@@ -337,7 +337,7 @@ class TestHistory:
         assert await history.page(ALL, None, 100) == []
 
     async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """They take each row once between them, and what is above the bound stays."""
+        """Simultaneous prunings delete each row once and keep the rows above the bound."""
         rows = [history_row(n) for n in range(500)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
@@ -354,7 +354,7 @@ class TestHistory:
     async def test_published_entries_are_removed_and_no_others(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Removing takes exactly the entries named, with holes between them; the history stays."""
+        """Removal deletes exactly the named outbox entries and leaves the history."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
         entries = await outbox.pending(0, 100)
@@ -366,17 +366,17 @@ class TestHistory:
 
 
 class TestUnitsOfWork:
-    """The database itself."""
+    """Tests of the database itself."""
 
     async def test_a_read_can_not_write(self, database: Database, users: SqlUserStore) -> None:
-        """Work that is given to ``read`` and writes raises a domain error, and nothing is written."""
+        """A write inside ``read`` raises a domain error and changes nothing."""
         await users.add(user("ada"))
         with pytest.raises(PycalcError):
             await database.read(lambda connection: connection.execute(text("DELETE FROM users")))
         assert await users.by_username("ada") is not None
 
     async def test_a_write_that_raises_leaves_nothing(self, database: Database, users: SqlUserStore) -> None:
-        """The exception comes out as it is, and the transaction is rolled back; the next one works."""
+        """An exception inside a write is passed on and rolls back; the next write works."""
         await users.add(user("ada"))
 
         def fail(connection: Connection) -> None:
@@ -388,7 +388,7 @@ class TestUnitsOfWork:
         assert await users.by_username("ada") is not None
 
     async def test_what_is_committed_outlives_the_database_object(self, database_url: str, database: Database) -> None:
-        """Closed and opened again, the rows are there."""
+        """Committed rows are there after the database is reopened."""
         row = history_row()
         await SqlHistoryStore(database).append([row])
         await database.aclose()
@@ -397,7 +397,7 @@ class TestUnitsOfWork:
         await again.aclose()
 
     async def test_a_closed_database_is_unavailable(self, database: Database, history: SqlHistoryStore) -> None:
-        """Reading, writing and pinging after the end raise StoreUnavailable."""
+        """A closed database raises StoreUnavailable for reads, writes and pings."""
         await database.aclose()
         with pytest.raises(StoreUnavailable):
             await history.append([history_row()])
@@ -407,14 +407,14 @@ class TestUnitsOfWork:
             await database.ping()
 
     async def test_bad_sql_is_a_domain_error(self, database: Database) -> None:
-        """No exception of the driver or the toolkit gets out."""
+        """Bad SQL raises a domain error, not an exception of the driver or the toolkit."""
         with pytest.raises(StoreUnavailable):
             await database.read(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
 
     async def test_a_write_that_has_begun_runs_to_its_end(
         self, database_url: str, database: Database, users: SqlUserStore
     ) -> None:
-        """Though nobody waits for it any more, its transaction is committed; closing waits for it."""
+        """A write whose caller is cancelled is still committed, and closing waits for it."""
         await users.add(user("ada"))
         begun = threading.Event()
 
@@ -432,6 +432,6 @@ class TestUnitsOfWork:
         await again.aclose()
 
     async def test_an_unknown_scheme_is_a_sentence(self) -> None:
-        """The refusal names the setting and what there is."""
+        """The error names the setting and the known schemes."""
         with pytest.raises(ValueError, match=r"PYCALC_DATABASE_URL.*'nowhere'.*sqlite"):
             await open_database("nowhere://host")

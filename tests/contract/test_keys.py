@@ -1,4 +1,4 @@
-"""What every database promises of API keys."""
+"""Contract tests of API keys that every database must pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keys(database: Database) -> SqlKeyStore:
 
 @pytest.fixture
 async def bearer(database: Database, keys: SqlKeyStore, bystander: User) -> KeyBearer:
-    """Store an account and a key of it, and return what the key's use gives."""
+    """Store an account and its key, and return the result of using the key."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     key = StoredKey(ids.next(), user.id, "report", "pck_AAAA", START, None, None)
@@ -35,7 +35,7 @@ async def bearer(database: Database, keys: SqlKeyStore, bystander: User) -> KeyB
 
 
 async def test_the_last_use_is_kept_to_within_five_minutes(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """The first use is noted, and the next that is five minutes later."""
+    """The first use is stored, and then the first use at least five minutes later."""
     noted = []
     for now in (START, START + FIVE_MINUTES - 1, START + FIVE_MINUTES):
         assert await keys.use(HASH, now) == bearer
@@ -44,7 +44,7 @@ async def test_the_last_use_is_kept_to_within_five_minutes(keys: SqlKeyStore, be
 
 
 async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """It is good until the millisecond at which it expires, and its bearer tells that time."""
+    """A key works until the millisecond of its expiry, which is part of the result."""
     await keys.add(StoredKey(ids.next(), bearer.user.id, "short", "pck_BBBB", START, START + 60, None), b"2" * 32, 2)
     found = await keys.use(b"2" * 32, START + 59)
     assert found is not None
@@ -55,7 +55,7 @@ async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) ->
 async def test_only_a_use_that_is_noted_writes(
     database: Database, keys: SqlKeyStore, bearer: KeyBearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown key, and one whose use was noted lately, take no place among the writes."""
+    """An unknown or recently used key does not enter the write queue."""
     await keys.use(HASH, START)
     monkeypatch.setattr(database, "write", None)
     assert await keys.use(b"1" * 32, START) is None

@@ -1,4 +1,4 @@
-"""What every database promises of revocations, and of accounts that are changed from several sides at once."""
+"""Contract tests of revocations and concurrent account changes that every database must pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSION, KEY = ids.next(), ids.next()
 
 
 class Stores:
-    """Everything that revokes."""
+    """The stores that can revoke something."""
 
     def __init__(self, database: Database) -> None:
         self.users = SqlUserStore(database)
@@ -71,7 +71,7 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING)
 async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores, User], Awaitable[object]]) -> None:
-    """Each act that takes a right away is one revocation of that user's, seen by whoever asks what came since."""
+    """Each change that removes a right is numbered as a revocation of that user."""
     user = await added(stores)
     await opened(stores, user, SESSION, 1_000)
     await opened(stores, user, ids.next(), 1_001)
@@ -84,7 +84,7 @@ async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores
 
 
 async def test_what_fails_revokes_nothing(stores: Stores) -> None:
-    """The number and the act are one transaction: the last admin stays, and nobody is told otherwise."""
+    """A failed change, such as deleting the last admin, adds no revocation."""
     await added(stores, "ada", Role.ADMIN)
     with pytest.raises(Conflict):
         await stores.users.change("ada", Role.USER, None)
@@ -92,7 +92,7 @@ async def test_what_fails_revokes_nothing(stores: Stores) -> None:
 
 
 async def test_revocations_too_far_back_concern_everybody(database: Database) -> None:
-    """Of ten thousand the users are known; who asks for what came before gets no list, and so must forget all."""
+    """Only the last ten thousand revocations name their users; an older position concerns all users."""
     stores = Stores(database)
     users = [await added(stores, f"user{number}") for number in range(3)]
     for user in users:
@@ -104,7 +104,7 @@ async def test_revocations_too_far_back_concern_everybody(database: Database) ->
 
 
 async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
-    """Fifty revocations at the same time have fifty numbers, and a reader who polls meanwhile misses no user."""
+    """Fifty simultaneous revocations get fifty numbers, and a polling reader misses none."""
     users = [await added(stores, f"user{number}") for number in range(50)]
     seen: set[bytes] = set()
     acts = asyncio.gather(*(stores.users.change(user.username, None, True) for user in users))
@@ -118,7 +118,7 @@ async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
 
 
 async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
-    """Of ten admins who are all demoted, disabled and deleted at the same time exactly one stays."""
+    """Of ten admins that are removed at the same time exactly one stays."""
     for number in range(10):
         await added(stores, f"admin{number}", Role.ADMIN)
     acts = [
@@ -133,7 +133,7 @@ async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
 
 
 async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: Stores) -> None:
-    """A session or a key for an account that is gone or disabled is Unauthorized, and is not made."""
+    """A session or key for a deleted or disabled account is Unauthorized and not stored."""
     ada, bob = await added(stores, "ada"), await added(stores, "bob")
     await stores.users.change("ada", None, True)
     await stores.users.delete("bob")
@@ -145,15 +145,15 @@ async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: 
     assert await stores.keys.of_user(bob.id) == []
 
 
+# Statements that keep a connection busy for a while.
 LINGER = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n",
     "postgresql": "SELECT pg_sleep(0.7)",
 }
-"""Statements that keep a connection busy for a while."""
 
 
 async def test_revocations_are_read_while_every_reader_is_busy(stores: Stores, database: Database) -> None:
-    """They have a connection of their own: with all readers taken and their queue full they are read at once."""
+    """Revocations are read at once on their own connection while all readers and their queue are full."""
     number = await stores.revocations.newest()
     user = await added(stores)
     await stores.users.change("ada", Role.ADMIN, None)

@@ -1,4 +1,4 @@
-"""What every database promises of sessions."""
+"""Contract tests of sessions that every database must pass."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> 
 async def rotated(
     sessions: SqlSessionStore, session: bytes, presented: bytes, replacement: bytes, now_ms: int, family: bytes = FAMILY
 ) -> Rotation:
-    """Exchange a refresh token's hash for another."""
+    """Replace a refresh token's hash by another."""
     return await sessions.rotate(Refresh(session, family, presented, replacement, now_ms), LIMITS)
 
 
@@ -59,7 +59,7 @@ async def bearer(sessions: SqlSessionStore, user_id: bytes, session: bytes, now_
 
 
 async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore, ada: User) -> None:
-    """A session belongs to one user; with another's id, or when it is closed, there is no bearer."""
+    """A session authenticates its own user while it is open, and nobody else."""
     session = await opened(sessions, ada)
     assert await bearer(sessions, ada.id, session) == ada
     assert await bearer(sessions, ids.next(), session) is None
@@ -68,14 +68,14 @@ async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore,
 
 
 async def test_the_current_token_is_replaced(sessions: SqlSessionStore, ada: User) -> None:
-    """Each rotation makes the presented hash the one before, and the replacement the current one."""
+    """A rotation makes the presented hash the previous one and its replacement the current one."""
     session = await opened(sessions, ada)
     assert await rotated(sessions, session, FIRST, SECOND, START + 1) == (ada, False)
     assert await rotated(sessions, session, SECOND, THIRD, START + 2) == (ada, False)
 
 
 async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessionStore, ada: User) -> None:
-    """A client whose reply was lost comes again with the old token; the time of grace does not grow by that."""
+    """A client that lost the reply may use the old token again; this does not extend the grace period."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     assert await rotated(sessions, session, FIRST, THIRD, START + 10) == (ada, False)
@@ -83,7 +83,7 @@ async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessi
 
 
 async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> None:
-    """A token that was replaced and is used again after its successor has been copied: nobody keeps the session."""
+    """Using a replaced token after its successor was used ends the session."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     await rotated(sessions, session, FIRST, THIRD, START + 1)
@@ -94,7 +94,7 @@ async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> N
 
 
 async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: User) -> None:
-    """Used within the idle time it goes on, up to its absolute end."""
+    """A session lasts while it is used within the idle time, up to its absolute end."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await rotated(sessions, idle, FIRST, SECOND, START + 1_001) == (None, False)
     for step in range(1, 6):
@@ -103,7 +103,7 @@ async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: Us
 
 
 async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: User) -> None:
-    """An access token of an idle or old session is refused, though it has not expired itself."""
+    """An unexpired access token of an idle or old session is refused."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await bearer(sessions, ada.id, idle, START + 1_000) == ada
     assert await bearer(sessions, ada.id, idle, START + 1_001) is None
@@ -114,7 +114,7 @@ async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: 
 
 
 async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
-    """The id stands in every access token; only what was a refresh token of the session is reuse."""
+    """Only a former refresh token counts as reuse; the session id alone does not end the session."""
     session = await opened(sessions, ada)
     for presented in (FIRST, SECOND):
         assert await rotated(sessions, session, presented, THIRD, START + 1, family=OTHER) == (None, False)
@@ -124,7 +124,7 @@ async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessio
 async def test_a_session_from_before_there_were_families_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """Any token that names it is of its family: it rotates, and reuse ends it."""
+    """A session without a token family accepts any token that names it, and reuse ends it."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
@@ -133,7 +133,7 @@ async def test_a_session_from_before_there_were_families_goes_on(
 
 @pytest.mark.parametrize("first", [SECOND, THIRD], ids=["first's", "second's"])
 async def test_two_refreshes_at_once_are_two_chains(sessions: SqlSessionStore, ada: User, first: bytes) -> None:
-    """Two tabs with one token: each goes on with its own successor, in any order, for as long as the session lasts."""
+    """Two tabs that refresh with one token continue independently with their own successors."""
     session = await opened(sessions, ada)
     both = await asyncio.gather(*(rotated(sessions, session, FIRST, each, START) for each in (SECOND, THIRD)))
     assert both == [(ada, False), (ada, False)]
@@ -145,7 +145,7 @@ async def test_two_refreshes_at_once_are_two_chains(sessions: SqlSessionStore, a
 
 
 async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, ada: User) -> None:
-    """A copied token of one tab ends the session of all tabs."""
+    """Reuse of a token in one tab ends the session of all tabs."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     await rotated(sessions, session, FIRST, THIRD, START)
@@ -155,7 +155,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """Lost replies leave chains that nobody follows: the oldest are forgotten, and what is stored stays small."""
+    """The oldest token chains are dropped, so that lost replies can't make a session grow."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):
@@ -170,7 +170,7 @@ async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore,
 async def test_a_session_rotated_by_the_release_before_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """That one knows nothing of the chains: its successor is good, and what it has replaced is replaced."""
+    """A rotation by the previous release, which has no chains, leaves its successor valid."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     change = text("UPDATE sessions SET refresh_hash = :new, previous_hash = :old, rotated_ms = :now WHERE id = :id")
@@ -183,7 +183,7 @@ async def test_a_session_rotated_by_the_release_before_goes_on(
 async def test_an_unknown_token_writes_nothing(
     database: Database, sessions: SqlSessionStore, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither an invented session nor an invented secret of one takes a place among the writes."""
+    """An unknown session or secret does not enter the write queue."""
     session = await opened(sessions, ada)
     monkeypatch.setattr(database, "write", None)
     assert await rotated(sessions, ids.next(), FIRST, SECOND, START) == (None, False)
@@ -193,7 +193,7 @@ async def test_an_unknown_token_writes_nothing(
 async def test_a_login_does_not_survive_a_new_password(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """What was verified against the hash from before opens nothing afterwards."""
+    """A login that was verified against the old password hash opens no session."""
     asking = await opened(sessions, ada)
     await SqlUserStore(database).set_password(ada.id, "hash", "new", asking)
     with pytest.raises(Unauthorized):
@@ -202,7 +202,7 @@ async def test_a_login_does_not_survive_a_new_password(
 
 
 async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: User) -> None:
-    """One more than the limit ends the one that was used longest ago; an expired one goes first."""
+    """One session above the limit ends an expired session, or else the least recently used one."""
     first, second, third = [await opened(sessions, ada, START + step) for step in range(3)]
     await rotated(sessions, first, FIRST, SECOND, START + 10)
     fourth = await opened(sessions, ada, START + 11)
@@ -210,7 +210,7 @@ async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: Us
 
 
 async def test_a_new_password_ends_the_other_sessions(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """The hash changes and all sessions but the one that asked end, together."""
+    """A password change and the end of all other sessions are one transaction."""
     kept, ended = await opened(sessions, ada), await opened(sessions, ada)
     users = SqlUserStore(database)
     await users.set_password(ada.id, "hash", "new", kept)
@@ -224,7 +224,7 @@ async def test_a_new_password_ends_the_other_sessions(database: Database, sessio
 async def test_a_password_is_changed_by_an_open_session_that_knew_it(
     database: Database, sessions: SqlSessionStore, ada: User, how: str
 ) -> None:
-    """A session that ended on the way, or another change that came before, makes it Unauthorized; nothing changes."""
+    """A password change is Unauthorized when the session has ended or the password has changed meanwhile."""
     users = SqlUserStore(database)
     session, other = await opened(sessions, ada), await opened(sessions, ada)
     if how == "logged out":
@@ -236,14 +236,14 @@ async def test_a_password_is_changed_by_an_open_session_that_knew_it(
 
 
 async def test_an_account_takes_its_sessions_with_it(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """A refresh token of a deleted account opens nothing."""
+    """A refresh token of a deleted account is refused."""
     session = await opened(sessions, ada)
     await SqlUserStore(database).delete("ada")
     assert await rotated(sessions, session, FIRST, SECOND, START) == (None, False)
 
 
 async def test_all_sessions_end_together(sessions: SqlSessionStore, ada: User) -> None:
-    """Whoever logs out everywhere is logged out everywhere."""
+    """Closing all sessions of a user leaves none open."""
     both = [await opened(sessions, ada), await opened(sessions, ada)]
     await sessions.close_all(ada.id)
     assert [await bearer(sessions, ada.id, session) for session in both] == [None, None]

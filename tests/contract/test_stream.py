@@ -1,4 +1,4 @@
-"""What every event stream promises: taken for good, in order, at least once, shared by who consumes."""
+"""Contract tests that every event stream must pass: durable, ordered, at least once, shared by a group."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ async def stream(url: str) -> AsyncIterator[Stream]:
 
 @pytest.fixture
 def consumable(stream: Stream) -> Consumable:
-    """Return the stream if it can be consumed."""
+    """Return the stream if it supports consumers."""
     if not isinstance(stream, Consumable):
         pytest.skip("this stream can't be consumed")
     return stream
 
 
 async def consume(member: Member, count: int) -> list[Event]:
-    """Receive events, and commit each batch, until there are so many."""
+    """Receive and commit batches until so many events have arrived."""
     events: list[Event] = []
     async with asyncio.timeout(SECONDS):
         while len(events) < count:
@@ -56,7 +56,7 @@ async def consume(member: Member, count: int) -> list[Event]:
 
 
 def events_of(deliveries: Iterable[Delivery]) -> list[Event]:
-    """Return the events of deliveries, which are all good."""
+    """Return the events of deliveries, all of which must be valid."""
     events = [delivery.event for delivery in deliveries]
     assert None not in events
     return [event for event in events if event is not None]
@@ -69,21 +69,21 @@ def of_key(events: Sequence[Event], key: bytes) -> list[Event]:
 
 @asynccontextmanager
 async def publishing(stream: Stream, events: Sequence[Event]) -> AsyncIterator[None]:
-    """Publish events meanwhile: a stream may wait for its consumers."""
+    """Publish events in the background, because a stream may wait for its consumers."""
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
         tasks.create_task(stream.publish(events))
         yield
 
 
 async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
-    """Events without consumers are taken, and none at all too."""
+    """Events, or an empty batch, are accepted without any consumer."""
     await stream.publish(numbered(ADA, range(3)))
     await stream.publish([])
     await stream.ping()
 
 
 async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, consumable: Consumable) -> None:
-    """A consumer gets what was published since its group exists, whole, in order for each key, in bounded batches."""
+    """A group receives every later event whole, in order for each key and in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
     largest = 0
@@ -99,7 +99,7 @@ async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, 
 
 
 async def test_what_is_committed_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
-    """A member that leaves and comes back goes on behind its last commit."""
+    """A returning member continues after its last commit."""
     first, second = numbered(ADA, range(2))
     async with consumable.consume("usage") as member, publishing(stream, [first]):
         assert await consume(member, 1) == [first]
@@ -108,7 +108,7 @@ async def test_what_is_committed_does_not_come_again(stream: Stream, consumable:
 
 
 async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Consumable) -> None:
-    """Events that a member left undone go to the next one, in their order, and nothing that follows overtakes them."""
+    """Uncommitted events go to the next member in order, before all later events of their key."""
     events = numbered(ADA, range(5))
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
         async with consumable.consume("usage") as member:
@@ -123,7 +123,7 @@ async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Con
 
 
 async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
-    """Wherever in the stream the events of a key stand, a commit is of all that its batch brought."""
+    """A commit covers all events of its batch, whatever their keys."""
     events = [event for n in range(20) for event in numbered(key_of(f"user {n}"), range(2))]
     last = numbered(ADA, range(1))
     async with consumable.consume("usage") as member, publishing(stream, events):
@@ -133,7 +133,7 @@ async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream
 
 
 async def test_an_empty_batch_commits_nothing(stream: Stream, consumable: Consumable) -> None:
-    """What came after it comes again."""
+    """Committing an empty batch leaves later events uncommitted."""
     events = numbered(ADA, range(2))
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
         async with consumable.consume("usage") as member:
@@ -148,7 +148,7 @@ async def test_an_empty_batch_commits_nothing(stream: Stream, consumable: Consum
 
 
 async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consumable) -> None:
-    """The second time it says nothing new."""
+    """A second commit of a batch has no effect."""
     events = numbered(ADA, range(2))
     async with consumable.consume("usage") as member, publishing(stream, events), asyncio.timeout(SECONDS):
         got: list[Event] = []
@@ -161,7 +161,7 @@ async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consum
 
 
 async def test_each_group_gets_every_event(stream: Stream, consumable: Consumable) -> None:
-    """Groups know nothing of each other."""
+    """Each group receives every event independently of other groups."""
     events = numbered(ADA, range(3))
     async with (
         consumable.consume("usage") as first,
@@ -173,7 +173,7 @@ async def test_each_group_gets_every_event(stream: Stream, consumable: Consumabl
 
 
 async def test_members_of_a_group_share_the_events(stream: Stream, consumable: Consumable) -> None:
-    """Both members get some of the events, and all of them between them, in order for each key."""
+    """Two members together receive all events, in order for each key, and each receives some."""
     keys = [key_of(f"user {n}") for n in range(40)]
     published: list[Event] = []
     got: list[list[Event]] = [[], []]
@@ -206,7 +206,7 @@ async def test_members_of_a_group_share_the_events(stream: Stream, consumable: C
 
 
 async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream, consumable: Consumable) -> None:
-    """A consumer may wait for events under whatever deadline it likes."""
+    """A cancelled receive loses no event."""
     events = numbered(ADA, range(3))
     got: list[Event] = []
     async with consumable.consume("usage") as member:
@@ -224,7 +224,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream, consuma
 
 
 async def test_waiting_for_events_ends_without_any(consumable: Consumable) -> None:
-    """An empty batch after a second or so, which can be committed: a consumer can see to other things in between."""
+    """Without events, a receive returns an empty batch after about a second."""
     async with consumable.consume("usage") as member, asyncio.timeout(SECONDS):
         batch = await member.receive()
         await member.commit(batch)
@@ -232,6 +232,6 @@ async def test_waiting_for_events_ends_without_any(consumable: Consumable) -> No
 
 
 async def test_an_unknown_scheme_is_a_sentence() -> None:
-    """The refusal names the setting and what there is."""
+    """The error names the setting and the known schemes."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*'nowhere'.*memory, kafka, kafka\+ssl, pubsub"):
         await open_stream("nowhere://host", Metrics())

@@ -1,4 +1,4 @@
-"""What every stream with a broker promises beyond one process: other instances, crashes, bad events."""
+"""Contract tests of streams with a broker: several instances, crashes and invalid events."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.harness.group_members import group_member
 pytestmark = pytest.mark.anyio
 
 ADA, BOB = key_of("ada"), key_of("bob")
+# Real brokers, whose leases and sessions last for seconds.
 REAL = ["kafka", "pubsub"]
-"""Brokers of their own, where leases and sessions last for seconds."""
+# A size in bytes above the limit of any broker.
 TOO_LARGE = 11_000_000
-"""Bytes: more than any broker takes."""
 SECONDS = 45.0
 
 
@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 async def test_events_wait_for_the_first_consumer(another: Another) -> None:
-    """The group that counts gets what was published before its first consumer was ever started."""
+    """The counting group receives events that were published before its first consumer started."""
     events = numbered(ADA, range(5))
     await (await another()).publish(events)
     assert await consumed(await another(), 5) == events
@@ -55,7 +55,7 @@ async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> No
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_killed_member_s_events_come_again(url: str, another: Another) -> None:
-    """What a consumer had received and not committed when it was killed is another one's, after what was committed."""
+    """The uncommitted events of a killed member go to another member."""
     publisher = await another()
     first, second = numbered(ADA, range(3)), numbered(ADA, range(3, 6))
     with group_member(url, USAGE_GROUP) as doomed:
@@ -70,7 +70,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Another) -
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
-    """A consumer that hung until its events were given away survives its own late commit, and takes part again."""
+    """A member that lost its events while it hung survives its late commit and rejoins the group."""
     publisher = await another()
     await publisher.publish(numbered(ADA, range(3)))
     with group_member(url, USAGE_GROUP) as absent:
@@ -85,7 +85,7 @@ async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> Non
 
 
 async def test_an_event_that_is_too_large_is_refused_alone(another: Another) -> None:
-    """The refusal names that event and no other; all others are taken, those of the same key too, in order."""
+    """Only the oversized event is refused; all others are accepted in order, also those of its key."""
     stream = await another()
     ada, bob = numbered(ADA, range(5)), numbered(BOB, range(5))
     (monster,) = numbered(ADA, [99], TOO_LARGE)

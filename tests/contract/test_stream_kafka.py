@@ -1,4 +1,4 @@
-"""What Kafka's own clients see of the stream, and Kafka's own errors."""
+"""Tests of the Kafka stream as Kafka's own clients see it, and of Kafka's errors."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str
 
 
 async def test_a_user_s_events_are_in_one_partition(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A key names its partition, so order holds for whoever reads."""
+    """Events with the same key are in one partition, so every reader sees them in order."""
     keys = [key_of(f"user {n}") for n in range(20)]
     await opened(kafka.url(topic)).publish([event for key in keys for event in numbered(key, range(3))])
     partitions: dict[bytes | None, set[int | None]] = {}
@@ -127,7 +127,7 @@ async def test_a_user_s_events_are_in_one_partition(kafka: AnyKafka, topic: str,
 
 
 async def test_a_missing_topic_is_made_as_the_url_says(real_kafka: Kafka, admin: AdminClient, opened: Open) -> None:
-    """With so many partitions, by the first who needs it: a ping will do; without an option there are six."""
+    """The first use creates a missing topic with the URL's number of partitions, six by default."""
     named, plain = f"kafka-{secrets.token_hex(6)}", f"kafka-{secrets.token_hex(6)}"
     await opened(real_kafka.url(named, "partitions=3")).ping()
     await opened(real_kafka.url(plain)).ping()
@@ -136,7 +136,7 @@ async def test_a_missing_topic_is_made_as_the_url_says(real_kafka: Kafka, admin:
 
 
 async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """Everything is unavailable, the log says why, a metric counts it, and it works when somebody makes the topic."""
+    """A topic that may not be created makes the stream unavailable, with a log line and a metric, until it exists."""
     metrics = Metrics()
     stream = opened(real_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -155,7 +155,7 @@ async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: st
 
 
 async def read_on(member: Member) -> None:
-    """Receive until that fails."""
+    """Receive until an error occurs."""
     while True:
         await member.receive()
 
@@ -163,7 +163,7 @@ async def read_on(member: Member) -> None:
 async def test_a_topic_that_is_deleted_meanwhile(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """Where it may be made it is made again, and publishing and consuming go on; else it is unavailable."""
+    """A deleted topic is created again where that is allowed; otherwise the stream is unavailable."""
     strict, stream = (opened(real_kafka.url(topic, options), seconds=2.0) for options in ("create=false", ""))
     *first, second = numbered(ADA, range(51))
     async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
@@ -190,7 +190,7 @@ async def test_a_topic_that_is_deleted_meanwhile(
 
 
 def make_anew(admin: AdminClient, topic: str) -> None:
-    """Delete a topic, and make another one of that name as soon as the broker has room for it."""
+    """Delete a topic, and create another one of that name as soon as the broker allows it."""
     admin.delete_topics([topic])[topic].result(SECONDS)
     deadline = monotonic() + SECONDS
     while True:
@@ -228,7 +228,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
 async def test_looks_at_a_topic_that_fail_are_not_the_last(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A broker that hangs for longer than a look may take says nothing of the topic; what happens later is seen."""
+    """After a check of the topic has timed out, later checks still notice changes."""
     await opened(real_kafka.url(topic)).ping()
     options = kafka_options(real_kafka.url(topic), "")
     asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5, check_seconds=0.05)
@@ -243,7 +243,7 @@ async def test_looks_at_a_topic_that_fail_are_not_the_last(
 
 
 async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """The right password, in the URL or beside it, gives access to everything; the certificate is checked."""
+    """The right password, in the URL or a setting, gives access; the certificate is verified."""
     events = numbered(ADA, range(3))
     url = real_kafka.secure_url(topic)
     await opened(url).publish(events[:2])
@@ -264,7 +264,7 @@ async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) 
 async def test_wrong_credentials(
     real_kafka: Kafka, topic: str, opened: Open, change: tuple[str, str], reason: str
 ) -> None:
-    """A wrong password, none, and a certificate that is not trusted are unavailable in time, and the log says why."""
+    """A wrong or missing password or an untrusted certificate is soon unavailability, with a reason in the log."""
     stream = opened(real_kafka.secure_url(topic).replace(*change))
     with capture_logs() as logs:
         outcomes = await asyncio.gather(stream.publish(numbered(ADA, range(1))), stream.ping(), return_exceptions=True)
@@ -275,7 +275,7 @@ async def test_wrong_credentials(
 
 
 def limit_messages(admin: AdminClient, topic: str) -> None:
-    """Let a topic take no more than 3,000 bytes at once."""
+    """Limit a topic's message size to 3,000 bytes."""
     limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
     admin.incremental_alter_configs([resource])[resource].result(SECONDS)
@@ -284,7 +284,7 @@ def limit_messages(admin: AdminClient, topic: str) -> None:
 async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """Kafka refuses messages by the batch: the others are sent again, each alone, and taken in their order."""
+    """When Kafka refuses a batch, its events are sent again one by one and only the bad one is refused."""
     registered = Metrics()
     stream = opened(real_kafka.url(topic), metrics=registered)
     await stream.ping()
@@ -344,7 +344,7 @@ async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Ka
 
 
 async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """As is a member that has left: nobody waits for an answer that nobody would give."""
+    """A closed stream and a closed member raise an error at once."""
     stream = opened(kafka.url(topic))
     async with asyncio.timeout(SECONDS):
         async with stream.consume(USAGE_GROUP) as member:
@@ -356,7 +356,7 @@ async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: s
 
 
 def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
-    """Nobody has it, so nobody would close it."""
+    """A member that fails to subscribe stops its thread."""
     configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
     with pytest.raises(KafkaException):
         KafkaMember(configuration, "", TopicGeneration("").check, kafka_errors(Metrics()))
@@ -364,7 +364,7 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
 
 
 async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
+    """A foreign message is delivered with its bytes and position, and does not block later events."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -385,7 +385,7 @@ async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: st
 
 
 async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """The driver would end the process at it; what comes behind it is counted."""
+    """A header name that is not text does not crash the process, and later events are counted."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -398,14 +398,14 @@ async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str
 
 @pytest.fixture
 def one_partition(mocked_kafka: MockKafka, topic: str) -> str:
-    """Return the URL of a topic whose batches are gathered for long enough to be one request."""
+    """Return the URL of a topic whose long batching delay puts a batch into one request."""
     return mocked_kafka.url(topic, "partitions=1&linger.ms=200")
 
 
 async def test_of_a_refused_batch_each_event_is_tried_alone(
     mocked_kafka: MockKafka, one_partition: str, opened: Open
 ) -> None:
-    """The broker refuses a whole batch for one of its messages: the others are taken, in their order."""
+    """When the broker refuses a batch for one message, all others are accepted in order."""
     metrics = Metrics()
     stream = opened(one_partition, metrics=metrics)
     events = numbered(ADA, range(5))
@@ -421,7 +421,7 @@ async def test_of_a_refused_batch_each_event_is_tried_alone(
 async def test_an_event_that_is_refused_in_a_batch_and_taken_alone_is_no_refusal(
     mocked_kafka: MockKafka, topic: str, opened: Open
 ) -> None:
-    """It stands between what was published before it and after it, and each event arrives once."""
+    """An event that is accepted alone keeps its place in the order and arrives once."""
     stream = opened(mocked_kafka.url(topic, "partitions=1&linger.ms=0"))
     first, second, *rest = numbered(ADA, range(4))
     await stream.publish([first])
@@ -434,7 +434,7 @@ async def test_an_event_that_is_refused_in_a_batch_and_taken_alone_is_no_refusal
 async def test_a_broker_that_takes_nothing_refuses_no_event(
     mocked_kafka: MockKafka, one_partition: str, opened: Open
 ) -> None:
-    """What is not an event's own fault is unavailability; a ping tells of it until events are taken again."""
+    """A broker that accepts no event is unavailable, and the ping says so until it accepts events again."""
     stream = opened(one_partition)
     events = numbered(ADA, range(3))
     await stream.ping()
@@ -449,7 +449,7 @@ async def test_a_broker_that_takes_nothing_refuses_no_event(
 
 
 async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockKafka, topic: str, opened: Open) -> None:
-    """Publishing and a ping are unavailable, the log and a metric say why, and both work once the topic is there."""
+    """A missing topic makes publishing and pings unavailable, with a log line and a metric, until it exists."""
     metrics = Metrics()
     stream = opened(mocked_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -468,7 +468,7 @@ async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockK
 
 
 async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition: str, opened: Open) -> None:
-    """Where the group has moved on it is only logged; where the broker fails it is unavailable."""
+    """A commit after a rebalance is only logged; a commit that the broker fails is unavailable."""
     stream = opened(one_partition)
     await stream.publish(numbered(ADA, range(2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -484,7 +484,7 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
 
 
 async def test_nobody_listening_is_told_with_the_reason() -> None:
-    """The log says why there is no connection, once, not that all brokers are down, which says nothing."""
+    """The log gives the reason for a failed connection once."""
     options = kafka_options(f"kafka://127.0.0.1:{free_port()}/events", "")
     topic = Topic(options, kafka_errors(Metrics()), call_seconds=0.5)
     with capture_logs() as logs:

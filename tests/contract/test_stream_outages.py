@@ -1,4 +1,4 @@
-"""What every stream with a broker promises while the broker is away, and when it comes back."""
+"""Contract tests of streams with a broker that goes away and comes back."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.anyio
 
 KEYS = [key_of(f"user {n}") for n in range(20)]
+# A deadline for operations that must end by themselves.
 SECONDS = 60.0
-"""A deadline for what must end by itself."""
 
 Outage = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=each(OUTAGES))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return a broker, and how it is away."""
+    """Return a broker and the kind of its outage."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def outage(request: pytest.FixtureRequest, kind: str) -> Outage:
-    """Return what takes the broker away for a while."""
+    """Return a context manager that takes the broker away."""
     return lambda: OUTAGES[kind][1](request)
 
 
@@ -46,7 +46,7 @@ def url(request: pytest.FixtureRequest, kind: str) -> str:
 
 
 async def persist(stream: Stream, events: list[Event]) -> None:
-    """Publish as the relay does: the same batch again until it is taken."""
+    """Publish the same batch until it is accepted, as the relay does."""
     while True:
         try:
             await stream.publish(events)
@@ -57,7 +57,7 @@ async def persist(stream: Stream, events: list[Event]) -> None:
 
 
 async def fails(call: Awaitable[object]) -> None:
-    """Check that a call says that the stream is not available."""
+    """Check that a call raises the stream's unavailability."""
     with pytest.raises(StreamUnavailable):
         await call
 
@@ -86,7 +86,7 @@ async def test_a_broker_that_is_away_is_unavailable(another: Another, outage: Ou
 
 
 async def test_nothing_is_lost_and_nothing_overtakes(another: Another, outage: Outage) -> None:
-    """Batches that are tried again until they are taken arrive whole; each key's events are first seen in order."""
+    """Batches that are retried until accepted arrive whole, with each key's events first seen in order."""
     stream = await another()
     assert isinstance(stream, Consumable)
     batches = [[event for key in KEYS for event in numbered(key, range(5 * n, 5 * n + 5))] for n in range(60)]

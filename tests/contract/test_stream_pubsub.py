@@ -1,4 +1,4 @@
-"""What Pub/Sub's own clients see of the stream, and Pub/Sub's own errors."""
+"""Tests of the Pub/Sub stream as Google's own clients see it, and of Pub/Sub's errors."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def test_a_message_is_a_structured_cloud_event(
 async def test_a_message_carries_its_trace(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """Through Pub/Sub and back: an attribute and in the body for anybody, and for the consumer that goes on with it."""
+    """The trace context travels as an attribute and in the body, and the consumer continues the trace."""
     stream = opened(pubsub.url(topic))
     await stream.publish([event_of(history_row()._replace(traceparent=TRACEPARENT))])
     response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
@@ -138,7 +138,7 @@ async def test_a_message_carries_its_trace(
 async def test_what_is_missing_is_made(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """A ping makes the topic and the counting group's subscription: ordered, for ever, however often it is tried."""
+    """A ping creates the topic and the ordered, permanent subscription of the counting group; repeating it is safe."""
     await opened(pubsub.url(topic)).ping()
     made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     assert made.topic == f"projects/{PROJECT}/topics/{topic}"
@@ -148,7 +148,7 @@ async def test_what_is_missing_is_made(
 
 
 async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str, opened: Open) -> None:
-    """Everything is unavailable, the log says why, a metric counts it, and it works when somebody makes the topic."""
+    """A topic that may not be created makes the stream unavailable, with a log line and a metric, until it exists."""
     metrics = Metrics()
     stream = opened(pubsub.url(topic, "create=false"), metrics)
     events = numbered(ADA, range(2))
@@ -169,7 +169,7 @@ async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str
 async def test_a_deleted_topic_loses_no_event(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
 ) -> None:
-    """A new topic's events would not reach the old one's subscription: nothing is published until that is gone too."""
+    """Nothing is published to a recreated topic while the subscription of the old one exists."""
     stream = opened(pubsub.url(topic))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
@@ -187,14 +187,14 @@ async def test_a_deleted_topic_loses_no_event(
     assert [delivery.event for delivery in await delivered(stream, 1)] == [new]
 
 
-async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
+async def test_a_consumer_of_a_deleted_topic_gets_the_rest_then_an_error(
     pubsub: AnyPubSub,
     topic: str,
     opened: Open,
     publisher: PublisherClient,
     subscriber: SubscriberClient,
 ) -> None:
-    """In the middle of waiting or when it joins: nothing more can arrive until the subscription is made anew."""
+    """A consumer of a deleted topic gets the remaining events, then an error."""
     stream = opened(pubsub.url(topic), intervals=Intervals(check=0.0, detached_pull=0.5))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
@@ -220,7 +220,7 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_and_is_told(
 async def test_foreign_messages_are_delivered_as_such(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient
 ) -> None:
-    """What is no event of this service comes with its bytes and its place, and keeps nothing back."""
+    """A foreign message is delivered with its bytes and position, and does not block later events."""
     stream = opened(pubsub.url(topic))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -233,7 +233,7 @@ async def test_foreign_messages_are_delivered_as_such(
 
 
 async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub, topic: str, opened: Open) -> None:
-    """A batch that takes longer than the subscription's deadline is not given to another member meanwhile."""
+    """A batch that takes longer than the subscription's deadline is not given to another member."""
     stream = opened(real_pubsub.url(topic))
     await stream.publish(numbered(ADA, range(3)))
     async with stream.consume(USAGE_GROUP) as slow, stream.consume(USAGE_GROUP) as other:
@@ -246,7 +246,7 @@ async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub,
 
 
 async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Again and again while a batch is dealt with, and not for ever: who hangs has his messages taken away."""
+    """Leases are extended while a batch is handled, up to a bound."""
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(extend=0.02, max_lease=0.5))
     await stream.publish(numbered(ADA, range(1)))
 
@@ -283,7 +283,7 @@ def service_account(folder: Path) -> Path:
 
 
 async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Who may not look at subscriptions publishes all the same, each user's events in one request."""
+    """A publisher without rights to subscriptions still publishes each user's events in one request."""
     faked_pubsub.make_topic(topic)
     faked_pubsub.failures = dict.fromkeys(("GetSubscription", "CreateSubscription", "CreateTopic"), DENIED)
     stream = opened(faked_pubsub.url(topic))
@@ -294,7 +294,7 @@ async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSu
 
 
 async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """A thousand messages, and less than ten million bytes, of one user; what is over goes into the next request."""
+    """A request holds at most a thousand messages of one user and less than ten million bytes."""
     stream = opened(faked_pubsub.url(topic), seconds=SECONDS)
     await stream.publish(numbered(ADA, range(2_001)))
     assert [len(request) for request in faked_pubsub.requests] == [1_000, 1_000, 1]
@@ -306,7 +306,7 @@ async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePub
 
 
 async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Pub/Sub refuses whole requests: the others are sent again, each alone, in their order."""
+    """When Pub/Sub refuses a request, its events are sent again one by one; only the bad one is refused."""
     events = numbered(ADA, range(5))
     faked_pubsub.bad = {events[2].payload}
     with pytest.raises(EventsRefused) as refusal:
@@ -319,7 +319,7 @@ async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic
 async def test_a_service_that_does_not_take_events(
     faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
-    """Whatever the status, nothing is refused for good: it is unavailable, a ping says so, and works afterwards."""
+    """An error status is never a permanent refusal: the stream is unavailable, then works again."""
     stream = opened(faked_pubsub.url(topic), seconds=1.0)
     events = numbered(ADA, range(2))
     faked_pubsub.failures["Publish"] = grpc.StatusCode[status]
@@ -351,7 +351,7 @@ async def test_a_service_that_does_not_take_events(
 async def test_a_look_that_fails_ends_no_consumer(
     faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
-    """Its pulls go well: only a subscription that is seen to have gone, or to have lost its topic, ends it."""
+    """A failed check ends no consumer; only a missing subscription or topic does."""
     faked_pubsub.pull_seconds = 0.02
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.0))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -371,7 +371,7 @@ async def test_a_look_that_fails_ends_no_consumer(
 async def test_a_silent_subscription_is_looked_at_now_and_then(
     faked_pubsub: FakePubSub, topic: str, opened: Open
 ) -> None:
-    """Also one whose pulls are answered, with nothing, sooner than that; and not at each of them."""
+    """A subscription without messages is checked at intervals, not at each pull."""
     faked_pubsub.pull_seconds = 0.02
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.3))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -395,7 +395,7 @@ async def test_a_silent_subscription_is_looked_at_now_and_then(
 async def test_credentials_that_do_not_work(
     topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: str
 ) -> None:
-    """Without credentials, and where they lead nowhere, the stream is unavailable in time, and the log says why."""
+    """Missing or useless credentials soon make the stream unavailable, with a reason in the log."""
     (tmp_path / "list.json").write_text("[]")
     files = {
         "no file": tmp_path / "nothing.json",

@@ -1,4 +1,4 @@
-"""What every database promises of usage totals and dead letters."""
+"""Contract tests of usage totals and dead letters that every database must pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALL = UsageFilter()
 
 @pytest.fixture
 def usage(database: Database) -> SqlUsageStore:
-    """Return the totals, which are empty."""
+    """Return empty usage totals."""
     return SqlUsageStore(database)
 
 
@@ -36,7 +36,7 @@ def use(user: bytes = ADA, day: int = 100, operation: str = "pow", *, cached: bo
 
 
 async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -> None:
-    """Each combination has its own sums; the newest day comes first; without a user those of all are added."""
+    """Totals are summed by user, day and operation, newest day first; without a user, over all users."""
     assert await usage.count([use(), use(cached=True), use(BOB), use(day=101), use(operation="fibonacci")]) == 5
     assert await usage.count([use(digits=4)]) == 1
     assert await usage.totals(UsageFilter(user_ids=(ADA,)), 10) == [
@@ -55,7 +55,7 @@ async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -
 
 
 async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
-    """Delivered again, alone, among new ones or twice in one batch: its id is known, and nothing is added."""
+    """An event that is delivered again, in any batch, adds nothing."""
     first, second = use(), use()
     assert await usage.count([first, first]) == 1
     assert await usage.count([first]) == 0
@@ -64,7 +64,7 @@ async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
 
 
 async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
-    """A summary may tell of 10^21 digits, a thousand times: no sum is rounded."""
+    """Sums of digits are exact beyond 64 bits, as summaries may have 10^21 digits."""
     await usage.count([use(digits=10**21 + 7) for _ in range(600)])
     await usage.count([use(digits=10**12 - 1), use(digits=1), use(BOB, digits=5)])
     (total,) = await usage.totals(ALL, 10)
@@ -72,7 +72,7 @@ async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
 
 
 async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageStore) -> None:
-    """Ten at once, each with the same events in another order and some of its own: the sums are exact."""
+    """Ten simultaneous consumers of overlapping events leave exact sums."""
     shared = [use(user, day) for user in (ADA, BOB) for day in range(5)]
 
     async def consume(number: int) -> None:
@@ -87,15 +87,15 @@ async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageS
 
 
 class TestDeadLetters:
-    """Events that were put aside."""
+    """Tests of dead letters."""
 
     @staticmethod
     def letter(event_id: bytes | None) -> DeadLetter:
-        """Return a letter that has no number yet."""
+        """Return a dead letter that has no number yet."""
         return DeadLetter(0, "relay", event_id, "outbox", "too large", b"{}", 1_700_000_000_000)
 
-    async def test_a_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
-        """Moved, it is not pending any more; requeued, it is; the others stay in their order."""
+    async def test_a_dead_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
+        """A dead-lettered event leaves the outbox and returns when requeued; the others keep their order."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
@@ -112,7 +112,7 @@ class TestDeadLetters:
         assert not await letters.requeue(put.number)
 
     async def test_what_is_no_event_can_only_be_discarded(self, database: Database) -> None:
-        """A foreign message, or an event whose calculation is not in the history, is not published."""
+        """A foreign message, or an event without a calculation in the history, can't be requeued."""
         letters = SqlDeadLetterStore(database)
         await letters.put([self.letter(None), self.letter(ids.next())])
         numbers = [letter.number for letter in await letters.page(0, 10)]
@@ -123,7 +123,7 @@ class TestDeadLetters:
         assert await SqlOutboxStore(database).backlog() == 0
 
     async def test_a_calculation_whose_event_is_a_dead_letter_is_not_pruned(self, database: Database) -> None:
-        """It is kept until the letter is requeued and published, or discarded: its event can still be made."""
+        """A calculation is kept until its dead letter is published or discarded."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)

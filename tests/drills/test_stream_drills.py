@@ -9,11 +9,11 @@ import secrets
 
 import pytest
 
+from drills.streams.broker_errors import deleted_topic_at
 from drills.streams.killing import consumer_killing_at
 from drills.streams.outages import broker_stops_at
 from drills.streams.poison import PLAIN, poison_at
 from drills.streams.scene import Broker, Place
-from drills.streams.troubles import deleted_topic_at
 from drills.support.finding import Finding
 from tests.harness.kafka import Kafka
 
@@ -59,7 +59,7 @@ def test_a_consumer_that_is_killed_counts_nothing_twice(broker: Broker, postgres
 
 
 @on_kafka
-def test_a_poison_event_is_put_aside(broker: Broker, postgres_url: str) -> None:
+def test_a_poison_event_is_dead_lettered(broker: Broker, postgres_url: str) -> None:
     """After five tries, and requeued by the command; a message that is no event at once; the rest flows on."""
     fine(poison_at(new_place(broker, postgres_url, PLAIN), 0.5))
 

@@ -1,4 +1,4 @@
-"""Accounts for tests: new ones of their own, so that no test sees another's history."""
+"""New accounts for tests, so that no test sees another's history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PASSWORD = "correct horse battery staple"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An account, logged in."""
+    """A logged-in account."""
 
     name: str
     id: str
@@ -21,27 +21,27 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that says who is calling."""
+        """Return the header that authenticates the account."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 def new_name() -> str:
-    """Return a username that nobody has."""
+    """Return an unused username."""
     return "u" + secrets.token_hex(8)
 
 
 def registration(name: str, **extra: object) -> dict[str, object]:
-    """Return the body of a registration."""
+    """Return the body of a registration request."""
     return {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **extra}
 
 
 def new_person(client: httpx.Client) -> Person:
-    """Register an account of a new name and log it in."""
+    """Register a new account and log it in."""
     return _log_in(client, client.post("/register", json=registration(new_name())))
 
 
 async def new_session(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register an account of a new name, log it in for all later requests of the client, and return the session."""
+    """Register a new account, log the client in as it for all later requests, and return the session."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -57,7 +57,7 @@ def new_admin(client: httpx.Client, data: Path) -> Person:
 
 
 def new_admin_by(client: httpx.Client, admin: Person) -> Person:
-    """Let an admin register another one, and log that one in."""
+    """Let an admin register another one, and log the new admin in."""
     body = registration(new_name(), role="admin")
     return _log_in(client, client.post("/register", json=body, headers=admin.headers))
 

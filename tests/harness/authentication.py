@@ -19,7 +19,7 @@ from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
 
 class Authentication(NamedTuple):
-    """Accounts, and who is calling."""
+    """The account services and the authenticator."""
 
     accounts: Accounts
     authenticator: Authenticator

@@ -31,7 +31,7 @@ class Opened:
             await self.cache.get(key)
 
     def refused_at_once(self, key: str = "key") -> None:
-        """Look up a key, which must fail before anything is waited for."""
+        """Look up a key, which must fail without waiting."""
         with pytest.raises(CacheUnavailable):
             self.cache.get(key).send(None)
 

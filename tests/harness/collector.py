@@ -1,4 +1,4 @@
-"""A collector of traces, as OpenTelemetry's exporters see one: OTLP over HTTP, on a free port of 127.0.0.1."""
+"""A collector of traces for OpenTelemetry's exporters: OTLP over HTTP, on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 
 class Span(NamedTuple):
-    """A span as it arrived; ids in hexadecimal, ``parent`` empty for the first of a trace."""
+    """A received span; its ids are hexadecimal, and ``parent`` is empty for the root of a trace."""
 
     name: str
     part: str
@@ -37,7 +37,7 @@ def _span(part: str, wire: WireSpan) -> Span:
 
 
 class Collector:
-    """What has arrived so far."""
+    """The spans received so far."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -45,7 +45,7 @@ class Collector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that let a process send here, at once."""
+        """Return the variables that make a process send its spans here at once."""
         return {
             "PYCALC_TRACING": "true",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}",
@@ -77,7 +77,7 @@ def collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Suppress the server's log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collected.port = server.server_address[1]

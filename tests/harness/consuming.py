@@ -1,4 +1,4 @@
-"""Reading a stream as the service's own consumers do."""
+"""Helpers that read a stream as the service's own consumers do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = 45.0
 
 
 async def delivered(stream: Stream, count: int) -> list[Delivery]:
-    """Return so many of the group's next messages, or the few more that come with the last, and commit them."""
+    """Return and commit at least so many of the group's next messages; the last batch may bring more."""
     assert isinstance(stream, Consumable)
     deliveries: list[Delivery] = []
     async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -23,5 +23,5 @@ async def delivered(stream: Stream, count: int) -> list[Delivery]:
 
 
 async def consumed(stream: Stream, count: int) -> list[Event]:
-    """Return so many of the group's next events, or the few more that come with the last, and commit them."""
+    """Return and commit at least so many of the group's next events; the last batch may bring more."""
     return [delivery.event for delivery in await delivered(stream, count) if delivery.event]

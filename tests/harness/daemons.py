@@ -1,4 +1,4 @@
-"""Server processes that a test may stop, kill, pause and start again, on the same port and data."""
+"""Server processes that a test may stop, kill, pause and restart on the same port and data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STOP_SECONDS = 20.0
 
 
 class Missing(RuntimeError):
-    """A server can't be started here: its program is not installed."""
+    """The program of a server is not installed."""
 
 
 def program(name: str) -> str:
@@ -31,7 +31,7 @@ def program(name: str) -> str:
 
 
 def accepts(port: int) -> bool:
-    """Return whether somebody listens on a port of 127.0.0.1."""
+    """Return whether a port of 127.0.0.1 accepts connections."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
@@ -44,7 +44,7 @@ def _stopped(pid: int) -> bool:
 
 
 class Daemon:
-    """One server process on 127.0.0.1; it does not outlive the test run, not even one that is killed."""
+    """A server process on 127.0.0.1, which ends with the test run even when the run is killed."""
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
@@ -52,8 +52,8 @@ class Daemon:
         with_parent = shutil.which("setpriv")
         self.name = name
         self.port = port
+        # Seconds from the command to the first accepted connection.
         self.start_seconds = 0.0
-        """From the command to the first accepted connection."""
         self._started = 0.0
         self._command = [*([with_parent, "--pdeathsig", "KILL", "--"] if with_parent else []), *command]
         self._environment = {**os.environ, **(environment or {})}
@@ -62,17 +62,17 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The running process."""
+        """Return the id of the running process."""
         assert self._process is not None, f"{self.name} does not run"
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server, and return when it accepts connections."""
+        """Start the server, and wait until it accepts connections."""
         self.launch()
         self.await_connections()
 
     def launch(self) -> None:
-        """Start the server; it ends with the thread that calls this."""
+        """Start the server; it ends with the calling thread."""
         self._started = perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,11 +81,11 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C ends who uses it first
+                start_new_session=True,  # Ctrl-C ends the server's clients first
             )
 
     def await_connections(self) -> None:
-        """Return when the server, which was launched, accepts connections."""
+        """Wait until the launched server accepts connections."""
         deadline = monotonic() + _START_SECONDS
         while not accepts(self.port):
             if self._process is None or self._process.poll() is not None or monotonic() > deadline:
@@ -95,20 +95,22 @@ class Daemon:
         self.start_seconds = perf_counter() - self._started
 
     def stop(self) -> None:
-        """End the server as an administrator would; it is killed when it takes too long."""
+        """End the server as an administrator would; kill it when that takes too long."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server at once."""
+        """Kill the server."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Let the server hang: it keeps its connections and answers nothing."""
-        os.kill(self.pid, signal.SIGSTOP)  # each thread stops when it next comes to run: not at once on a busy machine
+        """Stop the server's threads: it keeps its connections and answers nothing."""
+        os.kill(
+            self.pid, signal.SIGSTOP
+        )  # each thread stops when it is next scheduled, which takes time on a busy machine
         wait_until(lambda: _stopped(self.pid), f"{self.name} has stopped")
 
     def resume(self) -> None:
-        """Let the server go on."""
+        """Continue the paused server."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _end(self, how: signal.Signals) -> None:

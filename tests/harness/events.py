@@ -1,4 +1,4 @@
-"""Events for tests of streams: each with a number, a key of its own choice, and the form of the real ones."""
+"""Numbered events for tests of streams, with a chosen key and the form of real events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ids = IdSource()
 
 
 def key_of(name: str) -> bytes:
-    """Return a user's id that is the same for the same name."""
+    """Return a user id that is the same for the same name."""
     return name.encode().rjust(16, b"\0")
 
 
@@ -23,7 +23,7 @@ def numbered(key: bytes, numbers: Iterable[int], size: int = 0) -> list[Event]:
 
 
 def number_of(event: Event) -> int:
-    """Return the number that an event brings."""
+    """Return the number that an event carries."""
     number: int = json.loads(event.payload)["data"]["n"]
     return number
 

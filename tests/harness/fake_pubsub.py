@@ -1,4 +1,4 @@
-"""A small Google Cloud Pub/Sub within the test's process: topics, ordered subscriptions, leases, failures on demand.
+"""A fake Google Cloud Pub/Sub in the test's process: topics, ordered subscriptions, leases, injected failures.
 
 It speaks the service's gRPC protocol, to our clients as to Google's own.
 """
@@ -42,7 +42,7 @@ Status = grpc.StatusCode
 
 
 class _Failure(Exception):
-    """A call that ends with a status."""
+    """A gRPC call that ends with an error status."""
 
     def __init__(self, status: grpc.StatusCode, reason: str) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class _Failure(Exception):
 
 
 class _Entry:
-    """A message in a subscription, leased while it has an ack id and its deadline is to come."""
+    """A message in a subscription; it is leased while it has an ack id and its deadline has not passed."""
 
     def __init__(self, message: PubsubMessage) -> None:
         self.message = message
@@ -59,7 +59,7 @@ class _Entry:
 
 
 class _Queue:
-    """What a subscription holds, oldest first."""
+    """The messages of a subscription, oldest first."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -67,7 +67,7 @@ class _Queue:
         self._ack_ids = count()
 
     def lease(self, most: int) -> list[ReceivedMessage]:
-        """Lease the next messages: none of an ordering key that has leased messages, for those come first."""
+        """Lease the next messages, except those whose ordering key has leased messages already."""
         now = monotonic()
         for entry in [*self.entries]:
             if entry.ack_id and entry.deadline <= now:
@@ -80,7 +80,7 @@ class _Queue:
         return [ReceivedMessage(ack_id=entry.ack_id, message=entry.message) for entry in free]
 
     def give_back(self, first: _Entry) -> None:
-        """End the lease of a message, and those of what follows it under the same ordering key."""
+        """End the lease of a message and of later messages with the same ordering key."""
         key = first.message.ordering_key
         for entry in self.entries[self.entries.index(first) :]:
             if entry is first or (key and entry.message.ordering_key == key):
@@ -92,21 +92,21 @@ class _Queue:
 
 
 class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """The service; what it is told to refuse, it refuses."""
+    """The fake service, with failures that a test sets."""
 
     def __init__(self) -> None:
+        # The value of PUBSUB_EMULATOR_HOST.
         self.emulator_host = ""
-        """The value of PUBSUB_EMULATOR_HOST."""
+        # The error statuses of methods, by method name; ``*`` is for all methods without their own.
         self.failures: dict[str, grpc.StatusCode] = {}
-        """The statuses with which methods fail, by the method's name; ``*`` is all that have none of their own."""
+        # Message data for which a whole request is refused as invalid.
         self.bad: set[bytes] = set()
-        """Data for which a whole request is refused as invalid."""
+        # The data of each accepted publish request.
         self.requests: list[list[bytes]] = []
-        """The data of each publish request that was taken."""
+        # The number of calls of each method.
         self.calls: Counter[str] = Counter()
-        """How often each method was called."""
+        # The longest time that a pull waits for messages.
         self.pull_seconds = 60.0
-        """How long a pull waits for messages."""
         self._changed = threading.Condition()
         self._topics: set[str] = set()
         self._queues: dict[str, _Queue] = {}
@@ -122,7 +122,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
         self._create_topic(Topic(name=f"projects/{PROJECT}/topics/{topic}"))
 
     def close(self) -> None:
-        """Let no pull wait any longer."""
+        """Release all waiting pulls."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -230,7 +230,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
                 queue.give_back(entry)
 
     def _pull(self, request: PullRequest, context: grpc.ServicerContext) -> PullResponse:
-        """Wait for messages, for as long as somebody waits for the answer."""
+        """Wait for messages while the caller waits for the answer."""
         until = monotonic() + self.pull_seconds
         context.add_callback(self._wake)
         while context.is_active() and not self._closed:
@@ -238,7 +238,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
             left = until - monotonic()
             if messages or left <= 0:
                 return PullResponse(received_messages=messages)
-            self._changed.wait(min(left, 0.2))  # a lease may end meanwhile, which nobody tells of
+            self._changed.wait(min(left, 0.2))  # a lease may end meanwhile without a notification
         return PullResponse()
 
     def _wake(self) -> None:
@@ -251,7 +251,7 @@ AnyPubSub = FakePubSub | PubSub
 
 @contextmanager
 def fake_pubsub() -> Iterator[FakePubSub]:
-    """Run one on a free port."""
+    """Run a fake Pub/Sub on a free port."""
     handler = FakePubSub()
     unbounded = [("grpc.max_receive_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(_THREADS), handlers=[handler], options=unbounded)

@@ -1,4 +1,4 @@
-"""A small Redis in a thread of the test's process: RESP 2 over TCP, real Lua, expiry, eviction, publish and subscribe.
+"""A fake Redis in a thread of the test's process: RESP 2, real Lua, expiry, eviction and pub/sub.
 
 It has the commands that the service and its tests use, and the methods of ``tests.harness.redis.Redis``.
 """
@@ -21,16 +21,16 @@ from lupa.lua51 import LuaError, LuaRuntime
 from tests.harness.servers import free_port
 
 _WAIT_SECONDS = 15.0
+# Commands that ``CLIENT PAUSE ... WRITE`` holds back.
 _WRITES = {b"SET", b"DEL", b"INCRBY", b"EXPIRE", b"PEXPIRE", b"LPUSH", b"FLUSHALL", b"EVAL", b"EVALSHA", b"PUBLISH"}
-"""Commands that ``CLIENT PAUSE ... WRITE`` holds back."""
+# Commands that a full server refuses.
 _GROWING = {b"SET", b"INCRBY", b"LPUSH"}
-"""Commands that a full server refuses."""
+# Redis's null is false in a script, where Python's None would be nil.
 _LUA_CALL = b"""
 return function(call)
     return function(...) local reply = call(...) if reply == nil then return false end return reply end
 end
 """
-"""Redis' null is false in a script, where Python's None would be nil."""
 
 
 class _Refusal(Exception):
@@ -67,7 +67,7 @@ class FakeRedis:
 
     @property
     def url(self) -> str:
-        """The URL of its first database."""
+        """Return the URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
@@ -95,7 +95,7 @@ class FakeRedis:
         assert listening.wait(_WAIT_SECONDS), "the fake Redis did not start"
 
     def stop(self) -> None:
-        """End the server, its connections and its data; one that does not run stays as it is."""
+        """End the server, its connections and its data; do nothing when it is not running."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self.resume()
@@ -105,11 +105,11 @@ class FakeRedis:
             self._clear()
 
     def kill(self) -> None:
-        """End the server at once."""
+        """End the server without a delay."""
         self.stop()
 
     def pause(self) -> None:
-        """Let the server hang: it keeps its connections and answers nothing."""
+        """Suspend the server: it keeps its connections and answers nothing."""
         self._going_on.clear()
         hanging = threading.Event()
 
@@ -121,11 +121,11 @@ class FakeRedis:
         assert hanging.wait(_WAIT_SECONDS), "the fake Redis does not hang"
 
     def resume(self) -> None:
-        """Let the server go on."""
+        """Continue the paused server."""
         self._going_on.set()
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop the server for good."""
         self.stop()
         self._loop.close()
 
@@ -136,11 +136,11 @@ class FakeRedis:
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_WAIT_SECONDS)
 
     def held_back(self, command: bytes) -> bool:
-        """Return whether a command must wait until writes go on."""
+        """Return whether a command must wait until writes are allowed again."""
         return self._writes_paused and command in _WRITES
 
     def execute(self, client: _Client, command: list[bytes]) -> object:
-        """Return the reply to a command, a _Refusal among them."""
+        """Return the reply to a command, or a _Refusal."""
         name, *arguments = command
         self.stats["total_commands_processed"] += 1
         try:
@@ -160,7 +160,7 @@ class FakeRedis:
             raise _Refusal(f"ERR wrong arguments for {name!r}") from None
 
     def _alive(self, key: bytes) -> bytes | list[bytes] | None:
-        """Return a value of any type, as used now; None where there is none or its time is over."""
+        """Return a value of any type and mark it as used; return None when it is missing or expired."""
         if self._deadlines.get(key, monotonic() + 1) <= monotonic():
             self._drop(key)
         if key in self._values:
@@ -341,14 +341,14 @@ class FakeRedis:
 
 
 def _bytes(argument: object) -> bytes:
-    """Return what Redis makes of an argument of ``redis.call``."""
+    """Convert an argument of ``redis.call`` as Redis does."""
     if isinstance(argument, float):
         return b"%d" % argument if argument.is_integer() else repr(argument).encode()
     return argument if isinstance(argument, bytes) else str(argument).encode()
 
 
 def _from_lua(value: Any) -> object:
-    """Return the reply that a script's result stands for: false is null, true 1, a number is cut to a whole one."""
+    """Convert a script's result to a reply: false becomes null, true becomes 1, a number is truncated."""
     if value is None or value is False:
         return None
     if isinstance(value, bool | int | float):
@@ -361,7 +361,7 @@ def _from_lua(value: Any) -> object:
 
 
 def _encoded(reply: object) -> bytes:
-    """Return a reply as RESP 2."""
+    """Encode a reply as RESP 2."""
     match reply:
         case _Refusal():
             return f"-{reply}\r\n".encode()
@@ -373,7 +373,7 @@ def _encoded(reply: object) -> bytes:
             return b":%d\r\n" % reply
         case list():
             return b"*%d\r\n" % len(reply) + b"".join(map(_encoded, reply))
-        case dict():  # only in the answer to HELLO, which asks for RESP 3: all the rest is the same in both
+        case dict():  # only the answer to HELLO, which asks for RESP 3, needs it; all else is the same in RESP 2
             return b"%%%d\r\n" % len(reply) + b"".join(_encoded(part) for pair in reply.items() for part in pair)
     return b"$-1\r\n"
 
@@ -410,7 +410,7 @@ class _Client(asyncio.Protocol):
         self.go_on()
 
     def go_on(self) -> None:
-        """Execute what waits, up to a command that is held back."""
+        """Execute the waiting commands, up to one that is still held back."""
         while self._waiting and not self._server.held_back(self._waiting[0][0].upper()):
             self.send(self._server.execute(self, self._waiting.popleft()))
 
@@ -421,7 +421,7 @@ class _Client(asyncio.Protocol):
 
 @contextmanager
 def fake_redis(max_bytes: int = 0) -> Iterator[FakeRedis]:
-    """Run one on a free port."""
+    """Run a fake Redis on a free port."""
     server = FakeRedis(max_bytes)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""Logins in a flood, from a process of its own: ``python -m tests.harness.flood URL``, until its input ends."""
+"""A flood of logins from a separate process: ``python -m tests.harness.flood URL`` runs until its input ends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import httpx
 
 from tests.harness.waiting import until
 
+# More connections than the service lets wait for a password hash.
 _CONNECTIONS = 60
-"""More than the service lets wait for a hash."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Tokens as forgers make them: ours with changes, signed with whatever key they have."""
+"""Forged tokens: valid tokens with changes, signed with any key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def encoded(value: bytes) -> str:
 
 
 def decoded(part: str) -> dict[str, Any]:
-    """Return what a part of a token says."""
+    """Return the decoded JSON of a part of a token."""
     value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
     return value
 

@@ -26,7 +26,7 @@ SENSELESS: dict[str, bytes] = {
 
 @contextmanager
 def garbage(answer: bytes, greeting: bytes = b"", greeted: float = inf) -> Iterator[int]:
-    """Answer whatever is sent, first with a greeting and then always with ``answer``; yield the port.
+    """Greet each client, then answer everything with ``answer``; yield the port.
 
     Only so many connections are greeted.
     """

@@ -1,4 +1,4 @@
-"""Members of a consumer group as processes of their own, to be killed and held up; the script is this file."""
+"""Members of a consumer group in separate processes, which tests kill and pause; this file is their script too."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class GroupMember:
-    """A process that receives batches, tells of each, and commits it when it is told to."""
+    """A process that receives batches, reports each, and commits it on command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def received(self) -> list[int]:
-        """Return the numbers of the next batch; waits for one that is not empty."""
+        """Return the numbers of the next batch that is not empty."""
         return [int(number) for number in self._next("received")]
 
     def commit(self) -> None:
-        """Let it commit its batch, and wait until it has."""
+        """Make the member commit its batch, and wait until it has."""
         assert self._process.stdin is not None
         self._process.stdin.write("commit\n")
         self._process.stdin.flush()
         assert self._next("committed") == []
 
     def pause(self) -> None:
-        """Hold it up."""
+        """Pause the member."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the paused member."""
         os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill it, so that it can't leave its group."""
+        """Kill the member, so that it can't leave its group."""
         self._process.kill()
         self._process.wait()
 

@@ -14,7 +14,7 @@ from pycalc.settings import Settings
 
 
 def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
-    """Return a client of an application whose lifespan has given that state."""
+    """Return a client of an application whose lifespan has produced that state."""
 
     async def entry(scope: dict[str, object], receive: object, send: object) -> None:
         scope["state"] = state
@@ -25,7 +25,7 @@ def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
-    """Return settings with changes, which are checked."""
+    """Return validated settings with changes."""
     return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 

@@ -1,4 +1,4 @@
-"""Apache Kafka itself, one node in KRaft mode, for tests and for ``make services``.
+"""A real Apache Kafka, one node in KRaft mode, for tests and for ``make services``.
 
 Its jars come from Maven Central by ``pom.xml``, once, into the user's cache folder.
 """
@@ -31,16 +31,16 @@ _FETCH_SECONDS = 600
 
 
 class Kafka(Daemon):
-    """A running broker, which makes no topics by itself."""
+    """A running broker, which does not create topics automatically."""
 
+    # Where it wants TLS and a password.
     secure_port: int
-    """Where it wants TLS and a password."""
+    # The certificate to trust there.
     certificate: Path
-    """The certificate to trust there."""
 
     @property
     def servers(self) -> str:
-        """Its address without TLS."""
+        """Return the broker's address without TLS."""
         return f"127.0.0.1:{self.port}"
 
     def url(self, topic: str, options: str = "") -> str:
@@ -79,7 +79,7 @@ def kafka() -> Iterator[Kafka]:
 
 
 def _warm_up(broker: Kafka) -> None:
-    """Let a first message through, which waits for coordinators that a fresh broker has yet to make."""
+    """Send a first message, which waits for the coordinators of a new broker."""
     admin = AdminClient({"bootstrap.servers": broker.servers})
     admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(60)
     producer = Producer({"bootstrap.servers": broker.servers, "enable.idempotence": True})
@@ -107,7 +107,7 @@ def _properties(data: Path, port: int, secure_port: int, controller_port: int) -
         "log.dirs": str(data / "data"),
         "auto.create.topics.enable": "false",
         "broker.heartbeat.interval.ms": "300",
-        "broker.session.timeout.ms": "1500",  # a broker that was killed waits for this before it is back
+        "broker.session.timeout.ms": "1500",  # a restarted broker waits for its old session to expire
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "num.io.threads": "2",
@@ -124,7 +124,7 @@ def _properties(data: Path, port: int, secure_port: int, controller_port: int) -
 
 
 def _jars() -> Path:
-    """Return the folder of Kafka's jars, which is filled at the first call."""
+    """Return the folder of Kafka's jars; fill it at the first call."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
     jars = cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if jars.exists():
@@ -136,7 +136,7 @@ def _jars() -> Path:
     _run([maven, "--batch-mode", "--quiet", "--file", str(POM), *goal])
     try:
         fetched.rename(jars)
-    except OSError:  # another test run was quicker
+    except OSError:  # another test run has filled the folder meanwhile
         shutil.rmtree(fetched)
     return jars
 

@@ -1,4 +1,4 @@
-"""What a running service tells Prometheus."""
+"""Readers of a running service's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def metric(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def computed(client: httpx.Client, **labels: str) -> float:
-    """Return how many results were computed, whole, modulo something or in summary."""
+    """Return how many results were computed, be they full, modular or summaries."""
     return metric(client, "pycalc_compute_duration_seconds_count", **labels)

@@ -1,4 +1,4 @@
-"""librdkafka's own mock of a Kafka cluster, within this process, by its C interface (``rdkafka_mock.h``)."""
+"""librdkafka's mock Kafka cluster, in this process, through its C interface (``rdkafka_mock.h``)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ctypes import c_int, c_int16, c_size_t, c_void_p
 from tests.harness.raw_kafka import library
 
 PRODUCE = 0
+# Requests by their numbers in Kafka's protocol, to fail.
 OFFSET_COMMIT = 8
-"""Requests by their numbers in Kafka's protocol, to fail."""
 UNKNOWN_TOPIC_OR_PART, MSG_SIZE_TOO_LARGE, UNKNOWN_MEMBER_ID = 3, 10, 25
+# Errors by their numbers in Kafka's protocol.
 TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED = 29, 30
-"""Errors by their numbers in Kafka's protocol."""
 _PRODUCER = 0
+# How long a group waits for more members before it begins.
 _GATHER_MS = 500
-"""How long a group waits for more members before it begins."""
 
 
 class MockKafka:
-    """A running cluster of one broker; it can't be asked to make a topic, and gives topics no ids."""
+    """A running cluster of one broker, which can't create topics on request and gives topics no ids."""
 
     def __init__(self, cluster: c_void_p) -> None:
         self._cluster = cluster
@@ -27,7 +27,7 @@ class MockKafka:
         self.servers: str = library().rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
     def url(self, topic: str, options: str = "") -> str:
-        """Return the URL of a topic, which is there."""
+        """Return the URL of an existing topic."""
         if topic not in self._topics:
             self._topics.add(topic)
             partitions = 1 if "partitions=1" in options else 4
@@ -35,13 +35,13 @@ class MockKafka:
         return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
 
     def fail(self, request: int, *errors: int) -> None:
-        """Answer the next requests of a kind with these errors, one after the other; 0 answers one well."""
+        """Answer the next requests of a kind with these errors in turn; 0 means success."""
         library().rd_kafka_mock_push_request_errors_array(
             self._cluster, c_int16(request), c_size_t(len(errors)), (c_int * len(errors))(*errors)
         )
 
     def hide(self, topic: str, error: int) -> None:
-        """Let whoever looks for a topic see an error; 0 ends that."""
+        """Answer metadata requests for a topic with an error; 0 ends that."""
         library().rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), c_int(error))
 
 

@@ -1,4 +1,4 @@
-"""Operands that are expensive in one way or another, for each operation and each kind of answer."""
+"""Expensive operands for each operation and each kind of answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.primes import primes_up_to
 
 
 class Case(NamedTuple):
-    """A calculation, and what makes it expensive."""
+    """A calculation, and the reason why it is expensive."""
 
     why: str
     operation: str
@@ -118,7 +118,7 @@ class Drawing:
         self._random = random
 
     def case(self, operation: str, kind: str) -> Case:
-        """Return another calculation; only powers know a precision."""
+        """Return another random calculation; only powers have a precision."""
         if operation == "pow":
             return self._power(kind)
         options = DEFAULT_OPTIONS
@@ -144,11 +144,11 @@ class Drawing:
         return Case("drawn", "pow", (x, self._random.choice(["", "-"]) + y))
 
     def _length(self, longest: int) -> int:
-        """Return a length whose logarithm is spread evenly."""
+        """Return a length whose logarithm is uniformly distributed."""
         return round(exp(self._random.random() * log(longest)))
 
     def _natural(self, longest: int) -> str:
-        """Return a natural number above 0 of up to so many digits, in one of the awkward forms."""
+        """Return a natural number above 0 with up to so many digits, in one of the awkward forms."""
         length = self._length(longest)
         form = self._random.randrange(6)
         if form == 0:

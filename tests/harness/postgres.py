@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL from the server's own programs, on a free port of 127.0.0.1, as an unprivileged user."""
+"""A throw-away PostgreSQL on a free port of 127.0.0.1, run as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from uuid import uuid4
 from tests.harness.processes import children
 from tests.harness.servers import free_port
 
+# Whom the server runs as when the tests run as root, which it refuses.
 _UNPRIVILEGED = ("postgres", "nobody")
-"""Whom the server runs as when the tests run as root, which it refuses."""
 _START_SECONDS = "60"
 
 
 def missing() -> str | None:
-    """Return why PostgreSQL can't be started here, None when it can."""
+    """Return why PostgreSQL can't be started here, or None."""
     return None if programs() else "PostgreSQL's server programs (initdb, postgres) are not installed"
 
 
 def programs() -> Path | None:
-    """Return the folder of the server's programs: Debian keeps them off the PATH."""
+    """Return the folder of the server's programs, which Debian keeps off the PATH."""
     candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     on_path = shutil.which("pg_ctl")
     folders = [*candidates, *([Path(on_path).parent] if on_path else [])]
@@ -41,7 +41,7 @@ def _account() -> pwd.struct_passwd:
 
 
 class Postgres:
-    """A cluster of its own."""
+    """A PostgreSQL cluster."""
 
     def __init__(self, folder: Path, programs: Path, *, durable: bool) -> None:
         self._account = _account()
@@ -62,20 +62,20 @@ class Postgres:
         self._run("pg_ctl", "start", "--wait", "--silent", f"--timeout={_START_SECONDS}", f"--log={self._log}")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it: ``smart``, ``fast``, or ``immediate``, which is as good as a crash."""
+        """Stop the server with ``smart``, ``fast`` or ``immediate``; the last is like a crash."""
         self._run("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}")
 
     def restart(self, mode: str = "immediate") -> None:
-        """Stop it and start it again on the same port."""
+        """Restart the server on the same port."""
         self.stop(mode)
         self.start()
 
     def url(self, database: str) -> str:
-        """Return the URL of one of its databases."""
+        """Return the URL of one of the databases."""
         return f"postgresql://pycalc@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, template: str = "template1") -> str:
-        """Make a database, a copy of another one, and return its URL."""
+        """Create a database, as a copy of another one, and return its URL."""
         name = f"pycalc_{uuid4().hex}"
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
@@ -104,7 +104,7 @@ class Postgres:
 
 @contextmanager
 def postgres(*, durable: bool = True) -> Iterator[Postgres]:
-    """Run a cluster of its own, which is gone in the end.
+    """Run a new cluster, and delete it at the end.
 
     One that is not ``durable`` does not wait for the disk: killed it loses nothing, only a power failure would.
     """

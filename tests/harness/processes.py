@@ -1,4 +1,4 @@
-"""Worker processes, seen from outside."""
+"""Helpers that inspect and pause worker processes from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def children(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -35,7 +35,7 @@ def cpu_seconds(pid: int) -> float:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Keep a process from running: whatever it is given to do, it does not finish meanwhile."""
+    """Stop a process while the body runs, so that it finishes nothing."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

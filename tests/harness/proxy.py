@@ -1,4 +1,4 @@
-"""A TCP proxy between the service and a server: cuts connections, swallows answers on their way, or delays them."""
+"""A TCP proxy that can cut connections, drop answers and delay them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes bytes on, until a test says otherwise."""
+    """A proxy that forwards bytes until a test changes that."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.port = 0
+        # Once a client sends this, the server gets it, and the connection is cut without an answer; happens once.
         self.swallow_answers_to: bytes | None = None
-        """Once a client sends this, the server gets it, and the connection is cut without an answer; happens once."""
         self.swallowed = 0
+        # Seconds for which each part of an answer is held back.
         self.delay = 0.0
-        """Seconds for which each part of an answer is held back."""
+        # What clients sent, in the parts in which it came.
         self.received: list[bytes] = []
-        """What clients sent, in the parts in which it came."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._vanished: set[asyncio.StreamWriter] = set()
 
     def vanish(self) -> None:
-        """Pass on nothing more on the connections that there are, and end none: their host is gone."""
+        """Forward nothing more on the present connections, but keep them open, as if their host had gone."""
         self._vanished |= self._writers
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

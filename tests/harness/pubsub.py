@@ -20,11 +20,11 @@ _JAVA_OPTIONS = ("-Xms64m", "-Xmx4g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel
 
 
 class PubSub(Daemon):
-    """A running emulator; what ends it ends its topics, so an outage is a pause."""
+    """A running emulator; stopping it deletes its topics, so an outage is simulated by a pause."""
 
     @property
     def emulator_host(self) -> str:
-        """The value of PUBSUB_EMULATOR_HOST."""
+        """Return the value of PUBSUB_EMULATOR_HOST."""
         return f"127.0.0.1:{self.port}"
 
     def url(self, topic: str, options: str = "") -> str:
@@ -52,7 +52,7 @@ def pubsub() -> Iterator[PubSub]:
 
 
 def _warm_up(emulator: PubSub) -> None:
-    """Make a first call, which may take a cold virtual machine longer than what tests are about."""
+    """Make a first call, because a cold virtual machine may be slow to answer it."""
     with grpc.insecure_channel(emulator.emulator_host) as channel:
         client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         client.create_topic(name=f"projects/{PROJECT}/topics/warm-up", retry=None, timeout=60)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes on a socket: for requests that no well-behaved client would send."""
+"""A client that sends raw bytes as HTTP/1.1, for requests that no well-behaved client would send."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered."""
+    """An answer of the server."""
 
     status: int
     headers: Message
     body: bytes
 
     def json(self) -> Any:
-        """Return the body, read as JSON."""
+        """Return the body parsed as JSON."""
         return json.loads(self.body)
 
 
@@ -37,7 +37,7 @@ def exchange(
     *,
     chunked: bool = False,
 ) -> Reply:
-    """Send one request exactly as given and return its answer; a server that hangs up without one is an error."""
+    """Send exactly these bytes and return the answer; fail when the server hangs up without one."""
     raw_target = target.encode() if isinstance(target, str) else target
     fields = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
     if chunked:
@@ -47,7 +47,7 @@ def exchange(
     head = b"%b %b HTTP/1.1\r\n" % (method.encode(), raw_target)
     head += b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items()) + b"\r\n"
     with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
-        with suppress(ConnectionError):  # a server may answer, and stop reading, before the body is through
+        with suppress(ConnectionError):  # a server may answer and stop reading before it has the whole body
             for part in (head, *(_chunks(body) if chunked else (body,))):
                 connection.sendall(part)
         response = HTTPResponse(connection, method=method)

@@ -1,4 +1,4 @@
-"""What Kafka's protocol allows and the Python driver can't write: a header whose name is no text."""
+"""Kafka messages that the Python driver can't write: headers whose names are not valid text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import confluent_kafka
 
+# ``rd_kafka_vtype_t`` of librdkafka's public header.
 _END, _TOPIC, _VALUE, _FLAGS, _HEADERS = 0, 1, 4, 7, 10
-"""``rd_kafka_vtype_t`` of librdkafka's public header."""
 _COPY = 2
 _FLUSH_MS = 10_000
 
@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL:
 
 
 def put_with_header(servers: str, topic: str, name: bytes, value: bytes) -> None:
-    """Put a message with one header, whatever bytes its name has, by the driver's own librdkafka."""
+    """Publish a message with one header of any name, through the driver's own librdkafka."""
     kafka = library()
     reason = ctypes.create_string_buffer(512)
     settings = c_void_p(kafka.rd_kafka_conf_new())

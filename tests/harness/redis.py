@@ -15,11 +15,11 @@ from tests.harness.servers import free_port
 
 
 class Redis(Daemon):
-    """A running redis-server, which keeps nothing on disk."""
+    """A running redis-server without persistence."""
 
     @property
     def url(self) -> str:
-        """The URL of its first database."""
+        """Return the URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
@@ -33,7 +33,7 @@ AnyRedis = Redis | FakeRedis
 
 @contextmanager
 def redis(*arguments: str) -> Iterator[Redis]:
-    """Run a Redis on a free port, with more of its own arguments; raises Missing where it is not installed."""
+    """Run a Redis on a free port, with extra arguments; raises Missing where it is not installed."""
     port = free_port()
     with TemporaryDirectory(prefix="pycalc-redis-") as folder:
         options = ("--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", "", "--appendonly", "no")

@@ -1,4 +1,4 @@
-"""A relay, and a stream in memory that can fail, hang and refuse."""
+"""A relay, and a stream in memory that can fail, hang and refuse events."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.harness.virtual_time import now
 
 
 class ListeningStream:
-    """A stream that keeps what it takes, and looks at the outbox when it does."""
+    """A stream that keeps the published events and notes the outbox's size at each batch."""
 
     def __init__(self, outbox: MemoryOutboxStore) -> None:
         self.events: list[Event] = []
+        # The ids of each batch, taken or not.
         self.attempts: list[list[bytes]] = []
-        """The ids of each batch, taken or not."""
+        # How many entries the outbox had when a batch was published.
         self.in_outbox: list[int] = []
-        """How many entries the outbox had when a batch was published."""
         self.failure: Exception | None = None
         self.refused: set[bytes] = set()
+        # How many events of a batch with a refused one it manages in time.
         self.most: int | None = None
-        """How many events of a batch with a refused one it manages in time."""
         self.hanging = False
         self._outbox = outbox
 
@@ -54,7 +54,7 @@ class ListeningStream:
 
 
 def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
-    """Return a backoff of 600 s, which shows in virtual time what has waited for it."""
+    """Return a backoff of 600 s, so that waiting is visible in virtual time."""
     return 600.0
 
 
@@ -64,7 +64,7 @@ async def relaying(
     stream: ListeningStream,
     backoff: Callable[[Exception, int, float], float] = backoff_after,
 ) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Run a relay in virtual time, and close it in the end."""
+    """Run a relay in virtual time, and close it at the end."""
     metrics = Metrics()
     relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
     try:

@@ -101,7 +101,7 @@ def _run_service(stack: ExitStack) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what is asked for until Ctrl-C, or SIGTERM."""
+    """Run the requested servers until Ctrl-C or SIGTERM."""
     # SIGINT too: a shell starts its background jobs with it ignored, and Python then leaves it so.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

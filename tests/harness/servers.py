@@ -19,15 +19,15 @@ from time import perf_counter, sleep
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60.0
+# Deadlines for a machine that is busy.
 _STOP_SECONDS = 60.0
-"""Deadlines for a machine that is busy."""
+# What instances on one database must share.
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
-"""What instances on one database must share."""
 _PASSWORD = "correct horse battery staple"
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, below those that the kernel gives to connections meanwhile."""
+    """Return an unused port below the range of ephemeral ports."""
     while True:
         port = random.randrange(10_000, 30_000)  # noqa: S311  # no secret: so that parallel runs choose different ones
         with socket.socket() as probe, suppress(OSError):
@@ -42,13 +42,13 @@ class Server:
     name: str
     port: int
     pid: int
+    # From the command to the first 200.
     start_seconds: float
-    """From the command to the first 200."""
     process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return the server's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def processes(self) -> Iterator[Path]:
@@ -96,7 +96,7 @@ def running(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> Iterator[Server]:
-    """Start a server, wait for its first 200 on ``path``, and stop it in the end; ``log``: a file for its log."""
+    """Start a server, wait for a 200 on ``path``, and stop the server at the end; ``log`` is a file for its log."""
     started = perf_counter()
     process = spawn(command, environment or {}, log)
     try:
@@ -121,7 +121,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 @contextmanager
 def bare(server: str) -> Iterator[Server]:
-    """Run the yardstick under Uvicorn or Granian."""
+    """Run the bare FastAPI route under Uvicorn or Granian."""
     port = free_port()
     command = {
         "uvicorn": _python(
@@ -160,7 +160,7 @@ def bare(server: str) -> Iterator[Server]:
 
 
 def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
-    """Return the environment of a pycalc for tests: cheap password hashes, hardly any limits, keys with PostgreSQL."""
+    """Return environment variables for tests: cheap password hashes, high limits, and keys for PostgreSQL."""
     keys = KEYS if "database_url" in settings else {}
     return {
         **{f"PYCALC_{name.upper()}": key for name, key in keys.items() if not settings.keys() & {name, f"{name}_file"}},
@@ -175,8 +175,8 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
 
 
 SERVE = _python("pycalc", "serve")
+# The life of an access token that has to outlast several servers, seconds.
 A_DAY = "86400"
-"""The life of an access token that has to outlast several servers, seconds."""
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def pycalc(
 
 @contextmanager
 def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
-    """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port is where the metrics are."""
+    """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port serves metrics."""
     port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as data:
         keys = {f"PYCALC_{name.upper()}" for name in KEYS}
@@ -223,12 +223,12 @@ def background(command: str, *, port: int | None = None, log: Path | None = None
 
 
 def background_command(command: str) -> list[str]:
-    """Return what starts ``pycalc relay`` or ``pycalc consume``."""
+    """Return the command line of ``pycalc relay`` or ``pycalc consume``."""
     return _python("pycalc", command)
 
 
 def post(url: str, body: object) -> dict[str, str]:
-    """Send JSON and return the JSON that comes back."""
+    """Send JSON and return the parsed answer."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  # our own server
         answer: dict[str, str] = json.load(response)

@@ -1,4 +1,4 @@
-"""Stores in memory, which keep the promises of ``pycalc.db.base`` until a test tells them to fail or to hang."""
+"""Stores in memory that keep the contracts of ``pycalc.db.base``, until a test makes them fail or hang."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ids = IdSource()
 
 
 def history_row(number: int = 0, *, user_id: bytes = USER_ID, operation: str = "fibonacci") -> HistoryRow:
-    """Return a calculation that could have been made: a new id, and ``number`` as its operand."""
+    """Return a valid calculation with a new id and ``number`` as its operand."""
     return HistoryRow(
         id=_ids.next(),
         user_id=user_id,
@@ -37,19 +37,19 @@ def history_row(number: int = 0, *, user_id: bytes = USER_ID, operation: str = "
 
 
 class MemoryHistoryStore:
-    """A history, and the outbox that is filled with it."""
+    """A history in memory, and the outbox that it fills."""
 
     def __init__(self) -> None:
         self.rows: list[HistoryRow] = []
+        # What each call of ``append`` was given.
         self.batches: list[list[HistoryRow]] = []
-        """What each call of ``append`` was given."""
+        # Ids of rows that can't be stored.
         self.refused: set[bytes] = set()
-        """Ids of rows that can't be stored."""
+        # Ids of rows whose events are in the outbox.
         self.unpublished: set[bytes] = set()
-        """Ids of rows whose events are in the outbox."""
         self.failure: Exception | None = None
+        # While this is not set, ``append`` hangs.
         self.open = asyncio.Event()
-        """While this is not set, ``append`` hangs."""
         self.probes = 0
         self.open.set()
 
@@ -104,18 +104,18 @@ class MemoryHistoryStore:
 
 
 class MemoryOutboxStore:
-    """An outbox."""
+    """An outbox in memory."""
 
     def __init__(self, rows: Sequence[HistoryRow] = ()) -> None:
         self.entries = dict(enumerate(rows, 1))
         self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
+        # Who has the lease; None: it is whoever's who asks.
         self.holder: bytes | None = None
-        """Who has the lease; None: it is whoever's who asks."""
         self.released = False
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
-        """Put rows behind those that are there."""
+        """Append rows."""
         first = max(self.entries, default=0) + 1
         self.entries.update(enumerate(rows, first))
 
@@ -157,7 +157,7 @@ class MemoryOutboxStore:
 
 
 class MemoryUserStore:
-    """Accounts, and the session store that reads them."""
+    """Accounts in memory, and the session store that reads them."""
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
@@ -251,7 +251,7 @@ class MemoryUserStore:
 
 
 class MemorySessionStore:
-    """Sessions; the current hash only, so nothing has a time of grace."""
+    """Sessions in memory, with the current token hash only and so without a grace period."""
 
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users

@@ -1,4 +1,4 @@
-"""A tracer for tests: what it is given it keeps."""
+"""A tracer that records spans for tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pycalc.observability.tracing import Attribute, NoTracer
 
 
 class RecordingTracer(NoTracer):
-    """Keeps the spans that are over: name and parent."""
+    """A tracer that keeps the name and the parent of each finished span."""
 
     on = True
 

@@ -1,4 +1,4 @@
-"""An event loop in virtual time: production intervals pass at once, in their order, however busy the machine is."""
+"""An event loop in virtual time, where production intervals pass at once and in order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ P = ParamSpec("P")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that moves the loop's clock on instead of waiting for a timer."""
+    """A selector that advances the loop's clock instead of waiting for a timer."""
 
     now = 1_000.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready; where nothing is, the time of the next timer has come."""
+        """Return the ready events; when there are none, advance the clock to the next timer."""
         if timeout is None:
             return super().select()
         ready = super().select(0)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline: the only place where tests let time pass."""
+"""Helpers that wait for a condition with a deadline; tests let time pass nowhere else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEP_SECONDS = 0.005
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Return as soon as the condition holds; fail when it does not within ``seconds``."""
+    """Wait until the condition holds; fail after ``seconds``."""
     deadline = monotonic() + seconds
     while not condition():
         if monotonic() > deadline:
@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLI
 async def until(
     condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS, *, step: float = _STEP_SECONDS
 ) -> None:
-    """Return as soon as the condition holds, the event loop running on; fail when it does not within ``seconds``.
+    """Wait until the condition holds while the event loop runs; fail after ``seconds``.
 
     In virtual time a larger ``step`` gets through long intervals with fewer looks; the deadline is in real time.
     """
@@ -37,7 +37,7 @@ async def until(
 
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """Return what is found, as soon as it is there; fail when it is not within ``seconds``."""
+    """Wait until a value is found, and return it; fail after ``seconds``."""
     deadline = monotonic() + seconds
     while (it := await look()) is None:
         if monotonic() > deadline:

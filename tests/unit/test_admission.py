@@ -57,7 +57,7 @@ async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
     return visitors
 
 
-async def test_one_user_never_holds_the_last_of_two_places() -> None:
+async def test_one_user_never_holds_the_last_of_two_slots() -> None:
     """With two places one user gets one, however many requests it has; the other stays free for somebody else."""
     admission = Admission(Metrics(), 2)
     first, second, bob = await arrive(admission, ADA, ADA, BOB)
@@ -73,7 +73,7 @@ async def test_one_user_never_holds_the_last_of_two_places() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_one_user_holds_all_but_one_of_many_places() -> None:
+async def test_one_user_holds_all_but_one_of_many_slots() -> None:
     """With four places one user gets three."""
     admission = Admission(Metrics(), 4)
     visitors = await arrive(admission, *[ADA] * 5)

@@ -203,7 +203,7 @@ async def begun(stack: AsyncExitStack, exports: Exports, identify: Callable[[], 
     await anext(await stack.enter_async_context(aclosing(exports.export(identify, EVERYTHING, NDJSON))))
 
 
-async def test_a_user_has_some_places_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
+async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
     """One user's exports are bounded, others' go on; each end of one, an early one too, frees its place."""
     value = metrics.registry.get_sample_value
     async with AsyncExitStack() as stack:
@@ -228,7 +228,7 @@ async def test_some_users_don_t_hold_everything(exports: Exports) -> None:
         await begun(stack, exports, Caller(USER_ID).identify)
 
 
-async def test_all_together_have_some_places(exports: Exports) -> None:
+async def test_all_users_together_have_some_slots(exports: Exports) -> None:
     """However many users there are, no more exports go on at once."""
     async with AsyncExitStack() as stack:
         for number in range(MAX_EXPORTS):

@@ -387,7 +387,7 @@ async def test_registrations_are_counted_by_address() -> None:
     assert metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": "register"}) == 1
 
 
-async def test_calculations_tell_how_the_user_stands() -> None:
+async def test_calculations_show_the_remaining_quota() -> None:
     """What remains goes down with each, the seconds with the clock; a refusal says it too and costs nothing."""
     clock = Clock()
     limit = CalculationRateLimit("10/minute", Metrics(), clock=clock)

@@ -70,7 +70,7 @@ async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
 
 
 @in_virtual_time
-async def test_a_poison_event_is_put_aside_and_the_rest_flows_on() -> None:
+async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> None:
     """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)

@@ -173,7 +173,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 
 
 @in_virtual_time
-async def test_only_what_is_stored_counts_as_put_aside() -> None:
+async def test_only_stored_dead_letters_are_counted() -> None:
     """The alert on dead letters means that there is one to look at."""
     stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
     letters.failures = 5

@@ -1,4 +1,4 @@
-"""``pycalc admin create``: an admin from the command line, on the database that the settings name."""
+"""Tests of ``pycalc admin create``, which makes an admin from the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """Run the command with the password piped in."""
+    """Run the command with the password on standard input."""
     command = [*COMMAND, *(arguments or ROOT)]
     return subprocess.run(
         command, env=environment(data), input=password + "\n", capture_output=True, text=True, timeout=60, check=False
@@ -34,7 +34,7 @@ def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.
 
 
 def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
-    """Before the service's first start: the password works, there is no bootstrap token, and the grant is audited."""
+    """An admin made before the first start can log in, no bootstrap token is offered, and the grant is audited."""
     done = create(tmp_path)
     assert (done.returncode, done.stdout) == (0, "root is an admin\n")
     audit = json.loads(done.stderr)
@@ -52,7 +52,7 @@ def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
 
 
 def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
-    """A token that an earlier start offered makes no admin beside this one, and its file is gone."""
+    """The command invalidates an earlier bootstrap token and deletes its file."""
     with pycalc(data=tmp_path):
         token = (tmp_path / "bootstrap-token").read_text().strip()
     assert create(tmp_path).returncode == 0
@@ -63,7 +63,7 @@ def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
-    """One process serves an SQLite file: the command says who has it, and changes nothing."""
+    """While a service holds the SQLite file, the command names its process and changes nothing."""
     with pycalc(data=tmp_path) as server:
         refused = create(tmp_path)
         assert (tmp_path / "bootstrap-token").exists()
@@ -73,7 +73,7 @@ def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
 
 
 def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
-    """What ends the piped line, CR and LF, does not belong to the password."""
+    """A CR LF at the end of the piped line is not part of the password."""
     assert create(tmp_path, password=PASSWORD + "\r").returncode == 0
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         assert client.post("/login", json={"username": "root", "password": PASSWORD}).status_code == 200
@@ -81,7 +81,7 @@ def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder where there is an admin."""
+    """Return a data folder that has an admin."""
     data = tmp_path_factory.mktemp("taken")
     assert create(data).returncode == 0
     return data
@@ -102,7 +102,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_registration_refuses_is_refused(
     taken: Path, username: str, email: str, password: str, sentence: str
 ) -> None:
-    """Status 1 and one sentence, without a trace and without the password."""
+    """An invalid account is refused with status 1 and one sentence, which does not show the password."""
     refused = create(taken, "--username", username, "--email", email, password=password)
     assert (refused.returncode, refused.stdout) == (1, "")
     (line,) = refused.stderr.splitlines()
@@ -116,7 +116,7 @@ def test_what_registration_refuses_is_refused(
     [(PASSWORD, 0, "root is an admin"), ("another one", 1, "the passwords are not the same")],
 )
 def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, status: int, told: str) -> None:
-    """It is asked for twice, and never echoed."""
+    """At a terminal the password is asked for twice and never echoed."""
     here, there = pty.openpty()
     command = subprocess.Popen(
         [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)

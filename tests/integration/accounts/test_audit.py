@@ -1,4 +1,4 @@
-"""The audit log: who was refused what, from where, and who granted or revoked; one line of JSON each, no secrets."""
+"""Tests of the audit log: refusals, grants and revocations, one line of JSON each, without secrets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MARKS = {"timestamp", "level", "logger", "event", "request_id", "user_id"}
 
 
 def records_of(log: Path) -> list[dict[str, Any]]:
-    """Return a log's records, without what a start says to the console."""
+    """Return a log's records without the console output of a start."""
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
 class Audited(NamedTuple):
-    """A service, its log, and somebody of each kind."""
+    """A service, its log, and a caller of each role."""
 
     client: httpx.Client
     log: Path
@@ -63,7 +63,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 def refusal(
     status: int, method: str, route: str, reason: str, credential: str, user: str | None = None, **more: str
 ) -> dict[str, object]:
-    """Return what a refusal's record says."""
+    """Return the fields of a refusal's record."""
     told = {"status": status, "method": method, "route": route, "reason": reason, "credential": credential}
     return {**told, "user": user, "address": HERE, **more}
 
@@ -73,8 +73,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
-    """A wrong bootstrap token, access token, API key and refresh token, none, and a wrong password."""
+def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
+    """Refused credentials of unknown callers are recorded with the address."""
     client = audited.client
     body = registration(new_name(), role="admin")
     assert client.post("/register", json=body, headers={"X-Bootstrap-Token": WRONG}).status_code == 403
@@ -95,8 +95,8 @@ def test_who_is_not_known_is_told_by_address(audited: Audited) -> None:
     assert audited.last("request refused") == told
 
 
-def test_a_refused_login_is_told_with_the_name_that_was_tried(audited: Audited) -> None:
-    """Wrong passwords, and the refusal to look at more of them."""
+def test_a_refused_login_is_recorded_with_the_attempted_name(audited: Audited) -> None:
+    """Refused and throttled logins are recorded with the attempted name."""
     name = new_name()
     login = {"username": name, "password": WRONG}
     for status, reason in (
@@ -110,8 +110,8 @@ def test_a_refused_login_is_told_with_the_name_that_was_tried(audited: Audited) 
     assert audited.last("login refused") == {"user": name}
 
 
-def test_who_is_known_is_told_by_name(audited: Audited) -> None:
-    """Another's history, what admins do, and what keys may not do."""
+def test_known_callers_are_recorded_by_name(audited: Audited) -> None:
+    """Refusals of authenticated callers are recorded with their names."""
     client, user = audited.client, audited.user
     admins, others = "Only an admin may do this.", "Only an admin may see another user's records."
     for method, path, route, reason in (
@@ -132,8 +132,8 @@ def test_who_is_known_is_told_by_name(audited: Audited) -> None:
     assert audited.last("request refused") == told
 
 
-def test_reuse_of_a_refresh_token_is_told_with_its_user(audited: Audited) -> None:
-    """Somebody else may have the token: the record says whose it was."""
+def test_reuse_of_a_refresh_token_is_recorded_with_its_user(audited: Audited) -> None:
+    """Reuse of a refresh token is recorded with the token's owner, because it may be stolen."""
     person = new_person(audited.client)
     login = {"username": person.name, "password": PASSWORD}
     stolen = token = audited.client.post("/login", json=login).json()["refresh_token"]
@@ -144,7 +144,7 @@ def test_reuse_of_a_refresh_token_is_told_with_its_user(audited: Audited) -> Non
 
 
 def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
-    """Which key was made and removed, what was changed of an account, and who deleted it."""
+    """Changes of keys and accounts are recorded with their object and their author."""
     client, admin = audited.client, audited.admin
     person = new_person(client)
     key = audited.key(person)
@@ -164,7 +164,7 @@ def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
 
 
 def test_no_record_holds_a_secret(audited: Audited) -> None:
-    """Neither what was accepted nor what was not, and each record is a line."""
+    """No record holds a secret, be it accepted or refused, and each record is one line."""
     assert audited.client.get("/me", headers=bearer(WRONG)).status_code == 401
     text = audited.log.read_text()
     assert not [secret for secret in (WRONG, PASSWORD, audited.user.token, audited.admin.token) if secret in text]
@@ -172,7 +172,7 @@ def test_no_record_holds_a_secret(audited: Audited) -> None:
 
 
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
-    """Beyond a hundred at once they are counted instead; and a known user's refusal is still told."""
+    """Beyond a burst of a hundred, refusals are counted instead; a known user's refusal is still recorded."""
     log = tmp_path / "log"
     with pycalc(data=tmp_path, log=log) as server, httpx.Client(base_url=server.url) as client:
         person = new_person(client)

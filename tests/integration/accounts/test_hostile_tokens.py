@@ -36,7 +36,7 @@ UUID = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Loot:
-    """What the forger has: a valid token of its own and what goes with it, and what another user's tokens say."""
+    """The forger's own valid token, and the contents of another user's tokens."""
 
     token: str
     refresh_token: str
@@ -66,11 +66,11 @@ class Loot:
 
     @property
     def claims(self) -> dict[str, object]:
-        """What the token says."""
+        """Return the token's claims."""
         return decoded(self.parts[1])
 
     def with_texts(self, header: str | None = None, claims: str | None = None) -> str:
-        """Return a token of these very texts, signed with the right key."""
+        """Return a token of exactly these texts, signed with the right key."""
         head, body = (json.dumps(decoded(part)) for part in self.parts[:2])
         return signed(header or head, claims or body, NEW)
 
@@ -236,13 +236,13 @@ def session_of(client: httpx.Client) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loot(client: httpx.Client) -> Loot:
-    """Give the forger an account, and a look at another user's token."""
+    """Give the forger an account and the contents of another user's token."""
     own, other = session_of(client), session_of(client)
     return Loot(own["access_token"], own["refresh_token"], decoded(other["access_token"].split(".")[1]))
 
 
 def assert_refused(answer: httpx.Response, path: str, reason: str = "") -> None:
-    """Check that an answer is the documented 401, with nothing else told; ``reason`` ends the challenge."""
+    """Check that an answer is the documented 401 and reveals nothing else; ``reason`` ends the challenge."""
     assert answer.status_code == 401, (path, answer.text)
     assert answer.headers["WWW-Authenticate"] == f'Bearer realm="pycalc"{reason}'
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -258,13 +258,13 @@ def assert_accepted(client: httpx.Client, token: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    """Sixty were promised."""
+    """At least sixty hostile tokens are tested."""
     assert len(TOKENS) >= 60
 
 
 @pytest.mark.parametrize("forgery", TOKENS.values(), ids=TOKENS.keys())
 def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forgery: Forgery) -> None:
-    """401 for a calculation and an account; the token that it was made from still works: nothing else was wrong."""
+    """A hostile token is 401 for calculations and accounts, while the original token still works."""
     token = forgery(loot)
     value = b"Bearer " + (token.encode() if isinstance(token, str) else token)
     for path in PATHS:
@@ -275,14 +275,14 @@ def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forge
 
 @pytest.mark.parametrize("forgery", SCHEMES.values(), ids=SCHEMES.keys())
 def test_another_scheme_is_unauthorized(client: httpx.Client, loot: Loot, forgery: Forgery) -> None:
-    """Only ``Bearer`` and one token count (RFC 6750 §2.1)."""
+    """Only the scheme ``Bearer`` with one token is accepted (RFC 6750 §2.1)."""
     value = forgery(loot)
     for path in PATHS:
         assert_refused(client.get(path, headers={"Authorization": str(value)}), path)
 
 
 def test_what_is_not_hostile_is_accepted(client: httpx.Client, loot: Loot) -> None:
-    """The forger can forge: unchanged, re-signed, with a claim that nobody reads, and by the older key with its id."""
+    """Correctly signed tokens are accepted: unchanged, with an unused claim, and by the older key."""
     user_id, session_id = (id_of_text(str(loot.claims[name])) for name in ("sub", "sid"))
     older = TokenSigner([OLD], IdSource(), 900).issue(user_id, session_id)
     for token in (loot.token, resigned(loot.token, NEW), loot.with_texts(), loot.claiming(note="x"), older):
@@ -290,7 +290,7 @@ def test_what_is_not_hostile_is_accepted(client: httpx.Client, loot: Loot) -> No
 
 
 def test_a_role_in_a_token_grants_nothing(client: httpx.Client, loot: Loot) -> None:
-    """Even in a token that is signed: the role is the store's."""
+    """A role in a correctly signed token is ignored: the stored role counts."""
     headers = {"Authorization": f"Bearer {loot.claiming(role='admin', is_admin=True, scope='admin')}"}
     assert client.get("/me", headers=headers).json()["role"] == "user"
     assert client.get("/secure-history", headers=headers).json()["role"] == "user"
@@ -300,7 +300,7 @@ def test_a_role_in_a_token_grants_nothing(client: httpx.Client, loot: Loot) -> N
 
 @pytest.mark.parametrize("position", [10, -1])
 async def test_a_nul_in_a_token_is_unauthorized(app: FastAPI, resources: Resources, position: int) -> None:
-    """No HTTP server lets one pass; should one do so, it is a bad token like any other."""
+    """A token with a NUL is refused like any other bad token."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:

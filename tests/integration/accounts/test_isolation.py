@@ -1,4 +1,4 @@
-"""Two users of one service: whatever is one's is not there for the other, and no answer tells that it is."""
+"""Tests that one user can neither see nor detect what belongs to another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOWHERE = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A user, and what it has."""
+    """A user and the user's resources."""
 
     person: Person
     session: dict[str, str]
@@ -28,7 +28,7 @@ class Owner:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What nobody else may read in any answer: ids, tokens, the key's name and beginning, the address, a result."""
+        """Return texts that no other user may read: ids, tokens, the key's name and prefix, address, result."""
         return (
             self.person.id,
             f"{self.person.name}@example.com",
@@ -82,20 +82,20 @@ def pair(owners: dict[str, Owner], request: pytest.FixtureRequest) -> tuple[Owne
 
 
 def require_silence(answer: httpx.Response, of: Owner) -> None:
-    """Check that nothing of the owner's stands in an answer: not in its body, not in its header fields."""
+    """Check that neither body nor header fields of an answer contain anything of the owner's."""
     told = answer.text + str(answer.headers.raw)
     assert [secret for secret in of.secrets if secret in told] == []
 
 
 def require_same(answer: httpx.Response, unknown: httpx.Response, status: int) -> None:
-    """Check that what is another's is answered like what never was."""
+    """Check that another user's resource is answered exactly like a missing one."""
     assert (answer.status_code, unknown.status_code) == (status, status)
     assert {**answer.json(), "instance": ""} == {**unknown.json(), "instance": ""}
     assert answer.headers.keys() == unknown.headers.keys()
 
 
 def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """They are in nobody else's list; removing one is 404, as for one that never was, and it goes on working."""
+    """Another user's key is not listed, removing it is 404, and it continues to work."""
     intruder, of = pair
     listed = client.get("/me/keys", headers=intruder.person.headers)
     assert [key["id"] for key in listed.json()] == [intruder.key["id"]]
@@ -106,7 +106,7 @@ def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, 
 
 
 def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Owner]) -> None:
-    """An admin disables accounts; their keys are not there for it either."""
+    """An admin can't see or remove keys of others."""
     admin, of = owners["admin"], owners["ada"]
     require_silence(client.get("/me/keys", headers=admin.person.headers), of)
     assert client.delete(f"/me/keys/{of.key['id']}", headers=admin.person.headers).status_code == 404
@@ -114,7 +114,7 @@ def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Ow
 
 
 def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Whole, and from another's cursor; asking for another's is 403, as for a user who never was."""
+    """A user reads only the own history, even with another's cursor; another's name is 403, known or not."""
     intruder, of = pair
     for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):
         page = client.get("/secure-history", headers=intruder.person.headers, params=query).raise_for_status()
@@ -128,7 +128,7 @@ def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Resumed from another's event come one's own that followed, and nothing else before the next of one's own."""
+    """Resuming from another user's event yields only the caller's own events."""
     intruder, of = pair
     client.get("/fibonacci/7", headers=of.person.headers).raise_for_status()
     made = client.get("/fibonacci/8", headers=intruder.person.headers).json()["id"]
@@ -145,7 +145,7 @@ def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) ->
 
 
 def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another's account is 403 for a user in every way, exactly as one that never was, and stays as it is."""
+    """For a user, another account is 403 in every way, exactly as a missing one, and stays unchanged."""
     intruder, of = pair
     headers = intruder.person.headers
     require_silence(client.get("/users", headers=headers), of)
@@ -165,7 +165,7 @@ def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Ending one's own session, or all of them, ends nobody else's."""
+    """Ending one or all of the own sessions ends no session of another user."""
     intruder, of = pair
     login = {"username": intruder.person.name, "password": PASSWORD}
     own = client.post("/login", json=login).json()
@@ -177,7 +177,7 @@ def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) 
 
 
 def test_a_cached_result_tells_nothing_of_who_made_it(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """The same calculation by another is that other's own: another id, another row, and nothing of the first."""
+    """A cached result gets a new id and row for each caller, and reveals nothing of the first."""
     intruder, of = pair
     first = client.get("/fibonacci/9000", headers=of.person.headers).json()
     second = client.get("/fibonacci/9000", headers=intruder.person.headers)

@@ -1,4 +1,4 @@
-"""Signing keys replaced under a running service: nobody is logged out, and a key that is gone is good for nothing."""
+"""Tests of signing keys that are replaced under a running service without logging anybody out."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FIRST, SECOND = "first-key-" * 4, "second-key-" * 4
 
 
 def put(file: Path, *keys: str) -> None:
-    """Replace a key file whole, as the operations guide says."""
+    """Replace a key file atomically, as the operations guide says."""
     part = file.with_name("part")
     part.write_text("".join(f"{key}\n" for key in keys))
     part.rename(file)
 
 
 def key_id(token: str) -> str:
-    """Return what a token's header says of its key."""
+    """Return the key id in a token's header."""
     return str(decoded(token.split(".")[0])["kid"])
 
 
@@ -42,19 +42,19 @@ def logged_in(client: httpx.Client, name: str) -> dict[str, str]:
 
 
 def replacements(log: Path) -> list[int]:
-    """Return how many keys were listed at each replacement that the service's log tells of."""
+    """Return the number of keys at each replacement that the service's log reports."""
     records = (json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n"))
     return [record["listed"] for record in records if record["event"] == "signing keys replaced"]
 
 
 def status(client: httpx.Client, token: str) -> int:
-    """Return what a calculation with a token is answered."""
+    """Return the status of a calculation with a token."""
     return client.get("/fibonacci/10", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["a file of one's own", "the development key"])
 def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: bool) -> None:
-    """The new key signs within seconds, the old one verifies for as long as it is listed, sessions outlive both."""
+    """The new key signs within seconds, the old one verifies while listed, and sessions outlive both."""
     data, log = tmp_path / "data", tmp_path / "log"
     file = tmp_path / "keys" if own else data / "secret-key"
     data.mkdir()
@@ -87,7 +87,7 @@ def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: boo
 
 
 def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
-    """Status 1 and a sentence that names the file, not what stands in it."""
+    """Without valid keys the service exits with 1 and names the file, not its contents."""
     file = tmp_path / "keys"
     put(file, "hunter2")
     done = subprocess.run(
@@ -104,7 +104,7 @@ def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
 
 
 def test_password_keys_are_rotated_by_logging_in(tmp_path: Path) -> None:
-    """Who logs in while both keys are listed can do without the older one; who was away can't, and is told no more."""
+    """A login while both keys are listed moves the account to the newer key; without one, later logins fail."""
     statuses: dict[str, list[int]] = {"present": [], "away": []}
 
     def log_in(client: httpx.Client, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""API keys over HTTP: shown once, good like any token, refused at once when removed."""
+"""Tests of API keys over HTTP: shown once, accepted like a token, refused as soon as they are removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> 
 
 
 async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncClient) -> None:
-    """What it calculates is its owner's; the list shows how it begins and when it was used, never the key."""
+    """A key records for its owner; the list shows its prefix and last use, never the key."""
     session = await logged_in(client)
     key = await made(client, session)
     assert key["key"].startswith(key["prefix"])
@@ -56,7 +56,7 @@ async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncCli
 
 
 async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> None:
-    """Known or not, a key that is removed is 401 from the answer on; removing it again is 404."""
+    """A removed key is 401 at once, even when remembered; removing it again is 404."""
     session = await logged_in(client)
     key, other = await made(client, session), await made(client, session)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
@@ -70,7 +70,7 @@ async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> No
 
 
 async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
-    """Nobody sees or removes another's keys: 404, as for one that never was."""
+    """Another user's key is neither listed nor removable: 404, as for a missing one."""
     owner, other = await logged_in(client), await logged_in(client)
     key = await made(client, owner)
     assert (await client.get("/me/keys", headers=other)).json() == []
@@ -81,7 +81,7 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources) -> None:
-    """After its time a key is refused, and it is not known for longer than that."""
+    """An expired key is refused and is not remembered beyond its expiry."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
@@ -90,7 +90,7 @@ async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources) ->
 
 
 async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
-    """A leaked key makes no keys, removes none, changes no password and ends no session."""
+    """A key can't manage keys, change the password or end sessions."""
     session = await logged_in(client)
     key = await made(client, session)
     headers = bearer(key["key"])
@@ -108,7 +108,7 @@ async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, resources: Resources) -> None:
-    """It makes no admin, lists, changes and deletes no account; it calculates, and reads everyone's history."""
+    """An admin's key manages no account, but calculates and reads everyone's history."""
     name, other = new_name(), new_name()
     body = registration(name, role="admin")
     token = resources.bootstrap_token or ""
@@ -131,7 +131,7 @@ async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, reso
 
 
 async def test_logging_out_everywhere_leaves_the_keys(client: httpx.AsyncClient) -> None:
-    """Sessions are people's, keys are programs'."""
+    """Ending all sessions leaves API keys valid."""
     session = await logged_in(client)
     key = await made(client, session)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
@@ -160,7 +160,7 @@ async def test_keys_are_bounded(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
-    """Each fault is 422 and points to its place."""
+    """Each invalid field is 422 with a pointer to it, and no key is made."""
     session = await logged_in(client)
     answer = await client.post("/me/keys", headers=session, json=body)
     assert answer.status_code == 422

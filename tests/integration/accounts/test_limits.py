@@ -1,4 +1,4 @@
-"""Limits over HTTP: guesses are refused before they cost a hash, sessions go on, users see how they stand."""
+"""Tests of the limits over HTTP: early refusals, undisturbed sessions, and header fields with the quota."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LIMITS: dict[str, Any] = {
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Settings with the defaults of the limits, or those that a test asks for."""
+    """Return settings with the default limits, or with those that a test asks for."""
     return settings.model_copy(update={**LIMITS, **getattr(request, "param", {})})
 
 
 def limited(**settings: object) -> pytest.MarkDecorator:
-    """Ask for other settings."""
+    """Return a parametrisation with other limits."""
     return pytest.mark.parametrize("settings", [settings], indirect=True)
 
 
@@ -56,7 +56,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 @pytest.fixture
 def still(resources: Resources, settings: Settings) -> None:
-    """Let the limits of the settings go by a clock that stands still."""
+    """Use a clock that stands still for the limits."""
     metrics, clock = resources.metrics, lambda: 1_000.0
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
@@ -98,7 +98,7 @@ def assert_refused(answer: httpx.Response) -> int:
 
 @pytest.mark.usefixtures("still")
 async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient, hashes: Callable[[], int]) -> None:
-    """For an account and for a name that nobody has alike; of 100 attempts ten are looked at."""
+    """Of 100 login attempts ten are checked, for a known account and an unknown name alike."""
     _, name = await register(client)
     refusals = []
     for username in (name, new_name()):
@@ -119,7 +119,7 @@ async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient
 async def test_the_owners_session_goes_on_while_logins_are_refused(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """The right password is refused too, in any letter case; calculations and the refresh token work."""
+    """While even the right password is refused, the session still calculates and refreshes."""
     _, name = await register(client)
     session = (await log_in(client, name)).json()
     for _ in range(12):
@@ -169,7 +169,7 @@ async def test_a_stolen_session_does_not_guess_the_password(
 async def test_guesses_cost_thirty_hashes_an_hour(
     client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
 ) -> None:
-    """A thousand over five hours, each from another address; meanwhile the owner calculates, refreshes and logs in."""
+    """A thousand guesses from many addresses in five hours cost thirty hashes an hour, and the owner still works."""
     clock = [1000.0]
     resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
     _, name = await register(client)
@@ -199,7 +199,7 @@ async def test_guesses_cost_thirty_hashes_an_hour(
 
 @limited(login_limit="3/minute")
 async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> None:
-    """A new password that is refused, a key that may not change it; and a success gives the tries back."""
+    """An invalid new password or a key that may not change it is no failed login; a success resets the count."""
     headers = await bearer(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     for _ in range(5):
@@ -212,7 +212,7 @@ async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> Non
 
 @limited(login_limit="4/minute")
 async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None:
-    """Who mistypes now and then is not refused."""
+    """A successful login resets the count of failed ones."""
     _, name = await register(client)
     for _ in range(5):
         assert (await log_in(client, name, "a wrong password")).status_code == 401
@@ -221,7 +221,7 @@ async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None
 
 @limited(login_limit="1/minute", trusted_proxies=("127.0.0.1",))
 async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient) -> None:
-    """Behind a trusted proxy each client has its own account; what it invents in front of that changes nothing."""
+    """Behind a trusted proxy each client address has its own limit, whatever header it invents."""
     for number in range(10):
         forged = f"192.0.2.{number}, 198.51.100.7"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -231,7 +231,7 @@ async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient)
 
 @limited(trusted_proxies=("127.0.0.1",))
 async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncClient) -> None:
-    """Good passwords of 60 accounts, all at once from one address: eight at a time, and another address logs in."""
+    """Of 60 simultaneous logins from one address eight run at a time, and another address still logs in."""
     names = [(await register(client))[1] for _ in range(60)]
     tries = [log_in(client, name, forwarded="198.51.100.7") for name in names]
     *answers, other = await asyncio.gather(*tries, log_in(client, names[0], forwarded="203.0.113.9"))
@@ -244,7 +244,7 @@ async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncC
 
 @limited(login_limit="1/minute")
 async def test_a_forwarded_address_of_nobody_trusted_is_ignored(client: httpx.AsyncClient) -> None:
-    """Another X-Forwarded-For each time is the same client each time; a malformed one is no error."""
+    """X-Forwarded-For from an untrusted client is ignored, also when malformed."""
     for number in range(10):
         forged = f"198.51.100.{number}" if number % 2 else "\x7f, garbage"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -254,7 +254,7 @@ async def test_a_forwarded_address_of_nobody_trusted_is_ignored(client: httpx.As
 @limited(login_limit="", register_limit="3/hour")
 @pytest.mark.usefixtures("still")
 async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -> None:
-    """The fourth is refused and makes no account."""
+    """The fourth registration from an address is refused and makes no account."""
     assert [(await register(client))[0] for _ in range(3)] == [201] * 3
     name = new_name()
     refusal = await client.post("/register", json=registration(name))
@@ -264,8 +264,8 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
 
 @limited(login_limit="", rate_limit="3/minute")
 @pytest.mark.usefixtures("still")
-async def test_calculations_tell_how_the_user_stands(client: httpx.AsyncClient) -> None:
-    """What remains goes down with each calculation, in any representation; beyond it, 429 says the same."""
+async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
+    """Each representation shows the remaining quota, and so does the 429 when it is used up."""
     headers = await bearer(client)
     told = []
     for path, accept in (("/fibonacci/10", "*/*"), ("/pow/2/10", "text/plain"), ("/factorial/5", "*/*")):
@@ -284,8 +284,8 @@ async def test_calculations_tell_how_the_user_stands(client: httpx.AsyncClient) 
 
 
 @limited(login_limit="", rate_limit="9/minute")
-async def test_an_error_tells_how_the_user_stands_too(client: httpx.AsyncClient) -> None:
-    """What is not valid or not defined has cost its part of the quota, and says so; what is unauthorized has not."""
+async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) -> None:
+    """Invalid and undefined calculations cost quota and show it; unauthorised requests do neither."""
     headers = await bearer(client)
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
         answer = await client.get(path, headers=headers)
@@ -297,7 +297,7 @@ async def test_an_error_tells_how_the_user_stands_too(client: httpx.AsyncClient)
 
 @limited(login_limit="", rate_limit="10/minute")
 async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
-    """All of them or none: one that does not fit leaves the rest for smaller ones."""
+    """A batch spends all its operations or none, which leaves the quota for smaller ones."""
     headers = await bearer(client)
 
     async def batch(size: int) -> httpx.Response:
@@ -313,8 +313,8 @@ async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
     assert (await batch(3)).headers["RateLimit"].startswith('"default";r=0;')
 
 
-async def test_without_a_limit_nothing_is_told(client: httpx.AsyncClient, resources: Resources) -> None:
-    """No header fields, and nothing to await on the hot path."""
+async def test_without_a_limit_there_are_no_quota_fields(client: httpx.AsyncClient, resources: Resources) -> None:
+    """Without a limit there are no quota header fields and nothing to await on the hot path."""
     assert resources.calculation_limit is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))
     assert answer.status_code == 200
@@ -322,7 +322,7 @@ async def test_without_a_limit_nothing_is_told(client: httpx.AsyncClient, resour
 
 
 async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
-    """Each call that a limit may refuse has its 429 in the OpenAPI document."""
+    """Each limited call documents its 429 in the OpenAPI document."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     for path, method in (
         ("/register", "post"),
@@ -338,7 +338,7 @@ async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_servers_tell_the_address(server: str) -> None:
-    """Under either server, clients behind a trusted proxy are told apart, and those without one are one client."""
+    """Under either server, clients behind a trusted proxy are distinguished, and others are not."""
     with (
         pycalc(server, register_limit="1/hour", trusted_proxies="127.0.0.0/8") as own,
         httpx.Client(base_url=own.url) as client,

@@ -1,4 +1,4 @@
-"""A flood of logins: refused beyond a bound, and nobody else waits for a hash."""
+"""Tests that a flood of logins is refused beyond a bound while other requests continue."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_calculations_do_not_wait_for_hashes(
 
 
 def test_a_flood_of_logins_is_refused_and_calculations_go_on() -> None:
-    """On the real server, with dear hashes and 60 clients that come again at once: 401 or 503; others are served."""
+    """On a real server with 60 flooding clients, each login gets 401 or 503, and calculations continue."""
     with pycalc(bcrypt_rounds="9", login_limit="") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         person = new_person(client)
         with flood.logins(server.url) as statuses:

@@ -1,4 +1,4 @@
-"""Fields that nobody asked for: a request sets what its form names, and no role, owner or time of its own making."""
+"""Tests that requests can't set undeclared fields such as a role, an owner or a time."""
 
 from __future__ import annotations
 
@@ -72,20 +72,20 @@ def one_by_one(fields: dict[str, Any]) -> pytest.MarkDecorator:
 
 
 def require_refused(answer: httpx.Response, pointer: str) -> None:
-    """Check that a field was refused at its place."""
+    """Check that a field was refused with a pointer to it."""
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"] == "/docs/problems#validation-error"
     assert pointer in [entry["pointer"] for entry in answer.json()["errors"]]
 
 
 def status_of_login(client: httpx.Client, name: str, password: str = PASSWORD) -> int:
-    """Return how a login is answered."""
+    """Return the status of a login."""
     return client.post("/login", json={"username": name, "password": password}).status_code
 
 
 @one_by_one(OF_ACCOUNTS)
 def test_a_registration_sets_no_more_than_it_says(client: httpx.Client, field: str, value: object) -> None:
-    """422, and there is no account, not even a lesser one."""
+    """An undeclared field is 422, and no account is made."""
     name = new_name()
     require_refused(client.post("/register", json=registration(name, **{field: value})), f"/{field}")
     assert status_of_login(client, name) == 401
@@ -107,7 +107,7 @@ def test_a_registration_sets_no_more_than_it_says(client: httpx.Client, field: s
     ],
 )
 def test_a_role_is_not_for_the_asking(client: httpx.Client, admin: Person, role: object, status: int) -> None:
-    """Without an admin's token ``admin`` is 403, and what is no role 422; never an account."""
+    """Without an admin's token the role admin is 403 and an unknown role 422; no account is made."""
     name = new_name()
     answer = client.post("/register", json=registration(name, role=role))
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
@@ -115,7 +115,7 @@ def test_a_role_is_not_for_the_asking(client: httpx.Client, admin: Person, role:
 
 
 def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> None:
-    """Whoever reads the first one and lets it pass would not have read the last one."""
+    """A role given twice is refused, because parsers may disagree on which one counts."""
     name = new_name()
     body = f'{{"username":"{name}","email":"{name}@example.com","password":"{PASSWORD}","role":"user","role":"admin"}}'
     answer = client.post("/register", content=body, headers={"Content-Type": "application/json"})
@@ -124,7 +124,7 @@ def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> N
 
 
 def test_a_role_elsewhere_is_no_role(client: httpx.Client, person: Person) -> None:
-    """In the query, in a header field, in a cookie, in the form of a login: the account is a user's."""
+    """A role in the query, a header field, a cookie or a login form is ignored."""
     name = new_name()
     headers = {"X-Role": "admin", "X-User": "root", "Cookie": "role=admin", "X-HTTP-Method-Override": "PUT"}
     made = client.post("/register?role=admin", json=registration(name), headers=headers)
@@ -138,7 +138,7 @@ def test_a_role_elsewhere_is_no_role(client: httpx.Client, person: Person) -> No
 
 @one_by_one(OF_SESSIONS)
 def test_a_login_and_a_refresh_set_nothing(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """422, and the refresh token is not used up by it."""
+    """An undeclared field is 422 and does not use up the refresh token."""
     login = {"username": person.name, "password": PASSWORD}
     if field not in login:
         require_refused(client.post("/login", json={**login, field: value}), f"/{field}")
@@ -151,7 +151,7 @@ def test_a_login_and_a_refresh_set_nothing(client: httpx.Client, person: Person,
 
 @one_by_one(OF_SESSIONS)
 def test_a_new_password_is_all_that_changes(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """422, and the password is the one that it was."""
+    """An undeclared field in a password change is 422, and the password stays."""
     before = client.get("/me", headers=person.headers).json()
     change = {"current_password": PASSWORD, "new_password": "a quite different password", field: value}
     require_refused(client.put("/me/password", headers=person.headers, json=change), f"/{field}")
@@ -161,7 +161,7 @@ def test_a_new_password_is_all_that_changes(client: httpx.Client, person: Person
 
 @one_by_one(OF_KEYS)
 def test_a_key_is_made_by_the_service_alone(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """422, and there is no key."""
+    """An undeclared field in a key request is 422, and no key is made."""
     answer = client.post("/me/keys", headers=person.headers, json={"name": "report", field: value})
     require_refused(answer, f"/{field}")
     assert client.get("/me/keys", headers=person.headers).json() == []
@@ -171,7 +171,7 @@ def test_a_key_is_made_by_the_service_alone(client: httpx.Client, person: Person
 def test_an_admin_changes_role_and_disabled_alone(
     client: httpx.Client, admin: Person, person: Person, field: str, value: object
 ) -> None:
-    """Anything else of an account is 422 for an admin too, and nothing changes."""
+    """Any other field of an account is 422 for an admin too, and nothing changes."""
     before = client.get("/me", headers=person.headers).json()
     change = {"role": "admin", field: value}
     require_refused(client.patch(f"/users/{person.name}", headers=admin.headers, json=change), f"/{field}")
@@ -179,7 +179,7 @@ def test_an_admin_changes_role_and_disabled_alone(
 
 
 def test_a_calculation_is_the_callers(client: httpx.Client, person: Person) -> None:
-    """Neither a batch nor a query names another user, an id or a time; nothing is recorded for anybody."""
+    """A batch or query that names a user, id or time is refused, and nothing is recorded."""
     operation = {"operation": "fibonacci", "input": {"n": 10}}
     for field, value in {"user_id": UUID, "user": "root", "id": UUID, "cached": True}.items():
         body: dict[str, Any] = {"operations": [operation], field: value}

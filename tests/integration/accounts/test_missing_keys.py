@@ -1,4 +1,4 @@
-"""Keys that others need too are never made up: what needs them ends with a sentence where they are missing."""
+"""Tests that shared signing keys are never generated: commands that need missing keys exit with an error."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CREATE_ADMIN = ("admin", "create", "--username=root", "--email=root@example.com"
 PRODUCTION = {"PYCALC_ENV": "production"}
 CLOUD_RUN = {"K_SERVICE": "pycalc"}
 POSTGRESQL = {"PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
+# Several server processes, which need PostgreSQL.
 SUPERVISED = {"PYCALC_WORKERS": "2", **POSTGRESQL}
-"""More than one process needs PostgreSQL."""
 
 
 def run(data: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run pycalc with no settings but these, on a data folder, and a password piped in."""
+    """Run pycalc with exactly these settings on a data folder, with a password on standard input."""
     return subprocess.run(
         [sys.executable, "-m", "pycalc", *arguments],
         env={"PYCALC_DATA_DIR": str(data), "PYCALC_PORT": "0", "PYTHONPATH": ":".join(sys.path), **settings},
@@ -46,7 +46,7 @@ def run(data: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> sub
     ],
 )
 def test_without_keys_nothing_starts(tmp_path: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
-    """In production, on Cloud Run and with PostgreSQL: status 1, one line that says so, and nothing is written."""
+    """In production, on Cloud Run and on PostgreSQL, missing keys are status 1 and one line, and nothing is written."""
     data = tmp_path / "data"
     done = run(data, arguments, settings)
     assert (done.returncode, done.stdout) == (1, "")

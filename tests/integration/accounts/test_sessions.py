@@ -1,4 +1,4 @@
-"""Sessions over HTTP: refreshed, ended, and every token of an ended one refused at once."""
+"""Tests of sessions over HTTP: refresh, logout, and immediate refusal of every token of an ended session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def name(client: httpx.AsyncClient) -> str:
 
 
 async def status(client: httpx.AsyncClient, session: dict[str, str]) -> int:
-    """Return what a calculation with a session's access token is answered."""
+    """Return the status of a calculation with a session's access token."""
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     return (await client.get("/fibonacci/10", headers=headers)).status_code
 
@@ -46,7 +46,7 @@ async def call(client: httpx.AsyncClient, method: str, path: str, session: dict[
 
 
 async def test_a_refresh_gives_new_tokens(client: httpx.AsyncClient, name: str) -> None:
-    """Both tokens are new, both work, and none of them is to be stored on the way (RFC 6749 §5.1)."""
+    """A refresh returns two new working tokens in a response that may not be stored (RFC 6749 §5.1)."""
     first = await session_of(client, name)
     answer = await refreshed(client, first)
     assert answer.status_code == 200
@@ -60,7 +60,7 @@ async def test_a_refresh_gives_new_tokens(client: httpx.AsyncClient, name: str) 
 
 
 async def test_reuse_ends_the_session_and_its_access_tokens(client: httpx.AsyncClient, name: str) -> None:
-    """Whoever presents a token that was replaced twice ends the session for both sides, at once."""
+    """Reuse of a replaced refresh token ends the session and its access tokens at once."""
     stolen = await session_of(client, name)
     second = (await refreshed(client, stolen)).json()
     third = (await refreshed(client, second)).json()
@@ -89,7 +89,7 @@ async def test_an_access_token_refreshes_nothing_and_the_other_way_round(client:
 
 
 async def test_logout_ends_this_session_alone(client: httpx.AsyncClient, name: str) -> None:
-    """Both tokens of the session are refused from then on; another session of the same user goes on."""
+    """Logout ends both tokens of the session; another session of the user continues."""
     here, there = await session_of(client, name), await session_of(client, name)
     assert await status(client, here) == 200
     assert await call(client, "POST", "/logout", here) == 204
@@ -99,7 +99,7 @@ async def test_logout_ends_this_session_alone(client: httpx.AsyncClient, name: s
 
 
 async def test_logout_all_ends_every_session(client: httpx.AsyncClient, name: str) -> None:
-    """All of the user's, and nobody else's."""
+    """Logging out everywhere ends all sessions of the user and of nobody else."""
     other = new_name()
     await client.post("/register", json=registration(other))
     here, there, others = (
@@ -113,7 +113,7 @@ async def test_logout_all_ends_every_session(client: httpx.AsyncClient, name: st
 
 
 async def test_a_new_password_ends_the_other_sessions(client: httpx.AsyncClient, name: str) -> None:
-    """The session that changed it goes on; the old password is refused, the new one opens sessions."""
+    """A password change keeps its own session, ends the others, and replaces the password."""
     here, there = await session_of(client, name), await session_of(client, name)
     assert [await status(client, each) for each in (here, there)] == [200, 200]
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
@@ -125,7 +125,7 @@ async def test_a_new_password_ends_the_other_sessions(client: httpx.AsyncClient,
 
 
 async def test_a_password_is_changed_by_who_knows_it(client: httpx.AsyncClient, name: str) -> None:
-    """A stolen access token is not enough; the new password keeps the rules of a registration's."""
+    """A password change needs the current password and obeys the registration's rules."""
     session = await session_of(client, name)
     wrong = {"current_password": "wrong password", "new_password": NEW_PASSWORD}
     assert await call(client, "PUT", "/me/password", session, **wrong) == 403

@@ -1,4 +1,4 @@
-"""Who is calling: over HTTP every bad token is a 401 with WWW-Authenticate, and a revoked one at once."""
+"""Tests of authentication over HTTP: each bad token is 401 with WWW-Authenticate, a revoked one at once."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-async def test_without_a_token_nothing_is_told(client: httpx.AsyncClient, method: str, path: str) -> None:
-    """401 on every protected path, before anything else is looked at."""
+async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncClient, method: str, path: str) -> None:
+    """Without a token every protected path is 401 before anything else is checked."""
     assert_unauthorized(await refusal(client, method, path, None))
 
 
@@ -70,18 +70,18 @@ async def test_without_a_token_nothing_is_told(client: httpx.AsyncClient, method
     ],
 )
 async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes, challenge: str) -> None:
-    """Whatever the header says, it is 401 on every kind of route; ``error`` says that a token was bad (RFC 6750 §3)."""
+    """Any malformed header is 401 on every kind of route; ``error`` marks a bad token (RFC 6750 §3)."""
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, authorization), challenge)
 
 
 async def test_a_token_of_an_ended_session_is_a_bad_token(client: httpx.AsyncClient, token: str) -> None:
-    """It was valid once; the client has to log in anew, and the challenge says so."""
+    """A token of an ended session is 401 with a challenge that asks for a new login."""
     assert (await client.post("/logout", headers={"Authorization": f"Bearer {token}"})).status_code == 204
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, f"Bearer {token}"), BAD_TOKEN)
 
 
 async def test_the_schemes_letter_case_does_not_count(client: httpx.AsyncClient, token: str) -> None:
-    """RFC 9110 §11.1: authentication schemes are case-insensitive."""
+    """The authentication scheme is case-insensitive (RFC 9110 §11.1)."""
     assert (await refusal(client, "GET", "/me", f"bEaReR {token}")).status_code == 200

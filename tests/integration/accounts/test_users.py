@@ -1,4 +1,4 @@
-"""What admins do with accounts, over HTTP: it holds at once, and there is always an admin."""
+"""Tests of account administration over HTTP: changes hold at once, and an admin always remains."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def user(client: httpx.AsyncClient) -> tuple[str, Headers]:
 
 
 async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Every account once, in order of its name, with whether it is disabled; no hash, no secret."""
+    """Pages list every account once, by name and with its disabled state, without a hash or secret."""
     names = sorted([(await user(client))[0] for _ in range(4)] + ["root"])
     seen: list[str] = []
     query: dict[str, str | int] = {"limit": 2}
@@ -51,7 +51,7 @@ async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, a
 
 
 async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """The same token is an admin's from the answer on, and not any more from the next."""
+    """A role change takes effect on the same token with the next request."""
     name, headers = await user(client)
     assert (await client.get("/users", headers=headers)).status_code == 403
     changed = await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
@@ -64,7 +64,7 @@ async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient
 
 
 async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Its sessions and keys are refused at once, and a login too; enabled again it logs in, with its keys as before."""
+    """A disabled account's sessions, keys and logins are refused at once; enabled again, its keys work."""
     name, headers = await user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
@@ -82,7 +82,7 @@ async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admi
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"disabled": True}])
 async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, change: dict[str, object]) -> None:
-    """Neither demoted nor disabled nor deleted; with a second one it may go."""
+    """The last admin can't be demoted, disabled or deleted; one of two can."""
     assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 409
     assert (await client.delete("/users/root", headers=admin)).status_code == 409
     name, _ = await user(client)
@@ -91,7 +91,7 @@ async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, c
 
 
 async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) -> None:
-    """For a user every account is 403, an unknown one too; for an admin an unknown one is 404."""
+    """Every account is 403 for a user; an unknown account is 404 for an admin."""
     name, headers = await user(client)
     for path in (f"/users/{name}", "/users/root", "/users/nobody"):
         assert (await client.patch(path, headers=headers, json={"role": "admin"})).status_code == 403
@@ -102,7 +102,7 @@ async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) ->
 
 @pytest.mark.parametrize("password", ["password", "PASSWORD", "1qaz2wsx", "iloveyou"])
 async def test_common_passwords_are_refused(client: httpx.AsyncClient, password: str) -> None:
-    """The 3,000 most common passwords of at least 8 characters are 422, in whatever case."""
+    """The 3,000 most common passwords of at least 8 characters are 422, in any letter case."""
     answer = await client.post("/register", json={**registration(new_name()), "password": password})
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/password"]
@@ -122,7 +122,7 @@ async def test_common_passwords_are_refused(client: httpx.AsyncClient, password:
     ],
 )
 async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
-    """What is left without the name, the address and the service's own words must be four characters at least."""
+    """Without the name, the address and the service's words, a password must keep four characters."""
     body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
     registered = await client.post("/register", json=body)
     assert registered.status_code == status
@@ -136,7 +136,7 @@ async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient,
 
 @pytest.mark.parametrize("value", ["no", "false", 0, 1])
 async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
-    """What only looks like one is 422, and the account stays as it is."""
+    """A value that is not a boolean is 422, and the account stays unchanged."""
     name, headers = await user(client)
     assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
     assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200

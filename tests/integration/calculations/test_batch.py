@@ -1,4 +1,4 @@
-"""Many calculations in one request: in order, exact, all or none recorded."""
+"""Tests of batches: answers in order, exact, and recorded all or none."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 class TestAnswers:
-    """What comes back."""
+    """Tests of a batch's answers."""
 
-    def test_everything_in_order_with_problems_in_their_places(self, client: httpx.Client) -> None:
-        """A calculation or a problem for each; the calculations are in the history in the same order, ids growing."""
+    def test_answers_and_problems_are_in_order(self, client: httpx.Client) -> None:
+        """Each item gets a calculation or a problem, and the history has the calculations in the same order."""
         operations = [
             item("fibonacci", n=100),
             item("pow", x=2, y="-1"),
@@ -106,13 +106,13 @@ class TestAnswers:
         ],
     )
     def test_numbers_are_the_literals_that_they_are(self, client: httpx.Client, literal: str, told: object) -> None:
-        """2.50, 1e3 and 2^70 as JSON numbers pass through no float: x^1 is x to the last digit."""
+        """JSON numbers such as 2.50, 1e3 and 2^70 are exact, since none becomes a float."""
         body = f'{{"operations":[{{"operation":"pow","input":{{"x":{literal},"y":1}}}}]}}'
         (made,) = client.post("/batch", content=body, headers=JSON).raise_for_status().json()["results"]
         assert (made["input"]["x"], made["result"]) == (told, told)
 
     def test_a_whole_number_may_be_written_with_a_point(self, client: httpx.Client) -> None:
-        """Lua and PHP write 5.0 for the JSON number 5; 5.5 is no natural number."""
+        """5.0 is accepted as a natural number, because Lua and PHP write it so; 5.5 is refused."""
         body = (
             '{"operations":[{"operation":"factorial","input":{"n":5.0}},{"operation":"factorial","input":{"n":5.5}}]}'
         )
@@ -121,7 +121,7 @@ class TestAnswers:
         assert fraction["status"] == 422
 
     def test_the_second_of_two_equal_ones_is_cached(self, client: httpx.Client) -> None:
-        """Each is recorded, with its own id; the result is made once."""
+        """Two equal items are recorded with their own ids, but computed once."""
         n = 77_777
         answer = client.post("/batch", json={"operations": [item("fibonacci", n=n)] * 2}).raise_for_status()
         first, second = answer.json()["results"]
@@ -130,7 +130,7 @@ class TestAnswers:
         assert [row["cached"] for row in history(client)] == [True, False]
 
     def test_a_thousand_are_one_transaction_in_the_history(self, server: Server, client: httpx.Client) -> None:
-        """All the rows are there, in order, and it was one commit."""
+        """A thousand items are recorded in order in one commit."""
         before = metric(client, "pycalc_commit_rows_count")
         answer = client.post("/batch", json={"operations": [item("fibonacci", n=n) for n in range(1_000)]})
         results = answer.raise_for_status().json()["results"]
@@ -139,14 +139,14 @@ class TestAnswers:
         assert [row["id"] for row in history(client)] == [told["id"] for told in reversed(results)]
 
     def test_it_is_nobodys_copy(self, client: httpx.Client) -> None:
-        """The answer is private and not to be stored."""
+        """A batch's answer is private and not to be stored."""
         answer = client.post("/batch", json={"operations": [item("factorial", n=3)]})
         assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.headers["Content-Type"] == "application/json"
 
 
 class TestRefusals:
-    """Bodies that are no batch: refused whole, and nothing is recorded."""
+    """Tests of invalid bodies, which are refused whole and record nothing."""
 
     @pytest.mark.parametrize(
         ("body", "pointers"),
@@ -182,7 +182,7 @@ class TestRefusals:
         ],
     )
     def test_each_fault_is_pointed_at(self, client: httpx.Client, body: bytes, pointers: list[str]) -> None:
-        """422 validation-error, with a JSON pointer to each place."""
+        """An invalid batch is 422 validation-error, with a JSON pointer to each fault."""
         answer = client.post("/batch", content=body, headers=JSON)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#validation-error"
@@ -190,7 +190,7 @@ class TestRefusals:
         assert history(client) == []
 
     def test_half_a_character_is_a_problem_and_no_fault(self, client: httpx.Client) -> None:
-        """A lone surrogate as a name or a value is an invalid operand like any other."""
+        """A lone surrogate is an invalid operand, not an internal error."""
         body = (
             b'{"operations":[{"operation":"fibonacci","input":{"n":1,"\\ud800":"1"}},'
             b'{"operation":"fibonacci","input":{"n":"\\ud800"}},'
@@ -205,12 +205,12 @@ class TestRefusals:
         ]
 
     def test_without_a_token_it_is_401(self, server: Server) -> None:
-        """A batch is as private as a calculation."""
+        """A batch without a token is 401."""
         answer = httpx.post(f"{server.url}/batch", json={"operations": [item("factorial", n=3)]})
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
 
     def test_a_body_over_a_mebibyte_is_413(self, client: httpx.Client) -> None:
-        """Even if it were a batch; one just below is read."""
+        """A body over a mebibyte is 413, and one just below is read."""
         fits = json.dumps({"operations": [item("fibonacci", n=1)]}).ljust(1024 * 1024)
         assert client.post("/batch", content=fits, headers=JSON).status_code == 200
         answer = client.post("/batch", content=fits + " ", headers=JSON)
@@ -218,10 +218,10 @@ class TestRefusals:
 
 
 class TestBounds:
-    """What is too much becomes a problem in its place."""
+    """Tests of bounds: an item beyond a bound becomes a problem in its place."""
 
     def test_digits_together(self) -> None:
-        """Each of these fits, both together do not; what still fits after that is answered."""
+        """Items whose digits together exceed the bound become problems; later items that fit are answered."""
         with pycalc(max_digits="300000") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             numbers = (1_000_000, 999_999, 100, 400_000, 2_000_000)
@@ -237,7 +237,7 @@ class TestBounds:
             assert len(history(client)) == 3
 
     def test_the_deadline_holds_for_planning_too(self) -> None:
-        """Operands that take long to plan are not planned after the batch's time is over."""
+        """Items are not planned after the batch's deadline."""
         with pycalc(compute_timeout="0.5", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)
@@ -248,7 +248,7 @@ class TestBounds:
             assert outcomes == [("result-too-large",)] * planned + [("computation-timeout",)] * (1_000 - planned)
 
     def test_the_deadline(self) -> None:
-        """What is not done when the batch's time is over is a computation-timeout, small ones too."""
+        """Each item that is not done by the batch's deadline is a computation-timeout."""
         with pycalc(compute_timeout="0.4", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)

@@ -1,4 +1,4 @@
-"""Computations that go wrong: caught, killed or interrupted, and never recorded."""
+"""Tests of computations that go wrong: they are detected, killed or interrupted, and never recorded."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.harness.processes import children
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
+# 25 million digits, which take some three seconds but are not refused in advance.
 SLOW = "/fibonacci/120000000"
-"""25 million digits: some three seconds, less than is refused at once."""
 
 
 class TestVerification:
-    """A wrong digit does not leave the service."""
+    """Tests that a wrong digit does not leave the service."""
 
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
-        """Register an account and return the header that says who is calling."""
+        """Register an account and return its Authorization header."""
         name = new_name()
         await client.post("/register", json=registration(name))
         session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -43,7 +43,7 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """One digit wrong among 1,045: 500 without internals, not recorded, not cached, counted; then all is well."""
+        """A result with one wrong digit is a 500 without details, counted but not recorded or cached."""
         right = Fibonacci().compute(FibonacciArgs(5_000), 50)
         wrong = right[:500] + (b"1" if right[500:501] != b"1" else b"2") + right[501:]
         monkeypatch.setattr(Fibonacci, "compute", lambda *_: wrong)
@@ -72,7 +72,7 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A residue over 1,000 digits that is one too large: 500, not recorded; a right one agrees with ``pow``."""
+        """A wrong residue over 1,000 digits is a 500 and not recorded; a right one agrees with ``pow``."""
         modulus = int("7" * 1_199 + "3")
         right = Power.modulo
         monkeypatch.setattr(Power, "modulo", lambda self, args, m, _=None: right(self, args, m) + (m == modulus))
@@ -88,10 +88,10 @@ class TestVerification:
 
 
 class TestWorkers:
-    """Worker processes, killed from outside and at their deadline."""
+    """Tests of worker processes that are killed from outside or at their deadline."""
 
     def test_a_computation_ends_at_its_deadline(self) -> None:
-        """504 computation-timeout, nothing recorded, the worker gone; what is cheaper works right after it."""
+        """At its deadline a computation is 504, unrecorded, and its worker ends; cheaper ones work right after."""
         with (
             pycalc(compute_timeout="1", compute_workers="1", max_digits="100000000") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
@@ -107,7 +107,7 @@ class TestWorkers:
             assert client.get("/factorial/20001", headers=person.headers).status_code == 200
 
     def test_a_worker_that_dies_is_unavailability_and_the_next_one_works(self, tmp_path: Path) -> None:
-        """Kill -9 in the middle: 503 unavailable with Retry-After, nothing recorded; asked again, the answer comes."""
+        """A killed worker is a 503 with Retry-After and records nothing; a retry succeeds."""
         with (
             pycalc(data=tmp_path, compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=60) as client,
@@ -115,7 +115,7 @@ class TestWorkers:
             person = new_person(client)
             client.get("/factorial/20000", headers=person.headers).raise_for_status()
             (worker,) = children(server.pid)
-            os.kill(worker, signal.SIGSTOP)  # whatever it gets to compute, it will not finish
+            os.kill(worker, signal.SIGSTOP)  # a stopped worker finishes nothing
             answer = asyncio.run(_killed_while_asking(server, person.headers, worker))
             assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
@@ -127,7 +127,7 @@ class TestWorkers:
 
 
 async def _killed_while_asking(server: Server, headers: dict[str, str], worker: int) -> httpx.Response:
-    """Ask for a computation, kill its worker while it is at it, and return the answer."""
+    """Request a computation, kill its worker meanwhile, and return the answer."""
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         asking = asyncio.create_task(client.get("/factorial/20001", headers=headers))
         while "pycalc_compute_running 1.0" not in (await client.get("/metrics")).text:

@@ -1,4 +1,4 @@
-"""Results as the web expects them, over the real server: bare digits, ranges, conditions, digests, compression."""
+"""Tests of representations over the real server: bare digits, ranges, conditions, digests, compression."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def raw(server: Server, person: Person, path: str, **fields: str) -> Reply:
-    """Return an answer with its body as it came over the wire, not decoded."""
+    """Return an answer with its body as received, not decoded."""
     named = {name.replace("_", "-"): value for name, value in fields.items()}
     return exchange(server.port, "GET", path, {**person.headers, **named})
 
@@ -59,10 +59,10 @@ def person(server: Server) -> Person:
 
 
 class TestBareDigits:
-    """``Accept: text/plain``."""
+    """Tests of ``Accept: text/plain``."""
 
     def test_the_digits_and_nothing_else(self, client: httpx.Client) -> None:
-        """F(1000), with the header fields that let a client keep it for good and check it."""
+        """F(1000) comes as bare digits with header fields for caching and verification."""
         answer = client.get("/fibonacci/1000", headers=TEXT)
         assert (answer.status_code, answer.content) == (200, F_1000)
         digest = base64.b64encode(sha256(F_1000).digest()).decode()
@@ -84,23 +84,23 @@ class TestBareDigits:
         [("/pow/2/-1", b"0.5"), ("/pow/3/-1", b"1/3"), ("/pow/-3/3", b"-27"), ("/fibonacci/1000?mod=97", b"72")],
     )
     def test_every_form_of_a_result_is_text(self, client: httpx.Client, path: str, text: bytes) -> None:
-        """Decimals, fractions, negative numbers and residues."""
+        """Decimals, fractions, negative numbers and residues are available as text."""
         assert client.get(path, headers=TEXT).content == text
 
     def test_errors_stay_problems(self, client: httpx.Client) -> None:
-        """Whatever is accepted, an error is application/problem+json."""
+        """An error is application/problem+json whatever the client accepts."""
         answer = client.get("/fibonacci/-1", headers=TEXT)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
 
     def test_a_long_result_arrives_whole(self, client: httpx.Client) -> None:
-        """F(10^6), 208,988 digits, with its length and the digest of its bytes."""
+        """F(10^6) arrives with its 208,988 digits, its length and the digest of its bytes."""
         answer = client.get(MILLION, headers=TEXT)
         assert answer.content == DIGITS
         assert answer.headers["Content-Length"] == "208988"
         assert answer.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(sha256(DIGITS).digest()).decode()}:"
 
     def test_the_tag_names_the_result(self, client: httpx.Client) -> None:
-        """Strong, the same for each asking and for each way to write the operands, another for another result."""
+        """A result has one strong tag for all spellings of its operands, and another result has another."""
         tag = client.get("/pow/2/10", headers=TEXT).headers["ETag"]
         for same in ("/pow/2/10", "/pow/2.0/1e1", "/pow/02/10"):
             assert client.get(same, headers=TEXT).headers["ETag"] == tag
@@ -112,10 +112,10 @@ class TestBareDigits:
 
 
 class TestRanges:
-    """Paging through a long result."""
+    """Tests of paging through a long result."""
 
     def test_slices_make_up_the_whole(self, client: httpx.Client) -> None:
-        """Pages of 50,001 digits, each a 206 with its place; the last is as short as it is."""
+        """Ranges of 50,001 digits are 206 and together give the whole; the last one is shorter."""
         pages, first = [], 0
         while first < len(DIGITS):
             answer = client.get(MILLION, headers={**TEXT, "Range": f"bytes={first}-{first + 50_000}"})
@@ -138,7 +138,7 @@ class TestRanges:
         ],
     )
     def test_ends(self, client: httpx.Client, field: str, content_range: str, content: bytes) -> None:
-        """The first and last digits of F(10^6) are known; a copy of a part may be kept like the whole."""
+        """Ranges return the known first and last digits of F(10^6), with the caching fields of the whole."""
         answer = client.get(MILLION, headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.headers["Content-Range"], answer.content) == (206, content_range, content)
         assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
@@ -146,7 +146,7 @@ class TestRanges:
 
     @pytest.mark.parametrize("field", ["bytes=208988-", "bytes=999999-1000000", "bytes=-0"])
     def test_a_range_beyond_the_end_tells_the_length(self, client: httpx.Client, field: str) -> None:
-        """416 range-not-satisfiable with the length in Content-Range (RFC 9110 §15.5.17)."""
+        """A range beyond the end is 416 with the length in Content-Range (RFC 9110 §15.5.17)."""
         answer = client.get(MILLION, headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.headers["Content-Type"]) == (416, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#range-not-satisfiable"
@@ -154,12 +154,12 @@ class TestRanges:
 
     @pytest.mark.parametrize("field", ["bytes=0-1,3-4", "items=0-1", "bytes=3-2", "nonsense"])
     def test_what_is_not_one_range_is_the_whole(self, client: httpx.Client, field: str) -> None:
-        """RFC 9110 §14.2: such a Range is ignored."""
+        """A Range that is not a single valid range is ignored (RFC 9110 §14.2)."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_if_range(self, client: httpx.Client) -> None:
-        """The part for who holds this result, the whole for who holds another."""
+        """If-Range returns the part when the tag matches, and the whole otherwise."""
         tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
         part = client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3", "If-Range": tag})
         assert (part.status_code, part.content) == (206, b"4346")
@@ -167,7 +167,7 @@ class TestRanges:
         assert (whole.status_code, whole.content) == (200, F_1000)
 
     def test_a_range_is_of_the_plain_digits(self, server: Server, person: Person) -> None:
-        """Compression does not apply to parts: offsets would mean something else."""
+        """A partial response is never compressed, because offsets refer to plain digits."""
         reply = raw(server, person, MILLION, Accept="text/plain", Range="bytes=0-9999", Accept_Encoding="zstd, gzip")
         assert (reply.status, reply.headers["Content-Encoding"], reply.body) == (206, None, DIGITS[:10_000])
 
@@ -178,10 +178,10 @@ class TestRanges:
 
 
 class TestConditions:
-    """``If-None-Match``."""
+    """Tests of ``If-None-Match``."""
 
     def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
-        """304 for each coding's tag, without a body; the history has each, as cached; nothing was computed."""
+        """A matching tag of any coding is 304 without a body, recorded as cached and not computed."""
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)
@@ -198,25 +198,25 @@ class TestConditions:
         assert {item["sha256"] for item in items} == {sha256(DIGITS).hexdigest()}
 
     def test_a_condition_comes_before_a_range(self, client: httpx.Client) -> None:
-        """RFC 9110 §13.2.2."""
+        """Conditions are evaluated before ranges (RFC 9110 §13.2.2)."""
         tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
         fields = {**TEXT, "If-None-Match": tag, "Range": "bytes=0-3"}
         assert client.get("/fibonacci/1000", headers=fields).status_code == 304
 
     def test_another_tag_is_answered_in_full(self, client: httpx.Client) -> None:
-        """A copy of something else is of no use."""
+        """A tag of another result is answered in full."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": '"another"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_a_tag_can_not_be_made_up(self, client: httpx.Client) -> None:
-        """Nobody has a result of this service who was not sent it: a tag made of the calculation's name is another."""
+        """A tag can't be derived from the calculation's name alone."""
         key = make_plan(25_000_000, "fibonacci", ("1000",), DEFAULT_OPTIONS).key
         tag = base64.urlsafe_b64encode(sha256(key.encode()).digest()[:18]).decode()
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": f'"{tag}"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_what_is_no_longer_cached_is_recorded_by_its_ends(self) -> None:
-        """Size and ends of F(10^6) without the digits: no result, no digest, nothing refused though it takes long."""
+        """A 304 for an uncached F(10^6) records its size and ends, without computing the digits."""
         with pycalc(cache_url="memory://?max_bytes=0") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             tag = client.get(MILLION, headers=TEXT).headers["ETag"]
@@ -234,7 +234,7 @@ class TestConditions:
             assert metric(client, "pycalc_response_bytes") == 0
 
     def test_statuses_are_counted_as_they_are(self, client: httpx.Client) -> None:
-        """http_requests_total knows 206 and 304 from 200."""
+        """http_requests_total distinguishes 200, 206 and 304."""
 
         def counted(status: str) -> float:
             return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
@@ -247,12 +247,12 @@ class TestConditions:
 
 
 class TestCompression:
-    """``Accept-Encoding``."""
+    """Tests of ``Accept-Encoding``."""
 
     @pytest.mark.parametrize(("coding", "decompress"), [("gzip", gzip.decompress), ("zstd", zstd.decompress)])
     @pytest.mark.parametrize("n", [10_000, 1_000_000, 2_000_000])
     def test_the_digits_come_back(self, server: Server, person: Person, coding: str, decompress: Codec, n: int) -> None:
-        """Compressed they are the same digits, under a tag of their own, without length or digest of other bytes."""
+        """Compressed digits decode to the same digits, under their own tag and without another form's digest."""
         plain = raw(server, person, f"/fibonacci/{n}", Accept="text/plain")
         reply = raw(server, person, f"/fibonacci/{n}", Accept="text/plain", Accept_Encoding=coding)
         assert (reply.status, reply.headers["Content-Encoding"]) == (200, coding)
@@ -267,22 +267,22 @@ class TestCompression:
         "fields", [{}, {"Accept_Encoding": "gzip;q=0, zstd;q=0.0"}, {"Accept_Encoding": "br, deflate"}]
     )
     def test_nobody_gets_a_coding_unasked(self, server: Server, person: Person, fields: Mapping[str, str]) -> None:
-        """Nothing named, or refused with q=0, or unknown here: plain."""
+        """A client that names no known coding, or refuses it with q=0, gets plain digits."""
         reply = raw(server, person, "/fibonacci/10000", Accept="text/plain", **fields)
         assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
 
     def test_short_results_are_not_worth_it(self, server: Server, person: Person) -> None:
-        """209 digits come plain whatever is accepted, with length and digest."""
+        """A result of 209 digits is sent uncompressed, with length and digest."""
         reply = raw(server, person, "/fibonacci/1000", Accept="text/plain", Accept_Encoding="zstd, gzip")
         assert (reply.headers["Content-Encoding"], reply.body) == (None, F_1000)
         assert reply.headers["Content-Length"] == "209"
 
 
 class TestLargeJson:
-    """A long result as JSON."""
+    """Tests of a long result as JSON."""
 
     def test_it_is_one_document(self, client: httpx.Client) -> None:
-        """Streamed with its length; the result is a string of all the digits; caches know on what it depends."""
+        """A long result is one JSON document with its length, its digits in one string, and the right Vary."""
         answer = client.get("/fibonacci/2000000")
         assert answer.headers["Content-Length"] == str(len(answer.content))
         told = answer.json()
@@ -295,7 +295,7 @@ class TestLargeJson:
     def test_it_is_compressed_when_asked_for(
         self, server: Server, person: Person, coding: str, decompress: Codec
     ) -> None:
-        """The same document, smaller, without a length."""
+        """A long JSON document is compressed on request and has no length then."""
         reply = raw(server, person, MILLION, Accept_Encoding=coding)
         assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
         assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
@@ -303,7 +303,7 @@ class TestLargeJson:
 
 
 def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
-    """It is no client that hung up, though the server takes the answer for ended with its head."""
+    """HEAD of a long result is answered and not taken for a client that has disconnected."""
 
     def counted(status: str) -> float:
         return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
@@ -316,7 +316,7 @@ def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
 
 
 def test_head_is_get_without_the_content(client: httpx.Client) -> None:
-    """The same header fields, no body, and no ranges (RFC 9110 §9.3.2, §14.2)."""
+    """HEAD has GET's header fields, no body and no ranges (RFC 9110 §9.3.2, §14.2)."""
     client.headers.update(new_person(client).headers)
     got = client.get("/fibonacci/1000", headers=TEXT)
     told = client.head("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3"})
@@ -326,7 +326,7 @@ def test_head_is_get_without_the_content(client: httpx.Client) -> None:
 
 
 def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
-    """More long results are cached than the process may open files."""
+    """The cache holds more long results than the process may open files."""
     command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
     port = free_port()
     environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}

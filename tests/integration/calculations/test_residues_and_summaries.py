@@ -1,4 +1,4 @@
-"""Results far beyond what can be written out: modulo m, and by their size and ends."""
+"""Tests of results that are too long to be written out: residues modulo m, and summaries of size and ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def fibonacci_modulo(n: int, modulus: int) -> int:
-    """F(n) modulo m by the powers of the matrix ((1, 1), (1, 0)), in plain integers."""
+    """Return F(n) modulo m by powers of the matrix ((1, 1), (1, 0)) in plain integers."""
 
     def product(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
         return (
@@ -51,7 +51,7 @@ def fibonacci_modulo(n: int, modulus: int) -> int:
 
 
 def residue(client: httpx.Client, path: str, modulus: int) -> int:
-    """Return what the service says of a result modulo m."""
+    """Return the service's residue of a result modulo m."""
     answer = client.get(path, params={"mod": str(modulus)})
     assert answer.status_code == 200, answer.text
     assert answer.json()["exact"] is True
@@ -59,7 +59,7 @@ def residue(client: httpx.Client, path: str, modulus: int) -> int:
 
 
 class TestResidues:
-    """``?mod=``."""
+    """Tests of ``?mod=``."""
 
     @pytest.mark.parametrize("modulus", [1, 2, 97, 10**9 + 7, 2**64, 10**20, DIGITS_1200])
     def test_fibonacci_of_a_thousand_digit_index(self, client: httpx.Client, modulus: int) -> None:
@@ -81,20 +81,20 @@ class TestResidues:
 
     @pytest.mark.parametrize("path", ["/pow/2/-1?mod=6", "/pow/21/-5?mod=14", "/pow/0.5/3?mod=10", "/pow/2/0.5?mod=7"])
     def test_without_an_inverse_there_is_no_residue(self, client: httpx.Client, path: str) -> None:
-        """gcd(x, m) > 1, or an irrational result: domain-error."""
+        """A base without an inverse, or an irrational result, is a domain-error."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
 
     @pytest.mark.parametrize("mod", ["0", "-1", "abc", "", "1.5", "1e3", "%2B7", "9" * 10_001])
     @pytest.mark.parametrize("path", ["/fibonacci/10", "/factorial/10", "/pow/2/10"])
     def test_a_modulus_is_a_whole_number_from_1(self, client: httpx.Client, path: str, mod: str) -> None:
-        """422 with a pointer to /mod for each operation."""
+        """An invalid modulus is 422 with a pointer to /mod for each operation."""
         answer = client.get(f"{path}?mod={mod}")
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/mod"]
 
     def test_factorials(self, client: httpx.Client) -> None:
-        """0 from n = m on; (p-1)! ≡ -1 (Wilson); and small ones by multiplying."""
+        """Factorials modulo m agrees with multiplication for small n, with 0 from n = m, and with Wilson's theorem."""
         assert residue(client, f"/factorial/{QUINTILLION}", 10**17) == 0
         assert residue(client, "/factorial/97", 97) == 0
         assert residue(client, f"/factorial/{10**9 + 6}", 10**9 + 7) == 10**9 + 6
@@ -123,14 +123,14 @@ class TestResidues:
         assert computed(client) == before
 
     def test_it_is_recorded_with_its_modulus(self, client: httpx.Client) -> None:
-        """Operands and modulus are the input, the residue is the result."""
+        """The history has operands and modulus as input, and the residue as result."""
         residue(client, "/pow/7/222", 1000)
         item = client.get("/secure-history", params={"limit": 1}).json()["items"][0]
         assert (item["input"], item["result"], item["digits"]) == ({"x": 7, "y": 222, "mod": 1000}, 49, 2)
 
 
 class TestSummaries:
-    """``?view=summary``."""
+    """Tests of ``?view=summary``."""
 
     @pytest.mark.parametrize(
         ("path", "digits", "leading", "trailing"),
@@ -189,7 +189,7 @@ class TestSummaries:
         ],
     )
     def test_it_agrees_with_the_value(self, client: httpx.Client, path: str) -> None:
-        """Where both can be had, the digits counted and cut from the full value are the summary's."""
+        """A summary agrees with the size and ends of the full value where both are available."""
         text = client.get(path, headers={"Accept": "text/plain"}).raise_for_status().text
         only_digits = text.translate({ord(mark): None for mark in "-./"})
         summary = client.get(path, params={"view": "summary"}).raise_for_status().json()
@@ -197,7 +197,7 @@ class TestSummaries:
         assert (summary["leading"], summary["trailing"]) == (only_digits[:20], only_digits[-20:])
 
     def test_too_large_a_result_tells_the_same(self, client: httpx.Client) -> None:
-        """result-too-large carries the summary's facts, and is not recorded."""
+        """The problem result-too-large carries the summary's facts and is not recorded."""
         client.headers.update(new_person(client).headers)
         for path in (f"/fibonacci/{QUINTILLION}", f"/factorial/{QUINTILLION}", f"/pow/7/{QUINTILLION}"):
             refused = client.get(path)
@@ -210,13 +210,13 @@ class TestSummaries:
                 assert refused.json()[name] == summary[name]
 
     def test_it_takes_no_more_than_ten_milliseconds(self, client: httpx.Client) -> None:
-        """The service's own clock, for arguments that it has not seen."""
+        """A summary of new arguments takes at most ten milliseconds by the service's own clock."""
         for k in range(1, 6):
             for path in (f"/fibonacci/{QUINTILLION - k}", f"/factorial/{QUINTILLION - k}", f"/pow/7/{QUINTILLION - k}"):
                 assert client.get(path, params={"view": "summary"}).json()["elapsed_ms"] < 10
 
     def test_it_is_json_whatever_is_accepted(self, client: httpx.Client) -> None:
-        """There are no bare digits of a summary."""
+        """A summary is JSON whatever the client accepts."""
         answer = client.get(f"/fibonacci/{QUINTILLION}?view=summary", headers={"Accept": "text/plain"})
         assert answer.headers["Content-Type"] == "application/json"
 
@@ -231,13 +231,13 @@ class TestSummaries:
         ],
     )
     def test_other_views_are_refused(self, client: httpx.Client, query: str, pointer: str) -> None:
-        """Full or summary, and no summary of a residue."""
+        """Views other than full and summary, and summaries of residues, are refused."""
         answer = client.get(f"/fibonacci/10?{query}")
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
     def test_full_is_the_default(self, client: httpx.Client) -> None:
-        """``view=full`` changes nothing, not even where the result is kept."""
+        """``view=full`` is the same as no view, also for the cache."""
         path = f"/fibonacci/{10_000 + secrets.randbelow(10_000)}"
         client.get(path, params={"view": "full"}).raise_for_status()
         before = computed(client)

@@ -1,4 +1,4 @@
-"""Long responses: their memory is bounded and shared, and whoever does not read them is given up."""
+"""Tests of long responses: their memory is bounded and shared, and clients that do not read are disconnected."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.harness.waiting import until, wait_until
 
 MEMORY = 4_000_000
 LONG = "/fibonacci/6000000"
+# The number of digits of F(6·10^6).
 DIGITS = 1_253_926
-"""Those of F(6·10^6)."""
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings of a service with memory for three such results, two of them one user's."""
+    """Return settings with memory for three such results, two of them for one user."""
     return settings.model_copy(update={"response_memory": MEMORY})
 
 
@@ -40,18 +40,18 @@ async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 def refused(resources: Resources) -> float | None:
-    """Return how many responses were refused for want of memory."""
+    """Return how many responses were refused for lack of memory."""
     return resources.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": "memory"})
 
 
 @pytest.mark.anyio
 class TestBudget:
-    """Within one process."""
+    """Tests of the memory budget within one process."""
 
     async def test_a_long_result_counts_from_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """While it is computed its digits are counted; when it is sent they are not; a short one never is."""
+        """The digits of a long result count from its computation until it is sent; a short one never counts."""
         headers, memory = await logged_in(client), resources.response_memory
         asking = asyncio.create_task(client.get(LONG, headers=headers))
         await until(lambda: memory.taken > 0, "it is counted")
@@ -63,7 +63,7 @@ class TestBudget:
     async def test_over_the_bound_it_is_refused_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """503 overloaded with Retry-After for a user with half of it; others, and what is short, go on."""
+        """A user with half the memory gets 503 with Retry-After; other users and short results are served."""
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
         user = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
@@ -79,7 +79,7 @@ class TestBudget:
         assert (await client.get("/fibonacci/6000001", headers=headers)).status_code == 200
 
     async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
-        """Each below a mebibyte: those that there is memory for are answered, the others are problems."""
+        """A batch's results count one by one, and those without memory become problems."""
         powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(4)]
         short = {"operation": "fibonacci", "input": {"n": 10}}
         answer = await client.post("/batch", headers=await logged_in(client), json={"operations": [*powers, short]})
@@ -91,7 +91,7 @@ class TestBudget:
     async def test_a_batch_that_fails_is_counted_out(
         self, client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whatever is raised while it is made."""
+        """A batch that raises any error frees its memory."""
 
         async def record(_: object) -> None:
             raise LookupError
@@ -105,14 +105,14 @@ class TestBudget:
 
 @pytest.fixture
 def hasty(data: Path) -> Iterator[Server]:
-    """A service whose clients may be a second late, at ten megabytes a second."""
+    """Run a service that lets clients be a second late at ten megabytes a second."""
     with pycalc(data=data, response_seconds="1", response_rate="10000000") as running:
         yield running
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/plain", "batch"])
 def test_a_reader_that_is_too_slow_is_cut_off(hasty: Server, accept: str) -> None:
-    """It reads without ever stopping; the connection ends before the response does, and the memory is free again."""
+    """A client that reads too slowly is disconnected, and its memory is freed."""
     body = json.dumps({"operations": [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(9)]})
     method, path, content = ("POST", "/batch", body) if accept == "batch" else ("GET", "/fibonacci/40000000", "")
     with httpx.Client(base_url=hasty.url) as client, closing(socket.socket()) as slow:

@@ -1,4 +1,4 @@
-"""Workers shared: the same computation is done once, nobody holds all of them, and nobody's bombs hurt anybody else."""
+"""Tests of shared workers: single flight, fairness between users, and isolation from expensive requests."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ PRIME_26 = int(gmpy2.next_prime(10**25))
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """A service with a single worker process, which has started."""
+    """A service with a single started worker process."""
 
     server: Server
     client: httpx.Client
     person: Person
 
     def worker(self) -> int:
-        """Return the worker's process id, having started it if need be."""
+        """Return the worker's process id, and start the worker if necessary."""
         n = 20_000 + int(computed(self.client))  # no cache has it yet
         self.client.get(f"/factorial/{n}", headers=self.person.headers).raise_for_status()
         (pid,) = children(self.server.pid)
         return pid
 
     def ask(self, path: str, **fields: str) -> socket.socket:
-        """Send a request and return the connection on which the answer will come."""
+        """Send a request and return its connection."""
         connection = socket.create_connection(("127.0.0.1", self.server.port), 30)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         connection.sendall(request(path, {**self.person.headers, "Connection": "close", **named}))
         return connection
 
     def running(self) -> float:
-        """Return how many computations are under way."""
+        """Return the number of running computations."""
         return metric(self.client, "pycalc_compute_running")
 
     def gone(self) -> float:
-        """Return how many clients have hung up."""
+        """Return the number of clients that have disconnected."""
         return metric(self.client, "http_requests_total", status="499")
 
 
@@ -66,16 +66,16 @@ def one() -> Iterator[One]:
 
 
 def status_of(connection: socket.socket) -> int:
-    """Return the status of the answer that comes on a connection, and close it."""
+    """Return the status of the next answer on a connection, and close the connection."""
     with connection, connection.makefile("rb") as answer:
         return int(answer.readline().split()[1])
 
 
 class TestSingleFlight:
-    """Asked for by several at once."""
+    """Tests of simultaneous requests for the same computation."""
 
     def test_it_is_computed_once_and_recorded_for_each(self, one: One) -> None:
-        """Eight callers, two of them somebody else: one computation, eight calculations in the histories."""
+        """Eight requests of two users share one computation and record eight calculations."""
         person, other = new_person(one.client), new_person(one.client)
         path = "/fibonacci/3000000"
         before = computed(one.client)
@@ -102,7 +102,7 @@ class TestSingleFlight:
         assert {item["id"] for item in items} == made
 
     def test_one_who_hangs_up_takes_nothing_from_another(self, one: One) -> None:
-        """The one who had asked first leaves; the other gets the answer, from the same computation."""
+        """When the first requester disconnects, the other gets the answer of the same computation."""
         with stopped(one.worker()):
             before, gone = computed(one.client), one.gone()
             first = one.ask("/fibonacci/3000001")
@@ -118,7 +118,7 @@ class TestSingleFlight:
         assert computed(one.client) == before + 1
 
     def test_when_all_hang_up_the_computation_is_killed(self, one: One) -> None:
-        """It would never end, for its worker is stopped; the place is free again, and a later request works."""
+        """When all requesters disconnect, the computation is killed and its slot is free."""
         worker = one.worker()
         with stopped(worker):
             callers = [one.ask("/fibonacci/3000002") for _ in range(3)]
@@ -161,10 +161,10 @@ class TestSingleFlight:
 
 
 class TestProcesses:
-    """Worker processes come and go, and none is left behind."""
+    """Tests that no worker process is left behind."""
 
     def test_hanging_up_during_a_workers_start_leaks_no_process(self, one: One) -> None:
-        """Clients that leave before the worker has even started: there is never more than one."""
+        """Clients that disconnect during a worker's start leave at most one worker process."""
         for k in range(3):
             with stopped(one.worker()):
                 caller = one.ask(f"/fibonacci/{3_000_100 + k}")
@@ -179,7 +179,7 @@ class TestProcesses:
             assert len(children(one.server.pid)) == 1
 
     def test_a_short_deadline_leaks_no_process(self) -> None:
-        """Killed at half a second again and again, each a 504; starting a worker is not part of the deadline."""
+        """Repeated deadlines of half a second are 504 each and leave no process; the worker's start is not included."""
         with (
             pycalc(compute_timeout="0.5", compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
@@ -192,7 +192,7 @@ class TestProcesses:
             assert client.get("/fibonacci/100000", headers=person.headers).status_code == 200
 
     def test_a_worker_killed_while_idle_costs_nobody_anything(self, one: One) -> None:
-        """The next computation starts another."""
+        """A killed idle worker is replaced at the next computation."""
         worker = one.worker()
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: worker not in children(one.server.pid), "the worker is gone")
@@ -200,10 +200,10 @@ class TestProcesses:
 
 
 class TestFairness:
-    """Two workers, and somebody who wants both."""
+    """Tests of two workers and a user who wants both."""
 
     def test_one_users_queue_is_nobody_elses(self) -> None:
-        """One computation of hers hangs and 32 wait, the rest is refused; somebody else's starts and is answered."""
+        """One user's full queue does not delay the computation of another user."""
         with (
             pycalc(compute_workers="2") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,

@@ -1,4 +1,4 @@
-"""Computations that need more memory than their estimate: stopped, told apart from crashes, and harmless to others."""
+"""Tests of computations that exceed their memory estimate: they are stopped without harm to others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 
 USER = b"somebody"
 LITTLE = 1 << 20
+# A calculation that takes 7 MB in GMP and 20 MB in decimal.
 EXHAUSTIVE = ("factorial", ("1100000",))
-"""It takes GMP 7 MB, and decimal 20 MB."""
 
 
 def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OPTIONS) -> Plan:
@@ -29,7 +29,7 @@ def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OP
 
 
 def counted(metrics: Metrics, name: str) -> float | None:
-    """Return what a counter has counted."""
+    """Return the value of a counter."""
     return metrics.registry.get_sample_value(f"pycalc_compute_workers_{name}_total")
 
 
@@ -46,7 +46,7 @@ async def computer(metrics: Metrics) -> Computer:
 
 
 def taken(length: int) -> int:
-    """Take memory through the interpreter instead of GMP."""
+    """Allocate memory through the interpreter instead of GMP."""
     return len(bytearray(length))
 
 
@@ -92,14 +92,14 @@ async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_repla
 async def test_a_crash_of_another_kind_is_unavailability(
     computer: Computer, metrics: Metrics, number: signal.Signals
 ) -> None:
-    """The kernel's kill for want of memory, or a fault: unavailable, as it may go better the next time."""
+    """A worker that is killed or crashes is unavailability, because a retry may succeed."""
     with pytest.raises(Unavailable):
         await computer.call(USER, death, number)
     assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (0, 1)
 
 
 async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
-    """A worker that has had little memory for one computation has the estimated memory for the next."""
+    """A worker's memory limit holds for one computation only."""
     small = plan_for("factorial", ("20000",))
     await computer.compute(replace(small, memory=LITTLE), USER)
     (worker,) = {await computer.call(USER, os.getpid)}
@@ -129,7 +129,7 @@ async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
 async def test_half_the_estimated_memory_is_enough(
     computer: Computer, name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """The limit has a margin of two over what the computation takes, of each kind."""
+    """Each kind of computation needs at most half of its estimated memory."""
     plan = plan_for(name, literals, options)
     _, outcome = await computer.compute(replace(plan, memory=plan.memory // 2), USER)
     assert int(outcome.digits) > 0

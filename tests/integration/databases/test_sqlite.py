@@ -111,7 +111,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
     await asyncio.gather(*units, return_exceptions=True)
 
 
-async def test_what_waits_too_long_for_its_turn_is_refused_and_not_done(tmp_path: Path) -> None:
+async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
     """Behind a write that lasts, a write raises StoreUnavailable after a second in the queue, and never happens."""
     moment = 1_000.0
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)

@@ -29,7 +29,7 @@ def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_letters_are_seen_requeued_and_discarded(tmp_path: Path) -> None:
+def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
     """A line for each, control characters shown as such; a requeued event is in the outbox, a foreign one can't be."""
     row = history_row()
     url = f"sqlite:///{tmp_path / 'pycalc.db'}"

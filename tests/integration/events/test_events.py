@@ -1,4 +1,4 @@
-"""Events over the real server: live, resumable, one's own."""
+"""Tests of server-sent events over the real server: live, resumable, private."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def admin(client: httpx.Client, data: Path) -> Person:
 
 @contextmanager
 def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[Told]]:
-    """Follow somebody's events; the stream has begun when this is entered."""
+    """Follow a user's events; the stream has begun when the body runs."""
     headers = {**person.headers, **({} if last_id is None else {"Last-Event-ID": last_id})}
     with client.stream("GET", "/events", headers=headers) as answer:
         assert answer.status_code == 200
@@ -68,7 +68,7 @@ def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
 
 
 def test_a_calculation_is_told_live_under_its_own_id(client: httpx.Client) -> None:
-    """The event is a CloudEvent whose id is the calculation's and whose data is the history's item."""
+    """A calculation's event is a CloudEvent with the calculation's id and the history's item as data."""
     person = new_person(client)
     with listening(client, person) as events:
         (made,) = calculate(client, person, "/fibonacci/10")
@@ -81,7 +81,7 @@ def test_a_calculation_is_told_live_under_its_own_id(client: httpx.Client) -> No
 
 
 def test_resuming_leaves_no_gap_and_repeats_nothing(client: httpx.Client) -> None:
-    """After Last-Event-ID come the missed events and then the live ones, each once, in the order of the history."""
+    """After Last-Event-ID, missed and live events arrive once each, in the order of the history."""
     person = new_person(client)
     made = calculate(client, person, *(f"/fibonacci/{n}" for n in range(10)))
     with listening(client, person, last_id=made[2]) as events:
@@ -90,7 +90,7 @@ def test_resuming_leaves_no_gap_and_repeats_nothing(client: httpx.Client) -> Non
 
 
 def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> None:
-    """An id that sorts before everything brings everything: nothing is lost for a client that comes from elsewhere."""
+    """An unknown id resumes at its place in the order, so that no event is lost."""
     person = new_person(client)
     made = calculate(client, person, "/fibonacci/1", "/fibonacci/2")
     with listening(client, person, last_id="00000000-0000-7000-8000-000000000000") as events:
@@ -98,7 +98,7 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
 
 
 def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Client, admin: Person) -> None:
-    """Between two of one's own events nothing of anybody else's is told; an admin is told everything."""
+    """A user receives only the own events; an admin receives all."""
     ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:
         made = calculate(client, bob, "/fibonacci/1")
@@ -112,12 +112,12 @@ def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Clien
 
 
 def test_listening_needs_a_token(client: httpx.Client) -> None:
-    """Events are as private as the history."""
+    """The event stream needs a token."""
     assert client.get("/events").status_code == 401
 
 
 def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
-    """An open stream does not hold up the service's end, and it is finished, not cut."""
+    """An open stream does not delay the service's end, and is finished properly."""
     with httpx.Client(timeout=SECONDS) as client:
         with pycalc(data=tmp_path) as server:
             client.base_url = httpx.URL(server.url)
@@ -129,7 +129,7 @@ def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
 
 
 def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
-    """A client that is cut off before its first event can resume all the same: the marker is an id to resume from."""
+    """A stream begins with a marker id, so that a client can resume before its first event."""
     person = new_person(client)
     (before,) = calculate(client, person, "/fibonacci/1")
     with client.stream("GET", "/events", headers=person.headers) as answer:
@@ -140,7 +140,7 @@ def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
 
 
 def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person) -> None:
-    """An open stream ends with the rights of its reader, before the next event."""
+    """An open stream ends before the next event once its reader's rights have ended."""
     second, bob = new_admin_by(client, admin), new_person(client)
     with listening(client, second) as events:
         calculate(client, bob, "/fibonacci/1")
@@ -151,7 +151,7 @@ def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person)
 
 
 def test_followers_are_bounded(client: httpx.Client) -> None:
-    """One user follows with 20 clients at most; the next is told to come back."""
+    """A user's twenty-first event stream is refused with Retry-After."""
     person = new_person(client)
     with ExitStack() as stack:
         for _ in range(20):

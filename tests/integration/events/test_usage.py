@@ -1,4 +1,4 @@
-"""Usage totals over the real service: they equal the history, once, whatever is delivered and however it ends."""
+"""Tests that the usage totals equal the history, despite repeated deliveries and crashes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def totals(client: httpx.Client, person: Person, **parameters: str) -> list[dict
 
 
 def counted(client: httpx.Client, person: Person) -> int:
-    """Return how many calculations the totals know of."""
+    """Return the number of calculations in the totals."""
     return sum(item["count"] for item in totals(client, person))
 
 
 def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the same sums, made from the history, which are the truth."""
+    """Return the expected sums, computed from the history."""
     items = client.get("/secure-history?limit=1000", headers=person.headers).json()["items"]
     sums: dict[Key, Counter[str]] = defaultdict(Counter)
     for item in items:
@@ -52,7 +52,7 @@ def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
 
 
 def of_usage(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the totals in that form."""
+    """Return the totals in the same form."""
     return {
         (item["day"], item["operation"]): Counter(
             count=item["count"],
@@ -65,7 +65,7 @@ def of_usage(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
 
 
 def test_the_totals_equal_the_history(client: httpx.Client) -> None:
-    """By day and operation: how many, how many from a cache, their digits and the time they took; batches too."""
+    """The totals by day and operation equal the history's counts, cache hits, digits and times."""
     person = new_person(client)
     for path in ("/fibonacci/10", "/fibonacci/10", "/factorial/100", "/pow/2/0.5", "/pow/2/1000000000?view=summary"):
         client.get(path, headers=person.headers).raise_for_status()
@@ -90,7 +90,7 @@ def test_everybody_sees_their_own_and_an_admin_the_sum(client: httpx.Client, dat
 
 
 def test_days_select(client: httpx.Client) -> None:
-    """``since`` is in it, ``until`` is not; anything that is no day, or no parameter, is 422."""
+    """``since`` is inclusive and ``until`` exclusive; an invalid day or parameter is 422."""
     person = new_person(client)
     client.get("/fibonacci/20", headers=person.headers).raise_for_status()
     wait_until(lambda: counted(client, person) == 1, "it is counted")
@@ -103,7 +103,7 @@ def test_days_select(client: httpx.Client) -> None:
 
 
 def test_a_crash_neither_loses_nor_repeats_a_count(tmp_path: Path) -> None:
-    """Killed while it counts, and started again, four times: the totals equal the history exactly."""
+    """After four kills while counting, the totals equal the history exactly."""
     person: Person | None = None
     for round_ in range(4):
         with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url, timeout=15) as client:

@@ -1,4 +1,4 @@
-"""Batches within this process: with a database that can be made to fail, and an event loop that can be watched."""
+"""Tests of batches within this process, with a failing database and an observed event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 for the whole batch; asked again when the database is back, all of it is there, in one append."""
+    """A failed commit is 503 for the whole batch; a retry records all of it in one append."""
     appended: list[Sequence[HistoryRow]] = []
     real = SqlHistoryStore.append
 
@@ -56,8 +56,8 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
     assert len((await caller.get("/secure-history?limit=1000")).json()["items"]) == 300
 
 
-async def test_everybody_else_has_a_turn_meanwhile(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small calculations run on the event loop, a tenth of a second for these; others run between them."""
+async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other callbacks run while a batch computes small calculations on the event loop."""
     turns = 0
     seen: set[int] = set()
     compute = Fibonacci.compute

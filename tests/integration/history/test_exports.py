@@ -1,4 +1,4 @@
-"""Exports over the real server: whole and equal to the pages, or visibly broken off; bounded; out of nobody's way."""
+"""Tests of exports over the real server: complete or visibly cut, bounded, and harmless to others."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.harness.stores import history_row
 from tests.harness.waiting import wait_until
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
+# Rows that fill every buffer between the service and an idle client several times.
 MANY = 30_000
-"""Rows that fill every buffer on the way to a client that does not read, several times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service, its first admin, and somebody with a long history."""
+    """A service, its first admin, and a user with a long history."""
 
     server: Server
     client: httpx.Client
@@ -43,13 +43,13 @@ class Service:
     veteran: Person
 
     def log_in(self, person: Person) -> Person:
-        """Open another session for somebody."""
+        """Open another session of a user."""
         answer = self.client.post("/login", json={"username": person.name, "password": PASSWORD})
         return Person(person.name, person.id, answer.raise_for_status().json()["access_token"])
 
 
 def remember(data: Path, person: Person, rows: int) -> None:
-    """Put a long history into the database of a data folder."""
+    """Write a long history into the database of a data folder."""
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -63,7 +63,7 @@ def remember(data: Path, person: Person, rows: int) -> None:
 
 @contextmanager
 def served(data: Path, program: str = "serve") -> Iterator[Service]:
-    """Run a service on a folder, with an admin and a user who has calculated much."""
+    """Run a service on a folder, with an admin and a user who has a long history."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url) as client:
         admin, veteran = new_admin(client, data), new_person(client)
     remember(data, veteran, MANY)
@@ -73,14 +73,14 @@ def served(data: Path, program: str = "serve") -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all the tests that leave it as it is."""
+    """Run one service for the tests that do not change it."""
     with served(tmp_path_factory.mktemp("data")) as running:
         yield running
 
 
 @contextmanager
 def exporting(service: Service, person: Person, media_type: str = NDJSON) -> Iterator[httpx.Response]:
-    """Begin an export on a connection of its own, uncompressed: so much of it is on the way that reading counts."""
+    """Begin an uncompressed export on its own connection, long enough that the client must read it."""
     headers = {**person.headers, "Accept": media_type, "Accept-Encoding": "identity"}
     with httpx.stream("GET", f"{service.server.url}/secure-history", headers=headers, timeout=30) as answer:
         yield answer
@@ -105,7 +105,7 @@ def calculate(service: Service, person: Person, *paths: str) -> list[str]:
 
 
 def test_an_export_is_all_the_pages(service: Service) -> None:
-    """30,000 rows: each line is an item of a page, in the same order, none missing and none twice."""
+    """An export of 30,000 rows has every page item once, in the same order."""
     items: list[dict[str, Any]] = []
     cursor: str | None = None
     while cursor is not None or not items:
@@ -145,7 +145,7 @@ def cell(value: object) -> str:
 
 @pytest.mark.parametrize(("media_type", "name"), [(NDJSON, "history.ndjson"), (CSV, "history.csv")])
 def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, name: str) -> None:
-    """Browsers save it under a name, no cache keeps it, and the form depends on Accept alone; HEAD says the same."""
+    """An export is a named, uncached attachment whose form depends on Accept; HEAD agrees."""
     headers = {**service.veteran.headers, "Accept": media_type}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "3"})
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -174,7 +174,7 @@ def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, na
     ],
 )
 def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
-    """The form that is named with the highest weight; a page where none is, as with calculations."""
+    """Accept's highest weight chooses the form, with a JSON page as the default."""
     headers = {**service.veteran.headers, "Accept": accept}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "2"})
     assert answer.headers["Content-Type"].partition(";")[0] == expected
@@ -182,14 +182,14 @@ def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
 
 
 def test_the_document_tells_of_the_forms(service: Service) -> None:
-    """OpenAPI lists the page and both exports, and what a full house answers."""
+    """OpenAPI lists the page, both exports, and the refusal of too many exports."""
     answers = service.client.get("/openapi.json").json()["paths"]["/secure-history"]["get"]["responses"]
     assert set(answers["200"]["content"]) == {"application/json", NDJSON, CSV}
     assert set(answers["503"]["content"]["application/problem+json"]["examples"]) == {"overloaded", "unavailable"}
 
 
 def test_the_selection_is_that_of_a_page(service: Service) -> None:
-    """Filters, ``limit`` and ``cursor`` choose the same calculations as they do for pages."""
+    """Filters, ``limit`` and ``cursor`` select the same calculations as for pages."""
     person = new_person(service.client)
     made = calculate(service, person, *(f"/fibonacci/{n}" for n in range(5)), "/pow/2/3")
 
@@ -207,7 +207,7 @@ def test_the_selection_is_that_of_a_page(service: Service) -> None:
 
 
 def test_an_admin_exports_everyones(service: Service) -> None:
-    """Everybody's calculations, or one user's by name."""
+    """An admin exports the calculations of all users, or of one user by name."""
     person = new_person(service.client)
     made = calculate(service, person, "/fibonacci/1", "/fibonacci/2")
     newest = export(service, service.admin, limit="2").text.splitlines()
@@ -225,7 +225,7 @@ def test_an_admin_exports_everyones(service: Service) -> None:
     ],
 )
 def test_what_is_refused_is_refused_as_a_problem(service: Service, query: str, status: int, slug: str) -> None:
-    """Before the first byte of an export everything is said as anywhere else."""
+    """An error before the first byte of an export is an ordinary problem."""
     headers = {**service.veteran.headers, "Accept": CSV}
     answer = service.client.get(f"/secure-history?{query}", headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (status, f"/docs/problems#{slug}")
@@ -234,7 +234,7 @@ def test_what_is_refused_is_refused_as_a_problem(service: Service, query: str, s
 
 
 def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
-    """An export is of the moment when it began, however slowly it is read."""
+    """An export contains only calculations made before it began."""
     session = service.log_in(service.veteran)
     with exporting(service, session) as answer:
         lines = answer.iter_lines()
@@ -249,7 +249,7 @@ def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
 
 @pytest.mark.parametrize("program", ["serve", "uvicorn"])
 def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program: str) -> None:
-    """The connection breaks within the body, under either server: no client takes what came for the whole."""
+    """When the reader's session ends, the body is visibly cut under either server."""
     with served(tmp_path, program) as service:
         with exporting(service, service.veteran) as answer:
             arriving = answer.iter_lines()
@@ -266,7 +266,7 @@ def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program
 
 
 def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
-    """A reader too slow for the drain at SIGTERM sees a broken body, and holds up the service's end no longer."""
+    """A reader that is too slow for the drain sees a cut body and does not delay the service's end."""
     with served(tmp_path) as service, exporting(service, service.veteran) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -277,12 +277,12 @@ def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, though nobody has asked for its status yet."""
+    """Return whether a process has ended, even as a zombie."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_readers_that_stop_are_in_nobodys_way(service: Service) -> None:
-    """Four exports that nobody reads, as many as the database has readers: pages are read, and calculations made."""
+    """Four unread exports, as many as database readers, block neither pages nor calculations."""
     people = [service.log_in(service.veteran), service.admin, new_person(service.client)]
     with ExitStack() as stack:
         for person in people[:2]:
@@ -296,7 +296,7 @@ def test_readers_that_stop_are_in_nobodys_way(service: Service) -> None:
 
 
 def test_exports_are_bounded(service: Service) -> None:
-    """Two at once for each user; the next one is told to come back, and can when one of them ends, read or not."""
+    """A user's third simultaneous export is refused until one of the two ends."""
     person = service.log_in(service.veteran)
     refused_before = metric(service.client, "pycalc_history_exports_refused_total")
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The history over HTTP: pages, filters, and whose calculations are whose."""
+"""Tests of the history over HTTP: pages, filters, and access rights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ids(items: list[dict[str, Any]]) -> list[str]:
 
 
 def test_pages_have_no_gap_and_no_duplicate_while_rows_arrive(client: httpx.Client) -> None:
-    """Keyset paging: what is calculated between two pages does not shift them, and the last page says so."""
+    """Keyset pages stay without gap or duplicate while rows are added, and the last page has no cursor."""
     person = new_person(client)
     made = calculate(client, person, *(f"/fibonacci/{n}" for n in range(25)))
     seen: list[str] = []
@@ -65,7 +65,7 @@ def test_pages_have_no_gap_and_no_duplicate_while_rows_arrive(client: httpx.Clie
 
 @pytest.mark.parametrize(("limit", "more"), [(2, True), (3, False), (4, False)])
 def test_a_page_that_is_the_last_has_no_cursor(client: httpx.Client, limit: int, more: bool) -> None:
-    """A page exactly as long as the rest is the last one."""
+    """A page exactly as long as the rest of the history has no cursor."""
     person = new_person(client)
     calculate(client, person, "/fibonacci/1", "/fibonacci/2", "/fibonacci/3")
     page = client.get("/secure-history", headers=person.headers, params={"limit": limit}).json()
@@ -94,7 +94,7 @@ def test_an_item_tells_the_calculation(client: httpx.Client) -> None:
 
 
 def test_the_operation_filters(client: httpx.Client) -> None:
-    """Only the operation that was asked for, in the same order."""
+    """The operation filter keeps only that operation, in the same order."""
     person = new_person(client)
     made = calculate(client, person, "/pow/2/3", "/fibonacci/10", "/pow/2/4", "/factorial/3")
     assert ids(history(client, person, operation="pow")) == [made[2], made[0]]
@@ -141,7 +141,7 @@ def test_an_admin_reads_one_users_history_also_after_the_account_went(client: ht
 
 
 def test_users_see_their_own_and_admins_everyones(client: httpx.Client, admin: Person) -> None:
-    """A user may name oneself and nobody else; the page says the caller's role."""
+    """A user may select only the own history; the page shows the caller's role."""
     ada, bob = new_person(client), new_person(client)
     made = calculate(client, ada, "/fibonacci/1") + calculate(client, bob, "/fibonacci/1")
     assert ids(history(client, ada)) == ids(history(client, ada, user=ada.name.upper())) == made[:1]
@@ -153,7 +153,7 @@ def test_users_see_their_own_and_admins_everyones(client: httpx.Client, admin: P
 
 
 def test_a_cached_answer_is_recorded_as_such(client: httpx.Client) -> None:
-    """The second asking is a calculation of its own, with the same result."""
+    """A repeated calculation is recorded separately, as cached and with the same result."""
     person = new_person(client)
     first, second = calculate(client, person, "/factorial/333", "/factorial/333")
     items = history(client, person)

@@ -1,4 +1,4 @@
-"""Retention of a real database: by the command, which may be killed, and by a running service."""
+"""Tests of retention on a real database, by the command and by a running service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENOUGH = 10**6
 
 
 def rows_of_age(days: int, count: int) -> list[HistoryRow]:
-    """Return calculations that were made so many days ago."""
+    """Return calculations of an age in days."""
     first = int.from_bytes(first_id_of_ms(unix_ms(datetime.now(UTC) - timedelta(days=days))))
     return [history_row()._replace(id=(first + number).to_bytes(16)) for number in range(count)]
 
@@ -48,7 +48,7 @@ def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> 
 
 
 def kept(data: Path) -> list[HistoryRow]:
-    """Return what the history of a data folder has, newest first."""
+    """Return the history of a data folder, newest first."""
 
     async def work() -> list[HistoryRow]:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -72,7 +72,7 @@ def prune(data: Path, age: str) -> subprocess.Popen[str]:
 
 
 def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> None:
-    """Older than the age: gone; younger: there. A second run finds nothing."""
+    """The command deletes and counts the rows above the age; a second run finds none."""
     young = rows_of_age(89, 10)
     store(tmp_path, [*rows_of_age(91, 1_234), *young])
     for expected in (1_234, 0):
@@ -83,7 +83,7 @@ def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> 
 
 
 def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
-    """An event that waits for its stream finds its calculation, however old."""
+    """The command keeps every calculation whose event is unpublished."""
     rows = rows_of_age(91, 10)
     store(tmp_path, rows, published=False)
     command = prune(tmp_path, "90d")
@@ -92,7 +92,7 @@ def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
-    """Killed at some moment it leaves whole calculations, the newest of them, and the next run does the rest."""
+    """A killed run leaves whole calculations, the newest among them, and the next run completes the work."""
     old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     command = prune(tmp_path, "90d")
@@ -109,7 +109,7 @@ def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("age", ["90", "0d", "-5d", "soon"])
 def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
-    """A sentence, exit status 1, and nothing is deleted."""
+    """An invalid age is one sentence with exit status 1, and nothing is deleted."""
     rows = rows_of_age(91, 3)
     store(tmp_path, rows)
     command = prune(tmp_path, age)
@@ -139,7 +139,7 @@ def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
 
 
 def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
-    """By default the history is for ever."""
+    """By default the history is kept for ever."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:

@@ -1,4 +1,4 @@
-"""A stream that is there and does not do: requests go on; the log, a metric and /readyz say what is wrong."""
+"""Drills with broker errors: requests continue, while the log, a metric and /readyz report the error."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ _WRONG = "not-the-password"
 
 @dataclass(slots=True)
 class _Told:
-    """What the service told of the trouble."""
+    """The service's reports of the broker error."""
 
+    # The answer of /readyz: status, word, and the components that are not well.
     degraded: tuple[int, str, set[str]] = (0, "", set())
-    """What /readyz answered: status, word, components that are not well."""
+    # Seconds until /readyz reported the error.
     seconds: float = 0.0
-    """How long it took to answer so."""
     afterwards: str = "ok"
+    # Failures counted by the metrics.
     counted: float = 0.0
-    """By the metrics of failures."""
     log: str = field(default="", repr=False)
 
 
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
-    """Delete the topic, which the service may not make anew in Kafka, and put things right after so long."""
+    """Delete the topic, which the service must not make again in Kafka; repair it after so long."""
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)
 
 
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
-    """See deleted_topic."""
+    """Delete the topic on this broker, and repair it after so long."""
     if isinstance(where.broker, Kafka):
         make(where)
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: deleted(where), seconds))
-        # the reader's place in the topic goes with it: the totals tell what is lost
+        # the reader's offset is lost with the topic, so the totals show what is missing
         found = running.faults("events_lost", "events_overtaken")
     return _finding("topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "topic that was deleted"))
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record calculations whose events are over the broker's limit, until that is raised after so long."""
+    """Record calculations whose events exceed the broker's limit, and raise the limit after so long."""
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
 
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
-    """See over_the_limit."""
+    """Exceed the message limit of this broker, and raise it after so long."""
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
         found = running.faults("events_overtaken")  # the one that waits is: the rest flows on
@@ -71,13 +71,13 @@ def over_the_limit_at(where: Place, seconds: float) -> Finding:
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
-    """Run a service with a wrong password, or no key file, for so long; then a relay with good ones beside it."""
+    """Run a service with wrong or missing credentials for so long; then add a relay with valid ones."""
     with place(kind) as where:
         return wrong_credentials_at(where, seconds)
 
 
 def wrong_credentials_at(where: Place, seconds: float) -> Finding:
-    """See wrong_credentials."""
+    """Run a service with wrong credentials for this broker for so long."""
     broker, bad = where.broker, where.topic_url
     if isinstance(broker, Kafka):
         bad = broker.secure_url(urlsplit(where.topic_url).path.removeprefix("/"), _WRONG)
@@ -102,7 +102,7 @@ def _limited(where: Place, running: Scene) -> Iterator[None]:
 
 
 async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[None]] | None, seconds: float) -> _Told:
-    """Keep the service under load before, during and after its trouble, if that ends at all."""
+    """Keep the service under load before, during and after the broker error."""
     told = _Told()
     async with running.load():
         context = None if trouble is None else trouble()
@@ -123,7 +123,7 @@ async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[N
 
 
 async def _well_again(running: Scene) -> str:
-    """Return what /readyz says when it says that all is well, or after some time."""
+    """Wait for a bounded time until /readyz is healthy; return the last answer."""
     deadline = monotonic() + _WAIT_SECONDS
     while True:
         _, word, _ = await ready(running.server)
