@@ -128,12 +128,12 @@ class _WorkQueue:
                 raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
             return work()
 
+        self.entered += 1  # before the work can begin
         try:
-            future = self._threads.submit(in_time)
-        except RuntimeError as error:
-            raise StoreUnavailable("The database is closed.") from error
-        self.entered += 1
-        try:
+            try:
+                future = self._threads.submit(in_time)
+            except RuntimeError as error:
+                raise StoreUnavailable("The database is closed.") from error
             return await asyncio.wrap_future(future)
         finally:
             self.entered -= 1
