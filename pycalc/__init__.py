@@ -1,3 +1,3 @@
 """pycalc: exact Fibonacci numbers, factorials and powers of any size, over HTTP."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -1,0 +1,61 @@
+"""The documents name files, identifiers and headings that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
+]
+# Paths in the documents are relative to one of these.
+BASES = [ROOT, ROOT / "pycalc", ROOT / "pycalc/web"]
+FOLDERS = {path.name for base in BASES for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")}
+PATH = re.compile(r"`([\w.-]+(?:/[\w.*-]+)*/?)`")
+FILE = re.compile(r"\.(?:py|js|css|toml|ya?ml|json|md|sh|html)$")
+# Files that exist only once something has run.
+GENERATED = {"data/", "dist/"}
+
+
+def paths_of(text: str) -> set[str]:
+    """Return the paths that a document names in code marks: files by suffix, folders by a known first folder."""
+    named = set(PATH.findall(text))
+    return {path for path in named if FILE.search(path) or (path.split("/")[0] in FOLDERS and "/" in path)} - GENERATED
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", document.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_named_path_exists(document: Path) -> None:
+    """A file that is renamed or removed is renamed in the documents too."""
+    missing = {path for path in paths_of(document.read_text()) if not any(list(base.glob(path)) for base in BASES)}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    """Links to other files, and to headings, have their target."""
+    broken = []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text()):
+        name, _, anchor = target.partition("#")
+        file = (document.parent / name) if name else document
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_the_architecture_names_identifiers_of_their_files() -> None:
+    """Where the architecture page names an identifier after a file, the file has it."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", text)
+    assert len(named) > 2
+    missing = [(file, name) for file, name in named if name not in (ROOT / "pycalc" / file).read_text()]
+    assert missing == []
