@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
 
-NEAR = 0.0
+LOCAL_TIER = 0.0
 """A cost that is worth looking up in this process only."""
 
 

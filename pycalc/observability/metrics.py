@@ -118,9 +118,10 @@ class Metrics:
         self.cache_circuit_opened = Counter(
             "pycalc_cache_circuit_opened", "Times that the shared cache's breaker opened", registry=registry
         )
-        self.flights_shared = Counter(
-            "pycalc_flights_shared",
-            "Expensive results: led (made here for all), handed (by another instance), late and alone (made here too)",
+        self.single_flights = Counter(
+            "pycalc_single_flight",
+            "Expensive results: leader (computed here for all instances), shared (computed by another instance), "
+            "timed_out (no longer waited for) and no_coordination (without Redis), both computed here too",
             ("outcome",),
             registry=registry,
         )

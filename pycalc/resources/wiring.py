@@ -24,8 +24,10 @@ from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import MAX_HASHES
+from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
-from pycalc.services.calculations.single_flight import FleetFlights
+from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.calculations.single_flight import LeaseCoordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import Feed
 from pycalc.services.events.history_poller import HistoryTail
@@ -78,6 +80,7 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     calculator: Calculator
+    batches: BatchCalculator
     computer: Computer
     response_memory: ConcurrencyLimit
     batch_bodies: ConcurrencyLimit
@@ -192,23 +195,11 @@ def _relay(opening: Opening, backends: Backends) -> Relay | None:
     return opening.relay(backends.database, backends.stream) if opening.settings.relay else None
 
 
-def _calculator(
-    opening: Opening, backends: Backends, computer: Computer, recorder: Recorder, memory: ConcurrencyLimit
-) -> Calculator:
-    """Return what answers calculations; instances on one cache compute an expensive result once."""
+def _result_finder(opening: Opening, backends: Backends, computer: Computer) -> ResultFinder:
+    """Return the finder of results; instances that share a cache compute an expensive result once."""
     settings, metrics, shared = opening.settings, opening.metrics, backends.shared
-    return Calculator(
-        backends.cache,
-        computer,
-        recorder,
-        backends.ids,
-        metrics,
-        max_digits=settings.max_digits,
-        batch_seconds=settings.compute_timeout,
-        memory=memory,
-        fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
-        tracer=opening.tracer,
-    )
+    coordination = LeaseCoordination(shared.leases, metrics, settings.compute_timeout) if shared else None
+    return ResultFinder(backends.cache, computer, metrics, coordination=coordination, tracer=opening.tracer)
 
 
 async def _require_near(ids: IdSource) -> None:
@@ -230,11 +221,24 @@ def _wired(opening: Opening, backends: Backends, recording: _Recording, access: 
         tracer=tracer,
     )
     memory = response_memory(metrics, settings.response_memory)
+    results = _result_finder(opening, backends, computer)
+    calculator = Calculator(
+        results,
+        computer,
+        recording.recorder,
+        backends.ids,
+        metrics,
+        max_digits=settings.max_digits,
+        tracer=tracer,
+    )
     return Resources(
         metrics=metrics,
         authenticator=access.authenticator,
         accounts=access.accounts,
-        calculator=_calculator(opening, backends, computer, recording.recorder, memory),
+        calculator=calculator,
+        batches=BatchCalculator(
+            calculator, results, computer.scheduler, memory, metrics, seconds=settings.compute_timeout
+        ),
         computer=computer,
         response_memory=memory,
         batch_bodies=ConcurrencyLimit(

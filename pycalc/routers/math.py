@@ -39,12 +39,12 @@ from pycalc.routers.http.representations import (
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.batch import Request
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
     MAX_PRECISION,
+    Request,
     is_short,
     options_of,
     takes_precision,
@@ -175,7 +175,7 @@ async def _respond(
         release_slot(scope)
         if len(answer.result.text) <= WHOLE or not asked.content:
             return await (send_text(etags, answer, asked, send) if text else send_json(answer, asked, send))
-        send = paced(in_time(send, resources.pace), resources.computer.turns)
+        send = paced(in_time(send, resources.pace), resources.computer.scheduler)
         sending = send_text(etags, answer, asked, send) if text else send_json(answer, asked, send)
         try:
             return await client.while_there(sending)

@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.http.negotiation import Asked, byte_range, preferred, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 from pycalc.services.calculations.calculator import Answer
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
@@ -59,12 +59,12 @@ def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
 
 
-def paced(send: Send, turns: Turns) -> Send:
+def paced(send: Send, turns: LoopScheduler) -> Send:
     """Return a ``send`` for which each slice takes its turn: many long results at once leave the loop to others too."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
-            await turns.turn(_SLICE_SECONDS)
+            await turns.time_slice(_SLICE_SECONDS)
         await send(message)
 
     return send_in_turn
@@ -90,7 +90,7 @@ class BatchResponse(Response):
         answers: Sequence[T],
         parts: Callable[[T], Sequence[Piece]],
         headers: Mapping[str, str],
-        turns: Turns,
+        turns: LoopScheduler,
         memory: ExitStack,
     ) -> None:
         """``parts`` returns what one answer's JSON consists of; ``memory`` is closed when all is sent."""

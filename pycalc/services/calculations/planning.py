@@ -49,6 +49,8 @@ class Options(NamedTuple):
 
 DEFAULT_OPTIONS = Options()
 
+Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its operands' literals, the options
+
 
 def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
     """Return the options among what a request gives beside the operands; raises InvalidInput for anything else."""

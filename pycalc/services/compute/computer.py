@@ -19,7 +19,7 @@ from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailab
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
 
@@ -63,7 +63,7 @@ class Computer:
         self._tracer = tracer
         self._timeout = timeout
         self._most_memory = memory // workers
-        self.turns = Turns()
+        self.scheduler = LoopScheduler()
         """For computations that run on the event loop."""
         self._admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
@@ -85,7 +85,7 @@ class Computer:
         try:
             if plan.seconds <= INLINE_SECONDS:
                 if plan.seconds > _UNNOTICED_SECONDS:
-                    await self.turns.turn(plan.seconds)
+                    await self.scheduler.time_slice(plan.seconds)
                 outcome = execute(task)
                 text: bytes | mmap.mmap = outcome.text or b""
             else:
