@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from pycalc.models.formats import Timestamp, Uuid
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as
 from pycalc.models.ids import text_of_id, unix_ms_of_id
+from pycalc.models.json_text import quoted
 from pycalc.models.times import timestamp
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
@@ -63,7 +64,7 @@ def _encode(row: HistoryRow) -> bytes:
     It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
     """
     identity, time = text_of_id(row.id), timestamp(row.time_ms)
-    trace = "" if row.traceparent is None else f'"traceparent":"{row.traceparent}",'
+    trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
     return (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
         f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'

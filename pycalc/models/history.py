@@ -9,8 +9,8 @@ from typing_extensions import TypedDict
 
 from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
+from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import ELAPSED, Number
-from pycalc.models.numbers import json_literal
 from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
@@ -101,17 +101,17 @@ def encode_item(row: HistoryRow) -> str:
 
 
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
-    """Return a stored row's wire form, given the texts of its id and its time.
+    """Return a stored row's wire form, given the texts of its id and its time, which need no escape.
 
-    Each value is JSON already or made of characters that need no escape (digits, hexadecimal, names), so this is all
-    the encoding there is; pages, exports and events share it.
+    Pages, exports and events share this text. It is written member by member because that is three times as fast as
+    ``json.dumps``, and ``elapsed_ms`` keeps three decimals (ADR 7).
     """
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
-        f'{{"id":"{identity}","operation":"{row.operation}","input":{row.input},'
+        f'{{"id":"{identity}","operation":{quoted(row.operation)},"input":{row.input},'
         f'"result":{"null" if row.result is None else json_literal(row.result)},"digits":{json_literal(row.digits)},'
-        f'"exact":{_BOOLEAN[row.exact]},"leading":"{row.leading}","trailing":"{row.trailing}","sha256":{digest},'
-        f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":"{row.username}",'
+        f'"exact":{_BOOLEAN[row.exact]},"leading":{quoted(row.leading)},"trailing":{quoted(row.trailing)},"sha256":{digest},'
+        f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":{quoted(row.username)},'
         f'"created_at":"{created_at}"}}'
     )
 

@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 from pycalc.models.events import Event
 from pycalc.models.formats import Day
 from pycalc.models.history import HistoryRow
+from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
-from pycalc.models.numbers import json_literal
 
 _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -106,7 +106,7 @@ def day_of(day: date) -> int:
 def encode_report(totals: list[Total]) -> str:
     """Return a UsageReport as JSON text."""
     items = ",".join(
-        f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":"{total.operation}",'
+        f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":{quoted(total.operation)},'
         f'"count":{total.calculations},"cached":{total.cached},"digits":{json_literal(str(total.digits))},'
         f'"compute_ms":{total.compute_us / 1000:.3f}}}'
         for total in totals

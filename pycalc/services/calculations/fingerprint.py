@@ -15,7 +15,7 @@ _HASHED_CODE = (
     "services/calculations/result_finder.py",
     "services/compute/worker.py",
     "models/history.py",
-    "models/numbers.py",
+    "models/json_text.py",
     "models/results.py",
 )
 

@@ -9,8 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.json_text import pointer_step, shown
-from pycalc.models.numbers import json_literal
+from pycalc.models.json_text import json_literal, pointer_step, shown
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import VERIFIED_DIGITS, Task
 from pycalc.services.operations import OPERATIONS

@@ -7,7 +7,7 @@ from mmap import mmap
 from pycalc.cache.base import LOCAL_TIER, Cache
 from pycalc.errors import CacheUnavailable, Overloaded
 from pycalc.models.history import STORED_DIGITS
-from pycalc.models.numbers import json_literal
+from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
@@ -100,11 +100,11 @@ class ResultFinder:
 
 def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
     """Return a computed result with the parts of its JSON form that stand around the text."""
-    head = f'"operation":"{plan.task.operation}","input":{plan.input},'
+    head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(outcome.digits)},"exact":{str(outcome.exact).lower()},"cached":'
     stored = None
     if plan.task.view == "summary":
-        tail = f'"leading":"{outcome.leading}","trailing":"{outcome.trailing}",{tail}'
+        tail = f'"leading":{quoted(outcome.leading)},"trailing":{quoted(outcome.trailing)},{tail}'
     else:
         if len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS and int(outcome.digits) <= STORED_DIGITS:
             stored = bytes(text).decode()
