@@ -22,20 +22,19 @@ class Event(NamedTuple):
 
     id: bytes
     key: bytes
+    # The event's JSON, or the calculation to make it of: the JSON is made only when it is needed.
     content: bytes | HistoryRow
-    """The event's JSON, or the calculation that it is made of: who never asks for the JSON does not pay for it."""
 
-    traceparent: str | None = None
-    """The trace that it belongs to."""
+    traceparent: str | None = None  # the trace of the calculation
 
     @property
     def time_ms(self) -> int:
-        """When its calculation was recorded, as far as is known without reading the JSON."""
+        """Return when the calculation was recorded, in ms; for an event in JSON, the time in its id."""
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property
     def payload(self) -> bytes:
-        """The event as CloudEvents JSON."""
+        """Return the event as CloudEvents JSON."""
         return self.content if isinstance(self.content, bytes) else _encode(self.content)
 
 
@@ -54,7 +53,7 @@ class CloudEvent(TypedDict):
 
 
 def event_of(row: HistoryRow) -> Event:
-    """Return the event that tells of a recorded calculation."""
+    """Return the event of a recorded calculation."""
     return Event(row.id, row.user_id, row, row.traceparent)
 
 
