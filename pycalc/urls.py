@@ -17,7 +17,7 @@ def scheme_of(url: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the URL's parts; raises ValueError with a message that, unlike that of ``urlsplit``, quotes no password."""
+    """Return the URL's parts; raises ValueError, whose message never quotes the password as ``urlsplit`` does."""
     try:
         parts = urlsplit(url)
     except ValueError:

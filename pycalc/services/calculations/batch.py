@@ -31,7 +31,7 @@ _DEADLINE_OVER = "The batch's deadline was over before this calculation was done
 
 
 class BatchCalculator:
-    """Calculates batches: one calculation after the other, all recorded in one transaction."""
+    """A calculator of batches: one calculation after the other, all recorded in one transaction."""
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class Made(NamedTuple):
 
 
 class Calculator:
-    """Plans, computes and records calculations."""
+    """A calculator that plans, computes and records calculations."""
 
     def __init__(
         self,

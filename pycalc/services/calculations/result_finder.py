@@ -22,7 +22,7 @@ _WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result co
 
 
 class ResultFinder:
-    """Finds results in the cache, and computes those that are not there."""
+    """A finder of results: it looks them up in the cache and computes those that are not there."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ _LARGEST_ROOT = 34_000
 class ExactPower(NamedTuple):
     """The number ``sign``·(2^``twos``·5^``fives``·``rest``)^``power``.
 
-    ``sign`` is -1, 0 or 1, and ``rest`` >= 1 is coprime to ten. The base's ``twos`` and ``fives`` and the ``power`` may be negative.
+    ``sign`` is -1, 0 or 1, and ``rest`` >= 1 is coprime to ten. The others may be negative.
     """
 
     sign: int
