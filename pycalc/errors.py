@@ -1,4 +1,4 @@
-"""The domain's errors: a code (the problem type's slug), a title and a sentence; nothing of HTTP.
+"""The domain's errors, independent of HTTP: each has a code (the problem type's slug), a title and a detail.
 
 The tree::
 
@@ -40,8 +40,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-_TOLD_AT_ONCE = 3
-"""Problems whose sentences make up an error's detail; of more, the detail is the number."""
+_MOST_IN_DETAIL = 3  # an error's detail quotes up to so many problems, and only counts more
 
 
 class FieldProblem(NamedTuple):
@@ -52,7 +51,7 @@ class FieldProblem(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """How a caller stands with a limit of ``amount`` in ``window`` seconds: what remains, and for how many seconds."""
+    """A rate limit of ``amount`` in ``window`` seconds, and its state: what remains, until a reset in seconds."""
 
     amount: int
     window: int
@@ -61,7 +60,7 @@ class Quota(NamedTuple):
 
 
 class PycalcError(Exception):
-    """The root; ``detail`` is a sentence for the client and never holds internals."""
+    """The root of the tree; ``detail`` is a sentence for the client, without internals."""
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
@@ -86,8 +85,8 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error of these problems, whose detail has the sentences of the problems where they are few."""
-        if len(problems) <= _TOLD_AT_ONCE:
+        """Return the error of these problems; its detail quotes them when they are few."""
+        if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
 
@@ -100,7 +99,7 @@ class DomainError(PycalcError):
 
 
 class ResultTooLarge(PycalcError):
-    """The result has ``digits`` decimal digits, more than ``limit``; its ends are known all the same."""
+    """The result has ``digits`` decimal digits, more than ``limit``; its first and last digits are known."""
 
     code = "result-too-large"
     title = "The result is too large to write out"
@@ -121,11 +120,11 @@ class Unauthorized(PycalcError):
 
 
 class InvalidToken(Unauthorized):
-    """A bearer token was presented that is not valid, or not any more."""
+    """The presented bearer token is invalid, expired or revoked."""
 
 
 class RefreshTokenReused(Unauthorized):
-    """A refresh token was used that had been replaced: somebody else may have it, so its session has ended."""
+    """A replaced refresh token was used again: it may be stolen, so its session was ended."""
 
     def __init__(self, detail: str, session_id: bytes) -> None:
         super().__init__(detail, session_id)
@@ -140,18 +139,18 @@ class Forbidden(PycalcError):
 
 
 class WrongPassword(Forbidden):
-    """A caller who is known gave a password that is not its own."""
+    """An authenticated caller gave a wrong password."""
 
 
 class NotFound(PycalcError):
-    """There is no such resource, or none that the caller may know of."""
+    """The resource does not exist, or the caller may not know of it."""
 
     code = "not-found"
     title = "Not found"
 
 
 class Conflict(PycalcError):
-    """What was asked for contradicts what is there: a name is taken, the last admin would go."""
+    """The request contradicts the present state: a name is taken, or the last admin would go."""
 
     code = "conflict"
     title = "In conflict with what is there"
@@ -165,14 +164,14 @@ class PayloadTooLarge(PycalcError):
 
 
 class PreconditionFailed(PycalcError):
-    """The client named versions of a representation, none of which is the current one."""
+    """The client named versions of a representation, and the current one is not among them."""
 
     code = "precondition-failed"
     title = "The condition does not hold"
 
 
 class UnsupportedMediaType(PycalcError):
-    """The request's body is of another media type than those that are ``accepted``."""
+    """The media type of the request's body is not one of ``accepted``."""
 
     code = "unsupported-media-type"
     title = "The body is of another type"
@@ -183,7 +182,7 @@ class UnsupportedMediaType(PycalcError):
 
 
 class UnsupportedCoding(UnsupportedMediaType):
-    """The request's body has another content coding than those that are ``accepted``."""
+    """The content coding of the request's body is not one of ``accepted``."""
 
 
 class RangeNotSatisfiable(PycalcError):
@@ -198,14 +197,14 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline, or where it needed more memory than it may take."""
+    """The computation was stopped at its deadline or at its limit of memory."""
 
     code = "computation-timeout"
     title = "The computation took too long"
 
 
 class RetryLater(PycalcError):
-    """A passing condition; ``retry_after`` is the number of seconds after which a try makes sense."""
+    """A temporary condition; the client may retry after ``retry_after`` seconds."""
 
     def __init__(self, detail: str, retry_after: int = 1) -> None:
         super().__init__(detail, retry_after)
@@ -213,7 +212,7 @@ class RetryLater(PycalcError):
 
 
 class RateLimited(RetryLater):
-    """The caller asks more often than it may; ``quota`` is how it stands, where it may know."""
+    """The caller exceeded a rate limit; ``quota`` is its state, when the caller may know it."""
 
     code = "rate-limited"
     title = "Too many requests"
@@ -232,14 +231,14 @@ class Overloaded(RetryLater):
 
 
 class Unavailable(RetryLater):
-    """Something the service depends on does not answer; nothing was done, unless it is an OutcomeUnknown."""
+    """A dependency does not answer; nothing was done, except possibly for OutcomeUnknown."""
 
     code = "unavailable"
     title = "The service is not available"
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write; ``reason`` is for operators (the text has it), not for clients."""
+    """The database does not answer or can't write; ``reason`` is for logs (``str`` has it), not for clients."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         PycalcError.__init__(self, detail, retry_after, reason)
@@ -251,27 +250,27 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreReadOnly(StoreUnavailable):
-    """The database answers, and takes no writes."""
+    """The database answers reads and refuses writes."""
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """A write was begun, and it is not known whether it was done: the one failure that may have left something."""
+    """A write was begun, and it is unknown whether it was committed."""
 
 
 class CacheUnavailable(Unavailable):
-    """The cache does not answer; callers go on without it."""
+    """The cache does not answer; callers continue without it."""
 
 
 class AnswerLost(CacheUnavailable):
-    """A question was sent, and its answer is late: what it asks for may have been done, or may be yet."""
+    """A command was sent and its reply is late: the command may have been executed, or may be executed later."""
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream does not take events; they stay in the outbox."""
+    """The event stream does not accept events; they stay in the outbox."""
 
 
 class EventsRefused(PycalcError):
-    """The stream will never take these events, by id with the reason; it has taken all others of their batch."""
+    """The stream will never accept these events (reasons by id); it has accepted all others of their batch."""
 
     def __init__(self, detail: str, refused: Mapping[bytes, str]) -> None:
         super().__init__(detail, refused)
@@ -279,4 +278,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A computed result did not agree with its residue; it must not leave the service."""
+    """A computed result does not agree with its residue; it must not be sent."""

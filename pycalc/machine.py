@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores and memory, as the scheduler and the control groups bound them."""
+"""The cores and the memory that this process may use, as the scheduler and the control groups limit them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many bytes of memory this process may use: the machine's, or less where a control group says so."""
+    """Return how many bytes of memory this process may use: the machine's, or a lower limit of a control group."""
     limits = [_limit(folder) for folder in _folders(cgroups, own, "memory")]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *(limit for limit in limits if limit)])

@@ -1,4 +1,4 @@
-"""URLs of databases, caches and streams, read so that no message shows a password or a part of one."""
+"""URLs of databases, caches and streams, parsed so that no error message shows a part of a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scheme_of(url: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the URL's parts; raises ValueError, without the words of ``urlsplit``, which quote the password."""
+    """Return the URL's parts; raises ValueError, whose message never quotes the password as ``urlsplit`` does."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -45,7 +45,7 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return host and port, None where there is no port; raises ValueError for text that may be a password instead."""
+    """Return host and port, None without a port; raises ValueError for other text, which may be a password."""
     found = _SERVER.fullmatch(text)
     if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
 
-NEAR = 0.0  # a cost that is worth a look-up in this process only
+LOCAL_TIER = 0.0  # a cost that is worth a look-up in this process only
 
 
 class Cache(Protocol):

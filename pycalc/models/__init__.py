@@ -1,1 +1,1 @@
-"""What goes over the wire."""
+"""The data that clients and event consumers see, and the rows that are stored."""

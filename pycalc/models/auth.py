@@ -1,4 +1,4 @@
-"""Accounts as they go over the wire."""
+"""Accounts, sessions and API keys as clients see them, and as they are stored."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ from pycalc.models.formats import Timestamp, Uuid
 
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
-LONGEST_USERNAME = 32
-"""Characters; shorter than the text of an id, so that nothing is both."""
-MIN_KEY_LENGTH = 32
-"""Characters of a key: with HMAC-SHA-256 one must be as long as the hash (RFC 7518 §3.2)."""
+LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
+MIN_KEY_LENGTH = 32  # characters of a key: with HMAC-SHA-256 one must be as long as the hash (RFC 7518 §3.2)
 
 
 class Role(StrEnum):
-    """What an account may do: admins see everyone's history and keep the accounts."""
+    """The rights of an account: admins see everyone's history and manage the accounts."""
 
     USER = "user"
     ADMIN = "admin"
@@ -70,14 +68,13 @@ class Principal:
     user_id: bytes
     username: str
     role: Role
-    credential_id: bytes
-    """The session's id, or the API key's."""
+    credential_id: bytes  # the session's id, or the API key's
     expires_at: float
     is_key: bool = False
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller is an admin."""
+        """Return whether the caller is an admin."""
         return self.role is Role.ADMIN
 
 
@@ -173,7 +170,7 @@ class UserPage(BaseModel):
 
 
 class UserChange(BaseModel):
-    """What an admin may change of an account; what is left out stays."""
+    """A change of an account by an admin; members that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -238,7 +235,7 @@ class Refresh(BaseModel):
 
 
 class PasswordChange(BaseModel):
-    """A new password, and the current one as the proof of who asks."""
+    """A new password, and the current one as proof of identity."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from pycalc.models.formats import Timestamp, Uuid
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as
 from pycalc.models.ids import text_of_id, unix_ms_of_id
+from pycalc.models.json_text import quoted
 from pycalc.models.times import timestamp
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
@@ -21,20 +22,19 @@ class Event(NamedTuple):
 
     id: bytes
     key: bytes
+    # The event's JSON, or the calculation to make it of: the JSON is made only when it is needed.
     content: bytes | HistoryRow
-    """The event's JSON, or the calculation that it is made of: who never asks for the JSON does not pay for it."""
 
-    traceparent: str | None = None
-    """The trace that it belongs to."""
+    traceparent: str | None = None  # the trace of the calculation
 
     @property
     def time_ms(self) -> int:
-        """When its calculation was recorded, as far as is known without reading the JSON."""
+        """Return when the calculation was recorded, in ms; for an event in JSON, the time in its id."""
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property
     def payload(self) -> bytes:
-        """The event as CloudEvents JSON."""
+        """Return the event as CloudEvents JSON."""
         return self.content if isinstance(self.content, bytes) else _encode(self.content)
 
 
@@ -53,7 +53,7 @@ class CloudEvent(TypedDict):
 
 
 def event_of(row: HistoryRow) -> Event:
-    """Return the event that tells of a recorded calculation."""
+    """Return the event of a recorded calculation."""
     return Event(row.id, row.user_id, row, row.traceparent)
 
 
@@ -63,7 +63,7 @@ def _encode(row: HistoryRow) -> bytes:
     It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
     """
     identity, time = text_of_id(row.id), timestamp(row.time_ms)
-    trace = "" if row.traceparent is None else f'"traceparent":"{row.traceparent}",'
+    trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
     return (
         f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
         f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'

@@ -1,4 +1,4 @@
-"""Sentences for input that is not valid: each field says what it expects, in place of the validator's phrases."""
+"""Messages for invalid input: each field says what it expects, in place of the validator's phrases."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+# The type of the error of a field with an unexpected value; its context has the expectation, ``what``.
 EXPECTED = "expected"
-"""The type of the validation error of a field that is not as expected; its context says ``what`` is."""
 
 
 def expected(what: str) -> WrapValidator:
-    """Return an annotation: whatever is wrong with the value, the message is "must be ``what``".
+    """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    It stands last, behind the constraints that it describes.
+    Put it last, after the constraints that it describes.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:

@@ -1,4 +1,4 @@
-"""UUIDv7 identifiers (RFC 9562 §5.7) as 16 bytes: they sort by time, and carry it."""
+"""UUIDv7 identifiers (RFC 9562 §5.7) as 16 bytes: they contain the time, and sort by it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _random = SystemRandom()
 
 
-AHEAD_MS: Final = 5_000
-"""How far ids may be ahead of the clock: further than clocks that are kept by NTP step back."""
+AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a clock back by less
 
 
 class IdSource:
-    """Makes ids that strictly increase within this process, so that ids sort as commits do.
+    """A source of ids that strictly increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
-    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, the last millisecond is kept on, across a
-    restart too when the newest id in the store is given. Ids that are further ahead were made by a clock that was
-    wrong: they are not built upon, or one wrong hour would date all that follows.
-    Not safe to share between threads.
+    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, ids go on from the last millisecond. This
+    holds after a restart too, when the newest id in the store is given. An id that is further ahead was made by a
+    wrong clock and is ignored; otherwise one wrong hour would date all later ids. Not thread-safe.
     """
 
     def __init__(self, newest: bytes | None = None, ahead: Callable[[float], None] = lambda seconds: None) -> None:
-        """``ahead`` is called with the seconds by which ids are too far ahead of the clock, whenever that is found."""
+        """``ahead`` is called with the seconds by which an id is ahead of the clock, when that is too far."""
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
         self._tail = 0
@@ -59,7 +57,7 @@ class IdSource:
         return number.to_bytes(16)
 
     def _require_near(self, now_ms: int) -> None:
-        """Go by the clock where the last id is too far ahead of it."""
+        """Return to the clock's time when the last id is too far ahead of it."""
         if self._ms > now_ms + AHEAD_MS:
             self._furthest_ms = max(self._furthest_ms, self._ms)
             self._ahead((self._ms - now_ms) / 1000)

@@ -1,4 +1,7 @@
-"""JSON that comes in: UTF-8, and each name once in an object, so that no two readers see different values."""
+"""JSON text, read strictly and written member by member.
+
+Input is UTF-8 with each name once in an object, so that no two readers see different values.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,36 @@ from typing import Any
 
 from pycalc.errors import FieldProblem, InvalidInput
 
-_SHOWN = 64
-"""Characters of a client's name that a sentence repeats."""
+LARGEST_JSON_INTEGER = 2**53 - 1
+_SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
+_LONGEST_SHOWN = 64  # characters of a client's name that a message repeats
 _Place = tuple[str | int, "_Place | None"]
+_ENCODER = json.JSONEncoder()
 _MOST_OBJECTS = 1_024
 _NUMBERS_PER_OBJECT = 4
 _LONGEST_INTEGER = 4_000
 
 
-def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
-    """Return the document that a body holds; raises InvalidInput, with a pointer to a member that is named twice.
+def json_literal(text: str) -> str:
+    """Return a result's text as JSON: an integer bare where every reader keeps it exactly, else a string.
 
-    ``number`` is given the literal of each number, where numbers are not to become ``int`` and ``float``. More
-    objects, or four times as many numbers, are refused unread: each costs the event loop a call.
+    RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
+    """
+    if len(text) <= _SAFE_LENGTH and text.lstrip("-").isdigit() and abs(int(text)) <= LARGEST_JSON_INTEGER:
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text as a JSON string, with what needs it escaped."""
+    return _ENCODER.encode(text)
+
+
+def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
+    """Return the document in a body; raises InvalidInput, with a pointer to a member that is named twice.
+
+    ``number`` converts the literal of each number, by default to ``int`` or ``float``. A body with more than
+    ``most_objects`` objects, or four times as many numbers, is refused: each of them costs the event loop a call.
     """
     repeated: list[tuple[dict[str, Any], str]] = []
     objects = numbers = 0
@@ -63,20 +83,20 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value; one of more digits than Python reads stays the text, which no number's range has."""
+    """Return a number's value, or its text when it has more digits than ``int`` reads: no field accepts that."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)
 
 
 def shown(name: str) -> str:
-    """Return a name that a client made up as a sentence repeats it: no more than says which one is meant."""
+    """Return a client's name as a message repeats it: cut after 64 characters."""
     readable = _readable(name)
-    return readable if len(readable) <= _SHOWN else f"{readable[:_SHOWN]}..."
+    return readable if len(readable) <= _LONGEST_SHOWN else f"{readable[:_LONGEST_SHOWN]}..."
 
 
 def pointer_step(name: str) -> str:
-    """Return a member's step in a JSON pointer (RFC 6901); half a surrogate pair, which UTF-8 lacks, is U+FFFD."""
+    """Return a member's step in a JSON pointer (RFC 6901); a lone surrogate, which UTF-8 lacks, becomes U+FFFD."""
     return "/" + _readable(name).replace("~", "~0").replace("/", "~1")
 
 
@@ -105,7 +125,7 @@ def _named_twice(document: Any, owner: dict[str, Any], name: str) -> FieldProble
 def _path_to(document: Any, wanted: dict[str, Any]) -> str:
     """Return the pointer to an object within a document.
 
-    A place is the last step and the place before it: whole pointers for all that is looked at would not fit in memory.
+    A place is the last step and the place before it: a whole pointer for each visited object would not fit in memory.
     """
     waiting: list[tuple[_Place | None, Any]] = [(None, document)]
     while waiting:

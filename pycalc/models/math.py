@@ -1,4 +1,4 @@
-"""Calculations as they go over the wire."""
+"""Calculations and batches as clients see them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from pycalc.models.formats import Ends, Uuid
 from pycalc.models.problems import Problem
 
-MAX_BATCH = 1_000
-"""Calculations in one batch."""
+MAX_BATCH = 1_000  # calculations in one batch
 ELAPSED = (
     "milliseconds from the request's arrival, in a batch from the calculation's turn, to the verified result; "
     "recording after it does not count"
@@ -131,6 +130,6 @@ BatchResult = TypeAliasType(
 
 
 class BatchResults(TypedDict):
-    """What came of each calculation of a batch, in its order: a calculation, or a problem (RFC 9457)."""
+    """The results of a batch in its order: each a calculation or a problem (RFC 9457)."""
 
     results: list[BatchResult]

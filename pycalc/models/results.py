@@ -8,25 +8,22 @@ from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """What the history tells of a result, in the order of its columns."""
+    """The facts of a result that the history stores, in the order of its columns."""
 
-    stored: str | None
-    """The text, None when it is too long to be stored."""
-    digits: str
-    """Their number, as text: a summary may count more than an integer's text form allows."""
+    stored: str | None  # the text, None when it is too long to be stored
+    digits: str  # their number, as text: a summary may count more digits than ``int`` reads
     exact: bool
     leading: str
     trailing: str
-    sha256: bytes | None
-    """None where only the ends are known."""
+    sha256: bytes | None  # None when only the ends are known
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
     """The text of a result, ASCII, and the facts about it.
 
-    ``head`` and ``tail`` are what stands around the text in the JSON form: made once, so that the thousandth
-    answer costs no encoding.
+    ``head`` and ``tail`` stand around the text in the JSON form. They are made once, so that a cached answer costs no
+    encoding.
     """
 
     text: bytes | mmap

@@ -1,4 +1,4 @@
-"""The service's state as it goes over the wire."""
+"""The service's state as clients see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times as they go over the wire (RFC 3339): strict where they come in, one form where they go out."""
+"""Times in requests and responses (RFC 3339): read strictly, written in one form."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def _day(text: str) -> date:
     return date.fromisoformat(text)
 
 
+# A time in a request's query.
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
     expected("a date-time with an offset (RFC 3339) such as 2026-11-28T19:53:21Z; in a query, write + as %2B"),
 ]
-"""A time in a request's query."""
+# A day in a request's query.
 GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full-date) such as 2026-11-28")]
-"""A day in a request's query."""
 
 
 def parse_age(text: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""Usage: what one event adds to the totals, and the totals as they go over the wire."""
+"""Usage: the part of one event that is added to the totals, and the totals as clients see them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from typing_extensions import TypedDict
 from pycalc.models.events import Event
 from pycalc.models.formats import Day
 from pycalc.models.history import HistoryRow
+from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
-from pycalc.models.numbers import json_literal
 
 _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH_DAY
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")
+# Bounds of one event's figures: 500 events are counted at once, and the totals hold a million times as much.
 _DIGITS, _MICROSECONDS = 10**24, 10**12
-"""Bounds of one event's figures: 500 events are counted at once, and a million times that fits into the totals."""
 
 
 class Use(NamedTuple):
-    """One calculation, as far as the totals are concerned."""
+    """The part of one calculation that the totals count."""
 
     event_id: bytes
     user_id: bytes
-    day: int
-    """Days since 1970-01-01, UTC."""
+    day: int  # days since 1970-01-01, UTC
     operation: str
     cached: bool
     digits: int
@@ -66,7 +65,7 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return what an event adds to the totals; raises ValueError for one that does not say or is out of bounds."""
+    """Return the part of an event that the totals count; raises ValueError when it is missing or out of bounds."""
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
@@ -85,12 +84,12 @@ def use_of(event: Event) -> Use:
 
 
 def _at_ends(digits: int, leading: str, trailing: str) -> int:
-    """Return how many digits a result without a value (a summary has no digest) was delivered with."""
+    """Return how many digits of a result without a value were delivered; a summary has no digest."""
     return min(digits, len(leading) + len(trailing))
 
 
 def _checked(use: Use) -> Use:
-    """Return a use; raises ValueError for one whose day has no name, or whose name or figures are none of ours."""
+    """Return a use; raises ValueError when its day, name or figures are out of bounds."""
     if not _NAME.fullmatch(use.operation):
         raise ValueError("not the name of an operation")
     if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
@@ -106,7 +105,7 @@ def day_of(day: date) -> int:
 def encode_report(totals: list[Total]) -> str:
     """Return a UsageReport as JSON text."""
     items = ",".join(
-        f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":"{total.operation}",'
+        f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":{quoted(total.operation)},'
         f'"count":{total.calculations},"cached":{total.cached},"digits":{json_literal(str(total.digits))},'
         f'"compute_ms":{total.compute_us / 1000:.3f}}}'
         for total in totals

@@ -24,8 +24,10 @@ from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import MAX_HASHES
+from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
-from pycalc.services.calculations.single_flight import FleetFlights
+from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.calculations.single_flight import LeaseCoordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
@@ -75,6 +77,7 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     calculator: Calculator
+    batches: BatchCalculator
     computer: Computer
     response_memory: ConcurrencyLimit
     batch_bodies: ConcurrencyLimit  # by user, while a batch's body is read: a client may send it slowly
@@ -189,16 +192,15 @@ def _services(
         tracer=tracer,
     )
     memory = response_memory(metrics, settings.response_memory)
+    coordination = LeaseCoordination(shared.leases, metrics, settings.compute_timeout) if shared else None
+    results = ResultFinder(cache, computer, metrics, coordination=coordination, tracer=tracer)
     calculator = Calculator(
-        cache,
+        results,
         computer,
         recording.recorder,
         backends.ids,
         metrics,
         max_digits=settings.max_digits,
-        batch_seconds=settings.compute_timeout,
-        memory=memory,
-        fleet=FleetFlights(shared.leases, metrics, settings.compute_timeout) if shared else None,
         tracer=tracer,
     )
     return Resources(
@@ -206,6 +208,9 @@ def _services(
         authenticator=account_services.authenticator,
         accounts=account_services.accounts,
         calculator=calculator,
+        batches=BatchCalculator(
+            calculator, results, computer.scheduler, memory, metrics, seconds=settings.compute_timeout
+        ),
         computer=computer,
         response_memory=memory,
         batch_bodies=ConcurrencyLimit(

@@ -18,8 +18,8 @@ from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import json_body
 from pycalc.routers.http.problems import problem_body, responses
 from pycalc.routers.http.representations import BatchResponse, Piece, json_around
-from pycalc.services.calculations.batch import read_batch
-from pycalc.services.calculations.calculator import BATCH_ITEM_BYTES, Answer
+from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, read_batch
+from pycalc.services.calculations.calculator import Answer
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -37,7 +37,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     require_media_type(request, JSON)
-    resources.calculator.batch_slots.require_free(1)
+    resources.batches.slots.require_free(1)
     if resources.calculation_limit is not None:
         await resources.calculation_limit.require_some(caller.user_id)
     with resources.batch_bodies.acquire(caller.user_id):
@@ -53,9 +53,9 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
                 caller.user_id, len(requests)
             )
             headers = quota_fields(quota)
-        work = resources.calculator.calculate_all(caller, requests, memory)
+        work = resources.batches.calculate(caller, requests, memory)
         answers = await while_connected(request.receive, work)
-        return BatchResponse(answers, _pieces, headers, resources.computer.turns, memory.pop_all())
+        return BatchResponse(answers, _pieces, headers, resources.computer.scheduler, memory.pop_all())
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

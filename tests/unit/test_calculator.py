@@ -15,8 +15,10 @@ from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
+from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Answer, Calculator
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.compute.computer import Computer
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
@@ -31,8 +33,11 @@ MAX_DIGITS = 2_000
 class Service:
     """A calculator, and what it records and counts."""
 
-    def __init__(self, calculator: Calculator, history: MemoryHistoryStore, metrics: Metrics) -> None:
+    def __init__(
+        self, calculator: Calculator, batches: BatchCalculator, history: MemoryHistoryStore, metrics: Metrics
+    ) -> None:
         self.calculator = calculator
+        self.batches = batches
         self.history = history
         self._metrics = metrics
 
@@ -57,10 +62,10 @@ async def service() -> AsyncIterator[Service]:
     computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
     recorder = Recorder(history, metrics, lambda: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
-    calculator = Calculator(
-        cache, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, batch_seconds=30.0, memory=memory
-    )
-    yield Service(calculator, history, metrics)
+    results = ResultFinder(cache, computer, metrics)
+    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)
+    batches = BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=30.0)
+    yield Service(calculator, batches, history, metrics)
     await recorder.aclose()
     await cache.aclose()
 
@@ -111,7 +116,7 @@ async def test_a_batch_stands_in_its_order(service: Service) -> None:
     """Errors stand for themselves and hold up nothing; the rest is recorded in one transaction."""
     wrong = InvalidInput("n is missing.")
     seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
-    answers = await service.calculator.calculate_all(
+    answers = await service.batches.calculate(
         ADA, [wrong, seven, wrong, ("pow", ("0", "-1"), DEFAULT_OPTIONS), seven], ExitStack()
     )
     assert [answers[0], answers[2]] == [wrong, wrong]
@@ -125,7 +130,7 @@ async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Ser
     """The limit itself is allowed; what does not fit any more is refused, and what fits after it is not."""
     lengths = [1_000, 999, 2, 1, 1]
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
-    answers = await service.calculator.calculate_all(ADA, list(requests), ExitStack())
+    answers = await service.batches.calculate(ADA, list(requests), ExitStack())
     assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
 
 

@@ -9,20 +9,20 @@ import pytest
 from starlette.types import Message
 
 from pycalc.routers.http.representations import BatchResponse, throttled
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_others_are_heard_between_the_slices_of_many_long_results() -> None:
     """Ten results of a hundred slices each, sent together: whoever comes then waits for a few slices at most."""
-    turns, sent = Turns(), list[object]()
+    scheduler, sent = LoopScheduler(), list[object]()
 
     async def send(message: Message) -> None:
         sent.append(message["body"])
 
     async def result(number: int) -> None:
-        send_in_turn = throttled(send, turns)
+        send_in_turn = throttled(send, scheduler)
         for _ in range(100):
             await send_in_turn({"type": "http.response.body", "body": number, "more_body": True})
         await send_in_turn({"type": "http.response.body", "body": number})
@@ -50,7 +50,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
 
     memory, given_back = ExitStack(), list[bool]()
     memory.callback(given_back.append, True)
-    response = BatchResponse([b"1" * 10_000_000], lambda text: [text], {}, Turns(), memory)
+    response = BatchResponse([b"1" * 10_000_000], lambda text: [text], {}, LoopScheduler(), memory)
     await response({"type": "http"}, receive, send)
     assert 4 <= len(sent) < 20
     assert given_back == [True]
@@ -63,7 +63,7 @@ async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    sending = throttled(send, Turns())({"type": "http.response.body", "body": b"55"})
+    sending = throttled(send, LoopScheduler())({"type": "http.response.body", "body": b"55"})
     with pytest.raises(StopIteration):
         sending.send(None)  # type: ignore[attr-defined]
     assert sent == [{"type": "http.response.body", "body": b"55"}]

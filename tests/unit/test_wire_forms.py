@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pycalc.models.events import CloudEvent, event_of
 from pycalc.models.history import CSV_HEADER, HistoryItem, HistoryRow, encode_csv, encode_item
 from pycalc.models.ids import text_of_id
-from pycalc.models.numbers import json_literal
+from pycalc.models.json_text import json_literal
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make_plan
 from tests.harness.stores import history_row
 

@@ -63,9 +63,10 @@ class CacheMetrics:
         self.cache_circuit_opened = counter(
             "pycalc_cache_circuit_opened", "Times that the shared cache's breaker opened"
         )
-        self.flights_shared = counter(
-            "pycalc_flights_shared",
-            "Expensive results: led (made here for all), handed (by another instance), late and alone (made here too)",
+        self.single_flights = counter(
+            "pycalc_single_flight",
+            "Expensive results: leader (computed here for all instances), shared (computed by another instance), "
+            "timed_out (no longer waited for) and no_coordination (without Redis), both computed here too",
             ("outcome",),
         )
         self.cache_bytes = gauge("pycalc_cache_bytes", "Bytes in the in-process cache")

@@ -14,7 +14,7 @@ from starlette.routing import Match
 from structlog import get_logger
 
 from pycalc import errors
-from pycalc.models.numbers import LARGEST_JSON_INTEGER
+from pycalc.models.json_text import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal

@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
 from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 from pycalc.services.calculations.calculator import Answer
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
@@ -58,12 +58,12 @@ def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
     return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
 
 
-def throttled(send: Send, turns: Turns) -> Send:
+def throttled(send: Send, scheduler: LoopScheduler) -> Send:
     """Return a ``send`` that waits for the loop scheduler before each slice, so that long results share the loop."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
-            await turns.turn(_SLICE_SECONDS)
+            await scheduler.time_slice(_SLICE_SECONDS)
         await send(message)
 
     return send_in_turn
@@ -89,7 +89,7 @@ class BatchResponse(Response):
         answers: Sequence[T],
         parts: Callable[[T], Sequence[Piece]],
         headers: Mapping[str, str],
-        turns: Turns,
+        turns: LoopScheduler,
         memory: ExitStack,
     ) -> None:
         """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed when everything is sent."""

@@ -1,27 +1,138 @@
-"""Batches: many calculations read from one body (ADR 10)."""
+"""Batches: many calculations of one request, read from its body and calculated one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack
+from time import perf_counter
+from typing import Any, TypeVar
 
-from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PayloadTooLarge, PycalcError
+from pycalc.models.auth import Principal
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
-from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, options_of
+from pycalc.observability.metrics import Metrics
+from pycalc.services.calculations.calculator import Answer, Calculator, Made
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Request, options_of
+from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.loop_scheduler import LoopScheduler
+from pycalc.services.compute.plan import Plan
+from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.operations import OPERATIONS
 
-Request = tuple[str, tuple[str, ...], Options]
-"""An operation's name, its operands' literals, and the options."""
+T = TypeVar("T")
+
+BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
+MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
+_YIELD_SECONDS = 0.002  # yield to the event loop after so much batch work
+_DEADLINE_OVER = "The batch's deadline was over before this calculation was done."
+
+
+class BatchCalculator:
+    """A calculator of batches: one calculation after the other, all recorded in one transaction."""
+
+    def __init__(
+        self,
+        calculator: Calculator,
+        results: ResultFinder,
+        scheduler: LoopScheduler,
+        memory: ConcurrencyLimit,
+        metrics: Metrics,
+        *,
+        seconds: float,
+        most_calculations: int = MOST_CALCULATIONS,
+    ) -> None:
+        """``memory``: the response memory, bytes; ``seconds``: the deadline of one batch."""
+        self._calculator = calculator
+        self._results = results
+        self._scheduler = scheduler
+        self._memory = memory
+        self._seconds = seconds
+        # One slot for each calculation of the batches under way.
+        self.slots = ConcurrencyLimit(
+            most_calculations,
+            metrics.requests_refused.labels("batches"),
+            "Too many batches are being calculated; retry in 1 s.",
+            seconds=1,
+        )
+        metrics.batched_calculations.set_function(lambda: self.slots.taken)
+
+    async def calculate(
+        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
+    ) -> list[Answer | PycalcError]:
+        """Return the answers to a batch in order, recorded in one transaction; errors stand for themselves.
+
+        ``memory`` gets a slot of the response memory for each long result: close it when the answers are sent.
+
+        A calculation becomes an error when the batch's results together would be longer than one result may be, and
+        when the batch's deadline is over. Raises Overloaded, before anything is computed, when too many batches are
+        under way, in total or of this user, and the errors of the recorder.
+        """
+        calculator = self._calculator
+        with self.slots.acquire(caller.user_id, len(requests)), calculator.slots.acquire(caller.user_id):
+            made = await self._make_all(caller, requests, memory)
+            recorded = iter(await calculator.record_all(caller, [each for each in made if isinstance(each, Made)]))
+            return [next(recorded) if isinstance(each, Made) else each for each in made]
+
+    async def _make_all(
+        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
+    ) -> list[Made | PycalcError]:
+        deadline = perf_counter() + self._seconds
+        digits_left = self._calculator.max_digits
+        made: list[Made | PycalcError] = []
+        yielded = perf_counter()
+        for request in requests:
+            now = perf_counter()
+            if now - yielded > _YIELD_SECONDS:
+                await self._scheduler.time_slice(now - yielded)
+                yielded = perf_counter()
+            if isinstance(request, PycalcError):
+                made.append(request)
+                continue
+            try:
+                if now > deadline:
+                    raise ComputationTimeout(_DEADLINE_OVER)
+                plan = self._calculator.planned(request)
+                if plan is None:
+                    plan = await _in_time(self._calculator.plan(caller, request), deadline)
+                if plan.digits > digits_left:
+                    raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
+                if plan.digits > BATCH_ITEM_BYTES:
+                    memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
+                made.append(await self._make(caller, plan, now, deadline))
+                digits_left -= plan.digits
+            except PycalcError as error:
+                made.append(error)
+        return made
+
+    async def _make(self, caller: Principal, plan: Plan, began: float, deadline: float) -> Made:
+        finding = self._results.find(plan, caller.user_id)
+        try:
+            found = await (finding if plan.seconds <= INLINE_SECONDS else _in_time(finding, deadline))
+            return self._calculator.made(plan, found, began)
+        except PycalcError as error:
+            self._calculator.count_error(plan.task.operation, error)
+            raise
+
+
+async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
+    """Return the result of the work; raises ComputationTimeout at the deadline, a time of ``perf_counter``."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - perf_counter())):
+            return await work
+    except TimeoutError:
+        raise ComputationTimeout(_DEADLINE_OVER) from None
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the calculations that a body asks for; one with a missing or unknown operand stands as its error.
+    """Return the calculations in a request's body, with an error in place of one whose operands are not valid.
 
-    Numbers are taken as the literals they are: no digit passes through a float. Raises InvalidInput when the body is
-    not of the batch's form, with pointers into it.
+    Numbers stay the literals that stand in the body: no digit passes through a float. Raises InvalidInput, with
+    pointers into the body, when it does not have the form of a batch.
     """
-    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice what the items need, each with its operands
+    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
     items = document["operations"]
@@ -39,7 +150,7 @@ def _literal(number: str) -> str:
 
 
 def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
-    """Yield what is wrong with the form of one item."""
+    """Yield the errors in the form of one item."""
     at = f"/operations/{index}"
     if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
         yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
@@ -55,7 +166,7 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
 
 
 def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
-    """Return one calculation's request; its operands leave ``given``, what remains are options."""
+    """Return one calculation's request; takes the operands out of ``given``, so that the options remain."""
     operation = OPERATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])

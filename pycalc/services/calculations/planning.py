@@ -1,4 +1,4 @@
-"""Planning a calculation: parse, check the domain, estimate; nothing is computed (ADR 7)."""
+"""Planning a calculation: parse, check the domain and estimate, without computing the result."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.json_text import pointer_step, shown
-from pycalc.models.numbers import json_literal
+from pycalc.models.json_text import json_literal, pointer_step, shown
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import VERIFIED_DIGITS, Task
 from pycalc.services.operations import OPERATIONS
@@ -20,27 +19,20 @@ from pycalc.services.operations.numbers.literals import parse_natural
 
 DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
+# The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
-"""An operand longer than this stands in the history and in events by its ends, its length and its digest."""
-_HUGE = 20_000
-"""What a very large exponent counts for, in digits."""
-_LONGEST_SHORT = 100
-"""Literals up to this length together are planned on the event loop, and their plans kept."""
+_HUGE = 20_000  # digits that a very large exponent counts as
+_LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
+# The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
+# INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
-"""The time to hand a calculation to a worker. It is part of every estimate for operands that are not short.
-
-It is more than is ever done on the event loop: a worker that has planned a calculation also computes it.
-"""
-_MEMORY = 128 << 20
-"""Bytes that any computation may take: far more than a small one does."""
-_MEMORY_PER_DIGIT = 8
-"""Bytes for each digit of a result: twice what was measured at most, 4.3."""
-_MOST_MEMORY = 1 << 30
-"""Bytes for a residue, however many steps it takes."""
+_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one does
+_MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
+_MOST_MEMORY = 1 << 30  # bytes for a residue
 
 
 class Options(NamedTuple):
-    """What is wanted of a result: by default all of it."""
+    """The options of a calculation; by default the whole value."""
 
     precision: int = DEFAULT_PRECISION
     modulus: str | None = None
@@ -49,9 +41,11 @@ class Options(NamedTuple):
 
 DEFAULT_OPTIONS = Options()
 
+Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its operands' literals, the options
+
 
 def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
-    """Return the options among what a request gives beside the operands; raises InvalidInput for anything else."""
+    """Return the options from a request's other parameters; raises InvalidInput for an unknown or invalid one."""
     known = {"mod", "view"} | ({"precision"} if takes_precision(operation) else set())
     for name in given:
         if name not in known:
@@ -70,7 +64,7 @@ def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
 
 
 def takes_precision(operation: Operation[Any]) -> bool:
-    """Whether an operation's results may have to be rounded."""
+    """Return whether an operation's results may have to be rounded."""
     return any(parameter.kind == "decimal" for parameter in operation.parameters)
 
 
@@ -83,7 +77,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 
 
 def _size(literal: str) -> int:
-    """Return how many digits a literal stands for, about: its characters, and what its exponent adds."""
+    """Return about how many digits a literal stands for: its characters plus its exponent."""
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not exponent.isdigit():
         return len(literal)
@@ -91,10 +85,10 @@ def _size(literal: str) -> int:
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return the plan for an operation of the registry and its operands' literals, in their order.
+    """Return the plan for an operation and its operands' literals, in their order.
 
-    The estimate of one whose operands are not short includes the handing over to a worker. Raises InvalidInput, or
-    DomainError.
+    For operands that are not short, the estimate includes the time to hand the calculation to a worker. Raises
+    InvalidInput or DomainError.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if is_short(name, literals, options):
@@ -128,7 +122,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan that finds a value's size and ends without the value."""
+    """Return the plan for a value's size and ends, without the value."""
     summary = plan.task._replace(view="summary")
     return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
 
@@ -170,7 +164,7 @@ def _json(inputs: dict[str, int | str]) -> str:
 
 
 def _abbreviated(operand: str) -> str:
-    """Return an operand as the history gives it, so that an event stays below its bound."""
+    """Return an operand in the form that the history shows, which bounds the size of an event."""
     if len(operand) <= LONGEST_RECORDED:
         return operand
     digest = sha256(operand.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Single flight: what several callers want at once is made once, in this process and in all of them (ADR 20)."""
+"""Single flight: work that several callers want at once is done once, in this process and among all processes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from pycalc.services.compute.plan import Plan
 
 T = TypeVar("T")
 
+# A result that takes less time is computed twice sooner than two processes agree on who computes it.
 _EXPENSIVE_SECONDS = 0.02
-"""What takes less is made twice sooner than two processes agree on who makes it."""
-_PATIENCE = 5
-_PATIENCE_SECONDS = 0.5
-"""Another process is waited for so many times as long as the result should take, and this, but not past a deadline.
-
-Estimates are right within a factor of two, and its worker may have to start; but it may be gone, or have a queue.
-"""
-_DEAF_SECONDS = 0.25
-"""Who waits already is not put off by a cache that does not answer for a moment."""
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.1
+# The wait for another process is this many times the estimate, plus a constant, and never past the deadline.
+# Estimates are right within a factor of two and a worker may have to start; but the process may be gone or busy.
+_WAIT_FACTOR = 5
+_WAIT_SECONDS = 0.5
+# A caller who already waits goes on waiting while the cache does not answer for this long.
+_CACHE_OUTAGE_SECONDS = 0.25
+_FIRST_POLL_INTERVAL = 0.01
+_LONGEST_POLL_INTERVAL = 0.1
 
 
 @dataclass(slots=True)
@@ -38,20 +36,20 @@ class _Flight(Generic[T]):
     waiting: int = 0
 
 
-class Flights(Generic[T]):
-    """Work under way, by key; bounded by the callers who wait for it."""
+class SingleFlight(Generic[T]):
+    """The work under way in this process, by key; bounded by the callers who wait for it."""
 
     def __init__(self) -> None:
         self._flights: dict[str, _Flight[T]] = {}
 
     def under_way(self, key: str) -> bool:
-        """Whether somebody has begun this."""
+        """Return whether the work under a key has begun."""
         return key in self._flights
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Return what the work under ``key`` returns or raises, begun by this call or an earlier one.
+        """Return or raise the outcome of the work under ``key``; start the work when it is not under way.
 
-        The work is cancelled when the last of its callers has gone; who comes after that begins anew.
+        The work is cancelled when its last caller is cancelled; a later caller starts it again.
         """
         flight = self._flights.get(key)
         if flight is None:
@@ -68,89 +66,81 @@ class Flights(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result, and whether a cache had it or it was made now."""
+    """A result; ``cached`` is false when it was computed for this call."""
 
     result: Result
     cached: bool
 
 
-LookUp = Callable[[], Awaitable[Result | None]]
-"""Returns a result from the cache."""
-Make = Callable[[], Awaitable[Result]]
-"""Returns a result, having put it into the cache."""
+LookUp = Callable[[], Awaitable[Result | None]]  # returns a result from the cache
+Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the cache
 
 
-class Fleet(Protocol):
-    """Says who of several processes makes a result."""
+class Coordination(Protocol):
+    """A rule for which of several processes computes a result."""
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """Return a plan's result: what is looked up, or else made, in this process or another one."""
+        """Return a plan's result: looked up, or computed in this process or another one."""
         ...
 
 
-class Alone:
-    """There is only this process."""
+class NoCoordination:
+    """The rule for a single process, which computes all that the cache does not have."""
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """See Fleet."""
-        return await _looked_up_or_made(look_up, make)
+        result = await look_up()
+        return Found(await make(), cached=False) if result is None else Found(result, cached=True)
 
 
-async def _looked_up_or_made(look_up: LookUp, make: Make) -> Found:
-    result = await look_up()
-    return Found(await make(), cached=False) if result is None else Found(result, cached=True)
+class LeaseCoordination:
+    """Single flight among processes: the holder of a lease computes, the others poll the shared cache.
 
-
-class FleetFlights:
-    """Single flight across processes: one makes a result, the others wait for what it puts into the cache.
-
-    They wait without a place in any queue of this process, for a few times as long as it should take. Who asks for a
-    lease is told of the result, so that what is expensive is not looked up before.
+    Waiting callers take no place in any queue of this process, and wait for a few times the estimated duration.
+    The reply to a request for a lease contains the result, so an expensive result needs no look-up before.
     """
 
     def __init__(self, leases: Leases, metrics: Metrics, longest: float) -> None:
-        """``longest``: seconds for which another process is waited for at most."""
+        """``longest``: the longest wait for another process, seconds."""
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors
-        self._led, self._handed, self._late, self._alone = (
-            metrics.flights_shared.labels(outcome) for outcome in ("led", "handed", "late", "alone")
+        self._leader, self._shared, self._timed_out, self._no_coordination = (
+            metrics.single_flights.labels(outcome) for outcome in ("leader", "shared", "timed_out", "no_coordination")
         )
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """See Fleet."""
         if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
-            return await _looked_up_or_made(look_up, make)
+            return await NoCoordination().join(plan, look_up, make)
         claim = self._leases.claim(plan.key)
         try:
-            result = await self._claimed(claim, plan)
+            result = await self._wait(claim, plan)
             return Found(await make(), cached=False) if result is None else Found(result, cached=True)
         finally:
             claim.release()
 
-    async def _claimed(self, claim: Claim, plan: Plan) -> Result | None:
-        """Return what is in the cache or comes into it; None when it is to be made here."""
-        deadline = monotonic() + min(self._longest, _PATIENCE_SECONDS + _PATIENCE * plan.seconds)
-        tries = 0
-        heard = -inf
+    async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
+        """Return the result that is in the cache or put there meanwhile; None when this process is to compute it."""
+        deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
+        polls = 0
+        answered = -inf
         while monotonic() < deadline:
-            tries += 1
-            waited = heard > 0
+            polls += 1
+            waited = answered > 0
             try:
-                turn, heard = await claim.take(), monotonic()
+                reply, answered = await claim.take(), monotonic()
             except CacheUnavailable:
-                if monotonic() - heard > _DEAF_SECONDS:
+                if monotonic() - answered > _CACHE_OUTAGE_SECONDS:
                     self._errors.inc()
-                    self._alone.inc()
+                    self._no_coordination.inc()
                     return None
-                turn = False
-            if turn is True:
-                self._led.inc()
+                reply = False
+            if reply is True:
+                self._leader.inc()
                 return None
-            if turn is not False:
+            if reply is not False:
                 if waited:
-                    self._handed.inc()
-                return turn
-            await asyncio.sleep(full_jitter(tries, _LONGEST_PAUSE, _FIRST_PAUSE))
-        self._late.inc()
+                    self._shared.inc()
+                return reply
+            await asyncio.sleep(full_jitter(polls, _LONGEST_POLL_INTERVAL, _FIRST_POLL_INTERVAL))
+        self._timed_out.inc()
         return None

@@ -1,4 +1,4 @@
-"""Admission to the worker processes: a bounded queue, fair between users (ADR 9, 18)."""
+"""Admission to the worker processes: a bounded queue that is fair between users."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from contextlib import asynccontextmanager
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
 
-_REMEMBERED = 1_024
-"""Users whose last service is remembered, so that somebody who comes again does not count as new."""
+_REMEMBERED = 1_024  # users whose last slot is remembered, so that a returning user does not count as new
 _RETRY_SECONDS = 5
 
 
 class Admission:
-    """A queue for ``slots`` slots, which go to the user whose last one was longest ago.
+    """A queue for ``slots`` slots; the next slot goes to the user whose last one was longest ago.
 
-    With two slots or more one user holds at most all but one, so that nobody waits for somebody else's whole queue.
-    When the queue is full, the user who has most waiting gives up the newest request for one of a user who has less.
+    With two slots or more, one user holds at most all but one of them. When the queue is full, a request of a user who
+    has fewer waiting displaces the newest request of the user who has most.
     """
 
     def __init__(self, metrics: Metrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -31,14 +30,13 @@ class Admission:
         self._refused = metrics.compute_refused
         self._running: Counter[bytes] = Counter()
         self._waiting: dict[bytes, deque[asyncio.Future[None]]] = {}
-        self._served: dict[bytes, int] = {}
-        """The number of each user's last slot, in the order of these numbers."""
+        self._served: dict[bytes, int] = {}  # the number of each user's last slot, in the order of these numbers
         self._slots_granted = 0
         self.waiting = 0
 
     @property
     def running(self) -> int:
-        """Slots that are taken."""
+        """Return how many slots are taken."""
         return self._running.total()
 
     @asynccontextmanager
@@ -66,7 +64,7 @@ class Admission:
             raise
 
     def _make_room(self, user: bytes) -> None:
-        """Let a request of somebody who has more in a full queue give way; raises Overloaded where nobody has more."""
+        """Displace a request from a full queue; raises Overloaded when no other user has more requests."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
             raise self._refusal("queue", "Too many of your computations are waiting.")
@@ -84,7 +82,7 @@ class Admission:
             )
 
     def _demand(self, user: bytes) -> tuple[int, int]:
-        """Return how much a user asks for: requests that wait, then those that run."""
+        """Return how many requests of a user wait, and how many run."""
         return len(self._waiting[user]), self._running[user]
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:
@@ -92,7 +90,7 @@ class Admission:
         return Overloaded(detail, _RETRY_SECONDS)
 
     def _withdraw(self, user: bytes, granted: asyncio.Future[None]) -> None:
-        """Take back a request that nobody waits for any more: granted, still queued, or out of the queue already."""
+        """Withdraw a request whose caller is gone, whether it was granted, is queued or was displaced."""
         if granted.done() and not granted.cancelled():
             if granted.exception() is None:
                 self._release(user)
@@ -111,7 +109,7 @@ class Admission:
         self._grant()
 
     def _grant(self) -> None:
-        """Give free slots to the users whose last one was longest ago."""
+        """Give the free slots to the users whose last slot was longest ago."""
         while self._free:
             eligible = [user for user in self._waiting if self._running[user] < self._share]
             if not eligible:

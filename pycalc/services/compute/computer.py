@@ -1,4 +1,4 @@
-"""Computation: small results at once, the rest in killable worker processes under a deadline (ADR 9)."""
+"""Computation: small results on the event loop, the others in killable worker processes under a deadline."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailab
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
 
+# Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs.
 INLINE_SECONDS = 0.0003
-"""Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs."""
-_UNNOTICED_SECONDS = 0.00005
-"""Estimated cost up to which a computation runs without waiting for its turn on the event loop."""
-_HOPELESS = 4
-"""An estimate of so many deadlines is refused at once: estimates are right within a factor of two."""
-LONG_BYTES = 1024 * 1024
-"""Longer results are mapped into memory, shorter ones copied."""
+# Estimated cost up to which a computation runs without waiting for a time slice.
+_SHORT_SECONDS = 0.00005
+_HOPELESS = 4  # refuse estimates above so many deadlines at once: estimates are right within a factor of two
+LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
+# A worker that was idle for longer may be gone: anyio ends idle workers after five minutes.
 _TRUSTED_SECONDS = 60.0
-"""A worker that was idle for longer may have been ended by anyio, which does so after five minutes."""
 
 T = TypeVar("T")
 
@@ -63,8 +61,7 @@ class Computer:
         self._tracer = tracer
         self._timeout = timeout
         self._most_memory = memory // workers
-        self.turns = Turns()
-        """For computations that run on the event loop."""
+        self.scheduler = LoopScheduler()
         self._admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
@@ -84,8 +81,8 @@ class Computer:
         task = plan.task
         try:
             if plan.seconds <= INLINE_SECONDS:
-                if plan.seconds > _UNNOTICED_SECONDS:
-                    await self.turns.turn(plan.seconds)
+                if plan.seconds > _SHORT_SECONDS:
+                    await self.scheduler.time_slice(plan.seconds)
                 outcome = execute(task)
                 text: bytes | mmap.mmap = outcome.text or b""
             else:
@@ -107,7 +104,7 @@ class Computer:
                 return (_mapped(memory) if outcome.text is None else outcome.text), outcome
 
     async def _ready_worker(self) -> None:
-        """Make sure that an idle worker exists: its start must not be cancelled, for anyio would lose the process."""
+        """Start a worker unless one is idle; a start is never cancelled, because anyio would lose the process."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -115,27 +112,27 @@ class Computer:
         try:
             await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
         except asyncio.CancelledError:
-            starting.add_done_callback(_heard)
+            starting.add_done_callback(_retrieve_exception)
             raise
         except (anyio.BrokenWorkerProcess, OSError) as error:
             _log.warning("a worker process did not start", error=str(error))
             raise Unavailable("The computation could not be started.") from error
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
-        """Return what a light function returns in a worker; for what would hold up the event loop, like long plans."""
+        """Call a light function in a worker, such as planning long operands, and return its result."""
         async with self._until_abandoned(), self._admission.slot(user):
             with self._memory_file() as memory:
                 return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
 
     def abandon(self) -> None:
-        """Stop what runs or waits, and refuse what comes: the service has to end. Raises Unavailable in its callers."""
+        """Stop all computations and refuse new ones at shutdown; their callers get Unavailable."""
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)
 
     @asynccontextmanager
     async def _until_abandoned(self) -> AsyncIterator[None]:
-        """Run the body unless everything is abandoned, and no longer than that."""
+        """Run the body until ``abandon`` is called; then raise Unavailable."""
         ending = Unavailable("The service is shutting down.")
         if self._abandoned:
             raise ending
@@ -150,7 +147,7 @@ class Computer:
             raise ending from None
 
     async def _executed(self, plan: Plan, memory: int) -> Outcome:
-        """Compute in a worker, whose part of it becomes a span of its own where there is a trace."""
+        """Compute in a worker; when the request is traced, the time in the worker becomes a span."""
         file = self._path_of(memory)
         if not self._tracer.on:
             return await self._in_worker(plan.memory, memory, execute, plan.task, file)
@@ -159,10 +156,10 @@ class Computer:
         return done.returned
 
     async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
-        """Return what a function returns in a worker process, which is killed at the deadline or by cancellation.
+        """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        It may take ``most`` bytes, or its share of the memory of all. A worker that needs more aborts, and says so in
-        the file ``memory``.
+        The worker may take ``most`` bytes, but not more than its share of the memory of all workers. One that needs
+        more aborts and notes this in the file ``memory``.
         """
         most = min(most, self._most_memory)
         await self._ready_worker()
@@ -189,12 +186,12 @@ class Computer:
         return returned
 
     def _path_of(self, memory: int) -> str:
-        """Return the path by which a worker opens one of this process's files."""
+        """Return the path by which a worker opens an open file of this process."""
         return str(self._descriptors / str(memory))
 
     @contextmanager
     def _memory_file(self) -> Iterator[int]:
-        """Open a file without a disk, which a worker writes to: no sync of another file waits for it."""
+        """Open a file in memory for a worker's result: unlike a file on disk, it delays no sync of another file."""
         try:
             memory = os.memfd_create("pycalc-result")
         except OSError as error:
@@ -207,9 +204,9 @@ class Computer:
 
 
 def _mapped(memory: int) -> bytes | mmap.mmap:
-    """Map a long result's memory: its pages go straight from the worker to the socket.
+    """Return a result's text; a long one is mapped, so that its pages go from the worker to the socket uncopied.
 
-    What is shorter is copied: a map keeps a descriptor, and the cache may hold more results than there are those.
+    A shorter one is copied: a map keeps a file descriptor open, and the cache holds many results.
     """
     size = os.fstat(memory).st_size
     if size <= LONG_BYTES:
@@ -217,7 +214,7 @@ def _mapped(memory: int) -> bytes | mmap.mmap:
     return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
 
 
-def _heard(starting: asyncio.Future[None]) -> None:
-    """Hear how a start ended whose caller had gone; the worker is found by the next caller that makes sure of one."""
+def _retrieve_exception(starting: asyncio.Future[None]) -> None:
+    """Retrieve the exception of a start whose caller is gone, so that asyncio does not log it."""
     if not starting.cancelled():
         starting.exception()

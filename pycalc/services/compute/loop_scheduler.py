@@ -1,38 +1,38 @@
-"""Turns on the event loop: work that holds it does so in small portions, between which everybody else is heard."""
+"""A scheduler for work that holds the event loop: it runs in short time slices, with other tasks in between."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-_PORTION = 0.002
-"""Seconds of work, as estimated, that are let through in one round of the loop."""
+_SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the loop
 
 
-class Turns:
-    """Lets work through in the order of its coming, a portion in each round of the loop.
+class LoopScheduler:
+    """Admits work first in, first out, up to one time slice in each iteration of the event loop.
 
-    Without it, what arrived together would run together, and who comes next, if only to be refused, would wait for all.
+    Without it, all work that arrived together would run together. A later request would then wait for all of it,
+    even if it is only to be refused.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
-    async def turn(self, seconds: float) -> None:
-        """Return when work that holds the loop for about so long may run."""
-        mine: asyncio.Future[None] = self._loop.create_future()
+    async def time_slice(self, seconds: float) -> None:
+        """Return when work that holds the event loop for about ``seconds`` may run."""
+        admitted: asyncio.Future[None] = self._loop.create_future()
         if not self._waiting:
-            self._loop.call_soon(self._let_through)
-        self._waiting.append((seconds, mine))
-        await mine
+            self._loop.call_soon(self._admit)
+        self._waiting.append((seconds, admitted))
+        await admitted
 
-    def _let_through(self) -> None:
-        portion = _PORTION
-        while self._waiting and portion > 0:
-            seconds, turn = self._waiting.popleft()
-            if not turn.done():  # else its caller has gone
-                turn.set_result(None)
-                portion -= seconds
+    def _admit(self) -> None:
+        left = _SLICE_SECONDS
+        while self._waiting and left > 0:
+            seconds, admitted = self._waiting.popleft()
+            if not admitted.done():  # it is done when its caller was cancelled
+                admitted.set_result(None)
+                left -= seconds
         if self._waiting:
-            self._loop.call_soon(self._let_through)
+            self._loop.call_soon(self._admit)

@@ -1,4 +1,4 @@
-"""A plan: what the computer is given, and what the calculation knows before it is computed."""
+"""The plan of a calculation: its task for the computer, and its cost and size as estimated."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from pycalc.services.compute.worker import Task
 
-PLANNING_MEMORY = 256 << 20
-"""Bytes that planning may take in a worker."""
+PLANNING_MEMORY = 256 << 20  # bytes that planning may take in a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +18,7 @@ class Plan:
     input: str
     recorded_input: str
     seconds: float
-    digits: int
-    """Those of the result's text, as estimated; 0 for a summary."""
-    summary_seconds: float
-    """What only its size and ends would take; a residue is all ends."""
-    memory: int
-    """Bytes that a worker may take for it beside what it has at its start."""
-    too_large: bool
-    """More digits than are written out: only its summary is computed, to say so."""
+    digits: int  # digits of the result's text, as estimated; 0 for a summary
+    summary_seconds: float  # the cost of the size and ends alone; for a residue, of the whole
+    memory: int  # bytes that a worker may take in addition to those at its start
+    too_large: bool  # the result has too many digits: only its summary is computed, for the error

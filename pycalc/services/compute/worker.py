@@ -1,4 +1,4 @@
-"""What runs inside a worker process: one computation and its verification. Imports are kept light on purpose."""
+"""The code inside a worker process: one computation and its verification. Light imports keep its start fast."""
 
 from __future__ import annotations
 
@@ -21,25 +21,22 @@ from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
-VERIFIED_DIGITS = 1_000
-"""Results of more digits than this are verified before anyone sees them."""
+VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
+# A text up to this size is returned in the reply, a longer one in a file that the service maps.
 INLINE_BYTES = 64 * 1024
-"""A text up to this size travels back in the reply, a longer one in a file that the service maps."""
-_NICENESS = 10
-"""Workers give way to the service: it answers everybody else while they compute."""
+_NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
 
+# The content of a worker's file after a computation reached its limit of memory.
 OUT_OF_MEMORY = bytes([signal.SIGABRT])
-"""The content of a worker's file after a computation that has reached its limit of memory."""
 
-_PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 T = TypeVar("T")
 View = Literal["value", "modulo", "summary"]
 
 
 class Task(NamedTuple):
-    """One computation: what is wanted of an operation's result."""
+    """One computation: an operation, its arguments, and the wanted view of the result."""
 
     operation: str
     args: Any
@@ -47,12 +44,11 @@ class Task(NamedTuple):
     view: View = "value"
     modulus: int = 0
     exact: bool = True
-    way: Any = None
-    """What planning has found out of a residue (``ResiduePlan``)."""
+    way: Any = None  # the method that planning chose for a residue (``ResiduePlan``)
 
 
 class Outcome(NamedTuple):
-    """A verified result: its text, or None when it stands in the agreed file, and the facts about it."""
+    """A verified result: its text, or None when the text is in the given file, and the facts about it."""
 
     text: bytes | None
     digits: str
@@ -63,7 +59,7 @@ class Outcome(NamedTuple):
 
 
 def execute(task: Task, file: str | None = None) -> Outcome:
-    """Compute, verify and describe one result; a text over INLINE_BYTES is written to ``file`` if there is one.
+    """Compute, verify and describe one result; write a text over INLINE_BYTES to ``file``, if given.
 
     Raises VerificationFailed when the text does not agree with an independent residue.
     """
@@ -109,7 +105,7 @@ def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:
 
 
 class Timed(NamedTuple, Generic[T]):
-    """What a function returned in a worker process, and when it worked, by Unix time."""
+    """The return value of a function in a worker process, and when it ran, by Unix time."""
 
     returned: T
     began_ns: int
@@ -118,16 +114,16 @@ class Timed(NamedTuple, Generic[T]):
 
 
 def timed(function: Callable[..., T], *args: object) -> Timed[T]:
-    """Return what a function returns, and when it began and ended."""
+    """Call a function and return its result with the times of its begin and end."""
     began_ns = time_ns()
     return Timed(function(*args), began_ns, time_ns(), os.getpid())
 
 
 def be_ready() -> None:
-    """Be the first call into a worker: lower its priority and tie its life to the service's; repeating it is harmless.
+    """Prepare a new worker: lower its priority and tie its life to the service's; repeating this is harmless.
 
-    Signals for the whole process group (Ctrl-C, a supervisor's SIGTERM) are the service's affair, which lets workers
-    finish. When it is killed the kernel kills them.
+    Workers ignore signals for the whole process group (Ctrl-C, a supervisor's SIGTERM): the service lets them finish.
+    When the service is killed, the kernel kills them.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -138,11 +134,11 @@ def be_ready() -> None:
 
 
 def limited(seconds: float, memory: int, file: str, function: Callable[..., T], *args: object) -> T:
-    """Return what a function returns in a worker process with limits of processor time and of address space.
+    """Call a function under limits of processor time and of address space, and return its result.
 
-    The service kills a worker at its deadline; the limit of time ends one whose service was killed first. A worker
-    that needs ``memory`` more bytes than at its start aborts: GMP does so by itself when it gets no memory, and Python
-    leaves objects behind. The interpreter's handler then writes the signal's number to ``file``.
+    The service kills a worker at its deadline; the limit of time ends a worker whose service was killed first. A
+    worker that needs ``memory`` more bytes than at its start aborts: GMP aborts by itself, and after a MemoryError
+    Python would keep objects. The interpreter's signal handler then writes the signal's number to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
@@ -168,10 +164,10 @@ def _limit_address_space(size: int) -> None:
 
 @cache
 def _address_space_at_start() -> int:
-    """Return the size of this process's address space when it was asked for first."""
+    """Return the size of this process's address space at the first call."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
 
 
 def _note_abort(_number: int, _frame: object) -> None:
-    """Do nothing: that there is a handler makes the interpreter write the signal's number to the wakeup descriptor."""
+    """Do nothing: with a handler the interpreter writes the signal's number to the wakeup descriptor."""

@@ -15,5 +15,5 @@ __all__ = ["OPERATIONS", "Estimate", "Operation", "Parameter", "Summary"]
 
 _ALL: tuple[Operation[Any], ...] = (Fibonacci(), Factorial(), Power())
 
+# Every operation by its name.
 OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})
-"""Every operation by its name."""

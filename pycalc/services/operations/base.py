@@ -1,4 +1,4 @@
-"""What an operation is: the unit by which the service grows."""
+"""The interface of an operation: adding one adds its routes, documentation and console form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is known of a result before it is computed.
+    """The size and cost of a result, known before it is computed.
 
     ``digits`` counts the digit characters of the result's text, exactly. ``seconds`` is the time of ``compute`` and
     ``verify`` together on one core, within a factor of about two. ``exact`` is False where the result is rounded to
@@ -55,7 +55,7 @@ class Summary:
 class ResiduePlan(NamedTuple):
     """The cost of a residue: seconds on one core and bytes, each within a factor of about two.
 
-    ``way`` is what planning has found out, for ``modulo`` to go on with.
+    ``way`` is the method that planning chose, for ``modulo``.
     """
 
     seconds: float
@@ -74,39 +74,39 @@ class Operation(ABC, Generic[ArgsT]):
     title: ClassVar[str]
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
+    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
     quick_modulo_length: ClassVar[int] = 100
-    """The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond."""
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
-        """The arguments; InvalidInput (with pointers) for a wrong form, DomainError where there is no real value."""
+        """Return the arguments; raises InvalidInput (with pointers) or DomainError, when there is no real value."""
 
     @abstractmethod
     def input(self, args: ArgsT) -> dict[str, int | str]:
-        """The arguments as canonical JSON values: integers within ±(2^53-1) as numbers, the rest as strings."""
+        """Return the arguments as canonical JSON values: integers within ±(2^53-1) as numbers, the rest as strings."""
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """A canonical, bounded name of the result; equal for equal results of the same operation."""
+        """Return a canonical, bounded name of the result; equal for equal results of the same operation."""
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """The result's size and cost without the result; milliseconds at worst for any accepted arguments."""
+        """Return the result's size and cost without the result; milliseconds at worst for any accepted arguments."""
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
-        """The result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal."""
+        """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal."""
 
     @abstractmethod
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
-        """The result modulo ``prime`` by a route independent of ``compute``; None where that defines nothing.
+        """Return the result modulo ``prime`` by a method independent of ``compute``; None where there is none.
 
         Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
         """
 
     @abstractmethod
     def summary(self, args: ArgsT, precision: int) -> Summary:
-        """The result's size and ends without the result, certain to the last digit, in milliseconds."""
+        """Return the result's size and ends without the result, certain to the last digit, in milliseconds."""
 
     @abstractmethod
     def summary_seconds(self, args: ArgsT) -> float:
@@ -114,21 +114,21 @@ class Operation(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return how ``modulo`` will go about it, and what it will cost; less than a second for any arguments."""
+        """Return the method and the cost of ``modulo``; takes less than a second for any arguments."""
 
     @abstractmethod
     def modulo(self, args: ArgsT, modulus: int, way: Any = None) -> int:
-        """The result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
+        """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
 
-        ``way`` is that of ``plan_modulo``; without it, it is found again. InvalidInput (pointer ``/mod``) for a modulus
-        below 1; DomainError where the result has no residue.
+        ``way`` is that of ``plan_modulo``, which is repeated without it. Raises InvalidInput (pointer ``/mod``) for a
+        modulus below 1, and DomainError where the result has no residue.
         """
 
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Whether ``text`` agrees with the result's residue modulo ``prime``.
+        """Return whether ``text`` agrees with the result's residue modulo ``prime``.
 
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is no number at
-        all does not agree.
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is not
+        a number does not agree.
         """
         try:
             return self._agrees(args, precision, text, prime)
@@ -136,7 +136,7 @@ class Operation(ABC, Generic[ArgsT]):
             return self.verify(args, precision, text, random_prime())
 
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
-        """Whether ``value`` is an exact result's residue modulo ``prime``; ZeroDivisionError as ``residue``."""
+        """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""
         return self.residue(args, 1, prime) == value
 
     def modulo_agrees(self, args: ArgsT, modulus: int, way: Any, residue: int, prime: int) -> bool:

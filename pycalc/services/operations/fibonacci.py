@@ -80,7 +80,7 @@ class Fibonacci(Operation[FibonacciArgs]):
 
 
 def fibonacci_digits(n: int) -> int:
-    """The number of decimal digits of F(``n``), exactly, from n·log10(φ) - log10(√5)."""
+    """Return the number of decimal digits of F(``n``), exactly, from n·log10(φ) - log10(√5)."""
     if n < 10:
         return 1 if n < 7 else 2
     approximate = n * _LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
@@ -88,7 +88,7 @@ def fibonacci_digits(n: int) -> int:
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
-    """F(``n``), its last ``levels`` >= 1 doublings in decimal from a seed by GMP; ``n`` >= 2^``levels``.
+    """Return F(``n``), its last ``levels`` >= 1 doublings in decimal from a seed by GMP; ``n`` >= 2^``levels``.
 
     Each doubling costs two squarings: F(2k+1) = F(k)² + F(k+1)² and F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k (Cassini's
     identity in the doubling formula). The last one costs a single product: F(2k) = F(k)·L(k),
@@ -113,7 +113,7 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
 
 
 def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, Decimal]:
-    """F(2k) and F(2k+1) from F(k) and F(k+1)."""
+    """Return F(2k) and F(2k+1) from F(k) and F(k+1)."""
     context = exact_context()
     square = context.multiply(current, current)
     next_square = context.multiply(following, following)

@@ -146,12 +146,14 @@ def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
 
 def _gone_alone(client: httpx.Client) -> float:
     """Return how often an instance gave up asking Redis, or waiting for the other one."""
-    given_up = sum(metric(client, "pycalc_flights_shared_total", outcome=outcome) for outcome in ("late", "alone"))
+    given_up = sum(
+        metric(client, "pycalc_single_flight_total", outcome=outcome) for outcome in ("timed_out", "no_coordination")
+    )
     return given_up + metric(client, "pycalc_cache_circuit_opened_total")
 
 
 def _handed(clients: tuple[httpx.Client, ...]) -> float:
-    return sum(metric(client, "pycalc_flights_shared_total", outcome="handed") for client in clients)
+    return sum(metric(client, "pycalc_single_flight_total", outcome="shared") for client in clients)
 
 
 def test_when_the_leader_is_killed_the_other_one_computes(
@@ -165,7 +167,7 @@ def test_when_the_leader_is_killed_the_other_one_computes(
     ):
         fleet = Fleet(here, there, new_person(here), real_redis, namespace)
         leading = threads.submit(fleet.get, here, LONG)
-        wait_until(lambda: metric(here, "pycalc_flights_shared_total", outcome="led") == 1, "the one computes")
+        wait_until(lambda: metric(here, "pycalc_single_flight_total", outcome="leader") == 1, "the one computes")
         waiting = threads.submit(fleet.get, there, LONG)
         assert fleet.get(there, "/fibonacci/10").status_code == 200
         servers[0].process.kill()
@@ -174,7 +176,7 @@ def test_when_the_leader_is_killed_the_other_one_computes(
         answer = waiting.result()
         assert answer.status_code == 200, answer.text
         assert int(answer.json()["result"]) in {1, PRIME - 1}
-        assert metric(there, "pycalc_flights_shared_total", outcome="led") == 1
+        assert metric(there, "pycalc_single_flight_total", outcome="leader") == 1
 
 
 def test_without_redis_the_end_of_a_session_is_seen_all_the_same(

@@ -17,7 +17,7 @@ import pytest
 from redis import Redis as Client
 
 from pycalc.cache import codec
-from pycalc.cache.base import NEAR
+from pycalc.cache.base import LOCAL_TIER
 from pycalc.cache.redis import cache as redis_cache
 from pycalc.cache.redis import writer as redis_writer
 from pycalc.cache.redis.cache import RedisCache
@@ -89,7 +89,7 @@ class TestSharing:
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("fibonacci:1", kept)
             assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
-            assert await there.cache.get("fibonacci:1", NEAR) == kept
+            assert await there.cache.get("fibonacci:1", LOCAL_TIER) == kept
             assert there.metric("pycalc_cache_shared_hits_total") == 1
 
     async def test_versions_and_namespaces_are_apart(self, redis_url: str) -> None:
@@ -112,7 +112,7 @@ class TestSharing:
             await here.cache.put("fibonacci:2", result(), 0.0002)
             assert await found(lambda: there.cache.get("fibonacci:2", 0.0002), "the result")
             assert await there.cache.get("fibonacci:1") is None
-            assert await here.cache.get("fibonacci:1", NEAR) == result()
+            assert await here.cache.get("fibonacci:1", LOCAL_TIER) == result()
 
     async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
         """Redis is asked for what takes longer than a tenth of a millisecond, and for nothing else."""
@@ -120,7 +120,7 @@ class TestSharing:
             proxy(redis_server.port) as between,
             opened(redis_url.replace(str(redis_server.port), str(between.port))) as there,
         ):
-            for cost in (NEAR, 0.00005, 0.0002):
+            for cost in (LOCAL_TIER, 0.00005, 0.0002):
                 assert await there.cache.get("fibonacci:1", cost) is None
             assert b"".join(between.received).count(b"GET") == 1
 

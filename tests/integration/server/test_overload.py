@@ -170,7 +170,7 @@ async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """While others' batches and one of 3 have all slots, the next is refused before its body is read, and counted."""
-    slots = resources.calculator.batch_slots
+    slots = resources.batches.slots
     others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
@@ -191,7 +191,7 @@ async def test_one_users_batches_leave_room_for_others(
     """A user with half of what all batches may hold is refused the next; another user's is answered."""
     await client.get("/fibonacci/1", headers=headers)
     greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
-    slots = resources.calculator.batch_slots
+    slots = resources.batches.slots
     slots.acquire(greedy, slots.total // 2)
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
     assert (await client.post("/batch", headers=headers, json=quick)).status_code == 503

@@ -1,4 +1,4 @@
-"""n! modulo any m: 0 modulo the part of m that divides n!, and O(sqrt(n)) steps modulo the rest."""
+"""n! modulo any m: it is 0 modulo the part of m that divides n!, and takes O(sqrt(n)) steps modulo the rest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pycalc.services.operations.numbers.primes import factorial_exponent, primes
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
-_TRIAL_LIMIT = 10**6
-"""The largest prime factor of m that planning looks for."""
+_TRIAL_LIMIT = 10**6  # the largest prime factor of m that planning looks for
 _PRIMALITY_BITS = 4_000
-_LONGEST_MIRROR = 2**64
-"""Nobody waits for a product of so many factors, so it need not be known whether m is prime."""
+_LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any case
 
 
 class FactorialPlan(NamedTuple):
@@ -46,7 +44,7 @@ class FactorialPlan(NamedTuple):
 
 
 def plan_factorial(n: int, modulus: int) -> FactorialPlan:
-    """Return how ``n``! modulo ``modulus`` is found."""
+    """Return the method by which to compute ``n``! modulo ``modulus``."""
     if n >= modulus:
         return FactorialPlan(modulus, 1)
     limit = min(n, largest_inverted(n), _TRIAL_LIMIT)
@@ -118,11 +116,11 @@ def _split(modulus: int, primes: int) -> tuple[int, int]:
 
 
 def _joined(smooth: int, rough: int, residue: int) -> int:
-    """Return what is 0 modulo ``smooth`` and ``residue`` modulo ``rough``."""
+    """Return the number that is 0 modulo ``smooth`` and ``residue`` modulo ``rough``."""
     return smooth * (residue * inverse(smooth, rough) % rough)
 
 
 def _wilson(mirror: int, prime: int) -> int:
-    """(``prime`` - 1 - ``mirror``)! modulo ``prime``, from (p-1)! = -1: it is (-1)^(mirror+1) / mirror!."""
+    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime``, from (p-1)! = -1: it is (-1)^(mirror+1) / mirror!."""
     value = inverse(factorial_by_steps(mirror, prime), prime)
     return value if mirror % 2 else prime - value

@@ -101,7 +101,7 @@ class Factorial(Operation[FactorialArgs]):
 
 
 def factorial_digits(n: int) -> int:
-    """The number of decimal digits of ``n``!, exactly, from Stirling's series."""
+    """Return the number of decimal digits of ``n``!, exactly, from Stirling's series."""
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
@@ -109,7 +109,7 @@ def factorial_digits(n: int) -> int:
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
-    """The text of ``n``!, its last ``levels`` squarings in decimal.
+    """Return the text of ``n``!, its last ``levels`` squarings in decimal.
 
     The layers of the prime factorization are joined by Horner's rule, r -> r·(r·layer); the powers of ten, taken out
     beforehand, are appended as zeros.

@@ -14,8 +14,7 @@ from math import isqrt
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.texts import inverse
 
-_WIDE_BITS = 300
-"""From this size on GMP multiplies faster than the interpreter."""
+_WIDE_BITS = 300  # from this size on GMP multiplies faster than the interpreter
 
 
 def largest_inverted(n: int) -> int:
@@ -43,7 +42,7 @@ def factorial_by_steps(n: int, modulus: int) -> int:
 
 
 def _run_products(run: int, count: int, modulus: int) -> list[int]:
-    """g(0), g(1), ... (at least ``count`` of them) for g(x) = (run·x + 1)...(run·x + run); ``run`` is a power of 2."""
+    """Return g(0), g(1), ... (at least ``count``) for g(x) = (run·x + 1)...(run·x + run); ``run`` is a power of 2."""
     step = inverse(run, modulus)
     degree, values = 1, [1, run + 1]
     while degree < run:
@@ -77,7 +76,7 @@ class _Shift:
         self._weights = gmp.pack([mpz(weight) for weight in weights], self._slot)
 
     def to(self, start: int) -> list[int]:
-        """The values at ``start``, ..., ``start`` + d."""
+        """Return the values at ``start``, ..., ``start`` + d."""
         modulus, degree, slot = self._modulus, self._degree, self._slot
         points = [(start - degree + j) % modulus for j in range(2 * degree + 1)]
         inverses = _inverses(points, modulus)
@@ -96,7 +95,7 @@ class _Shift:
 
 
 def _inverse_factorials(last: int, modulus: int) -> list[int]:
-    """1/0!, 1/1!, ..., 1/``last``! modulo ``modulus``."""
+    """Return 1/0!, 1/1!, ..., 1/``last``! modulo ``modulus``."""
     factorial = 1
     for factor in range(2, last + 1):
         factorial = factorial * factor % modulus
@@ -105,7 +104,7 @@ def _inverse_factorials(last: int, modulus: int) -> list[int]:
 
 
 def _inverses(values: list[int], modulus: int) -> list[int]:
-    """The inverses of all ``values`` with one inversion (Montgomery's trick)."""
+    """Return the inverses of all ``values`` with one inversion (Montgomery's trick)."""
     products = list(accumulate(values, lambda a, b: a * b % modulus))
     running = inverse(products[-1], modulus)
     result = [0] * len(values)

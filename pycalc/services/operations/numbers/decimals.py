@@ -24,17 +24,17 @@ _TRAPS = [Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow, Rounded,
 
 
 def exact_context() -> Context:
-    """A context of its own in which nothing is ever rounded: any loss raises instead."""
+    """Return a context of its own in which nothing is ever rounded: any loss raises instead."""
     return Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=_TRAPS)
 
 
 def decimal_of(value: int) -> Decimal:
-    """The exact Decimal of an integer (Python's or GMP's), through its digits."""
+    """Return the exact Decimal of an integer (Python's or GMP's), through its digits."""
     return Decimal(mpz(value).digits())
 
 
 def power_of_decimal(seed: Decimal, base: Decimal, bits: str) -> Decimal:
-    """``base`` raised to e·2^len(bits) + int(bits, 2), where ``seed`` is ``base``^e: left-to-right squaring."""
+    """Return ``base`` raised to e·2^len(bits) + int(bits, 2), where ``seed`` is ``base``^e: left-to-right squaring."""
     context = exact_context()
     for bit in bits:
         seed = context.multiply(seed, seed)

@@ -1,4 +1,4 @@
-"""The one door to gmpy2, which ships no type information: what comes through it is ``Any``, once, here."""
+"""The only import of gmpy2, which has no type information: its objects are typed ``Any`` here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ mpz: Any = gmpy2.mpz
 
 
 def int_of(text: str) -> int:
-    """The integer written in decimal digits; any length (``int`` itself stops at 4,300 digits), subquadratic."""
+    """Return the integer written in decimal digits; any length (``int`` itself stops at 4,300 digits), subquadratic."""
     return int(mpz(text)) if len(text) > 300 else int(text)
 
 
 def text_of(value: int) -> str:
-    """The decimal digits of an integer of any length."""
+    """Return the decimal digits of an integer of any length."""
     return str(mpz(value).digits()) if value.bit_length() > 1000 else str(value)

@@ -1,4 +1,4 @@
-"""How long numbers are and how they begin and end, without the numbers."""
+"""The size of a number and its first and last digits, without the number."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SURE_BELOW = 10**9
 _MARGIN = 1e-4
 _LONG_BASE_BITS = 400
 _SHORT_BITS = 4_000
+# Powers up to this size are computed: that of a long base may be too close to a round number for a logarithm.
 _SHORT_BITS_OF_LONG_BASE = 100_000
-"""Up to this size a power is worked out. That of a long base can lie so close to a round number that it has to be."""
 
 Logarithm = Callable[[IntervalArithmetic], Interval]
 
@@ -30,24 +30,24 @@ class Ends(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str) -> Ends:
-        """The ends of a text of digits."""
+        """Return the ends of a text of digits."""
         return cls(len(text), text[:ENDS], text[-ENDS:])
 
     @classmethod
     def zeros(cls, count: int) -> Ends:
-        """A run of zeros."""
+        """Return a run of zeros."""
         shown = "0" * min(count, ENDS)
         return cls(count, shown, shown)
 
     def followed_by(self, other: Ends) -> Ends:
-        """The ends of this run with another one behind it."""
+        """Return the ends of this run with another one behind it."""
         leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
         trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
         return Ends(self.digits + other.digits, leading, trailing)
 
 
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
-    """How many digits an integer >= 1 with this base-10 logarithm has.
+    """Return how many digits an integer >= 1 with this base-10 logarithm has.
 
     The float ``approximate``, good to 1e-4 up to 10^9, settles nearly all; the others are settled by the logarithm's
     enclosure at ``bits`` of precision and more.
@@ -58,13 +58,13 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """The ends of a large integer from its base-10 logarithm and its residue modulo 10^20."""
+    """Return the ends of a large integer from its base-10 logarithm and its residue modulo 10^20."""
     power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
 
 class IntegerPower(NamedTuple):
-    """``base``^``exponent``, not worked out.
+    """The power ``base``^``exponent``, not computed.
 
     ``base`` >= 1 is not a multiple of ten and ``exponent`` >= 0; or it is 0^1.
     """
@@ -74,7 +74,7 @@ class IntegerPower(NamedTuple):
 
     @property
     def is_one(self) -> bool:
-        """Whether the power is 1."""
+        """Return whether the power is 1."""
         return self.base == 1 or self.exponent == 0
 
     @property
@@ -94,12 +94,12 @@ class IntegerPower(NamedTuple):
 
     @property
     def _bits(self) -> int:
-        """A precision at which the logarithm of nearly every power settles its first digits."""
+        """Return a precision at which the logarithm of nearly every power settles its first digits."""
         size = self.base.bit_length()
         return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
 
     def digits(self) -> int:
-        """How many digits the power has, exactly."""
+        """Return how many digits the power has, exactly."""
         if self._is_short:
             return len(text_of(self._value()))
         approximate = log10(self.base) * self.exponent if self.exponent < _SURE_BELOW else float(_SURE_BELOW)
@@ -112,7 +112,7 @@ class IntegerPower(NamedTuple):
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
 
     def ends(self) -> Ends:
-        """The power's size and ends."""
+        """Return the power's size and ends."""
         if self._is_short:
             return Ends.of_text(text_of(self._value()))
         return ends_by_logarithm(self._logarithm, self._bits, pow(self.base, self.exponent, 10**ENDS))

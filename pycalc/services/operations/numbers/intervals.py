@@ -1,4 +1,4 @@
-"""Enclosures of real numbers by MPFR's directed rounding: what they decide is certain."""
+"""Interval arithmetic: enclosures of real numbers by MPFR's directed rounding."""
 
 from __future__ import annotations
 
@@ -29,52 +29,52 @@ class IntervalArithmetic:
         self._up = gmp.context(round=gmp.RoundUp, **limits)
 
     def integer(self, value: int) -> Interval:
-        """The integer, rounded outward."""
+        """Return the integer, rounded outward."""
         zero = gmp.mpfr(0)
         return Interval(self._down.add(mpz(value), zero), self._up.add(mpz(value), zero))
 
     def add(self, a: Interval, b: Interval) -> Interval:
-        """The sum."""
+        """Return the sum."""
         return Interval(self._down.add(a.low, b.low), self._up.add(a.high, b.high))
 
     def subtract(self, a: Interval, b: Interval) -> Interval:
-        """The difference."""
+        """Return the difference."""
         return Interval(self._down.sub(a.low, b.high), self._up.sub(a.high, b.low))
 
     def multiply(self, a: Interval, b: Interval) -> Interval:
-        """The product."""
+        """Return the product."""
         pairs = [(x, y) for x in a for y in b]
         return Interval(min(self._down.mul(x, y) for x, y in pairs), max(self._up.mul(x, y) for x, y in pairs))
 
     def divide(self, a: Interval, b: Interval) -> Interval:
-        """The quotient by what is positive."""
+        """Return the quotient; the divisor is positive."""
         pairs = [(x, y) for x in a for y in b]
         return Interval(min(self._down.div(x, y) for x, y in pairs), max(self._up.div(x, y) for x, y in pairs))
 
     def sqrt(self, a: Interval) -> Interval:
-        """The square root of what is not negative."""
+        """Return the square root of a number that is 0 or more."""
         return Interval(self._down.sqrt(a.low), self._up.sqrt(a.high))
 
     def log(self, a: Interval) -> Interval:
-        """The natural logarithm of what is positive."""
+        """Return the natural logarithm of a positive number."""
         return Interval(self._down.log(a.low), self._up.log(a.high))
 
     def log10(self, a: Interval) -> Interval:
-        """The base-10 logarithm of what is positive."""
+        """Return the base-10 logarithm of a positive number."""
         return Interval(self._down.log10(a.low), self._up.log10(a.high))
 
     def exp10(self, a: Interval) -> Interval:
-        """Ten to the power enclosed."""
+        """Return ten to the enclosed power."""
         return Interval(self._down.exp10(a.low), self._up.exp10(a.high))
 
     def pi(self) -> Interval:
-        """The number pi."""
+        """Return the number pi."""
         return Interval(self._down.const_pi(), self._up.const_pi())
 
     def leading(self, log: Interval, count: int) -> tuple[int, str] | None:
-        """The floor of a base-10 logarithm and the first ``count`` digits of its number.
+        """Return the floor of a base-10 logarithm and the first ``count`` digits of its number.
 
-        None where the enclosure leaves them open.
+        Returns None when the enclosure does not determine them.
         """
         floor = floor_of(log.low)
         if floor_of(log.high) != floor:
@@ -87,18 +87,18 @@ class IntervalArithmetic:
 
 
 def floor_of(value: Any) -> int:
-    """The greatest integer not above an MPFR number."""
+    """Return the greatest integer not above an MPFR number."""
     return _shifted(*value.as_mantissa_exp())
 
 
 def nearest_of(value: Any, factor: int) -> int:
-    """The integer nearest to ``value``·``factor``, halves upwards."""
+    """Return the integer nearest to ``value``·``factor``, halves upwards."""
     mantissa, exponent = value.as_mantissa_exp()
     return (_shifted(mantissa * factor, int(exponent) + 1) + 1) // 2
 
 
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
-    """What ``attempt`` decides, at ``bits`` of precision or as many more as it takes (Ziv's strategy)."""
+    """Return the first result of ``attempt``, doubling the precision from ``bits`` on (Ziv's strategy)."""
     while bits < _MAX_BITS:
         result = attempt(IntervalArithmetic(bits))
         if result is not None:

@@ -1,4 +1,4 @@
-"""The forms in which numbers come in and are named: natural and decimal literals, exact at any length."""
+"""Natural and decimal literals, exact at any length, and the keys made of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.services.operations.numbers.gmp import int_of, text_of
 
-MAX_LITERAL = 10_000
-"""The longest literal accepted, in characters."""
-MAX_EXPONENT = 10**18
-"""The largest magnitude of a decimal literal's exponent."""
-SAFE_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exact (RFC 7493)."""
+MAX_LITERAL = 10_000  # the longest literal accepted, in characters
+MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
+SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 
 _PADDING = 100
 _KEY_LENGTH = 200
@@ -25,7 +22,7 @@ DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DecimalLiteral:
-    """``unscaled``·10^``exponent`` in lowest form: ``unscaled`` is not a multiple of ten, and zero is (0, 0)."""
+    """The number ``unscaled``·10^``exponent`` in lowest form: ``unscaled`` is no multiple of ten; zero is (0, 0)."""
 
     unscaled: int
     exponent: int
@@ -35,11 +32,11 @@ class DecimalLiteral:
 
     @property
     def is_integer(self) -> bool:
-        """Whether the number is whole."""
+        """Return whether the number is whole."""
         return self.exponent >= 0
 
     def text(self) -> str:
-        """The canonical form: plain digits, or ``1.5e-200`` where plain digits would need over 100 more zeros."""
+        """Return the canonical form: plain digits, or ``1.5e-200`` where those would need over 100 more zeros."""
         sign = "-" if self.unscaled < 0 else ""
         digits = text_of(abs(self.unscaled))
         if 0 <= self.exponent <= _PADDING:
@@ -52,7 +49,7 @@ class DecimalLiteral:
         return f"{sign}{digits[0]}{fraction}e{self.exponent + len(digits) - 1}"
 
     def json(self) -> int | str:
-        """A JSON number where it is an integer within ±(2^53-1), otherwise the canonical text."""
+        """Return a JSON number where it is an integer within ±(2^53-1), otherwise the canonical text."""
         if 0 <= self.exponent <= 15 and self.unscaled.bit_length() <= 53:
             value = self.unscaled * 10**self.exponent
             return value if abs(value) <= SAFE_INTEGER else self.text()
@@ -60,12 +57,12 @@ class DecimalLiteral:
 
 
 def natural_json(value: int) -> int | str:
-    """A natural number as a JSON value."""
+    """Return a natural number as a JSON value."""
     return value if value <= SAFE_INTEGER else text_of(value)
 
 
 def key_of(name: str, *operands: str) -> str:
-    """``name:operand:...``, with the operands hashed where they are long."""
+    """Return ``name:operand:...``, with long operands hashed."""
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -73,7 +70,7 @@ def key_of(name: str, *operands: str) -> str:
 
 
 def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
-    """The literal's text, or what is wrong with it before its form is looked at."""
+    """Return the literal's text, or the problem that it is missing, empty or too long."""
     text = raw.get(name)
     if not isinstance(text, str):
         return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
@@ -85,7 +82,7 @@ def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
 
 
 def natural_problem(name: str, least: int = 0) -> FieldProblem:
-    """Return what is wrong with a text that is not a whole number of ``least`` or more."""
+    """Return the problem of a text that is not a whole number of ``least`` or more."""
     return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, in the digits 0-9.")
 
 
@@ -100,7 +97,7 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
 
 
 def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldProblem:
-    """A decimal such as ``2``, ``-3``, ``2.5``, ``.5`` or ``1e3``, or what is wrong with it."""
+    """Return a decimal such as ``2``, ``-3``, ``2.5``, ``.5`` or ``1e3``, or the problem with its text."""
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         return text

@@ -12,7 +12,7 @@ PRIME_BITS = 61
 
 
 def random_prime() -> int:
-    """A random prime of 61 bits, fresh for each verification so that no error can be built to pass it."""
+    """Return a random prime of 61 bits, fresh for each verification so that no error can be built to pass it."""
     while True:
         prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
         if prime.bit_length() == PRIME_BITS:
@@ -20,14 +20,14 @@ def random_prime() -> int:
 
 
 def checked_modulus(modulus: int) -> int:
-    """``modulus``; InvalidInput (pointer ``/mod``) where it is below 1."""
+    """Return ``modulus``; raises InvalidInput (pointer ``/mod``) when it is below 1."""
     if modulus < 1:
         raise InvalidInput.of(natural_problem("mod", 1))
     return modulus
 
 
 def fibonacci_residue(n: int, modulus: int) -> int:
-    """F(``n``) modulo any ``modulus`` >= 1, through Lucas numbers alone.
+    """Return F(``n``) modulo any ``modulus`` >= 1, through Lucas numbers alone.
 
     L(2k) = L(k)² - 2(-1)^k, L(2k+1) = L(k)·L(k+1) - (-1)^k and 5·F(n) = 2·L(n+1) - L(n), worked modulo
     5·``modulus`` so that the division by five is exact (other identities than those that compute F(n)).

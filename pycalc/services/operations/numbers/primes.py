@@ -13,7 +13,7 @@ _CHUNK = 8
 
 
 def primes_up_to(limit: int) -> list[int]:
-    """The primes from 2 to ``limit``, by the sieve of Eratosthenes (one byte for each odd number)."""
+    """Return the primes from 2 to ``limit``, by the sieve of Eratosthenes (one byte for each odd number)."""
     if limit < 2:
         return []
     size = (limit + 1) // 2
@@ -36,7 +36,7 @@ def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
 
 
 def factorial_layers(n: int) -> tuple[list[list[int]], int]:
-    """N! as 10^t times the product over i of (the product of layer i)^(2^i), with each layer a list of primes.
+    """Return n! as 10^t times the product over i of (the product of layer i)^(2^i), with each layer a list of primes.
 
     A prime stands in the layers of its exponent's binary digits; 2 and 5 have given their share to t.
     """
@@ -57,7 +57,7 @@ def factorial_layers(n: int) -> tuple[list[list[int]], int]:
 
 
 def product(factors: list[int]) -> Any:
-    """The product as a GMP integer, by a balanced tree over chunks that are multiplied by the interpreter."""
+    """Return the product as a GMP integer, by a balanced tree over chunks that are multiplied by the interpreter."""
     level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
     while len(level) > 1:
         if len(level) % 2:

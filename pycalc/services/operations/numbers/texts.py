@@ -1,4 +1,4 @@
-"""Reading results back from their text, in linear time and without big copies."""
+"""Facts and residues of a result, read from its text in linear time and without large copies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from pycalc.services.operations.numbers.decimals import exact_context
 
-ENDS = 20
-"""How many leading and trailing digits a summary shows."""
+ENDS = 20  # how many leading and trailing digits a summary shows
 
 _PIECE = 150_000
 _DIGITS = re.compile(rb"[^0-9]+")
@@ -24,7 +23,7 @@ class Facts(NamedTuple):
 
 
 def describe(text: bytes) -> Facts:
-    """The facts of a result's text: sign, point and slash are left out, as is the exponent of a scientific form."""
+    """Return the facts of a result's text, without sign, point, slash and exponent."""
     end = text.rfind(b"e", -20_000)
     if end < 0:
         end = len(text)
@@ -35,7 +34,7 @@ def describe(text: bytes) -> Facts:
 
 
 def digits_residue(text: bytes, prime: int) -> int:
-    """An integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
+    """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
 
     libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other
     text, ZeroDivisionError where ``prime`` divides the denominator.
@@ -48,7 +47,7 @@ def digits_residue(text: bytes, prime: int) -> int:
 
 
 def residue_or_none(text: bytes, prime: int) -> int | None:
-    """``digits_residue``, or None for a text that is no exact number."""
+    """Return ``digits_residue``, or None for a text that is not an exact number."""
     try:
         return digits_residue(text, prime)
     except ValueError:
@@ -76,7 +75,7 @@ def _decimal_residue(text: bytes, prime: int) -> int:
 
 
 def _natural_residue(digits: bytes, prime: int) -> int:
-    """The residue of ASCII digits, in pieces small enough to stay in the processor's cache."""
+    """Return the residue of ASCII digits, in pieces small enough to stay in the processor's cache."""
     context, divisor = exact_context(), Decimal(prime)
     residue, scale = 0, pow(10, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):

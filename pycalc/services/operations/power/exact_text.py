@@ -13,25 +13,25 @@ from pycalc.services.operations.power.rational import ExactPower
 
 
 class Term(NamedTuple):
-    """``power``·10^``exponent``, the powers of ten of an integer or a decimal standing apart from its other digits."""
+    """The number ``power``·10^``exponent``: an integer or a decimal with its powers of ten apart."""
 
     power: IntegerPower
     exponent: int
 
     def digits(self) -> int:
-        """The digit characters of the term's text."""
+        """Return the digit characters of the term's text."""
         significant = self.power.digits()
         return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
 
     def ends(self) -> Ends:
-        """The ends of the term's digit characters."""
+        """Return the ends of the term's digit characters."""
         ends = self.power.ends()
         if self.exponent >= 0:
             return ends.followed_by(Ends.zeros(self.exponent))
         return Ends.zeros(max(0, 1 - self.exponent - ends.digits)).followed_by(ends)
 
     def text(self) -> str:
-        """Plain digits with a point where one is needed."""
+        """Return plain digits, with a point where one is needed."""
         digits = power_text(self.power)
         if self.exponent >= 0:
             return digits + "0" * self.exponent if self.exponent else digits
@@ -49,11 +49,11 @@ class ExactText(NamedTuple):
     denominator: Term | None
 
     def digits(self) -> int:
-        """The digit characters of the whole text, exactly."""
+        """Return the digit characters of the whole text, exactly."""
         return self.numerator.digits() + (self.denominator.digits() if self.denominator else 0)
 
     def ends(self) -> Ends:
-        """The size and ends of the whole text."""
+        """Return the size and ends of the whole text."""
         ends = self.numerator.ends()
         return ends.followed_by(self.denominator.ends()) if self.denominator else ends
 
@@ -62,7 +62,7 @@ class ExactText(NamedTuple):
         return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
 
     def encode(self) -> bytes:
-        """The text itself."""
+        """Return the text itself."""
         text = self.numerator.text()
         if self.denominator:
             text = f"{text}/{self.denominator.text()}"
@@ -70,7 +70,7 @@ class ExactText(NamedTuple):
 
 
 def exact_text(value: ExactPower) -> ExactText:
-    """The form of an exact power: a fraction only where its decimal would not end."""
+    """Return the form of an exact power: a fraction only where its decimal would not end."""
     if value.sign == 0:
         return ExactText(False, Term(IntegerPower(0, 1), 0), None)
     twos, fives, rest, power = value.twos, value.fives, value.rest, value.power
@@ -84,7 +84,7 @@ def exact_text(value: ExactPower) -> ExactText:
 
 
 def power_text(power: IntegerPower) -> str:
-    """The digits of an integer power: by GMP, or with the last squarings in decimal where printing would dominate."""
+    """Return the digits of an integer power: by GMP, or with the last squarings in decimal, which prints faster."""
     if power.is_one:
         return "1"
     base, exponent = power
@@ -97,7 +97,7 @@ def power_text(power: IntegerPower) -> str:
 
 
 def power_decimal(base: int, exponent: int, levels: int) -> Decimal:
-    """``base``^``exponent``, its last ``levels`` squarings in decimal; ``exponent`` >= 2^``levels``."""
+    """Return ``base``^``exponent``, its last ``levels`` squarings in decimal; ``exponent`` >= 2^``levels``."""
     seed = decimal_of(mpz(base) ** (exponent >> levels))
     bits = bin(exponent)[-levels:] if levels else ""
     return power_of_decimal(seed, decimal_of(base), bits)

@@ -17,8 +17,7 @@ from pycalc.services.operations.power.exact_text import ExactText, exact_text
 from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, power_modulo, sign_of_power
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
-MAX_DIGITS = 10_000
-"""An exponent y with more digits before the point is accepted only where x is 0, 1 or -1."""
+MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only where x is 0, 1 or -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Power(Operation[PowerArgs]):
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
-        """Whether ``text`` is the result, as far as its form allows.
+        """Return whether ``text`` is the result, as far as its form allows.
 
         Where y is an integer, by the residue; an exact root r for y = a/b by r^b = x^a; a rounded value by an enclosure
         through natural logarithms that shows it to be the nearest one.
@@ -136,7 +135,7 @@ def _exact_seconds(exact: ExactText) -> float:
 
 
 def _is_trivial(x: DecimalLiteral) -> bool:
-    """Whether every power of ``x`` is 0, 1 or -1."""
+    """Return whether every power of ``x`` is 0, 1 or -1."""
     return abs(x.unscaled) <= 1 and x.exponent == 0
 
 
@@ -152,7 +151,7 @@ def _base_residue(x: DecimalLiteral, prime: int) -> int:
 
 
 def _is_root(args: PowerArgs, text: bytes, prime: int) -> bool:
-    """Whether ``text`` = r satisfies r^b = x^a modulo ``prime``, for y = a/b in lowest terms."""
+    """Return whether ``text`` = r satisfies r^b = x^a modulo ``prime``, for y = a/b in lowest terms."""
     root = residue_or_none(text, prime)
     numerator, _, _, denominator = fraction_of(args.y)
     if root is None or denominator is None:

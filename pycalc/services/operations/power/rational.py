@@ -1,4 +1,4 @@
-"""When x^y is rational, and in which exact form: decided without computing the value."""
+"""The exact form of x^y when it is rational, found without computing the value."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pycalc.errors import DomainError
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import DecimalLiteral
 
+# Beyond 2^34,000 no root of a literal (at most 10,000 digits, exponent at most 10^18) is exact but that of ±1.
 _LARGEST_ROOT = 34_000
-"""Beyond 2^34,000 no root of a literal (at most 10,000 digits, exponent at most 10^18) is exact but that of ±1."""
 
 
 class ExactPower(NamedTuple):
-    """``sign``·(2^``twos``·5^``fives``·``rest``)^``power``: ``rest`` >= 1 is coprime to ten, ``sign`` is -1, 0 or 1.
+    """The number ``sign``·(2^``twos``·5^``fives``·``rest``)^``power``.
 
-    The base's ``twos`` and ``fives`` and the ``power`` may be negative.
+    ``sign`` is -1, 0 or 1, and ``rest`` >= 1 is coprime to ten. The others may be negative.
     """
 
     sign: int
@@ -28,7 +28,7 @@ class ExactPower(NamedTuple):
 
 
 class Fraction(NamedTuple):
-    """a / (2^``twos``·5^``fives``) in lowest terms; ``denominator`` is None where it is too large to matter."""
+    """The fraction a / (2^``twos``·5^``fives``) in lowest terms; ``denominator`` is None where it is too large."""
 
     numerator: int
     twos: int
@@ -37,7 +37,7 @@ class Fraction(NamedTuple):
 
 
 def exact_power(x: DecimalLiteral, y: DecimalLiteral) -> ExactPower | None:
-    """``x``^``y`` as an exact power, or None where it is irrational; DomainError where it has no real value.
+    """Return ``x``^``y`` as an exact power, or None where it is irrational; DomainError where it has no real value.
 
     A power with an exponent a/b in lowest terms is rational just where the prime factorization of x is a b-th power.
     """
@@ -62,7 +62,7 @@ def exact_power(x: DecimalLiteral, y: DecimalLiteral) -> ExactPower | None:
 
 @lru_cache(maxsize=256)
 def fraction_of(y: DecimalLiteral) -> Fraction:
-    """A literal that is no integer, as a fraction in lowest terms."""
+    """Return a literal that is no integer, as a fraction in lowest terms."""
     twos = fives = -y.exponent
     numerator = y.unscaled
     if numerator % 2 == 0:
@@ -78,7 +78,7 @@ def fraction_of(y: DecimalLiteral) -> Fraction:
 
 
 def sign_of_power(x: DecimalLiteral, y: DecimalLiteral) -> int:
-    """1 or -1 for ``x`` other than zero; DomainError where a negative ``x`` would need an even root.
+    """Return 1 or -1 for ``x`` other than zero; DomainError where a negative ``x`` would need an even root.
 
     An odd root of a negative number is real: (-32)^0.2 = -2.
     """
@@ -110,7 +110,7 @@ def _root(twos: int, fives: int, rest: int, degree: int) -> tuple[int, int, int]
 
 
 def denominator_and_numerator(value: ExactPower) -> tuple[int, int, int, int, int, int]:
-    """The exponents of 2, 5 and ``rest`` in the numerator and in the denominator of a value's base or its inverse."""
+    """Return the exponents of 2, 5 and ``rest`` in the numerator, then in the denominator."""
     forward = value.power >= 0
     twos, fives = (value.twos, value.fives) if forward else (-value.twos, -value.fives)
     above, below = (1, 0) if forward else (0, 1)
@@ -118,7 +118,7 @@ def denominator_and_numerator(value: ExactPower) -> tuple[int, int, int, int, in
 
 
 def power_modulo(value: ExactPower, modulus: int) -> int:
-    """The value modulo ``modulus``, in lowest terms first; DomainError where its denominator has no inverse."""
+    """Return the value modulo ``modulus``; raises DomainError where its denominator has no inverse."""
     exponent = abs(value.power)
     twos, fives, rest, twos_below, fives_below, rest_below = denominator_and_numerator(value)
     above = value.sign * _monomial(twos, fives, value.rest**rest, exponent, modulus)

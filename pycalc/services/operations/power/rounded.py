@@ -1,4 +1,4 @@
-"""x^y where it is irrational: correctly rounded to a number of significant decimal digits, and checked again."""
+"""Irrational x^y, correctly rounded to a number of significant decimal digits, and the check of such a value."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _SMALLEST_EXPONENT = -40_000
 
 
 class Rounded(NamedTuple):
-    """``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
+    """The number ``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
 
     negative: bool
     digits: int
     exponent: int
 
     def text(self) -> str:
-        """Plain from 0.000001 up to as many digits before the point as there are, otherwise ``d.ddde+123``.
+        """Return the text, plain or as ``d.ddde+123``.
 
-        All significant digits are written, zeros at the end as well: they tell the precision.
+        It is plain from 0.000001 up to as many digits before the point as there are digits. Trailing zeros are
+        written too, because they show the precision.
         """
         digits = text_of(self.digits)
         sign = "-" if self.negative else ""
@@ -39,7 +40,7 @@ class Rounded(NamedTuple):
 
 
 def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int) -> Rounded:
-    """|``x``|^``y`` (irrational) to the nearest number of ``precision`` digits, with the sign given.
+    """Return |``x``|^``y`` (irrational) to the nearest number of ``precision`` digits, with the sign given.
 
     Both ends of an enclosure of 10^(y·log10|x|) are rounded; the precision is raised until they agree (Ziv). An
     irrational value is never half-way between two decimals, so they do agree in the end.
@@ -60,7 +61,7 @@ def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precisio
 
 
 def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
-    """The digit characters of the rounded value's text, exactly, from a short rounding.
+    """Return the digit characters of the rounded value's text, exactly, from a short rounding.
 
     Only a value that a short rounding takes to a power of ten has to be rounded in full to know its exponent.
     """
@@ -72,7 +73,7 @@ def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
 
 
 def encloses(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int, text: bytes) -> bool:
-    """Whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
+    """Return whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
 
     ln(text ± half a unit) must enclose y·ln|x|. It is another route than the one that computed the text: natural
     logarithms of the candidate's bounds, no exponential.
@@ -94,7 +95,7 @@ def encloses(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: in
 
 
 def _bounds(candidate: Rounded) -> tuple[int, int]:
-    """The bounds of the values that round to the candidate, in hundredths of a unit.
+    """Return the bounds of the values that round to the candidate, in hundredths of a unit.
 
     They lie half a unit to either side, but a twentieth below a power of ten, where the digits lie ten times closer.
     """
@@ -103,7 +104,7 @@ def _bounds(candidate: Rounded) -> tuple[int, int]:
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """The rounded number of exactly this text, or None where it is not in the documented form."""
+    """Return the rounded number of exactly this text, or None where it is not in the documented form."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
@@ -115,14 +116,14 @@ def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
 
 
 def _bits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
-    """A first precision: the bits of the logarithm's whole part, those of the result's digits, and some to spare."""
+    """Return a first precision: the bits of the logarithm's whole part and of the result's digits, and 64 more."""
     magnitude = abs(x.exponent).bit_length() + x.unscaled.bit_length().bit_length()
     magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
     return magnitude + precision * 3322 // 1000 + 64
 
 
 def _times(arithmetic: IntervalArithmetic, log: Interval, y: DecimalLiteral) -> Interval:
-    """``log``·``y``; below 10^-40,000 only a bound of y is used, which no precision served can tell from it."""
+    """Return ``log``·``y``; below 10^-40,000 only a bound of y is used, which no precision served can tell from it."""
     if y.exponent >= _SMALLEST_EXPONENT:
         product = arithmetic.multiply(log, arithmetic.integer(y.unscaled))
         return arithmetic.divide(product, arithmetic.integer(10**-y.exponent))
@@ -133,12 +134,12 @@ def _times(arithmetic: IntervalArithmetic, log: Interval, y: DecimalLiteral) -> 
 
 
 def _logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral) -> Interval:
-    """y·log10|x|."""
+    """Return y·log10|x|."""
     log = arithmetic.log10(arithmetic.integer(abs(x.unscaled)))
     return _times(arithmetic, arithmetic.add(log, arithmetic.integer(x.exponent)), y)
 
 
 def _natural_logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral, ten: Interval) -> Interval:
-    """y·ln|x|, with ``ten`` = ln 10."""
+    """Return y·ln|x|, with ``ten`` = ln 10."""
     log = arithmetic.log(arithmetic.integer(abs(x.unscaled)))
     return _times(arithmetic, arithmetic.add(log, arithmetic.multiply(ten, arithmetic.integer(x.exponent))), y)

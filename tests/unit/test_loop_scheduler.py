@@ -1,4 +1,4 @@
-"""Turns on the event loop: in order, a portion a round, the loop free in between."""
+"""The loop scheduler: work runs in order, a time slice in each iteration, with the loop free in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pycalc.services.compute.loop_scheduler import Turns
+from pycalc.services.compute.loop_scheduler import LoopScheduler
 from tests.harness.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.anyio
 
 async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
     """Ten pieces of a millisecond, two milliseconds a round: whoever comes after them is heard after the first two."""
-    turns, ran = Turns(), list[object]()
+    scheduler, ran = LoopScheduler(), list[object]()
 
     async def work(number: int) -> None:
-        await turns.turn(0.001)
+        await scheduler.time_slice(0.001)
         ran.append(number)
 
     tasks = [asyncio.create_task(work(number)) for number in range(10)]
@@ -30,8 +30,8 @@ async def test_work_is_let_through_in_portions_between_which_others_run() -> Non
 
 async def test_a_caller_that_goes_away_takes_no_turn() -> None:
     """The others go on."""
-    turns = Turns()
-    gone, stays = (asyncio.create_task(turns.turn(1.0)) for _ in range(2))
+    scheduler = LoopScheduler()
+    gone, stays = (asyncio.create_task(scheduler.time_slice(1.0)) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()
     async with asyncio.timeout(DEADLINE_SECONDS):

@@ -11,7 +11,7 @@ from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations import single_flight
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
-from pycalc.services.calculations.single_flight import FleetFlights, Found
+from pycalc.services.calculations.single_flight import Found, LeaseCoordination
 from pycalc.services.compute.plan import Plan
 from tests.harness.results import result
 
@@ -69,11 +69,11 @@ async def joined(
     async def make() -> Result:
         return HERE
 
-    found = await FleetFlights(leases, metrics, longest).join(plan, look_up, make)
+    found = await LeaseCoordination(leases, metrics, longest).join(plan, look_up, make)
     told = metrics.registry.get_sample_value
     counts = {
-        outcome: told("pycalc_flights_shared_total", {"outcome": outcome}) or 0
-        for outcome in ("led", "handed", "late", "alone")
+        outcome: told("pycalc_single_flight_total", {"outcome": outcome}) or 0
+        for outcome in ("leader", "shared", "timed_out", "no_coordination")
     }
     return found, {outcome: count for outcome, count in counts.items() if count}
 
@@ -92,7 +92,7 @@ async def test_who_has_the_lease_makes_it(monkeypatch: pytest.MonkeyPatch) -> No
     """At once, or after another process has given it back."""
     for answers in ([True], [False, False, True]):
         found, counts = await joined(monkeypatch, FakeLeases(*answers), a_plan(1.0))
-        assert (found, counts) == (Found(HERE, cached=False), {"led": 1})
+        assert (found, counts) == (Found(HERE, cached=False), {"leader": 1})
 
 
 async def test_who_waited_is_handed_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ async def test_who_waited_is_handed_the_result(monkeypatch: pytest.MonkeyPatch) 
     assert await joined(monkeypatch, FakeLeases(THERE), a_plan(1.0)) == (Found(THERE, cached=True), {})
     assert await joined(monkeypatch, FakeLeases(False, THERE), a_plan(1.0)) == (
         Found(THERE, cached=True),
-        {"handed": 1},
+        {"shared": 1},
     )
 
 
@@ -111,7 +111,7 @@ async def test_another_process_is_not_waited_for_longer_than_it_should_take(
     """Half a second and five times the estimate, and no longer than the deadline; then it is made here."""
     leases = FakeLeases(False)
     found, counts = await joined(monkeypatch, leases, a_plan(seconds), longest)
-    assert (found, counts, leases.released) == (Found(HERE, cached=False), {"late": 1}, 1)
+    assert (found, counts, leases.released) == (Found(HERE, cached=False), {"timed_out": 1}, 1)
     assert leases.now - 100.0 == pytest.approx(waited, abs=0.101)
     assert leases.now - 100.0 >= waited - 0.001
 
@@ -120,9 +120,9 @@ async def test_without_a_cache_everybody_is_alone(monkeypatch: pytest.MonkeyPatc
     """It does not answer the first question, or a quarter of a second after its last answer."""
     away = CacheUnavailable("The cache does not answer.")
     found, counts = await joined(monkeypatch, FakeLeases(away), a_plan(1.0))
-    assert (found, counts) == (Found(HERE, cached=False), {"alone": 1})
+    assert (found, counts) == (Found(HERE, cached=False), {"no_coordination": 1})
     leases = FakeLeases(False, away, away, away)
     found, counts = await joined(monkeypatch, leases, a_plan(1.0))
-    assert (found, counts, leases.asked) == (Found(HERE, cached=False), {"alone": 1}, 4)
+    assert (found, counts, leases.asked) == (Found(HERE, cached=False), {"no_coordination": 1}, 4)
     found, counts = await joined(monkeypatch, FakeLeases(False, away, away, THERE), a_plan(1.0))
-    assert (found, counts) == (Found(THERE, cached=True), {"handed": 1})
+    assert (found, counts) == (Found(THERE, cached=True), {"shared": 1})

@@ -19,7 +19,7 @@ from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations import single_flight
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
-from pycalc.services.calculations.single_flight import FleetFlights
+from pycalc.services.calculations.single_flight import LeaseCoordination
 from pycalc.services.compute.plan import Plan
 from tests.harness.proxy import Proxy, proxy
 from tests.harness.redis import AnyRedis
@@ -39,7 +39,7 @@ class Instance:
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache
         self.metrics = metrics
-        self.fleet = FleetFlights(cache.leases, metrics, 30.0)
+        self.fleet = LeaseCoordination(cache.leases, metrics, 30.0)
         self.made = self.looked_up = 0
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
@@ -68,9 +68,9 @@ class Instance:
 
     def outcomes(self) -> dict[str, float]:
         """Return how often it ended how, where it did."""
-        names = ("led", "handed", "late", "alone")
+        names = ("leader", "shared", "timed_out", "no_coordination")
         value = self.metrics.registry.get_sample_value
-        counts = {name: value("pycalc_flights_shared_total", {"outcome": name}) for name in names}
+        counts = {name: value("pycalc_single_flight_total", {"outcome": name}) for name in names}
         return {name: count for name, count in counts.items() if count}
 
 
@@ -111,7 +111,7 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
     assert await leading == MADE
     assert await asyncio.gather(*waiting) == [MADE] * 3
     assert (here.made, there.made) == (1, 0)
-    assert (here.outcomes(), there.outcomes()) == ({"led": 1}, {"handed": 3})
+    assert (here.outcomes(), there.outcomes()) == ({"leader": 1}, {"shared": 3})
     assert (here.looked_up, there.looked_up) == (0, 0)
 
 
@@ -134,7 +134,7 @@ async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None
         await here.join()
         assert await there.join() == MADE
     assert there.made == 0
-    assert here.outcomes() == {"led": 1}
+    assert here.outcomes() == {"leader": 1}
 
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=1.0, renewal=0.05)], indirect=True)
@@ -156,7 +156,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance
     here.cache._leases.close()
     there.gate.set()
     assert await there.join() == MADE
-    assert (there.made, there.outcomes()) == (1, {"led": 1})
+    assert (there.made, there.outcomes()) == (1, {"leader": 1})
 
 
 async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
@@ -200,7 +200,7 @@ async def test_nobody_waits_for_much_longer_than_the_result_should_take(
     assert await there.join(replace(PLAN, seconds=seconds)) == MADE
     assert monotonic() - began >= wait - 0.01
     assert not patient.done()
-    assert (there.made, there.outcomes()) == (1, {"late": 1})
+    assert (there.made, there.outcomes()) == (1, {"timed_out": 1})
     patient.cancel()
     other.release()
     here.gate.set()
@@ -215,7 +215,7 @@ async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance], monkeypatc
     leading = await led(here)
     there.gate.set()
     assert await there.join() == MADE
-    assert there.outcomes() == {"late": 1}
+    assert there.outcomes() == {"timed_out": 1}
     here.gate.set()
     await leading
 
@@ -244,7 +244,7 @@ async def test_without_redis_everybody_is_alone(own_redis: AnyRedis) -> None:
     there.gate.set()
     assert await waiting == MADE
     assert await there.join() == MADE
-    assert there.outcomes() == {"alone": 2}
+    assert there.outcomes() == {"no_coordination": 2}
     here.gate.set()
     assert await leading == MADE
     for each in (here, there):
@@ -327,4 +327,4 @@ async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple
     with Client(port=redis_server.port) as client:
         client.set(redis_server.results(namespace)[0], b"a stranger's")
     assert await there.join() == MADE
-    assert (there.made, there.outcomes()) == (1, {"led": 1})
+    assert (there.made, there.outcomes()) == (1, {"leader": 1})

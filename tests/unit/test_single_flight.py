@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pycalc.errors import Overloaded
-from pycalc.services.calculations.single_flight import Flights
+from pycalc.services.calculations.single_flight import SingleFlight
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ class Work:
         return f"result {self.begun}"
 
 
-async def joined(flights: Flights[str], work: Work, callers: int, key: str = "key") -> list[asyncio.Task[str]]:
+async def joined(flights: SingleFlight[str], work: Work, callers: int, key: str = "key") -> list[asyncio.Task[str]]:
     """Return callers that are all waiting for the work under a key."""
     tasks = [asyncio.create_task(flights.join(key, work)) for _ in range(callers)]
     for _ in range(3):
@@ -44,7 +44,7 @@ async def joined(flights: Flights[str], work: Work, callers: int, key: str = "ke
 
 async def test_several_callers_are_one_piece_of_work() -> None:
     """Everybody gets the same result, and while it is made it is under way."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     assert not flights.under_way("key")
     callers = await joined(flights, work, 5)
     assert flights.under_way("key")
@@ -54,7 +54,7 @@ async def test_several_callers_are_one_piece_of_work() -> None:
 
 async def test_other_keys_are_other_work() -> None:
     """What is wanted under two keys is made twice."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 1, "one") + await joined(flights, work, 1, "two")
     work.end.set()
     await asyncio.gather(*callers)
@@ -62,8 +62,8 @@ async def test_other_keys_are_other_work() -> None:
 
 
 async def test_nothing_is_kept() -> None:
-    """Flights are no cache: who asks after the end begins anew."""
-    flights, work = Flights[str](), Work()
+    """SingleFlight are no cache: who asks after the end begins anew."""
+    flights, work = SingleFlight[str](), Work()
     work.end.set()
     assert await flights.join("key", work) == "result 1"
     assert await flights.join("key", work) == "result 2"
@@ -71,7 +71,7 @@ async def test_nothing_is_kept() -> None:
 
 async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
     """All callers get the exception; the next one tries again."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     work.failure = Overloaded("Too much.")
     callers = await joined(flights, work, 3)
     work.end.set()
@@ -82,7 +82,7 @@ async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
 
 async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
     """The one who had begun it may leave, and so may all but one."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 3)
     for quitter in callers[:2]:
         quitter.cancel()
@@ -94,7 +94,7 @@ async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
 
 async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
     """Nobody wants it any more."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 3)
     for quitter in callers:
         quitter.cancel()
@@ -105,7 +105,7 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
 
 async def test_who_comes_after_the_cancellation_begins_anew() -> None:
     """In the same turn of the event loop in which the last one left: no result, no cancellation of the old work."""
-    flights, work = Flights[str](), Work()
+    flights, work = SingleFlight[str](), Work()
     (quitter,) = await joined(flights, work, 1)
     quitter.cancel()
     await asyncio.wait({quitter})

@@ -1,0 +1,114 @@
+"""The result of a plan, from the cache or computed; a result that several callers want at once is computed once."""
+
+from __future__ import annotations
+
+from mmap import mmap
+
+from pycalc.cache.base import LOCAL_TIER, Cache
+from pycalc.errors import CacheUnavailable, Overloaded
+from pycalc.models.history import STORED_DIGITS
+from pycalc.models.json_text import json_literal, quoted
+from pycalc.models.results import Facts, Result
+from pycalc.observability.metrics import Metrics
+from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.services.calculations.planning import ends_of
+from pycalc.services.calculations.single_flight import Coordination, Found, NoCoordination, SingleFlight
+from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Computer
+from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.worker import Outcome
+
+_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
+_WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result costs the event loop
+
+
+class ResultFinder:
+    """A finder of results: it looks them up in the cache and computes those that are not there."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        computer: Computer,
+        metrics: Metrics,
+        *,
+        coordination: Coordination | None = None,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
+        """``coordination``: that between the processes that share the cache; None for a single process."""
+        self._cache = cache
+        self._computer = computer
+        self._coordination = coordination or NoCoordination()
+        self._tracer = tracer
+        self._flights: SingleFlight[Found] = SingleFlight()
+        self._misses = metrics.cache_misses
+        self._cache_errors = metrics.cache_errors
+
+    async def find(self, plan: Plan, user: bytes, *, facts_only: bool = False) -> Found:
+        """Return a plan's result; raises the errors of ``Computer.compute``.
+
+        With ``facts_only`` the client has the text already. When the result is not cached, the one that is returned
+        has the size and the ends, and no text; it counts as cached.
+        """
+        # A result that is cheap to compute, or whose text is long and not needed, is looked up in this process only.
+        # An expensive one is looked up in the shared cache by _coordinate, once for all who wait for it.
+        shared = plan.digits <= LONG_BYTES if facts_only else plan.seconds <= INLINE_SECONDS
+        result = await self._look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
+        if result is None and facts_only:
+            plan = ends_of(plan)
+            result = await self._look_up(plan.key, plan.seconds if plan.seconds <= INLINE_SECONDS else LOCAL_TIER)
+        if result is not None:
+            return Found(result, cached=True)
+        if plan.seconds <= INLINE_SECONDS:
+            return Found(await self._compute(plan, user), cached=facts_only)
+        found = await self._join(plan, user)
+        return Found(found.result, cached=found.cached or facts_only)
+
+    async def _join(self, plan: Plan, user: bytes) -> Found:
+        joined = self._flights.under_way(plan.key)
+        try:
+            found = await self._flights.join(plan.key, lambda: self._coordinate(plan, user))
+            if joined:
+                await self._computer.scheduler.time_slice(_WAKE_SECONDS)
+            return found
+        except Overloaded:
+            if not joined:
+                raise
+            return await self._coordinate(plan, user)  # the full queue was that of the user who came first
+
+    async def _coordinate(self, plan: Plan, user: bytes) -> Found:
+        return await self._coordination.join(
+            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute(plan, user)
+        )
+
+    async def _look_up(self, key: str, cost: float) -> Result | None:
+        try:
+            with self._tracer.span("cache"):
+                return await self._cache.get(key, cost)
+        except CacheUnavailable:
+            self._cache_errors.inc()
+            return None
+
+    async def _compute(self, plan: Plan, user: bytes) -> Result:
+        """Compute a result and put it into the cache."""
+        self._misses.inc()
+        result = _result(plan, *await self._computer.compute(plan, user))
+        try:
+            await self._cache.put(plan.key, result, plan.seconds)
+        except CacheUnavailable:
+            self._cache_errors.inc()
+        return result
+
+
+def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
+    """Return a computed result with the parts of its JSON form that stand around the text."""
+    head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
+    tail = f'"digits":{json_literal(outcome.digits)},"exact":{str(outcome.exact).lower()},"cached":'
+    stored = None
+    if plan.task.view == "summary":
+        tail = f'"leading":{quoted(outcome.leading)},"trailing":{quoted(outcome.trailing)},{tail}'
+    else:
+        if len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS and int(outcome.digits) <= STORED_DIGITS:
+            stored = bytes(text).decode()
+        quote = '"' if stored is None or json_literal(stored) != stored else ""
+        head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
+    facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
+    return Result(text, facts, head.encode(), tail.encode())
