@@ -17,7 +17,6 @@ from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable, ComputationTimeout
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.services.calculations import single_flight
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
 from pycalc.services.calculations.single_flight import LeaseCoordination
 from pycalc.services.compute.plan import Plan
@@ -207,11 +206,10 @@ async def test_nobody_waits_for_much_longer_than_the_result_should_take(
     await leading
 
 
-async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A leader that takes far too long is not waited for; what it holds is not taken from it."""
-    monkeypatch.setattr(single_flight, "_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(single_flight, "_PATIENCE", 0)
+async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
+    """An instance stops waiting for a leader that takes too long, and does not take its lease."""
     here, there = pair
+    there.fleet = LeaseCoordination(there.cache.leases, there.metrics, longest=0.1)
     leading = await led(here)
     there.gate.set()
     assert await there.join() == MADE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -12,7 +13,8 @@ from redis import Redis as Client
 from redis.asyncio.client import PubSub
 
 from pycalc.cache.redis.client import Times
-from pycalc.services.accounts import revocation_watcher
+from pycalc.resources import accounts
+from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.settings import Settings
 from tests.harness.accounts import new_session
 from tests.harness.caches import opened
@@ -80,9 +82,9 @@ async def test_what_one_says_all_hear(redis_url: str) -> None:
 
 @pytest.fixture
 def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of instances that hear of revocations by notifications alone: they never look by themselves."""
-    for name in ("_POLL_SECONDS", "_PATIENCE_SECONDS"):
-        monkeypatch.setattr(revocation_watcher, name, 3_600.0)
+    """Return the settings of instances that never poll for revocations, so that only notifications tell them."""
+    watcher = partial(RevocationWatcher, poll_seconds=3_600.0, trust_seconds=3_600.0)
+    monkeypatch.setattr(accounts, "RevocationWatcher", watcher)
     return changed(settings, database_url=postgres_url, cache_url=redis_url, **KEYS)
 
 
