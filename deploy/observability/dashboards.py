@@ -140,7 +140,7 @@ INSIDE = Dashboard(
                 "opened in 5 min": "sum(increase(<cache_circuit_opened>[5m]))",
             },
         ),
-        Panel("Expensive results", "ops", {"{{outcome}}": _rate("single_flight", "outcome")}),
+        Panel("Expensive results", "ops", {"{{outcome}}": _rate("single_flights", "outcome")}),
         Panel(
             "Memory for results",
             "bytes",

@@ -53,7 +53,9 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
         told = asyncio.run(_suffer(running, lambda: deleted(where), seconds))
         # the reader's offset is lost with the topic, so the totals show what is missing
         found = running.faults("events_lost", "events_overtaken")
-    return _finding("topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "topic that was deleted"))
+    return _finding(
+        "topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "belongs to a deleted topic")
+    )
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:

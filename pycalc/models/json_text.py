@@ -6,6 +6,7 @@ Input is UTF-8 with each name once in an object, so that no two readers see diff
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 
 LARGEST_JSON_INTEGER = 2**53 - 1
 _SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _LONGEST_SHOWN = 64  # characters of a client's name that a message repeats
 _Place = tuple[str | int, "_Place | None"]
 _ENCODER = json.JSONEncoder()
@@ -26,7 +28,7 @@ def json_literal(text: str) -> str:
 
     RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
     """
-    if len(text) <= _SAFE_LENGTH and text.lstrip("-").isdigit() and abs(int(text)) <= LARGEST_JSON_INTEGER:
+    if len(text) <= _SAFE_LENGTH and _INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
         return text
     return quoted(text)
 
