@@ -12,7 +12,7 @@ _LONGEST_FOR_STORE = 1.0
 
 
 def full_jitter(failures: int, longest: float, first: float = _FIRST_SECONDS) -> float:
-    """Return how long to wait after so many failures in a row, in seconds.
+    """Return the wait in seconds after this many consecutive failures.
 
     The bound is ``first`` after the first failure, and twice as long each time, up to ``longest``. The wait is spread
     evenly below the bound, so that those who failed together do not come back together.
@@ -22,5 +22,8 @@ def full_jitter(failures: int, longest: float, first: float = _FIRST_SECONDS) ->
 
 
 def backoff_after(error: Exception, failures: int, longest: float) -> float:
-    """Return ``full_jitter``; a database is tried again within a second, because calculations need it first."""
+    """Return the ``full_jitter`` wait; after a database error it is at most a second.
+
+    Every calculation needs the database, so it is tried again soon.
+    """
     return full_jitter(failures, min(longest, _LONGEST_FOR_STORE) if isinstance(error, StoreUnavailable) else longest)

@@ -8,9 +8,9 @@ The tree::
     ├── ResultTooLarge          result-too-large       the result has more digits than the service writes out
     ├── Unauthorized            unauthorized
     │   ├── InvalidToken                               a token was sent: unknown, expired, revoked, its account gone
-    │   └── RefreshTokenReused                         carries the session that has ended by it
+    │   └── RefreshTokenReused                         carries the session that was ended
     ├── Forbidden               forbidden
-    │   └── WrongPassword                              of a caller who is known: a guess, perhaps
+    │   └── WrongPassword                              an authenticated caller gave a wrong password
     ├── NotFound                not-found
     ├── Conflict                conflict               a name is taken, the last admin would go
     ├── PayloadTooLarge         payload-too-large
@@ -24,12 +24,12 @@ The tree::
     │   ├── Overloaded          overloaded             a bounded queue is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
-    │       │   ├── StoreReadOnly                  it answers, and takes no writes
-    │       │   └── OutcomeUnknown                     a write was begun; what became of it is not known
+    │       │   ├── StoreReadOnly                  the database answers reads and refuses writes
+    │       │   └── OutcomeUnknown                     a write was begun; its outcome is not known
     │       ├── CacheUnavailable
-    │       │   └── AnswerLost                         a question was sent; its answer is late
+    │       │   └── AnswerLost                         a command was sent; its reply is late
     │       └── StreamUnavailable
-    ├── EventsRefused           internal-error         the stream will never take some events; it has the others
+    ├── EventsRefused           internal-error         the stream rejects some events for good; it has the others
     └── VerificationFailed      internal-error         a result did not agree with its residue
 
 Errors cross process borders by pickle, so every argument is positional and stands in ``args``.
@@ -51,7 +51,7 @@ class FieldProblem(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """A rate limit of ``amount`` in ``window`` seconds, and its state: what remains, until a reset in seconds."""
+    """A rate limit of ``amount`` in ``window`` seconds, the amount left, and the seconds until it resets."""
 
     amount: int
     window: int

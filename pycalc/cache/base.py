@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
 
-LOCAL_TIER = 0.0  # a cost that is worth a look-up in this process only
+LOCAL_TIER = 0.0  # the cost with which ``get`` looks in the local tier only
 
 
 class Cache(Protocol):
@@ -18,7 +18,7 @@ class Cache(Protocol):
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key; raises CacheUnavailable when the cache does not answer.
 
-        ``cost`` is how many seconds it takes to compute the result; a tier that is slower than that is not asked.
+        ``cost`` is the time in seconds to compute the result. A tier whose look-up takes longer is skipped.
         """
         ...
 
@@ -27,7 +27,7 @@ class Cache(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return when the cache answers; raises CacheUnavailable otherwise."""
+        """Check that the cache answers; raises CacheUnavailable if not."""
         ...
 
     async def aclose(self) -> None:
@@ -69,7 +69,7 @@ class CounterStore(Protocol):
         ...
 
     async def get_expiry(self, key: str) -> float:
-        """Return when a counter expires, by ``clock``; the present when there is no such counter."""
+        """Return the time by ``clock`` at which a counter expires; the present time if there is no such counter."""
         ...
 
     async def clear(self, key: str) -> None:
@@ -93,9 +93,10 @@ class Claim(Protocol):
     """One caller's claim to compute a result; the right to do so is a lease, once it is taken."""
 
     async def take(self) -> Result | bool:
-        """Return the result if there is one; else try to take the lease, and return whether this claim holds it.
+        """Return the stored result; if there is none, try to take the lease, and return whether this claim holds it.
 
-        The lease is held until it is released or its process is gone. After CacheUnavailable it may be held or not.
+        The lease is held until it is released or its process is gone. After CacheUnavailable it is not known whether
+        this claim holds it.
         """
         ...
 

@@ -87,7 +87,7 @@ def _digest(name: bytes, body: bytes) -> bytes:
 
 
 def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return a compressed text, having expanded at most one byte beyond ``length``; raises ValueError."""
+    """Return the decompressed text; raises ValueError. One byte beyond ``length`` is enough to detect a longer text."""
     expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:
         return expander.decompress(compressed, length + 1)

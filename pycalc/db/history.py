@@ -19,7 +19,7 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return the unordered query for a selection, without its users, of rows with ids above ``after``.
+    """Return the unordered query for a selection's rows with ids above ``after``; the caller adds the users.
 
     Each side has a single id bound: given two, an index search would start from either and scan the rows between.
     """

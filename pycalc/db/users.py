@@ -50,7 +50,7 @@ def _locked(connection: Connection, username: str) -> User:
 
 def _require_other_admin(user: User, admins: int) -> None:
     if user.role is Role.ADMIN and not user.disabled and admins == 1:
-        raise Conflict("The last admin must stay.")
+        raise Conflict("This is the last admin; make another account an admin first.")
 
 
 class SqlUserStore:

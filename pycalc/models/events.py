@@ -29,7 +29,7 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return when the calculation was recorded, in ms; for an event in JSON, the time in its id."""
+        """Return the time of the recording in ms since the epoch; for an event in JSON, the time in its id."""
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property

@@ -41,7 +41,7 @@ class HistoryRow(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return when the row was recorded, milliseconds since the epoch."""
+        """Return the time of the recording in milliseconds since the epoch."""
         return unix_ms_of_id(self.id) if self.created_ms is None else self.created_ms
 
 
@@ -109,7 +109,8 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
     return (
         f'{{"id":"{identity}","operation":{quoted(row.operation)},"input":{row.input},'
         f'"result":{"null" if row.result is None else json_literal(row.result)},"digits":{json_literal(row.digits)},'
-        f'"exact":{_BOOLEAN[row.exact]},"leading":{quoted(row.leading)},"trailing":{quoted(row.trailing)},"sha256":{digest},'
+        f'"exact":{_BOOLEAN[row.exact]},"leading":{quoted(row.leading)},"trailing":{quoted(row.trailing)},'
+        f'"sha256":{digest},'
         f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":{quoted(row.username)},'
         f'"created_at":"{created_at}"}}'
     )

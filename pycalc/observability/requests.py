@@ -13,16 +13,13 @@ from pycalc.errors import Quota
 from pycalc.models.auth import Principal
 from pycalc.models.ids import text_of_id
 
-REQUEST = "pycalc.request"
-"""The key of an ASGI scope that holds the request's RequestContext."""
+REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
 # It holds the ASGI scope. The fields of a log record are made from the scope only when something is logged.
 current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-"""Version 00 (W3C Trace Context, §3.2)."""
-LONGEST = 256
-"""Characters of what clients choose that a record repeats."""
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")  # version 00, W3C Trace Context §3.2
+LONGEST = 256  # the most characters of a client's text that a log record repeats
 
 
 class TraceContext(NamedTuple):
@@ -93,7 +90,7 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def marks_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
-    """Return what each record of a request is marked with: its id, its user's, and its trace's."""
+    """Return the fields that every log record of a request carries: request id, user id, trace id."""
     marks: dict[str, object] = {"request_id": request_id_of(scope)}
     context = context_of(scope)
     if context.caller is not None:
@@ -105,7 +102,7 @@ def marks_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
 
 
 def described(scope: MutableMapping[str, Any]) -> dict[str, object]:
-    """Return a request as Cloud Logging's HttpRequest has it."""
+    """Return a request's fields in the form of Cloud Logging's HttpRequest."""
     agent = header(scope, b"user-agent")
     return {
         "requestMethod": scope["method"],

@@ -46,7 +46,7 @@ from pycalc.services.limits.rate_limits import (
     login_limit,
     registration_limit,
 )
-from pycalc.services.limits.responses import Pace, response_memory
+from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 from pycalc.streaming.base import Consumable
 
@@ -82,7 +82,7 @@ class Resources:
     response_memory: ConcurrencyLimit
     batch_bodies: ConcurrencyLimit  # by user, while a batch's body is read: a client may send it slowly
     lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
-    pace: Pace
+    reading_speed: ReadingSpeed
     history: HistoryReader
     usage: UsageReader
     exports: Exports
@@ -226,7 +226,7 @@ def _services(
             "Too many credentials are being looked up; retry in 1 s.",
             seconds=1,
         ),
-        pace=Pace(settings.response_seconds, settings.response_rate),
+        reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
         feed=EventFeed(history, recording.poller, metrics),

@@ -177,7 +177,7 @@ async def _respond(
             return await send_not_modified(etag, answer, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
             return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
-        send = throttled(in_time(send, resources.pace), resources.computer.scheduler)
+        send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
         sending = send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send)
         try:
             return await client.while_there(sending)

@@ -20,15 +20,15 @@ from structlog import get_logger
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.responses import Pace
+from pycalc.services.limits.responses import ReadingSpeed
 
 _log = get_logger(__name__)
 _CHECK_SECONDS = 0.5
-_MAX_SHARE = 20  # checks take at most one part in so many of the time
-# The application cuts slow responses first, and counts them by route; this guard waits so many times as long.
+_MAX_SHARE = 20  # checks take at most 1/20 of the time
+# The application cuts slow responses first, and counts them by route; this guard waits twice as long.
 _PATIENCE = 2
 _DESCRIPTORS = Path("/proc/self/fd")
-_TRIED = 2  # if descriptors can't be listed, try the lowest ones: so many times the number of connections
+_TRIED = 2  # without a list of descriptors, try the lowest: twice as many as there are connections
 _TCP_INFO_BYTES = 148
 _BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the kernel's ``struct tcp_info``
 
@@ -65,7 +65,7 @@ class ConnectionGuard:
         listener: socket.socket,
         total: int,
         addresses: ClientAddresses,
-        pace: Pace,
+        reading_speed: ReadingSpeed,
         metrics: Metrics,
         check_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = monotonic,
@@ -76,7 +76,7 @@ class ConnectionGuard:
         self._port = listener.getsockname()[1]
         self._total = total
         self._addresses = addresses
-        self._pace = pace
+        self._reading_speed = reading_speed
         self._metrics = metrics
         self._check_seconds = check_seconds
         # By stalled client: since when it is watched, and how many bytes it had acknowledged then.
@@ -151,8 +151,8 @@ class ConnectionGuard:
             if connection.acknowledged < taken:  # another client, from the same port
                 since, taken = now, connection.acknowledged
             seconds = now - since
-            if seconds >= _PATIENCE * self._pace.seconds:
-                if connection.acknowledged - taken < seconds * self._pace.rate / 2:
+            if seconds >= _PATIENCE * self._reading_speed.seconds:
+                if connection.acknowledged - taken < seconds * self._reading_speed.rate / 2:
                     yield connection
                     continue
                 since, taken = now, connection.acknowledged

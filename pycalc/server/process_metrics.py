@@ -65,7 +65,7 @@ class Totals:
         return deepcopy(self)
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add an exposition in Prometheus' text format; of a process that has ``ended``, its counts and no gauges."""
+        """Add an exposition in Prometheus' text format; of a process that has ``ended``, only the counters."""
         for family in text_string_to_metric_families(exposition.decode()):
             if ended and family.type not in _CUMULATIVE and not _is_creation(family):
                 continue
@@ -77,7 +77,7 @@ class Totals:
                 values[key] = combined(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families, as a collector does."""
+        """Yield the summed metric families, as prometheus_client asks of a collector."""
         for name, family in self._families.items():
             summed = Metric(name, family.documentation, family.type)
             summed.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]

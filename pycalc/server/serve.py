@@ -118,7 +118,9 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
     gc.collect()
     gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
     resources = state["resources"]
-    guard = ConnectionGuard(listener, max_connections(), resources.addresses, resources.pace, resources.metrics)
+    guard = ConnectionGuard(
+        listener, max_connections(), resources.addresses, resources.reading_speed, resources.metrics
+    )
     guarding = asyncio.ensure_future(guard.watch())
     serving = asyncio.ensure_future(server.serve())
     stopped = asyncio.ensure_future(stop.wait())
@@ -153,7 +155,7 @@ def _closing(send: Send) -> Send:
 
 
 def _last(message: Message) -> Message:
-    """Return a response's message, with ``Connection: close`` in its start (RFC 9112 §9.6)."""
+    """Return an ASGI message; a response's start gets the field ``Connection: close`` (RFC 9112 §9.6)."""
     if message["type"] != "http.response.start":
         return message
     return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}

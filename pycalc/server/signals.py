@@ -15,7 +15,7 @@ EXIT_SECONDS = 8.5  # from the first signal to the end of a process that hangs
 
 
 def block() -> None:
-    """Hold signals back for ``watch``, in every thread and process that is started from now on."""
+    """Block the signals until ``watch`` handles them; threads and processes started from now on inherit the block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 

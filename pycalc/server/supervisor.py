@@ -21,7 +21,7 @@ from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
-# A process that ends by itself sooner than this after the first start would end again, so the whole service ends.
+# If a process exits within this time of the first start, a restart would fail too, so the service ends.
 _SETTLED_SECONDS = 5.0
 _MAX_BACKOFF_SECONDS = 5.0
 # A process's own deadline, EXIT_SECONDS, comes first, then the supervisor kills it, then the supervisor's own deadline.

@@ -1,1 +1,1 @@
-"""What the service does."""
+"""The business logic, independent of HTTP."""

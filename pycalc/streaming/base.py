@@ -34,7 +34,7 @@ class Stream(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return when the stream can be used; raises StreamUnavailable otherwise."""
+        """Check that the stream can be used; raises StreamUnavailable if not."""
         ...
 
     async def aclose(self) -> None:

@@ -73,7 +73,7 @@ class BrokerErrors:
     def check(self) -> None:
         """Raise StreamUnavailable when the last publish failed less than 40 s ago.
 
-        After that time this says nothing any more: another process may publish now.
+        A failure is ignored after 40 s, because another process may be publishing by then.
         """
         if self._stuck_until is not None and self._clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not take events.")

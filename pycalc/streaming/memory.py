@@ -33,7 +33,7 @@ class _Group:
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Return when members have committed the events; cancelling the call withdraws them."""
+        """Wait until members have committed the events; cancelling the call withdraws them."""
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES])
             await self.put(handover)

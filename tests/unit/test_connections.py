@@ -13,7 +13,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.server import connections
 from pycalc.server.connections import ConnectionGuard
 from pycalc.services.limits.client_address import ClientAddresses
-from pycalc.services.limits.responses import Pace
+from pycalc.services.limits.responses import ReadingSpeed
 
 TOTAL = 8
 
@@ -26,8 +26,10 @@ class Server:
         self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.now = 0.0
         self.metrics = Metrics()
-        addresses, pace = ClientAddresses(proxies), Pace(seconds=10, rate=1_000)
-        self.guard = ConnectionGuard(self.listener, TOTAL, addresses, pace, self.metrics, clock=lambda: self.now)
+        addresses, reading_speed = ClientAddresses(proxies), ReadingSpeed(seconds=10, rate=1_000)
+        self.guard = ConnectionGuard(
+            self.listener, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now
+        )
 
     def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
         """Return a client from an address, and the server's end of its connection."""

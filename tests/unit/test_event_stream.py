@@ -14,7 +14,7 @@ from pycalc.models.events import Event, event_of
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.events import HEARTBEAT_SECONDS, EventStream
 from pycalc.routers.http.sending import in_time
-from pycalc.services.limits.responses import Pace
+from pycalc.services.limits.responses import ReadingSpeed
 from tests.harness.stores import history_row
 from tests.harness.virtual_time import in_virtual_time, now
 
@@ -89,7 +89,7 @@ async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> 
             await asyncio.Event().wait()
         sent.append(message)
 
-    await following.stream()(scope, nothing, in_time(send, Pace(30, 1_000)))
+    await following.stream()(scope, nothing, in_time(send, ReadingSpeed(30, 1_000)))
     assert now() - began == pytest.approx(30)
     assert len(sent) == 10
     assert following.ended

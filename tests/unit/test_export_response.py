@@ -13,7 +13,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.exports import ExportResponse
 from pycalc.routers.http.sending import in_time
-from pycalc.services.limits.responses import Pace
+from pycalc.services.limits.responses import ReadingSpeed
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
 
@@ -111,7 +111,9 @@ async def test_a_reader_that_stops_is_given_up() -> None:
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
-    await response({"type": "http", REQUEST: RequestContext()}, client.receive, in_time(client.send, Pace(30, 1_000)))
+    await response(
+        {"type": "http", REQUEST: RequestContext()}, client.receive, in_time(client.send, ReadingSpeed(30, 1_000))
+    )
     assert now() - began == pytest.approx(30)
     assert client.body == b"first\n"
     assert pages.closed

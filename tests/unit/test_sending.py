@@ -14,7 +14,7 @@ from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
-from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace, response_memory
+from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed, response_memory
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
 async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[..., Clock]) -> None:
     """A thousand bytes a second, for as long as it takes."""
     client = clock(*[1.0] * 50)
-    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
         await send(part(1_000))
 
@@ -62,7 +62,7 @@ async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[.
 async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Callable[..., Clock]) -> None:
     """Half as fast, it is 0.5 s later with each second: after six parts it is 3 s late."""
     client = clock(*[1.0] * 50)
-    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(5):
         await send(part(500))
     with pytest.raises(ClientTooSlow):
@@ -72,7 +72,7 @@ async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Ca
 async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> None:
     """However fast the beginning was taken, a client that then stops is given up as soon as any other."""
     client = clock(*[0.0] * 50, 2.9, 3.0)
-    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
         await send(part(100_000))
     await send(part(2_900))
@@ -83,7 +83,7 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
 async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
     """A stream of small events is no long response: what the event loop's own stalls cost does not add up for days."""
     client = clock(*[1.0] * 50)
-    send = in_time(client.send, Pace(seconds=3, rate=1_000))
+    send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
         await send(part(13))
         client.now += 15
@@ -96,7 +96,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(ClientTooSlow):
-        await in_time(never, Pace(seconds=0.01, rate=1_000))(part(1))
+        await in_time(never, ReadingSpeed(seconds=0.01, rate=1_000))(part(1))
 
 
 class Exchange:
@@ -107,7 +107,9 @@ class Exchange:
         self.memory = response_memory(self.metrics, memory)
         self.sent: list[Message] = []
         self.held: list[int] = []
-        resources = SimpleNamespace(response_memory=self.memory, pace=Pace(0.01, 1e9), metrics=self.metrics)
+        resources = SimpleNamespace(
+            response_memory=self.memory, reading_speed=ReadingSpeed(0.01, 1e9), metrics=self.metrics
+        )
         caller = Principal(bytes([user]) * 16, "ada", Role.USER, bytes(16), 0.0)
         self.scope: Scope = {
             "type": "http",

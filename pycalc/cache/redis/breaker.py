@@ -1,4 +1,4 @@
-"""A circuit breaker: it keeps questions from a server that does not answer, and probes the server until it does."""
+"""A circuit breaker: it stops requests to a server that does not answer, and probes the server until it does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CircuitBreaker:
 
     @property
     def closed(self) -> bool:
-        """Whether questions are let through."""
+        """Whether requests to Redis are let through."""
         return self.state is State.CLOSED
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class CircuitBreaker:
         self._probe_in_background()
 
     async def aclose(self) -> None:
-        """Open the breaker for good."""
+        """Stop probing and leave the breaker open."""
         self.state = State.OPEN
         if self._probing is not None:
             self._probing.cancel()

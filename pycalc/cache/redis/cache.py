@@ -29,8 +29,8 @@ from pycalc.urls import split_url, url_options
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
 _TTL_SECONDS = 24 * 3600
+# Host and port at the end of a URL's authority. Other text there may belong to the password: no message shows it.
 _HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
-"""The end of a URL's authority; anything else there may be a part of the password, and is never shown."""
 _WORTH_SECONDS = 0.0001
 """Cheaper results are neither looked up in Redis nor stored there: computing them is faster than asking."""
 _PROBE_SECONDS = 1
@@ -93,7 +93,7 @@ class RedisCache:
             self._writer.put(self._names.result(label), label, result)
 
     async def ping(self) -> None:
-        """Return when Redis does what is needed of it; raises CacheUnavailable otherwise.
+        """Check that Redis reads, stores and runs scripts; raises CacheUnavailable if not.
 
         A server may answer PING and refuse all else: to a user without rights, or as a cluster without slots. One
         that is full refuses to store, but its values are found, so it counts as well.

@@ -18,17 +18,15 @@ from pycalc.cache.redis.breaker import CircuitBreaker
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
-STORES = 4
-"""Results that are stored at the same time."""
-_CONNECTIONS = 32
-"""Questions that are with Redis at the same time; others wait for a connection, within their time for an answer."""
+STORES = 4  # results that are stored at the same time
+_CONNECTIONS = 32  # requests to Redis at the same time; others wait for a connection, within their time for a reply
 _CONNECTED_BY_PROBE = 4
 _QUESTIONS = 2_000
 _POSTS = 1_000
 _QUIET_SECONDS = 0.2
 
+# The time by the event loop's clock at which a reply was late for the present HTTP request.
 _late_at: ContextVar[float] = ContextVar("late_at", default=-inf)
-"""When an answer to this request was late, by the event loop's clock."""
 
 Question = Callable[..., Awaitable[Any]]
 
@@ -39,10 +37,8 @@ class Times(NamedTuple):
     answer: float = 0.05
     store: float = 1.0
     connect: float = 1.0
-    silence: float = 1.0
-    """A subscriber that hears nothing for so long sends a ping, and reconnects after as long again."""
-    lease: float = 3.0
-    """Others wait for a process that is gone until its lease ends."""
+    silence: float = 1.0  # a silent subscription is pinged after this time, and reconnected after the same time again
+    lease: float = 3.0  # other processes wait this long for one that is gone
     renewal: float = 1.0
 
 
@@ -60,7 +56,7 @@ class RedisClient:
             **connection_options,
             protocol=2,
             driver_info=None,
-            max_connections=_CONNECTIONS + STORES + 2,  # a subscriber's, before and after it reconnects
+            max_connections=_CONNECTIONS + STORES + 2,  # two for the subscriber, whose connections overlap
             retry=Retry(NoBackoff(), 0),  # the breaker decides when to try again
             socket_timeout=None,
             socket_connect_timeout=times.connect,
@@ -72,9 +68,9 @@ class RedisClient:
         self._posts: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Question, *arguments: Any, **options: Any) -> Any:
-        """Return the answer to a command or script; raises CacheUnavailable, and AnswerLost when it is late.
+        """Return the reply to a command or script; raises CacheUnavailable, and AnswerLost when the reply is late.
 
-        A request that has met a late answer asks no more for a moment, so a hanging Redis costs it one wait only.
+        After a late reply the same HTTP request sends Redis nothing for 0.2 s, so a hanging Redis delays it only once.
         """
         loop = asyncio.get_running_loop()
         self._require_closed()
@@ -109,14 +105,14 @@ class RedisClient:
             task.add_done_callback(self._posts.discard)
 
     async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
-        """Store a value; raises CacheUnavailable. A late store opens no breaker: look-ups may go on."""
+        """Store a value; raises CacheUnavailable. A late reply does not open the breaker: look-ups may be fast."""
         self._require_closed()
         with self._translated_errors():
             async with asyncio.timeout(self.times.store):
                 await self.redis.set(name, value, px=ttl_ms)
 
     def distrust(self, what: str) -> CacheUnavailable:
-        """Return the error for an answer that no Redis gives, having opened the breaker."""
+        """Open the breaker, and return the error for a reply that Redis would not send."""
         self.breaker.trip(what)
         return CacheUnavailable("The cache answers something else.")
 

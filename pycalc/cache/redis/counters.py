@@ -10,16 +10,14 @@ from limits.aio.storage.redis.bridge import RedisBridge
 from pycalc.cache.base import Spent, counter_digest
 from pycalc.cache.redis.client import RedisClient
 
+# KEYS: the counter. ARGV: seconds to live, amount, limit. Adds the amount unless the count would exceed the limit.
+# Returns whether it was added, the count, and the milliseconds to live.
 _SPEND_SCRIPT = """
 local fits = (redis.call('GET', KEYS[1]) or 0) + ARGV[2] <= tonumber(ARGV[3])
 if fits and redis.call('INCRBY', KEYS[1], ARGV[2]) == tonumber(ARGV[2]) then
     redis.call('EXPIRE', KEYS[1], ARGV[1])
 end
 return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('PTTL', KEYS[1])}
-"""
-"""Adds an amount (2) to a key (1), unless that takes the count over a limit (3); a new key lives for seconds (1).
-
-Returns whether it fits, the count, and the milliseconds left.
 """
 
 

@@ -18,6 +18,8 @@ from pycalc.cache.redis.writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 
+# KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
+# unless another token holds it, and returns 1 if this token holds it, else 0.
 _TAKE_SCRIPT = """
 local stored = redis.call('GET', KEYS[1])
 if stored then return stored end
@@ -26,15 +28,14 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""Returns a result (1), or else whether a lease (2) is a token's (1) now, for so many milliseconds (2)."""
+# KEYS: result. ARGV: SHA-1. Deletes a result with this digest; the value itself may be too long to send back.
 _DISCARD_SCRIPT = """
 local stored = redis.call('GET', KEYS[1])
 if stored and redis.sha1hex(stored) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
-"""Deletes a result (1) that has a digest (1); the value itself may be long, so it is not sent back."""
 
+# Returns the result in a reply to GET, None when there is none or it is damaged; raises CacheUnavailable.
 Accept = Callable[[str, Any], Awaitable[Result | None]]
-"""Returns the result in an answer to GET, None when there is none or it is damaged; raises CacheUnavailable."""
 
 
 class RedisClaim:

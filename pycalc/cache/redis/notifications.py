@@ -10,8 +10,7 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter
 from pycalc.cache.redis.client import RedisClient
 
-_GATHER_SECONDS = 0.02
-"""Notifications that come within this time are one, because the database is read for each."""
+_GATHER_SECONDS = 0.02  # notifications within this time count as one, because the database is read for each
 _LONGEST_PAUSE = 5.0
 
 _log = get_logger(__name__)

@@ -17,8 +17,7 @@ from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 
-INLINE_BYTES = 64 * 1024
-"""Longer values are encoded and decoded in a thread, because that takes more than a tenth of a millisecond."""
+INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread: it takes more than 0.1 ms
 _JOBS = 512
 _BYTES = 32 * 1024 * 1024
 _LAST_SECONDS = 0.5
@@ -51,7 +50,7 @@ class Writer:
         self._workers = [create_task(self._run(), name="cache writer", context=Context()) for _ in range(STORES)]
 
     def fits(self, length: int) -> bool:
-        """Return whether so many digits can be short enough when they are compressed."""
+        """Return whether a result of ``length`` digits may fit the size limit after compression."""
         return length * DIGITS_RATIO <= self._max_value and length <= _BYTES
 
     def put(self, name: bytes, label: bytes, result: Result) -> None:
@@ -72,7 +71,7 @@ class Writer:
             self._jobs.put_nowait(_Job(name, label, result, ended))
 
     def after(self, name: bytes, step: Callable[[], None]) -> None:
-        """Take a step when the result that was put last under a name is stored or dropped; now if there is none."""
+        """Call ``step`` once the newest result put under a name is stored or dropped; at once if none is pending."""
         ended = self._pending.get(name)
         if ended is None:
             step()

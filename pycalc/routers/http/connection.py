@@ -37,9 +37,9 @@ class ClientGone(Exception):
 
 
 class Client:
-    """A watch for the client's hang-up during the work on one request.
+    """A watcher for the disconnect of a client during one request.
 
-    ``receive`` is called once for the whole request: Granian reports a hang-up at the next call after a cancelled one.
+    ``receive`` is called only once: after a cancelled call, Granian's next call reports a disconnect.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -15,9 +15,9 @@ from pycalc.routers.http.headers import with_default_headers
 from pycalc.routers.http.problems import response_to
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Header fields that a page may send beside those that need no permission.
+# Request fields that a page may send besides the CORS-safelisted ones (Fetch standard).
 _REQUEST_FIELDS = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
-# Header fields that a page may read beside those that it always may.
+# Response fields that a page may read besides the CORS-safelisted ones.
 _EXPOSED_FIELDS = (
     "Accept-Ranges",
     "Content-Encoding",

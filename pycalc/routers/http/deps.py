@@ -61,7 +61,7 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
-    """Return the key of a request's share of a concurrency limit: the user's id of a cached token, else the address.
+    """Return the key by which concurrency limits are shared: a cached token's user id, else the client's address.
 
     The token is not verified here.
     """

@@ -131,7 +131,7 @@ class _ReadRequest(Request):
         return self._given
 
     async def body(self) -> bytes:
-        """Return any JSON, so that FastAPI calls ``json``."""
+        """Return a placeholder body, so that FastAPI goes on to call ``json`` for the parsed document."""
         return b"{}"
 
     async def json(self) -> Any:

@@ -29,7 +29,7 @@ from pycalc.services.calculations.calculator import OVERLOADED
 
 _UNMATCHED = "(none)"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_UNCONTENDED = 128  # slots; while fewer are taken, nobody can be near their share, so the user is not looked up
+_UNCONTENDED = 128  # with fewer slots taken no user can have reached the fair share, so the user is not looked up
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_START: Message = {
     "type": "http.response.start",

@@ -186,7 +186,7 @@ async def _send(
 ) -> int:
     """Send pieces one after the other, or the bytes from ``first`` to ``end`` of a single piece; return the status.
 
-    Without ``content`` only the head is sent, the same as with content.
+    With ``content=False`` only the head is sent; its header fields are those of the full response.
     """
     length = sum(map(len, pieces)) if end is None else end - first
     if coding is not None:

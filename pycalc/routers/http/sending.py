@@ -15,7 +15,7 @@ from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import with_default_headers
 from pycalc.routers.http.problems import response_to
-from pycalc.services.limits.responses import UNCOUNTED_BYTES, Pace
+from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed
 
 # Longer responses go to the HTTP server in parts of this size, so that the server holds only a few parts.
 PART_BYTES = 32 * 1024
@@ -27,26 +27,26 @@ class ClientTooSlow(Exception):
     """The client reads its response too slowly; the rest is not sent, and the connection is closed."""
 
 
-def in_time(send: Send, pace: Pace) -> Send:
+def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
     """Return a ``send`` that raises ClientTooSlow when the client takes a response's parts too slowly.
 
-    Only time spent waiting for the client counts. A response of n bytes takes ``pace.seconds + n / pace.rate`` seconds
-    at most. A client that takes nothing is given up after ``pace.seconds``. Pauses without anything to send, such as
+    Only time spent waiting for the client counts. A response of n bytes takes at most ``seconds + n / rate`` of the
+    reading speed. A client that takes nothing is cut off after ``seconds``. Pauses without anything to send, such as
     between events, add to the time that is left.
     """
-    left, ended = pace.seconds, monotonic()
+    left, ended = reading_speed.seconds, monotonic()
 
     async def send_in_time(message: Message) -> None:
         nonlocal left, ended
         began = monotonic()
-        left = min(pace.seconds, left + began - ended)
+        left = min(reading_speed.seconds, left + began - ended)
         try:
             async with asyncio.timeout(left):
                 await send(message)
         except TimeoutError:
             raise ClientTooSlow from None
         ended = monotonic()
-        left = min(pace.seconds, left + len(message.get("body", b"")) / pace.rate - (ended - began))
+        left = min(reading_speed.seconds, left + len(message.get("body", b"")) / reading_speed.rate - (ended - began))
         if left <= 0:
             raise ClientTooSlow
 
@@ -116,5 +116,5 @@ class ResponseSender:
 
     async def _throttled(self, message: Message) -> None:
         if self._send_in_time is None:
-            self._send_in_time = in_time(self._send, resources_of(self._scope).pace)
+            self._send_in_time = in_time(self._send, resources_of(self._scope).reading_speed)
         await self._send_in_time(message)

@@ -16,7 +16,7 @@ from pycalc.models.ids import IdSource, id_of_text, text_of_id
 ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  # RFC 9068 §2.1
 ISSUER = AUDIENCE = "pycalc"
-VERSION = 1  # of the claims' meaning: tokens of another version are refused, so no claim is read in another sense
+VERSION = 1  # of the claims; a token of another version is refused, so that no claim is misread
 LONGEST_TOKEN = 2_048
 _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahead of ours
 # Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last

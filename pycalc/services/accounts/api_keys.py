@@ -82,7 +82,7 @@ class ApiKeys:
         return bearer
 
     def forget_unknown(self) -> None:
-        """Look every key up again, because an account may have been enabled."""
+        """Clear the memory of unknown keys, because an account may have been enabled."""
         self._unknown.clear()
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:

@@ -58,7 +58,7 @@ class Authenticator:
         return self._tokens.lifetime
 
     def recognize(self, token: bytes) -> Principal | None:
-        """Return the principal of a cached token; for None, call ``authenticate``."""
+        """Return the principal of a cached token, or None, after which the caller uses ``authenticate``."""
         return self._token_cache.get(token)
 
     def user_of(self, token: bytes) -> bytes | None:

@@ -33,7 +33,7 @@ class TokenCache:
         self._notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
-        self.epoch = 0  # counts revocations: a principal read from the store before one must not be cached after it
+        self.epoch = 0  # the number of revocations; ``put`` refuses a principal that was read before the last one
         self.trusted_until = math.inf  # by ``clock``; the revocation watcher extends it after each read
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 

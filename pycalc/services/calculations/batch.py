@@ -62,13 +62,12 @@ class BatchCalculator:
     async def calculate(
         self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
     ) -> list[Answer | PycalcError]:
-        """Return the answers to a batch in order, recorded in one transaction; errors stand for themselves.
+        """Record a batch in one transaction and return its answers in order; the answer to an error is the error.
 
-        ``memory`` gets a slot of the response memory for each long result: close it when the answers are sent.
-
-        A calculation becomes an error when the batch's results together would be longer than one result may be, and
-        when the batch's deadline is over. Raises Overloaded, before anything is computed, when too many batches are
-        under way, in total or of this user, and the errors of the recorder.
+        ``memory`` receives a slot of the response memory for each long result; close it when the answers are sent.
+        Once the results together are longer than one result may be, further calculations become errors. So do those
+        that the batch's deadline does not leave time for. Raises Overloaded, before anything is computed, when too many
+        batches are under way, in total or of this user. Raises the recorder's errors.
         """
         calculator = self._calculator
         with self.slots.acquire(caller.user_id, len(requests)), calculator.slots.acquire(caller.user_id):
@@ -127,10 +126,10 @@ async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the calculations in a request's body, with an error in place of one whose operands are not valid.
+    """Return the calculations in a batch's body; one that is not valid is replaced by its error.
 
-    Numbers stay the literals that stand in the body: no digit passes through a float. Raises InvalidInput, with
-    pointers into the body, when it does not have the form of a batch.
+    Numbers are kept as written, never converted to floats. Raises InvalidInput, with JSON pointers, when the body is
+    not a batch.
     """
     document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:

@@ -121,8 +121,8 @@ class Calculator:
         """Return the result after it is recorded.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
-        ``held`` says that the client already has the result: when it is not cached, only its size and ends are found,
-        if that is cheaper. ``check`` is called with the result; when it raises a PycalcError, nothing is recorded.
+        ``held`` means that the client already has the result: one that is not cached is then described by its size and
+        ends, if that is cheaper. ``check`` is called with the result; if it raises a PycalcError, nothing is recorded.
 
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large, and the errors of the
         computer and of the recorder.
@@ -143,7 +143,7 @@ class Calculator:
         return Answer(text_of_id(row.id), made.result, row.cached, row.elapsed_us)
 
     def made(self, plan: Plan, found: Found, began: float) -> Made:
-        """Return a plan together with its result; raises ResultTooLarge or InvalidInput when it is not written out."""
+        """Return a plan with its result; raises ResultTooLarge, or InvalidInput if even the digit count is too long."""
         facts = found.result.facts
         if plan.too_large:
             detail = "The result has more digits than are written out here."

@@ -21,7 +21,7 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
-_HUGE = 20_000  # digits that a very large exponent counts as
+_HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.

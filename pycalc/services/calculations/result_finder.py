@@ -45,8 +45,8 @@ class ResultFinder:
     async def find(self, plan: Plan, user: bytes, *, facts_only: bool = False) -> Found:
         """Return a plan's result; raises the errors of ``Computer.compute``.
 
-        With ``facts_only`` the client has the text already. When the result is not cached, the one that is returned
-        has the size and the ends, and no text; it counts as cached.
+        ``facts_only`` means that the client already has the text. A result that is not cached is then returned without
+        its text, with size and ends only, and counts as cached.
         """
         # A result that is cheap to compute, or whose text is long and not needed, is looked up in this process only.
         # An expensive one is looked up in the shared cache by _coordinate, once for all who wait for it.

@@ -18,13 +18,13 @@ from pycalc.services.compute.plan import Plan
 
 T = TypeVar("T")
 
-# A result that takes less time is computed twice sooner than two processes agree on who computes it.
+# Cheaper results are not coordinated: computing them twice is faster than taking a lease.
 _EXPENSIVE_SECONDS = 0.02
 # The wait for another process is this many times the estimate, plus a constant, and never past the deadline.
 # Estimates are right within a factor of two and a worker may have to start; but the process may be gone or busy.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
-# A caller who already waits goes on waiting while the cache does not answer for this long.
+# A waiting caller tolerates a cache outage of this length, then computes the result itself.
 _CACHE_OUTAGE_SECONDS = 0.25
 _FIRST_POLL_INTERVAL = 0.01
 _LONGEST_POLL_INTERVAL = 0.1
@@ -119,7 +119,7 @@ class LeaseCoordination:
             claim.release()
 
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
-        """Return the result that is in the cache or put there meanwhile; None when this process is to compute it."""
+        """Wait for the result in the shared cache and return it; None means that this process has to compute it."""
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0
         answered = -inf

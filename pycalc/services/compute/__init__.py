@@ -1,1 +1,1 @@
-"""Where results are computed: on the event loop or in worker processes."""
+"""Computation of results, on the event loop or in worker processes."""

@@ -27,7 +27,7 @@ from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_rea
 INLINE_SECONDS = 0.0003
 # Estimated cost up to which a computation runs without waiting for a time slice.
 _SHORT_SECONDS = 0.00005
-_HOPELESS = 4  # refuse estimates above so many deadlines at once: estimates are right within a factor of two
+_HOPELESS = 4  # estimates above this many deadlines are refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
 # A worker that was idle for longer may be gone: anyio ends idle workers after five minutes.
 _TRUSTED_SECONDS = 60.0

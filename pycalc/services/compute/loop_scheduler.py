@@ -20,7 +20,7 @@ class LoopScheduler:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     async def time_slice(self, seconds: float) -> None:
-        """Return when work that holds the event loop for about ``seconds`` may run."""
+        """Wait until work that holds the event loop for about ``seconds`` may run."""
         admitted: asyncio.Future[None] = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._admit)

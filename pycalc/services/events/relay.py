@@ -87,7 +87,7 @@ class Relay:
             self._work.set()
 
     async def ping(self) -> None:
-        """Return while events are relayed; raises StreamUnavailable when the relay ended or the stream refuses some."""
+        """Check that events are relayed; raises StreamUnavailable if the relay has ended or the stream refuses some."""
         if self._runner.done():
             raise StreamUnavailable("Events are not being relayed.")
         if self._schedule:

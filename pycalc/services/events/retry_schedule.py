@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pycalc.db.base import OutboxRow
 
-# An event is given up after 5 refusals over 60 s. The pauses grow as 1, 3, 5, 7, 9: their sums are the squares.
+# An event is dead-lettered after 5 refusals over 60 s. The waits grow as 1:3:5:7:9, so retry k is due at 60 k²/25 s.
 TRIES, SECONDS = 5, 60.0
 _MAX_SCHEDULED = 1_000  # further refused events are given up at once
 
@@ -51,7 +51,7 @@ class RetrySchedule:
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Delay all next tries by one step: a try has failed for a reason that is not an event's own."""
+        """Delay all retries by one step, after a failure of the stream itself rather than of one event."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()

@@ -21,7 +21,7 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
-        """``each`` bounds what one key holds; ``detail`` and ``seconds`` (until a retry) go into refusals."""
+        """Set the bounds; ``each`` is the most for one key, ``detail`` and ``seconds`` go into refusals."""
         self.total = total
         self._each = total if each is None else each
         self._refused = refused

@@ -91,9 +91,9 @@ class SharedCounters:
     def __init__(
         self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str, *, lenient: bool = False
     ) -> None:
-        """``lenient``: an amount whose answer is late is not counted here too, because it may be counted there.
+        """Combine two stores; ``lenient`` does not count an amount locally when the shared store's reply is late.
 
-        At most one limit's worth is free in one stall.
+        The shared store may have counted it. At most one limit's worth stays uncounted in one stall.
         """
         self.clock = own.clock
         self._shared = shared

@@ -22,7 +22,7 @@ from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
 _HOUR = 3600
 _PER_ADDRESS = 10  # times the limit of an account, because many people may share an address
 _AT_ONCE = 8  # concurrent tries of an address: a quarter of the slots for hashing passwords
-_PER_HOUR = 1.5  # times the limit, for an account in an hour's window; an hour touches at most two windows
+_PER_HOUR = 1.5  # the hourly limit of an account, in limits; any 60 minutes overlap at most two hourly windows
 _TRY_SECONDS = 60  # for which a try still counts when its process has died
 
 _log = get_logger(__name__)
@@ -79,7 +79,7 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """``limits``: the shortest window first, whose length is the first wait."""
+        """Sort ``limits`` from the shortest window to the longest; the first wait is as long as the shortest window."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)

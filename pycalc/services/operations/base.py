@@ -140,7 +140,9 @@ class Operation(ABC, Generic[ArgsT]):
         return self.residue(args, 1, prime) == value
 
     def modulo_agrees(self, args: ArgsT, modulus: int, way: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` agrees with the result modulo ``modulus``·``prime``, and that with ``residue()``.
+        """Compute the result modulo ``modulus``·``prime``, and return whether it agrees with both residues.
+
+        Modulo ``modulus`` it must be ``residue``, and modulo ``prime`` what ``residue()`` returns.
 
         Raises ZeroDivisionError or DomainError in the negligible case that ``prime`` divides an operand.
         """

@@ -71,7 +71,7 @@ class KafkaStream:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """Return when the topic exists and the last publish succeeded; raises StreamUnavailable otherwise."""
+        """Check that the topic exists and the last publish succeeded; raises StreamUnavailable if not."""
         await self._topic.ensure()
         self._errors.check()
 

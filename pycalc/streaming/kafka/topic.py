@@ -63,7 +63,7 @@ class Topic:
         self._ensuring: asyncio.Future[None] | None = None
 
     async def ensure(self) -> None:
-        """Return when the topic exists; create it where the options allow that. Raises StreamUnavailable.
+        """Check that the topic exists, or create it where the options allow that; raises StreamUnavailable.
 
         Concurrent calls share one request.
         """

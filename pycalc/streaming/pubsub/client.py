@@ -130,7 +130,7 @@ class Topology:
         self._connection = connection
 
     async def ensure(self) -> None:
-        """Return when the topic and the usage consumers' subscription exist; raises GoogleAPIError.
+        """Create the topic and the usage consumers' subscription if they are missing; raises GoogleAPIError.
 
         Pub/Sub keeps a message only for existing subscriptions, so this one must exist before the first event.
         """

@@ -58,7 +58,7 @@ class Publishing:
         self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_TRY_AGAIN * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Return when every event is stored or refused; raises GoogleAPIError after all requests have ended."""
+        """Wait until every event is stored or refused; raises GoogleAPIError after all requests have ended."""
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)

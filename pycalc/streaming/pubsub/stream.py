@@ -68,7 +68,7 @@ class PubSubStream:
             await member.aclose()
 
     async def ping(self) -> None:
-        """Return when topic and subscription exist and the last publish succeeded; raises StreamUnavailable."""
+        """Check that topic and subscription exist and the last publish succeeded; raises StreamUnavailable if not."""
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._topology.ensure()
         self._errors.check()

@@ -88,7 +88,7 @@ class Factorial(Operation[FactorialArgs]):
         return plan.residue(args.n)
 
     def modulo_agrees(self, args: FactorialArgs, modulus: int, way: Any, residue: int, prime: int) -> bool:
-        """Check by arithmetic modulo ``rough``·``prime``; where Wilson's theorem was used, that of its other half."""
+        """Return whether ``residue`` is right, by arithmetic modulo ``rough``·``prime`` or Wilson's theorem."""
         plan: FactorialPlan = way
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args.n)

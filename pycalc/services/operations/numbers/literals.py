@@ -70,7 +70,7 @@ def key_of(name: str, *operands: str) -> str:
 
 
 def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
-    """Return the literal's text, or the problem that it is missing, empty or too long."""
+    """Return the literal's text, or a FieldProblem when it is missing, empty or too long."""
     text = raw.get(name)
     if not isinstance(text, str):
         return FieldProblem(f"/{name}", f"{name} is missing: it is required.")

@@ -19,7 +19,7 @@ class Term(NamedTuple):
     exponent: int
 
     def digits(self) -> int:
-        """Return the digit characters of the term's text."""
+        """Return the number of digit characters in the term's text."""
         significant = self.power.digits()
         return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
 
@@ -49,7 +49,7 @@ class ExactText(NamedTuple):
     denominator: Term | None
 
     def digits(self) -> int:
-        """Return the digit characters of the whole text, exactly."""
+        """Return the exact number of digit characters in the whole text."""
         return self.numerator.digits() + (self.denominator.digits() if self.denominator else 0)
 
     def ends(self) -> Ends:

@@ -84,10 +84,10 @@ class Power(Operation[PowerArgs]):
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result, as far as its form allows.
+        """Return whether ``text`` is the result.
 
-        Where y is an integer, by the residue; an exact root r for y = a/b by r^b = x^a; a rounded value by an enclosure
-        through natural logarithms that shows it to be the nearest one.
+        For an integer y, compare residues. For an exact root r with y = a/b, check r^b = x^a. For a rounded value,
+        check by an enclosure through natural logarithms that it is the nearest one.
         """
         exact = args.exact
         if exact is None:

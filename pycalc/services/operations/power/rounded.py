@@ -61,9 +61,9 @@ def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precisio
 
 
 def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
-    """Return the digit characters of the rounded value's text, exactly, from a short rounding.
+    """Return the exact number of digit characters in the rounded value's text.
 
-    Only a value that a short rounding takes to a power of ten has to be rounded in full to know its exponent.
+    A short rounding is enough, unless it gives a power of ten: then only a full rounding determines the exponent.
     """
     short = min(precision, _SHORT)
     rounded = rounded_power(x, y, False, short)
