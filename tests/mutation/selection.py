@@ -32,18 +32,29 @@ class Selection:
     def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
         """Return the tests that reach a line of code, as many as were recorded in that time.
 
-        Those in files that import its module come first, and faster ones before slower ones. For a constant these are
-        the tests that reach its users.
+        Those in files that import its module, or else its package, come first, and faster ones before slower ones. For
+        a statement at import time these are the tests that reach its users, and those in files that import its module.
         """
+        ranks = self._ranks(path)
+        _, in_function = _statement(ast.parse(self._sources[path]), line)
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
-        imports = re.compile(rf"^(?:from|import) .*\b{re.escape(Path(path).stem)}\b", re.MULTILINE)
-        importing = {name for name, text in self._tests.items() if imports.search(text)}
+        if not in_function:
+            found |= {test for test in self.known if ranks[test.partition("::")[0]] == 0}
         ordered = sorted(
             found - self._failed,
-            key=lambda test: (test.partition("::")[0] not in importing, self._seconds.get(test, 0.0), test),
+            key=lambda test: (ranks[test.partition("::")[0]], self._seconds.get(test, 0.0), test),
         )
         spent = accumulate(self._seconds.get(test, 0.0) for test in ordered)
         return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= most_seconds]
+
+    def _ranks(self, path: str) -> dict[str, int]:
+        """Return how closely each test file imports a module: 0 for itself, 1 for its package, and so on."""
+        names = [Path(path).stem, *(parent.name for parent in Path(path).parents if parent.name)]
+        imports = [re.compile(rf"^(?:from|import) .*\b{re.escape(name)}\b", re.MULTILINE) for name in names]
+        return {
+            file: next((rank for rank, pattern in enumerate(imports) if pattern.search(text)), len(names))
+            for file, text in self._tests.items()
+        }
 
     def _reaching(self, path: str, line: int, seen: set[tuple[str, str]]) -> set[str]:
         statement, in_function = _statement(ast.parse(self._sources[path]), line)
