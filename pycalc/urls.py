@@ -52,3 +52,11 @@ def require_server(text: str) -> tuple[str, int | None]:
             f"the port is a number from 1 to {_LAST_PORT}; a user's name and password are followed by @ and the host"
         )
     return found["host"], int(found["port"]) if found["port"] else None
+
+
+def whole_option(options: dict[str, str], name: str, default: int, least: int = 0) -> int:
+    """Return the whole number that an option gives; raises ValueError below ``least``, and for anything else."""
+    text = options.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
+        raise ValueError(f"{name} must be {least} or more")
+    return int(text)

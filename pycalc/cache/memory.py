@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
 
-from pycalc.cache.options import whole
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.urls import url_options
+from pycalc.urls import url_options, whole_option
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
 _ENTRY_BYTES = 1_200  # of the objects around an entry's key and text, measured with tracemalloc
@@ -31,7 +30,7 @@ class MemoryCache:
     @classmethod
     async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> MemoryCache:
         """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
-        return cls(whole(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         result = self._entries.get(key)

@@ -26,12 +26,12 @@ def show(settings: Settings) -> None:
 
 def requeue(settings: Settings, number: int) -> None:
     """Put a dead letter's event back into the outbox."""
-    _run(settings, lambda letters: letters.requeue(number), f"there is no letter {number} that can be published")
+    _run(settings, lambda letters: letters.requeue(number), f"there is no dead letter {number} that can be published")
 
 
 def discard(settings: Settings, number: int) -> None:
     """Delete a dead letter."""
-    _run(settings, lambda letters: letters.discard(number), f"there is no letter {number}")
+    _run(settings, lambda letters: letters.discard(number), f"there is no dead letter {number}")
 
 
 def _run(settings: Settings, work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:

@@ -46,6 +46,7 @@ class RequestContext:
     ``arrived`` is a time of ``perf_counter``. ``admitted`` tells that the overload check has let the request in.
     ``content_wanted`` is false for HEAD, whose response has no content.
     ``tried`` is the user name of a login, for the audit log.
+    ``cache_late`` tells that the shared cache was late once, so that this request does not wait for it again.
     """
 
     arrived: float = 0.0
@@ -55,6 +56,7 @@ class RequestContext:
     caller: Principal | None = None
     quota: Quota | None = None
     tried: str | None = None
+    cache_late: bool = False
     request_id: str | None = None
     trace: TraceContext | None = None
 
@@ -63,6 +65,12 @@ def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
     """Return the context that the request middleware put into a request's scope."""
     context: RequestContext = scope[REQUEST]
     return context
+
+
+def current_context() -> RequestContext | None:
+    """Return the context of the request that the code works for, None outside of requests."""
+    scope = current.get()
+    return None if scope is None else scope.get(REQUEST)
 
 
 def trace_of(traceparent: bytes | str | None) -> TraceContext | None:

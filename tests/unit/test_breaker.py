@@ -93,15 +93,15 @@ async def test_three_late_answers_in_a_row_open_it() -> None:
     """An answer in time between them begins the count anew."""
     async with closed_breaker() as patient:
         for _ in range(3):
-            patient.breaker.late()
-            patient.breaker.late()
+            patient.breaker.late(now())
+            patient.breaker.late(now())
             patient.breaker.answered()
         assert patient.breaker.closed
         for expected in (True, True, False):
-            patient.breaker.late()
+            patient.breaker.late(now())
             assert patient.breaker.closed is expected
         await until(lambda: patient.breaker.closed, "a probe succeeded")
-        patient.breaker.late()
+        patient.breaker.late(now())
         assert patient.breaker.closed
         assert patient.metric("pycalc_cache_circuit_opened_total") == 1
 
@@ -115,7 +115,7 @@ async def test_a_failure_while_it_is_open_changes_nothing() -> None:
         probing = patient.breaker._probing
         patient.breaker.trip("refused")
         for _ in range(3):
-            patient.breaker.late()
+            patient.breaker.late(now())
         assert patient.breaker._probing is probing
         assert str(patient.breaker) == "open"
         assert patient.metric("pycalc_cache_circuit_opened_total") == 1

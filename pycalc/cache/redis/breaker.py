@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from enum import IntEnum
+from math import inf
 from time import monotonic
 
 from structlog import get_logger
@@ -40,6 +41,7 @@ class CircuitBreaker:
         self._clock = clock
         self._openings = metrics.cache_circuit_opened
         self._late_answers = 0
+        self._late_at = -inf
         self._failures = 0
         self._closed_at = clock()
         self._probing: asyncio.Task[None] | None = None
@@ -63,8 +65,14 @@ class CircuitBreaker:
         """Count an answer that came in time."""
         self._late_answers = 0
 
-    def late(self) -> None:
-        """Count an answer that did not come in time; the third one in a row opens the breaker."""
+    def late(self, asked: float) -> None:
+        """Count a reply that did not come in time to a request sent at ``asked``; the third in a row opens the breaker.
+
+        A request sent before the last late reply was counted belongs to the same stall, which counts once.
+        """
+        if asked < self._late_at:
+            return
+        self._late_at = self._clock()
         self._late_answers += 1
         if self._late_answers >= _LATE_ANSWERS:
             self.trip(f"{_LATE_ANSWERS} answers in a row were late")

@@ -14,7 +14,6 @@ from structlog import get_logger
 from pycalc.cache.base import CounterStore, Leases, RevocationNotifications
 from pycalc.cache.codec import DIGITS_RATIO, TooLong, decode
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
-from pycalc.cache.options import whole
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times
 from pycalc.cache.redis.counters import RedisCounters
 from pycalc.cache.redis.leases import RedisLeases
@@ -24,7 +23,7 @@ from pycalc.cache.redis.writer import INLINE_BYTES, Writer
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
-from pycalc.urls import split_url, url_options
+from pycalc.urls import split_url, url_options, whole_option
 
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
@@ -61,8 +60,11 @@ class RedisCache:
     ) -> RedisCache:
         """Open what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
         options = url_options(url, _OPTIONS)
-        near = MemoryCache(whole(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
-        max_value, ttl = whole(options, "max_value", _MAX_VALUE, 1), whole(options, "ttl", _TTL_SECONDS, 1)
+        near = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        max_value, ttl = (
+            whole_option(options, "max_value", _MAX_VALUE, 1),
+            whole_option(options, "ttl", _TTL_SECONDS, 1),
+        )
         client = RedisClient(_server(url), metrics, times, **_tls(url, options))
         names = Names(options.get("namespace", "pycalc"), version())
         await client.breaker.begin()

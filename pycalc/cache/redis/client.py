@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import Context, ContextVar
-from math import inf
+from contextvars import Context
+from time import monotonic
 from typing import Any, NamedTuple
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, MaxConnectionsError, ReadOnlyError, ResponseError
 
 from pycalc.cache.redis.breaker import CircuitBreaker
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import current_context
 
 STORES = 4  # results that are stored at the same time
 _CONNECTIONS = 32  # requests to Redis at the same time; others wait for a connection, within their time for a reply
 _CONNECTED_BY_PROBE = 4
 _QUESTIONS = 2_000
 _POSTS = 1_000
-_QUIET_SECONDS = 0.2
-
-# The time by the event loop's clock at which a reply was late for the present HTTP request.
-_late_at: ContextVar[float] = ContextVar("late_at", default=-inf)
 
 Question = Callable[..., Awaitable[Any]]
 
@@ -56,7 +53,7 @@ class RedisClient:
             **connection_options,
             protocol=2,
             driver_info=None,
-            max_connections=_CONNECTIONS + STORES + 2,  # two for the subscriber, whose connections overlap
+            max_connections=_CONNECTIONS + STORES + _CONNECTED_BY_PROBE + 2,  # 2 for the subscriber
             retry=Retry(NoBackoff(), 0),  # the breaker decides when to try again
             socket_timeout=None,
             socket_connect_timeout=times.connect,
@@ -70,22 +67,29 @@ class RedisClient:
     async def ask(self, question: Question, *arguments: Any, **options: Any) -> Any:
         """Return the reply to a command or script; raises CacheUnavailable, and AnswerLost when the reply is late.
 
-        After a late reply the same HTTP request sends Redis nothing for 0.2 s, so a hanging Redis delays it only once.
+        After a late reply the same HTTP request sends Redis nothing more, so that a hanging Redis delays it only once.
+        Only a reply that Redis had at least half of the time for counts against Redis.
         """
-        loop = asyncio.get_running_loop()
         self._require_closed()
-        if loop.time() - _late_at.get() < _QUIET_SECONDS:
-            raise CacheUnavailable("The cache is not asked: it was late a moment ago.")
+        context = current_context()
+        if context is not None and context.cache_late:
+            raise CacheUnavailable("The cache is not asked: it was late for this request.")
         if self._asked >= _QUESTIONS:
             raise CacheUnavailable("The cache has too many questions to answer.")
         self._asked += 1
+        asked = None
         try:
             with self._translated_errors():
                 async with asyncio.timeout(self.times.answer), self._slots:
+                    asked = monotonic()
                     reply = await question(*arguments, **options)
         except AnswerLost:
-            _late_at.set(loop.time())
-            self.breaker.late()
+            if context is not None:
+                context.cache_late = True
+            if asked is None:
+                raise CacheUnavailable("The cache has too many questions to answer.") from None
+            if monotonic() - asked > self.times.answer / 2:
+                self.breaker.late(asked)
             raise
         finally:
             self._asked -= 1
@@ -138,6 +142,8 @@ class RedisClient:
             if isinstance(error, ReadOnlyError | MasterDownError):  # demoted: another server may stand there by now
                 self.breaker.trip(str(error))
             raise CacheUnavailable(f"Redis refuses a command: {error}") from error
+        except MaxConnectionsError as error:
+            raise CacheUnavailable("The cache has too many questions to answer.") from error
         except Exception as error:  # refused, ended, no certificate, or no Redis at the other end
             self.breaker.trip(str(error) or type(error).__name__)
             raise CacheUnavailable("The cache does not answer.") from error

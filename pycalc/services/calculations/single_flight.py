@@ -27,7 +27,7 @@ _WAIT_SECONDS = 0.5
 # A waiting caller tolerates a cache outage of this length, then computes the result itself.
 _CACHE_OUTAGE_SECONDS = 0.25
 _FIRST_POLL_INTERVAL = 0.01
-_LONGEST_POLL_INTERVAL = 0.1
+_LONGEST_POLL_INTERVAL = 0.05
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ _SHRINK, _GROW = 4, 2
 # Pause between batches, so that events gather: tens of batches a second cost less than thousands.
 _GATHER_SECONDS = 0.02
 _LONGEST_BACKOFF = 30.0
-# Renew the lease when less is left than publishing a batch may take.
+# More than PUBLISH_SECONDS, so that a batch that begins now ends within the lease.
 _RENEW_BELOW_SECONDS = 6.0
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5

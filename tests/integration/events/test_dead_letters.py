@@ -62,4 +62,4 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
     assert asyncio.run(pending()) == 1
     assert command(tmp_path, "discard", "2") == (0, "", "")
     assert command(tmp_path, "list") == (0, "", "")
-    assert command(tmp_path, "discard", "2") == (1, "", "pycalc: there is no letter 2\n")
+    assert command(tmp_path, "discard", "2") == (1, "", "pycalc: there is no dead letter 2\n")

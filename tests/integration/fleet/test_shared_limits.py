@@ -11,7 +11,9 @@ from redis import Redis as Client
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.errors import Quota, RateLimited, Unauthorized
+from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
+from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.services.limits.rate_limits import CalculationRateLimit, FailedLogins, RegistrationRateLimit
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
@@ -161,6 +163,7 @@ async def test_without_redis_each_instance_counts_for_itself(
     own_real_redis.pause()
 
     async def count(each: Instance) -> None:
+        requests.current.set({REQUEST: RequestContext()})
         asked = each.questions(monkeypatch)
         for left in (9, *range(9, -1, -1)):
             assert (await each.calculations.spend(b"ada")).remaining == left

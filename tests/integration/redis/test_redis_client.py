@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from pycalc.cache.redis.client import RedisClient, Times
-from pycalc.errors import CacheUnavailable
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
@@ -66,6 +66,33 @@ async def test_more_questions_than_the_bound_are_refused(client: RedisClient) ->
     assert {str(refusal) for refusal in refused} == {"The cache has too many questions to answer."}
     assert answers[:2_000] == [str(n).encode() for n in range(2_000)]
     assert client.breaker.closed
+
+
+async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
+    """As many requests at once as the service admits: those that find no connection in time count against nobody."""
+    metrics = Metrics()
+    client = RedisClient(redis_server.url, metrics, Times(answer=0.2))
+    await client.breaker.begin()
+    for _ in range(3):
+        answers = await asyncio.gather(
+            *(client.ask(client.redis.echo, str(n)) for n in range(512)), return_exceptions=True
+        )
+        assert {type(answer) for answer in answers} <= {bytes, CacheUnavailable, AnswerLost}
+    assert metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") == 0
+    await client.aclose()
+
+
+async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
+    """However many requests were with Redis when it stalled, the breaker stays closed."""
+    metrics = Metrics()
+    client = RedisClient(own_redis.url, metrics, Times(answer=0.3))
+    await client.breaker.begin()
+    own_redis.pause()
+    answers = await asyncio.gather(*(client.ask(client.redis.get, "key") for _ in range(20)), return_exceptions=True)
+    own_redis.resume()
+    assert AnswerLost in {type(answer) for answer in answers}
+    assert metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") == 0
+    await client.aclose()
 
 
 async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis import Redis as Client
 
 from pycalc.cache.redis.client import Times
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
+from pycalc.observability import requests
+from pycalc.observability.requests import REQUEST, RequestContext
 from tests.harness.caches import opened
 from tests.harness.proxy import proxy
 from tests.harness.redis import Redis
@@ -53,17 +57,19 @@ async def test_a_redis_whose_answers_are_late_is_not_asked(real_redis: Redis) ->
 
 
 async def test_one_request_waits_once(real_redis: Redis) -> None:
-    """Whoever has met a late answer asks nothing more for a moment, though the circuit is closed."""
+    """A request that has met a late reply sends Redis nothing more, nor do the tasks that work for it."""
     async with (
         proxy(real_redis.port) as between,
         opened(f"redis://127.0.0.1:{between.port}/0", times=TIMES) as there,
     ):
         await there.healed()
         between.delay = 1.5 * TIMES.answer
+        outside = requests.current.set({REQUEST: RequestContext()})
         with pytest.raises(AnswerLost):
-            await there.cache.get("key")
+            await asyncio.create_task(there.cache.get("key"))
         assert there.metric("pycalc_cache_circuit") == 0
         there.refused_at_once()
+        requests.current.reset(outside)
 
 
 async def test_slow_answers_in_time_are_used(real_redis: Redis) -> None:
