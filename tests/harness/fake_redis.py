@@ -21,6 +21,8 @@ from lupa.lua51 import LuaError, LuaRuntime
 from tests.harness.servers import free_port
 
 _WAIT_SECONDS = 15.0
+# Rounds of the event loop in which the connections of a server that ends are closed.
+_ROUNDS = 10
 # Commands that ``CLIENT PAUSE ... WRITE`` holds back.
 _WRITES = {b"SET", b"DEL", b"INCRBY", b"EXPIRE", b"PEXPIRE", b"LPUSH", b"FLUSHALL", b"EVAL", b"EVALSHA", b"PUBLISH"}
 # Commands that a full server refuses.
@@ -85,10 +87,11 @@ class FakeRedis:
             listening.set()
             await self._stopping.wait()
             server.close()
-            for client in [*self.clients]:
-                client.transport.abort()
+            for _ in range(_ROUNDS):
+                for client in [*self.clients]:
+                    client.transport.abort()
+                await asyncio.sleep(0)  # a connection may just be accepted, and a transport closes its socket later
             await server.wait_closed()
-            await asyncio.sleep(0)  # let the transports close their sockets
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve(),), daemon=True)
         self._thread.start()

@@ -73,10 +73,13 @@ class Application(FastAPI):
             context.content_wanted = False
             send = _without_content(send)
         scope[REQUEST] = context
-        requests.current.set(scope)
         if _by_https(scope):
             send = with_headers((STRICT_TRANSPORT,), send)
-        await (self._cors or self._respond)(scope, receive, send)
+        token = requests.current.set(scope)
+        try:
+            await (self._cors or self._respond)(scope, receive, send)
+        finally:
+            requests.current.reset(token)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, resources = context_of(scope), resources_of(scope)
