@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+import anyio.to_process
 import pytest
 
+from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.compute.computer import Computer
 
@@ -14,3 +18,25 @@ def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
     """It says what is missing at start, instead of failing each long computation with a 500."""
     with pytest.raises(OSError, match=rf"hand results over through {tmp_path}, which is not mounted"):
         Computer(Metrics(), workers=1, timeout=30, memory=1 << 30, proc=tmp_path)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("deaths", "refused"), [(1, False), (2, True)])
+async def test_an_idle_worker_that_has_just_died_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, deaths: int, refused: bool
+) -> None:
+    """The death of one idle worker costs no request; when its replacement dies too, the request is refused."""
+    left = deaths
+
+    async def dying(function: Callable[..., object], *arguments: object, **_: object) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            raise anyio.BrokenWorkerProcess
+        return function(*arguments)
+
+    monkeypatch.setattr(anyio.to_process, "run_sync", dying)
+    computer = Computer(Metrics(), workers=1, timeout=30, memory=1 << 30)
+    with pytest.raises(Unavailable) if refused else nullcontext():
+        await computer._ready_worker()
+    assert left == 0

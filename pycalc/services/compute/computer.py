@@ -104,19 +104,27 @@ class Computer:
                 return (_mapped(memory) if outcome.text is None else outcome.text), outcome
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one is idle; a start is never cancelled, because anyio would lose the process."""
+        """Start a worker unless one is idle; raises Unavailable."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
+        try:
+            try:
+                await self._start_worker()
+            except anyio.BrokenWorkerProcess:  # an idle worker that has just died, which anyio did not know
+                await self._start_worker()
+        except (anyio.BrokenWorkerProcess, OSError) as error:
+            _log.warning("a worker process did not start", error=str(error))
+            raise Unavailable("The computation could not be started.") from error
+
+    async def _start_worker(self) -> None:
+        """Start a worker; this is never cancelled, because anyio would lose the process."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
             await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
         except asyncio.CancelledError:
             starting.add_done_callback(_retrieve_exception)
             raise
-        except (anyio.BrokenWorkerProcess, OSError) as error:
-            _log.warning("a worker process did not start", error=str(error))
-            raise Unavailable("The computation could not be started.") from error
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
         """Call a light function in a worker, such as planning long operands, and return its result."""
