@@ -108,11 +108,10 @@ class TestSingleFlight:
             first = one.ask("/fibonacci/3000001")
             wait_until(lambda: one.running() == 1, "the computation has begun")
             second = one.ask("/fibonacci/3000001")
-            third = one.ask("/fibonacci/3000001")
-            third.close()
-            wait_until(lambda: one.gone() == gone + 1, "the third's going was noticed, so the second was heard")
+            for _ in range(10):  # later requests are answered, so the second was heard
+                one.client.get("/healthz").raise_for_status()
             first.close()
-            wait_until(lambda: one.gone() == gone + 2, "the first's going was noticed")
+            wait_until(lambda: one.gone() == gone + 1, "the first's going was noticed")
             assert one.running() == 1
         assert status_of(second) == 200
         assert computed(one.client) == before + 1
