@@ -44,10 +44,14 @@ _MOST_IN_DETAIL = 3  # an error's detail quotes up to so many problems, and only
 
 
 class FieldProblem(NamedTuple):
-    """One invalid field: a JSON pointer (RFC 6901) into the input, and what is wrong there."""
+    """One invalid field: a JSON pointer (RFC 6901) into the input, and what is wrong there.
+
+    ``position`` is the index of the character in the field's text, counted from 0, where that is known.
+    """
 
     pointer: str
     detail: str
+    position: int | None = None
 
 
 class Quota(NamedTuple):
@@ -97,19 +101,32 @@ class DomainError(PycalcError):
     code = "domain-error"
     title = "The operation is not defined there"
 
+    def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
+        super().__init__(detail, problems)
+        self.problems = problems
+
 
 class ResultTooLarge(PycalcError):
-    """The result has ``digits`` decimal digits, more than ``limit``; its first and last digits are known."""
+    """The result has more than ``limit`` digits: ``digits`` of them, if known, as are then its first and last ones."""
 
     code = "result-too-large"
     title = "The result is too large to write out"
 
-    def __init__(self, detail: str, digits: int, limit: int, leading: str, trailing: str) -> None:
-        super().__init__(detail, digits, limit, leading, trailing)
+    def __init__(
+        self,
+        detail: str,
+        digits: int | None,
+        limit: int,
+        leading: str | None,
+        trailing: str | None,
+        problems: tuple[FieldProblem, ...] = (),
+    ) -> None:
+        super().__init__(detail, digits, limit, leading, trailing, problems)
         self.digits = digits
         self.limit = limit
         self.leading = leading
         self.trailing = trailing
+        self.problems = problems
 
 
 class Unauthorized(PycalcError):

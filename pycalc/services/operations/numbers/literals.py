@@ -109,10 +109,11 @@ def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldPr
     exponent = int_of(power or "0")
     if abs(exponent) > MAX_EXPONENT:
         return FieldProblem(f"/{name}", f"{name} must have an exponent within ±10^18.")
-    return _lowest(sign, (whole or "") + fraction, exponent - len(fraction))
+    return lowest(sign, (whole or "") + fraction, exponent - len(fraction))
 
 
-def _lowest(sign: str, digits: str, exponent: int) -> DecimalLiteral:
+def lowest(sign: str, digits: str, exponent: int) -> DecimalLiteral:
+    """Return the number of this sign (``-`` or empty), these digits and this power of ten, in lowest form."""
     significant = digits.rstrip("0")
     if not significant:
         return DecimalLiteral(0, 0)

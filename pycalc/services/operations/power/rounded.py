@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pycalc.services.operations.numbers.gmp import int_of, text_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, DecimalLiteral
+from pycalc.services.operations.numbers.rounded import PLAIN_FROM, Rounded
 
-_PLAIN_FROM = -6
 _SHORT = 20
 _FORM = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:e([+-][0-9]+))?")
 _SMALLEST_EXPONENT = -40_000
-
-
-class Rounded(NamedTuple):
-    """The number ``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
-
-    negative: bool
-    digits: int
-    exponent: int
-
-    def text(self) -> str:
-        """Return the text, plain or as ``d.ddde+123``.
-
-        It is plain from 0.000001 up to as many digits before the point as there are digits. Trailing zeros are
-        written too, because they show the precision.
-        """
-        digits = text_of(self.digits)
-        sign = "-" if self.negative else ""
-        whole = self.exponent + 1
-        if not _PLAIN_FROM <= self.exponent < len(digits):
-            point = f".{digits[1:]}" if len(digits) > 1 else ""
-            return f"{sign}{digits[0]}{point}e{'+' if self.exponent >= 0 else '-'}{text_of(abs(self.exponent))}"
-        if whole <= 0:
-            return f"{sign}0.{'0' * -whole}{digits}"
-        return sign + (digits if whole == len(digits) else f"{digits[:whole]}.{digits[whole:]}")
 
 
 def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int) -> Rounded:
@@ -69,7 +44,7 @@ def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
     rounded = rounded_power(x, y, False, short)
     if rounded.digits == 10 ** (short - 1) and short < precision:
         rounded = rounded_power(x, y, False, precision)
-    return precision - rounded.exponent if _PLAIN_FROM <= rounded.exponent < 0 else precision
+    return precision - rounded.exponent if PLAIN_FROM <= rounded.exponent < 0 else precision
 
 
 def encloses(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int, text: bytes) -> bool:

@@ -1,0 +1,1 @@
+"""Exact expressions over the operations: syntax, estimate, evaluation and verification."""

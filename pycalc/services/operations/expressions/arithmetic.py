@@ -1,0 +1,227 @@
+"""The value of a node from the values of its operands: exact, or an enclosure where a precision was given."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Negation, Node, Power
+from pycalc.services.operations.expressions.parser import Signature
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
+from pycalc.services.operations.expressions.values import (
+    UndecidedError,
+    Value,
+    bits_of,
+    fraction,
+    is_exact,
+    is_whole,
+    lowest,
+)
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.literals import DecimalLiteral
+
+# The functions of an expression that are not operations of the registry.
+BUILT_IN: Mapping[str, Signature] = {
+    "abs": Signature(1, 1),
+    "floor": Signature(1, 1),
+    "ceil": Signature(1, 1),
+    "round": Signature(1, 1),
+    "min": Signature(1, None),
+    "max": Signature(1, None),
+}
+IRRATIONAL = "This power is irrational, so that it has no finite exact form: give a precision to round it to."
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Arithmetic:
+    """Arithmetic of values.
+
+    ``precision`` is the number of digits to round irrational values to, 0 where all must be exact; ``bits`` is the
+    working precision of their enclosures.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
+        self.functions = functions
+        self.precision = precision
+        self._bits = bits
+        self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
+            Negation: lambda node, operands: self.negate(node.position, operands[0]),
+            Chain: self._chain,
+            Power: lambda node, operands: self._power(node.position, *operands),
+            Call: self._call,
+            Comparison: self._comparison,
+        }
+
+    def value(self, node: Node, operands: Sequence[Value]) -> Value:
+        """Return the value of a node with these operands.
+
+        Raises DomainError or ResultTooLarge, with the position, and UndecidedError where an enclosure is too wide.
+        """
+        return self._nodes[type(node)](node, operands)
+
+    def add(self, position: int, left: Value, right: Value) -> Value:
+        """Return a sum."""
+        return (
+            lowest(left + right) if is_exact(left) and is_exact(right) else self._enclosed("+", position, left, right)
+        )
+
+    def multiply(self, position: int, left: Value, right: Value) -> Value:
+        """Return a product."""
+        if not (is_exact(left) and is_exact(right)):
+            zero = any(is_exact(factor) and not factor for factor in (left, right))
+            return mpz(0) if zero else self._enclosed("*", position, left, right)
+        require_size(position, bits_of(left) + bits_of(right))
+        return lowest(left * right)
+
+    def negate(self, position: int, value: Value) -> Value:
+        """Return the opposite of a value."""
+        return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
+
+    def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
+        """Return a power of exact values, or None where it is irrational.
+
+        0^0 is 1, and an odd root of a negative number is real, as for ``pow``.
+        """
+        if not base and exponent < 0:
+            raise undefined(position, "This is 0 to a negative power, which is a division by zero.")
+        if is_whole(exponent):
+            return _whole_power(position, base, exponent)
+        if base < 0 and exponent.denominator % 2 == 0:
+            raise undefined(position, "An even root of a negative number is not real.")
+        root = _root(base, exponent.denominator)
+        return None if root is None else _whole_power(position, root, exponent.numerator)
+
+    def _chain(self, node: Chain, operands: Sequence[Value]) -> Value:
+        value = operands[0]
+        for step, operand in zip(node.steps, operands[1:], strict=True):
+            value = self._step(step.position, step.operator, value, operand)
+        return value
+
+    def _step(self, position: int, sign: str, left: Value, right: Value) -> Value:
+        match sign:
+            case "+":
+                return self.add(position, left, right)
+            case "-":
+                return self.add(position, left, self.negate(position, right))
+            case "*":
+                return self.multiply(position, left, right)
+        if is_exact(right) and not right:
+            raise undefined(position, "This is a division by zero: only a divisor other than 0 has a quotient.")
+        if sign != "/":
+            quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
+            return (
+                quotient if sign == "//" else self._step(position, "-", left, self.multiply(position, quotient, right))
+            )
+        if not (is_exact(left) and is_exact(right)):
+            return self._enclosed("/", position, left, right)
+        return fraction(left, right)
+
+    def _power(self, position: int, base: Value, exponent: Value) -> Value:
+        if is_exact(base) and is_exact(exponent):
+            power = self.exact_power(position, base, exponent)
+            if power is not None:
+                return power
+            if not self.precision:
+                raise undefined(position, IRRATIONAL)
+        elif is_exact(base) and not base and exponent > 0:
+            return base
+        return self._enclosed("^", position, base, exponent)
+
+    def _call(self, node: Call, operands: Sequence[Value]) -> Value:
+        position = node.position
+        match node.name:
+            case "abs":
+                negative = self._compare(position, "<", operands[0], mpz(0))
+                return self.negate(position, operands[0]) if negative else operands[0]
+            case "floor" | "ceil" | "round":
+                return self._rounded(position, node.name, operands[0])
+            case "min" | "max":
+                wanted = "<" if node.name == "min" else ">"
+                best = operands[0]
+                for operand in operands[1:]:
+                    best = operand if self._compare(position, wanted, operand, best) else best
+                return best
+        return self.functions[node.name].value(position, operands)
+
+    def _rounded(self, position: int, name: str, value: Value) -> Value:
+        """Return a value's ``floor`` or ``ceil``, or the nearest integer (``round``): of two nearest, the even one."""
+        if is_whole(value):
+            return value
+        if not is_exact(value):
+            from pycalc.services.operations.expressions.enclosures import whole_of
+
+            return whole_of(position, name, value)
+        if name == "ceil":
+            return -(-value // 1)
+        return value // 1 if name == "floor" else mpz(round(value))
+
+    def _comparison(self, node: Comparison, operands: Sequence[Value]) -> bool:
+        return self._compare(node.position, node.operator, *operands)
+
+    def _compare(self, position: int, sign: str, left: Value, right: Value) -> bool:
+        if is_exact(left) and is_exact(right):
+            return bool(_COMPARE[sign](left, right))
+        difference = self._step(position, "-", left, right)
+        if difference.contains(0):
+            raise UndecidedError(position)
+        return bool(_COMPARE[sign](1 if difference > 0 else -1, 0))
+
+    def _enclosed(self, sign: str, position: int, left: Value, right: Value) -> Value:
+        # FLINT takes longer to import than most expressions to compute.
+        from pycalc.services.operations.expressions.enclosures import combined
+
+        return combined(sign, position, left, right, self._bits)
+
+
+def number(position: int, literal: DecimalLiteral) -> Value:
+    """Return the value of a literal; raises ResultTooLarge."""
+    require_size(position, abs(literal.exponent) * 3.33)
+    scale = mpz(10) ** abs(literal.exponent)
+    return literal.unscaled * scale if literal.exponent >= 0 else fraction(mpz(literal.unscaled), scale)
+
+
+def require_modulus(position: int, modulus: Value) -> None:
+    """Raise DomainError for a modulus that is not a whole number of 1 or more."""
+    if not is_whole(modulus) or modulus < 1:
+        raise undefined(position, "The modulus of mod must be a whole number of 1 or more.")
+
+
+def require_size(position: int, bits: float) -> None:
+    """Raise ResultTooLarge for a value of more bits than may be computed."""
+    if bits > MOST_BITS:
+        raise too_large(position)
+
+
+def _whole_power(position: int, base: Value, exponent: Value) -> Value:
+    if abs(base) == 1 or not base:
+        return mpz(1) if exponent % 2 == 0 and (base or not exponent) else base
+    require_size(position, bits_of(base) * float(abs(exponent)) if exponent.bit_length() < 64 else float("inf"))
+    if exponent >= 0:
+        return lowest(base ** int(exponent))
+    return lowest((1 / gmp.mpq(base)) ** int(-exponent))
+
+
+def _root(base: Value, degree: Value) -> Value | None:
+    """Return the exact real root of a base, which is negative only for an odd degree; None where it is irrational."""
+    roots = []
+    for part in (abs(base.numerator), base.denominator):
+        if part <= 1:
+            roots.append(part)
+            continue
+        if degree >= part.bit_length():
+            return None
+        root, exact = gmp.iroot(part, int(degree))
+        if not exact:
+            return None
+        roots.append(root)
+    root = fraction(*roots)
+    return -root if base < 0 else root

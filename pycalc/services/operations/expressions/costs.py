@@ -1,0 +1,64 @@
+"""The measured costs of an expression's arithmetic, in seconds on one core, by the digits of the larger operand."""
+
+from __future__ import annotations
+
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+NODE = 1.2e-6  # the interpreter's share of a node's value and of its verification
+PEEK = 2e-5  # the bounds of a small part, which an evaluation needs for a decision
+WHOLE = 4e-5  # what every expression takes, however small
+
+_MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
+_GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.29), (1e7, 5.0))
+_TEXT: Costs = ((20, 1e-7), (1e3, 2.9e-6), (1e4, 6.7e-5), (1e5, 4.2e-3), (1e6, 0.049), (1e7, 1.0))
+_ROUNDED: Costs = ((50, 1.5e-4), (500, 4.4e-4), (1_000, 9.6e-4), (3_000, 6e-3), (10_000, 0.04))
+
+
+def add(digits: float) -> float:
+    """Return the seconds for a sum."""
+    return 2e-11 * digits
+
+
+def multiply(digits: float) -> float:
+    """Return the seconds for a product of two numbers of so many digits."""
+    return seconds(_MULTIPLY, digits)
+
+
+def divide(digits: float) -> float:
+    """Return the seconds for a quotient."""
+    return 2.5 * multiply(digits)
+
+
+def power(digits: float) -> float:
+    """Return the seconds for a power of so many digits."""
+    return 0.7 * multiply(digits)
+
+
+def root(digits: float) -> float:
+    """Return the seconds to find whether a number has an exact root."""
+    return multiply(digits)
+
+
+def gcd(digits: float) -> float:
+    """Return the seconds to bring a fraction to its lowest terms."""
+    return seconds(_GCD, digits)
+
+
+def text(digits: float) -> float:
+    """Return the seconds to write a number in decimal digits, or to read it."""
+    return seconds(_TEXT, digits)
+
+
+def rounded(digits: float) -> float:
+    """Return the seconds for an irrational power of so many digits, and its verification."""
+    return seconds(_ROUNDED, digits)
+
+
+def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
+    """Return the seconds for a power modulo a number."""
+    return exponent_bits * (1e-7 + 2 * divide(modulus_bits / 3.32))
+
+
+def factor(bits: float) -> float:
+    """Return the seconds to find the prime factors of a modulus."""
+    return 1e-3 if bits <= 64 else 0.05

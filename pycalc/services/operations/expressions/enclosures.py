@@ -1,0 +1,96 @@
+"""Irrational values: enclosures by interval arithmetic (FLINT's arb), and their correct rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flint
+
+from pycalc.services.operations.expressions.problems import too_large, undefined
+from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole
+from pycalc.services.operations.numbers.gmp import mpz, text_of
+from pycalc.services.operations.numbers.rounded import Rounded
+
+_HALF = flint.fmpq(1, 2)
+_MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
+_GUARD_DIGITS = 10
+
+
+def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
+    """Return an enclosure of ``left sign right``, for one of ``+ * / ^``, of about ``bits`` bits.
+
+    Raises UndecidedError where the enclosure is not finite, such as that of a quotient whose divisor may be 0, and
+    DomainError for a power that is not real.
+    """
+    with flint.ctx.workprec(bits):
+        if sign == "+":
+            found = _enclosure(left) + _enclosure(right)
+        elif sign == "*":
+            found = _enclosure(left) * _enclosure(right)
+        elif sign == "/":
+            found = _enclosure(left) / _enclosure(right)
+        else:
+            found = _power(position, _enclosure(left), right)
+    if not found.is_finite():
+        raise UndecidedError(position)
+    if abs(_magnitude(found)) > _MOST_MAGNITUDE:
+        raise too_large(position)
+    return found
+
+
+def whole_of(position: int, name: str, value: Value) -> Value:
+    """Return the integer that is the floor, the ceil or the nearest of an enclosed value; raises UndecidedError."""
+    with flint.ctx.workprec(max(0, _magnitude(value)) + 64):
+        found = value + _HALF if name == "round" else value
+        whole = (found.ceil() if name == "ceil" else found.floor()).unique_fmpz()
+    if whole is None:
+        raise UndecidedError(position)
+    return mpz(int(whole))
+
+
+def rounded(position: int, value: Value, precision: int) -> Rounded:
+    """Return an enclosed value correctly rounded to ``precision`` digits; raises UndecidedError."""
+    middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(precision + _GUARD_DIGITS))
+    low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
+    if low is None or low != high:
+        raise UndecidedError(position)
+    return low
+
+
+def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
+    """Return ``digits``·10^``exponent``, not 0, rounded to the nearest number of ``precision`` digits."""
+    if not digits:
+        return None
+    size = len(text_of(abs(digits)))
+    dropped = size - precision
+    kept = abs(digits) * 10**-dropped if dropped <= 0 else (abs(digits) + 10**dropped // 2) // 10**dropped
+    if kept == 10**precision:
+        kept, size = kept // 10, size + 1
+    return Rounded(digits < 0, kept, exponent + size - 1)
+
+
+def _power(position: int, base: Any, exponent: Value) -> Any:
+    """Return an enclosure of ``base``^``exponent``; a root of odd degree of a negative number is real."""
+    if is_whole(exponent):
+        return base ** flint.fmpz(int(exponent))
+    if base.is_zero() and exponent > 0:
+        return base
+    if not base.contains(0):
+        negative = base < 0
+        if negative and not (is_exact(exponent) and exponent.denominator % 2):
+            raise undefined(position, "This power of a negative number is not real.")
+        size = abs(base) ** _enclosure(exponent)
+        return -size if negative and exponent.numerator % 2 else size
+    raise UndecidedError(position)
+
+
+def _enclosure(value: Value) -> Any:
+    if not is_exact(value):
+        return value
+    return flint.arb(flint.fmpq(int(value.numerator), int(value.denominator)))
+
+
+def _magnitude(value: Any) -> int:
+    """Return about how many bits an enclosed value has before the point; negative for a small fraction."""
+    mantissa, exponent = value.mid().man_exp()
+    return int(mantissa).bit_length() + int(exponent)

@@ -1,0 +1,134 @@
+"""The value of a tree: exact, or enclosed where a precision was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.nodes import Chain, Loop, Modulo, Node, Number, Variable, children
+from pycalc.services.operations.expressions.problems import too_large, undefined
+from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
+from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, is_carried
+from pycalc.services.operations.expressions.sizes import Size, size_of
+from pycalc.services.operations.expressions.values import Value, is_whole
+from pycalc.services.operations.numbers.gmp import mpz
+
+FALLBACK_BITS = 1_000_000  # a value up to this size is computed in full where a divisor has no inverse
+
+
+class DisagreementError(Exception):
+    """A residue within the tree differs when it is computed in another way."""
+
+
+class Evaluation:
+    """One evaluation of a tree, with the values of its loops' variables.
+
+    ``prime`` is 0, or the prime of a verification: residues within the tree are then computed modulo a multiple of
+    their modulus, and compared modulo the prime.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
+        self._arithmetic = arithmetic
+        self._prime = prime
+        self._variables: dict[str, Value] = {}
+        self._sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
+        self._special: Mapping[type, Callable[[Any], Value]] = {
+            Number: lambda node: number(node.position, node.value),
+            Variable: lambda node: self._variables[node.name],
+            Loop: self._loop,
+            Modulo: self._modulo,
+            Chain: self._chain,
+        }
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Return the functions that calls name."""
+        return self._arithmetic.functions
+
+    def value(self, node: Node) -> Value:
+        """Return a node's value; raises DomainError, ResultTooLarge (with positions) or UndecidedError."""
+        special = self._special.get(type(node))
+        if special is not None:
+            return special(node)
+        return self._arithmetic.value(node, [self.value(child) for child in children(node)])
+
+    def size(self, node: Node) -> Size:
+        """Return the bounds of a node's value, without the value."""
+        if not self._variables:
+            return self._sizer.size(node)
+        variables = {name: size_of(value) for name, value in self._variables.items()}
+        return Sizer(self.functions, self._arithmetic.precision, variables, strict=False).size(node)
+
+    def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
+        """Yield the value of a loop's body for each value of its variable."""
+        first, last = self.value(node.first), self.value(node.last)
+        if not (is_whole(first) and is_whole(last)):
+            raise undefined(node.position, f"The bounds of {node.name} must be whole numbers.")
+        if last - first >= MOST_TERMS:
+            raise undefined(node.position, f"This {node.name} has too many terms: at most {MOST_TERMS:,} are computed.")
+        outer = self._variables.get(node.variable)
+        try:
+            for index in range(int(first), int(last) + 1):
+                self._variables[node.variable] = mpz(index)
+                yield evaluate(node.body)
+        finally:
+            if outer is None:
+                self._variables.pop(node.variable, None)
+            else:
+                self._variables[node.variable] = outer
+
+    def _loop(self, node: Loop) -> Value:
+        """Return a sum or a product, joined as a balanced tree: its upper levels have few and large operands."""
+        join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
+        parts: list[tuple[int, Value]] = []  # of 2^level terms each, in falling order of the levels
+        for term in self.terms(node, self.value):
+            level, value = 0, term
+            while parts and parts[-1][0] == level:
+                value = join(node.position, parts.pop()[1], value)
+                level += 1
+            parts.append((level, value))
+        result = mpz(node.name == "prod")
+        for _, value in reversed(parts):
+            result = join(node.position, value, result)
+        return result
+
+    def _chain(self, node: Chain) -> Value:
+        """Return a chain's value; ``a % m`` with a large whole ``a`` is the residue of ``a``, without ``a``."""
+        first = None
+        if node.steps[0].operator == "%":
+            step = node.steps[0]
+            if is_carried(self.size(node.first), self.size(step.operand)):
+                first = self._residue(step.position, node.first, self.value(step.operand))
+        if first is not None and len(node.steps) == 1:
+            return first
+        rest = node.steps if first is None else node.steps[1:]
+        operands = [self.value(node.first) if first is None else first, *(self.value(step.operand) for step in rest)]
+        return self._arithmetic.value(Chain(node.position, node.first, rest), operands)
+
+    def _modulo(self, node: Modulo) -> Value:
+        modulus = self.value(node.modulus)
+        require_modulus(node.position, modulus)
+        return self._residue(node.position, node.operand, modulus)
+
+    def _residue(self, position: int, node: Node, modulus: Value) -> Value:
+        try:
+            if not self._prime:
+                return Residues(self, modulus).of(node)
+            wider = Residues(self, modulus * self._prime).of(node)
+            if wider % self._prime != Residues(self, self._prime, verifying=True).of(node):
+                raise DisagreementError
+            return wider % modulus
+        except NotInvertibleError:
+            size = self.size(node)
+        if size.bits + size.places > FALLBACK_BITS:
+            detail = "A divisor shares a factor with the modulus, and without mod the number is too large to compute."
+            raise too_large(position, detail, FALLBACK_BITS)
+        value = self.value(node)
+        try:
+            return Residues(self, modulus).of_value(position, value)
+        except NotInvertibleError:
+            raise undefined(
+                position, "The denominator shares a factor with the modulus: there is no residue."
+            ) from None

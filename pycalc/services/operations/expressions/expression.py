@@ -1,0 +1,169 @@
+"""An expression: its tree, its estimate, its value and the verification of that value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.expressions.canonical import canonical
+from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluation
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.nodes import Comparison, Modulo, Node
+from pycalc.services.operations.expressions.parser import Signature, parse
+from pycalc.services.operations.expressions.problems import undefined
+from pycalc.services.operations.expressions.residues import Residues
+from pycalc.services.operations.expressions.sizer import Sizer
+from pycalc.services.operations.expressions.sizes import Rounded, Size
+from pycalc.services.operations.expressions.values import (
+    UndecidedError,
+    Value,
+    is_exact,
+    text_of_value,
+)
+from pycalc.services.operations.numbers.texts import residue_or_none
+
+_GUARD_BITS = 64
+_MOST_DOUBLINGS = 5
+_LEADING_ZEROS = 6  # of a rounded value below 1, which are written before its digits
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A text that was read; the canonical text decides which expressions are equal."""
+
+    text: str
+    root: Node = field(compare=False, repr=False)
+
+
+class ExpressionEstimate(NamedTuple):
+    """The size and cost of an expression: bounds of its digits, of seconds on one core and of bytes of memory."""
+
+    digits: int
+    seconds: float
+    memory: float
+    exact: bool
+    certain: bool
+
+
+class Computed(NamedTuple):
+    """A value's text, and whether it is exact or rounded."""
+
+    text: bytes
+    exact: bool
+
+
+class Expressions:
+    """Reads and evaluates expressions over some functions; it holds no state.
+
+    ``precision`` is 0 where all must be exact, or the number of significant digits to which an irrational value is
+    rounded.
+    """
+
+    def __init__(self, functions: Mapping[str, Function]) -> None:
+        self._functions = functions
+        self._signatures: Mapping[str, Signature] = {
+            **BUILT_IN,
+            **{name: function.signature for name, function in functions.items()},
+        }
+
+    def read(self, text: str) -> Expression:
+        """Return the expression of a text; raises InvalidInput, with the position."""
+        root = parse(text, self._signatures)
+        return Expression(canonical(root), root)
+
+    def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
+        """Return the size and cost; raises what is certain beforehand, such as a ResultTooLarge."""
+        root = expression.root
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        size = sizer.size(root)
+        computing = sizer.seconds
+        sizer.residue(root, 61)
+        if isinstance(root, Modulo):
+            computing *= 2
+        digits = _digits(size, precision)
+        seconds = sizer.seconds + computing + costs.WHOLE + costs.text(digits)
+        return ExpressionEstimate(digits, seconds, sizer.bits, not size.rounded, sizer.certain)
+
+    def compute(self, expression: Expression, precision: int) -> Computed:
+        """Return the value's text; raises DomainError or ResultTooLarge, with the position."""
+        return self._settled(precision, lambda bits: self._computed(expression.root, precision, bits))
+
+    def verify(self, expression: Expression, precision: int, computed: Computed, prime: int) -> bool:
+        """Return whether a text is the expression's value.
+
+        An exact one is compared modulo ``prime`` with the tree's value modulo ``prime``; functions compute that by
+        another method. A rounded one is computed again from narrower enclosures. Raises ZeroDivisionError in the
+        negligible case that the prime divides a denominator.
+        """
+        root = expression.root
+        if not computed.exact:
+            again = self._settled(precision, lambda bits: self._computed(root, precision, 2 * bits + _GUARD_BITS))
+            return again == computed
+        evaluation = Evaluation(Arithmetic(self._functions, precision, _bits(precision)), prime)
+        try:
+            if isinstance(root, Comparison):
+                return self._settled(precision, lambda bits: self._compared(root, precision, bits, prime)) == computed
+            residue = Residues(evaluation, prime, verifying=True).of(root)
+        except DisagreementError:
+            return False
+        return residue_or_none(computed.text, prime) == residue
+
+    def _computed(self, root: Node, precision: int, bits: int) -> Computed:
+        value = Evaluation(Arithmetic(self._functions, precision, bits)).value(root)
+        if isinstance(value, bool):
+            return Computed(_boolean(value), True)
+        if is_exact(value):
+            return Computed(text_of_value(value).encode(), True)
+        from pycalc.services.operations.expressions.enclosures import rounded
+
+        return Computed(rounded(root.position, value, precision).text().encode(), False)
+
+    def _compared(self, root: Comparison, precision: int, bits: int, prime: int) -> Computed:
+        """Return a comparison of two values that agree with their residues."""
+        arithmetic = Arithmetic(self._functions, precision, bits)
+        evaluation = Evaluation(arithmetic, prime)
+        values = [evaluation.value(side) for side in (root.left, root.right)]
+        residues = Residues(evaluation, prime, verifying=True)
+        for side, value in zip((root.left, root.right), values, strict=True):
+            if is_exact(value) and residues.of(side) != residues.of_value(side.position, value):
+                raise DisagreementError
+        return Computed(_boolean(arithmetic.value(root, values)), True)
+
+    @staticmethod
+    def _settled(precision: int, attempt: Callable[[int], T]) -> T:
+        """Return the result of an attempt at a working precision, which is doubled while enclosures are too wide."""
+        bits = _bits(precision)
+        for _ in range(_MOST_DOUBLINGS):
+            try:
+                return attempt(bits)
+            except UndecidedError as error:
+                position = error.position
+                bits *= 2
+        detail = "This part cannot be decided: it is too close to a value where its rounding or its order changes."
+        raise undefined(position, detail)
+
+
+def _bits(precision: int) -> int:
+    return precision * 10 // 3 + _GUARD_BITS if precision else 0
+
+
+def _boolean(value: Value) -> bytes:
+    return b"true" if value else b"false"
+
+
+def _digits(size: Size, precision: int) -> int:
+    """Return how many digits the text of a value has at most.
+
+    A denominator of powers of 2 and 5 is written as decimal places, up to one for each of its bits.
+    """
+    if size.value is not None:
+        return sum(character.isdigit() for character in text_of_value(size.value))
+    digits = max(1, size.digits + size.places)
+    if size.rounded is Rounded.NO:
+        return int(digits)
+    rounded = precision + _LEADING_ZEROS
+    return rounded if size.rounded is Rounded.YES else max(rounded, int(digits))

@@ -1,0 +1,62 @@
+"""The functions of an expression: the operations of the registry, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycalc.errors import DomainError, InvalidInput
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.expressions.parser import Signature
+from pycalc.services.operations.expressions.problems import undefined
+from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+
+_PRECISION = 50
+_COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
+
+
+class Function:
+    """An operation as a function of exact values; ``position`` is where an error points."""
+
+    def __init__(self, operation: Operation[Any]) -> None:
+        self._operation = operation
+        self.signature = Signature(len(operation.parameters), len(operation.parameters))
+
+    def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
+        """Return how many digits the value has, and the seconds to compute and verify it."""
+        estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
+        return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
+
+    def value(self, position: int, values: Sequence[Value]) -> Value:
+        """Return the function's value."""
+        text = self._operation.compute(self._arguments(position, values), _PRECISION)
+        return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
+
+    def residue_seconds(self, position: int, values: Sequence[Value], modulus: int) -> float:
+        """Return the seconds for the value modulo ``modulus``."""
+        return self._operation.plan_modulo(self._arguments(position, values), modulus).seconds
+
+    def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
+        """Return the value modulo ``modulus``, without the value."""
+        return self._operation.modulo(self._arguments(position, values), modulus)
+
+    def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
+        """Return the value modulo a prime by another method than that of ``value``; None where there is none."""
+        return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
+
+    def _arguments(self, position: int, values: Sequence[Value]) -> Any:
+        name = self._operation.name
+        if not all(map(is_exact, values)):
+            raise undefined(position, f"{name} takes exact numbers, and an argument is irrational.")
+        names = [parameter.name for parameter in self._operation.parameters]
+        literals = {each: text_of_value(value) for each, value in zip(names, values, strict=True)}
+        try:
+            return self._operation.parse(literals)
+        except (InvalidInput, DomainError) as error:
+            raise undefined(position, f"{name} is not defined here: {error.detail}") from None
+
+
+def functions_of(operations: Mapping[str, Operation[Any]]) -> Mapping[str, Function]:
+    """Return the functions of a registry."""
+    return {name: Function(operation) for name, operation in operations.items()}

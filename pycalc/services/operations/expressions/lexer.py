@@ -1,0 +1,94 @@
+"""The tokens of an expression, with their positions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pycalc.errors import InvalidInput
+from pycalc.services.operations.expressions.problems import invalid
+from pycalc.services.operations.numbers.gmp import int_of, text_of
+from pycalc.services.operations.numbers.literals import MAX_EXPONENT, DecimalLiteral, lowest
+
+_DIGITS = "[0-9]+(?:_[0-9]+)*"
+_TOKEN = re.compile(
+    rf"""
+      (?P<space>[ \t\r\n]+)
+    | (?P<based>0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*)
+    | (?P<decimal>(?:{_DIGITS}(?:\.{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?[0-9]+)?)
+    | (?P<name>[A-Za-z][A-Za-z0-9_]*)
+    | (?P<operator>\*\*|//|==|!=(?!=)|<=|>=|[-+*/%^!(),<>])
+    """,
+    re.VERBOSE,
+)
+_DECIMAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:[,' \u00a0\u202f\u2009][0-9]{3})+(?![0-9.])")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
+# What to write for a character that other notations use.
+_REPLACEMENTS = {
+    "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "⁄": "/", "√": "^(1/2)",
+    "≤": "<=", "≥": ">=", "≠": "!=", "=": "==", "[": "(", "]": ")", "{": "(", "}": ")", "∑": "sum", "∏": "prod",
+}  # fmt: skip
+
+
+class Token(NamedTuple):
+    """A number, a name, an operator, or the end (an empty text)."""
+
+    kind: str
+    text: str
+    position: int
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Yield the tokens of a text and an end; raises InvalidInput at a character that begins none."""
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise _refused(text, position)
+        kind = match.lastgroup or ""
+        if kind != "space":
+            yield Token(kind, match[0], position)
+        position = match.end()
+        if kind in ("based", "decimal") and text[position : position + 1] in ("'", "_", "."):
+            raise _refused(text, match.start() if _THOUSANDS.match(text, match.start()) else position)
+    yield Token("end", "", position)
+
+
+def _refused(text: str, position: int) -> InvalidInput:
+    """Return the error at a character that is not part of any token; it shows the right form where there is one."""
+    character = text[position]
+    if separated := separated_thousands(text, position):
+        return separated
+    if superscript := _SUPERSCRIPT.match(text, position):
+        power = superscript[0].translate(_SUPERSCRIPTS)
+        return invalid(position, f"A superscript is not an operator here: write ^{power} for the power.")
+    if character in _REPLACEMENTS:
+        return invalid(position, f"The character {character} is not known: write {_REPLACEMENTS[character]} for it.")
+    shown = character if character.isprintable() else f"U+{ord(character):04X}"
+    return invalid(position, f"The character {shown} has no meaning in an expression: leave it out.")
+
+
+def separated_thousands(text: str, position: int) -> InvalidInput | None:
+    """Return the error of a number with thousands separators that begins at a position, if there is one."""
+    match = _THOUSANDS.match(text, position)
+    if match is None:
+        return None
+    plain = re.sub("[^0-9]", "", match[0])[:12]
+    underscored = re.sub(r"(?<=[0-9])(?=(?:[0-9]{3})+$)", "_", plain)
+    return invalid(position, f"A number has no thousands separators: write {plain} or {underscored}.")
+
+
+def number_of(token: Token) -> DecimalLiteral:
+    """Return the value of a literal; raises InvalidInput for an exponent beyond ±10^18."""
+    digits = token.text.replace("_", "")
+    if token.kind == "based":
+        return lowest("", text_of(int(digits, 0)), 0)
+    match = _DECIMAL.fullmatch(digits)
+    whole, fraction, power = match.groups("") if match else ("0", "", "")
+    exponent = int_of(power.lstrip("+") or "0")
+    if abs(exponent) > MAX_EXPONENT:
+        raise invalid(token.position, "The exponent of a literal must be within ±10^18.")
+    return lowest("", whole + fraction, exponent - len(fraction))

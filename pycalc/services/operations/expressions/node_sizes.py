@@ -1,0 +1,192 @@
+"""The size and the cost of one node, from the sizes of its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
+from math import ceil, inf
+from typing import Any
+
+from pycalc.errors import DomainError
+from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN, IRRATIONAL, Arithmetic
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Negation, Node, Power, Step
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
+from pycalc.services.operations.expressions.sizes import (
+    BITS_PER_DIGIT,
+    FOLDED_BITS,
+    MARGIN,
+    Rounded,
+    Size,
+    corners,
+    least_difference,
+    log2_of,
+    magnitude,
+    negated,
+    product_of,
+    rounded_of,
+    size_of,
+    sum_of,
+    times,
+    whole_of,
+)
+from pycalc.services.operations.expressions.values import Value
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+
+_FOLDED_SECONDS = 5e-5
+_LARGEST_ARGUMENT = 40_000  # bits of an argument whose estimate is asked for
+
+
+class NodeSizes:
+    """Sizes of nodes from those of their operands.
+
+    ``seconds`` adds up what their values take on one core. ``certain`` says whether only bounds went into it. With
+    ``strict``, a value that is too large is refused.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], precision: int, *, strict: bool) -> None:
+        self.seconds = 0.0
+        self.certain = True
+        self._functions = functions
+        self._arithmetic = Arithmetic(functions)
+        self._precision = precision
+        self._strict = strict
+        self._combined: Mapping[type, Callable[[Any, Sequence[Size]], Size]] = {
+            Negation: lambda _, sizes: negated(sizes[0]),
+            Chain: self._chain,
+            Power: lambda node, sizes: self._power(node, *sizes),
+            Call: self._call,
+            Comparison: lambda _, sizes: Size(None, None, 1),
+        }
+
+    def combined(self, node: Node, sizes: Sequence[Size]) -> Size:
+        """Return a node's size; a small value of known operands is computed."""
+        size = self._combined[type(node)](node, sizes)
+        if size.bits + size.places > FOLDED_BITS:
+            return size
+        return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
+
+    def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
+        """Return the size of a node whose operands are known and whose value takes no time, by computing it."""
+        values = [size.value for size in sizes]
+        if not all(value is not None for value in values) or isinstance(node, Comparison):
+            return None
+        if isinstance(node, Call) and node.name not in BUILT_IN:
+            _, seconds = self._functions[node.name].estimate(node.position, values)
+            if seconds > _FOLDED_SECONDS:
+                return None
+        if not isinstance(node, Power):
+            return size_of(self._arithmetic.value(node, values))
+        power = self._arithmetic.exact_power(node.position, *values)
+        if power is not None:
+            return size_of(power)
+        if not self._precision:
+            raise undefined(node.position, IRRATIONAL)
+        base, exponent = values
+        self.seconds += costs.rounded(max(self._precision, sizes[0].digits))
+        return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Rounded.YES)
+
+    def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
+        size = sizes[0]
+        for step, operand in zip(node.steps, sizes[1:], strict=True):
+            size = self._step(step, size, operand)
+        return size
+
+    def _step(self, step: Step, left: Size, right: Size) -> Size:
+        digits = (left.bits + left.places + right.bits + right.places) / BITS_PER_DIGIT
+        if left.places or right.places or step.operator == "/":
+            self.seconds += costs.gcd(digits)
+        if step.operator == "+":
+            self.seconds += costs.add(digits)
+            return sum_of(left, right)
+        if step.operator == "-":
+            self.seconds += costs.add(digits)
+            return sum_of(left, negated(right))._replace(least=least_difference(left, right))
+        if step.operator == "*":
+            self.seconds += costs.multiply(digits / 2)
+            return product_of(left, right)
+        self.seconds += costs.divide(digits)
+        if step.operator == "/":
+            return self._quotient(step.position, left, right)
+        if step.operator == "//":
+            quotient = self._quotient(step.position, left, right)
+            return whole_of(quotient)
+        self._quotient(step.position, left, right)
+        low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
+        return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
+
+    def _quotient(self, position: int, left: Size, right: Size) -> Size:
+        if right.value == 0:
+            raise undefined(position, "This is a division by zero: only a divisor other than 0 has a quotient.")
+        rounded = rounded_of(left, right)
+        places = max(1.0, left.places + right.bits)
+        low = high = None
+        if right.low is not None and (right.low > 0 or right.high < 0):
+            low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
+        return Size(low, high, left.bits + right.places, places, rounded=rounded)
+
+    def _power(self, node: Power, base: Size, exponent: Size) -> Size:
+        if base.value is not None and abs(base.value) in (0, 1):
+            return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
+        most = magnitude(exponent)
+        natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
+        rounded = max(base.rounded, exponent.rounded, Rounded.MAYBE if exponent.places else Rounded.NO)
+        bits, places = times(base.bits, most), times(base.places, most)
+        if not natural:
+            bits = places = max(bits, places, 1.0)
+        if rounded is not Rounded.YES and bits + places <= MOST_BITS:
+            self.seconds += costs.power((bits + places) / BITS_PER_DIGIT)
+        if rounded:
+            self.seconds += costs.rounded(self._precision) + costs.root((base.bits + base.places) / BITS_PER_DIGIT)
+        low = high = None
+        if natural and base.low is not None and base.low >= 1 and exponent.low is not None and bits <= FOLDED_BITS:
+            low, high = base.low ** int(exponent.low), base.high ** int(exponent.high)
+        least = -inf
+        if natural and base.least >= 0:
+            least = times(base.least, 2.0 ** min(exponent.least, 1023.0)) if exponent.least > -inf else 0.0
+        return Size(low, high, bits, places, least / MARGIN, rounded)
+
+    def _call(self, node: Call, sizes: Sequence[Size]) -> Size:
+        first = sizes[0]
+        if node.name == "abs":
+            return first._replace(low=None, high=None) if first.value is None else size_of(abs(first.value))
+        if node.name in ("min", "max"):
+            pick = min if node.name == "min" else max
+            lows, highs = [size.low for size in sizes], [size.high for size in sizes]
+            known = all(low is not None for low in lows)
+            low, high = (pick(lows), pick(highs)) if known else (None, None)
+            bits, places = max(size.bits for size in sizes), max(size.places for size in sizes)
+            return Size(low, high, bits, places, min(size.least for size in sizes), rounded_of(*sizes))
+        if node.name in BUILT_IN:
+            self.seconds += costs.divide((first.bits + first.places) / BITS_PER_DIGIT)
+            return whole_of(first)
+        digits, seconds = self._largest_call(node, sizes)
+        self.seconds += seconds + costs.text(digits)
+        return Size(None, None, digits * BITS_PER_DIGIT)
+
+    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float]:
+        """Return the most digits and the mean seconds of a function's values at its arguments' bounds and between."""
+        function = self._functions[node.name]
+        if all(size.value is not None for size in sizes):
+            return function.estimate(node.position, [size.value for size in sizes])
+        self.certain = False
+        if any(size.low is None and size.bits > _LARGEST_ARGUMENT for size in sizes):
+            if self._strict:
+                raise too_large(node.position)
+            return inf, 0.0
+        found = []
+        for values in product(*(_samples(size) for size in sizes)):
+            with suppress(DomainError):
+                found.append(function.estimate(node.position, values))
+        seconds = sum(seconds for _, seconds in found) / max(1, len(found))
+        return max((digits for digits, _ in found), default=1), seconds
+
+
+def _samples(size: Size) -> list[Value]:
+    """Return values of an argument that are likely to be those of the largest result."""
+    if size.low is not None:
+        low, high = size.low // 1, size.high // 1
+        return [low, (low + high) // 2, high]
+    return [mpz(1) << ceil(size.bits)]

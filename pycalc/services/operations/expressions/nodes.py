@@ -1,0 +1,125 @@
+"""The nodes of an expression's tree; each has the position of its operator or first character in the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pycalc.services.operations.numbers.literals import DecimalLiteral
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal."""
+
+    position: int
+    value: DecimalLiteral
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The variable of a surrounding ``sum`` or ``prod``."""
+
+    position: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """A unary minus."""
+
+    position: int
+    operand: Node
+
+
+class Step(NamedTuple):
+    """An operator of a chain, and its right operand."""
+
+    position: int
+    operator: str
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operators of one precedence, applied from left to right: ``+ -``, or ``* / // %``.
+
+    A chain is one node, however long it is, so that the depth of the tree is that of the nesting in the text.
+    """
+
+    position: int
+    first: Node
+    steps: tuple[Step, ...]
+
+    @property
+    def is_sum(self) -> bool:
+        """Return whether the operators are ``+`` and ``-``."""
+        return self.steps[0].operator in "+-"
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """``base ^ exponent``."""
+
+    position: int
+    base: Node
+    exponent: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of numbers; ``n!`` is a call of ``factorial``."""
+
+    position: int
+    name: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A sum or a product of ``body``, for the variable's integers from ``first`` to ``last``."""
+
+    position: int
+    name: Literal["sum", "prod"]
+    variable: str
+    first: Node
+    last: Node
+    body: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Modulo:
+    """The residue ``operand mod modulus``, from 0 to modulus - 1."""
+
+    position: int
+    operand: Node
+    modulus: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison; only the root of a tree is one."""
+
+    position: int
+    operator: str
+    left: Node
+    right: Node
+
+
+Node = Number | Variable | Negation | Chain | Power | Call | Loop | Modulo | Comparison
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """Return the nodes directly below a node."""
+    match node:
+        case Negation(_, operand):
+            return (operand,)
+        case Chain(_, first, steps):
+            return (first, *(step.operand for step in steps))
+        case Power(_, left, right) | Modulo(_, left, right) | Comparison(_, _, left, right):
+            return left, right
+        case Call(_, _, arguments):
+            return arguments
+        case Loop():
+            return node.first, node.last, node.body
+    return ()

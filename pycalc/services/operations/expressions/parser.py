@@ -1,0 +1,257 @@
+"""The parser of expressions: recursive descent, with errors that point at their place (ADR 25).
+
+Precedence, from loosest to tightest: comparison (at the top only); ``+ -``; ``* / // %`` and ``mod``; unary ``-``;
+``^``, from right to left; ``!``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, cast
+
+from pycalc.errors import InvalidInput
+from pycalc.services.operations.expressions.lexer import Token, number_of, separated_thousands, tokens
+from pycalc.services.operations.expressions.nodes import (
+    Call,
+    Chain,
+    Comparison,
+    Loop,
+    Modulo,
+    Negation,
+    Node,
+    Number,
+    Power,
+    Step,
+    Variable,
+    children,
+)
+from pycalc.services.operations.expressions.problems import invalid
+
+MOST_CHARACTERS = 10_000
+MOST_DEPTH = 100  # parentheses and exponents within each other
+_MOST_LEVELS = 200  # nodes within each other: each takes up to three frames of the interpreter's thousand
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_LOOPS = frozenset({"sum", "prod"})
+_AFTER_MOD = _COMPARISONS | {"", ")", ","}
+_ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # what ``1,000`` has after its first digit
+_LONGEST_SHOWN = 64
+_TOO_DEEP = f"An expression is nested at most {MOST_DEPTH} deep: write it with fewer levels."
+
+
+class Signature(NamedTuple):
+    """The number of arguments of a function; ``most`` is None where there is no limit."""
+
+    least: int
+    most: int | None
+
+
+def parse(text: str, functions: Mapping[str, Signature]) -> Node:
+    """Return the tree of an expression; raises InvalidInput, with the position.
+
+    ``functions`` has the functions that a call may name.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise invalid(MOST_CHARACTERS, f"An expression has at most {MOST_CHARACTERS:,} characters.")
+    node = _Parser(text, functions).whole()
+    _require_shallow(node)
+    return node
+
+
+def _require_shallow(root: Node) -> None:
+    """Raise InvalidInput where a tree has too many levels."""
+    level = [root]
+    for _ in range(_MOST_LEVELS):
+        level = [child for node in level for child in children(node)]
+        if not level:
+            return
+    raise invalid(level[0].position, _TOO_DEEP)
+
+
+def _chained(first: Node, steps: tuple[Step, ...]) -> Node:
+    """Return the chain of these operators; ``(a + b) + c`` is the same chain as ``a + b + c``."""
+    if not steps:
+        return first
+    if isinstance(first, Chain) and first.is_sum == (steps[0].operator in "+-"):
+        return Chain(steps[0].position, first.first, first.steps + steps)
+    return Chain(steps[0].position, first, steps)
+
+
+class _Parser:
+    def __init__(self, text: str, functions: Mapping[str, Signature]) -> None:
+        self._text = text
+        self._functions = functions
+        self._tokens = tokens(text)
+        self._token = next(self._tokens)
+        self._depth = -1  # the whole is not nested
+        self._in_arguments = False  # a comma separates arguments here
+        self._variables: list[str] = []
+
+    def whole(self) -> Node:
+        """Return the tree of the whole text."""
+        if self._token.kind == "end":
+            raise self._error("The expression is empty: write one such as 2^100 - 1.")
+        node = self._expression()
+        if self._token.text in _COMPARISONS:
+            operator = self._take()
+            node = Comparison(operator.position, operator.text, node, self._expression())
+            if self._token.text in _COMPARISONS:
+                raise self._error("An expression has one comparison: write a second expression for the other.")
+        if self._token.kind != "end":
+            raise self._unexpected()
+        return node
+
+    def _take(self) -> Token:
+        taken, self._token = self._token, next(self._tokens, self._token)
+        return taken
+
+    def _expect(self, text: str) -> None:
+        if self._token.text != text:
+            raise self._unexpected()
+        self._take()
+
+    def _error(self, detail: str) -> InvalidInput:
+        return invalid(self._token.position, detail)
+
+    def _unexpected(self) -> InvalidInput:
+        """Return the error of a token that cannot stand behind a complete part."""
+        text, kind = self._token.text, self._token.kind
+        if kind == "end":
+            return self._error("The expression ends here, but a ) is missing.")
+        if text == ",":
+            return self._error(
+                "A comma only separates arguments: write 1000 or 1_000 for thousands, 2.5 for a decimal."
+            )
+        if text == ")":
+            return self._error("This ) closes no parenthesis: remove it, or open one before it.")
+        if text in _COMPARISONS:
+            return self._error("A comparison stands at the top of an expression, not in parentheses.")
+        if kind in ("based", "decimal", "name") or text == "(":
+            return self._error("An operator is missing here: write * for a product.")
+        return self._error(f"{text} has no meaning at this place: write an operator or the end before it.")
+
+    def _expression(self) -> Node:
+        """Parse a sum, or a product with its ``mod``.
+
+        Languages disagree on ``a + b mod m`` and on ``a mod m * b``, so both need parentheses.
+        """
+        self._enter()
+        first = self._product()
+        steps = self._steps("+-", self._product)
+        node = _chained(first, steps)
+        if self._token.text == "mod":
+            if steps:
+                raise self._error("Put parentheses around what mod takes: (a + b) mod m, or a + (b mod m).")
+            position = self._take().position
+            node = Modulo(position, node, self._unary())
+            if self._token.text not in _AFTER_MOD:
+                raise self._error("Put parentheses around what mod takes: (a mod m) * b, or a mod (m * b).")
+        self._depth -= 1
+        return node
+
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise self._error(_TOO_DEEP)
+
+    def _product(self) -> Node:
+        first = self._unary()
+        return _chained(first, self._steps("*/%", self._unary))
+
+    def _steps(self, operators: str, operand: Callable[[], Node]) -> tuple[Step, ...]:
+        steps = []
+        while self._token.kind == "operator" and self._token.text[0] in operators:
+            operator = self._take()
+            steps.append(Step(operator.position, operator.text, operand()))
+        return tuple(steps)
+
+    def _unary(self) -> Node:
+        """Parse signs, and a number with its factorial and its power: ``-2^2`` is -(2^2)."""
+        minuses = []
+        while self._token.text in ("-", "+"):
+            sign = self._take()
+            if sign.text == "-":
+                minuses.append(sign.position)
+        node = self._primary()
+        if self._token.text == "!":
+            node = Call(self._take().position, "factorial", (node,))
+            if self._token.text == "!":
+                raise self._error("n!! has two meanings: write (n!)! for the factorial of a factorial.")
+        if self._token.text in ("^", "**"):
+            position = self._take().position
+            self._enter()
+            node = Power(position, node, self._unary())
+            self._depth -= 1
+        return Negation(minuses[0], node) if len(minuses) % 2 else node
+
+    def _primary(self) -> Node:
+        token = self._take()
+        if token.kind in ("based", "decimal"):
+            self._refuse_thousands(token)
+            return Number(token.position, number_of(token))
+        if token.text == "(":
+            outside, self._in_arguments = self._in_arguments, False
+            node = self._expression()
+            self._in_arguments = outside
+            self._expect(")")
+            return node
+        if token.kind == "name" and token.text != "mod":
+            return Variable(token.position, token.text) if token.text in self._variables else self._named(token)
+        if token.kind == "end":
+            raise invalid(token.position, "The expression ends here, but a number is missing.")
+        raise invalid(token.position, f"A number is missing before {token.text}: write one.")
+
+    def _refuse_thousands(self, number: Token) -> None:
+        """Raise InvalidInput for ``1 000`` and ``1,000``; between arguments, ``1,200`` is two numbers."""
+        following = self._token
+        comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
+        if following.kind == "decimal" or comma:
+            error = separated_thousands(self._text, number.position)
+            if error is not None:
+                raise error
+
+    def _named(self, name: Token) -> Node:
+        if name.text not in self._functions and name.text not in _LOOPS:
+            known = ", ".join(sorted([*self._functions, *_LOOPS]))
+            shown = name.text[:_LONGEST_SHOWN]
+            raise invalid(name.position, f"There is no function or variable {shown}: the functions are {known}.")
+        if self._token.text != "(":
+            raise self._error(f"{name.text} is a function: write its arguments in parentheses.")
+        self._take()
+        outside, self._in_arguments = self._in_arguments, True
+        node = self._loop(name) if name.text in _LOOPS else self._call(name)
+        self._in_arguments = outside
+        return node
+
+    def _call(self, name: Token) -> Node:
+        arguments = []
+        if self._token.text != ")":
+            arguments.append(self._expression())
+            while self._token.text == ",":
+                self._take()
+                arguments.append(self._expression())
+        self._expect(")")
+        least, most = self._functions[name.text]
+        if len(arguments) < least or (most is not None and len(arguments) > most):
+            wanted = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
+            raise invalid(name.position, f"{name.text} takes {wanted} arguments, and {len(arguments)} are given.")
+        if name.text == "pow":
+            return Power(name.position, arguments[0], arguments[1])
+        return Call(name.position, name.text, tuple(arguments))
+
+    def _loop(self, name: Token) -> Node:
+        variable = self._take()
+        taken = variable.text in self._functions or variable.text in _LOOPS or variable.text == "mod"
+        if variable.kind != "name" or taken or len(variable.text) > _LONGEST_SHOWN:
+            detail = f"{name.text} needs the name of its variable first, as in {name.text}(i, 1, 100, i^2)."
+            raise invalid(variable.position, detail)
+        self._expect(",")
+        first = self._expression()
+        self._expect(",")
+        last = self._expression()
+        self._expect(",")
+        self._variables.append(variable.text)
+        body = self._expression()
+        self._variables.pop()
+        self._expect(")")
+        return Loop(name.position, cast("Literal['sum', 'prod']", name.text), variable.text, first, last, body)

@@ -1,0 +1,127 @@
+"""The residue of a tree: nothing larger than the modulus is made, where the arithmetic allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN
+from pycalc.services.operations.expressions.nodes import Call, Chain, Loop, Negation, Node, Number, Power, Step
+from pycalc.services.operations.expressions.problems import too_large, undefined
+from pycalc.services.operations.expressions.sizer import MOST_EXPONENT_BITS, by_euler, exact_steps
+from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
+from pycalc.services.operations.numbers.gmp import mpz
+
+if TYPE_CHECKING:
+    from pycalc.services.operations.expressions.evaluation import Evaluation
+
+
+class NotInvertibleError(ZeroDivisionError):
+    """A divisor shares a factor with the modulus."""
+
+
+class Residues:
+    """Residues modulo ``modulus`` in the scope of an evaluation.
+
+    With ``verifying``, the modulus is a random prime, and functions use a method that is independent of their value's.
+    """
+
+    def __init__(self, evaluation: Evaluation, modulus: int, *, verifying: bool = False) -> None:
+        self._evaluation = evaluation
+        self._modulus = mpz(modulus)
+        self._verifying = verifying
+        self._nodes: Mapping[type, Callable[[Any], Value]] = {
+            Number: self._number,
+            Negation: lambda node: -self.of(node.operand) % self._modulus,
+            Chain: self._chain,
+            Power: self._power,
+            Call: self._call,
+            Loop: self._loop,
+        }
+
+    def of(self, node: Node) -> Value:
+        """Return a node's residue, from 0 to modulus - 1.
+
+        Raises NotInvertibleError where a divisor has no inverse, and what the exact evaluation raises.
+        """
+        return self._nodes.get(type(node), self._exact)(node)
+
+    def of_value(self, position: int, value: Value) -> Value:
+        """Return the residue of a value; raises DomainError for an irrational one."""
+        if not is_exact(value):
+            raise undefined(position, "This part is irrational: only a rational number has a residue.")
+        try:
+            return residue_of(value, self._modulus)
+        except ZeroDivisionError:
+            raise NotInvertibleError from None
+
+    def _exact(self, node: Node) -> Value:
+        return self.of_value(node.position, self._evaluation.value(node))
+
+    def _number(self, node: Number) -> Value:
+        unscaled, exponent = node.value.unscaled, node.value.exponent
+        scale = pow(mpz(10), abs(exponent), self._modulus)
+        return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self._modulus
+
+    def _chain(self, node: Chain) -> Value:
+        exact = exact_steps(node)
+        value = self._exact(Chain(node.position, node.first, node.steps[:exact])) if exact else self.of(node.first)
+        for step in node.steps[exact:]:
+            value = self._step(step, value)
+        return value
+
+    def _step(self, step: Step, left: Value) -> Value:
+        right = self.of(step.operand)
+        if step.operator == "*":
+            return left * right % self._modulus
+        if step.operator == "/":
+            return left * self._divisor(right) % self._modulus
+        return (left + right if step.operator == "+" else left - right) % self._modulus
+
+    def _power(self, node: Power) -> Value:
+        size = self._evaluation.size(node.exponent)
+        if by_euler(size, self._modulus.bit_length()):
+            return self._power_by_euler(node)
+        if size.bits > MOST_EXPONENT_BITS:
+            raise too_large(node.exponent.position)
+        exponent = self._evaluation.value(node.exponent)
+        if not is_whole(exponent):
+            return self._exact(node)
+        base = self.of(node.base)
+        return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
+
+    def _power_by_euler(self, node: Power) -> Value:
+        """Return a power with a huge exponent e: a^e = a^(e mod φ + φ) modulo m, for any a, where e >= log2 m."""
+        import flint  # takes longer to import than most expressions to compute
+
+        order = int(flint.fmpz(int(self._modulus)).euler_phi())
+        exponent = Residues(self._evaluation, order, verifying=False).of(node.exponent) + order
+        return pow(self.of(node.base), exponent, self._modulus)
+
+    def _call(self, node: Call) -> Value:
+        if node.name in BUILT_IN:
+            return self._exact(node)
+        function = self._evaluation.functions[node.name]
+        values = [self._evaluation.value(argument) for argument in node.arguments]
+        if not self._verifying:
+            return mpz(function.residue(node.position, values, int(self._modulus)))
+        residue = function.independent_residue(node.position, values, int(self._modulus))
+        return self._exact(node) if residue is None else mpz(residue)
+
+    def _loop(self, node: Loop) -> Value:
+        result = mpz(node.name == "prod") % self._modulus
+        for term in self._evaluation.terms(node, self.of):
+            result = (result + term if node.name == "sum" else result * term) % self._modulus
+        return result
+
+    def _divisor(self, value: Value) -> Value:
+        """Return the inverse of a divisor, which may be 0."""
+        if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
+            raise NotInvertibleError
+        return self._inverse(value)
+
+    def _inverse(self, value: Value) -> Value:
+        try:
+            return pow(value, -1, self._modulus)
+        except (ValueError, ZeroDivisionError):
+            raise NotInvertibleError from None

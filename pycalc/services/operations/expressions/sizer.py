@@ -1,0 +1,241 @@
+"""The size and the cost of a tree, estimated before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil, inf, log2
+from typing import Any
+
+from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.node_sizes import NodeSizes
+from pycalc.services.operations.expressions.nodes import (
+    Call,
+    Chain,
+    Loop,
+    Modulo,
+    Negation,
+    Node,
+    Number,
+    Power,
+    Variable,
+    children,
+)
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
+from pycalc.services.operations.expressions.sizes import (
+    BITS_PER_DIGIT,
+    FOLDED_BITS,
+    MARGIN,
+    Rounded,
+    Size,
+    log2_of,
+    size_of,
+)
+from pycalc.services.operations.expressions.values import is_whole, residue_of
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+
+MOST_TERMS = 1_000_000  # of a sum or a product
+# An exponent of a residue with more bits is reduced by Euler's theorem, where the modulus is factored in time.
+EULER_BITS = 65_536
+MOST_EULER_MODULUS_BITS = 128
+MOST_EXPONENT_BITS = 1 << 24
+CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
+
+
+class Sizer(NodeSizes):
+    """An estimate of a tree, in the scope of its loops' variables.
+
+    ``seconds`` adds up what the values and residues asked for take on one core, and ``bits`` the sizes of the values.
+    ``certain`` says whether only bounds went into them. With ``strict``, a value that is too large is refused; without,
+    the sizes of a tree's nodes are kept.
+    """
+
+    def __init__(
+        self, functions: Mapping[str, Function], precision: int, variables: dict[str, Size], *, strict: bool
+    ) -> None:
+        super().__init__(functions, precision, strict=strict)
+        self.bits = 0.0
+        self._variables = variables
+        self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
+        self._found: dict[int, Size] = {}
+        self._sizes: Mapping[type, Callable[[Any], Size]] = {
+            Number: self._number,
+            Variable: lambda node: self._variables[node.name],
+            Loop: self._loop,
+            Modulo: self._modulo,
+        }
+
+    def size(self, node: Node) -> Size:
+        """Return the bounds of a node's value, and count its cost.
+
+        Raises DomainError where it is certain that there is no value, ResultTooLarge (if strict) for one that is too
+        large, and InvalidInput for a loop of too many terms.
+        """
+        if not self._strict and id(node) in self._found:
+            return self._found[id(node)]
+        self.seconds += costs.NODE
+        find = self._sizes.get(type(node), self._of_operands)
+        size = find(node)
+        if size.rounded is not Rounded.YES:
+            self.bits += size.bits + size.places
+            if self._strict and not size.bits + size.places <= MOST_BITS:
+                raise too_large(node.position)
+        if not self._strict:
+            self._found[id(node)] = size
+        return size
+
+    def _of_operands(self, node: Node) -> Size:
+        first, *others = children(node)
+        sizes = [self._carried(node) or self.size(first), *map(self.size, others)]
+        return self.combined(node, sizes)
+
+    def _carried(self, node: Node) -> Size | None:
+        """Return the size of a large ``a`` in ``a % m`` when only its residue is computed; otherwise None."""
+        if not self._strict or not isinstance(node, Chain) or node.steps[0].operator != "%":
+            return None
+        modulus = self._peek(node.steps[0].operand)
+        if not is_carried(self._peek(node.first), modulus):
+            return None
+        self.residue(node.first, modulus.bits)
+        return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
+
+    def residue(self, node: Node, bits: float) -> None:
+        """Count the cost of a node's residue modulo a number of ``bits`` bits."""
+        self.seconds += costs.NODE
+        digits = bits / BITS_PER_DIGIT
+        match node:
+            case Number() | Variable():
+                self.seconds += costs.multiply(digits)
+            case Chain(_, first, steps):
+                exact = exact_steps(node)
+                if exact:
+                    self.size(Chain(node.position, first, steps[:exact]))
+                else:
+                    self.residue(first, bits)
+                for step in steps[exact:]:
+                    self.residue(step.operand, bits)
+                    # A divisor without an inverse costs the value in full.
+                    self.certain = self.certain and step.operator != "/"
+                    self.seconds += costs.divide(digits) if step.operator in "*/" else costs.add(digits)
+            case Negation(_, operand):
+                self.residue(operand, bits)
+            case Power():
+                self._residue_of_power(node, bits)
+            case Loop():
+                self._repeated(node, lambda: self.residue(node.body, bits))
+            case Call() if node.name not in BUILT_IN:
+                self._residue_of_call(node, bits)
+            case _:
+                self.size(node)
+
+    def _number(self, node: Number) -> Size:
+        unscaled, exponent = node.value.unscaled, node.value.exponent
+        bits = (log2_of(unscaled) + max(0, exponent) * BITS_PER_DIGIT) * MARGIN
+        places = max(0, -exponent) * BITS_PER_DIGIT * MARGIN
+        if bits + places <= FOLDED_BITS * 10:
+            return size_of(number(node.position, node.value))
+        self.seconds += costs.power(max(bits, places) / BITS_PER_DIGIT)
+        return Size(None, None, bits, places, bits / MARGIN**2 - places)
+
+    def _peek(self, node: Node) -> Size:
+        """Return the bounds of a node's value, which need not be computed, and count only the time to find them."""
+        self.seconds += costs.PEEK
+        return self.size(node) if self._bounds is None else self._bounds.size(node)
+
+    def _loop(self, node: Loop) -> Size:
+        body: list[Size] = []
+        terms = self._repeated(node, lambda: body.append(self.size(node.body)))
+        if not terms:
+            return size_of(mpz(0) if node.name == "sum" else mpz(1))
+        (size,) = body
+        places = size.places * terms
+        bits = size.bits * terms if node.name == "prod" else size.bits + size.places * (terms - 1) + log2(terms)
+        digits = (bits + places) / BITS_PER_DIGIT
+        if bits + places <= MOST_BITS:
+            joins = max(1.0, log2(terms)) if node.name == "prod" or size.places else 0.0
+            self.seconds += joins * (costs.gcd(digits / 2) if size.places else costs.multiply(digits / 2))
+        if node.name == "prod":
+            return Size(None, None, bits, places, rounded=size.rounded)
+        low, high = (
+            (None, None) if size.low is None else (min(terms * size.low, mpz(0)), max(terms * size.high, mpz(0)))
+        )
+        return Size(low, high, bits, places, rounded=size.rounded)
+
+    def _repeated(self, node: Loop, count: Callable[[], None]) -> int:
+        """Count the cost of a loop's body for all its terms; return how many terms there are at most."""
+        first, last = self.size(node.first), self.size(node.last)
+        for bound in (first, last):
+            if bound.value is not None and not is_whole(bound.value):
+                raise undefined(node.position, f"The bounds of {node.name} must be whole numbers.")
+        if first.low is None or last.high is None or last.high - first.low >= MOST_TERMS:
+            detail = f"This {node.name} may have too many terms: at most {MOST_TERMS:,} are added or multiplied."
+            raise undefined(node.position, detail)
+        if last.high < first.low:
+            return 0
+        outer = self._variables.get(node.variable)
+        whole = first.value is not None and last.value is not None
+        bits = max(log2_of(first.low.numerator), log2_of(last.high.numerator))
+        self._variables[node.variable] = Size(first.low, last.high, bits, 0.0, first.least)
+        before = self.seconds
+        count()
+        terms = int(last.high - first.low) + 1
+        self.seconds = before + (self.seconds - before) * terms
+        self.certain = self.certain and whole
+        if outer is not None:
+            self._variables[node.variable] = outer
+        return terms
+
+    def _modulo(self, node: Modulo) -> Size:
+        operand, modulus = self._peek(node.operand), self.size(node.modulus)
+        if modulus.value is not None:
+            require_modulus(node.position, modulus.value)
+            if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
+                return size_of(residue_of(operand.value, modulus.value))
+        self.residue(node.operand, modulus.bits)
+        if modulus.high is None:
+            return Size(None, None, modulus.bits)
+        return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
+
+    def _residue_of_power(self, node: Power, bits: float) -> None:
+        exponent = self._peek(node.exponent)
+        if exponent.places:
+            self.size(node)
+            return
+        self.residue(node.base, bits)
+        if by_euler(exponent, bits):
+            self.seconds += costs.factor(bits) + costs.residue_of_power(bits, bits)
+            self.residue(node.exponent, bits)
+            return
+        if exponent.bits > MOST_EXPONENT_BITS:
+            raise too_large(node.exponent.position)
+        self.size(node.exponent)
+        self.seconds += costs.residue_of_power(exponent.bits, bits)
+
+    def _residue_of_call(self, node: Call, bits: float) -> None:
+        sizes = [self.size(argument) for argument in node.arguments]
+        function = self._functions[node.name]
+        values = [size.value for size in sizes]
+        if all(value is not None for value in values):
+            self.seconds += function.residue_seconds(node.position, values, 1 << ceil(bits))
+            return
+        self.certain = False
+        for size in sizes:
+            self.seconds += costs.residue_of_power(64 + size.bits, bits) * 10
+
+
+def is_carried(size: Size, modulus: Size) -> bool:
+    """Return whether ``a % m`` is computed as a residue: ``a`` is large and whole, and ``m`` above 0."""
+    whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
+    return size.bits > CARRIED_BITS and whole and modulus.least > -inf
+
+
+def by_euler(exponent: Size, bits: float) -> bool:
+    """Return whether an exponent is whole, above the number of a modulus's bits, and too large for ``pow``."""
+    large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
+    return large and not exponent.places and not exponent.rounded and exponent.least > 20
+
+
+def exact_steps(node: Chain) -> int:
+    """Return how many steps of a chain have no residue of their own: those up to the last ``//`` or ``%``."""
+    return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

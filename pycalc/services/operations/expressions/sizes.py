@@ -1,0 +1,126 @@
+"""The size of a value that is not computed: bounds, and what arithmetic makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from math import ceil, inf, log2
+from typing import NamedTuple
+
+from pycalc.services.operations.expressions.values import Value, is_whole, lowest
+from pycalc.services.operations.numbers.gmp import gmp
+
+FOLDED_BITS = 4_096  # values up to this size are computed while planning
+MARGIN = 1 + 1e-9  # for the error of a logarithm
+BITS_PER_DIGIT = 3.32192809488737
+
+
+class Rounded(IntEnum):
+    """The degrees of certainty that a value is an enclosure."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+class Size(NamedTuple):
+    """Bounds of a value: exact ones where they are small, and the sizes of its parts.
+
+    The numerator has at most ``bits`` bits. The denominator has at most ``places`` bits; 0 means certainly whole.
+    The value is at least 2^``least``; -inf where it may be 0 or negative. ``rounded`` tells whether it is an enclosure.
+    """
+
+    low: Value | None
+    high: Value | None
+    bits: float
+    places: float = 0.0
+    least: float = -inf
+    rounded: Rounded = Rounded.NO
+
+    @property
+    def value(self) -> Value | None:
+        """Return the value where it is known."""
+        return self.low if self.low is not None and self.low == self.high else None
+
+    @property
+    def digits(self) -> float:
+        """Return how many digits the value has at most; exactly, where it is a known integer."""
+        if self.value is not None and not self.places:
+            return len(abs(self.value).digits())
+        return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
+
+
+def size_of(value: Value) -> Size:
+    """Return the size of a known exact value."""
+    value = lowest(value)
+    least = log2_of(value.numerator) / MARGIN - log2_of(value.denominator) * MARGIN if value > 0 else -inf
+    places = 0.0 if is_whole(value) else max(1.0, log2_of(value.denominator) * MARGIN)
+    return Size(value, value, log2_of(value.numerator) * MARGIN, places, least)
+
+
+def log2_of(value: Value) -> float:
+    """Return the base-2 logarithm of an integer's magnitude; that of 0 is 0."""
+    return float(gmp.log2(abs(value))) if value else 0.0
+
+
+def magnitude(size: Size) -> float:
+    """Return the largest magnitude of a value; inf where it is too large for a float."""
+    if size.low is not None:
+        return max(_float(abs(size.low)), _float(abs(size.high)))
+    return 2.0**size.bits if size.bits < 1000 else inf
+
+
+def _float(value: Value) -> float:
+    return float(value) * MARGIN if value.numerator.bit_length() < 1000 else inf
+
+
+def times(bits: float, factor: float) -> float:
+    """Return a product in which 0 times infinity is 0."""
+    return bits * factor if bits and factor else 0.0
+
+
+def rounded_of(*sizes: Size) -> Rounded:
+    """Return whether a value made of these is an enclosure."""
+    return max(size.rounded for size in sizes)
+
+
+def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
+    """Return the bounds of a monotone operation's values, or None where they are unknown or too large to compute."""
+    ends = (left.low, left.high, right.low, right.high)
+    if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
+        return None, None
+    found = [lowest(combine(a, b)) for a in ends[:2] for b in ends[2:]]
+    return min(found), max(found)
+
+
+def sum_of(left: Size, right: Size) -> Size:
+    """Return the size of a sum."""
+    low, high = corners(left, right, lambda a, b: a + b)
+    small, large = sorted((left.bits + right.places, right.bits + left.places))
+    bits = large if large == inf else large + log2(1 + 2.0 ** (small - large))
+    least = max(left.least, right.least) if min(left.least, right.least) > -inf else -inf
+    return Size(low, high, bits * MARGIN, left.places + right.places, least, rounded_of(left, right))
+
+
+def least_difference(left: Size, right: Size) -> float:
+    """Return a power of two that ``left`` - ``right`` is certainly not below."""
+    return left.least - 1 if left.least > right.bits + 1 and left.least < inf else -inf
+
+
+def negated(size: Size) -> Size:
+    """Return the size of the opposite value."""
+    low, high = (None, None) if size.low is None else (-size.high, -size.low)
+    return size._replace(low=low, high=high, least=-inf)
+
+
+def product_of(left: Size, right: Size) -> Size:
+    """Return the size of a product."""
+    low, high = corners(left, right, lambda a, b: a * b)
+    least = left.least + right.least if min(left.least, right.least) > -inf else -inf
+    return Size(low, high, left.bits + right.bits, left.places + right.places, least, rounded_of(left, right))
+
+
+def whole_of(size: Size) -> Size:
+    """Return the size of a value rounded to a whole number."""
+    low, high = (None, None) if size.low is None else (size.low // 1, -(-size.high // 1))
+    return Size(low, high, size.bits + 1)

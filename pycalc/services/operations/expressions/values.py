@@ -1,0 +1,73 @@
+"""Exact values: GMP integers, and GMP fractions that are not whole. Beside them stand FLINT's enclosures (``arb``).
+
+An enclosure only appears where a precision was given and a value is irrational.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+
+# A GMP integer, a GMP fraction that is not whole, an enclosure, or the boolean of a comparison.
+Value = Any
+
+_WHOLE = type(mpz(0))
+_FRACTION = type(gmp.mpq(1, 2))
+
+
+class UndecidedError(Exception):
+    """An enclosure is too wide for a decision: at which integer to round, or which of two values is larger."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+def is_whole(value: Value) -> bool:
+    """Return whether a value is an exact integer."""
+    return isinstance(value, _WHOLE)
+
+
+def is_exact(value: Value) -> bool:
+    """Return whether a value is a number that is not rounded."""
+    return isinstance(value, _WHOLE | _FRACTION)
+
+
+def lowest(value: Value) -> Value:
+    """Return an exact value as an integer where it is whole."""
+    return value.numerator if isinstance(value, _FRACTION) and value.denominator == 1 else value
+
+
+def fraction(numerator: Value, denominator: Value) -> Value:
+    """Return the quotient of two exact values; the second is not 0."""
+    return lowest(gmp.mpq(numerator) / denominator)
+
+
+def residue_of(value: Value, modulus: Value) -> Value:
+    """Return an exact value modulo ``modulus``; raises ZeroDivisionError where its denominator shares a factor."""
+    if is_whole(value):
+        return value % modulus
+    return value.numerator * gmp.invert(value.denominator, modulus) % modulus if modulus > 1 else mpz(0)
+
+
+def bits_of(value: Value) -> int:
+    """Return the size of an exact value: the bits of its numerator and of its denominator."""
+    size: int = value.numerator.bit_length()
+    return size if is_whole(value) else size + value.denominator.bit_length()
+
+
+def text_of_value(value: Value) -> str:
+    """Return the text of an exact value: digits, a terminating decimal, or ``p/q`` in lowest terms."""
+    if is_whole(value):
+        return str(value.digits())
+    denominator = value.denominator
+    twos = gmp.bit_scan1(denominator)
+    rest, fives = gmp.remove(denominator >> twos, 5)
+    if rest != 1:
+        return f"{value.numerator.digits()}/{denominator.digits()}"
+    places = max(twos, fives)
+    scaled = value.numerator * mpz(5) ** (places - fives) << (places - twos)
+    sign = "-" if scaled < 0 else ""
+    digits = abs(scaled).digits().rjust(places + 1, "0")
+    return f"{sign}{digits[:-places]}.{digits[-places:]}"

@@ -1,0 +1,33 @@
+"""The form of rounded results."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pycalc.services.operations.numbers.gmp import text_of
+
+PLAIN_FROM = -6  # the smallest exponent of a number that is written without one
+
+
+class Rounded(NamedTuple):
+    """The number ``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
+
+    negative: bool
+    digits: int
+    exponent: int
+
+    def text(self) -> str:
+        """Return the text, plain or as ``d.ddde+123``.
+
+        It is plain from 0.000001 up to as many digits before the point as there are digits. Trailing zeros are
+        written too, because they show the precision.
+        """
+        digits = text_of(self.digits)
+        sign = "-" if self.negative else ""
+        whole = self.exponent + 1
+        if not PLAIN_FROM <= self.exponent < len(digits):
+            point = f".{digits[1:]}" if len(digits) > 1 else ""
+            return f"{sign}{digits[0]}{point}e{'+' if self.exponent >= 0 else '-'}{text_of(abs(self.exponent))}"
+        if whole <= 0:
+            return f"{sign}0.{'0' * -whole}{digits}"
+        return sign + (digits if whole == len(digits) else f"{digits[:whole]}.{digits[whole:]}")
