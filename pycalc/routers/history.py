@@ -22,12 +22,12 @@ from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
 from pycalc.services.history.exports import EXPORT_FORMATS
 from pycalc.services.history.reader import HistorySelection
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import CALCULATIONS
 
 if TYPE_CHECKING:
     OperationName = str
 else:
-    OperationName = Literal[tuple(OPERATIONS)]
+    OperationName = Literal[tuple(CALCULATIONS)]
 
 PAGE = "application/json"
 _ROW_BYTES = 4_096  # memory of one calculation while a page is made, nearly always
@@ -68,7 +68,7 @@ class HistoryQuery(BaseModel):
         Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
     ] = None
     operation: Annotated[
-        OperationName | None, Field(description="only this operation"), expected(f"one of {', '.join(OPERATIONS)}")
+        OperationName | None, Field(description="only this operation"), expected(f"one of {', '.join(CALCULATIONS)}")
     ] = None
     since: Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")] = None
     until: Annotated[Moment | None, Field(description="before this moment (RFC 3339)")] = None

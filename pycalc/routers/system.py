@@ -20,7 +20,7 @@ from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.negotiation import conditions_of, preferred
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import CALCULATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 
@@ -66,7 +66,7 @@ async def index(request: Request) -> Response:
     links = {
         "name": "pycalc",
         "version": __version__,
-        "operations": list(OPERATIONS),
+        "operations": list(CALCULATIONS),
         "docs": "/docs",
         "openapi": "/openapi.json",
         "health": "/health",

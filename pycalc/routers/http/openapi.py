@@ -13,7 +13,7 @@ from pycalc.models.math import Batch
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.problems import responses
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import CALCULATIONS
 
 SCHEMAS = "#/components/schemas/"
 SERVERS = [{"url": "/", "description": "The service that this document comes from."}]
@@ -96,7 +96,7 @@ def complete(document: dict[str, Any]) -> None:
     components["headers"] = {
         name: {"description": description, "schema": schema} for name, (description, schema) in HEADERS.items()
     }
-    schemas["BatchItem"]["properties"]["operation"]["enum"] = list(OPERATIONS)
+    schemas["BatchItem"]["properties"]["operation"]["enum"] = list(CALCULATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
             if method != "get":  # resources that can be changed have no ETag, so every If-Match fails

@@ -163,15 +163,21 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
             {},
         )
     detail, members = error.detail, dict[str, object]()
-    if isinstance(error, errors.InvalidInput):
-        problems = error.problems[:MAX_ERRORS]
-        members["errors"] = [{"pointer": at[:MAX_ECHO], "detail": what[:MAX_ECHO]} for at, what in problems]
+    if isinstance(error, errors.ResultTooLarge):
+        members["limit"] = error.limit
+        if error.digits is not None:
+            digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
+            members |= {"digits": digits, "leading": error.leading, "trailing": error.trailing}
+    if isinstance(error, errors.InvalidInput | errors.DomainError | errors.ResultTooLarge) and error.problems:
+        members["errors"] = [_place(problem) for problem in error.problems[:MAX_ERRORS]]
         if len(error.problems) > MAX_ERRORS:
             detail += f" The first {MAX_ERRORS} of {len(error.problems):,} errors are listed."
-    if isinstance(error, errors.ResultTooLarge):
-        digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
-        members = {"digits": digits, "limit": error.limit, "leading": error.leading, "trailing": error.trailing}
     return _body(error.code, error.title, detail, instance, members)
+
+
+def _place(problem: errors.FieldProblem) -> dict[str, object]:
+    place: dict[str, object] = {"pointer": problem.pointer[:MAX_ECHO], "detail": problem.detail[:MAX_ECHO]}
+    return place if problem.position is None else {**place, "position": problem.position}
 
 
 def _headers(error: errors.PycalcError) -> dict[str, str]:

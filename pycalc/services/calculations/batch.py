@@ -14,13 +14,13 @@ from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.calculator import Answer, Calculator, Made
-from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Request, options_of
+from pycalc.services.calculations.planning import Request, default_options, options_of
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import CALCULATIONS
 
 T = TypeVar("T")
 
@@ -154,8 +154,8 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
     if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
         yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
         return
-    if not isinstance(item["operation"], str) or item["operation"] not in OPERATIONS:
-        yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(OPERATIONS)}.")
+    if not isinstance(item["operation"], str) or item["operation"] not in CALCULATIONS:
+        yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(CALCULATIONS)}.")
     if not isinstance(item["input"], dict):
         yield FieldProblem(f"{at}/input", "input must be an object with the operands and options.")
         return
@@ -166,10 +166,10 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
 
 def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
     """Return one calculation's request; takes the operands out of ``given``, so that the options remain."""
-    operation = OPERATIONS[name]
+    operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
-        return name, literals, options_of(operation, given) if given else DEFAULT_OPTIONS
+        return name, literals, options_of(operation, given) if given else default_options(operation)
     except KeyError as missing:
         operand = missing.args[0]
         return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))

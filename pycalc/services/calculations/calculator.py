@@ -30,7 +30,7 @@ from pycalc.services.compute.computer import Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_PLANS = 4_096  # only plans of short operands are kept, which bounds their memory
@@ -84,7 +84,7 @@ class Calculator:
         self._plans: dict[Request, Plan] = {}
         self._outcomes = {
             (name, outcome): metrics.calculations.labels(name, outcome)
-            for name in OPERATIONS
+            for name in CALCULATIONS
             for outcome in ("computed", "cached", "refused", "timeout", "busy", "failed")
         }
 

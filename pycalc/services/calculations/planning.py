@@ -8,12 +8,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.errors import FieldProblem, InvalidInput, ResultTooLarge
 from pycalc.models.json_text import json_literal, pointer_step, shown
 from pycalc.services.compute.plan import Plan
-from pycalc.services.compute.worker import VERIFIED_DIGITS, Task
-from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Operation
+from pycalc.services.compute.worker import Task
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Operation
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import parse_natural
 
@@ -21,6 +21,8 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
+# The option of a request that asks for a view.
+_OPTIONS = {"modulo": "mod", "summary": "view"}
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
@@ -44,9 +46,10 @@ DEFAULT_OPTIONS = Options()
 Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its operands' literals, the options
 
 
-def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
+def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options from a request's other parameters; raises InvalidInput for an unknown or invalid one."""
-    known = {"mod", "view"} | ({"precision"} if takes_precision(operation) else set())
+    known = {name for view, name in _OPTIONS.items() if view in operation.views}
+    known |= {"precision"} if takes_precision(operation) else set()
     for name in given:
         if name not in known:
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
@@ -55,17 +58,22 @@ def options_of(operation: Operation[Any], given: Mapping[str, str]) -> Options:
     summary = given.get("view") == "summary"
     if summary and "mod" in given:
         raise _invalid("view", "view=summary and mod exclude each other: leave one of them out.")
-    precision = given.get("precision", str(DEFAULT_PRECISION))
-    if not (
+    precision = given.get("precision")
+    if precision is not None and not (
         precision.isascii() and precision.isdigit() and len(precision) <= 5 and 1 <= int(precision) <= MAX_PRECISION
     ):
         raise _invalid("precision", f"precision must be a whole number from 1 to {MAX_PRECISION:,}.")
-    return Options(int(precision), given.get("mod"), summary)
+    return Options(operation.default_precision if precision is None else int(precision), given.get("mod"), summary)
 
 
-def takes_precision(operation: Operation[Any]) -> bool:
+def default_options(operation: Calculable[Any]) -> Options:
+    """Return the options of a request that gives none."""
+    return Options(operation.default_precision)
+
+
+def takes_precision(operation: Calculable[Any]) -> bool:
     """Return whether an operation's results may have to be rounded."""
-    return any(parameter.kind == "decimal" for parameter in operation.parameters)
+    return any(parameter.kind != "natural" for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
@@ -73,7 +81,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
     size = sum(map(_size, literals)) + len(options.modulus or "")
     if size > _LONGEST_SHORT or options.precision > _LONGEST_SHORT:
         return False
-    return options.modulus is None or max(map(len, literals)) <= OPERATIONS[name].quick_modulo_length
+    return CALCULATIONS[name].is_quick(literals, modulo=options.modulus is not None)
 
 
 def _size(literal: str) -> int:
@@ -98,16 +106,23 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    operation = OPERATIONS[name]
+    operation = CALCULATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
     inputs = operation.input(args)
     key = operation.key(args, options.precision)
     if options.modulus is not None:
-        return _modulo_plan(operation, args, inputs, key, options.modulus)
+        return _modulo_plan(OPERATIONS[name], args, inputs, key, options.modulus)
     estimate = operation.estimate(args, options.precision)
-    if not estimate.exact and options.precision != DEFAULT_PRECISION:
+    if not estimate.exact and options.precision != operation.default_precision:
         inputs["precision"] = options.precision
+    if not isinstance(operation, Operation):
+        if estimate.digits > max_digits:
+            detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one, or for a residue."
+            raise ResultTooLarge(detail, None, max_digits, None, None)
+        task = Task(name, args, options.precision, exact=estimate.exact)
+        memory = int(min(estimate.memory, _MOST_MEMORY))
+        return _plan(task, key, inputs, estimate.seconds, estimate.digits, estimate.seconds, memory=memory)
     summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:

@@ -12,16 +12,15 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from time import time_ns
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, VerificationFailed
-from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Operation
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import VERIFIED_DIGITS, Operation, Verified, View
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
-VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
 # A text up to this size is returned in the reply, a longer one in a file that the service maps.
 INLINE_BYTES = 64 * 1024
 _NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
@@ -32,7 +31,6 @@ OUT_OF_MEMORY = bytes([signal.SIGABRT])
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 T = TypeVar("T")
-View = Literal["value", "modulo", "summary"]
 
 
 class Task(NamedTuple):
@@ -63,38 +61,33 @@ def execute(task: Task, file: str | None = None) -> Outcome:
 
     Raises VerificationFailed when the text does not agree with an independent residue.
     """
-    operation = OPERATIONS[task.operation]
     if task.view == "summary" and not task.exact:  # the value has few digits, and is verified like any other
-        facts = describe(_value(operation, task))
+        facts = describe(_value(task).text)
         return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
     if task.view == "summary":
-        summary = operation.summary(task.args, task.precision)
+        summary = OPERATIONS[task.operation].summary(task.args, task.precision)
         return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
-    text = _modulo(operation, task) if task.view == "modulo" else _value(operation, task)
+    text, exact = _modulo(OPERATIONS[task.operation], task) if task.view == "modulo" else _value(task)
     facts = describe(text)
-    described = (str(facts.digits), task.exact, facts.leading, facts.trailing, sha256(text).digest())
+    described = (str(facts.digits), exact, facts.leading, facts.trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
         Path(file).write_bytes(text)
         return Outcome(None, *described)
     return Outcome(text, *described)
 
 
-def _value(operation: Operation[Any], task: Task) -> bytes:
-    text = operation.compute(task.args, task.precision)
-    long = len(text) > VERIFIED_DIGITS
-    if long and not operation.verify(task.args, task.precision, text, random_prime()):
-        raise VerificationFailed(f"{task.operation}{operation.input(task.args)} did not agree with its residue")
-    return text
+def _value(task: Task) -> Verified:
+    return CALCULATIONS[task.operation].result(task.args, task.precision, exact=task.exact)
 
 
-def _modulo(operation: Operation[Any], task: Task) -> bytes:
+def _modulo(operation: Operation[Any], task: Task) -> Verified:
     """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
     result = operation.modulo(task.args, task.modulus, task.way)
     text = text_of(result).encode()
     if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
         given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
         raise VerificationFailed(f"{task.operation}{given} did not agree with its residue")
-    return text
+    return Verified(text, True)
 
 
 def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:

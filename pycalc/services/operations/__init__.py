@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Summary
+from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.factorial.operation import Factorial
 from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.power.operation import Power
 
-__all__ = ["OPERATIONS", "Estimate", "Operation", "Parameter", "Summary"]
+__all__ = ["CALCULATIONS", "OPERATIONS", "Calculable", "Estimate", "Operation", "Parameter", "Summary"]
 
 _ALL: tuple[Operation[Any], ...] = (Fibonacci(), Factorial(), Power())
 
 # Every operation by its name.
 OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})
+
+# All that a calculation may name: the operations, and expressions over them.
+CALCULATIONS: Mapping[str, Calculable[Any]] = MappingProxyType({**OPERATIONS, Evaluate.name: Evaluate(OPERATIONS)})

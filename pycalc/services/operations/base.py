@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+from pycalc.errors import VerificationFailed
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
-Kind = Literal["natural", "decimal"]
+Kind = Literal["natural", "decimal", "expression"]
+View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
+
+VERIFIED_DIGITS = 1_000  # longer results of operations are verified before they are returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,16 @@ class Parameter:
 class Estimate:
     """The size and cost of a result, known before it is computed.
 
-    ``digits`` counts the digit characters of the result's text, exactly. ``seconds`` is the time of ``compute`` and
-    ``verify`` together on one core, within a factor of about two. ``exact`` is False where the result is rounded to
-    ``precision`` significant digits.
+    ``digits`` counts the digit characters of the result's text: for an operation exactly, for an expression at most.
+    ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
+    False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
+    values take, in bytes.
     """
 
     digits: int
     seconds: float
     exact: bool
+    memory: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +69,26 @@ class ResiduePlan(NamedTuple):
     way: Any = None
 
 
-class Operation(ABC, Generic[ArgsT]):
-    """An exact function of one or two literals. ``ArgsT`` is frozen, hashable and picklable.
+class Verified(NamedTuple):
+    """The text of a verified result, and whether it is exact or rounded."""
 
-    Instances hold no state; every method may be called from any thread or process. ``precision`` (1 to 10,000
-    significant digits) matters only where the result has no finite exact form.
+    text: bytes
+    exact: bool
+
+
+class Calculable(ABC, Generic[ArgsT]):
+    """A kind of calculation that a request names: an operation, or ``evaluate``.
+
+    ``ArgsT`` is frozen, hashable and picklable. Instances hold no state; every method may be called from any thread or
+    process. ``precision`` (1 to 10,000 significant digits) matters only where the result has no finite exact form.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
-    quick_modulo_length: ClassVar[int] = 100
+    views: ClassVar[frozenset[View]] = frozenset({"value"})
+    default_precision: ClassVar[int] = 50
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -92,6 +105,25 @@ class Operation(ABC, Generic[ArgsT]):
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
         """Return the result's size and cost without the result; milliseconds at worst for any accepted arguments."""
+
+    @abstractmethod
+    def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
+        """Return whether planning for short literals takes only a fraction of a millisecond."""
+
+    @abstractmethod
+    def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
+        """Return the verified result; ``exact`` is that of the estimate.
+
+        Raises VerificationFailed when the result does not agree with an independent residue.
+        """
+
+
+class Operation(Calculable[ArgsT]):
+    """An exact function of one or two literals."""
+
+    views = frozenset({"value", "modulo", "summary"})
+    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
+    quick_modulo_length: ClassVar[int] = 100
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
@@ -123,6 +155,15 @@ class Operation(ABC, Generic[ArgsT]):
         ``way`` is that of ``plan_modulo``, which is repeated without it. Raises InvalidInput (pointer ``/mod``) for a
         modulus below 1, and DomainError where the result has no residue.
         """
+
+    def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
+        return not modulo or max(map(len, literals)) <= self.quick_modulo_length
+
+    def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
+        text = self.compute(args, precision)
+        if len(text) > VERIFIED_DIGITS and not self.verify(args, precision, text, random_prime()):
+            raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
+        return Verified(text, exact)
 
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         """Return whether ``text`` agrees with the result's residue modulo ``prime``.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
 from pycalc.services.operations.expressions.canonical import canonical
@@ -49,13 +50,6 @@ class ExpressionEstimate(NamedTuple):
     certain: bool
 
 
-class Computed(NamedTuple):
-    """A value's text, and whether it is exact or rounded."""
-
-    text: bytes
-    exact: bool
-
-
 class Expressions:
     """Reads and evaluates expressions over some functions; it holds no state.
 
@@ -88,11 +82,11 @@ class Expressions:
         seconds = sizer.seconds + computing + costs.WHOLE + costs.text(digits)
         return ExpressionEstimate(digits, seconds, sizer.bits, not size.rounded, sizer.certain)
 
-    def compute(self, expression: Expression, precision: int) -> Computed:
+    def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the value's text; raises DomainError or ResultTooLarge, with the position."""
         return self._settled(precision, lambda bits: self._computed(expression.root, precision, bits))
 
-    def verify(self, expression: Expression, precision: int, computed: Computed, prime: int) -> bool:
+    def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.
 
         An exact one is compared modulo ``prime`` with the tree's value modulo ``prime``; functions compute that by
@@ -110,19 +104,19 @@ class Expressions:
             residue = Residues(evaluation, prime, verifying=True).of(root)
         except DisagreementError:
             return False
-        return residue_or_none(computed.text, prime) == residue
+        return residue_or_none(computed.text, prime) == int(residue)
 
-    def _computed(self, root: Node, precision: int, bits: int) -> Computed:
+    def _computed(self, root: Node, precision: int, bits: int) -> Verified:
         value = Evaluation(Arithmetic(self._functions, precision, bits)).value(root)
         if isinstance(value, bool):
-            return Computed(_boolean(value), True)
+            return Verified(_boolean(value), True)
         if is_exact(value):
-            return Computed(text_of_value(value).encode(), True)
+            return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
 
-        return Computed(rounded(root.position, value, precision).text().encode(), False)
+        return Verified(rounded(root.position, value, precision).text().encode(), False)
 
-    def _compared(self, root: Comparison, precision: int, bits: int, prime: int) -> Computed:
+    def _compared(self, root: Comparison, precision: int, bits: int, prime: int) -> Verified:
         """Return a comparison of two values that agree with their residues."""
         arithmetic = Arithmetic(self._functions, precision, bits)
         evaluation = Evaluation(arithmetic, prime)
@@ -131,7 +125,7 @@ class Expressions:
         for side, value in zip((root.left, root.right), values, strict=True):
             if is_exact(value) and residues.of(side) != residues.of_value(side.position, value):
                 raise DisagreementError
-        return Computed(_boolean(arithmetic.value(root, values)), True)
+        return Verified(_boolean(arithmetic.value(root, values)), True)
 
     @staticmethod
     def _settled(precision: int, attempt: Callable[[int], T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
@@ -55,8 +55,3 @@ class Function:
             return self._operation.parse(literals)
         except (InvalidInput, DomainError) as error:
             raise undefined(position, f"{name} is not defined here: {error.detail}") from None
-
-
-def functions_of(operations: Mapping[str, Operation[Any]]) -> Mapping[str, Function]:
-    """Return the functions of a registry."""
-    return {name: Function(operation) for name, operation in operations.items()}

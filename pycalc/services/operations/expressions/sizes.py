@@ -30,16 +30,16 @@ class Size(NamedTuple):
     The value is at least 2^``least``; -inf where it may be 0 or negative. ``rounded`` tells whether it is an enclosure.
     """
 
-    low: Value | None
-    high: Value | None
+    low: Value  # None where it is unknown, as high is then
+    high: Value
     bits: float
     places: float = 0.0
     least: float = -inf
     rounded: Rounded = Rounded.NO
 
     @property
-    def value(self) -> Value | None:
-        """Return the value where it is known."""
+    def value(self) -> Value:
+        """Return the value where it is known, otherwise None."""
         return self.low if self.low is not None and self.low == self.high else None
 
     @property

@@ -23,7 +23,9 @@ class Facts(NamedTuple):
 
 
 def describe(text: bytes) -> Facts:
-    """Return the facts of a result's text, without sign, point, slash and exponent."""
+    """Return the facts of a result's text, without sign, point, slash and exponent; a boolean has no digits."""
+    if text in (b"true", b"false"):
+        return Facts(0, "", "")
     end = text.rfind(b"e", -20_000)
     if end < 0:
         end = len(text)

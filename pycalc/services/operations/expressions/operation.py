@@ -1,0 +1,79 @@
+"""The calculation ``evaluate``: the value of an expression over the operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pycalc.errors import InvalidInput, VerificationFailed
+from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
+from pycalc.services.operations.expressions.expression import Expression, Expressions
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.numbers.literals import key_of, required
+from pycalc.services.operations.numbers.modular import random_prime
+
+_MEMORY_PER_BIT = 0.4  # bytes of memory for each bit of the values within an expression
+# An estimate that is not certain: more than may be computed on the event loop.
+_LEAST_UNCERTAIN_SECONDS = 0.0005
+_SHORT_DIGITS = 18
+
+
+class Evaluate(Calculable[Expression]):
+    """The value of an expression, exact or refused; with a precision, an irrational value is rounded."""
+
+    name = "evaluate"
+    title = "Expression"
+    description = (
+        "The exact value of an expression over the operations: an integer, a decimal, p/q in lowest terms, or the "
+        "boolean of a comparison. An irrational value is rounded to `precision` significant digits, if that is given."
+    )
+    parameters = (Parameter("expression", "expression", "The expression.", "3^(10^12) mod 10^20"),)
+    default_precision = 0
+
+    def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
+        self._expressions = Expressions({name: Function(operation) for name, operation in operations.items()})
+        calls = "|".join(operations)
+        # A call of a function with short literals, whose size is known at once.
+        argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
+        self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")
+        self._call = re.compile(rf"\b(?:{calls})\b|!(?!=)")
+
+    def parse(self, raw: Mapping[str, str]) -> Expression:
+        text = required(raw, "expression")
+        if not isinstance(text, str):
+            raise InvalidInput.of(text)
+        return self._expressions.read(text)
+
+    def input(self, args: Expression) -> dict[str, int | str]:
+        return {"expression": args.text}
+
+    def key(self, args: Expression, precision: int) -> str:
+        return key_of(self.name, args.text, *([f"precision={precision}"] if precision else []))
+
+    def estimate(self, args: Expression, precision: int) -> Estimate:
+        found = self._expressions.estimate(args, precision)
+        certain = found.certain and found.exact
+        seconds = found.seconds if certain else max(found.seconds, _LEAST_UNCERTAIN_SECONDS)
+        return Estimate(found.digits, seconds, found.exact, found.memory * _MEMORY_PER_BIT)
+
+    def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
+        """Return whether every function is called with short literals: other arguments may take long to estimate.
+
+        A residue is estimated from the prime factors of its modulus, which may take long for a factorial.
+        """
+        (text,) = literals
+        rest = text if "mod" in text or "%" in text else self._quick_call.sub("", text)
+        return self._call.search(rest) is None
+
+    def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
+        computed = self._expressions.compute(args, precision)
+        while True:
+            try:
+                agrees = self._expressions.verify(args, precision, computed, random_prime())
+                break
+            except ZeroDivisionError:  # the prime divides a denominator: another will not
+                continue
+        if not agrees:
+            raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
+        return computed
