@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pycalc.settings import Settings
 
 _LONG_RUNNING = ("serve", "relay", "consume")
+_EVAL_OPTIONS = ("-f", "-h", "--")  # a space before other words keeps an expression such as -1/3 from being an option
+_COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # those that are no operations
 
 
 def _settings_help() -> str:
@@ -74,9 +76,39 @@ def _run_command(module: str, name: str, **arguments: Any) -> None:
     getattr(import_module(f"pycalc.cli.{module}"), name)(_settings(), **arguments)
 
 
-def _parser(epilog: str | None) -> argparse.ArgumentParser:
-    """Return the parser; each command's ``run`` takes the command's arguments."""
-    parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic over HTTP.")
+def _calculate(**arguments: Any) -> None:
+    from pycalc.cli.evaluate import calculate
+
+    calculate(**arguments)
+
+
+def _evaluate(**arguments: Any) -> None:
+    from pycalc.cli.evaluate import evaluate
+
+    evaluate(**arguments)
+
+
+def _add_operations(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add a command for each operation of the registry."""
+    from pycalc.services.calculations.planning import takes_precision
+    from pycalc.services.operations import OPERATIONS
+
+    for operation in OPERATIONS.values():
+        command = add(operation.name, help=f"compute: {operation.title.lower()}", description=operation.description)
+        for parameter in operation.parameters:
+            command.add_argument(parameter.name, help=parameter.description)
+        command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
+        if takes_precision(operation):
+            command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
+        command.set_defaults(run=_calculate, operation=operation.name)
+
+
+def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
+    """Return the parser; each command's ``run`` takes the command's arguments.
+
+    ``with_operations`` adds the operations, for which the arithmetic is imported.
+    """
+    parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
 
@@ -88,6 +120,15 @@ def _parser(epilog: str | None) -> argparse.ArgumentParser:
     relay.set_defaults(run=_run_command, module="workers", name="relay")
     consume = add("consume", help="add up events to usage totals, in a separate process (PostgreSQL)")
     consume.set_defaults(run=_run_command, module="workers", name="consume")
+
+    evaluate = add("eval", help="evaluate an expression, such as '3^(10^12) mod 10^20'")
+    source = evaluate.add_mutually_exclusive_group(required=True)
+    source.add_argument("expression", nargs="?")
+    source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
+    evaluate.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational value")
+    evaluate.set_defaults(run=_evaluate)
+    if with_operations:
+        _add_operations(add)
 
     migrate = add("migrate", help="create the database's tables or bring them up to date")
     migrate.set_defaults(run=_run_command, module="database", name="migrate")
@@ -114,8 +155,12 @@ def _parser(epilog: str | None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; print an error as one line."""
-    words = sys.argv[1:] if arguments is None else arguments
-    chosen = vars(_parser(_settings_help() if "serve" in words else None).parse_args(words))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["eval"]:
+        words = [word if not word.startswith("-") or word.startswith(_EVAL_OPTIONS) else f" {word}" for word in words]
+    with_operations = not words or words[0] not in (*_COMMANDS, "--version")
+    parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
+    chosen = vars(parser.parse_args(words))
     try:
         chosen.pop("run")(**chosen)
     except (PycalcError, OSError, ValueError) as error:

@@ -74,7 +74,7 @@ class HistoryItem(TypedDict):
     input: Annotated[
         dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
     ]
-    result: Annotated[Number | None, Field(description="null when over 1,000 digits")]
+    result: Annotated[Number | bool | None, Field(description="null when over 1,000 digits")]
     digits: Number
     exact: bool
     leading: Annotated[Ends, Field(description="the first 20 digits")]

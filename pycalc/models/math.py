@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
@@ -54,7 +54,7 @@ class Calculation(TypedDict):
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
     operation: str
     input: Annotated[dict[str, Number], Field(description="the operands in canonical form")]
-    result: Number
+    result: Annotated[Number | bool, Field(description="a boolean is the value of a comparison")]
     digits: Annotated[int, Field(description="number of digits in the result")]
     exact: Annotated[bool, Field(description="false: correctly rounded to the asked precision")]
     cached: Annotated[bool, Field(description="whether the result was made by an earlier calculation")]
@@ -96,6 +96,25 @@ CalculationResult = TypeAliasType(
     "CalculationResult",
     Annotated[Calculation | Summary, Field(description="a calculation; with `view=summary`, its size and ends")],
 )
+
+
+@with_config(ConfigDict(extra="forbid", json_schema_extra={"example": {"expression": "3^(10^12) mod 10^20"}}))
+class Evaluation(TypedDict):
+    """An expression to evaluate."""
+
+    expression: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=10_000,
+            description="literals such as `2.5`, `1e6`, `0xFF` and `1_000`; `+ - * / // % ^ !`, `mod`, parentheses; a "
+            "comparison at the top; the operations by name, `abs floor ceil round min max`, `sum(i, 1, 100, i^2)`, "
+            "`prod`",
+        ),
+    ]
+    precision: NotRequired[
+        Annotated[int, Field(ge=1, le=10_000, description="significant digits to round an irrational value to")]
+    ]
 
 
 class BatchItem(TypedDict):

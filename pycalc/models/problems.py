@@ -12,6 +12,7 @@ class InvalidField(BaseModel):
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the input", examples=["/n"])
     detail: str = Field(examples=["n must be a whole number of 0 or more"])
+    position: int | None = Field(None, description="index of the character in the text there, counted from 0")
 
 
 class Problem(BaseModel):

@@ -80,7 +80,7 @@ class Resources:
     batches: BatchCalculator
     computer: Computer
     response_memory: ConcurrencyLimit
-    batch_bodies: ConcurrencyLimit  # by user, while a batch's body is read: a client may send it slowly
+    long_bodies: ConcurrencyLimit  # by user, while a long body is read: a client may send it slowly
     lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
     reading_speed: ReadingSpeed
     history: HistoryReader
@@ -213,10 +213,10 @@ def _services(
         ),
         computer=computer,
         response_memory=memory,
-        batch_bodies=ConcurrencyLimit(
+        long_bodies=ConcurrencyLimit(
             128,
             metrics.requests_refused.labels("batches"),
-            "Too many batches are being received; retry in 1 s.",
+            "Too many long bodies are being received; retry in 1 s.",
             each=16,
             seconds=1,
         ),

@@ -40,7 +40,7 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     resources.batches.slots.require_free(1)
     if resources.calculation_limit is not None:
         await resources.calculation_limit.require_some(caller.user_id)
-    with resources.batch_bodies.acquire(caller.user_id):
+    with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
     headers: dict[str, str] = {}

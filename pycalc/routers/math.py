@@ -15,40 +15,21 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from pycalc.errors import PreconditionFailed
-from pycalc.models.auth import Principal
 from pycalc.models.math import CalculationResult
-from pycalc.observability.requests import RequestContext, context_of
-from pycalc.resources.wiring import Resources
-from pycalc.routers.http.connection import Client, ClientGone
+from pycalc.observability.requests import context_of
+from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.headers import with_quota
 from pycalc.routers.http.inputs import query_of
-from pycalc.routers.http.negotiation import ANY, conditions_of, is_current, matching
-from pycalc.routers.http.openapi import headers, operation_id
-from pycalc.routers.http.problems import CLIENT_GONE, responses
-from pycalc.routers.http.representations import (
-    WHOLE,
-    etags_of,
-    range_of,
-    send_json,
-    send_not_modified,
-    send_text,
-    throttled,
-    wants_text,
-)
-from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
+from pycalc.routers.http.openapi import operation_id
+from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
     MAX_PRECISION,
-    is_short,
     options_of,
     takes_precision,
 )
-from pycalc.services.compute.computer import INLINE_SECONDS
-from pycalc.services.compute.plan import Plan
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation, Parameter
 from pycalc.services.operations.numbers.literals import DECIMAL, MAX_LITERAL, NATURAL
@@ -65,31 +46,6 @@ _ERRORS = (
     "overloaded",
     "unavailable",
 )
-_OTHER_VERSION = (
-    "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
-    "send Accept: text/plain with an ETag of the bare digits."
-)
-_OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
-_TEXT: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The calculation; with `Accept: text/plain` the bare digits, which `Range` may ask for in part.",
-        "content": {"text/plain": {"schema": {"type": "string"}, "example": "354224848179261915075"}},
-        "headers": headers("ETag", "Repr-Digest", "Accept-Ranges", "Vary", *_OF_EACH),
-    },
-    206: {
-        "description": "A range of the bare digits.",
-        "content": {"text/plain": {"schema": {"type": "string"}, "example": "3542"}},
-        "headers": headers("ETag", "Repr-Digest", "Content-Range", "Vary", *_OF_EACH),
-    },
-    304: {
-        "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
-        "headers": headers("ETag", "Vary", "X-Calculation-Id", "X-Exact"),
-    },
-    414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
-    431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
-}
-
-
 _PATTERNS = {"natural": f"^{NATURAL.pattern}$", "decimal": f"^{DECIMAL.pattern}$"}
 
 
@@ -129,66 +85,7 @@ class CalculationRoute(APIRoute):
         query = scope["query_string"]
         options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
         request = (self.name, tuple(scope["path_params"].values()), options)
-        client = Client(receive)
-        try:
-            plan = resources.calculator.planned(request)
-            if plan is None:
-                planning = resources.calculator.plan(caller, request)
-                if is_short(*request):
-                    plan = await planning
-                else:  # a worker plans: others may use the slot meanwhile
-                    context.release_slot()
-                    plan = await client.while_there(planning)
-            if plan.seconds > INLINE_SECONDS:
-                context.release_slot()
-            return await _respond(scope, resources, context, caller, plan, client, send)
-        finally:
-            client.let_go()
-
-
-async def _respond(
-    scope: Scope,
-    resources: Resources,
-    context: RequestContext,
-    caller: Principal,
-    plan: Plan,
-    client: Client,
-    send: Send,
-) -> int:
-    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
-    conditions = conditions_of(scope)
-    text = wants_text(plan, conditions)
-    etags = etags_of(plan, resources.etag_key) if text else ()
-    if conditions.if_match and not is_current(conditions.if_match, etags):
-        raise PreconditionFailed(_OTHER_VERSION)
-    etag, held = None, False
-    if conditions.if_none_match:
-        etag = matching(conditions.if_none_match, etags)
-        held = etag is not None or conditions.if_none_match == ANY
-    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
-    memory = None
-    if plan.digits > UNCOUNTED_BYTES and not held:
-        memory = resources.response_memory.acquire(caller.user_id, plan.digits)
-    try:
-        calculation = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
-        answer = await (calculation if plan.seconds <= INLINE_SECONDS else client.while_there(calculation))
-        context.release_slot()
-        if held:
-            return await send_not_modified(etag, answer, send)
-        if len(answer.result.text) <= WHOLE or not conditions.content:
-            return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
-        send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
-        sending = send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send)
-        try:
-            return await client.while_there(sending)
-        except ClientTooSlow:
-            count_cut(resources, scope)
-            return CLIENT_GONE
-        except ClientGone:
-            return CLIENT_GONE
-    finally:
-        if memory is not None:
-            memory.release()
+        return await calculate_and_respond(scope, receive, send, caller, request)
 
 
 def _documented(operation: Operation[Any]) -> Any:
@@ -230,7 +127,7 @@ _add = partial(
     router.add_api_route,
     methods=["GET"],
     response_model=CalculationResult,
-    responses={**_TEXT, **responses(*_ERRORS)},
+    responses={**TEXT_RESPONSES, **responses(*_ERRORS)},
     dependencies=[Security(BEARER)],
     route_class_override=CalculationRoute,
 )

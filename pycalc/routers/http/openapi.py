@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from pycalc.models.history import HistoryItem
-from pycalc.models.math import Batch
+from pycalc.models.math import Batch, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.problems import responses
@@ -59,7 +59,8 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _API_KEY = "apiKey"
-_MODELS_OF_HANDLERS: Any = Batch | HistoryItem | Problem  # bodies that handlers read or write without FastAPI
+# The bodies that handlers read or write without FastAPI.
+_MODELS_OF_HANDLERS: Any = Batch | Evaluation | HistoryItem | Problem
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 

@@ -132,11 +132,14 @@ def range_of(result: Result, etag: str, conditions: RequestConditions) -> tuple[
 async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
     """Send the bare digits, or a range of them; return the status. Raises RangeNotSatisfiable.
 
-    ``etags`` are those of ``etags_of``. All digits together are compressed if the client prefers that; a range is not.
+    ``etags`` are those of ``etags_of``, or none for a response without validators and ranges. All digits together are
+    compressed if the client prefers that; a range is not.
     """
-    etag, *coded = etags
+    etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"accept-ranges", b"bytes"), *_facts(answer)]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer)]
+    if etags:
+        headers.append((b"accept-ranges", b"bytes"))
     part = range_of(answer.result, etag, conditions)
     digest = answer.result.facts.sha256
     whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
@@ -153,7 +156,9 @@ async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestCon
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the bare digits for a year and revalidate them."""
+    """Return the header fields that let a client cache the bare digits for a year, unless the ETag is empty."""
+    if not etag:
+        return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [
         (b"etag", etag.encode()),
         (b"cache-control", b"private, max-age=31536000, immutable"),

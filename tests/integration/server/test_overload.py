@@ -213,13 +213,13 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
 
     users = [await logged_in(client) for _ in range(7)]
     sending = [send(user) for user in users for _ in range(16)]
-    await until(lambda: resources.batch_bodies.taken == 7 * 16, "all bodies are being read")
+    await until(lambda: resources.long_bodies.taken == 7 * 16, "all bodies are being read")
     assert (await send(users[0])).status_code == 503
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
     assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
     go_on.set()
     assert {answer.status_code for answer in await asyncio.gather(*sending)} == {422}
-    assert resources.batch_bodies.taken == 0
+    assert resources.long_bodies.taken == 0
 
 
 async def test_one_address_leaves_lookups_of_credentials_to_others(

@@ -1,0 +1,83 @@
+"""``pycalc eval`` and ``pycalc fibonacci N``: calculations without a server and without an account."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from pycalc import machine
+from pycalc.errors import DomainError, InvalidInput, ResultTooLarge
+from pycalc.services.calculations.planning import make_plan, options_of
+from pycalc.services.compute.worker import execute
+from pycalc.services.operations import CALCULATIONS
+
+_MOST_DIGITS = 1_000_000_000
+
+
+def evaluate(expression: str | None, file: str | None, precision: str | None) -> None:
+    """Print the value of an expression, or of the one in a file; ``-`` is standard input."""
+    expression = (expression or "").strip()
+    if file is not None:
+        expression = (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip()
+    calculate("evaluate", expression=expression, precision=precision)
+
+
+def calculate(operation: str, **given: str | None) -> None:
+    """Print the result of an operation, given its operands and options; raises ValueError with a sentence."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler would wait for the end of the arithmetic
+    calculation = CALCULATIONS[operation]
+    operands = tuple(given.pop(parameter.name) or "" for parameter in calculation.parameters)
+    options = options_of(calculation, {name: value for name, value in given.items() if value is not None})
+    try:
+        plan = make_plan(_MOST_DIGITS, operation, operands, options)
+        if plan.too_large:
+            raise ValueError(f"The result has more than {_MOST_DIGITS:,} digits.")
+        if plan.memory > machine.memory():
+            raise ValueError("The calculation needs more memory than this machine has.")
+        with _progress(plan.seconds):
+            text = execute(plan.task).text
+    except (DomainError, InvalidInput, ResultTooLarge) as error:
+        positions = [problem.position for problem in error.problems if problem.position is not None]
+        place = f"at character {positions[0] + 1}: " if positions else ""
+        raise ValueError(f"{place}{error}") from None
+    sys.stdout.buffer.write((text or b"") + b"\n")
+
+
+@contextmanager
+def _progress(expected: float) -> Iterator[None]:
+    """Show on a terminal, from the second second on, for how long the body has been running.
+
+    A process of its own shows it, because the arithmetic holds the interpreter's lock.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        _show_progress(reading, expected)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def _show_progress(reading: int, expected: float) -> None:
+    """Write the seconds since the start until the other end of a pipe is closed."""
+    began = monotonic()
+    while not select.select([reading], [], [], 1)[0]:
+        sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")
+        sys.stderr.flush()
+    if monotonic() - began >= 1:
+        sys.stderr.write("\r\033[K")
+        sys.stderr.flush()

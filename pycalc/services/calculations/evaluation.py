@@ -1,0 +1,29 @@
+"""The request of an evaluation, read from its body."""
+
+from __future__ import annotations
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.services.calculations.planning import Request, options_of
+from pycalc.services.operations import CALCULATIONS
+
+_EVALUATE = CALCULATIONS["evaluate"]
+
+
+def read_evaluation(body: bytes) -> Request:
+    """Return the calculation in the body of an evaluation; raises InvalidInput with JSON pointers.
+
+    The precision is taken as written, so that no float rounds it.
+    """
+    document = read_json(body, str)
+    if not isinstance(document, dict):
+        raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))
+    expression = document.pop("expression", None)
+    if not isinstance(expression, str):
+        detail = 'expression must be a string such as "3^(10^12) mod 10^20".'
+        raise InvalidInput.of(FieldProblem("/expression", detail))
+    wrong = [name for name, value in document.items() if not isinstance(value, str)]
+    if wrong:
+        problems = (FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong)
+        raise InvalidInput.of(*problems)
+    return _EVALUATE.name, (expression,), options_of(_EVALUATE, document)
