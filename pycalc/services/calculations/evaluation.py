@@ -10,19 +10,23 @@ from pycalc.services.operations import CALCULATIONS
 _EVALUATE = CALCULATIONS["evaluate"]
 
 
+class _Number(str):
+    """The literal of a JSON number."""
+
+
 def read_evaluation(body: bytes) -> Request:
     """Return the calculation in the body of an evaluation; raises InvalidInput with JSON pointers.
 
     The precision is taken as written, so that no float rounds it.
     """
-    document = read_json(body, str)
+    document = read_json(body, _Number)
     if not isinstance(document, dict):
         raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))
     expression = document.pop("expression", None)
-    if not isinstance(expression, str):
+    if not isinstance(expression, str) or isinstance(expression, _Number):
         detail = 'expression must be a string such as "3^(10^12) mod 10^20".'
         raise InvalidInput.of(FieldProblem("/expression", detail))
-    wrong = [name for name, value in document.items() if not isinstance(value, str)]
+    wrong = [name for name, value in document.items() if not isinstance(value, _Number)]
     if wrong:
         problems = (FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong)
         raise InvalidInput.of(*problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib.metadata import version as distribution_version
 from pathlib import Path
 
 from gmpy2 import mp_version, mpc_version, mpfr_version, version
@@ -23,7 +24,7 @@ _HASHED_CODE = (
 def arithmetic_version() -> str:
     """Return a name that changes whenever the code or the libraries that compute results change."""
     package = Path(__file__).parents[2]
-    libraries = (version(), mp_version(), mpfr_version(), mpc_version())
+    libraries = (version(), mp_version(), mpfr_version(), mpc_version(), distribution_version("python-flint"))
     hashed = sha256("\n".join(libraries).encode())
     for name in _HASHED_CODE:
         path = package / name

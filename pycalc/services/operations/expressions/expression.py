@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from pycalc.errors import DomainError
 from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
@@ -94,17 +95,18 @@ class Expressions:
         negligible case that the prime divides a denominator.
         """
         root = expression.root
-        if not computed.exact:
-            again = self._settled(precision, lambda bits: self._computed(root, precision, 2 * bits + _GUARD_BITS))
-            return again == computed
-        evaluation = Evaluation(Arithmetic(self._functions, precision, _bits(precision)), prime)
         try:
-            if isinstance(root, Comparison):
-                return self._settled(precision, lambda bits: self._compared(root, precision, bits, prime)) == computed
-            residue = Residues(evaluation, prime, verifying=True).of(root)
+            if computed.exact:
+                return self._settled(precision, lambda bits: self._agrees(root, precision, bits, computed, prime))
         except DisagreementError:
             return False
-        return residue_or_none(computed.text, prime) == int(residue)
+        except DomainError:
+            if not precision:
+                raise
+            # An exact value of irrational parts, such as 0 * 2^0.5, has no residue of its parts.
+        return computed == self._settled(
+            precision, lambda bits: self._computed(root, precision, 2 * bits + _GUARD_BITS)
+        )
 
     def _computed(self, root: Node, precision: int, bits: int) -> Verified:
         value = Evaluation(Arithmetic(self._functions, precision, bits)).value(root)
@@ -116,16 +118,18 @@ class Expressions:
 
         return Verified(rounded(root.position, value, precision).text().encode(), False)
 
-    def _compared(self, root: Comparison, precision: int, bits: int, prime: int) -> Verified:
-        """Return a comparison of two values that agree with their residues."""
+    def _agrees(self, root: Node, precision: int, bits: int, computed: Verified, prime: int) -> bool:
+        """Return whether an exact text agrees with the tree modulo ``prime``; the sides of a comparison must, too."""
         arithmetic = Arithmetic(self._functions, precision, bits)
         evaluation = Evaluation(arithmetic, prime)
-        values = [evaluation.value(side) for side in (root.left, root.right)]
         residues = Residues(evaluation, prime, verifying=True)
+        if not isinstance(root, Comparison):
+            return residue_or_none(computed.text, prime) == int(residues.of(root))
+        values = [evaluation.value(side) for side in (root.left, root.right)]
         for side, value in zip((root.left, root.right), values, strict=True):
             if is_exact(value) and residues.of(side) != residues.of_value(side.position, value):
                 raise DisagreementError
-        return Verified(_boolean(arithmetic.value(root, values)), True)
+        return computed.text == _boolean(arithmetic.value(root, values))
 
     @staticmethod
     def _settled(precision: int, attempt: Callable[[int], T]) -> T:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pycalc.errors import InvalidInput, VerificationFailed
+from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
 from pycalc.services.operations.expressions.expression import Expression, Expressions
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.numbers.literals import key_of, required
+from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
 _MEMORY_PER_BIT = 0.4  # bytes of memory for each bit of the values within an expression
@@ -40,9 +40,9 @@ class Evaluate(Calculable[Expression]):
         self._call = re.compile(rf"\b(?:{calls})\b|!(?!=)")
 
     def parse(self, raw: Mapping[str, str]) -> Expression:
-        text = required(raw, "expression")
-        if not isinstance(text, str):
-            raise InvalidInput.of(text)
+        text = raw.get("expression")
+        if text is None:
+            raise InvalidInput.of(FieldProblem("/expression", "expression is missing: it is required."))
         return self._expressions.read(text)
 
     def input(self, args: Expression) -> dict[str, int | str]:

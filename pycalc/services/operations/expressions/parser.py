@@ -233,8 +233,9 @@ class _Parser:
         self._expect(")")
         least, most = self._functions[name.text]
         if len(arguments) < least or (most is not None and len(arguments) > most):
-            wanted = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
-            raise invalid(name.position, f"{name.text} takes {wanted} arguments, and {len(arguments)} are given.")
+            wanted = f"{least}" if most == least else f"at least {least}"
+            plural = "" if least == 1 else "s"
+            raise invalid(name.position, f"{name.text} takes {wanted} argument{plural}, not {len(arguments)}.")
         if name.text == "pow":
             return Power(name.position, arguments[0], arguments[1])
         return Call(name.position, name.text, tuple(arguments))

@@ -1,0 +1,196 @@
+"""Tests of ``POST /evaluate``: exact values, places of errors, one record and one cache entry for equal expressions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_person
+from tests.harness.hostile import ADVERSARIAL
+from tests.harness.servers import Server, pycalc
+
+DEADLINE = 2.0
+PROBLEMS = {"validation-error", "domain-error", "result-too-large", "computation-timeout"}
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's server, logged in as somebody new."""
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        opened.headers.update(new_person(opened).headers)
+        yield opened
+
+
+def evaluate(client: httpx.Client, expression: str, **more: object) -> httpx.Response:
+    """Evaluate an expression."""
+    return client.post("/evaluate", json={"expression": expression, **more})
+
+
+def slug(document: dict[str, Any]) -> str:
+    """Return a problem's type."""
+    return str(document["type"]).rpartition("#")[2]
+
+
+def history(client: httpx.Client) -> list[dict[str, Any]]:
+    """Return the caller's calculations, newest first."""
+    items: list[dict[str, Any]] = client.get("/secure-history").raise_for_status().json()["items"]
+    return items
+
+
+def test_a_value_is_a_calculation_like_any_other(client: httpx.Client) -> None:
+    """It has an id, the canonical expression, its digits, and a record in the history."""
+    answer = evaluate(client, "3**(10^12)mod 10^20")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-store")
+    made = answer.json()
+    assert made.pop("elapsed_ms") >= 0
+    identity = made.pop("id")
+    assert made == {
+        "operation": "evaluate",
+        "input": {"expression": "3^(10^12) mod 10^20"},
+        "result": "78655220000000000001",
+        "digits": 20,
+        "exact": True,
+        "cached": False,
+    }
+    (row,) = history(client)
+    assert (row["id"], row["operation"], row["input"]) == (identity, "evaluate", made["input"])
+    assert (row["result"], row["leading"]) == (made["result"], "78655220000000000001")
+
+
+def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
+    """The second text is another one, of the same tree."""
+    texts = ("7^1001  % (10^9+7) + 1", "7**1001 % (10**9 + 7) + 0x1")
+    assert [evaluate(client, text).json()["cached"] for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("expression", "more", "result", "exact"),
+    [
+        ("fibonacci(10) + 5!", {}, 175, True),
+        ("1/3", {}, "1/3", True),
+        ("10/4", {}, "2.5", True),
+        ("2^53", {}, "9007199254740992", True),
+        ("2^0.5", {"precision": 10}, "1.414213562", False),
+        ("4^0.5", {"precision": 10}, 2, True),
+    ],
+)
+def test_results_are_json_as_those_of_operations(
+    client: httpx.Client, expression: str, more: dict[str, object], result: object, exact: bool
+) -> None:
+    """A small integer is a number, everything else a string."""
+    made = evaluate(client, expression, **more).json()
+    assert (made["result"], made["exact"]) == (result, exact)
+
+
+def test_a_comparison_is_a_boolean_everywhere(client: httpx.Client) -> None:
+    """In JSON, as bare text, in the history and its exports."""
+    assert evaluate(client, "2^100 < 10^30").json()["result"] is False
+    made = evaluate(client, "2^100 > 10^30").json()
+    assert (made["result"], made["digits"]) == (True, 0)
+    bare = client.post("/evaluate", json={"expression": "2^100 > 10^30"}, headers={"Accept": "text/plain"})
+    assert bare.text == "true"
+    assert [row["result"] for row in history(client)] == [True, True, False]
+    lines = client.get("/secure-history", headers={"Accept": "text/csv"}).text.splitlines()
+    assert [row["result"] for row in csv.DictReader(lines)] == ["true", "true", "false"]
+
+
+def test_a_long_value_comes_as_bare_digits(client: httpx.Client) -> None:
+    """A worker computes it; the response to a POST has no validators and no ranges."""
+    headers = {"Accept": "text/plain", "Range": "bytes=0-9", "If-None-Match": "*"}
+    answer = client.post("/evaluate", json={"expression": "10^100000 + 1"}, headers=headers)
+    assert answer.status_code == 200
+    assert answer.text == f"1{'0' * 99_999}1"
+    assert not {"ETag", "Accept-Ranges", "Content-Range"} & {*answer.headers}
+    assert answer.headers["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "position"),
+    [
+        ("2 +", "validation-error", 3),
+        ("1,000", "validation-error", 0),
+        ("5 * (1 - 1/0)", "domain-error", 10),
+        ("2 + 2^0.5", "domain-error", 5),
+        ("9^9^9^9", "result-too-large", 3),
+        ("1 + " * 50 + "1/0", "domain-error", 201),
+        ("sum(i, 1, 10^18, i)", "domain-error", 0),
+    ],
+)
+def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, kind: str, position: int) -> None:
+    """The pointer names the member, and the position the character in it; nothing is recorded."""
+    answer = evaluate(client, expression)
+    assert (answer.status_code, slug(answer.json())) == (422, kind)
+    (place,) = answer.json()["errors"]
+    assert (place["pointer"], place["position"]) == ("/expression", position)
+    assert history(client) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        ([], ""),
+        ({}, "/expression"),
+        ({"expression": 5}, "/expression"),
+        ({"expression": "5", "precision": True}, "/precision"),
+        ({"expression": "5", "precision": 0}, "/precision"),
+        ({"expression": "5", "precision": 10_001}, "/precision"),
+        ({"expression": "5", "mod": 7}, "/mod"),
+        ({"expression": "5", "view": "summary"}, "/view"),
+    ],
+)
+def test_another_body_is_refused(client: httpx.Client, document: object, pointer: str) -> None:
+    """Each member has its pointer."""
+    answer = client.post("/evaluate", json=document)
+    assert (answer.status_code, slug(answer.json())) == (422, "validation-error")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+def test_other_requests_are_refused(client: httpx.Client, server: Server) -> None:
+    """Without a token, with another method, another type, or too long a body."""
+    assert httpx.post(f"{server.url}/evaluate", json={"expression": "1"}).status_code == 401
+    assert client.get("/evaluate").status_code == 405
+    assert client.post("/evaluate", content="expression=1").status_code == 415
+    assert evaluate(client, "1" * 100_000).status_code == 413
+
+
+def test_batches_evaluate_too(client: httpx.Client) -> None:
+    """Values, roundings and problems with their places stand among those of operations."""
+    inputs: list[dict[str, object]] = [
+        {"expression": "2^64 - 1"},
+        {"expression": "2^0.5", "precision": 5},
+        {"expression": "1/0"},
+        {"expression": "2 + (3"},
+        {"expression": "5", "mod": 3},
+        {},
+    ]
+    items = [{"operation": "evaluate", "input": each} for each in inputs]
+    items.append({"operation": "fibonacci", "input": {"n": 10}})
+    results = client.post("/batch", json={"operations": items}).json()["results"]
+    assert [each.get("result") for each in results] == ["18446744073709551615", "1.4142", *[None] * 4, 55]
+    places = [(error["pointer"], error.get("position")) for each in results for error in each.get("errors", ())]
+    assert places == [("/expression", 1), ("/expression", 6), ("/mod", None), ("/expression", None)]
+    assert [row["operation"] for row in history(client)] == ["fibonacci", "evaluate", "evaluate"]
+
+
+def test_no_hostile_expression_passes_the_deadline(tmp_path: Path) -> None:
+    """Each one gets its answer or its problem in time, and the service goes on computing."""
+    with (
+        pycalc(data=tmp_path, compute_timeout=str(DEADLINE)) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
+        client.headers.update(new_person(client).headers)
+        for expression in ADVERSARIAL:
+            began = monotonic()
+            body = json.dumps({"expression": expression})
+            answer = client.post("/evaluate", content=body, headers={"Content-Type": "application/json"})
+            # Planning and computing each have the deadline, and a killed worker is replaced.
+            assert monotonic() - began < 2 * DEADLINE + 1, expression[:80]
+            assert answer.status_code == 200 or slug(answer.json()) in PROBLEMS, expression[:80]
+        assert evaluate(client, "6 * 7").json()["result"] == 42

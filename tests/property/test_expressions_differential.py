@@ -1,0 +1,89 @@
+"""Expressions against Python's fractions and PARI/GP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count, islice
+from random import Random
+
+import pytest
+
+from pycalc.errors import DomainError, ResultTooLarge
+from pycalc.services.operations import CALCULATIONS
+from tests.harness import pari
+from tests.harness.expressions import Drawn, NoValueError, TooLargeError, draw_whole, value_of, written
+
+EVALUATE = CALCULATIONS["evaluate"]
+SEED = 19
+SHORT, LONG = 2_000, 20_000
+
+
+def drawn() -> Iterator[Drawn]:
+    """Yield random trees, each from a seed of its own."""
+    for number in count():
+        yield draw_whole(Random(SEED * 10**6 + number))  # noqa: S311  # no secrets
+
+
+def evaluated(text: str) -> str:
+    """Return the text of an expression's verified value, after its canonical form and its estimate were checked."""
+    args = EVALUATE.parse({"expression": text})
+    canonical = str(EVALUATE.input(args)["expression"])
+    assert EVALUATE.parse({"expression": canonical}) == args
+    estimate = EVALUATE.estimate(args, 0)
+    result = EVALUATE.result(args, 0, exact=estimate.exact)
+    value = result.text.decode()
+    assert result.exact
+    assert sum(character.isdigit() for character in value) <= estimate.digits
+    return value
+
+
+def fraction_of(text: str) -> Fraction | bool:
+    """Return the value that a result's text means."""
+    if text in ("true", "false"):
+        return text == "true"
+    numerator, _, denominator = text.partition("/")
+    return Fraction(numerator) / Fraction(denominator or "1")
+
+
+def test_values_are_those_of_fractions() -> None:
+    """Each value is the same number; what has none is refused, and bounds refuse few of the others."""
+    compared = refused = 0
+    for tree in islice(drawn(), SHORT):
+        try:
+            expected: Fraction | bool | None = value_of(tree)
+        except NoValueError:
+            expected = None
+        except TooLargeError:
+            continue
+        try:
+            found: Fraction | bool | None = fraction_of(evaluated(written(tree)))
+        except DomainError:
+            found = None
+        except ResultTooLarge:
+            refused += 1
+            continue
+        assert found == expected, written(tree)
+        compared += 1
+    assert compared > SHORT * 0.8
+    assert refused < SHORT * 0.01
+
+
+@pytest.mark.programs
+def test_values_are_those_of_pari() -> None:
+    """20,000 values, as PARI/GP and Python's fractions compute them."""
+    trees, texts, expected = [], [], []
+    for tree in drawn():
+        if len(trees) == LONG:
+            break
+        try:
+            value = value_of(tree)
+            texts.append(evaluated(written(tree)))
+        except (NoValueError, TooLargeError, ResultTooLarge):
+            continue
+        trees.append(tree)
+        expected.append(value)
+    found = pari.values(trees)
+    assert len(found) == LONG
+    for tree, text, value, other in zip(trees, texts, expected, found, strict=True):
+        assert fraction_of(text) == value == Fraction(other), written(tree)

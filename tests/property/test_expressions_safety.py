@@ -1,0 +1,88 @@
+"""10,000 random and adversarial expressions: none holds the event loop, and none has an unbounded estimate."""
+
+from __future__ import annotations
+
+from itertools import islice
+from random import Random
+from time import thread_time
+
+import pytest
+
+from pycalc.errors import DomainError, InvalidInput, ResultTooLarge
+from pycalc.services.calculations.planning import Options, is_short, make_plan
+from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.worker import execute
+from tests.harness.hostile import hostile
+
+LIMIT = 25_000_000
+EXPRESSIONS = 10_000
+SHORT_CHARACTERS = 100
+REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), Options())
+HOLD_IN_REFERENCES = 0.8
+"""20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20."""
+ATTEMPTS = 5
+
+
+def held(text: str, precision: int) -> float:
+    """Return the processor time that an expression takes on the event loop: planning, and computing if inline."""
+    request = ("evaluate", (text,), Options(precision))
+    started = thread_time()
+    try:
+        if is_short(*request):
+            plan = make_plan(LIMIT, *request)
+            if plan.seconds <= INLINE_SECONDS:
+                execute(plan.task)
+    except (DomainError, InvalidInput, ResultTooLarge):
+        pass
+    return thread_time() - started
+
+
+def reference() -> float:
+    """Return the processor time of the reference at this moment."""
+    started = thread_time()
+    execute(REFERENCE.task)
+    return thread_time() - started
+
+
+@pytest.mark.parametrize("precision", [0, 50])
+def test_no_expression_holds_the_event_loop(precision: int) -> None:
+    """Planning and inline computing together take less than 20 ms; an unexpected error would be raised."""
+    allowed = HOLD_IN_REFERENCES * reference()
+    for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
+        if held(text, precision) > allowed:
+            assert any(held(text, precision) < HOLD_IN_REFERENCES * reference() for _ in range(ATTEMPTS)), text
+
+
+def test_a_long_expression_is_planned_by_a_worker() -> None:
+    """The event loop parses nothing over 100 characters."""
+    assert is_short("evaluate", ("1+" * 49 + "1",), Options(0))
+    assert not is_short("evaluate", ("1+" * 50 + "1",), Options(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("fibonacci(100) + 5!", True),
+        ("fibonacci(10^50) + 1", False),
+        ("fibonacci(9999999999999999999)", False),
+        ("(2 + 3)!", False),
+        ("5 != 3", True),
+        ("(1000)! mod 97", False),
+        ("1000! mod 97", False),
+        ("2^100 mod 97", True),
+    ],
+)
+def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
+    """An operation may take long to estimate a result, or a residue, from a large argument."""
+    assert is_short("evaluate", (text,), Options(0)) is short
+
+
+def test_planning_is_bounded_for_every_hostile_expression() -> None:
+    """A worker plans the long ones too without an unexpected error; the estimate or a refusal bounds each of them."""
+    for text in islice(hostile(Random(1)), 300):  # noqa: S311  # no secrets
+        try:
+            plan = make_plan(LIMIT, "evaluate", (text,), Options(0))
+        except (DomainError, InvalidInput, ResultTooLarge):
+            continue
+        assert plan.seconds > 0, text
+        assert plan.digits <= LIMIT, text

@@ -1,0 +1,174 @@
+"""The grammar of expressions: precedence, literals, canonical forms, and refusals that point at their place."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.errors import InvalidInput
+from pycalc.services.operations import CALCULATIONS
+
+EVALUATE = CALCULATIONS["evaluate"]
+
+
+def canonical(text: str) -> str:
+    """Return the canonical form of an expression."""
+    return str(EVALUATE.input(EVALUATE.parse({"expression": text}))["expression"])
+
+
+def value(text: str) -> str:
+    """Return the text of an expression's exact value."""
+    args = EVALUATE.parse({"expression": text})
+    return EVALUATE.result(args, 0, exact=True).text.decode()
+
+
+def refusal(text: str) -> tuple[int | None, str]:
+    """Return the place and the sentence of a refusal."""
+    with pytest.raises(InvalidInput) as refused:
+        EVALUATE.parse({"expression": text})
+    (problem,) = refused.value.problems
+    assert problem.pointer == "/expression"
+    return problem.position, problem.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-2^2", "-4"),
+        ("(-2)^2", "4"),
+        ("2^3^2", "512"),
+        ("2^-1", "0.5"),
+        ("2**10", "1024"),
+        ("2^3!", "64"),
+        ("-3!", "-6"),
+        ("2 + 3 * 4", "14"),
+        ("(2 + 3) * 4", "20"),
+        ("2 - 3 - 4", "-5"),
+        ("100 / 10 / 5", "2"),
+        ("7 // 2 * 2", "6"),
+        ("-7 // 2", "-4"),
+        ("-7 % 3", "2"),
+        ("2 * 7 % 3", "2"),
+        ("-7 mod 3", "2"),
+        ("2 * 5 mod 7", "3"),
+        ("--2", "2"),
+        ("2--3", "5"),
+        ("5! == 120", "true"),
+        ("5!==120", "true"),
+        ("1 + 1 <= 2", "true"),
+        ("0x_ff", None),
+        ("0xFF + 0b11", "258"),
+        ("1_000.5", "1000.5"),
+        (".5e1", "5"),
+        ("1e6 / 1E5", "10"),
+        ("007", "7"),
+    ],
+)
+def test_precedence_and_literals(text: str, expected: str | None) -> None:
+    """Each text has the value that mathematics gives it, or it is refused (None)."""
+    if expected is None:
+        refusal(text)
+    else:
+        assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("3^(10^12) mod 10^20", " 3 ** 10**12  mod 10 ^20"), "3^(10^12) mod 10^20"),
+        (("(1 * 2) * 3", "1*2*3", "((1*2))*(3)"), "1 * 2 * 3"),
+        (("1 - (2 - 3)", "1-(2-3)"), "1 - (2 - 3)"),
+        (("factorial(5)", "5!", "(5)!"), "5!"),
+        (("pow(2, 10)", "2^10", "2**10"), "2^10"),
+        (("0x10 + 1_6 + 1.6e1 + 16.0",), "16 + 16 + 16 + 16"),
+        (("-(2^2)", "-2^2"), "-2^2"),
+        (("sum(i,1,9,i^2)",), "sum(i, 1, 9, i^2)"),
+        (("(2 + 3)mod 4",), "(2 + 3) mod 4"),
+        (("2^(3!)", "2^3!"), "2^(3!)"),
+        (("+5", "5", "(5)"), "5"),
+        (("max( 1 ,2,  3)",), "max(1, 2, 3)"),
+    ],
+)
+def test_the_canonical_form_is_the_same_for_one_tree(texts: tuple[str, ...], expected: str) -> None:
+    """Spaces, needless parentheses and other notations make no difference; the form is its own canonical form."""
+    assert {canonical(text) for text in texts} == {expected}
+    assert canonical(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "words"),
+    [
+        ("", 0, "empty"),
+        ("  ", 2, "empty"),
+        ("1 +", 3, "a number is missing"),
+        ("(1 + 2", 6, "a ) is missing"),
+        ("1 + 2)", 5, "closes no parenthesis"),
+        (")", 0, "A number is missing before )"),
+        ("2 3", 2, "write * for a product"),
+        ("2(3)", 1, "write * for a product"),
+        ("(2)(3)", 3, "write * for a product"),
+        ("1,000,000 + 1", 0, "write 1000000 or 1_000_000"),
+        ("2 + 1,000", 4, "write 1000 or 1_000"),
+        ("gcd0(1)", 0, "no function or variable gcd0"),
+        ("max(1,000)", 4, "write 1000 or 1_000"),
+        ("1 000", 0, "write 1000 or 1_000"),
+        ("1'000", 0, "write 1000 or 1_000"),
+        ("2,5", 1, "2.5 for a decimal"),
+        ("5 \u2212 3", 2, "write - for it"),
+        ("5 \u00d7 3", 2, "write * for it"),
+        ("6 \u00f7 3", 2, "write / for it"),
+        ("2\u00b2", 1, "write ^2"),
+        ("2\u207b\u00b9\u2070", 1, "write ^-10"),
+        ("1 = 1", 2, "write == for it"),
+        ("1 \u2264 2", 2, "write <= for it"),
+        ("1 & 2", 2, "The character & has no meaning"),
+        ("1 \x00 2", 2, "U+0000"),
+        ("1.2.3", 3, "The character . has no meaning"),
+        ("3!!", 2, "(n!)!"),
+        ("1 < 2 < 3", 6, "one comparison"),
+        ("(1 < 2)", 3, "at the top"),
+        ("1 + 2 mod 3", 6, "(a + b) mod m, or a + (b mod m)"),
+        ("5 mod 3 * 2", 8, "(a mod m) * b, or a mod (m * b)"),
+        ("5 mod 3 mod 2", 8, "parentheses"),
+        ("x + 1", 0, "no function or variable x"),
+        ("sum(i, 1, 3, j)", 13, "no function or variable j"),
+        ("sum(1, 2, 3, 4)", 4, "the name of its variable"),
+        ("sum(max, 2, 3, 4)", 4, "the name of its variable"),
+        ("i + sum(i, 1, 2, i)", 0, "no function or variable i"),
+        ("fibonacci", 9, "its arguments in parentheses"),
+        ("fibonacci()", 0, "takes 1 argument"),
+        ("fibonacci(1, 2)", 0, "takes 1 argument"),
+        ("max()", 0, "takes at least 1 argument"),
+        ("1e1000000000000000000000", 0, "within \u00b110^18"),
+        ("(" * 101 + "1" + ")" * 101, 101, "nested at most 100 deep"),
+        ("2^" * 101 + "1", 202, "nested at most 100 deep"),
+        ("1" * 10_001, 10_000, "at most 10,000 characters"),
+    ],
+)
+def test_a_refusal_points_at_its_place(text: str, position: int, words: str) -> None:
+    """The position counts characters from 0, and the sentence shows the right form."""
+    found, sentence = refusal(text)
+    assert words in sentence
+    assert found == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 100 + "1" + ")" * 100,
+        "1^" * 99 + "1",
+        "abs(" * 99 + "1" + ")" * 99,
+        "-abs(1+2*" * 49 + "1" + ")" * 49,
+        "+".join("1" * 5_000),
+        "-" * 9_999 + "1",
+    ],
+)
+def test_what_is_within_the_bounds_has_a_value(text: str) -> None:
+    """100 levels and 10,000 characters are accepted, and computed without exhausting the interpreter's stack."""
+    args = EVALUATE.parse({"expression": text})
+    estimate = EVALUATE.estimate(args, 0)
+    assert EVALUATE.result(args, 0, exact=estimate.exact).exact
+
+
+def test_a_comma_between_arguments_is_no_thousands_separator() -> None:
+    """``max(1,200)`` has two arguments."""
+    assert value("max(1,200)") == "200"

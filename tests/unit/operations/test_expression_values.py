@@ -1,0 +1,274 @@
+"""The values of expressions: exact ones, residues, rounded ones, refusals with their place, and the verification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Context, Decimal
+
+import mpmath  # type: ignore[import-untyped,unused-ignore]
+import pytest
+
+from pycalc.errors import DomainError, InvalidInput, ResultTooLarge, VerificationFailed
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import Verified
+from pycalc.services.operations.expressions.expression import Expressions
+from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.operation import Evaluate
+from pycalc.services.operations.numbers.modular import random_prime
+
+EVALUATE = CALCULATIONS["evaluate"]
+EXPRESSIONS = Expressions({name: Function(operation) for name, operation in OPERATIONS.items()})
+
+
+def result(text: str, precision: int = 0) -> Verified:
+    """Return the verified result of an expression, after its estimate, as the service does."""
+    args = EVALUATE.parse({"expression": text})
+    estimate = EVALUATE.estimate(args, precision)
+    return EVALUATE.result(args, precision, exact=estimate.exact)
+
+
+def value(text: str, precision: int = 0) -> str:
+    """Return the text of an expression's value."""
+    return result(text, precision).text.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1/3 + 1/6", "0.5"),
+        ("1/3 - 1/2", "-1/6"),
+        ("0.1 + 0.2", "0.3"),
+        ("0.1 + 0.2 == 0.3", "true"),
+        ("1e-7", "0.0000001"),
+        ("2^0.5 * 0", None),
+        ("4^0.5", "2"),
+        ("(4/9)^(3/2)", "8/27"),
+        ("(-8)^(1/3)", "-2"),
+        ("0^0", "1"),
+        ("7.5 // 2", "3"),
+        ("-7.5 % 2", "0.5"),
+        ("7 % -3", "-2"),
+        ("floor(-7/2)", "-4"),
+        ("ceil(-7/2)", "-3"),
+        ("round(2.5) + round(3.5) + round(-2.5)", "4"),
+        ("abs(-3/4)", "0.75"),
+        ("min(3, 1/2, -1) + max(3, 1/2)", "2"),
+        ("sum(i, 1, 100, i^2)", "338350"),
+        ("sum(i, 1, 10, 1/i)", "7381/2520"),
+        ("prod(i, 1, 10, i) == 10!", "true"),
+        ("sum(i, 5, 4, i) + prod(i, 5, 4, i)", "1"),
+        ("sum(i, 1, 3, sum(j, 1, i, i*j))", "25"),
+        ("sum(i, 1, 3, sum(i, 1, 2, i) + i)", "15"),
+        ("fibonacci(100) - factorial(20)", "351791946171085275075"),
+        ("1 < 2", "true"),
+        ("2^100 <= 10^30", "false"),
+        ("10^30 - 1 > 2^99", "true"),
+        ("1/3 != 2/6", "false"),
+    ],
+)
+def test_exact_values(text: str, expected: str | None) -> None:
+    """Values are rational numbers in lowest terms, decimals where these end, or booleans; None is a refusal."""
+    if expected is None:
+        with pytest.raises(DomainError):
+            result(text)
+    else:
+        assert result(text) == Verified(expected.encode(), True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3^(10^12) mod 10^20", pow(3, 10**12, 10**20)),
+        ("3^(10^12) % 10^20", pow(3, 10**12, 10**20)),
+        ("(4349^5249) % 7031", pow(4349, 5249, 7031)),
+        (
+            "(2^(10^9) + 3^(10^9)) mod (10^30 + 57)",
+            (pow(2, 10**9, 10**30 + 57) + pow(3, 10**9, 10**30 + 57)) % (10**30 + 57),
+        ),
+        ("-(2^(10^9)) mod 97", -pow(2, 10**9, 97) % 97),
+        ("fibonacci(10^15) mod 10", 5),  # the last digits have a period of 60, and 10^15 = 40 modulo 60
+        ("(1/3) mod 7", 5),
+        ("(1/3)^(10^9) mod 7", pow(5, 10**9, 7)),
+        ("(1/3 * 3) mod 3", 1),  # the divisor has no inverse, and the value does not need one
+        ("2^(2^100) mod 13", pow(2, 2**100, 13)),
+        ("9^9^9^9 mod 97", pow(9, pow(9, 9**9, 96) + 96, 97)),
+        ("9^9^9^9 mod 1000", pow(9, pow(9, 9**9, 400) + 400, 1000)),
+        ("6^6^6^6 mod 10000", pow(6, pow(6, 6**6, 4000) + 4000, 10000)),  # base and modulus share factors
+        ("100! mod 101", 100),  # Wilson
+        ("sum(i, 1, 1000, 2^(10^9 + i)) mod 97", sum(pow(2, 10**9 + i, 97) for i in range(1, 1001)) % 97),
+        ("prod(i, 1, 96, i^(10^9)) mod 97", 1),
+        ("floor(10^50 / 7) mod 97", 10**50 // 7 % 97),
+        ("(10^50 // 7 * 2^(10^9)) mod 97", 10**50 // 7 * pow(2, 10**9, 97) % 97),
+        ("(5 mod 3)^(10^9) mod 7", pow(2, 10**9, 7)),
+        ("2^(10^9) mod 1", 0),
+        ("1e1000000000 mod 7", pow(10, 10**9, 7)),
+    ],
+)
+def test_residues_are_carried_down(text: str, expected: int) -> None:
+    """Numbers far too large to write out have their residues, as Python's modular powers give them."""
+    assert value(text) == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "words"),
+    [
+        ("1/0", 1, "division by zero"),
+        ("2 * (3 + 1/(2 - 2))", 10, "division by zero"),
+        ("5 % (1 - 1)", 2, "division by zero"),
+        ("0^-1", 1, "division by zero"),
+        ("(1/0) mod 1", 2, "division by zero"),
+        ("1 + 2^0.5", 5, "irrational"),
+        ("(-8)^0.5", 4, "not real"),
+        ("5 mod 0", 2, "whole number of 1 or more"),
+        ("5 mod (1/2)", 2, "whole number of 1 or more"),
+        ("1/3 mod 3", 4, "shares a factor"),
+        ("1 + fibonacci(-1)", 4, "fibonacci is not defined here: n must be a whole number of 0 or more"),
+        ("fibonacci(1/2)", 0, "fibonacci is not defined here"),
+        ("sum(i, 1/2, 3, i)", 0, "whole numbers"),
+        ("sum(i, 1, 10^18, i)", 0, "at most 1,000,000"),
+        ("sum(i, -3, 3, 1/i)", 15, "division by zero"),
+    ],
+)
+def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, words: str) -> None:
+    """A domain error has the pointer and the position of the part without a value."""
+    with pytest.raises(DomainError) as refused:
+        result(text)
+    (problem,) = refused.value.problems
+    assert words in problem.detail
+    assert (problem.pointer, problem.position) == ("/expression", position)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("9^9^9^9", 3),
+        ("1 + 10^(10^10)", 6),
+        ("1e1000000000", 0),
+        ("(10^(10^10))!", 3),
+        ("prod(i, 1, 10^6, i^1000)", 0),
+        ("9^9^9^9 mod (10^40 + 1)", 3),
+        ("fibonacci(10^(10^6))", 0),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position: int) -> None:
+    """The estimate refuses it, and names the part."""
+    args = EVALUATE.parse({"expression": text})
+    with pytest.raises(ResultTooLarge) as refused:
+        EVALUATE.estimate(args, 0)
+    assert [problem.position for problem in refused.value.problems] == [position]
+
+
+@pytest.mark.parametrize("precision", [1, 5, 50, 1_000])
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("2^0.5", lambda: mpmath.sqrt(2)),
+        ("2^(1/3) + 3^(1/2)", lambda: mpmath.cbrt(2) + mpmath.sqrt(3)),
+        ("-(10^-30.5)", lambda: -1 / (mpmath.mpf(10) ** 30 * mpmath.sqrt(10))),
+        ("(1 + 5^0.5) / 2", lambda: mpmath.mpf(mpmath.phi)),
+        ("10^20.5 - 10^20", lambda: mpmath.mpf(10) ** 20 * (mpmath.sqrt(10) - 1)),
+        ("2^0.5^0.5", lambda: mpmath.mpf(2) ** mpmath.sqrt(0.5)),
+        ("(2^0.5)^(3^0.5)", lambda: mpmath.sqrt(2) ** mpmath.sqrt(3)),
+    ],
+)
+def test_irrational_values_are_correctly_rounded(text: str, reference: Callable[[], object], precision: int) -> None:
+    """All digits are those of mpmath, which computes 50 digits more."""
+    found = result(text, precision)
+    with mpmath.workdps(precision + 50):
+        nearest = Decimal(mpmath.nstr(reference(), precision + 20, strip_zeros=False))
+    digits = found.text.decode()
+    assert not found.exact
+    assert Decimal(digits) == Context(prec=precision).plus(nearest)
+    assert len(Decimal(digits).as_tuple().digits) == precision
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "exact"),
+    [
+        ("1/3", "1/3", True),
+        ("4^0.5", "2", True),
+        ("floor(100 * 2^0.5)", "141", True),
+        ("round(10 * 2^0.5)", "14", True),
+        ("ceil(-(2^0.5))", "-1", True),
+        ("abs(1 - 2^0.5)", "0.4142135624", False),
+        ("2^0.5 < 1.5", "true", True),
+        ("2^0.5 == 1.5", "false", True),
+        ("2^0.5 * 2^0.5", "2.000000000", False),
+        ("0 * 2^0.5", "0", True),
+        ("max(2^0.5, 3^0.5)", "1.732050808", False),
+        ("sum(i, 1, 100, i^0.5)", "671.4629471", False),
+        ("(-2)^(1/3)", "-1.259921050", False),
+    ],
+)
+def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, exact: bool) -> None:
+    """With 10 digits; what has an exact value keeps it."""
+    assert result(text, 10) == Verified(expected.encode(), exact)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("2^0.5 * 2^0.5 == 2", 14), ("2^0.5 - 2^0.5", 6), ("floor((2^0.5)^2)", 0), ("1 / (2^0.5 - 2^0.5)", 2)],
+)
+def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> None:
+    """No precision separates equal irrational values, so no answer is guessed."""
+    with pytest.raises(DomainError) as refused:
+        result(text, 10)
+    (problem,) = refused.value.problems
+    assert problem.position == position
+    assert "cannot be decided" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("2^200 + 1", str(2**200 + 3)),
+        ("fibonacci(1000) // 7", "12345"),
+        ("1/3 + 1/7", "11/21"),
+        ("3^(10^12) mod 10^20", "78655220000000000003"),
+        ("10^30 < 2^100", "false"),
+        ("sum(i, 1, 100, i^2)", "338351"),
+        ("0.5", "0.25"),
+    ],
+)
+def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
+    """The tree's value modulo a random prime does not agree with it, and does with the right one."""
+    expression = EXPRESSIONS.read(text)
+    right = EXPRESSIONS.compute(expression, 0)
+    assert EXPRESSIONS.verify(expression, 0, right, random_prime())
+    assert not EXPRESSIONS.verify(expression, 0, Verified(wrong.encode(), True), random_prime())
+
+
+def test_a_wrong_rounding_is_found() -> None:
+    """A value computed again from narrower enclosures differs in the last digit."""
+    expression = EXPRESSIONS.read("2^0.5")
+    assert EXPRESSIONS.verify(expression, 5, Verified(b"1.4142", False), random_prime())
+    assert not EXPRESSIONS.verify(expression, 5, Verified(b"1.4143", False), random_prime())
+
+
+class _Wrong(Function):
+    """An operation whose values are one too large."""
+
+    def value(self, position: int, values: object) -> object:
+        return super().value(position, values) + 1  # type: ignore[arg-type]
+
+
+def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The residue comes from another method, so that the mismatch is found and the result is withheld."""
+    evaluate = Evaluate(OPERATIONS)
+    wrong = Expressions({name: _Wrong(operation) for name, operation in OPERATIONS.items()})
+    monkeypatch.setattr(evaluate, "_expressions", wrong)
+    with pytest.raises(VerificationFailed):
+        evaluate.result(evaluate.parse({"expression": "fibonacci(1000) * 3"}), 0, exact=True)
+
+
+def test_a_missing_expression_is_refused() -> None:
+    """The pointer names it."""
+    with pytest.raises(InvalidInput) as refused:
+        EVALUATE.parse({})
+    assert [problem.pointer for problem in refused.value.problems] == ["/expression"]
+
+
+def test_equal_canonical_forms_have_one_key() -> None:
+    """A precision makes another key, since it may make another result."""
+    one, other = (EVALUATE.parse({"expression": text}) for text in ("2 ^ 10", "pow(2,10)"))
+    assert EVALUATE.key(one, 0) == EVALUATE.key(other, 0) != EVALUATE.key(one, 20)
