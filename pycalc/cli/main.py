@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pycalc.settings import Settings
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = ("-f", "-h", "--")  # a space before other words keeps an expression such as -1/3 from being an option
+_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--file", "--help", "--precision"})
 _COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # those that are no operations
 
 
@@ -153,11 +153,17 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     return parser
 
 
+def _is_negative(word: str) -> bool:
+    """Return whether a word is an expression that begins with a minus."""
+    return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; print an error as one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["eval"]:
-        words = [word if not word.startswith("-") or word.startswith(_EVAL_OPTIONS) else f" {word}" for word in words]
+        # A space keeps an expression such as -1/3 from being read as an option.
+        words = [f" {word}" if _is_negative(word) else word for word in words]
     with_operations = not words or words[0] not in (*_COMMANDS, "--version")
     parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
     chosen = vars(parser.parse_args(words))

@@ -90,9 +90,15 @@ def written(tree: Drawn) -> str:
     return text if tree.kind in _COMPARE else f"({text})"
 
 
-def value_of(tree: Drawn, variables: Mapping[str, Fraction] | None = None) -> Fraction | bool:
+def value_of(tree: Drawn) -> Fraction | bool:
     """Return a tree's value; raises NoValueError and TooLargeError."""
-    known = variables or {}
+    if tree.kind in _COMPARE:
+        left, right = (_number(operand, {}) for operand in tree.operands)
+        return _COMPARE[tree.kind](left, right)
+    return _number(tree, {})
+
+
+def _number(tree: Drawn, known: Mapping[str, Fraction]) -> Fraction:
     if tree.kind == "number":
         text = tree.text.replace("_", "")
         return Fraction(int(text, 0)) if text[:2] in ("0x", "0b") else Fraction(text)
@@ -100,9 +106,7 @@ def value_of(tree: Drawn, variables: Mapping[str, Fraction] | None = None) -> Fr
         return known[tree.text]
     if tree.kind in ("sum", "prod"):
         return _loop(tree, known)
-    values = [value_of(operand, known) for operand in tree.operands]
-    if tree.kind in _COMPARE:
-        return _COMPARE[tree.kind](values[0], values[1])
+    values = [_number(operand, known) for operand in tree.operands]
     try:
         value = Fraction(_VALUES[tree.kind](*values))
     except ZeroDivisionError:
@@ -120,7 +124,7 @@ def _loop(tree: Drawn, known: Mapping[str, Fraction]) -> Fraction:
     first, last, body = tree.operands
     result = Fraction(tree.kind == "prod")
     for index in range(int(first.text), int(last.text) + 1):
-        term = Fraction(value_of(body, {**known, tree.text: Fraction(index)}))
+        term = _number(body, {**known, tree.text: Fraction(index)})
         result = _small(result + term if tree.kind == "sum" else result * term)
     return result
 

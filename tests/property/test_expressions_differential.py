@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import count, islice
 from random import Random
@@ -72,18 +73,13 @@ def test_values_are_those_of_fractions() -> None:
 @pytest.mark.programs
 def test_values_are_those_of_pari() -> None:
     """20,000 values, as PARI/GP and Python's fractions compute them."""
-    trees, texts, expected = [], [], []
+    compared: list[tuple[Drawn, Fraction | bool, str]] = []
     for tree in drawn():
-        if len(trees) == LONG:
+        if len(compared) == LONG:
             break
-        try:
-            value = value_of(tree)
-            texts.append(evaluated(written(tree)))
-        except (NoValueError, TooLargeError, ResultTooLarge):
-            continue
-        trees.append(tree)
-        expected.append(value)
-    found = pari.values(trees)
+        with suppress(NoValueError, ResultTooLarge, TooLargeError):
+            compared.append((tree, value_of(tree), evaluated(written(tree))))
+    found = pari.values([tree for tree, *_ in compared])
     assert len(found) == LONG
-    for tree, text, value, other in zip(trees, texts, expected, found, strict=True):
+    for (tree, value, text), other in zip(compared, found, strict=True):
         assert fraction_of(text) == value == Fraction(other), written(tree)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 
 import mpmath  # type: ignore[import-untyped,unused-ignore]
@@ -14,6 +14,7 @@ from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions.expression import Expressions
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.operation import Evaluate
+from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.modular import random_prime
 
 EVALUATE = CALCULATIONS["evaluate"]
@@ -248,8 +249,8 @@ def test_a_wrong_rounding_is_found() -> None:
 class _Wrong(Function):
     """An operation whose values are one too large."""
 
-    def value(self, position: int, values: object) -> object:
-        return super().value(position, values) + 1  # type: ignore[arg-type]
+    def value(self, position: int, values: Sequence[Value]) -> Value:
+        return super().value(position, values) + 1
 
 
 def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,96 @@
+"""``pycalc eval`` and the operations on the command line: results, errors, progress, and what is not imported."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+COMMAND = (sys.executable, "-m", "pycalc")
+
+
+def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([*COMMAND, *words], input=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("eval", "3^(10^12) mod 10^20"), "78655220000000000001"),
+        (("eval", "-1/3"), "-1/3"),
+        (("eval", "2^0.5", "--precision", "10"), "1.414213562"),
+        (("eval", "--precision=10", "-2^0.5"), "-1.414213562"),
+        (("eval", "1 < 2"), "true"),
+        (("fibonacci", "100"), "354224848179261915075"),
+        (("fibonacci", "1000000000000000000", "--mod", "10"), "5"),
+        (("factorial", "20"), "2432902008176640000"),
+        (("pow", "2.5", "-3"), "0.064"),
+        (("pow", "2", "0.5", "--precision", "5"), "1.4142"),
+    ],
+)
+def test_a_result_is_a_line_on_standard_output(words: tuple[str, ...], expected: str) -> None:
+    """The bare result and nothing else; the status is 0."""
+    done = run(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
+
+
+def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path) -> None:
+    """Lines of a file are one expression."""
+    file = tmp_path / "input.txt"
+    file.write_text("fibonacci(10) +\n  2^10\n", encoding="utf-8")
+    assert run("eval", "-f", str(file)).stdout == "1079\n"
+    assert run("eval", "-f", "-", given="6 * 7\n").stdout == "42\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("eval", "2 + (3 * 4"), "at character 11: The expression ends here, but a ) is missing."),
+        (("eval", "1/0"), "at character 2: This is a division by zero: only a divisor other than 0 has a quotient."),
+        (("eval", "9^9^9^9"), "at character 4: This part has more than 301,030,000 digits: "),
+        (("eval", "1", "--precision", "0"), "precision must be a whole number from 1 to 10,000."),
+        (("fibonacci", "x"), "n must be a whole number of 0 or more, in the digits 0-9."),
+        (("factorial", "1000000000000"), "The result has more than 1,000,000,000 digits."),
+        (("pow", "0", "-1"), "0 has no negative powers."),
+        (("eval", "-f", "/nonexistent"), "[Errno 2] No such file or directory: '/nonexistent'"),
+    ],
+)
+def test_an_error_is_one_sentence_and_status_1(words: tuple[str, ...], sentence: str) -> None:
+    """It is written to standard error, and names the place in an expression."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"pycalc: {sentence}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("eval", "2^100"), ("fibonacci", "100")])
+def test_neither_the_service_nor_flint_is_imported(words: tuple[str, ...]) -> None:
+    """A result comes at once: what takes long to import is not imported."""
+    program = f"import sys; from pycalc.cli.main import main; main({list(words)}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"fastapi", "pydantic", "sqlalchemy", "flint", "anyio", "structlog"} & loaded == set()
+    assert "gmpy2" in loaded
+
+
+def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
+    """A computation of over a second tells on standard error that it goes on; the line is erased at its end."""
+    shown, terminal = pty.openpty()
+    with (tmp_path / "digits").open("wb") as digits:
+        process = subprocess.Popen([*COMMAND, "factorial", "4000000"], stdout=digits, stderr=terminal)
+    os.close(terminal)
+    told = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(shown, 1_000):
+            told += part
+    os.close(shown)
+    assert process.wait() == 0
+    assert told.startswith(b"\rcomputing for 1 s, of about ")
+    assert told.endswith(b"\r\x1b[K")
+    assert (tmp_path / "digits").stat().st_size > 24_000_000
