@@ -52,7 +52,7 @@ CLIENT_GONE = 499  # nginx's status for a client that hung up; only metrics and 
 MEANING: Mapping[str, str] = {
     "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
     "validation-error": "The request is not of the documented form; `errors` says where.",
-    "domain-error": "The operation has no real value for these operands.",
+    "domain-error": "The operation has no real value for these operands; in an expression, `errors` says where.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
     "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
     "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",

@@ -14,10 +14,11 @@ const KNOWN = [
 
 const EXAMPLES = { fibonacci: { n: "1000" }, factorial: { n: "100" }, pow: { x: "2", y: "256" } };
 
-// How the three are written on paper; any other operation is written as a call.
+// How these are written on paper; any other operation is written as a call.
 const NOTATION = {
   fibonacci: ({ n }) => `F(${n})`,
   factorial: ({ n }) => `${n}!`,
+  evaluate: ({ expression }) => expression,
   pow: ({ x, y }) => `${/^\d+$/.test(x) || x === "x" ? x : `(${x})`}^${/^[\d.]+$/.test(y) || y === "y" ? y : `(${y})`}`,
 };
 

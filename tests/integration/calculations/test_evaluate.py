@@ -139,6 +139,7 @@ def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, ki
         ({}, "/expression"),
         ({"expression": 5}, "/expression"),
         ({"expression": "5", "precision": True}, "/precision"),
+        ({"expression": "5", "precision": "5"}, "/precision"),
         ({"expression": "5", "precision": 0}, "/precision"),
         ({"expression": "5", "precision": 10_001}, "/precision"),
         ({"expression": "5", "mod": 7}, "/mod"),
