@@ -45,6 +45,8 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 async def evaluate(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Evaluate an expression exactly, over `+ - * / // % ^ !`, `mod`, comparisons, and the operations by name."""
     require_media_type(request, JSON)
+    if resources.calculation_limit is not None:
+        await resources.calculation_limit.require_some(caller.user_id)
     with resources.long_bodies.acquire(caller.user_id):
         calculation = read_evaluation(await request.body())
     if resources.calculation_limit is not None:

@@ -12,7 +12,9 @@ const KNOWN = [
   { name: "pow", path: "/pow/{x}/{y}", operands: [decimal("x", "A decimal: 2, -3, 2.5, 1e3"), decimal("y", "A decimal")] },
 ].map((operation) => ({ ...operation, about: "", options: [] }));
 
-const EXAMPLES = { fibonacci: { n: "1000" }, factorial: { n: "100" }, pow: { x: "2", y: "256" } };
+const EXAMPLES = {
+  fibonacci: { n: "1000" }, factorial: { n: "100" }, pow: { x: "2", y: "256" }, evaluate: { expression: "2^256 - 1" },
+};
 
 // How these are written on paper; any other operation is written as a call.
 const NOTATION = {

@@ -191,7 +191,6 @@ def test_no_hostile_expression_passes_the_deadline(tmp_path: Path) -> None:
             began = monotonic()
             body = json.dumps({"expression": expression})
             answer = client.post("/evaluate", content=body, headers={"Content-Type": "application/json"})
-            # Planning and computing each have the deadline, and a killed worker is replaced.
-            assert monotonic() - began < 2 * DEADLINE + 1, expression[:80]
+            assert monotonic() - began < DEADLINE + 1, expression[:80]
             assert answer.status_code == 200 or slug(answer.json()) in PROBLEMS, expression[:80]
         assert evaluate(client, "6 * 7").json()["result"] == 42

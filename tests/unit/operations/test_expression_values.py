@@ -159,6 +159,25 @@ def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position:
     assert [problem.position for problem in refused.value.problems] == [position]
 
 
+@pytest.mark.parametrize(
+    ("quick", "slow"),
+    [
+        ("3^(10^12) mod 10^20", "3^(10^(10^6)) mod 10^20"),
+        ("(10^4)! mod (10^30 + 57)", "(10^12)! mod (10^30 + 57)"),
+        ("sum(i, 1, 10, i)", "sum(i, 1, 10^6, i)"),
+        ("2^(10^5)", "2^(10^7)"),
+        ("sum(i, 1, 9, fibonacci(i))", "sum(i, 1, 9, fibonacci(10^6 * i))"),
+        ("2^(10^5) // 3^(10^4)", "2^(10^7) // 3^(10^6)"),
+    ],
+)
+def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> None:
+    """Over a tenth of a second, and over twenty times as long as the first expression of the pair."""
+    args = [EVALUATE.parse({"expression": text}) for text in (quick, slow)]
+    short, long = (EVALUATE.estimate(each, 0).seconds for each in args)
+    assert long > 20 * short
+    assert long > 0.1
+
+
 @pytest.mark.parametrize("precision", [1, 5, 50, 1_000])
 @pytest.mark.parametrize(
     ("text", "reference"),

@@ -25,6 +25,7 @@ from pycalc.services.operations.expressions.values import (
     is_exact,
     text_of_value,
 )
+from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.texts import residue_or_none
 
 _GUARD_BITS = 64
@@ -76,12 +77,12 @@ class Expressions:
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
         computing = sizer.seconds
-        sizer.residue(root, 61)
+        sizer.residue(root, Size(None, None, PRIME_BITS))
         if isinstance(root, Modulo):
             computing *= 2
         digits = _digits(size, precision)
         seconds = sizer.seconds + computing + costs.WHOLE + costs.text(digits)
-        return ExpressionEstimate(digits, seconds, sizer.bits, not size.rounded, sizer.certain)
+        return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the value's text; raises DomainError or ResultTooLarge, with the position."""

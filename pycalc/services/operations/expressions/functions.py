@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Operation
+from pycalc.services.operations.base import Operation, ResiduePlan
 from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
@@ -33,9 +33,9 @@ class Function:
         text = self._operation.compute(self._arguments(position, values), _PRECISION)
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
-    def residue_seconds(self, position: int, values: Sequence[Value], modulus: int) -> float:
-        """Return the seconds for the value modulo ``modulus``."""
-        return self._operation.plan_modulo(self._arguments(position, values), modulus).seconds
+    def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
+        """Return the seconds and the memory for the value modulo ``modulus``."""
+        return self._operation.plan_modulo(self._arguments(position, values), modulus)
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
         """Return the value modulo ``modulus``, without the value."""

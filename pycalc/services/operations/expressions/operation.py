@@ -13,7 +13,6 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
-_MEMORY_PER_BIT = 0.4  # bytes of memory for each bit of the values within an expression
 # An estimate that is not certain: more than may be computed on the event loop.
 _LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
@@ -55,7 +54,7 @@ class Evaluate(Calculable[Expression]):
         found = self._expressions.estimate(args, precision)
         certain = found.certain and found.exact
         seconds = found.seconds if certain else max(found.seconds, _LEAST_UNCERTAIN_SECONDS)
-        return Estimate(found.digits, seconds, found.exact, found.memory * _MEMORY_PER_BIT)
+        return Estimate(found.digits, seconds, found.exact, found.memory)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether every function is called with short literals: other arguments may take long to estimate.

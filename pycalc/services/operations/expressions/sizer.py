@@ -35,6 +35,7 @@ from pycalc.services.operations.expressions.sizes import (
 from pycalc.services.operations.expressions.values import is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
+_MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 MOST_TERMS = 1_000_000  # of a sum or a product
 # An exponent of a residue with more bits is reduced by Euler's theorem, where the modulus is factored in time.
 EULER_BITS = 65_536
@@ -46,7 +47,7 @@ CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this si
 class Sizer(NodeSizes):
     """An estimate of a tree, in the scope of its loops' variables.
 
-    ``seconds`` adds up what the values and residues asked for take on one core, and ``bits`` the sizes of the values.
+    ``seconds`` adds up what the values and residues asked for take on one core, and ``memory`` the bytes.
     ``certain`` says whether only bounds went into them. With ``strict``, a value that is too large is refused; without,
     the sizes of a tree's nodes are kept.
     """
@@ -55,7 +56,7 @@ class Sizer(NodeSizes):
         self, functions: Mapping[str, Function], precision: int, variables: dict[str, Size], *, strict: bool
     ) -> None:
         super().__init__(functions, precision, strict=strict)
-        self.bits = 0.0
+        self.memory = 0.0
         self._variables = variables
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
@@ -78,7 +79,7 @@ class Sizer(NodeSizes):
         find = self._sizes.get(type(node), self._of_operands)
         size = find(node)
         if size.rounded is not Rounded.YES:
-            self.bits += size.bits + size.places
+            self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
             if self._strict and not size.bits + size.places <= MOST_BITS:
                 raise too_large(node.position)
         if not self._strict:
@@ -97,13 +98,13 @@ class Sizer(NodeSizes):
         modulus = self._peek(node.steps[0].operand)
         if not is_carried(self._peek(node.first), modulus):
             return None
-        self.residue(node.first, modulus.bits)
+        self.residue(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
-    def residue(self, node: Node, bits: float) -> None:
-        """Count the cost of a node's residue modulo a number of ``bits`` bits."""
+    def residue(self, node: Node, modulus: Size) -> None:
+        """Count the cost of a node's residue modulo a number of this size."""
         self.seconds += costs.NODE
-        digits = bits / BITS_PER_DIGIT
+        digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case Number() | Variable():
                 self.seconds += costs.multiply(digits)
@@ -112,20 +113,20 @@ class Sizer(NodeSizes):
                 if exact:
                     self.size(Chain(node.position, first, steps[:exact]))
                 else:
-                    self.residue(first, bits)
+                    self.residue(first, modulus)
                 for step in steps[exact:]:
-                    self.residue(step.operand, bits)
+                    self.residue(step.operand, modulus)
                     # A divisor without an inverse costs the value in full.
                     self.certain = self.certain and step.operator != "/"
                     self.seconds += costs.divide(digits) if step.operator in "*/" else costs.add(digits)
             case Negation(_, operand):
-                self.residue(operand, bits)
+                self.residue(operand, modulus)
             case Power():
-                self._residue_of_power(node, bits)
+                self._residue_of_power(node, modulus)
             case Loop():
-                self._repeated(node, lambda: self.residue(node.body, bits))
+                self._repeated(node, lambda: self.residue(node.body, modulus))
             case Call() if node.name not in BUILT_IN:
-                self._residue_of_call(node, bits)
+                self._residue_of_call(node, modulus)
             case _:
                 self.size(node)
 
@@ -192,36 +193,40 @@ class Sizer(NodeSizes):
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
-        self.residue(node.operand, modulus.bits)
+        self.residue(node.operand, modulus)
         if modulus.high is None:
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
 
-    def _residue_of_power(self, node: Power, bits: float) -> None:
+    def _residue_of_power(self, node: Power, modulus: Size) -> None:
         exponent = self._peek(node.exponent)
         if exponent.places:
             self.size(node)
             return
-        self.residue(node.base, bits)
+        self.residue(node.base, modulus)
+        bits = modulus.bits
         if by_euler(exponent, bits):
             self.seconds += costs.factor(bits) + costs.residue_of_power(bits, bits)
-            self.residue(node.exponent, bits)
+            self.residue(node.exponent, Size(None, None, bits))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
             raise too_large(node.exponent.position)
         self.size(node.exponent)
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
-    def _residue_of_call(self, node: Call, bits: float) -> None:
+    def _residue_of_call(self, node: Call, modulus: Size) -> None:
         sizes = [self.size(argument) for argument in node.arguments]
-        function = self._functions[node.name]
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
-            self.seconds += function.residue_seconds(node.position, values, 1 << ceil(bits))
+            # An unknown modulus counts as one without small factors, which is the most expensive.
+            number = (1 << ceil(modulus.bits)) - 1 if modulus.value is None else int(modulus.value)
+            plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
+            self.seconds += plan.seconds
+            self.memory += plan.memory
             return
         self.certain = False
         for size in sizes:
-            self.seconds += costs.residue_of_power(64 + size.bits, bits) * 10
+            self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * 10
 
 
 def is_carried(size: Size, modulus: Size) -> bool:
