@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycalc.services.operations.numbers.thresholds import Costs, seconds
+from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS, Costs, seconds
 
 NODE = 1.2e-6  # the interpreter's share of a node's value and of its verification
 PEEK = 2e-5  # the bounds of a small part, which an evaluation needs for a decision
@@ -56,7 +56,7 @@ def rounded(digits: float) -> float:
 
 def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
     """Return the seconds for a power modulo a number."""
-    return exponent_bits * (1e-7 + 2 * divide(modulus_bits / 3.32))
+    return exponent_bits * seconds(POWER_RESIDUE_SECONDS, modulus_bits)
 
 
 def factor(bits: float) -> float:

@@ -36,6 +36,7 @@ from pycalc.services.operations.expressions.values import is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
+_CALL = 50  # the cost of an operation's residue, in those of a power with an exponent of its argument's size
 MOST_TERMS = 1_000_000  # of a sum or a product
 # An exponent of a residue with more bits is reduced by Euler's theorem, where the modulus is factored in time.
 EULER_BITS = 65_536
@@ -226,7 +227,7 @@ class Sizer(NodeSizes):
             return
         self.certain = False
         for size in sizes:
-            self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * 10
+            self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
 
 
 def is_carried(size: Size, modulus: Size) -> bool:
