@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pycalc.services.operations import OPERATIONS, Operation
+from pycalc.services.operations import Operation
 from pycalc.services.operations.factorial.operation import factorial_decimal, factorial_digits
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits
 from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
 from pycalc.services.operations.numbers.modular import fibonacci_residue, random_prime
 from pycalc.services.operations.power.exact_text import power_decimal
+from tests.harness.mission import THREE
 
 Task = Callable[[], object]
 
@@ -86,7 +87,7 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
     """Print the seconds of compute and verify together, by digits."""
-    operation = OPERATIONS[name]
+    operation = THREE[name]
     points = []
     for raw in raws:
         args = operation.parse(raw)
@@ -131,7 +132,7 @@ def summaries() -> None:
     for bits in (64, 330, 1_000, 3_300, 10_000, 33_200):
         digits = text_of(2**bits // 3)[:9_999]
         raws = {"fibonacci": {"n": digits}, "factorial": {"n": digits}, "pow": {"x": "3", "y": digits}}
-        tasks = [partial(OPERATIONS[name].summary, OPERATIONS[name].parse(raw), 50) for name, raw in raws.items()]
+        tasks = [partial(THREE[name].summary, THREE[name].parse(raw), 50) for name, raw in raws.items()]
         print(f"summaries, {bits} bits:", ", ".join(f"{median:.2g}" for median in medians(tasks)))
 
 

@@ -91,13 +91,14 @@ def _evaluate(**arguments: Any) -> None:
 def _add_operations(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add a command for each operation of the registry."""
     from pycalc.services.calculations.planning import takes_precision
-    from pycalc.services.operations import OPERATIONS
+    from pycalc.services.operations import OPERATIONS, Modular
 
     for operation in OPERATIONS.values():
         command = add(operation.name, help=f"compute: {operation.title.lower()}", description=operation.description)
         for parameter in operation.parameters:
             command.add_argument(parameter.name, help=parameter.description)
-        command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
+        if isinstance(operation, Modular):
+            command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
         if takes_precision(operation):
             command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
         command.set_defaults(run=_calculate, operation=operation.name)

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import json_literal, quoted
-from pycalc.models.math import ELAPSED, Number
+from pycalc.models.math import ELAPSED, Number, PrimePower
 from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
@@ -74,7 +74,7 @@ class HistoryItem(TypedDict):
     input: Annotated[
         dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
     ]
-    result: Annotated[Number | bool | None, Field(description="null when over 1,000 digits")]
+    result: Annotated[Number | bool | list[PrimePower] | None, Field(description="null when over 1,000 digits")]
     digits: Number
     exact: bool
     leading: Annotated[Ends, Field(description="the first 20 digits")]

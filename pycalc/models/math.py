@@ -23,6 +23,15 @@ Number = TypeAliasType(
         Field(description="a JSON number within ±(2^53 - 1), else a string (RFC 7493)", union_mode="left_to_right"),
     ],
 )
+
+
+class PrimePower(TypedDict):
+    """A prime factor of a number."""
+
+    prime: Number
+    exponent: Annotated[int, Field(description="how often the number is divisible by the prime")]
+
+
 Operand = TypeAliasType(
     "Operand",
     Annotated[
@@ -54,7 +63,10 @@ class Calculation(TypedDict):
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
     operation: str
     input: Annotated[dict[str, Number], Field(description="the operands in canonical form")]
-    result: Annotated[Number | bool, Field(description="a boolean is the value of a comparison")]
+    result: Annotated[
+        Number | bool | list[PrimePower],
+        Field(description="a boolean is the value of a comparison or of isprime, a list that of factorize"),
+    ]
     digits: Annotated[int, Field(description="number of digits in the result")]
     exact: Annotated[bool, Field(description="false: correctly rounded to the asked precision")]
     cached: Annotated[bool, Field(description="whether the result was made by an earlier calculation")]

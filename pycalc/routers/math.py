@@ -31,8 +31,8 @@ from pycalc.services.calculations.planning import (
     takes_precision,
 )
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Operation, Parameter
-from pycalc.services.operations.numbers.literals import DECIMAL, MAX_LITERAL, NATURAL
+from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
+from pycalc.services.operations.numbers.literals import DECIMAL, INTEGER, MAX_LITERAL, NATURAL
 
 _ERRORS = (
     "validation-error",
@@ -46,7 +46,7 @@ _ERRORS = (
     "overloaded",
     "unavailable",
 )
-_PATTERNS = {"natural": f"^{NATURAL.pattern}$", "decimal": f"^{DECIMAL.pattern}$"}
+_FORMS = {"natural": NATURAL, "integer": INTEGER, "decimal": DECIMAL}
 
 
 class _Segment(Convertor[str]):
@@ -98,12 +98,15 @@ def _documented(operation: Operation[Any]) -> Any:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
     parameters = [parameter(operand.name, _annotation(operand)) for operand in operation.parameters]
-    described = "the result modulo this whole number, for operands far beyond what could be written out"
-    limits: Any = {"max_length": MAX_LITERAL, "pattern": "^0*[1-9][0-9]*$"}
-    modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
-    parameters.append(parameter("mod", modulus, None))
-    described = "`summary`: the result's size and ends instead of the result, without computing it"
-    parameters.append(parameter("view", Annotated[Literal["full", "summary"], Query(description=described)], "full"))
+    if isinstance(operation, Modular):
+        described = "the result modulo this whole number, for operands far beyond what could be written out"
+        limits: Any = {"max_length": MAX_LITERAL, "pattern": "^0*[1-9][0-9]*$"}
+        modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
+        parameters.append(parameter("mod", modulus, None))
+    if isinstance(operation, Summarisable):
+        described = "`summary`: the result's size and ends instead of the result, without computing it"
+        view = Annotated[Literal["full", "summary"], Query(description=described)]
+        parameters.append(parameter("view", view, "full"))
     if takes_precision(operation):
         described = "significant digits of a result that has no finite exact form"
         annotation = Annotated[int, Query(ge=1, le=MAX_PRECISION, description=described)]
@@ -114,7 +117,7 @@ def _documented(operation: Operation[Any]) -> Any:
 
 
 def _annotation(parameter: Parameter) -> object:
-    limits: Any = {"max_length": MAX_LITERAL, "pattern": _PATTERNS[parameter.kind]}
+    limits: Any = {"max_length": MAX_LITERAL, "pattern": f"^{_FORMS[parameter.kind].pattern}$"}
     return Annotated[str, Path(description=parameter.description, examples=[parameter.example], **limits)]
 
 

@@ -9,13 +9,14 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycalc.services.operations import OPERATIONS, Operation
+from pycalc.services.operations import Operation, Summary
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.modular import fibonacci_residue
 from pycalc.services.operations.numbers.primes import factorial_exponent
 from pycalc.services.operations.numbers.texts import describe
+from tests.harness.mission import THREE
 
-FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
+FIBONACCI, FACTORIAL, POWER = THREE.values()
 PRIMES = [p for p in range(3, 2_000) if gmp.is_prime(p)]
 
 indices = st.integers(0, 4_000)
@@ -95,7 +96,7 @@ def test_estimates_and_summaries_are_what_the_text_says(n: int) -> None:
     for operation, argument in ((FIBONACCI, n), (FACTORIAL, n // 8)):
         args = operation.parse({"n": str(argument)})
         facts = describe(operation.compute(args, 50))
-        summary = operation.summary(args, 50)
+        summary: Summary = operation.summary(args, 50)
         assert (summary.digits, summary.leading, summary.trailing) == facts
         assert operation.estimate(args, 50).digits == facts.digits
         assert math.isfinite(operation.estimate(args, 50).seconds)

@@ -20,7 +20,7 @@ from pycalc.services.calculations.planning import (
     options_of,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
-from pycalc.services.operations import OPERATIONS
+from tests.harness.mission import THREE
 
 LIMIT = 25_000_000
 
@@ -70,14 +70,14 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
 def fields(**given: str) -> list[str]:
     """Return the pointers of what pow refuses among these options."""
     with pytest.raises(InvalidInput) as refused:
-        options_of(OPERATIONS["pow"], given)
+        options_of(THREE["pow"], given)
     return [problem.pointer for problem in refused.value.problems]
 
 
 @pytest.mark.parametrize("precision", ["1", "50", "9999", "10000", "00001"])
 def test_a_precision_is_a_whole_number_up_to_10000(precision: str) -> None:
     """Both ends belong to it."""
-    assert options_of(OPERATIONS["pow"], {"precision": precision}) == Options(precision=int(precision))
+    assert options_of(THREE["pow"], {"precision": precision}) == Options(precision=int(precision))
 
 
 @pytest.mark.parametrize("precision", ["", "0", "10001", "000001", "-1", "+1", "1.0", "1e3", " 1", "\u0661", "five"])
@@ -88,7 +88,7 @@ def test_no_other_precision_is_taken(precision: str) -> None:
 
 def test_the_options_of_a_request() -> None:
     """By default 50 digits, no modulus, the whole value; a summary has no modulus, and nothing else is known."""
-    power = OPERATIONS["pow"]
+    power = THREE["pow"]
     assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
     assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
     assert options_of(power, {"view": "summary", "precision": "60"}) == Options(60, None, True)
@@ -98,9 +98,9 @@ def test_the_options_of_a_request() -> None:
 @pytest.mark.parametrize("name", ["fibonacci", "factorial"])
 def test_integers_take_no_precision(name: str) -> None:
     """They are never rounded; the other options they take."""
-    assert options_of(OPERATIONS[name], {"mod": "7"}) == Options(modulus="7")
+    assert options_of(THREE[name], {"mod": "7"}) == Options(modulus="7")
     with pytest.raises(InvalidInput):
-        options_of(OPERATIONS[name], {"precision": "50"})
+        options_of(THREE[name], {"precision": "50"})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> Non
 def test_a_long_residue_takes_three_times_as_long() -> None:
     """From 1,001 digits on it is verified by a wider one."""
     plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
-    operation = OPERATIONS["fibonacci"]
+    operation = THREE["fibonacci"]
     args = operation.parse({"n": "7"})
     alone = [operation.plan_modulo(args, plan.task.modulus).seconds for plan in plans]
     times = [(plan.seconds - HANDOVER_SECONDS) / seconds for plan, seconds in zip(plans, alone, strict=True)]

@@ -11,7 +11,7 @@ from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, ends
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import Outcome, execute
-from pycalc.services.operations import OPERATIONS
+from tests.harness.mission import THREE
 from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
@@ -96,7 +96,7 @@ def refuse(*_: object) -> None:
 def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that gets a plan parses nothing, estimates nothing, and looks for no factors or roots."""
     plans = plannable()
-    for operation in OPERATIONS.values():
+    for operation in THREE.values():
         for method in ("parse", "estimate", "plan_modulo", "summary_seconds", "key"):
             monkeypatch.setattr(type(operation), method, refuse)
     monkeypatch.setattr("pycalc.services.operations.power.operation.exact_power", refuse)
@@ -106,7 +106,7 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
         assert isinstance(execute(plan.task), Outcome)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", THREE)
 def test_the_expensive_cases_are_of_all_kinds(operation: str) -> None:
     """Each operation has them for its value, its residue and its summary."""
     options = [case.options for case in expensive_cases() if case.operation == operation]

@@ -12,8 +12,8 @@ from pycalc.errors import FieldProblem, InvalidInput, ResultTooLarge
 from pycalc.models.json_text import json_literal, pointer_step, shown
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import Task
-from pycalc.services.operations import CALCULATIONS, OPERATIONS
-from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Operation
+from pycalc.services.operations import CALCULATIONS
+from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import parse_natural
 
@@ -21,8 +21,6 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
-# The option of a request that asks for a view.
-_OPTIONS = {"modulo": "mod", "summary": "view"}
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
@@ -48,10 +46,13 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options from a request's other parameters; raises InvalidInput for an unknown or invalid one."""
-    known = {name for view, name in _OPTIONS.items() if view in operation.views}
-    known |= {"precision"} if takes_precision(operation) else set()
+    known = {"precision"} if takes_precision(operation) else set()
     for name in given:
-        if name not in known:
+        if name == "mod" and not isinstance(operation, Modular):
+            raise _invalid(name, f"{operation.name} has no residue without its value: leave mod out.")
+        if name == "view" and not isinstance(operation, Summarisable):
+            raise _invalid(name, f"{operation.name} has no summary without its value: leave view out.")
+        if name not in known | {"mod", "view"}:
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
     if given.get("view", "full") not in ("full", "summary"):
         raise _invalid("view", "view must be full or summary.")
@@ -73,7 +74,7 @@ def default_options(operation: Calculable[Any]) -> Options:
 
 def takes_precision(operation: Calculable[Any]) -> bool:
     """Return whether an operation's results may have to be rounded."""
-    return any(parameter.kind != "natural" for parameter in operation.parameters)
+    return any(parameter.kind in ("decimal", "expression") for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
@@ -87,7 +88,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 def _size(literal: str) -> int:
     """Return about how many digits a literal stands for: its characters plus its exponent."""
     exponent = literal.lower().partition("e")[2].lstrip("+-")
-    if not exponent.isdigit():
+    if not (exponent.isascii() and exponent.isdigit()):
         return len(literal)
     return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
@@ -111,12 +112,12 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     args = operation.parse(dict(zip(names, literals, strict=True)))
     inputs = operation.input(args)
     key = operation.key(args, options.precision)
-    if options.modulus is not None:
-        return _modulo_plan(OPERATIONS[name], args, inputs, key, options.modulus)
+    if options.modulus is not None and isinstance(operation, Modular):
+        return _modulo_plan(operation, args, inputs, key, options.modulus)
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != operation.default_precision:
         inputs["precision"] = options.precision
-    if not isinstance(operation, Operation):
+    if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
             detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one, or for a residue."
             raise ResultTooLarge(detail, None, max_digits, None, None)
@@ -137,12 +138,14 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan for a value's size and ends, without the value."""
+    """Return the plan for a value's size and ends, without the value; the given plan where that is not possible."""
+    if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
+        return plan
     summary = plan.task._replace(view="summary")
     return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
 
 
-def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
+def _modulo_plan(operation: Modular[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
     modulus = parse_natural({"mod": literal}, "mod", least=1)
     text = text_of(modulus)
     found = operation.plan_modulo(args, modulus)

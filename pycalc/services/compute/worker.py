@@ -15,8 +15,8 @@ from time import time_ns
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, VerificationFailed
-from pycalc.services.operations import CALCULATIONS, OPERATIONS
-from pycalc.services.operations.base import VERIFIED_DIGITS, Operation, Verified, View
+from pycalc.services.operations import CALCULATIONS
+from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Summarisable, Verified, View
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
@@ -61,13 +61,17 @@ def execute(task: Task, file: str | None = None) -> Outcome:
 
     Raises VerificationFailed when the text does not agree with an independent residue.
     """
+    operation = CALCULATIONS[task.operation]
     if task.view == "summary" and not task.exact:  # the value has few digits, and is verified like any other
         facts = describe(_value(task).text)
         return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
-    if task.view == "summary":
-        summary = OPERATIONS[task.operation].summary(task.args, task.precision)
+    if task.view == "summary" and isinstance(operation, Summarisable):
+        summary = operation.summary(task.args, task.precision)
         return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
-    text, exact = _modulo(OPERATIONS[task.operation], task) if task.view == "modulo" else _value(task)
+    if task.view == "modulo" and isinstance(operation, Modular):
+        text, exact = _modulo(operation, task)
+    else:
+        text, exact = _value(task)
     facts = describe(text)
     described = (str(facts.digits), exact, facts.leading, facts.trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
@@ -80,7 +84,7 @@ def _value(task: Task) -> Verified:
     return CALCULATIONS[task.operation].result(task.args, task.precision, exact=task.exact)
 
 
-def _modulo(operation: Operation[Any], task: Task) -> Verified:
+def _modulo(operation: Modular[Any], task: Task) -> Verified:
     """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
     result = operation.modulo(task.args, task.modulus, task.way)
     text = text_of(result).encode()
@@ -90,7 +94,7 @@ def _modulo(operation: Operation[Any], task: Task) -> Verified:
     return Verified(text, True)
 
 
-def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:
+def _agrees(operation: Modular[Any], task: Task, result: int) -> bool:
     try:
         return operation.modulo_agrees(task.args, task.modulus, task.way, result, random_prime())
     except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not

@@ -11,7 +11,7 @@ from pycalc.errors import VerificationFailed
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
-Kind = Literal["natural", "decimal", "expression"]
+Kind = Literal["natural", "integer", "decimal", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 
@@ -32,7 +32,7 @@ class Parameter:
 class Estimate:
     """The size and cost of a result, known before it is computed.
 
-    ``digits`` counts the digit characters of the result's text: for an operation exactly, for an expression at most.
+    ``digits`` counts the digit characters of the result's text: exactly, or at most that many.
     ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
     False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
     values take, in bytes.
@@ -87,7 +87,6 @@ class Calculable(ABC, Generic[ArgsT]):
     title: ClassVar[str]
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    views: ClassVar[frozenset[View]] = frozenset({"value"})
     default_precision: ClassVar[int] = 50
 
     @abstractmethod
@@ -119,22 +118,50 @@ class Calculable(ABC, Generic[ArgsT]):
 
 
 class Operation(Calculable[ArgsT]):
-    """An exact function of one or two literals."""
+    """An exact function of a few literals: what each operation has.
 
-    views = frozenset({"value", "modulo", "summary"})
-    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
-    quick_modulo_length: ClassVar[int] = 100
+    ``Summarisable`` and ``Modular`` are optional: a request for the ability that an operation lacks is refused, and the
+    documentation does not offer it. ``IntegerOperation`` has the rest for operands that are whole numbers.
+    """
+
+    # A longer result is verified before it is returned: every result of an operation that has 0 here.
+    verified_above: ClassVar[int] = VERIFIED_DIGITS
+    # False: the result is no number but JSON text, and expressions do not call the operation.
+    numeric: ClassVar[bool] = True
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
-        """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal."""
+        """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal.
+
+        Where ``numeric`` is False, the text is ``true``, ``false`` or a list in JSON.
+        """
 
     @abstractmethod
+    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether ``text`` is the result, by a method independent of ``compute``.
+
+        ``prime`` is a random one of 61 bits. A text that is not a result at all is none.
+        """
+
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
         """Return the result modulo ``prime`` by a method independent of ``compute``; None where there is none.
 
         Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
         """
+        return None
+
+    def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
+        return True
+
+    def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
+        text = self.compute(args, precision)
+        if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
+            raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
+        return Verified(text, exact)
+
+
+class Summarisable(Operation[ArgsT]):
+    """An operation that knows the size and the ends of a result without the result (``view=summary``)."""
 
     @abstractmethod
     def summary(self, args: ArgsT, precision: int) -> Summary:
@@ -143,6 +170,35 @@ class Operation(Calculable[ArgsT]):
     @abstractmethod
     def summary_seconds(self, args: ArgsT) -> float:
         """Return how long ``summary`` of an exact result takes on one core, within a factor of about two."""
+
+
+class ByResidue(Operation[ArgsT]):
+    """An operation whose results are verified modulo a random prime."""
+
+    @abstractmethod
+    def residue(self, args: ArgsT, precision: int, prime: int) -> int | None: ...
+
+    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether ``text`` agrees with the result's residue modulo ``prime``.
+
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is not
+        a number does not agree.
+        """
+        try:
+            return self._agrees(args, precision, text, prime)
+        except ZeroDivisionError:
+            return self.verify(args, precision, text, random_prime())
+
+    def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        expected = self.residue(args, precision, prime)
+        return expected is not None and residue_or_none(text, prime) == expected
+
+
+class Modular(ByResidue[ArgsT]):
+    """An operation that knows a result modulo any number without the result (``?mod=``)."""
+
+    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
+    quick_modulo_length: ClassVar[int] = 100
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
@@ -159,23 +215,6 @@ class Operation(Calculable[ArgsT]):
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         return not modulo or max(map(len, literals)) <= self.quick_modulo_length
 
-    def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        text = self.compute(args, precision)
-        if len(text) > VERIFIED_DIGITS and not self.verify(args, precision, text, random_prime()):
-            raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
-        return Verified(text, exact)
-
-    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` agrees with the result's residue modulo ``prime``.
-
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is not
-        a number does not agree.
-        """
-        try:
-            return self._agrees(args, precision, text, prime)
-        except ZeroDivisionError:
-            return self.verify(args, precision, text, random_prime())
-
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
         """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""
         return self.residue(args, 1, prime) == value
@@ -189,7 +228,3 @@ class Operation(Calculable[ArgsT]):
         """
         wider = self.modulo(args, modulus * prime)
         return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
-
-    def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        expected = self.residue(args, precision, prime)
-        return expected is not None and residue_or_none(text, prime) == expected

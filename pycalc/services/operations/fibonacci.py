@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
-from pycalc.services.operations.numbers.literals import key_of, natural_json, parse_natural
+from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_natural
 from pycalc.services.operations.numbers.modular import checked_modulus, fibonacci_residue
 from pycalc.services.operations.numbers.texts import ENDS
 
@@ -31,7 +31,7 @@ class FibonacciArgs:
     n: int = field(repr=False)
 
 
-class Fibonacci(Operation[FibonacciArgs]):
+class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
     """F(n) for n >= 0, exactly."""
 
     name = "fibonacci"
@@ -43,7 +43,7 @@ class Fibonacci(Operation[FibonacciArgs]):
         return FibonacciArgs(parse_natural(raw, "n"))
 
     def input(self, args: FibonacciArgs) -> dict[str, int | str]:
-        return {"n": natural_json(args.n)}
+        return {"n": integer_json(args.n)}
 
     def key(self, args: FibonacciArgs, precision: int) -> str:
         return key_of(self.name, text_of(args.n))

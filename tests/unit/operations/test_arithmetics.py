@@ -8,13 +8,13 @@ from typing import Any
 import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.factorial.operation import factorial_decimal
 from pycalc.services.operations.fibonacci import fibonacci_decimal
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.primes import factorial_layers, primes_up_to, product
 from pycalc.services.operations.power.exact_text import power_decimal
+from tests.harness.mission import THREE
 
 FMPZ: Any = flint.fmpz
 NAMES = ("FIBONACCI", "POWER", "FACTORIAL")
@@ -63,7 +63,7 @@ def test_the_switch_over_is_seamless() -> None:
     cases += [("factorial", {"n": str(n)}, FMPZ.fac_ui(n)) for n in range(440, 460)]
     cases += [("pow", {"x": "3", "y": str(y)}, FMPZ(3) ** y) for y in range(2_080, 2_110)]
     for name, raw, expected in cases:
-        operation = OPERATIONS[name]
+        operation = THREE[name]
         args = operation.parse(raw)
         text = operation.compute(args, 50)
         assert text.decode() == digits(expected)
@@ -73,7 +73,7 @@ def test_the_switch_over_is_seamless() -> None:
 @pytest.mark.parametrize("around", [-1, 1])
 def test_the_measured_switch_over_points(around: int) -> None:
     """Just below and just above the real switch-over points, GMP agrees to the last digit."""
-    fibonacci, factorial, power = OPERATIONS.values()
+    fibonacci, factorial, power = THREE.values()
     n = int(thresholds.FIBONACCI_DECIMAL_DIGITS / 0.2089876402) + 10 * around
     assert fibonacci.compute(fibonacci.parse({"n": str(n)}), 50) == gmp.fib(n).digits().encode()
     y = int(thresholds.POWER_DECIMAL_DIGITS / 0.60206) + 10 * around
@@ -89,7 +89,7 @@ def test_the_measured_switch_over_points(around: int) -> None:
 )
 def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
     """Points, appended zeros, signs and slashes stand right however the digits were made."""
-    power = OPERATIONS["pow"]
+    power = THREE["pow"]
     args = power.parse({"x": x, "y": y})
     text = power.compute(args, 50)
     value = flint.fmpq(*_ratio(x)) ** int(y)

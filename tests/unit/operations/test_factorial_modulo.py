@@ -8,15 +8,15 @@ from typing import Any
 import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
 from pycalc.services.operations.factorial.operation import Factorial, FactorialArgs
 from pycalc.services.operations.factorial.residue import largest_inverted
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.primes import primes_up_to
+from tests.harness.mission import THREE
 
-FACTORIAL = OPERATIONS["factorial"]
+FACTORIAL = THREE["factorial"]
 FMPZ: Any = flint.fmpz
 LONG_PRIME = 7 * 10**1_001 + 6_967
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations import OPERATIONS
+from tests.harness.mission import THREE
 
 NATURAL_OPERATIONS = ("fibonacci", "factorial")
 NOT_NATURAL = (
@@ -55,7 +55,7 @@ NOT_DECIMAL = (
 def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) -> None:
     """Anything but ASCII digits is a validation error at /n."""
     with pytest.raises(InvalidInput) as caught:
-        OPERATIONS[name].parse({"n": text})
+        THREE[name].parse({"n": text})
     assert [problem.pointer for problem in caught.value.problems] == ["/n"]
     assert caught.value.detail.startswith("n ")
 
@@ -64,13 +64,13 @@ def test_a_negative_natural_number_is_told_the_range() -> None:
     """-1 and a text without digits are refused with one sentence, which says form and range."""
     for text in ("-1", "one"):
         with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, in the digits 0-9\.$"):
-            OPERATIONS["fibonacci"].parse({"n": text})
+            THREE["fibonacci"].parse({"n": text})
 
 
 def test_a_missing_operand_is_refused() -> None:
     """Every operand is required, and each missing one has its pointer."""
     with pytest.raises(InvalidInput) as caught:
-        OPERATIONS["pow"].parse({})
+        THREE["pow"].parse({})
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
 
 
@@ -79,14 +79,14 @@ def test_a_wrong_decimal_is_refused_with_a_pointer(text: str) -> None:
     """Anything but a decimal literal is a validation error at its own operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
-            OPERATIONS["pow"].parse(raw)
+            THREE["pow"].parse(raw)
         assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
 
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 def test_naturals_are_canonical(name: str) -> None:
     """Leading zeros change neither the input shown nor the key."""
-    operation = OPERATIONS[name]
+    operation = THREE[name]
     args = operation.parse({"n": "00042"})
     assert operation.input(args) == {"n": 42}
     assert operation.key(args, 50) == operation.key(operation.parse({"n": "42"}), 7) == f"{name}:42"
@@ -96,7 +96,7 @@ def test_naturals_are_canonical(name: str) -> None:
 @pytest.mark.parametrize("text", ["1" + "0" * 30, "7" * 5_000, "9" * 10_000])
 def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> None:
     """10^30 and a 5,000-digit n are accepted, shown as strings, and said to be enormous; the key stays short."""
-    operation = OPERATIONS[name]
+    operation = THREE[name]
     args = operation.parse({"n": text})
     assert operation.input(args) == {"n": text}
     assert len(operation.key(args, 50)) < 250
@@ -135,7 +135,7 @@ def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> Non
 )
 def test_decimals_are_canonical(text: str, shown: int | str) -> None:
     """Equal numbers are shown alike: safe integers as JSON numbers, all others as decimal strings."""
-    operation = OPERATIONS["pow"]
+    operation = THREE["pow"]
     args = operation.parse({"x": text, "y": "1"})
     assert operation.input(args) == {"x": shown, "y": 1}
     again = operation.parse({"x": str(shown), "y": "1.0"})
@@ -145,7 +145,7 @@ def test_decimals_are_canonical(text: str, shown: int | str) -> None:
 
 def test_only_rounded_results_have_the_precision_in_their_key() -> None:
     """Two precisions share the cached exact result and never a rounded one."""
-    operation = OPERATIONS["pow"]
+    operation = THREE["pow"]
     exact, rounded = operation.parse({"x": "4", "y": "0.5"}), operation.parse({"x": "2", "y": "0.5"})
     assert operation.key(exact, 50) == operation.key(exact, 60)
     assert operation.key(rounded, 50) != operation.key(rounded, 60)
@@ -157,12 +157,12 @@ def test_only_rounded_results_have_the_precision_in_their_key() -> None:
 def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> None:
     """Poles and even roots of negative numbers are domain errors, never NaN or a complex number."""
     with pytest.raises(DomainError):
-        OPERATIONS["pow"].parse({"x": x, "y": y})
+        THREE["pow"].parse({"x": x, "y": y})
 
 
 def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
     """1e999999999 as an exponent is refused, but 0, 1 and -1 take it."""
-    operation = OPERATIONS["pow"]
+    operation = THREE["pow"]
     for beyond in ("1e999999999", "-1e999999999", "1e10000"):
         with pytest.raises(InvalidInput) as caught:
             operation.parse({"x": "2", "y": beyond})

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Operation, ResiduePlan
+from pycalc.services.operations.base import Modular, Operation, ResiduePlan
 from pycalc.services.operations.expressions.parser import Signature
-from pycalc.services.operations.expressions.problems import undefined
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
+from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
@@ -34,12 +35,19 @@ class Function:
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the seconds and the memory for the value modulo ``modulus``."""
-        return self._operation.plan_modulo(self._arguments(position, values), modulus)
+        """Return the cost of the value modulo ``modulus``, which an operation without residues computes in full."""
+        if isinstance(self._operation, Modular):
+            return self._operation.plan_modulo(self._arguments(position, values), modulus)
+        digits, seconds = self.estimate(position, values)
+        if digits * BITS_PER_DIGIT > MOST_BITS:
+            raise too_large(position)
+        return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, without the value."""
-        return self._operation.modulo(self._arguments(position, values), modulus)
+        """Return the value modulo ``modulus``, without the value where the operation is able to."""
+        if isinstance(self._operation, Modular):
+            return self._operation.modulo(self._arguments(position, values), modulus)
+        return int(self.value(position, values) % modulus)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the value modulo a prime by another method than that of ``value``; None where there is none."""

@@ -31,8 +31,9 @@ class Evaluate(Calculable[Expression]):
     default_precision = 0
 
     def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
-        self._expressions = Expressions({name: Function(operation) for name, operation in operations.items()})
-        calls = "|".join(operations)
+        functions = {name: Function(operation) for name, operation in operations.items() if operation.numeric}
+        self._expressions = Expressions(functions)
+        calls = "|".join(functions)
         # A call of a function with short literals, whose size is known at once.
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
         self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from math import lgamma, log
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial, plan_memory, plan_seconds
-from pycalc.services.operations.factorial.residue import factorial_by_steps
+from pycalc.services.operations.factorial.residue import factorial_residue
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
 from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
-from pycalc.services.operations.numbers.literals import key_of, natural_json, parse_natural
+from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_natural
 from pycalc.services.operations.numbers.modular import checked_modulus
 from pycalc.services.operations.numbers.primes import factorial_layers, product
 
@@ -33,7 +33,7 @@ class FactorialArgs:
     n: int = field(repr=False)
 
 
-class Factorial(Operation[FactorialArgs]):
+class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
     """n! for n >= 0, exactly."""
 
     name = "factorial"
@@ -46,7 +46,7 @@ class Factorial(Operation[FactorialArgs]):
         return FactorialArgs(parse_natural(raw, "n"))
 
     def input(self, args: FactorialArgs) -> dict[str, int | str]:
-        return {"n": natural_json(args.n)}
+        return {"n": integer_json(args.n)}
 
     def key(self, args: FactorialArgs, precision: int) -> str:
         return key_of(self.name, text_of(args.n))
@@ -62,14 +62,7 @@ class Factorial(Operation[FactorialArgs]):
         return factorial_decimal(args.n, (digits // thresholds.FACTORIAL_SEED_DIGITS).bit_length())
 
     def residue(self, args: FactorialArgs, precision: int, prime: int) -> int:
-        if args.n >= prime:
-            return 0
-        if args.n >= thresholds.FACTORIAL_RESIDUE_STEPS:
-            return factorial_by_steps(args.n, prime)
-        result = 1
-        for factor in range(2, args.n + 1):
-            result = result * factor % prime
-        return result
+        return factorial_residue(args.n, prime)
 
     def summary(self, args: FactorialArgs, precision: int) -> Summary:
         if args.n < _SMALL:

@@ -13,6 +13,7 @@ from math import isqrt
 
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.texts import inverse
+from pycalc.services.operations.numbers.thresholds import FACTORIAL_RESIDUE_STEPS
 
 _WIDE_BITS = 300  # from this size on GMP multiplies faster than the interpreter
 
@@ -23,6 +24,18 @@ def largest_inverted(n: int) -> int:
     With run <= sqrt(n) < 2·run these are the numbers up to n/run + run, and (1 + j·2^k)/2^k up to 3·run.
     """
     return 4 * isqrt(n) + 4
+
+
+def factorial_residue(n: int, prime: int) -> int:
+    """Return ``n``! modulo a prime of 61 bits."""
+    if n >= prime:
+        return 0
+    if n >= FACTORIAL_RESIDUE_STEPS:
+        return factorial_by_steps(n, prime)
+    result = 1
+    for factor in range(2, n + 1):
+        result = result * factor % prime
+    return result
 
 
 def factorial_by_steps(n: int, modulus: int) -> int:

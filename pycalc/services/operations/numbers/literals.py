@@ -17,6 +17,7 @@ SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exa
 _PADDING = 100
 _KEY_LENGTH = 200
 NATURAL = re.compile(r"[0-9]+")
+INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 
 
@@ -56,9 +57,9 @@ class DecimalLiteral:
         return self.text()
 
 
-def natural_json(value: int) -> int | str:
-    """Return a natural number as a JSON value."""
-    return value if value <= SAFE_INTEGER else text_of(value)
+def integer_json(value: int) -> int | str:
+    """Return an integer as a JSON value."""
+    return value if abs(value) <= SAFE_INTEGER else text_of(value)
 
 
 def key_of(name: str, *operands: str) -> str:
@@ -94,6 +95,16 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
     if NATURAL.fullmatch(text) and (value := int_of(text)) >= least:
         return value
     raise InvalidInput.of(natural_problem(name, least))
+
+
+def parse_integer(raw: Mapping[str, str], name: str) -> int:
+    """Return an integer, which may have a sign; raises InvalidInput for anything else."""
+    text = required(raw, name)
+    if isinstance(text, FieldProblem):
+        raise InvalidInput.of(text)
+    if INTEGER.fullmatch(text):
+        return int_of(text.removeprefix("+"))
+    raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must be a whole number such as 12 or -12."))
 
 
 def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldProblem:

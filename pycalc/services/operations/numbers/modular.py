@@ -27,14 +27,21 @@ def checked_modulus(modulus: int) -> int:
 
 
 def fibonacci_residue(n: int, modulus: int) -> int:
-    """Return F(``n``) modulo any ``modulus`` >= 1, through Lucas numbers alone.
+    """Return F(``n``) modulo any ``modulus`` >= 1, by other identities than those that compute F(``n``).
 
-    L(2k) = L(k)² - 2(-1)^k, L(2k+1) = L(k)·L(k+1) - (-1)^k and 5·F(n) = 2·L(n+1) - L(n), worked modulo
-    5·``modulus`` so that the division by five is exact (other identities than those that compute F(n)).
+    5·F(n) = 2·L(n+1) - L(n), worked modulo 5·``modulus`` so that the division by five is exact.
     """
     wide = 5 * modulus
-    if wide.bit_length() > 250:
-        wide = mpz(wide)
+    low, high = lucas_residues(n, wide)
+    return int((2 * high - low) % wide // 5)
+
+
+def lucas_residues(n: int, modulus: int) -> tuple[int, int]:
+    """Return L(``n``) and L(``n`` + 1) modulo any ``modulus`` >= 1, through Lucas numbers alone.
+
+    L(2k) = L(k)² - 2(-1)^k and L(2k+1) = L(k)·L(k+1) - (-1)^k.
+    """
+    wide = mpz(modulus) if modulus.bit_length() > 250 else modulus
     low, high = 2, 1
     odd = False
     for bit in f"{n:b}":
@@ -45,4 +52,4 @@ def fibonacci_residue(n: int, modulus: int) -> int:
             low, high = middle % wide, (high * high + 2 * sign) % wide
         else:
             low, high = (low * low - 2 * sign) % wide, middle % wide
-    return int((2 * high - low) % wide // 5)
+    return low % wide, high % wide

@@ -23,8 +23,8 @@ class Facts(NamedTuple):
 
 
 def describe(text: bytes) -> Facts:
-    """Return the facts of a result's text, without sign, point, slash and exponent; a boolean has no digits."""
-    if text in (b"true", b"false"):
+    """Return the facts of a result's text, without sign, point, slash and exponent; a boolean or list has none."""
+    if text in (b"true", b"false") or text.startswith(b"["):
         return Facts(0, "", "")
     end = text.rfind(b"e", -20_000)
     if end < 0:

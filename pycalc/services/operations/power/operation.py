@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
-from pycalc.services.operations.base import Estimate, Operation, Parameter, ResiduePlan, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import DecimalLiteral, key_of, parse_decimal
@@ -30,7 +30,7 @@ class PowerArgs:
     exact: ExactText | None = field(compare=False, repr=False)
 
 
-class Power(Operation[PowerArgs]):
+class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     """x^y over the reals; 0^0 = 1; an odd root of a negative number is real, as in (-32)^0.2 = -2."""
 
     name = "pow"

@@ -1,0 +1,1 @@
+"""Operations of whole numbers, one file each. The registry takes ``OPERATION`` of every file in this folder."""

@@ -1,0 +1,65 @@
+"""Prime factorization, proved."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from math import prod
+
+from pycalc.errors import DomainError
+from pycalc.services.operations.base import Estimate, Parameter
+from pycalc.services.operations.integer_operation import IntegerOperation, Integers
+from pycalc.services.operations.numbers.gmp import gmp, int_of
+from pycalc.services.operations.numbers.literals import integer_json
+from pycalc.services.operations.numbers.primality import is_proved_prime, proof_seconds
+from pycalc.services.operations.numbers.primes import primes_up_to
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+_SMALL_PRIMES = primes_up_to(1_000)
+_SMALL_SECONDS = 3e-5
+# The quadratic sieve for two primes of the same size, by the bits of their product.
+_SECONDS: Costs = ((64, 5e-4), (100, 8e-3), (128, 0.028), (160, 0.18), (200, 3.9), (230, 24.0))
+
+
+class Factorize(IntegerOperation):
+    """The primes that n is a product of, in ascending order, with their exponents."""
+
+    name = "factorize"
+    title = "Prime factorization"
+    description = "The prime factors of n in ascending order, each with its exponent; every prime is proved."
+    parameters = (Parameter("n", "natural", "The number, from 1.", "360"),)
+    numeric = False
+    verified_above = 0
+
+    def check(self, args: Integers) -> None:
+        if args[0] == 0:
+            raise DomainError("0 is no product of primes: n must be 1 or more.")
+
+    def estimate(self, args: Integers, precision: int) -> Estimate:
+        rest = gmp.mpz(args[0])
+        for small in _SMALL_PRIMES:
+            rest = gmp.remove(rest, small)[0]
+        if rest == 1:
+            return Estimate(0, _SMALL_SECONDS, True)
+        proof = proof_seconds(int(rest))
+        if rest.bit_length() < 4_000 and gmp.is_strong_prp(rest, 2):
+            return Estimate(0, _SMALL_SECONDS + 2 * proof, True)
+        return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, rest.bit_length()), True)
+
+    def compute(self, args: Integers, precision: int) -> bytes:
+        import flint  # takes longer to import than most operations to compute
+
+        factors = [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(args[0]).factor()]
+        found = [{"prime": integer_json(prime), "exponent": exponent} for prime, exponent in sorted(factors)]
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether the product is n, and every factor a proved prime that is larger than the one before."""
+        found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
+        primes = [factor for factor, _ in found]
+        ascending = all(a < b for a, b in pairwise(primes))
+        product = prod(factor**exponent for factor, exponent in found)
+        return ascending and product == args[0] and all(map(is_proved_prime, primes))
+
+
+OPERATION = Factorize()

@@ -1,0 +1,39 @@
+"""The greatest common divisor."""
+
+from __future__ import annotations
+
+from pycalc.services.operations.base import Estimate, Parameter
+from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
+from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds
+from pycalc.services.operations.numbers.gmp import gmp, text_of
+
+
+class Gcd(IntegerOperation):
+    """gcd(a, b) >= 0, with gcd(0, 0) = 0."""
+
+    name = "gcd"
+    title = "Greatest common divisor"
+    description = "The largest whole number that divides both a and b; 0 if both are 0."
+    parameters = (
+        Parameter("a", "integer", "A whole number.", "1071"),
+        Parameter("b", "integer", "Another whole number.", "462"),
+    )
+
+    def estimate(self, args: Integers, precision: int) -> Estimate:
+        short, long = sorted(value.bit_length() for value in args)
+        return Estimate(digits_of_bits(short or long), gcd_seconds(*args), True)
+
+    def compute(self, args: Integers, precision: int) -> bytes:
+        return text_of(int(gmp.gcd(*args))).encode()
+
+    def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether the value divides both operands, and the quotients are coprime by Bézout's identity."""
+        value = value_of(text)
+        if not any(args):
+            return bool(value == 0)
+        if value is None or value < 1 or any(operand % value for operand in args):
+            return False
+        return are_coprime(*(operand // value for operand in args))
+
+
+OPERATION = Gcd()

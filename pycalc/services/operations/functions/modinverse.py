@@ -1,0 +1,50 @@
+"""The inverse modulo a whole number."""
+
+from __future__ import annotations
+
+from pycalc.errors import DomainError, FieldProblem, InvalidInput
+from pycalc.services.operations.base import Estimate, Parameter
+from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
+from pycalc.services.operations.numbers.divisors import gcd_seconds
+from pycalc.services.operations.numbers.gmp import gmp, text_of
+
+_INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
+_LONGEST_SHOWN = 60  # digits of a divisor that a message shows
+
+
+class ModularInverse(IntegerOperation):
+    """The x from 0 to m - 1 with a·x = 1 modulo m."""
+
+    name = "modinverse"
+    title = "Modular inverse"
+    description = "The x from 0 to m - 1 for which a times x leaves the remainder 1 when divided by m."
+    parameters = (
+        Parameter("a", "integer", "The number to invert.", "3"),
+        Parameter("m", "natural", "The modulus, from 1.", "11"),
+    )
+
+    def check(self, args: Integers) -> None:
+        if args[1] < 1:
+            raise InvalidInput.of(FieldProblem("/m", "m must be a whole number of 1 or more, in the digits 0-9."))
+
+    def estimate(self, args: Integers, precision: int) -> Estimate:
+        return Estimate(digits_of_bits(args[1].bit_length()), gcd_seconds(*args) * _INVERSE_FACTOR, True)
+
+    def compute(self, args: Integers, precision: int) -> bytes:
+        a, m = args
+        try:
+            return text_of(int(gmp.invert(a, m))).encode()
+        except ZeroDivisionError:
+            divisor = text_of(int(gmp.gcd(a, m)))
+        shown = divisor if len(divisor) <= _LONGEST_SHOWN else f"{divisor[:20]}...{divisor[-20:]}"
+        detail = f"a has no inverse modulo m, because both are multiples of {shown}: only coprime ones have an inverse."
+        raise DomainError(detail)
+
+    def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether the value times a leaves the remainder 1."""
+        a, m = args
+        value = value_of(text)
+        return bool(value is not None and 0 <= value < m and (value * a - 1) % m == 0)
+
+
+OPERATION = ModularInverse()

@@ -1,0 +1,41 @@
+"""Primorials: products of primes."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from pycalc.services.operations.base import ByResidue, Estimate, Parameter
+from pycalc.services.operations.integer_operation import IntegerOperation, Integers
+from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.primes import primes_up_to
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+_DIGITS_PER_UNIT = 0.44135  # 1.01624 / log(10), by the bound of Rosser and Schoenfeld (1962) for the sum of log p
+_COUNTLESS = 10**300
+_SECONDS: Costs = ((100, 3e-6), (1_000, 1.2e-5), (1e4, 5e-4), (1e5, 7e-3), (1e6, 0.09), (1e7, 1.4))
+
+
+class Primorial(IntegerOperation, ByResidue[Integers]):
+    """The product of the primes up to n."""
+
+    name = "primorial"
+    title = "Primorial"
+    description = "The product of all primes up to n, in full; 1 for n below 2."
+    parameters = (Parameter("n", "natural", "The largest number that may be a factor, from 0.", "30"),)
+
+    def estimate(self, args: Integers, precision: int) -> Estimate:
+        n = min(args[0], _COUNTLESS)
+        return Estimate(ceil(n * _DIGITS_PER_UNIT) + 1, seconds(_SECONDS, n), True)
+
+    def compute(self, args: Integers, precision: int) -> bytes:
+        return gmp.primorial(args[0]).digits().encode()  # type: ignore[no-any-return]
+
+    def residue(self, args: Integers, precision: int, prime: int) -> int:
+        """Return the product modulo ``prime``, over the primes of our own sieve."""
+        result = 1
+        for factor in primes_up_to(args[0]):
+            result = result * factor % prime
+        return result
+
+
+OPERATION = Primorial()

@@ -1,0 +1,57 @@
+"""The part of an operation that is the same for all whole-number operands: reading and naming them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.services.operations.base import Operation
+from pycalc.services.operations.numbers.gmp import mpz, text_of
+from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_integer, parse_natural
+
+Integers = tuple[int, ...]
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
+
+
+class IntegerOperation(Operation[Integers]):
+    """An operation whose arguments are its operands, whole numbers in the order of ``parameters``.
+
+    A new operation is one file in ``functions`` with a subclass, and ``OPERATION``, an instance of it. See
+    ``docs/add-an-operation.md``.
+    """
+
+    def check(self, args: Integers) -> None:
+        """Raise DomainError where there is no result, or InvalidInput for an operand that is not accepted."""
+
+    def parse(self, raw: Mapping[str, str]) -> Integers:
+        values: list[int] = []
+        problems: list[FieldProblem] = []
+        for parameter in self.parameters:
+            read = parse_natural if parameter.kind == "natural" else parse_integer
+            try:
+                values.append(read(raw, parameter.name))
+            except InvalidInput as error:
+                problems += error.problems
+        if problems:
+            raise InvalidInput.of(*problems)
+        args = tuple(values)
+        self.check(args)
+        return args
+
+    def input(self, args: Integers) -> dict[str, int | str]:
+        return {parameter.name: integer_json(value) for parameter, value in zip(self.parameters, args, strict=True)}
+
+    def key(self, args: Integers, precision: int) -> str:
+        return key_of(self.name, *map(text_of, args))
+
+
+def value_of(text: bytes) -> Any:
+    """Return the GMP integer that a result's text stands for, or None for a text that is no integer."""
+    return mpz(text.decode()) if _INTEGER.fullmatch(text) else None
+
+
+def digits_of_bits(bits: int) -> int:
+    """Return the most decimal digits of an integer of so many bits."""
+    return bits * 30103 // 100_000 + 1

@@ -1,0 +1,24 @@
+"""The cost and the proof of greatest common divisors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+# By the bits of the shorter operand; and the division of the longer one, for each of its bits.
+_SECONDS: Costs = ((64, 2e-6), (3_300, 1.1e-5), (33_200, 5e-4), (332_000, 0.014), (3_320_000, 0.3))
+_DIVISION_SECONDS_PER_BIT = 1e-10
+
+
+def gcd_seconds(a: int, b: int) -> float:
+    """Return how long the greatest common divisor takes on one core."""
+    short, long = sorted((a.bit_length(), b.bit_length()))
+    return seconds(_SECONDS, short) + long * _DIVISION_SECONDS_PER_BIT
+
+
+def are_coprime(a: Any, b: Any) -> bool:
+    """Return whether ``a`` and ``b`` are coprime, proved by Bézout's identity: s·a + t·b = 1 for some s and t."""
+    _, s, t = gmp.gcdext(a, b)
+    return bool(s * a + t * b == 1)

@@ -1,0 +1,124 @@
+"""The operations of whole numbers against PARI/GP, on random and on adversarial operands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from random import Random
+
+import pytest
+
+from pycalc.errors import DomainError
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import describe
+
+# Each operation in PARI's language; F(n) is a matrix power there, and L(n) = F(n-1) + F(n+1).
+PARI = {
+    "binomial": "binomial({0}, {1})",
+    "catalan": "binomial(2*{0}, {0}) / ({0} + 1)",
+    "factorize": "factor({0})~",
+    "gcd": "gcd({0}, {1})",
+    "isprime": "isprime({0})",
+    "lcm": "lcm({0}, {1})",
+    "lucas": "fibonacci({0} - 1) + fibonacci({0} + 1)",
+    "modinverse": "iferr(lift(Mod({0}, {1})^-1), E, -1)",
+    "nextprime": "nextprime({0} + 1)",
+    "primorial": "vecprod(primes([0, {0}]))",
+}
+# Strong pseudoprimes to several bases, Carmichael numbers, primes and squares of primes, and powers.
+AWKWARD = (
+    561, 3_215_031_751, 3_825_123_056_546_413_051, 318_665_857_834_031_151_167_461,
+    3_317_044_064_679_887_385_961_981, 2**61 - 1, 2**89 - 1, 2**127 - 1, (2**61 - 1) ** 2, 2**64, 6**50, 10**20,
+)  # fmt: skip
+
+
+def drawn(name: str) -> Iterable[tuple[int, ...]]:
+    """Return operands of one operation: all the smallest, random ones of all sizes, and awkward ones."""
+    random = Random(19)  # noqa: S311  # operands, no secrets
+
+    def wide(largest: int) -> int:
+        common = random.choice([1, 1, 6, 2**70, 3**40])
+        return random.choice([-1, 1, 0, 1]) * random.getrandbits(random.randint(1, largest)) * common
+
+    if name in ("lucas", "catalan", "primorial"):
+        return [(n,) for n in (*range(200), *(random.randint(200, 4_000) for _ in range(300)))]
+    if name in ("isprime", "nextprime", "factorize"):
+        least, bits = (1, 80) if name == "factorize" else (0, 200)
+        return [
+            (n,)
+            for n in (
+                *range(least, 1_500),
+                *AWKWARD,
+                *(random.getrandbits(random.randint(11, bits)) for _ in range(300)),
+            )
+        ]
+    if name == "binomial":
+        small = [(random.randint(-40, 400), random.randint(-10, 420)) for _ in range(1_500)]
+        return [*small, (10**18, 3), (10**30, 2), (-(10**30), 3), (10**9, 10**9 - 2), (2**61 + 5, 12_000)]
+    pairs = [(wide(3_000), wide(3_000)) for _ in range(1_500)]
+    return [(a, abs(b) + 1) for a, b in pairs] if name == "modinverse" else [*pairs, (0, 0), (0, 7), (-7, 0)]
+
+
+def by_pari(name: str, cases: Iterable[tuple[int, ...]]) -> list[str]:
+    """Return PARI's answers, each on a line of its own."""
+    program = "\n".join(f"print({PARI[name].format(*(f'({operand})' for operand in case))})" for case in cases)
+    command = ["gp", "--quiet", "--fast", "--stacksize", "200M"]
+    done = subprocess.run(command, input=program + "\n", capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout.splitlines()
+
+
+def in_pari_form(text: str) -> str:
+    """Return a result's text as PARI prints it."""
+    if text in ("true", "false"):
+        return "1" if text == "true" else "0"
+    if not text.startswith("["):
+        return text
+    factors = json.loads(text)
+    if not factors:
+        return "[;]"
+    rows = (", ".join(str(each[member]) for each in factors) for member in ("prime", "exponent"))
+    return f"[{'; '.join(rows)}]"
+
+
+@pytest.mark.parametrize("name", PARI)
+def test_every_result_is_that_of_pari(name: str) -> None:
+    """The text is the same, it passes its own verification, and the estimate counts at least as many digits."""
+    operation = OPERATIONS[name]
+    names = [parameter.name for parameter in operation.parameters]
+    cases = list(drawn(name))
+    for case, expected in zip(cases, by_pari(name, cases), strict=True):
+        args = operation.parse(dict(zip(names, map(str, case), strict=True)))
+        if expected == "-1" and name == "modinverse":
+            with pytest.raises(DomainError, match="no inverse"):
+                operation.compute(args, 50)
+            continue
+        text = operation.compute(args, 50)
+        assert in_pari_form(text.decode()) == expected, case
+        assert operation.verify(args, 50, text, random_prime()), case
+        assert describe(text).digits <= operation.estimate(args, 50).digits, case
+
+
+@pytest.mark.parametrize("name", [name for name in PARI if name not in ("factorize", "isprime")])
+def test_a_wrong_result_is_noticed(name: str) -> None:
+    """The verification finds a result that is off by one, of the wrong sign, or no number at all."""
+    operation = OPERATIONS[name]
+    names = [parameter.name for parameter in operation.parameters]
+    for case in list(drawn(name))[100:200]:
+        args = operation.parse(dict(zip(names, map(str, case), strict=True)))
+        try:
+            value = int(operation.compute(args, 50))
+        except DomainError:
+            continue
+        for wrong in (str(value + 1), str(-value - 1), str(value * 10), "", "x"):
+            if wrong != str(value):
+                assert not operation.verify(args, 50, wrong.encode(), random_prime()), (case, wrong)
+
+
+@pytest.mark.parametrize("wrong", [[(4, 1), (9, 1)], [(2, 2), (9, 1)], [(2, 2), (3, 1)], [(3, 2), (2, 2)], []])
+def test_a_wrong_factorization_is_noticed(wrong: list[tuple[int, int]]) -> None:
+    """A factor that is no prime, a product other than n, and factors out of order are."""
+    operation = OPERATIONS["factorize"]
+    text = json.dumps([{"prime": prime, "exponent": exponent} for prime, exponent in wrong])
+    assert not operation.verify(operation.parse({"n": "36"}), 50, text.encode(), random_prime())
