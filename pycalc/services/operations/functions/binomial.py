@@ -5,14 +5,19 @@ from __future__ import annotations
 from math import ceil, lgamma, log, log10
 
 from pycalc.services.operations.base import ByResidue, Estimate, Parameter
-from pycalc.services.operations.factorial.residue import factorial_residue
+from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.texts import inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SHORT_PRODUCT = 10_000  # so many factors are multiplied one by one modulo the prime
-_SECONDS: Costs = ((20, 2e-6), (1e3, 1e-4), (1e4, 1.5e-3), (1e5, 0.02), (1e6, 0.2), (1e7, 3.0))
+_SECONDS: Costs = (
+    (20, 5e-6), (180, 7e-6), (1e3, 1.2e-5), (6e3, 8e-5), (1e4, 1.6e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
+    (3e6, 0.37),
+)  # fmt: skip
+_SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, where k is small beside n
+_SECONDS_PER_FACTOR = 3e-7  # of the verification
 _LARGEST_FLOAT = 10**15
 
 
@@ -33,7 +38,13 @@ class Binomial(IntegerOperation, ByResidue[Integers]):
     def estimate(self, args: Integers, precision: int) -> Estimate:
         _, n, k = _normal(args)
         digits = _most_digits(n, k)
-        return Estimate(digits, seconds(_SECONDS, min(digits, 10**300)), True)
+        size = min(digits, 10**150)
+        time = seconds(_SECONDS, size)
+        if 16 * k < n:
+            time += _SECONDS_PER_DIGIT_AND_FACTOR * size * min(k, 10**150)
+        if digits > self.verified_above:
+            time += _verification_seconds(n, k)
+        return Estimate(digits, time, True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         sign, n, k = _normal(args)
@@ -72,6 +83,12 @@ def _most_digits(n: int, k: int) -> int:
         return ceil(logarithm * (1 + 1e-9) + n * 1e-14) + 1
     # n over k is at most (3n/k)^k, since k! is at least (k/e)^k.
     return ceil(k * (log10(3 * n) - log10(k)) * (1 + 1e-9)) + 1 if k < 10**300 else k
+
+
+def _verification_seconds(n: int, k: int) -> float:
+    if k <= _SHORT_PRODUCT or n >= 2**61:
+        return _SECONDS_PER_FACTOR * min(k, 10**300)
+    return sum(map(factorial_residue_seconds, (n, k, n - k)))
 
 
 OPERATION = Binomial()

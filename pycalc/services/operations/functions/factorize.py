@@ -17,8 +17,9 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SMALL_PRIMES = primes_up_to(1_000)
 _SMALL_SECONDS = 3e-5
+_LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
 # The quadratic sieve for two primes of the same size, by the bits of their product.
-_SECONDS: Costs = ((64, 5e-4), (100, 8e-3), (128, 0.028), (160, 0.18), (200, 3.9), (230, 24.0))
+_SECONDS: Costs = ((20, 6e-4), (64, 8e-4), (100, 8e-3), (128, 0.028), (160, 0.18), (200, 3.9), (230, 24.0))
 
 
 class Factorize(IntegerOperation):
@@ -36,20 +37,21 @@ class Factorize(IntegerOperation):
             raise DomainError("0 is no product of primes: n must be 1 or more.")
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        rest = gmp.mpz(args[0])
-        for small in _SMALL_PRIMES:
-            rest = gmp.remove(rest, small)[0]
+        _, rest = _divided(args[0])
         if rest == 1:
             return Estimate(0, _SMALL_SECONDS, True)
-        proof = proof_seconds(int(rest))
-        if rest.bit_length() < 4_000 and gmp.is_strong_prp(rest, 2):
-            return Estimate(0, _SMALL_SECONDS + 2 * proof, True)
+        if rest.bit_length() < _LONGEST_TESTED and gmp.is_strong_prp(rest, 2):
+            return Estimate(0, _SMALL_SECONDS + 2 * proof_seconds(rest), True)
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, rest.bit_length()), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
-        import flint  # takes longer to import than most operations to compute
+        factors, rest = _divided(args[0])
+        if is_proved_prime(rest):
+            factors.append((rest, 1))
+        elif rest > 1:
+            import flint  # takes 70 ms, so that no estimate for it allows the event loop
 
-        factors = [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(args[0]).factor()]
+            factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
         found = [{"prime": integer_json(prime), "exponent": exponent} for prime, exponent in sorted(factors)]
         return json.dumps(found, separators=(",", ":")).encode()
 
@@ -60,6 +62,16 @@ class Factorize(IntegerOperation):
         ascending = all(a < b for a, b in pairwise(primes))
         product = prod(factor**exponent for factor, exponent in found)
         return ascending and product == args[0] and all(map(is_proved_prime, primes))
+
+
+def _divided(n: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the small prime factors of ``n`` with their exponents, and what is left of it without them."""
+    rest, factors = gmp.mpz(n), []
+    for small in _SMALL_PRIMES:
+        rest, exponent = gmp.remove(rest, small)
+        if exponent:
+            factors.append((small, int(exponent)))
+    return factors, int(rest)
 
 
 OPERATION = Factorize()

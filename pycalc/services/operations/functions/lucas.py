@@ -17,7 +17,15 @@ from pycalc.services.operations.numbers.texts import ENDS
 _LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 _SMALL = 20_000
 _PERIOD = 15 * 10 ** (ENDS - 1)  # of the Lucas numbers modulo 10^20
-_SECONDS: thresholds.Costs = ((21, 1e-5), (1e3, 2e-5), (1e4, 1.5e-4), (1e5, 4e-3), (1e6, 0.075), (1e7, 1.4))
+_SECONDS: thresholds.Costs = (
+    (21, 6e-6),
+    (900, 1e-5),
+    (1_100, 3.2e-5),
+    (1e4, 1.3e-4),
+    (1e5, 3.5e-3),
+    (1e6, 0.07),
+    (1e7, 1.3),
+)
 
 
 class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.gmp import gmp, text_of
-from pycalc.services.operations.numbers.primality import PROOF_SECONDS, is_proved_prime
+from pycalc.services.operations.numbers.primality import is_proved_prime, prime_proof_seconds
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_SEARCH_SECONDS: Costs = ((64, 8e-6), (128, 3e-5), (256, 1.6e-4), (512, 1.4e-3), (1_024, 0.018), (2_048, 0.25))
+_SEARCH_SECONDS: Costs = ((8, 2e-6), (64, 1e-5), (128, 3e-5), (256, 1.6e-4), (512, 1.4e-3), (1_024, 0.018), (2_048, 0.25))
 
 
 class NextPrime(IntegerOperation):
@@ -21,7 +21,7 @@ class NextPrime(IntegerOperation):
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         bits = args[0].bit_length()
-        return Estimate(digits_of_bits(bits + 1), seconds(_SEARCH_SECONDS, bits) + seconds(PROOF_SECONDS, bits), True)
+        return Estimate(digits_of_bits(bits + 1), seconds(_SEARCH_SECONDS, bits) + prime_proof_seconds(args[0]), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         candidate = int(gmp.next_prime(args[0]))  # GMP passes over composites only

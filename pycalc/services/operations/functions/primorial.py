@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _DIGITS_PER_UNIT = 0.44135  # 1.01624 / log(10), by the bound of Rosser and Schoenfeld (1962) for the sum of log p
 _COUNTLESS = 10**300
-_SECONDS: Costs = ((100, 3e-6), (1_000, 1.2e-5), (1e4, 5e-4), (1e5, 7e-3), (1e6, 0.09), (1e7, 1.4))
+_SECONDS: Costs = ((100, 5e-6), (2_000, 9e-6), (2_400, 8e-5), (1e4, 2.5e-4), (1e5, 3.2e-3), (1e6, 0.07), (1e7, 1.4))
 
 
 class Primorial(IntegerOperation, ByResidue[Integers]):

@@ -8,7 +8,15 @@ from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 # By the bits of the shorter operand; and the division of the longer one, for each of its bits.
-_SECONDS: Costs = ((64, 2e-6), (3_300, 1.1e-5), (33_200, 5e-4), (332_000, 0.014), (3_320_000, 0.3))
+_SECONDS: Costs = (
+    (64, 5e-6),
+    (1_000, 9e-6),
+    (3_300, 2.2e-5),
+    (10_000, 8e-5),
+    (33_200, 5e-4),
+    (332_000, 0.014),
+    (3_320_000, 0.3),
+)
 _DIVISION_SECONDS_PER_BIT = 1e-10
 
 

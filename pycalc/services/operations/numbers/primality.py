@@ -5,23 +5,32 @@ from __future__ import annotations
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-# The proof for a prime, by its bits.
-PROOF_SECONDS: Costs = (
-    (64, 6e-6), (70, 1e-3), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
+_BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
+_PROVED_BY_BASES = 3_317_044_064_679_887_385_961_981
+_BASES_SECONDS = 6e-6
+# FLINT's proof for a prime, by its bits.
+_PROOF_SECONDS: Costs = (
+    (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
 )  # fmt: skip
 # A test that finds nearly every composite number, by the bits.
-_TEST_SECONDS: Costs = ((64, 2e-6), (1_000, 1.2e-4), (3_300, 3e-3), (10_000, 0.06), (33_200, 1.5))
+_TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 3e-3), (10_000, 0.06), (33_200, 1.5))
 _LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is a prime number: by a strong test that shows it composite, or by FLINT's proof.
+    """Return whether ``n`` is a prime number: by strong tests, or for a large one by FLINT's proof.
 
-    FLINT proves by trial division, BPSW below 2^64 (where it has no exception), Pocklington and Morrison, or APRCL.
+    No composite number below the bound passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
+    FLINT proves by the method of Pocklington and Morrison, or by APRCL.
     """
-    if n < 2 or (n > 2 and not n % 2) or (n > 3 and not gmp.is_strong_prp(n, 2)):
+    if n < 2 or n in _BASES:
+        return n >= 2
+    bases = _BASES if n < _PROVED_BY_BASES else _BASES[:1]
+    if not n % 2 or not all(gmp.is_strong_prp(n, base) for base in bases):
         return False
-    import flint  # takes longer to import than most operations to compute
+    if n < _PROVED_BY_BASES:
+        return True
+    import flint  # takes 70 ms, so that no estimate for it allows the event loop
 
     return bool(flint.fmpz(n).is_prime())
 
@@ -31,4 +40,9 @@ def proof_seconds(n: int) -> float:
     bits = n.bit_length()
     test = seconds(_TEST_SECONDS, bits)
     composite = n < 3 or not n % 2 or bits > _LONGEST_TESTED or not gmp.is_strong_prp(n, 2)
-    return test if composite else test + seconds(PROOF_SECONDS, bits)
+    return test if composite else test + prime_proof_seconds(n)
+
+
+def prime_proof_seconds(n: int) -> float:
+    """Return how long the proof takes for a prime of the size of ``n``."""
+    return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
