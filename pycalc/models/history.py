@@ -121,14 +121,17 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV: numbers bare, null empty, the operands as JSON text in quotes.
+    """Return a stored row as a line of CSV: numbers bare, null empty, operands and lists as JSON text in quotes.
 
     No cell is a formula to a spreadsheet: what begins with a sign is a number or a fraction, and nothing begins with
     ``=``, ``@`` or a control character (names begin with a letter or a digit, operands with a brace).
     """
     operands = row.input.replace('"', '""')
+    result = row.result or ""
+    if result.startswith("["):
+        result = '"{}"'.format(result.replace('"', '""'))
     return (
-        f'{text_of_id(row.id)},{row.operation},"{operands}",{row.result or ""},{row.digits},{_BOOLEAN[row.exact]},'
+        f'{text_of_id(row.id)},{row.operation},"{operands}",{result},{row.digits},{_BOOLEAN[row.exact]},'
         f"{row.leading},{row.trailing},{'' if row.sha256 is None else row.sha256.hex()},{_BOOLEAN[row.cached]},"
         f"{row.elapsed_us / 1000:.3f},{row.username},{timestamp(row.time_ms)}\r\n"
     )

@@ -3,7 +3,7 @@
 import {
   byId, clearFields, complete, copyButton, count, duration, element, field, hide, markField, saveBlob, showProblem,
 } from "./dom.js";
-import { LONGEST_SHOWN, showDigits, showEnds } from "./digits.js";
+import { LONGEST_SHOWN, showDigits, showEnds, textOf } from "./digits.js";
 import { Problem, authorized, readJson } from "./http.js";
 import { exampleFor, formula, notation, pathOf } from "./operations.js";
 
@@ -90,9 +90,11 @@ function facts(calculation) {
 function showResult(calculation) {
   const title = notation(calculation.operation, calculation.input);
   const known = calculation.result !== undefined && calculation.result !== null;
-  const text = known ? String(calculation.result) : "";
+  const text = known ? textOf(calculation.result) : "";
+  const isNumber = ["number", "string"].includes(typeof calculation.result);
   const omitted = (left) => `… ${count(left)} more characters: copy or download the whole result …`;
-  const shown = known ? showDigits(text, omitted) : showEnds(calculation);
+  const whole = isNumber ? showDigits(text, omitted) : [element("div", { class: "digits" }, text)];
+  const shown = known ? whole : showEnds(calculation);
   const save = element("button", { type: "button", class: "quiet" }, "Download");
   save.addEventListener("click", () => {
     saveBlob(new Blob([text], { type: "text/plain" }), filename(calculation.operation, calculation.input));
@@ -147,7 +149,7 @@ export async function download({ operation, input }) {
   const texts = Object.fromEntries(Object.entries(input).map(([name, value]) => [name, String(value)]));
   const answer = await authorized(pathOf(found, texts), { accept: "text/plain, application/json;q=0.1" });
   const bare = answer.headers.get("Content-Type")?.startsWith("text/plain");
-  const digits = bare ? await answer.blob() : new Blob([String((await readJson(answer)).result)], { type: "text/plain" });
+  const digits = bare ? await answer.blob() : new Blob([textOf((await readJson(answer)).result)], { type: "text/plain" });
   saveBlob(digits, filename(operation, input));
 }
 

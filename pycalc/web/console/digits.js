@@ -29,7 +29,13 @@ function block(text) {
   return node;
 }
 
-/** A result for the page: whole, or its first and last digits if it is very long. */
+/** A result as text: the prime factors of a number as a product, everything else as it stands. */
+export function textOf(result) {
+  if (!Array.isArray(result)) return String(result);
+  return result.map(({ prime, exponent }) => (exponent > 1 ? `${prime}^${exponent}` : `${prime}`)).join(" × ") || "1";
+}
+
+/** A number for the page: whole, or its first and last digits if it is very long. */
 export function showDigits(text, omittedLabel) {
   if (text.length <= LONGEST_SHOWN) return [block(text)];
   return [

@@ -1,6 +1,7 @@
 // The history: one page at a time, by the service's own cursors.
 
 import { download, offers, reuse } from "./calculator.js";
+import { textOf } from "./digits.js";
 import { byId, count, duration, element, hide, showProblem } from "./dom.js";
 import { Problem, authorized, readJson, session } from "./http.js";
 import { notation } from "./operations.js";
@@ -23,7 +24,7 @@ let again = false;
 /** An item's value in short: the whole of a short one, the two ends of a long one. */
 export function brief(item) {
   const known = item.result !== null && item.result !== undefined;
-  const [first, last] = known ? [String(item.result), String(item.result)] : [item.leading, item.trailing];
+  const [first, last] = known ? [textOf(item.result), textOf(item.result)] : [item.leading, item.trailing];
   if (known && first.length <= 2 * END_SHOWN + 4) return first;
   return `${first.slice(0, END_SHOWN)}…${last.slice(-END_SHOWN)}`;
 }

@@ -1,0 +1,143 @@
+"""Tests of the operations that are one file each: over HTTP, in batches, in the history, and one more file."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_person
+from tests.harness.servers import Server, pycalc
+
+ROOT = Path(__file__).parents[3]
+FACTORS_OF_360 = [{"prime": 2, "exponent": 3}, {"prime": 3, "exponent": 2}, {"prime": 5, "exponent": 1}]
+LARGE_PRIME = 2**127 - 1
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's server, logged in as somebody new."""
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        opened.headers.update(new_person(opened).headers)
+        yield opened
+
+
+def errors_of(answer: httpx.Response) -> Any:
+    """Return the places and sentences of a refusal."""
+    assert answer.status_code == 422
+    return answer.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [
+        ("binomial/50/25", 126410606437752),
+        ("binomial/-2/3", -4),
+        ("binomial/5/6", 0),
+        ("catalan/30", 3814986502092304),
+        ("lucas/100", "792070839848372253127"),
+        ("lucas/1000000000000000000?mod=10", 7),
+        ("primorial/30", 6469693230),
+        ("gcd/1071/-462", 21),
+        ("lcm/21/6", 42),
+        ("modinverse/3/11", 4),
+        ("isprime/170141183460469231731687303715884105727", True),
+        ("isprime/3215031751", False),
+        ("nextprime/100", 101),
+        ("factorize/360", FACTORS_OF_360),
+        ("factorize/1", []),
+        (f"factorize/{4 * LARGE_PRIME}", [{"prime": 2, "exponent": 2}, {"prime": str(LARGE_PRIME), "exponent": 1}]),
+    ],
+)
+def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, path: str, result: object) -> None:
+    """A number, a boolean or a list, the second time from the cache."""
+    first, second = (client.get(f"/{path}").raise_for_status().json() for _ in range(2))
+    assert (first["result"], second["result"], second["cached"]) == (result, result, True)
+    items = client.get("/secure-history").raise_for_status().json()["items"]
+    assert [item["result"] for item in items] == [result, result]
+
+
+def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
+    """In a batch, as bare text with its validators, and in the export for spreadsheets."""
+    body = {
+        "operations": [{"operation": "factorize", "input": {"n": 360}}, {"operation": "isprime", "input": {"n": 97}}]
+    }
+    made = client.post("/batch", json=body).raise_for_status().json()
+    assert [each["result"] for each in made["results"]] == [FACTORS_OF_360, True]
+    bare = client.get("/factorize/360", headers={"Accept": "text/plain"})
+    text = '[{"prime":2,"exponent":3},{"prime":3,"exponent":2},{"prime":5,"exponent":1}]'
+    assert (bare.status_code, bare.text) == (200, text)
+    current = {"Accept": "text/plain", "If-None-Match": bare.headers["ETag"]}
+    assert client.get("/factorize/360", headers=current).status_code == 304
+    never_computed = client.get("/factorize/1234567891011", headers={"Accept": "text/plain", "If-None-Match": "*"})
+    assert never_computed.status_code == 304
+    lines = client.get("/secure-history?operation=factorize", headers={"Accept": "text/csv"}).text.splitlines()
+    assert {row["result"] for row in csv.DictReader(lines) if row["input"] == '{"n":360}'} == {text}
+
+
+@pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12"])
+@pytest.mark.parametrize(("option", "lacking"), [("mod=7", "residue"), ("view=summary", "summary")])
+def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: str, option: str, lacking: str) -> None:
+    """The sentence says what the operation lacks, and the document does not offer it."""
+    name, option_name = operation.partition("/")[0], option.partition("=")[0]
+    sentence = f"{name} has no {lacking} without its value: leave {option_name} out."
+    assert errors_of(client.get(f"/{operation}?{option}")) == [{"pointer": f"/{option_name}", "detail": sentence}]
+    paths = client.get("/openapi.json").json()["paths"]
+    offered = {
+        path.split("/")[1]: {each["name"] for each in item["get"]["parameters"]}
+        for path, item in paths.items()
+        if path.startswith((f"/{name}/", "/lucas/"))
+    }
+    assert (option_name in offered[name], option_name in offered["lucas"]) == (False, True)
+
+
+def test_there_is_no_inverse_of_a_multiple_of_a_factor(client: httpx.Client) -> None:
+    """The refusal names the common divisor."""
+    answer = client.get("/modinverse/6/9")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
+    assert "multiples of 3" in answer.json()["detail"]
+
+
+def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
+    """The limit is known, the size is only bounded."""
+    answer = client.get("/primorial/1000000000000")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#result-too-large")
+    assert "digits" not in answer.json()
+
+
+@pytest.mark.parametrize("path", ["lucas/7e²", "fibonacci/1e٣", "gcd/1e²/4"])
+def test_an_exponent_in_other_digits_is_invalid(client: httpx.Client, path: str) -> None:
+    """Superscripts and other scripts' digits are no digits of a literal."""
+    assert client.get(f"/{path}").status_code == 422
+
+
+def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
+    """The file of the how-to has its route, batch, expressions, command, metrics and documentation."""
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-an-operation.md").read_text(), re.DOTALL)
+    assert len(source.splitlines()) <= 40
+    shutil.copytree(ROOT / "pycalc", tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pycalc/services/operations/functions/triangular.py").write_text(source)
+    there = ("env", "-C", str(tmp_path), f"PYTHONPATH={tmp_path}")
+    command = [*there, sys.executable, "-m", "pycalc", "triangular", "100"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "5050\n"
+    with pycalc(prefix=there) as served, httpx.Client(base_url=served.url, timeout=60) as client:
+        client.headers.update(new_person(client).headers)
+        assert client.get("/triangular/100").json()["result"] == 5050
+        assert client.get(f"/triangular/{'9' * 2_000}").json()["digits"] == 4_000
+        batch = {"operations": [{"operation": "triangular", "input": {"n": 4}}]}
+        assert client.post("/batch", json=batch).json()["results"][0]["result"] == 10
+        expression = {"expression": "(triangular(10^1000) + triangular(3)) mod 97"}
+        expected = (10**1000 * (10**1000 + 1) // 2 + 6) % 97
+        assert client.post("/evaluate", json=expression).json()["result"] == expected
+        assert 'operation="triangular"' in client.get("/metrics").text
+        documented = client.get("/openapi.json").json()["paths"]["/triangular/{n}"]["get"]
+        assert (documented["operationId"], documented["summary"]) == ("triangular", "Triangular number")
+        assert [each["name"] for each in documented["parameters"]] == ["n"]
