@@ -11,7 +11,7 @@ from pycalc.errors import PycalcError
 from pycalc.services.calculations.planning import make_plan
 from pycalc.services.compute.worker import execute
 from tests.harness.mission import THREE
-from tests.harness.operands import KINDS, Case, Drawing
+from tests.harness.operands import KINDS, LONGEST, Case, Drawing
 
 MAX_DIGITS = 25_000_000
 LONGEST_SECONDS = 5.0
@@ -63,8 +63,9 @@ def estimates() -> None:
     )
     print("| operation | answer | drawn | judged | least | most | longest planning ms |")
     print("|---|---|---|---|---|---|---|")
-    for operation in THREE:
-        for kind in KINDS if operation == "pow" else KINDS[:-1]:
+    for operation in (*THREE, *LONGEST):
+        kinds = KINDS if operation == "pow" else KINDS[:-1] if operation in THREE else ("value",)
+        for kind in kinds:
             drawing = Drawing(Random(20261128))  # noqa: S311  # operands, no secrets
             found = list(measured(drawing.case(operation, kind) for _ in range(DRAWN)))
             ratios = [each.ratio for each in found if each.judged]

@@ -108,6 +108,11 @@ def expensive_cases() -> list[Case]:
     ]
 
 
+# The longest operand that is drawn for an operation that is one file, in digits.
+LONGEST = {
+    "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "isprime": 250, "lcm": 10_000, "lucas": 7,
+    "modinverse": 10_000, "nextprime": 150, "primorial": 7,
+}  # fmt: skip
 KINDS = ("value", "mod", "summary", "precision")
 
 
@@ -121,6 +126,8 @@ class Drawing:
         """Return another random calculation; only powers have a precision."""
         if operation == "pow":
             return self._power(kind)
+        if operation in LONGEST:
+            return Case("drawn", operation, self._operands(operation))
         options = DEFAULT_OPTIONS
         longest = 8 if operation == "fibonacci" else 6
         if kind == "summary":
@@ -130,6 +137,19 @@ class Drawing:
             longest = 10 if operation == "factorial" else 10_000
         literal = self._natural(10_000) if self._random.random() < 0.2 else self._natural(longest)
         return Case("drawn", operation, (literal,), options)
+
+    def _operands(self, operation: str) -> tuple[str, ...]:
+        """Return operands of an operation that is one file, up to a size that takes a few seconds."""
+        longest = LONGEST[operation]
+        if operation == "binomial":
+            n = 10 ** (self._random.random() * longest)
+            return str(int(n)), str(int(n * self._random.random()))
+        first = self._natural(longest)
+        if operation in ("gcd", "lcm"):
+            return first, self._natural(longest)
+        if operation == "modinverse":
+            return first, str(gmp.mpz(self._natural(longest)) + 1)
+        return (first,)
 
     def _power(self, kind: str) -> Case:
         if kind == "precision":

@@ -15,7 +15,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import execute
 from tests.harness.mission import THREE
-from tests.harness.operands import KINDS, Drawing
+from tests.harness.operands import KINDS, LONGEST, Drawing
 
 LIMIT = 25_000_000
 FACTOR = 4
@@ -25,6 +25,8 @@ LONGEST_SECONDS = 0.25
 """What is estimated to take longer is left to the benchmark."""
 DRAWN = 25
 ATTEMPTS = 5
+ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
+TWO_OPERANDS = ("binomial", "gcd", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_IN_REFERENCES = 0.8
 """20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20."""
@@ -53,7 +55,10 @@ def is_good(plan: Plan) -> bool:
 
 @pytest.mark.parametrize(
     ("operation", "kind"),
-    [(operation, kind) for operation in THREE for kind in KINDS if kind != "precision" or operation == "pow"],
+    [
+        *((operation, kind) for operation in THREE for kind in KINDS if kind != "precision" or operation == "pow"),
+        *((operation, "value") for operation in LONGEST if operation != "factorize"),
+    ],
 )
 def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
     """Operands of all lengths and awkward forms: within a factor of four, also for what seemed to take nothing."""
@@ -65,6 +70,16 @@ def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
             assert plan.seconds > LONGEST_SECONDS or is_good(plan), case
         except PycalcError:
             continue
+
+
+def test_a_factorization_takes_no_longer_than_estimated() -> None:
+    """The estimate is that of the worst case: two primes of the same size."""
+    drawing = Drawing(Random(15))  # noqa: S311  # operands, no secrets
+    for _ in range(DRAWN):
+        case = drawing.case("factorize", "value")
+        plan = make_plan(LIMIT, case.operation, case.literals, case.options)
+        if plan.seconds <= LONGEST_SECONDS:
+            assert any(taken(plan) / slowness() <= max(JUDGED_SECONDS, FACTOR * plan.seconds) for _ in range(ATTEMPTS))
 
 
 def short_literals() -> st.SearchStrategy[str]:
@@ -91,7 +106,10 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
     )
     single = st.tuples(st.sampled_from(["fibonacci", "factorial"]), st.tuples(natural), options)
     power = st.tuples(st.just("pow"), st.tuples(short_literals(), short_literals()), options)
-    return st.one_of(single, power).filter(lambda request: is_short(*request))
+    signed = st.one_of(st.integers(-(10**49), 10**49), st.integers(-9_999, 9_999)).map(str)
+    one = st.tuples(st.sampled_from(ONE_OPERAND), st.tuples(natural), st.just(DEFAULT_OPTIONS))
+    two = st.tuples(st.sampled_from(TWO_OPERANDS), st.tuples(signed, signed), st.just(DEFAULT_OPTIONS))
+    return st.one_of(single, power, one, two).filter(lambda request: is_short(*request))
 
 
 def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:

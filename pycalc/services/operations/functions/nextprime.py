@@ -8,7 +8,9 @@ from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.primality import is_proved_prime, prime_proof_seconds
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_SEARCH_SECONDS: Costs = ((8, 2e-6), (64, 1e-5), (128, 3e-5), (256, 1.6e-4), (512, 1.4e-3), (1_024, 0.018), (2_048, 0.25))
+_SEARCH_SECONDS: Costs = (
+    (8, 2e-6), (64, 1e-5), (128, 3e-5), (256, 1.6e-4), (512, 1.4e-3), (1_024, 0.018), (2_048, 0.25),
+)  # fmt: skip
 
 
 class NextPrime(IntegerOperation):
