@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS, Costs, seconds
 
-NODE = 1.2e-6  # the interpreter's share of a node's value and of its verification
+NODE = 5e-7  # the interpreter's share of a node's value and of its verification
 PEEK = 2e-5  # the bounds of a small part, which an evaluation needs for a decision
-WHOLE = 4e-5  # what every expression takes, however small
+WHOLE = 5e-5  # what every expression takes, however small
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
 _GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.29), (1e7, 5.0))

@@ -97,7 +97,7 @@ class NodeSizes:
     def _step(self, step: Step, left: Size, right: Size) -> Size:
         digits = (left.bits + left.places + right.bits + right.places) / BITS_PER_DIGIT
         if left.places or right.places or step.operator == "/":
-            self.seconds += costs.gcd(digits)
+            self.seconds += costs.gcd(digits / 2)
         if step.operator == "+":
             self.seconds += costs.add(digits)
             return sum_of(left, right)
