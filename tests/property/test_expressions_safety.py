@@ -70,6 +70,7 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
         ("(1000)! mod 97", False),
         ("1000! mod 97", False),
         ("2^100 mod 97", True),
+        ("modinverse(3, 7) + gcd(12, 18)", True),
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:

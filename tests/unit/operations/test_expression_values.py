@@ -61,6 +61,10 @@ def value(text: str, precision: int = 0) -> str:
         ("sum(i, 1, 3, sum(j, 1, i, i*j))", "25"),
         ("sum(i, 1, 3, sum(i, 1, 2, i) + i)", "15"),
         ("fibonacci(100) - factorial(20)", "351791946171085275075"),
+        ("binomial(50, 25)", "126410606437752"),
+        ("sum(k, 0, 100, binomial(100, k)) == 2^100", "true"),
+        ("gcd(fibonacci(300), fibonacci(200)) == fibonacci(gcd(300, 200))", "true"),
+        ("lcm(4, 6) + modinverse(3, 7)", "17"),
         ("1 < 2", "true"),
         ("2^100 <= 10^30", "false"),
         ("10^30 - 1 > 2^99", "true"),
@@ -149,6 +153,7 @@ def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, wor
         ("prod(i, 1, 10^6, i^1000)", 0),
         ("9^9^9^9 mod (10^40 + 1)", 3),
         ("fibonacci(10^(10^6))", 0),
+        ("gcd(10^20000, 6^20000)", 0),
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position: int) -> None:

@@ -30,8 +30,8 @@ class Function:
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
-        """Return the function's value."""
-        text = self._operation.compute(self._arguments(position, values), _PRECISION)
+        """Return the function's value, verified as the operation verifies it."""
+        text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:

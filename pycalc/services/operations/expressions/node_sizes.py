@@ -34,9 +34,10 @@ from pycalc.services.operations.expressions.sizes import (
 )
 from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
 _FOLDED_SECONDS = 5e-5
-_LARGEST_ARGUMENT = 40_000  # bits of an argument whose estimate is asked for
+_LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
 
 
 class NodeSizes:
@@ -174,7 +175,8 @@ class NodeSizes:
         self.certain = False
         if any(size.low is None and size.bits > _LARGEST_ARGUMENT for size in sizes):
             if self._strict:
-                raise too_large(node.position)
+                detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
+                raise too_large(node.position, detail, int(_LARGEST_ARGUMENT))
             return inf, 0.0
         found = []
         for values in product(*(_samples(size) for size in sizes)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
@@ -16,6 +17,7 @@ from pycalc.services.operations.numbers.modular import random_prime
 # An estimate that is not certain: more than may be computed on the event loop.
 _LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
+_PRIMES = 3  # drawn at most for a verification; one in 10^17 fails
 
 
 class Evaluate(Calculable[Expression]):
@@ -38,6 +40,7 @@ class Evaluate(Calculable[Expression]):
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
         self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")
         self._call = re.compile(rf"\b(?:{calls})\b|!(?!=)")
+        self._modulo = re.compile(r"\bmod\b|%")
 
     def parse(self, raw: Mapping[str, str]) -> Expression:
         text = raw.get("expression")
@@ -63,17 +66,14 @@ class Evaluate(Calculable[Expression]):
         A residue is estimated from the prime factors of its modulus, which may take long for a factorial.
         """
         (text,) = literals
-        rest = text if "mod" in text or "%" in text else self._quick_call.sub("", text)
+        rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
         return self._call.search(rest) is None
 
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
         computed = self._expressions.compute(args, precision)
-        while True:
-            try:
-                agrees = self._expressions.verify(args, precision, computed, random_prime())
+        for _ in range(_PRIMES):
+            with suppress(ZeroDivisionError):  # the prime divides a denominator: another will not
+                if self._expressions.verify(args, precision, computed, random_prime()):
+                    return computed
                 break
-            except ZeroDivisionError:  # the prime divides a denominator: another will not
-                continue
-        if not agrees:
-            raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
-        return computed
+        raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
