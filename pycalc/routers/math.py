@@ -46,6 +46,11 @@ _ERRORS = (
     "overloaded",
     "unavailable",
 )
+# A natural number above 0, in the forms of NATURAL.
+_POSITIVE = (
+    "^(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
+    "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)$"
+)
 _FORMS = {"natural": NATURAL, "integer": INTEGER, "decimal": DECIMAL}
 
 
@@ -100,7 +105,7 @@ def _documented(operation: Operation[Any]) -> Any:
     parameters = [parameter(operand.name, _annotation(operand)) for operand in operation.parameters]
     if isinstance(operation, Modular):
         described = "the result modulo this whole number, for operands far beyond what could be written out"
-        limits: Any = {"max_length": MAX_LITERAL, "pattern": "^0*[1-9][0-9]*$"}
+        limits: Any = {"max_length": MAX_LITERAL, "pattern": _POSITIVE}
         modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
         parameters.append(parameter("mod", modulus, None))
     if isinstance(operation, Summarisable):

@@ -13,13 +13,13 @@ from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     HANDOVER_SECONDS,
     Options,
-    _size,
     ends_of,
     is_short,
     make_plan,
     options_of,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
 
 LIMIT = 25_000_000
@@ -123,7 +123,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
     """A literal of eight characters may stand for a number of any size."""
-    assert [_size(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
+    assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
         *(2, 1),
     ]

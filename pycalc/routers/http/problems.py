@@ -120,7 +120,9 @@ def _example(slug: str) -> dict[str, Any]:
         "instance": "/fibonacci/100",
     }
     if slug == "validation-error":
-        example["errors"] = [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, in the digits 0-9."}]
+        example["errors"] = [
+            {"pointer": "/n", "detail": "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."}
+        ]
     if slug == "payload-too-large":
         example["limit"] = 8192
     if slug == "result-too-large":

@@ -15,13 +15,12 @@ from pycalc.services.compute.worker import Task
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.literals import parse_natural
+from pycalc.services.operations.numbers.literals import parse_natural, size_of
 
 DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
-_HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
@@ -79,18 +78,10 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
     """Return whether planning takes well under a millisecond: for large operands it takes up to half a second."""
-    size = sum(map(_size, literals)) + len(options.modulus or "")
+    size = sum(map(size_of, literals)) + size_of(options.modulus or "")
     if size > _LONGEST_SHORT or options.precision > _LONGEST_SHORT:
         return False
     return CALCULATIONS[name].is_quick(literals, modulo=options.modulus is not None)
-
-
-def _size(literal: str) -> int:
-    """Return about how many digits a literal stands for: its characters plus its exponent."""
-    exponent = literal.lower().partition("e")[2].lstrip("+-")
-    if not (exponent.isascii() and exponent.isdigit()):
-        return len(literal)
-    return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import VerificationFailed
+from pycalc.services.operations.numbers.literals import size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
@@ -197,7 +198,7 @@ class ByResidue(Operation[ArgsT]):
 class Modular(ByResidue[ArgsT]):
     """An operation that knows a result modulo any number without the result (``?mod=``)."""
 
-    # The longest literal for which ``plan_modulo`` takes only a fraction of a millisecond.
+    # The most digits of an operand for which ``plan_modulo`` takes only a fraction of a millisecond.
     quick_modulo_length: ClassVar[int] = 100
 
     @abstractmethod
@@ -213,7 +214,7 @@ class Modular(ByResidue[ArgsT]):
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        return not modulo or max(map(len, literals)) <= self.quick_modulo_length
+        return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
         """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""

@@ -15,9 +15,12 @@ MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
 SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 
 _PADDING = 100
+_HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _KEY_LENGTH = 200
-NATURAL = re.compile(r"[0-9]+")
-INTEGER = re.compile(r"[+-]?[0-9]+")
+# 0xFF, 0b101, 1_000 and 1e6
+_NATURAL = r"0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB][01](?:_?[01])*|[0-9](?:_?[0-9])*(?:[eE]\+?[0-9]+)?"
+NATURAL = re.compile(f"(?:{_NATURAL})")
+INTEGER = re.compile(f"[+-]?(?:{_NATURAL})")
 DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 
 
@@ -84,15 +87,18 @@ def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
 
 def natural_problem(name: str, least: int = 0) -> FieldProblem:
     """Return the problem of a text that is not a whole number of ``least`` or more."""
-    return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, in the digits 0-9.")
+    return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
 
 
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
-    """Return a natural number of ``least`` or more from ASCII digits alone; InvalidInput for anything else."""
+    """Return a natural number of ``least`` or more, such as 12, 1_000, 1e6, 0xFF or 0b101.
+
+    Raises InvalidInput for anything else, and for more than MAX_LITERAL digits.
+    """
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
-    if NATURAL.fullmatch(text) and (value := int_of(text)) >= least:
+    if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
         return value
     raise InvalidInput.of(natural_problem(name, least))
 
@@ -103,8 +109,29 @@ def parse_integer(raw: Mapping[str, str], name: str) -> int:
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
     if INTEGER.fullmatch(text):
-        return int_of(text.removeprefix("+"))
-    raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must be a whole number such as 12 or -12."))
+        value = _magnitude(name, text.lstrip("+-"))
+        return -value if text.startswith("-") else value
+    raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must be a whole number such as 12, -12, 1e6 or 0xFF."))
+
+
+def _magnitude(name: str, text: str) -> int:
+    """Return the number that a literal of the form NATURAL stands for; raises InvalidInput for too many digits."""
+    plain = text.replace("_", "")
+    if plain[:2].lower() in ("0x", "0b"):
+        return int(plain, 0)
+    digits, _, power = plain.lower().partition("e")
+    zeros = int_of(power or "0")
+    if len(digits) + zeros > MAX_LITERAL:
+        raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} digits."))
+    return int_of(digits + "0" * zeros)
+
+
+def size_of(literal: str) -> int:
+    """Return about how many digits a literal stands for: its characters plus its exponent."""
+    exponent = literal.lower().partition("e")[2].lstrip("+-")
+    if not (exponent.isascii() and exponent.isdigit()):
+        return len(literal)
+    return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
 def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldProblem:
