@@ -287,6 +287,24 @@ def test_rounded_result_says_so(console: Page) -> None:
     expect(console.locator("#outcome")).to_contain_text("rounded")
 
 
+@pytest.mark.parametrize(
+    ("operation", "n", "result"),
+    [
+        ("factorize", "360", "2^3 × 3^2 × 5"),
+        ("factorize", "1", "1"),
+        ("isprime", "97", "true"),
+        ("isprime", "91", "false"),
+    ],
+)
+def test_a_result_that_is_no_number_is_readable(console: Page, operation: str, n: str, result: str) -> None:
+    """A list of factors is a product, a boolean a word; each stands in the history too, and has no options."""
+    calculate(console, operation, n=n)
+    expect(console.locator("#result")).to_have_text(result)
+    row = console.get_by_role("table").get_by_role("row", name=re.compile(rf"^{operation}\({n}\)")).first
+    expect(row).to_contain_text(result)
+    expect(console.get_by_label("mod", exact=True)).to_have_count(0)
+
+
 def test_repeated_calculation_is_marked_cached(console: Page) -> None:
     """A result that an earlier calculation made is marked so."""
     n = str(10_000 + secrets.randbelow(10_000))
