@@ -8,16 +8,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.events import Event
 
-# The group of the usage consumers. Pub/Sub keeps messages only for groups that exist, so its topic is created with this
-# one.
-USAGE_GROUP = "usage"
-# The time limit of ``Stream.publish``.
-PUBLISH_SECONDS = 5.0
-# The time after which ``Member.receive`` returns an empty batch.
-RECEIVE_SECONDS = 1.0
-# The size of a batch; a single message may be larger than MAX_BYTES.
-MAX_MESSAGES = 500
-MAX_BYTES = 4 * 1024 * 1024
+USAGE_GROUP = "usage"  # the group of the usage consumers
+PUBLISH_SECONDS = 5.0  # the time limit of ``Stream.publish``
+RECEIVE_SECONDS = 1.0  # after this time ``Member.receive`` returns an empty batch
+MAX_MESSAGES = 500  # in a batch
+MAX_BYTES = 4 * 1024 * 1024  # in a batch; a single message may be larger
 
 
 class Stream(Protocol):
@@ -45,12 +40,9 @@ class Stream(Protocol):
 class Delivery(NamedTuple):
     """A message received from the stream."""
 
-    # None for a message that is not an event of this service.
-    event: Event | None
-    # The message's body where ``event`` is None, else empty.
-    raw: bytes
-    # The position in the stream, for log lines.
-    origin: str
+    event: Event | None  # None for a message that is not an event of this service
+    raw: bytes  # the message's body where ``event`` is None, else empty
+    origin: str  # the position in the stream, for log lines
 
 
 class Batch(NamedTuple):

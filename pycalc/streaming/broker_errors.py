@@ -44,30 +44,31 @@ class BrokerErrors:
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log the reason."""
+        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log and count them.
+
+        ``call`` is the label of the metric; ``what`` is the public message.
+        """
         try:
             yield
+            return
         except TimeoutError:
-            raise self.unavailable(call, what, "deadline", "no answer in time") from None
+            name, reason = "deadline", "no answer in time"
         except self._errors as error:
-            raise self.unavailable(call, what, *self._explain(error)) from None
-
-    def unavailable(self, call: str, what: str, name: str, reason: str) -> StreamUnavailable:
-        """Log and count a failed call; return the StreamUnavailable to raise, with ``what`` as its public message."""
+            name, reason = self._explain(error)
         self._failures.labels(call).inc()
         if call == "publish":
             self._stuck_until = self._clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
-        return StreamUnavailable(what)
+        raise StreamUnavailable(what)
 
-    def over(self) -> None:
+    def answered(self) -> None:
         """Note that the broker answers; the next error is logged again."""
         self._last_reason = ""
         self._logged.clear()
 
-    def taken(self) -> None:
+    def published(self) -> None:
         """Note that the broker has stored events."""
-        self.over()
+        self.answered()
         self._stuck_until = None
 
     def check(self) -> None:

@@ -51,13 +51,11 @@ class _Group:
                 self._waiting.append(handover)
                 self._changed.notify()
 
-    async def next(self) -> _Handover | None:
-        """Return the next handover, or None after RECEIVE_SECONDS without one."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RECEIVE_SECONDS), self._changed:
-                await self._changed.wait_for(lambda: self._waiting)
-                return self._waiting.popleft()
-        return None
+    async def next(self) -> _Handover:
+        """Wait for the next handover and return it."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._waiting)
+            return self._waiting.popleft()
 
 
 class _Member:
@@ -68,8 +66,10 @@ class _Member:
         self._held: list[_Handover] = []
 
     async def receive(self) -> Batch:
-        handover = await self._group.next()
-        if handover is None:
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                handover = await self._group.next()
+        except TimeoutError:
             return Batch((), None)
         self._held.append(handover)
         return Batch([Delivery(event, b"", "memory") for event in handover.events], handover)
@@ -91,17 +91,15 @@ class _Member:
 class MemoryStream:
     """The stream of a service without a broker."""
 
-    def __init__(self, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(
+        self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
+    ) -> None:
+        """Raise ValueError for a URL with more than a scheme."""
+        if any(urlsplit(url)[1:]):
+            raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
         self._groups: dict[str, _Group] = {}
         self._failures = metrics.stream_failures
-
-    @classmethod
-    def of_url(cls, url: str, metrics: EventMetrics, _credentials: str) -> MemoryStream:
-        """Return the stream; raises ValueError for a URL with more than a scheme."""
-        if any(urlsplit(url)[1:]):
-            raise ValueError("memory:// has no host, name or option")
-        return cls(metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events; return when every group has committed them, because nothing is stored here."""

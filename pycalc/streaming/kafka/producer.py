@@ -40,17 +40,14 @@ ONE_BY_ONE: dict[str, Any] = {
 
 _POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
-# Messages to queue before yielding to the event loop.
-_SLICE = 100
+_SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
     """The errors of a batch, by event id; all other events are stored."""
 
-    # Refused by the driver for their size, and not sent.
-    local: dict[bytes, KafkaError]
-    # Refused by the broker, which refuses whole batches: the fault may be another message's.
-    remote: dict[bytes, KafkaError]
+    local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
+    remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
 
 
 class _Reports:
@@ -58,7 +55,7 @@ class _Reports:
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
-        self.all = asyncio.get_running_loop().create_future()
+        self.all = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._count = count
         self._reported: list[bytes] = []
@@ -78,11 +75,7 @@ class _Reports:
         self._reported.append(event_id)
         if len(self._reported) == self._count:
             with suppress(RuntimeError):  # the event loop may be closed
-                self._loop.call_soon_threadsafe(self._finish)
-
-    def _finish(self) -> None:
-        if not self.all.done():
-            self.all.set_result(None)
+                self._loop.call_soon_threadsafe(self.all.set)
 
 
 class KafkaProducer:
@@ -112,7 +105,7 @@ class KafkaProducer:
                 if error_of(error).name() not in BAD_EVENT:
                     raise
                 reports.not_sent(event.id, error_of(error))
-        await reports.all
+        await reports.all.wait()
         return reports.outcome
 
     def discard(self) -> None:
