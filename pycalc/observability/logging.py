@@ -12,7 +12,7 @@ import structlog
 
 from pycalc.models.times import timestamp
 from pycalc.observability.repeats import RepeatFilter
-from pycalc.observability.requests import current, described, marks_of
+from pycalc.observability.requests import current, described, log_fields_of
 
 Format = Literal["json", "google"]
 
@@ -23,7 +23,7 @@ _GOOGLE = "logging.googleapis.com/"
 def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the fields of the current request to a record."""
     scope = current.get()
-    return event if scope is None else {**marks_of(scope), **event}
+    return event if scope is None else {**log_fields_of(scope), **event}
 
 
 def _timed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -97,16 +97,16 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
     return context.request_id
 
 
-def marks_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
+def log_fields_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
     """Return the fields that every log record of a request carries: request id, user id, trace id."""
-    marks: dict[str, object] = {"request_id": request_id_of(scope)}
+    fields: dict[str, object] = {"request_id": request_id_of(scope)}
     context = context_of(scope)
     if context.caller is not None:
-        marks["user_id"] = text_of_id(context.caller.user_id)
+        fields["user_id"] = text_of_id(context.caller.user_id)
     trace = context.trace or trace_of(header(scope, b"traceparent"))
     if trace is not None:
-        marks |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
-    return marks
+        fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
+    return fields
 
 
 def described(scope: MutableMapping[str, Any]) -> dict[str, object]:

@@ -27,7 +27,7 @@ from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.calculations.single_flight import LeaseCoordination
+from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
@@ -192,8 +192,8 @@ def _services(
         tracer=tracer,
     )
     memory = response_memory(metrics, settings.response_memory)
-    coordination = LeaseCoordination(shared.leases, metrics, settings.compute_timeout) if shared else None
-    results = ResultFinder(cache, computer, metrics, coordination=coordination, tracer=tracer)
+    coordination = Coordination(shared.leases if shared else None, metrics, settings.compute_timeout)
+    results = ResultFinder(cache, computer, coordination, metrics, tracer)
     calculator = Calculator(
         results,
         computer,

@@ -19,6 +19,7 @@ from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Answer, Calculator
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
 from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
@@ -62,7 +63,7 @@ async def service() -> AsyncIterator[Service]:
     computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
     recorder = Recorder(history, metrics, lambda: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
-    results = ResultFinder(cache, computer, metrics)
+    results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)
     calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)
     batches = BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=30.0)
     yield Service(calculator, batches, history, metrics)

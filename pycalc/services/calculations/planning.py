@@ -104,7 +104,15 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     inputs = operation.input(args)
     key = operation.key(args, options.precision)
     if options.modulus is not None:
-        return _modulo_plan(operation, args, inputs, key, options.modulus)
+        modulus = parse_natural({"mod": options.modulus}, "mod", least=1)
+        text = text_of(modulus)
+        residue = operation.plan_modulo(args, modulus)
+        task = Task(name, args, DEFAULT_PRECISION, "modulo", modulus, method=residue.method)
+        inputs["mod"] = int(text) if json_literal(text) == text else text
+        named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
+        seconds = residue.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
+        memory = int(min(2 * residue.memory, _MOST_MEMORY))
+        return _plan(task, f"{key}?mod={named}", inputs, seconds, len(text), seconds, memory=memory)
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != DEFAULT_PRECISION:
         inputs["precision"] = options.precision
@@ -127,18 +135,6 @@ def ends_of(plan: Plan) -> Plan:
     return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
 
 
-def _modulo_plan(operation: Operation[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
-    modulus = parse_natural({"mod": literal}, "mod", least=1)
-    text = text_of(modulus)
-    found = operation.plan_modulo(args, modulus)
-    seconds = found.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
-    named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
-    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus, way=found.way)
-    mod = int(text) if json_literal(text) == text else text
-    memory = int(min(2 * found.memory, _MOST_MEMORY))
-    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds, memory=memory)
-
-
 def _plan(
     task: Task,
     key: str,
@@ -152,9 +148,7 @@ def _plan(
 ) -> Plan:
     text = recorded = _json(inputs)
     if len(text) > LONGEST_RECORDED:
-        recorded = _json(
-            {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
-        )
+        recorded = _json({name: _abbreviated(value) for name, value in inputs.items()})
     memory += _MEMORY + _MEMORY_PER_DIGIT * digits
     return Plan(task, key, text, recorded, seconds, digits, summary_seconds, memory, too_large)
 
@@ -163,9 +157,9 @@ def _json(inputs: dict[str, int | str]) -> str:
     return json.dumps(inputs, separators=(",", ":"))
 
 
-def _abbreviated(operand: str) -> str:
+def _abbreviated(operand: int | str) -> int | str:
     """Return an operand in the form that the history shows, which bounds the size of an event."""
-    if len(operand) <= LONGEST_RECORDED:
+    if isinstance(operand, int) or len(operand) <= LONGEST_RECORDED:
         return operand
     digest = sha256(operand.encode()).hexdigest()
     return f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"

@@ -16,7 +16,7 @@ import anyio.to_process
 from structlog import get_logger
 
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CalculationMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
@@ -27,10 +27,9 @@ from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_rea
 INLINE_SECONDS = 0.0003
 # Estimated cost up to which a computation runs without waiting for a time slice.
 _SHORT_SECONDS = 0.00005
-_HOPELESS = 4  # estimates above this many deadlines are refused; estimates are right within a factor of two
+_MOST_DEADLINES = 4  # a longer estimate is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
-# A worker that was idle for longer may be gone: anyio ends idle workers after five minutes.
-_TRUSTED_SECONDS = 60.0
+_TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Computer:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: CalculationMetrics,
         *,
         workers: int,
         timeout: float,
@@ -96,11 +95,17 @@ class Computer:
         return text, outcome
 
     async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
-        if plan.seconds > _HOPELESS * self._timeout:
+        if plan.seconds > _MOST_DEADLINES * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._until_abandoned(), self._admission.slot(user):
             with self._memory_file() as memory:
-                outcome = await self._executed(plan, memory)
+                file = self._path_of(memory)
+                if self._tracer.on:
+                    done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
+                    self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
+                    outcome = done.returned
+                else:
+                    outcome = await self._in_worker(plan.memory, memory, execute, plan.task, file)
                 return (_mapped(memory) if outcome.text is None else outcome.text), outcome
 
     async def _ready_worker(self) -> None:
@@ -153,15 +158,6 @@ class Computer:
                     self._limits.discard(limit)
         except TimeoutError:
             raise ending from None
-
-    async def _executed(self, plan: Plan, memory: int) -> Outcome:
-        """Compute in a worker; when the request is traced, the time in the worker becomes a span."""
-        file = self._path_of(memory)
-        if not self._tracer.on:
-            return await self._in_worker(plan.memory, memory, execute, plan.task, file)
-        done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
-        self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
-        return done.returned
 
     async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.

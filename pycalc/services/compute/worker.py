@@ -22,13 +22,9 @@ from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
 VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
-# A text up to this size is returned in the reply, a longer one in a file that the service maps.
-INLINE_BYTES = 64 * 1024
+INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
 _NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
-
-# The content of a worker's file after a computation reached its limit of memory.
-OUT_OF_MEMORY = bytes([signal.SIGABRT])
-
+OUT_OF_MEMORY = bytes([signal.SIGABRT])  # a worker's file after its computation reached the limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 T = TypeVar("T")
@@ -44,7 +40,7 @@ class Task(NamedTuple):
     view: View = "value"
     modulus: int = 0
     exact: bool = True
-    way: Any = None  # the method that planning chose for a residue (``ResiduePlan``)
+    method: Any = None  # of a residue, as planning chose it (``ResiduePlan``)
 
 
 class Outcome(NamedTuple):
@@ -89,7 +85,7 @@ def _value(operation: Operation[Any], task: Task) -> bytes:
 
 def _modulo(operation: Operation[Any], task: Task) -> bytes:
     """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
-    result = operation.modulo(task.args, task.modulus, task.way)
+    result = operation.modulo(task.args, task.modulus, task.method)
     text = text_of(result).encode()
     if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
         given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
@@ -99,7 +95,7 @@ def _modulo(operation: Operation[Any], task: Task) -> bytes:
 
 def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:
     try:
-        return operation.modulo_agrees(task.args, task.modulus, task.way, result, random_prime())
+        return operation.modulo_agrees(task.args, task.modulus, task.method, result, random_prime())
     except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
         return _agrees(operation, task, result)
 
@@ -144,7 +140,7 @@ def limited(seconds: float, memory: int, file: str, function: Callable[..., T], 
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     notes = os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGABRT, _note_abort)
+    signal.signal(signal.SIGABRT, lambda _number, _frame: None)  # with any handler, the interpreter writes the number
     signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
     _limit_address_space(_address_space_at_start() + memory)
     try:
@@ -167,7 +163,3 @@ def _address_space_at_start() -> int:
     """Return the size of this process's address space at the first call."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
-
-
-def _note_abort(_number: int, _frame: object) -> None:
-    """Do nothing: with a handler the interpreter writes the signal's number to the wakeup descriptor."""

@@ -13,7 +13,7 @@ from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
 from pycalc.errors import Forbidden
 from pycalc.models.auth import Principal
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import HistoryMetrics
 from pycalc.services.history.reader import HistorySelection, cursor_id, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
@@ -53,7 +53,7 @@ class Exports:
         self,
         history: HistoryStore,
         users: UserStore,
-        metrics: Metrics,
+        metrics: HistoryMetrics,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
         """``thread_clock`` returns the processor time of the event loop's thread, in seconds."""
@@ -107,11 +107,11 @@ class Exports:
             self._pause = self._pause_after(self._thread_clock() - began, len(rows))
             return rows, "".join(map(export_format.line, rows))
 
-    def _pause_after(self, spent: float, rows: int) -> float:
-        """Return the pause after a read during which the event loop's thread worked for ``spent`` seconds.
+    def _pause_after(self, worked: float, rows: int) -> float:
+        """Return the pause after a read during which the event loop's thread worked for so many seconds.
 
         The shortest full read so far estimates the export's own work. More than twice that time was work for others.
         """
         if rows == ROWS_PER_READ:
-            self._shortest_read = min(self._shortest_read, spent)
-        return max(0.0, min(_PAUSE_FACTOR * (spent - 2 * self._shortest_read), _LONGEST_PAUSE))
+            self._shortest_read = min(self._shortest_read, worked)
+        return max(0.0, min(_PAUSE_FACTOR * (worked - 2 * self._shortest_read), _LONGEST_PAUSE))
