@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PayloadTooLarge, PycalcError
 from pycalc.models.auth import Principal
@@ -16,18 +16,14 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.calculator import Answer, Calculator, Made
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Request, options_of
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.operations import OPERATIONS
 
-T = TypeVar("T")
-
 BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
 MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
 _YIELD_SECONDS = 0.002  # yield to the event loop after so much batch work
-_DEADLINE_OVER = "The batch's deadline was over before this calculation was done."
 
 
 class BatchCalculator:
@@ -69,18 +65,29 @@ class BatchCalculator:
         that the batch's deadline does not leave time for. Raises Overloaded, before anything is computed, when too many
         batches are under way, in total or of this user. Raises the recorder's errors.
         """
-        calculator = self._calculator
-        with self.slots.acquire(caller.user_id, len(requests)), calculator.slots.acquire(caller.user_id):
-            made = await self._make_all(caller, requests, memory)
-            recorded = iter(await calculator.record_all(caller, [each for each in made if isinstance(each, Made)]))
-            return [next(recorded) if isinstance(each, Made) else each for each in made]
+        made: list[Made | PycalcError] = []
+        with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._make_all(caller, requests, memory, made)
+            except TimeoutError:
+                late = ComputationTimeout("The batch's deadline was over before this calculation was done.")
+                cut, *others = requests[len(made) :]
+                if not isinstance(cut, PycalcError):
+                    self._calculator.count_error(cut[0], late)
+                made += [request if isinstance(request, PycalcError) else late for request in (cut, *others)]
+            answers = iter(await self._calculator.record_all(caller, [each for each in made if isinstance(each, Made)]))
+            return [next(answers) if isinstance(each, Made) else each for each in made]
 
     async def _make_all(
-        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
-    ) -> list[Made | PycalcError]:
-        deadline = perf_counter() + self._seconds
+        self,
+        caller: Principal,
+        requests: Sequence[Request | PycalcError],
+        memory: ExitStack,
+        made: list[Made | PycalcError],
+    ) -> None:
+        """Append each calculation with its result, or the error that answers it, to ``made``."""
         digits_left = self._calculator.max_digits
-        made: list[Made | PycalcError] = []
         yielded = perf_counter()
         for request in requests:
             now = perf_counter()
@@ -91,38 +98,22 @@ class BatchCalculator:
                 made.append(request)
                 continue
             try:
-                if now > deadline:
-                    raise ComputationTimeout(_DEADLINE_OVER)
-                plan = self._calculator.planned(request)
-                if plan is None:
-                    plan = await _in_time(self._calculator.plan(caller, request), deadline)
+                plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
-                made.append(await self._make(caller, plan, now, deadline))
+                made.append(await self._make(caller, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:
                 made.append(error)
-        return made
 
-    async def _make(self, caller: Principal, plan: Plan, began: float, deadline: float) -> Made:
-        finding = self._results.find(plan, caller.user_id)
+    async def _make(self, caller: Principal, plan: Plan, began: float) -> Made:
         try:
-            found = await (finding if plan.seconds <= INLINE_SECONDS else _in_time(finding, deadline))
-            return self._calculator.made(plan, found, began)
+            return self._calculator.made(plan, await self._results.find(plan, caller.user_id), began)
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise
-
-
-async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
-    """Return the result of the work; raises ComputationTimeout at the deadline, a time of ``perf_counter``."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - perf_counter())):
-            return await work
-    except TimeoutError:
-        raise ComputationTimeout(_DEADLINE_OVER) from None
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:

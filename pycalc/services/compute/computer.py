@@ -21,7 +21,7 @@ from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
-from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
+from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, be_ready, execute, limited, timed
 
 # Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs.
 INLINE_SECONDS = 0.0003
@@ -101,9 +101,9 @@ class Computer:
             with self._memory_file() as memory:
                 file = self._path_of(memory)
                 if self._tracer.on:
-                    done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
-                    self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
-                    outcome = done.returned
+                    returned = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
+                    outcome, began_ns, ended_ns, process = returned
+                    self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
                 else:
                     outcome = await self._in_worker(plan.memory, memory, execute, plan.task, file)
                 return (_mapped(memory) if outcome.text is None else outcome.text), outcome

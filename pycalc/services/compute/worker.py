@@ -12,7 +12,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from time import time_ns
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, VerificationFailed
 from pycalc.services.operations import OPERATIONS
@@ -100,19 +100,10 @@ def _agrees(operation: Operation[Any], task: Task, result: int) -> bool:
         return _agrees(operation, task, result)
 
 
-class Timed(NamedTuple, Generic[T]):
-    """The return value of a function in a worker process, and when it ran, by Unix time."""
-
-    returned: T
-    began_ns: int
-    ended_ns: int
-    process: int
-
-
-def timed(function: Callable[..., T], *args: object) -> Timed[T]:
-    """Call a function and return its result with the times of its begin and end."""
+def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
+    """Call a function; return its result, the Unix times of its begin and end in ns, and the id of this process."""
     began_ns = time_ns()
-    return Timed(function(*args), began_ns, time_ns(), os.getpid())
+    return function(*args), began_ns, time_ns(), os.getpid()
 
 
 def be_ready() -> None:
