@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
@@ -14,12 +15,11 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
 
 
-class _Handover:
-    """A part of a published batch that a group is to process."""
+class _Handover(NamedTuple):
+    """A part of a published batch that a group is to process; ``committed`` is done when it has."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
-        self.events = events
-        self.taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    events: Sequence[Event]
+    committed: asyncio.Future[None]
 
 
 class _Group:
@@ -35,19 +35,19 @@ class _Group:
     async def hand_over(self, events: Sequence[Event]) -> None:
         """Wait until members have committed the events; cancelling the call withdraws them."""
         for start in range(0, len(events), MAX_MESSAGES):
-            handover = _Handover(events[start : start + MAX_MESSAGES])
+            handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)
             try:
-                await handover.taken
+                await handover.committed
             finally:
-                handover.taken.cancel()
+                handover.committed.cancel()
                 with suppress(ValueError):
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
         """Offer a handover to the member that waits longest, unless its publisher has given up."""
         async with self._changed:
-            if not handover.taken.done():
+            if not handover.committed.done():
                 self._waiting.append(handover)
                 self._changed.notify()
 
@@ -63,7 +63,7 @@ class _Member:
 
     def __init__(self, group: _Group) -> None:
         self._group = group
-        self._held: list[_Handover] = []
+        self.held: list[_Handover] = []
 
     async def receive(self) -> Batch:
         try:
@@ -71,21 +71,16 @@ class _Member:
                 handover = await self._group.next()
         except TimeoutError:
             return Batch((), None)
-        self._held.append(handover)
+        self.held.append(handover)
         return Batch([Delivery(event, b"", "memory") for event in handover.events], handover)
 
     async def commit(self, batch: Batch) -> None:
-        while self._held and batch.position is not None:
-            handover = self._held.pop(0)
-            if not handover.taken.done():
-                handover.taken.set_result(None)
+        while self.held and batch.position is not None:
+            handover = self.held.pop(0)
+            if not handover.committed.done():
+                handover.committed.set_result(None)
             if handover is batch.position:
                 return
-
-    async def leave(self) -> None:
-        """Hand uncommitted events to the other members."""
-        for handover in self._held:
-            await self._group.put(handover)
 
 
 class MemoryStream:
@@ -112,11 +107,13 @@ class MemoryStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        member = _Member(self._groups.setdefault(group, _Group()))
+        joined = self._groups.setdefault(group, _Group())
+        member = _Member(joined)
         try:
             yield member
         finally:
-            await member.leave()
+            for handover in member.held:  # uncommitted: for the other members
+                await joined.put(handover)
 
     async def ping(self) -> None:
         pass

@@ -71,8 +71,7 @@ class Admission:
         if self._demand(most) <= (waiting + 1, self._running[user]):
             raise self._refusal("queue", "Too many computations are waiting.")
         displaced = self._waiting[most].pop()
-        self._forget_if_empty(most)
-        self.waiting -= 1
+        self._left_queue(most)
         if not displaced.done():  # else cancelled, and its caller has not run since
             displaced.set_exception(
                 self._refusal("displaced", "Too many computations are waiting, and most of them are yours.")
@@ -92,8 +91,7 @@ class Admission:
             self._release(user)
         elif granted in self._waiting.get(user, ()):
             self._waiting[user].remove(granted)
-            self.waiting -= 1
-            self._forget_if_empty(user)
+            self._left_queue(user)
 
     def _release(self, user: bytes) -> None:
         self._running[user] -= 1
@@ -110,8 +108,7 @@ class Admission:
                 return
             user = min(eligible, key=lambda user: self._served.get(user, 0))
             granted = self._waiting[user].popleft()
-            self._forget_if_empty(user)
-            self.waiting -= 1
+            self._left_queue(user)
             if granted.done():  # cancelled, and its caller has not run since
                 continue
             self._free -= 1
@@ -123,6 +120,8 @@ class Admission:
                 del self._served[next(iter(self._served))]
             granted.set_result(None)
 
-    def _forget_if_empty(self, user: bytes) -> None:
-        if not self._waiting.get(user, True):
+    def _left_queue(self, user: bytes) -> None:
+        """Note that one of the user's requests has left the queue."""
+        self.waiting -= 1
+        if not self._waiting[user]:
             del self._waiting[user]
