@@ -6,7 +6,6 @@ from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
 from pycalc.errors import CacheUnavailable, Overloaded
-from pycalc.models.history import STORED_DIGITS
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import CacheMetrics
@@ -15,9 +14,7 @@ from pycalc.services.calculations.planning import ends_of
 from pycalc.services.calculations.single_flight import Coordination, Found, SingleFlight
 from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Computer
 from pycalc.services.compute.plan import Plan
-from pycalc.services.compute.worker import Outcome
 
-_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
 _WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result costs the event loop
 
 
@@ -92,17 +89,13 @@ class ResultFinder:
         return result
 
 
-def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
+def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
     """Return a computed result with the parts of its JSON form that stand around the text."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
-    tail = f'"digits":{json_literal(outcome.digits)},"exact":{str(outcome.exact).lower()},"cached":'
-    stored = None
+    tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":
-        tail = f'"leading":{quoted(outcome.leading)},"trailing":{quoted(outcome.trailing)},{tail}'
+        tail = f'"leading":{quoted(facts.leading)},"trailing":{quoted(facts.trailing)},{tail}'
     else:
-        if len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS and int(outcome.digits) <= STORED_DIGITS:
-            stored = bytes(text).decode()
-        quote = '"' if stored is None or json_literal(stored) != stored else ""
+        quote = '"' if facts.stored is None or json_literal(facts.stored) != facts.stored else ""
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
-    facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
     return Result(text, facts, head.encode(), tail.encode())

@@ -16,12 +16,13 @@ import anyio.to_process
 from structlog import get_logger
 
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
+from pycalc.models.results import Facts
 from pycalc.observability.metrics import CalculationMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
-from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, be_ready, execute, limited, timed
+from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
 
 # Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs.
 INLINE_SECONDS = 0.0003
@@ -69,7 +70,7 @@ class Computer:
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
-    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         """Return a verified result's text and the facts about it.
 
         Raises ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is waiting,
@@ -82,19 +83,19 @@ class Computer:
             if plan.seconds <= INLINE_SECONDS:
                 if plan.seconds > _SHORT_SECONDS:
                     await self.scheduler.time_slice(plan.seconds)
-                outcome = execute(task)
-                text: bytes | mmap.mmap = outcome.text or b""
+                inline, facts = execute(task)
+                text: bytes | mmap.mmap = inline or b""
             else:
                 with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
-                    text, outcome = await self._dispatch(plan, user)
+                    text, facts = await self._dispatch(plan, user)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
             raise
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
-        return text, outcome
+        return text, facts
 
-    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         if plan.seconds > _MOST_DEADLINES * self._timeout:
             raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
         async with self._until_abandoned(), self._admission.slot(user):
@@ -102,11 +103,11 @@ class Computer:
                 file = self._path_of(memory)
                 if self._tracer.on:
                     returned = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
-                    outcome, began_ns, ended_ns, process = returned
+                    (text, facts), began_ns, ended_ns, process = returned
                     self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
                 else:
-                    outcome = await self._in_worker(plan.memory, memory, execute, plan.task, file)
-                return (_mapped(memory) if outcome.text is None else outcome.text), outcome
+                    text, facts = await self._in_worker(plan.memory, memory, execute, plan.task, file)
+                return (_mapped(memory) if text is None else text), facts
 
     async def _ready_worker(self) -> None:
         """Start a worker unless one is idle; raises Unavailable."""
@@ -128,7 +129,8 @@ class Computer:
         try:
             await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
         except asyncio.CancelledError:
-            starting.add_done_callback(_retrieve_exception)
+            # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
+            starting.add_done_callback(lambda started: started.cancelled() or started.exception())
             raise
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
@@ -216,9 +218,3 @@ def _mapped(memory: int) -> bytes | mmap.mmap:
     if size <= LONG_BYTES:
         return os.pread(memory, size, 0)
     return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
-
-
-def _retrieve_exception(starting: asyncio.Future[None]) -> None:
-    """Retrieve the exception of a start whose caller is gone, so that asyncio does not log it."""
-    if not starting.cancelled():
-        starting.exception()

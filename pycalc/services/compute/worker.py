@@ -15,6 +15,7 @@ from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, VerificationFailed
+from pycalc.models.results import STORED_DIGITS, Facts
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation
 from pycalc.services.operations.numbers.gmp import text_of
@@ -23,6 +24,7 @@ from pycalc.services.operations.numbers.texts import describe
 
 VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
 INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
+_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
 _NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
 OUT_OF_MEMORY = bytes([signal.SIGABRT])  # a worker's file after its computation reached the limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -43,36 +45,26 @@ class Task(NamedTuple):
     method: Any = None  # of a residue, as planning chose it (``ResiduePlan``)
 
 
-class Outcome(NamedTuple):
-    """A verified result: its text, or None when the text is in the given file, and the facts about it."""
+def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
+    """Compute and verify one result; return its text and the facts about it.
 
-    text: bytes | None
-    digits: str
-    exact: bool
-    leading: str
-    trailing: str
-    sha256: bytes | None
-
-
-def execute(task: Task, file: str | None = None) -> Outcome:
-    """Compute, verify and describe one result; write a text over INLINE_BYTES to ``file``, if given.
-
-    Raises VerificationFailed when the text does not agree with an independent residue.
+    A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. Raises VerificationFailed
+    when the text does not agree with an independent residue.
     """
     operation = OPERATIONS[task.operation]
-    if task.view == "summary" and not task.exact:  # the value has few digits, and is verified like any other
-        facts = describe(_value(operation, task))
-        return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
-    if task.view == "summary":
+    if task.view == "summary" and task.exact:
         summary = operation.summary(task.args, task.precision)
-        return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
+        return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     text = _modulo(operation, task) if task.view == "modulo" else _value(operation, task)
-    facts = describe(text)
-    described = (str(facts.digits), task.exact, facts.leading, facts.trailing, sha256(text).digest())
+    digits, leading, trailing = describe(text)
+    if task.view == "summary":  # a rounded value has few digits, and is verified like any other
+        return b"", Facts(None, str(digits), False, leading, trailing, None)
+    stored = digits <= STORED_DIGITS and len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS
+    facts = Facts(text.decode() if stored else None, str(digits), task.exact, leading, trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
         Path(file).write_bytes(text)
-        return Outcome(None, *described)
-    return Outcome(text, *described)
+        return None, facts
+    return text, facts
 
 
 def _value(operation: Operation[Any], task: Task) -> bytes:
