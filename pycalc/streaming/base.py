@@ -26,15 +26,12 @@ class Stream(Protocol):
         any later event of its keys; consumers may see duplicates. Raises EventsRefused for events that the stream
         will never accept, after all the others are stored.
         """
-        ...
 
     async def ping(self) -> None:
         """Check that the stream can be used; raises StreamUnavailable if not."""
-        ...
 
     async def aclose(self) -> None:
         """Close all connections."""
-        ...
 
 
 class Delivery(NamedTuple):
@@ -61,7 +58,6 @@ class Member(Protocol):
         Messages that are not committed are delivered again, to this member or another. Cancelling a call loses no
         message. Raises StreamUnavailable.
         """
-        ...
 
     async def commit(self, batch: Batch) -> None:
         """Mark a batch, and all batches before it, as processed.
@@ -69,7 +65,6 @@ class Member(Protocol):
         If the group has given the messages to another member meanwhile, they are delivered again there. Raises
         StreamUnavailable when the stream does not answer; the batch may then be delivered again.
         """
-        ...
 
 
 @runtime_checkable
@@ -81,4 +76,3 @@ class Consumable(Protocol):
 
         Leaving hands uncommitted messages to the other members at once. Raises StreamUnavailable.
         """
-        ...

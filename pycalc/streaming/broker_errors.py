@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.errors import StreamUnavailable
+from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 
 # A failed publish makes ``check`` fail for this long: longer than the longest pause between two tries of the relay.
@@ -29,7 +29,7 @@ class BrokerErrors:
     ) -> None:
         self._errors = errors
         self._explain = explain
-        self._failures = metrics.stream_failures
+        self._metrics = metrics
         self._last_reason = ""
         self._logged: set[str] = set()
         self._clock = clock
@@ -55,7 +55,7 @@ class BrokerErrors:
             name, reason = "deadline", "no answer in time"
         except self._errors as error:
             name, reason = self._explain(error)
-        self._failures.labels(call).inc()
+        self._metrics.stream_failures.labels(call).inc()
         if call == "publish":
             self._stuck_until = self._clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
@@ -66,10 +66,13 @@ class BrokerErrors:
         self._last_reason = ""
         self._logged.clear()
 
-    def published(self) -> None:
-        """Note that the broker has stored events."""
+    def published(self, what: str, refused: Mapping[bytes, str]) -> None:
+        """Note that the broker has stored events; raise EventsRefused(``what``) for those it refused, by event id."""
         self.answered()
         self._stuck_until = None
+        if refused:
+            self._metrics.events_refused.inc(len(refused))
+            raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
         """Raise StreamUnavailable when the last publish failed less than 40 s ago.

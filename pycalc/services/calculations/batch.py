@@ -22,7 +22,7 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.operations import OPERATIONS
 
 BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
-MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
+_MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
 _YIELD_SECONDS = 0.002  # yield to the event loop after so much batch work
 
 
@@ -36,9 +36,7 @@ class BatchCalculator:
         scheduler: LoopScheduler,
         memory: ConcurrencyLimit,
         metrics: Metrics,
-        *,
         seconds: float,
-        most_calculations: int = MOST_CALCULATIONS,
     ) -> None:
         """``memory``: the response memory, bytes; ``seconds``: the deadline of one batch."""
         self._calculator = calculator
@@ -48,7 +46,7 @@ class BatchCalculator:
         self._seconds = seconds
         # One slot for each calculation of the batches under way.
         self.slots = ConcurrencyLimit(
-            most_calculations,
+            _MOST_CALCULATIONS,
             metrics.requests_refused.labels("batches"),
             "Too many batches are being calculated; retry in 1 s.",
             seconds=1,

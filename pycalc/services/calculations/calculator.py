@@ -7,16 +7,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import NamedTuple
 
-from pycalc.errors import (
-    ComputationTimeout,
-    DomainError,
-    FieldProblem,
-    InvalidInput,
-    PycalcError,
-    RangeNotSatisfiable,
-    ResultTooLarge,
-    RetryLater,
-)
+from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PycalcError, ResultTooLarge, RetryLater
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource, text_of_id
@@ -35,7 +26,7 @@ from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_PLANS = 4_096  # only plans of short operands are kept, which bounds their memory
 OVERLOADED = "The service is overloaded; retry in 1 s."
-MOST_AT_ONCE = 512  # single calculations and batches under way together; the worker queue has its own bound
+_MOST_AT_ONCE = 512  # single calculations and batches under way together; the worker queue has its own bound
 
 
 class Answer(NamedTuple):
@@ -68,7 +59,6 @@ class Calculator:
         metrics: Metrics,
         *,
         max_digits: int,
-        most_at_once: int = MOST_AT_ONCE,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """``max_digits``: the most digits of a result, or of all results of a batch together."""
@@ -79,7 +69,7 @@ class Calculator:
         self._ids = ids
         self._tracer = tracer
         # A small calculation holds a slot from its arrival on, a batch while it is calculated.
-        self.slots = ConcurrencyLimit(most_at_once, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
+        self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
         self._plans: dict[Request, Plan] = {}
         self._outcomes = {
@@ -172,10 +162,10 @@ class Calculator:
         """Count a calculation that ended with an error."""
         if isinstance(error, ComputationTimeout):
             outcome = "timeout"
-        elif isinstance(error, InvalidInput | DomainError | ResultTooLarge | RangeNotSatisfiable):
-            outcome = "refused"
+        elif isinstance(error, RetryLater):
+            outcome = "busy"
         else:
-            outcome = "busy" if isinstance(error, RetryLater) else "failed"
+            outcome = "failed" if error.code == PycalcError.code else "refused"
         self._outcomes[operation, outcome].inc()
 
     def _row(self, caller: Principal, made: Made) -> HistoryRow:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.json_text import json_literal, pointer_step, shown
-from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.compute.worker import VERIFIED_DIGITS, Task
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Operation
@@ -26,7 +26,6 @@ _LONGEST_SHORT = 100  # literals up to this length together are planned on the e
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
-_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one does
 _MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
 _MOST_MEMORY = 1 << 30  # bytes for a residue
 
@@ -111,8 +110,8 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         inputs["mod"] = int(text) if json_literal(text) == text else text
         named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
         seconds = residue.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
-        memory = int(min(2 * residue.memory, _MOST_MEMORY))
-        return _plan(task, f"{key}?mod={named}", inputs, seconds, len(text), seconds, memory=memory)
+        memory = BASE_MEMORY + _MEMORY_PER_DIGIT * len(text) + int(min(2 * residue.memory, _MOST_MEMORY))
+        return Plan(task, f"{key}?mod={named}", *_inputs_json(inputs), seconds, len(text), seconds, memory)
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != DEFAULT_PRECISION:
         inputs["precision"] = options.precision
@@ -122,35 +121,28 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         if sum(map(len, literals)) > LONGEST_RECORDED:
             detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
             raise _invalid(names[0], detail)
-        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
+        return Plan(summary, f"{key}?summary", *_inputs_json({**inputs, "view": "summary"}), seconds)
+    texts = _inputs_json(inputs)
     if estimate.digits > max_digits:
-        return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
-    task = summary._replace(view="value")
-    return _plan(task, key, inputs, estimate.seconds, estimate.digits, seconds)
+        return Plan(summary, f"{key}?ends", *texts, seconds, too_large=True)
+    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
+    return Plan(summary._replace(view="value"), key, *texts, estimate.seconds, estimate.digits, seconds, memory)
 
 
 def ends_of(plan: Plan) -> Plan:
     """Return the plan for a value's size and ends, without the value."""
     summary = plan.task._replace(view="summary")
-    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
+    return replace(
+        plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY
+    )
 
 
-def _plan(
-    task: Task,
-    key: str,
-    inputs: dict[str, int | str],
-    seconds: float,
-    digits: int = 0,
-    summary_seconds: float = 0.0,
-    *,
-    memory: int = 0,
-    too_large: bool = False,
-) -> Plan:
-    text = recorded = _json(inputs)
-    if len(text) > LONGEST_RECORDED:
-        recorded = _json({name: _abbreviated(value) for name, value in inputs.items()})
-    memory += _MEMORY + _MEMORY_PER_DIGIT * digits
-    return Plan(task, key, text, recorded, seconds, digits, summary_seconds, memory, too_large)
+def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
+    """Return the operands and options as JSON: as the answer shows them, and as the history does."""
+    text = _json(inputs)
+    if len(text) <= LONGEST_RECORDED:
+        return text, text
+    return text, _json({name: _abbreviated(value) for name, value in inputs.items()})
 
 
 def _json(inputs: dict[str, int | str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
@@ -30,7 +29,6 @@ class KafkaStream:
     ) -> None:
         """Raise ValueError for a URL that does not name a topic and its brokers."""
         self._options = kafka_options(url, credentials)
-        self._metrics = metrics
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)
         self._topic = Topic(self._options, self._errors)
@@ -54,10 +52,8 @@ class KafkaStream:
                     finally:
                         self._discard(one_by_one)
                     refused |= outcome.local | outcome.remote
-        self._errors.published()
-        if refused:
-            self._metrics.events_refused.inc(len(refused))
-            raise EventsRefused("Kafka refuses events.", {event_id: error.str() for event_id, error in refused.items()})
+        reasons = {event_id: error.str() for event_id, error in refused.items()}
+        self._errors.published("Kafka refuses events.", reasons)
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:

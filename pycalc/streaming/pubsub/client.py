@@ -15,7 +15,7 @@ import google.auth
 import grpc
 from google.api_core.exceptions import AlreadyExists, GoogleAPIError, NotFound, PermissionDenied, RetryError
 from google.auth.exceptions import GoogleAuthError
-from google.pubsub_v1 import ExpirationPolicy, PublisherAsyncClient, SubscriberAsyncClient, Subscription, Topic
+from google.pubsub_v1 import ExpirationPolicy, PublisherAsyncClient, SubscriberAsyncClient, Subscription
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from structlog import get_logger
@@ -119,7 +119,7 @@ class Connection:
                 raise
         topic = self._options.topic
         with suppress(AlreadyExists):
-            await clients.publisher.create_topic(request=Topic(name=topic), **ASK)
+            await clients.publisher.create_topic(name=topic, **ASK)
             _log.warning("the topic was missing and has been created", topic=topic)
         wanted = Subscription(
             name=name,

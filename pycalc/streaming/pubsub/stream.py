@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 from google.api_core.exceptions import NotFound
 
-from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
@@ -31,7 +30,6 @@ class PubSubStream:
     ) -> None:
         """Raise ValueError for a URL that does not name a topic, and for any ``credentials``."""
         self._options = pubsub_options(url, credentials)
-        self._metrics = metrics
         self._publish_seconds = publish_seconds
         self._intervals = intervals
         self._errors = pubsub_errors(metrics)
@@ -53,10 +51,7 @@ class PubSubStream:
                 except NotFound:
                     self._ensured = False
                     raise
-        self._errors.published()
-        if publishing.refused:
-            self._metrics.events_refused.inc(len(publishing.refused))
-            raise EventsRefused("Pub/Sub refuses events.", publishing.refused)
+        self._errors.published("Pub/Sub refuses events.", publishing.refused)
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, cast
 
 from google.api_core.exceptions import DeadlineExceeded, NotFound
-from google.pubsub_v1 import (
-    AcknowledgeRequest,
-    ModifyAckDeadlineRequest,
-    PubsubMessage,
-    PullRequest,
-    ReceivedMessage,
-    SubscriberAsyncClient,
-    Subscription,
-)
+from google.pubsub_v1 import PubsubMessage, ReceivedMessage, SubscriberAsyncClient, Subscription
 
 from pycalc.errors import StreamUnavailable
 from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
@@ -45,7 +36,7 @@ class _Lease(NamedTuple):
     """A batch that is not committed yet, with the time of its pull."""
 
     since: float
-    ack_ids: Sequence[str]
+    ack_ids: list[str]
 
 
 class PubSubMember:
@@ -56,7 +47,7 @@ class PubSubMember:
         client: SubscriberAsyncClient,
         subscription: Subscription,
         errors: BrokerErrors,
-        intervals: Intervals = INTERVALS,
+        intervals: Intervals,
     ) -> None:
         self._client = client
         self._subscription = subscription
@@ -100,8 +91,8 @@ class PubSubMember:
         with self._errors.mapped("commit", "Pub/Sub takes no commits."):
             for committed in done:
                 if committed.ack_ids:
-                    request = AcknowledgeRequest(subscription=self._subscription.name, ack_ids=committed.ack_ids)
-                    await self._client.acknowledge(request=request, **ASK)
+                    name = self._subscription.name
+                    await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
         """Return uncommitted messages to the group, also those of a pull that ends while it is cancelled."""
@@ -118,13 +109,14 @@ class PubSubMember:
                 await self._hold(ack_ids, 0)
 
     async def _pull(self) -> list[ReceivedMessage]:
-        request = PullRequest(subscription=self._subscription.name, max_messages=MAX_MESSAGES)
         seconds = self._intervals.pull if attached(self._subscription) else self._intervals.detached_pull
         try:
-            response = await self._client.pull(request=request, retry=None, timeout=seconds)
+            response = await self._client.pull(
+                subscription=self._subscription.name, max_messages=MAX_MESSAGES, retry=None, timeout=seconds
+            )
         except DeadlineExceeded:
             return []
-        # redelivered messages may come in one response with newer ones, and after them
+        # Redelivered messages may come in one response with newer ones, and after them.
         return sorted(response.received_messages, key=_published_ns)
 
     async def _check(self) -> None:
@@ -140,13 +132,12 @@ class PubSubMember:
             return
         check_attached(found)
 
-    async def _hold(self, ack_ids: Sequence[str], seconds: int) -> None:
+    async def _hold(self, ack_ids: list[str], seconds: int) -> None:
         """Hold messages for some seconds more; 0 returns them to the group. Raises GoogleAPIError."""
         if ack_ids:
-            request = ModifyAckDeadlineRequest(
-                subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds
+            await self._client.modify_ack_deadline(
+                subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK
             )
-            await self._client.modify_ack_deadline(request=request, **ASK)
 
     async def _extend(self) -> None:
         while True:
