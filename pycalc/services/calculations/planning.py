@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
+from json import JSONEncoder
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput
@@ -28,6 +28,7 @@ _LONGEST_SHORT = 100  # literals up to this length together are planned on the e
 HANDOVER_SECONDS = 0.0005
 _MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
 _MOST_MEMORY = 1 << 30  # bytes for a residue
+_encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class Options(NamedTuple):
@@ -139,14 +140,10 @@ def ends_of(plan: Plan) -> Plan:
 
 def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
     """Return the operands and options as JSON: as the answer shows them, and as the history does."""
-    text = _json(inputs)
+    text = _encode(inputs)
     if len(text) <= LONGEST_RECORDED:
         return text, text
-    return text, _json({name: _abbreviated(value) for name, value in inputs.items()})
-
-
-def _json(inputs: dict[str, int | str]) -> str:
-    return json.dumps(inputs, separators=(",", ":"))
+    return text, _encode({name: _abbreviated(value) for name, value in inputs.items()})
 
 
 def _abbreviated(operand: int | str) -> int | str:

@@ -51,7 +51,12 @@ class Admission:
             async with asyncio.timeout(self._max_wait):
                 await granted
         except BaseException as error:
-            self._withdraw(user, granted)
+            # The request was granted meanwhile, or it is in the queue; a displaced one is neither.
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self._release(user)
+            elif granted in self._waiting.get(user, ()):
+                self._waiting[user].remove(granted)
+                self._left_queue(user)
             if isinstance(error, TimeoutError):
                 raise self._refusal("wait", "The computation waited too long for a worker.") from None
             raise
@@ -84,14 +89,6 @@ class Admission:
     def _refusal(self, reason: str, detail: str) -> Overloaded:
         self._refused.labels(reason).inc()
         return Overloaded(detail, _RETRY_SECONDS)
-
-    def _withdraw(self, user: bytes, granted: asyncio.Future[None]) -> None:
-        """Withdraw a request whose caller is gone, whether it was granted, is queued or was displaced."""
-        if granted.done() and not granted.cancelled() and granted.exception() is None:
-            self._release(user)
-        elif granted in self._waiting.get(user, ()):
-            self._waiting[user].remove(granted)
-            self._left_queue(user)
 
     def _release(self, user: bytes) -> None:
         self._running[user] -= 1

@@ -24,10 +24,8 @@ from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
 
-# Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs.
-INLINE_SECONDS = 0.0003
-# Estimated cost up to which a computation runs without waiting for a time slice.
-_SHORT_SECONDS = 0.00005
+INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
+_SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
 _MOST_DEADLINES = 4  # a longer estimate is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
@@ -38,7 +36,7 @@ _log = get_logger(__name__)
 
 
 class Computer:
-    """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
+    """A computer of verified results, bounded in processes, in waiting requests, in time and in bytes."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavaila
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.history.row_queue import Entry, RowQueue, size_of
+from pycalc.services.history.row_queue import ROW_BYTES, Entry, RowQueue
 
 _log = get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Recorder:
         are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
         This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs.
         """
-        size = size_of(rows)
+        size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
