@@ -42,7 +42,7 @@ class Delivery(NamedTuple):
     origin: str  # the position in the stream, for log lines
 
 
-class Batch(NamedTuple):
+class MessageBatch(NamedTuple):
     """Messages in the order of the stream; ``position`` is for the stream alone."""
 
     deliveries: Sequence[Delivery]
@@ -52,14 +52,14 @@ class Batch(NamedTuple):
 class Member(Protocol):
     """A member of a consumer group, which shares the messages of a stream; it processes one batch at a time."""
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         """Return the next messages, in order for each key; an empty batch when none arrive for RECEIVE_SECONDS.
 
         Messages that are not committed are delivered again, to this member or another. Cancelling a call loses no
         message. Raises StreamUnavailable.
         """
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         """Mark a batch, and all batches before it, as processed.
 
         If the group has given the messages to another member meanwhile, they are delivered again there. Raises

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
-from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
+from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Delivery, Member, MessageBatch
 
 
 class _Handover(NamedTuple):
@@ -65,16 +65,16 @@ class _Member:
         self._group = group
         self.held: list[_Handover] = []
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):
                 handover = await self._group.next()
         except TimeoutError:
-            return Batch((), None)
+            return MessageBatch((), None)
         self.held.append(handover)
-        return Batch([Delivery(event, b"", "memory") for event in handover.events], handover)
+        return MessageBatch([Delivery(event, b"", "memory") for event in handover.events], handover)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         while self.held and batch.position is not None:
             handover = self.held.pop(0)
             if not handover.committed.done():

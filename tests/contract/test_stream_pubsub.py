@@ -22,7 +22,7 @@ from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
+from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member, MessageBatch
 from pycalc.streaming.pubsub.stream import PubSubStream
 from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMember
 from tests.harness.consuming import delivered
@@ -86,7 +86,7 @@ def subscription(topic: str, name: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{topic}-{name}"
 
 
-async def received(member: Member) -> Batch:
+async def received(member: Member) -> MessageBatch:
     """Return the next batch that is not empty."""
     while not (batch := await member.receive()).deliveries:
         pass

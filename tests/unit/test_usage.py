@@ -19,7 +19,7 @@ from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events import usage as usage_module
 from pycalc.services.events.usage import UsageConsumer, UsageReader
-from pycalc.streaming.base import Batch, Delivery, Member
+from pycalc.streaming.base import Delivery, Member, MessageBatch
 from pycalc.streaming.memory import MemoryStream
 from tests.harness.stores import MemoryUserStore, history_row
 from tests.harness.tracing import RecordingTracer
@@ -261,14 +261,14 @@ class RememberingStream:
         self.given = 0
         self.committed = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         """See Member."""
         if self.committed:
             await asyncio.Event().wait()
         self.given += 1
-        return Batch([Delivery(event(), b"", "memory")], None)
+        return MessageBatch([Delivery(event(), b"", "memory")], None)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         """See Member."""
         self.committed = True
 
@@ -298,11 +298,11 @@ class HangingMember:
     def __init__(self) -> None:
         self.committing = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         """See Member."""
-        return Batch([Delivery(event(), b"", "memory")], None)
+        return MessageBatch([Delivery(event(), b"", "memory")], None)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         """See Member."""
         self.committing = True
         await asyncio.Event().wait()

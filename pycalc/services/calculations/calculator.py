@@ -108,7 +108,7 @@ class Calculator:
         held: bool = False,
         check: Callable[[Result], object] | None = None,
     ) -> Answer:
-        """Return the result after it is recorded.
+        """Find a plan's result, record the calculation, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
         ``held`` means that the client already has the result: one that is not cached is then described by its size and

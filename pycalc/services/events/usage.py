@@ -19,7 +19,7 @@ from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
-from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
+from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
 # When closing: the limit for the current batch, and again for leaving the group. Uncommitted events are redelivered.
@@ -80,7 +80,7 @@ class UsageConsumer:
             except Exception as error:  # after any error, uncommitted events are redelivered
                 await self._back_off(error)
 
-    async def _receive(self, member: Member) -> Batch | None:
+    async def _receive(self, member: Member) -> MessageBatch | None:
         """Return the next batch; None when the consumer is closed first."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())

@@ -10,7 +10,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
-from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Delivery, MessageBatch
 from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.kafka.client import error_of
@@ -60,7 +60,7 @@ class KafkaMember:
         self._failure: KafkaException | None = None
         self._closing = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         with self._errors.mapped("receive", "Kafka gives no messages."):
             self._check()
             # The poll of a cancelled call goes on; the next call returns its messages.
@@ -78,9 +78,9 @@ class KafkaMember:
             raw = b"" if event is not None else message.value() or b""
             deliveries.append(Delivery(event, raw, f"{topic}[{partition}]@{offset}"))
             ends[partition] = TopicPartition(topic, partition, offset + 1)
-        return Batch(deliveries, list(ends.values()))
+        return MessageBatch(deliveries, list(ends.values()))
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         with self._errors.mapped("commit", "Kafka takes no commits."):
             committing = self._thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class ThreadClosed(RuntimeError):
-    """A call was made after the thread was closed."""
+    """The error of a call made after the thread was closed."""
 
 
 class DriverThread:

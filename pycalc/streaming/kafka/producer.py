@@ -61,11 +61,7 @@ class _Reports:
         self._reported: list[bytes] = []
 
     def add(
-        self,
-        errors: dict[bytes, KafkaError],
-        event_id: bytes,
-        error: KafkaError | None,
-        _message: Message | None = None,
+        self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
         """Count one report; keep its error in ``errors``, a part of the outcome."""
         if error is not None:

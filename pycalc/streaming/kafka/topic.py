@@ -132,7 +132,7 @@ class Topic:
         except KafkaException as failure:
             if error_of(failure).name() != "TOPIC_ALREADY_EXISTS":  # another instance created it first
                 raise
-        deadline = monotonic() + seconds
+        deadline = monotonic() + seconds  # until then the broker may not know the new topic
         while self._fault(admin) is not None and monotonic() < deadline:
             sleep(_STEP_SECONDS)
 

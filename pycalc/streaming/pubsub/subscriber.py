@@ -11,7 +11,7 @@ from google.api_core.exceptions import DeadlineExceeded, NotFound
 from google.pubsub_v1 import PubsubMessage, ReceivedMessage, SubscriberAsyncClient, Subscription
 
 from pycalc.errors import StreamUnavailable
-from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Delivery, MessageBatch
 from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
@@ -58,7 +58,7 @@ class PubSubMember:
         self._leases: list[_Lease] = []
         self._extending = asyncio.create_task(self._extend(), name="Pub/Sub leases")
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         messages: list[ReceivedMessage] = []
         with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             # The pull of a cancelled call goes on; the next call returns its messages.
@@ -82,9 +82,9 @@ class PubSubMember:
             event = event_of_message(received.message.data)
             raw = b"" if event is not None else received.message.data
             deliveries.append(Delivery(event, raw, f"{self._subscription.name} {received.message.message_id}"))
-        return Batch(deliveries, lease)
+        return MessageBatch(deliveries, lease)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         lease = cast("_Lease", batch.position)
         held = self._leases.index(lease) + 1 if lease in self._leases else 0
         done, self._leases = self._leases[:held] or [lease], self._leases[held:]
