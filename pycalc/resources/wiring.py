@@ -48,7 +48,6 @@ from pycalc.services.limits.rate_limits import (
 )
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
-from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
@@ -156,7 +155,7 @@ def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
     only_consumer = not database.shared or settings.stream_url.startswith("memory:")
-    consumer = stack.consumer(database, stream) if only_consumer and isinstance(stream, Consumable) else None
+    consumer = stack.consumer(database, stream) if only_consumer else None
     relay = stack.relay(database, stream) if settings.relay else None
     poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 

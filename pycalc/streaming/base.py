@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from pycalc.models.events import Event
 
@@ -15,8 +15,8 @@ MAX_MESSAGES = 500  # in a batch
 MAX_BYTES = 4 * 1024 * 1024  # in a batch; a single message may be larger
 
 
-class Stream(Protocol):
-    """An event stream that delivers at least once, and in the order of publishing for each key."""
+class Publisher(Protocol):
+    """The publishing side of an event stream."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events; return when the stream has stored all of them.
@@ -67,12 +67,15 @@ class Member(Protocol):
         """
 
 
-@runtime_checkable
 class Consumable(Protocol):
-    """A stream with consumer groups: each group receives each message."""
+    """The consuming side of an event stream: each consumer group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
         """Join a group; a new group begins with the oldest message of the stream.
 
         Leaving hands uncommitted messages to the other members at once. Raises StreamUnavailable.
         """
+
+
+class Stream(Publisher, Consumable, Protocol):
+    """An event stream that delivers at least once, and in the order of publishing for each key."""

@@ -13,7 +13,7 @@ from pycalc.models.events import event_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import Tracer, record_each
 from pycalc.services.events.retry_schedule import RetrySchedule
-from pycalc.streaming.base import Stream
+from pycalc.streaming.base import Publisher
 
 _log = get_logger(__name__)
 
@@ -22,7 +22,7 @@ class OutboxPublisher:
     """Publishes entries of the outbox and deletes them; notes the refused ones in the retry schedule."""
 
     def __init__(
-        self, outbox: OutboxStore, stream: Stream, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
+        self, outbox: OutboxStore, stream: Publisher, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
     ) -> None:
         self._outbox = outbox
         self._stream = stream

@@ -25,7 +25,7 @@ from pycalc.services.events.lease import OutboxLease
 from pycalc.services.events.outbox_gauges import OutboxGauges
 from pycalc.services.events.outbox_publisher import OutboxPublisher
 from pycalc.services.events.retry_schedule import RetrySchedule
-from pycalc.streaming.base import PUBLISH_SECONDS, Stream
+from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 
 _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
@@ -53,7 +53,7 @@ class Relay:
     def __init__(
         self,
         outbox: OutboxStore,
-        stream: Stream,
+        stream: Publisher,
         metrics: EventMetrics,
         *,
         shared: bool = False,
