@@ -69,7 +69,7 @@ class BatchCalculator:
                 async with asyncio.timeout(self._seconds):
                     await self._make_all(caller, requests, memory, made)
             except TimeoutError:
-                late = ComputationTimeout("The batch's deadline was over before this calculation was done.")
+                late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
                 cut, *others = requests[len(made) :]
                 if not isinstance(cut, PycalcError):
                     self._calculator.count_error(cut[0], late)
@@ -132,7 +132,7 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
 
 
 def _literal(number: str) -> str:
-    """Return a JSON number's literal; ``5.0`` is the integer 5, which is how some languages write it."""
+    """Return a JSON number's literal, and 5 for ``5.0``: some languages write integers like that."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 

@@ -58,7 +58,7 @@ class Admission:
                 self._waiting[user].remove(granted)
                 self._left_queue(user)
             if isinstance(error, TimeoutError):
-                raise self._refusal("wait", "The computation waited too long for a worker.") from None
+                raise self._refusal("wait", "The computation waited too long for a worker process") from None
             raise
         try:
             yield
@@ -69,18 +69,17 @@ class Admission:
         """Displace a request from a full queue; raises Overloaded when no other user has more requests."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
-            raise self._refusal("queue", "Too many of your computations are waiting.")
+            raise self._refusal("queue", "Too many of your computations are waiting")
         if self.waiting < self._max_waiting:
             return
         most = max(self._waiting, key=self._demand)
         if self._demand(most) <= (waiting + 1, self._running[user]):
-            raise self._refusal("queue", "Too many computations are waiting.")
+            raise self._refusal("queue", "Too many computations are waiting")
         displaced = self._waiting[most].pop()
         self._left_queue(most)
         if not displaced.done():  # else cancelled, and its caller has not run since
-            displaced.set_exception(
-                self._refusal("displaced", "Too many computations are waiting, and most of them are yours.")
-            )
+            detail = "Too many computations are waiting, and most of them are yours"
+            displaced.set_exception(self._refusal("displaced", detail))
 
     def _demand(self, user: bytes) -> tuple[int, int]:
         """Return how many requests of a user wait, and how many run."""
@@ -88,7 +87,7 @@ class Admission:
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:
         self._refused.labels(reason).inc()
-        return Overloaded(detail, _RETRY_SECONDS)
+        return Overloaded(f"{detail}; retry in {_RETRY_SECONDS} s.", _RETRY_SECONDS)
 
     def _release(self, user: bytes) -> None:
         self._running[user] -= 1

@@ -95,7 +95,7 @@ class Computer:
 
     async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         if plan.seconds > _MOST_DEADLINES * self._timeout:
-            raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
+            raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
         async with self._until_abandoned(), self._admission.slot(user):
             with self._memory_file() as memory:
                 file = self._path_of(memory)
@@ -119,7 +119,7 @@ class Computer:
                 await self._start_worker()
         except (anyio.BrokenWorkerProcess, OSError) as error:
             _log.warning("a worker process did not start", error=str(error))
-            raise Unavailable("The computation could not be started.") from error
+            raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
         """Start a worker; this is never cancelled, because anyio would lose the process."""
@@ -146,7 +146,7 @@ class Computer:
     @asynccontextmanager
     async def _until_abandoned(self) -> AsyncIterator[None]:
         """Run the body until ``abandon`` is called; then raise Unavailable."""
-        ending = Unavailable("The service is shutting down.")
+        ending = Unavailable("The service is shutting down; retry in 1 s.")
         if self._abandoned:
             raise ending
         try:
@@ -174,15 +174,15 @@ class Computer:
                     limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
-            raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
+            raise ComputationTimeout(f"This was stopped after {self._timeout:g} s: ask for smaller operands.") from None
         except anyio.BrokenWorkerProcess as error:
             if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()
                 _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
-                raise ComputationTimeout("The computation was stopped: it needed too much memory.") from None
+                raise ComputationTimeout("This was stopped at its limit of memory: ask for smaller operands.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
-            raise Unavailable("The computation was interrupted.") from error
+            raise Unavailable("The computation was interrupted; retry in 1 s.") from error
         except PycalcError:
             self._idle.append(monotonic())  # raised by the function: its worker lives
             raise
@@ -200,7 +200,7 @@ class Computer:
             memory = os.memfd_create("pycalc-result")
         except OSError as error:
             self._metrics.compute_refused.labels("memory").inc()
-            raise Overloaded("There is no memory for a long result now.", 5) from error
+            raise Overloaded("There is no memory for a long result now; retry in 5 s.", 5) from error
         try:
             yield memory
         finally:

@@ -71,11 +71,11 @@ class Recorder:
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():
-            raise StoreUnavailable("The service is shutting down.")
+            raise StoreUnavailable("The service is shutting down; retry in 1 s.")
         now = monotonic()
         if now - self._commit_began > self._max_age:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
-            raise StoreUnavailable("The database does not answer in time.")
+            raise StoreUnavailable("The database does not answer in time; retry in 1 s.")
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(Entry(rows, size, now, done))
         self._arrival.set()
@@ -117,7 +117,7 @@ class Recorder:
                 await asyncio.wait({commit}, timeout=self._max_age / 16)
                 oldest = monotonic() - self._max_age
                 if aged := self._queue.take_older(oldest):
-                    self._refuse(aged, StoreUnavailable("The database does not answer in time."), "aged")
+                    self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
                 if self._committing[0].arrived < oldest:
                     slow = [entry for entry in self._committing if entry.arrived < oldest]
                     unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
@@ -141,7 +141,7 @@ class Recorder:
                 return
             else:
                 _log.error("commit failed", exc_info=error)
-            unknown = StoreUnavailable("The calculation could not be recorded.")
+            unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
             self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
             return
         self._failing = False
