@@ -179,7 +179,7 @@ class Computer:
             if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()
                 _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
-                raise ComputationTimeout("This was stopped at its limit of memory: ask for smaller operands.") from None
+                raise ComputationTimeout("This needs too much memory: ask for smaller operands.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted; retry in 1 s.") from error
