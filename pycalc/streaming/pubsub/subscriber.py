@@ -117,7 +117,9 @@ class PubSubMember:
         except DeadlineExceeded:
             return []
         # Redelivered messages may come in one response with newer ones, and after them.
-        return sorted(response.received_messages, key=_published_ns)
+        return sorted(
+            response.received_messages, key=lambda each: PubsubMessage.pb(each.message).publish_time.ToNanoseconds()
+        )
 
     async def _check(self) -> None:
         """Raise GoogleAPIError when the subscription or its topic was deleted: a pull may just stay empty."""
@@ -147,8 +149,3 @@ class PubSubMember:
             for lease in self._leases:
                 with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub extends no leases."):
                     await self._hold(lease.ack_ids, ACK_SECONDS)
-
-
-def _published_ns(received: ReceivedMessage) -> int:
-    nanoseconds: int = PubsubMessage.pb(received.message).publish_time.ToNanoseconds()
-    return nanoseconds
