@@ -13,7 +13,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
 from pycalc.observability.metrics import Metrics
-from pycalc.services.calculations.calculator import Answer, Calculator, Made
+from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Request, options_of
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.compute.loop_scheduler import LoopScheduler
@@ -63,28 +63,29 @@ class BatchCalculator:
         that the batch's deadline does not leave time for. Raises Overloaded, before anything is computed, when too many
         batches are under way, in total or of this user. Raises the recorder's errors.
         """
-        made: list[Made | PycalcError] = []
+        found: list[Unrecorded | PycalcError] = []
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
             try:
                 async with asyncio.timeout(self._seconds):
-                    await self._make_all(caller, requests, memory, made)
+                    await self._find_all(caller, requests, memory, found)
             except TimeoutError:
                 late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
-                cut, *others = requests[len(made) :]
-                if not isinstance(cut, PycalcError):
-                    self._calculator.count_error(cut[0], late)
-                made += [request if isinstance(request, PycalcError) else late for request in (cut, *others)]
-            answers = iter(await self._calculator.record_all(caller, [each for each in made if isinstance(each, Made)]))
-            return [next(answers) if isinstance(each, Made) else each for each in made]
+                rest = requests[len(found) :]
+                if not isinstance(rest[0], PycalcError):  # it was under way
+                    self._calculator.count_error(rest[0][0], late)
+                found += [request if isinstance(request, PycalcError) else late for request in rest]
+            unrecorded = [each for each in found if isinstance(each, Unrecorded)]
+            answers = iter(await self._calculator.record_all(caller, unrecorded))
+            return [next(answers) if isinstance(each, Unrecorded) else each for each in found]
 
-    async def _make_all(
+    async def _find_all(
         self,
         caller: Principal,
         requests: Sequence[Request | PycalcError],
         memory: ExitStack,
-        made: list[Made | PycalcError],
+        found: list[Unrecorded | PycalcError],
     ) -> None:
-        """Append each calculation with its result, or the error that answers it, to ``made``."""
+        """Append each calculation with its result, or the error that answers it, to ``found``."""
         digits_left = self._calculator.max_digits
         yielded = perf_counter()
         for request in requests:
@@ -93,7 +94,7 @@ class BatchCalculator:
                 await self._scheduler.time_slice(now - yielded)
                 yielded = perf_counter()
             if isinstance(request, PycalcError):
-                made.append(request)
+                found.append(request)
                 continue
             try:
                 plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
@@ -101,14 +102,14 @@ class BatchCalculator:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
-                made.append(await self._make(caller, plan, now))
+                found.append(await self._find(caller, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:
-                made.append(error)
+                found.append(error)
 
-    async def _make(self, caller: Principal, plan: Plan, began: float) -> Made:
+    async def _find(self, caller: Principal, plan: Plan, began: float) -> Unrecorded:
         try:
-            return self._calculator.made(plan, await self._results.find(plan, caller.user_id), began)
+            return self._calculator.with_result(plan, await self._results.find(plan, caller.user_id), began)
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise

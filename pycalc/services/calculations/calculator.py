@@ -38,8 +38,8 @@ class Answer(NamedTuple):
     elapsed_us: int
 
 
-class Made(NamedTuple):
-    """A calculation whose result is known, and which is not recorded yet."""
+class Unrecorded(NamedTuple):
+    """A calculation with its result, not recorded yet."""
 
     plan: Plan
     result: Result
@@ -120,19 +120,20 @@ class Calculator:
         name = plan.task.operation
         try:
             facts_only = held and plan.summary_seconds < plan.seconds
-            made = self.made(plan, await self._results.find(plan, caller.user_id, facts_only=facts_only), began)
+            found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
+            calculation = self.with_result(plan, found, began)
             if check is not None:
-                check(made.result)
+                check(calculation.result)
             with self._tracer.span("record"):
-                row = self._row(caller, made)
+                row = self._row(caller, calculation)
                 await self._recorder.record([row])
         except PycalcError as error:
             self.count_error(name, error)
             raise
-        self._outcomes[name, "cached" if made.cached else "computed"].inc()
-        return Answer(text_of_id(row.id), made.result, row.cached, row.elapsed_us)
+        self._outcomes[name, "cached" if row.cached else "computed"].inc()
+        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
 
-    def made(self, plan: Plan, found: Found, began: float) -> Made:
+    def with_result(self, plan: Plan, found: Found, began: float) -> Unrecorded:
         """Return a plan with its result; raises ResultTooLarge, or InvalidInput if even the digit count is too long."""
         facts = found.result.facts
         if plan.too_large:
@@ -141,21 +142,21 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
-        return Made(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
+        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
 
-    async def record_all(self, caller: Principal, made: Sequence[Made]) -> list[Answer]:
+    async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:
         """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
-        if not made:
+        if not calculations:
             return []
         with self._tracer.span("record"):
-            rows = [self._row(caller, each) for each in made]
+            rows = [self._row(caller, each) for each in calculations]
             await self._recorder.record(rows)
-        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in made)
+        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)
         return [
             Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us)
-            for row, each in zip(rows, made, strict=True)
+            for row, each in zip(rows, calculations, strict=True)
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
@@ -168,18 +169,18 @@ class Calculator:
             outcome = "failed" if error.code == PycalcError.code else "refused"
         self._outcomes[operation, outcome].inc()
 
-    def _row(self, caller: Principal, made: Made) -> HistoryRow:
+    def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
         """Return the row of a calculation, to be queued at once: ids must grow in the order of the recorder's queue."""
         now_ms = time_ns() // 1_000_000  # read before the id is made, which is never earlier
         return HistoryRow(
             self._ids.next(),
             caller.user_id,
             caller.username,
-            made.plan.task.operation,
-            made.plan.recorded_input,
-            *made.result.facts,
-            made.cached,
-            made.elapsed_us,
+            calculation.plan.task.operation,
+            calculation.plan.recorded_input,
+            *calculation.result.facts,
+            calculation.cached,
+            calculation.elapsed_us,
             self._tracer.traceparent(),
             now_ms,
         )
