@@ -22,7 +22,7 @@ from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.rows import arrays_insert
-from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -277,7 +277,7 @@ class PostgresDatabase:
                 with _mapped(self._location):
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
-                raise Conflict("The database rejects the values of these rows.") from error
+                raise RowsRejected("The database rejects the values of these rows.") from error
             except _AnswerLost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"

@@ -29,7 +29,7 @@ from pycalc.db import migrations
 from pycalc.db.base import ROWS_PER_STATEMENT
 from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
-from pycalc.errors import Conflict, StoreUnavailable
+from pycalc.errors import RowsRejected, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -274,6 +274,6 @@ class SqliteDatabase:
                 for statement in statements:
                     self._connection.execute(*statement)
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
-            raise Conflict("The database rejects the values of these rows.") from error
+            raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             raise unavailable(str(self._path), error) from error

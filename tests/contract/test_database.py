@@ -16,7 +16,7 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.users import SqlUserStore
-from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, StoreUnavailable
+from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
 from tests.harness.stores import history_row
@@ -204,12 +204,12 @@ class TestHistory:
     async def test_a_batch_is_stored_whole_or_not_at_all(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A batch with a taken id is a Conflict, and leaves nothing in the history or the outbox."""
+        """A batch with a taken id raises RowsRejected, and leaves nothing in the history or the outbox."""
         known = history_row()
         await history.append([known])
-        with pytest.raises(Conflict):
+        with pytest.raises(RowsRejected):
             await history.append([*(history_row(n) for n in range(100)), known])
-        with pytest.raises(Conflict):
+        with pytest.raises(RowsRejected):
             await history.append([*(history_row(n) for n in range(300)), known])
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
@@ -220,7 +220,7 @@ class TestHistory:
         """After a long batch has failed, another long batch is stored whole."""
         for count in (3, 300):
             rows = [history_row(number) for number in range(count)]
-            with pytest.raises(Conflict):
+            with pytest.raises(RowsRejected):
                 await history.append([*rows, rows[0]])
             await history.append(rows)
             assert await history.page(ALL, None, 1_000) == rows[::-1]

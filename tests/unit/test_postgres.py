@@ -18,7 +18,7 @@ from pycalc.db import open_database, postgres
 from pycalc.db.postgres import PostgresDatabase, Timeouts
 from pycalc.db.rows import arrays_insert
 from pycalc.db.tables import history, outbox
-from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 from tests.harness.garbage import garbage
 from tests.harness.servers import free_port
 from tests.harness.stores import history_row
@@ -132,10 +132,10 @@ async def test_refused_writes_replace_the_connections_once_in_an_interval(
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
-async def test_rows_that_can_not_be_stored_are_a_conflict(kind: type[DBAPIError]) -> None:
+async def test_rows_that_can_not_be_stored_are_rejected(kind: type[DBAPIError]) -> None:
     """At once: trying again changes nothing."""
     database = Scripted(kind("INSERT", None, Exception()))
-    with pytest.raises(Conflict):
+    with pytest.raises(RowsRejected):
         await database.insert(history, ROWS)
     assert database.statements == [PLAIN]
 
