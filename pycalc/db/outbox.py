@@ -14,7 +14,7 @@ from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
 _ENTRIES = """
-SELECT * FROM outbox JOIN history ON history.id = outbox.history_id WHERE seq > :after ORDER BY seq LIMIT :most
+SELECT * FROM outbox JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most
 """
 # All entries come in one row: the driver releases the interpreter's lock for each row and has to reacquire it.
 _PENDING = {
@@ -76,10 +76,9 @@ class SqlOutboxStore:
         if self._database.shared:
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
-        parameters = {"after": after, "most": limit}
+    async def pending(self, limit: int) -> list[OutboxRow]:
         entries: str = await self._database.read(
-            lambda connection: connection.execute(_PENDING[connection.dialect.name], parameters).scalar_one()
+            lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).scalar_one()
         )
         return sorted(map(_entry, json.loads(entries)))
 

@@ -30,8 +30,5 @@ class Recent(Generic[T]):
         """Return the result; raises what the call raised."""
         if self._result is None or (self._result.done() and self._clock() >= self._until):
             self._until = self._clock() + self._seconds
-            self._result = asyncio.ensure_future(self._made())
+            self._result = asyncio.ensure_future(self._call())
         return await asyncio.shield(self._result)
-
-    async def _made(self) -> T:
-        return await self._call()

@@ -137,12 +137,11 @@ class MemoryOutboxStore:
         await self.remove(list(letters))
         self.letters += letters.values()
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
+    async def pending(self, limit: int) -> list[OutboxRow]:
         """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
-        waiting = (OutboxRow(seq, row) for seq, row in self.entries.items() if seq > after)
-        return list(islice(waiting, limit))
+        return [OutboxRow(seq, row) for seq, row in islice(self.entries.items(), limit)]
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """See OutboxStore."""

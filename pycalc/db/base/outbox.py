@@ -25,8 +25,8 @@ class OutboxStore(Protocol):
     async def release(self, owner: bytes) -> None:
         """Release the lease if ``owner`` holds it."""
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
-        """Return up to ``limit`` entries with sequence numbers above ``after``, in ascending order."""
+    async def pending(self, limit: int) -> list[OutboxRow]:
+        """Return up to ``limit`` of the oldest entries, in the order of their sequence numbers."""
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Delete published entries."""

@@ -138,7 +138,7 @@ class Relay:
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
-        entries = await self._outbox.pending(0, limit)
+        entries = await self._outbox.pending(limit)
         more = len(entries) == limit
         self._schedule.forget_settled(entries, more=more)
         await self._gauges.show_oldest(entries, more=more)
