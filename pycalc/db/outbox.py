@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, text
@@ -42,22 +42,10 @@ _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner =
 
 def _entry(values: list[Any]) -> OutboxRow:
     """Return an outbox entry from its JSON form."""
-    seq, identity, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
-    fromhex = bytes.fromhex
-    recorded = (cached, elapsed_us, traceparent, created_ms)
-    row = (fromhex(identity), fromhex(user_id), *middle, fromhex(digest or "") or None, *recorded)
-    return OutboxRow(seq, HistoryRow._make(row))
-
-
-def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last number of each run of consecutive numbers; there is mostly one run."""
-    first = last = seqs[0]
-    for seq in seqs[1:]:
-        if seq != last + 1:
-            yield first, last
-            first = seq
-        last = seq
-    yield first, last
+    seq, history_id, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
+    ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
+    sha256 = bytes.fromhex(digest) if digest else None
+    return OutboxRow(seq, HistoryRow(*ids, *middle, sha256, cached, elapsed_us, traceparent, created_ms))
 
 
 class SqlOutboxStore:
@@ -83,7 +71,12 @@ class SqlOutboxStore:
         return sorted(map(_entry, json.loads(entries)))
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        runs = [{"first": first, "last": last} for first, last in _runs(seqs)]
+        runs: list[dict[str, int]] = []  # of consecutive numbers; there is mostly one
+        for seq in seqs:
+            if runs and seq == runs[-1]["last"] + 1:
+                runs[-1]["last"] = seq
+            else:
+                runs.append({"first": seq, "last": seq})
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
 
     async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:

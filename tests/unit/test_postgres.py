@@ -128,7 +128,7 @@ async def test_refused_writes_replace_the_connections_once_in_an_interval(
     outcomes = await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreReadOnly}
     assert len(disposed) == 2 * times
-    assert set(disposed) == {database._insert_queue.engine, database._write_queue.engine}
+    assert set(disposed) == {database._queues[name].engine for name in ("insert", "write")}
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
