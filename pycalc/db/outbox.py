@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, text
 
@@ -40,14 +39,6 @@ WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
 
 
-def _entry(values: list[Any]) -> OutboxRow:
-    """Return an outbox entry from its JSON form."""
-    seq, history_id, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
-    ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
-    sha256 = bytes.fromhex(digest) if digest else None
-    return OutboxRow(seq, HistoryRow(*ids, *middle, sha256, cached, elapsed_us, traceparent, created_ms))
-
-
 class SqlOutboxStore:
     """The outbox in SQL. Its entries are inserted with their history rows (see ``SqlHistoryStore.append``)."""
 
@@ -65,10 +56,16 @@ class SqlOutboxStore:
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
     async def pending(self, limit: int) -> list[OutboxRow]:
-        entries: str = await self._database.read(
+        found: str = await self._database.read(
             lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).scalar_one()
         )
-        return sorted(map(_entry, json.loads(entries)))
+        entries = []
+        for seq, history_id, user_id, *values, digest, cached, elapsed_us, traceparent, created_ms in json.loads(found):
+            ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
+            sha256 = bytes.fromhex(digest) if digest else None
+            row = HistoryRow(*ids, *values, sha256, cached, elapsed_us, traceparent, created_ms)
+            entries.append(OutboxRow(seq, row))
+        return sorted(entries)
 
     async def remove(self, seqs: Sequence[int]) -> None:
         runs: list[dict[str, int]] = []  # of consecutive numbers; there is mostly one

@@ -64,25 +64,25 @@ def _mapped(location: str) -> Iterator[None]:
         raise unavailable(location, error) from error
 
 
-async def _connect(url: str, timeouts: Timeouts, seconds: float | None, **server: str) -> asyncpg.Connection:
-    """Open a connection with durable commits, whatever the server's default; ``seconds`` limits each statement."""
-    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
-    connection = await asyncpg.connect(
-        url,
-        timeout=timeouts.connect,
-        command_timeout=seconds,
-        server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
-    )
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    return connection
-
-
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
+    """Return an engine with that many connections, whose commits are durable; ``seconds`` limits each statement."""
+    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
+
+    async def connect() -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            url,
+            timeout=timeouts.connect,
+            command_timeout=seconds,
+            server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
+        )
+        await connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        return connection
+
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(_connect, url, timeouts, seconds, **server),
+        async_creator=connect,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=timeouts.statement,

@@ -26,24 +26,21 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 """
 
 
-def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
-    """Return the rows to add, sorted so that concurrent consumers lock them in the same order."""
+def _add(connection: Connection, uses: Sequence[Use]) -> int:
+    """Add new uses and return their number; raises IntegrityError when one was counted before."""
+    if not uses:
+        return 0
+    insert_rows(connection, consumed, [(use.event_id,) for use in uses])
     sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for use in uses:
         total = sums[use.user_id, use.day, use.operation]
         for n, value in enumerate((1, use.cached, use.digits, use.compute_us)):
             total[n] += value
-    return [
+    rows = [
         (*key, count, cached, *divmod(digits, _LOW), compute_us)
-        for key, (count, cached, digits, compute_us) in sorted(sums.items())
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # concurrent consumers lock in one order
     ]
-
-
-def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add new uses; raises IntegrityError when one was counted before."""
-    if uses:
-        insert_rows(connection, consumed, [(use.event_id,) for use in uses])
-        insert_rows(connection, usage, _summed(uses), _ADD)
+    insert_rows(connection, usage, rows, _ADD)
     return len(uses)
 
 
