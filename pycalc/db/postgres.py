@@ -213,7 +213,10 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Read; repeat once when the connection was dead, because SQLAlchemy then drops the pool's other ones too."""
+        """Run ``work``, which only reads; repeat it once when the connection was broken.
+
+        SQLAlchemy then has dropped the other connections of the pool too, so the repetition has a new one.
+        """
         try:
             return await self._transact(name, work)
         except StoreUnavailable as error:

@@ -20,7 +20,7 @@ class OutboxStore(Protocol):
     """Unpublished events, and the lease that lets one relay at a time publish them."""
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """Acquire or renew the lease for that long; return False when another owner holds it."""
+        """Acquire or renew the lease for ``milliseconds``; return False when another owner holds it."""
 
     async def release(self, owner: bytes) -> None:
         """Release the lease if ``owner`` holds it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
@@ -34,32 +34,24 @@ class Subscriber:
 
     def __init__(self, position: bytes) -> None:
         self.position = position
-        self._events: deque[Event] = deque()
-        self._changed = asyncio.Event()
-        self._ended = False
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the iteration
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events; end the subscription and return False when the queue is full."""
-        if len(self._events) + len(events) > MAX_BEHIND:
+        if self._events.qsize() + len(events) > MAX_BEHIND:
             self.end()
             return False
-        self._events.extend(events)
-        self._changed.set()
+        for event in events:
+            self._events.put_nowait(event)
         return True
 
     def end(self) -> None:
         """End the iteration after the queued events."""
-        self._ended = True
-        self._changed.set()
+        self._events.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self._ended:
-                return
-            self._changed.clear()
-            await self._changed.wait()
+        while (event := await self._events.get()) is not None:
+            yield event
 
 
 class HistoryPoller:
