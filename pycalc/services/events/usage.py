@@ -70,7 +70,7 @@ class UsageConsumer:
         while not self._closing.is_set():
             try:
                 async with self._stream.consume(USAGE_GROUP) as member:
-                    while (batch := await self._receive(member)) is not None:
+                    while not self._closing.is_set() and (batch := await self._receive(member)) is not None:
                         if batch.deliveries and await self._process_until_done(batch.deliveries):
                             await member.commit(batch)
                             self._failures = 0
