@@ -63,8 +63,8 @@ class SqlOutboxStore:
         for seq, history_id, user_id, *values, digest, cached, elapsed_us, traceparent, created_ms in json.loads(found):
             ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
             sha256 = bytes.fromhex(digest) if digest else None
-            row = HistoryRow(*ids, *values, sha256, cached, elapsed_us, traceparent, created_ms)
-            entries.append(OutboxRow(seq, row))
+            row = (*ids, *values, sha256, cached, elapsed_us, traceparent, created_ms)
+            entries.append(OutboxRow(seq, HistoryRow._make(row)))
         return sorted(entries)
 
     async def remove(self, seqs: Sequence[int]) -> None:
