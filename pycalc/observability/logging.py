@@ -55,9 +55,9 @@ def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Write the records of structlog and the standard library to standard error, as JSON lines without floods.
+    """Write the records of structlog and the standard library to standard error as JSON lines.
 
-    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging.
+    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
