@@ -165,6 +165,25 @@ def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
                 assert schema.keys() & {"maxLength", "format", "enum"}, (name, parameter["name"])
 
 
+def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
+    """Each text that a client sends has a greatest length or a list of values.
+
+    Operands have none: one that is too long does not make a batch invalid, but has a problem for its result.
+    """
+    schemas = document["components"]["schemas"]
+    pending = [operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation]
+    seen = {"Operand"}
+    while pending:
+        for node in objects(pending.pop()):
+            name = node.get("$ref", "").rpartition("/")[2]
+            if name and name not in seen:
+                seen.add(name)
+                pending.append(schemas[name])
+            if node.get("type") == "string":
+                assert node.keys() & {"maxLength", "enum"}, (seen, node)
+    assert {"Registration", "BatchItem"} <= seen
+
+
 @pytest.mark.parametrize(
     ("schema", "member", "expected"),
     [

@@ -121,7 +121,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
     of_every_route = {str(status): entry for status, entry in responses("bad-request", "method-not-allowed").items()}
-    operation["responses"] = {**of_every_route, **_OF_SERVER, **operation["responses"]}
+    operation["responses"] = dict(sorted({**of_every_route, **_OF_SERVER, **operation["responses"]}.items()))
     counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
