@@ -1,0 +1,62 @@
+"""The metrics, in a registry of each application's own: no metric is global.
+
+Each family of metrics is a class in a file of its own. ``Metrics`` has them all; the event services take theirs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from pycalc.observability.metrics.accounts import AccountMetrics
+from pycalc.observability.metrics.calculations import CacheMetrics, CalculationMetrics
+from pycalc.observability.metrics.events import EventMetrics
+from pycalc.observability.metrics.history import HistoryMetrics
+from pycalc.observability.metrics.server import ServerMetrics
+from pycalc.observability.recent import Recent
+
+__all__ = [
+    "CONTENT_TYPE",
+    "AccountMetrics",
+    "CacheMetrics",
+    "CalculationMetrics",
+    "EventMetrics",
+    "HistoryMetrics",
+    "Metrics",
+    "ServerMetrics",
+]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, EventMetrics, AccountMetrics):
+    """All metrics of the service, and their exposition for Prometheus."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        """Register the metrics; one exposition is served for ``seconds``, as making it blocks the event loop 10 ms."""
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        ServerMetrics.__init__(self, registry)
+        CalculationMetrics.__init__(self, registry)
+        CacheMetrics.__init__(self, registry)
+        HistoryMetrics.__init__(self, registry)
+        EventMetrics.__init__(self, registry)
+        AccountMetrics.__init__(self, registry)
+        # With several server processes: returns the sums over all of them.
+        self.of_all: Callable[[], Awaitable[bytes]] | None = None
+        # Returns the exposition of the whole service in Prometheus' text format; raises Unavailable.
+        self.exposition = Recent(self._exposition, seconds).get
+
+    def render(self) -> bytes:
+        """Return the metrics of this process in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    async def _exposition(self) -> bytes:
+        return self.render() if self.of_all is None else await self.of_all()

@@ -1,0 +1,40 @@
+"""The metrics of accounts and limits."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class AccountMetrics:
+    """Metrics of passwords, keys, tokens, rate limits and the audit log."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.hashes_waiting = gauge("pycalc_password_hashes_waiting", "Password hashes queued or running")
+        self.hashes_refused = counter(
+            "pycalc_password_hashes_refused", "Logins and registrations refused because the queue was full"
+        )
+        self.rate_limited = counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",))
+        self.audit_suppressed = counter(
+            "pycalc_audit_suppressed", "Refusals left out of the audit log because of its rate limit", ("caller",)
+        )
+        self.limit_fallbacks = counter(
+            "pycalc_rate_limit_fallbacks",
+            "Checks of a limit without the shared counters, which did not answer",
+            ("limit",),
+        )
+        self.limit_keys = gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",))
+        self.revocation_failures = counter("pycalc_revocation_read_failures", "Failed reads of the revocations")
+        self.keys_unreadable = gauge(
+            "pycalc_key_file_unreadable", "1 while the file of the signing keys cannot be read"
+        )
+        self.lookups_refused = counter(
+            "pycalc_credential_lookups_refused",
+            "API keys and refresh tokens refused because too many look-ups were running",
+            ("kind",),
+        )
+        self.keys_unknown = gauge("pycalc_unknown_keys", "API keys remembered as unknown")
+        self.tokens_cached = gauge("pycalc_tokens_cached", "Verified tokens in the cache")

@@ -1,0 +1,73 @@
+"""The metrics of calculations and of the cache."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+
+
+class CalculationMetrics:
+    """Metrics of calculations and of the worker processes that compute them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.calculations = counter(
+            "pycalc_calculations", "Calculations by operation and outcome", ("operation", "outcome")
+        )
+        self.calculations_under_way = gauge(
+            "pycalc_calculations_under_way", "Small calculations and batches that hold a slot"
+        )
+        self.batched_calculations = gauge("pycalc_batched_calculations", "Calculations of the batches in progress")
+        self.compute_seconds = histogram(
+            "pycalc_compute_duration_seconds",
+            "Seconds to compute and verify one result",
+            ("operation",),
+            buckets=SECONDS_BUCKETS,
+        )
+        self.compute_running = gauge("pycalc_compute_running", "Computations in worker processes")
+        self.compute_waiting = gauge("pycalc_compute_waiting", "Computations waiting for a worker")
+        self.compute_refused = counter(
+            "pycalc_compute_refused",
+            "Computations refused: queue full, displaced by a user with fewer queued, waited too long, out of memory",
+            ("reason",),
+        )
+        self.workers_lost = counter("pycalc_compute_workers_lost", "Worker processes that died during a computation")
+        self.workers_out_of_memory = counter(
+            "pycalc_compute_workers_out_of_memory",
+            "Worker processes stopped because a computation exceeded its memory limit",
+        )
+        self.verification_failures = counter(
+            "pycalc_verification_failures", "Results that failed the check by residues"
+        )
+
+
+class CacheMetrics:
+    """Metrics of the cache of results, in this process and shared."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.cache_misses = counter("pycalc_cache_misses", "Look-ups that found no result in any cache")
+        self.cache_errors = counter("pycalc_cache_errors", "Look-ups that failed because a cache did not answer")
+        self.cache_shared_hits = counter("pycalc_cache_shared_hits", "Results found in the shared cache")
+        self.cache_damaged = counter(
+            "pycalc_cache_damaged", "Values in the shared cache that failed their integrity check"
+        )
+        self.cache_dropped = counter("pycalc_cache_dropped", "Results not written to the shared cache", ("reason",))
+        self.cache_circuit = gauge("pycalc_cache_circuit", "The shared cache's breaker: 0 closed, 1 half-open, 2 open")
+        self.cache_circuit_opened = counter(
+            "pycalc_cache_circuit_opened", "Times that the shared cache's breaker opened"
+        )
+        self.single_flights = counter(
+            "pycalc_single_flight",
+            "Expensive results: leader (computed here for all instances), shared (computed by another instance), "
+            "timed_out (no longer waited for) and no_coordination (without Redis), both computed here too",
+            ("outcome",),
+        )
+        self.cache_bytes = gauge("pycalc_cache_bytes", "Bytes in the in-process cache")
+        self.cache_entries = gauge("pycalc_cache_entries", "Results in the in-process cache")

@@ -1,0 +1,49 @@
+"""The metrics of events."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+
+
+class EventMetrics:
+    """Metrics of the relay, the stream, the usage consumer and the event feed."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.outbox_backlog = gauge("pycalc_outbox_backlog", "Recorded events not yet published")
+        self.outbox_oldest_seconds = gauge(
+            "pycalc_outbox_oldest_seconds", "Seconds since the oldest unpublished event was recorded"
+        )
+        self.relay_leading = gauge(
+            "pycalc_relay_leading", "1 while the relay of this process holds the lease and publishes"
+        )
+        self.events_published = counter("pycalc_events_published", "Events accepted by the stream")
+        self.relay_failures = counter("pycalc_relay_failures", "Batches that failed in the relay and are retried")
+        self.dead_letters = counter("pycalc_dead_letters", "Events and messages dead-lettered", ("stage",))
+        self.events_consumed = counter("pycalc_events_consumed", "Events counted in the usage totals")
+        self.events_repeated = counter("pycalc_events_repeated", "Events delivered again, and not counted again")
+        self.consumer_failures = counter(
+            "pycalc_consumer_failures", "Failures after which the consumer retried or rejoined its group"
+        )
+        self.consumer_lag = histogram(
+            "pycalc_consumer_lag_seconds",
+            "Seconds from recording to counting, for the oldest calculation of each batch",
+            buckets=SECONDS_BUCKETS,
+        )
+        self.stream_failures = counter("pycalc_stream_failures", "Failed calls to the stream", ("call",))
+        self.events_refused = counter(
+            "pycalc_events_refused", "Events that the stream refused for good, counted at every try"
+        )
+        self.subscribers = gauge("pycalc_event_subscribers", "Clients subscribed to the event feed")
+        self.subscribers_dropped = counter(
+            "pycalc_event_subscribers_dropped", "Subscribers dropped because they read too slowly"
+        )
+        self.subscribers_refused = counter(
+            "pycalc_event_subscribers_refused", "Subscribers refused because of the limit"
+        )

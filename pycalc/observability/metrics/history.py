@@ -1,0 +1,34 @@
+"""The metrics of the database and the history."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class HistoryMetrics:
+    """Metrics of the database, the recorder, exports and retention."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.commit_rows = histogram("pycalc_commit_rows", "Calculations in one commit of the recorder", buckets=_ROWS)
+        self.commit_seconds = histogram(
+            "pycalc_commit_duration_seconds", "Seconds for one commit of the recorder", buckets=SECONDS_BUCKETS
+        )
+        self.database_work = gauge("pycalc_database_work", "Database operations running or waiting", ("queue",))
+        self.recorder_rows = gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit")
+        self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")
+        self.recorder_refused = counter("pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",))
+        self.exports = gauge("pycalc_history_exports", "Exports of the history in progress")
+        self.exports_refused = counter(
+            "pycalc_history_exports_refused", "Exports refused because too many are in progress"
+        )
+        self.exports_cut = counter("pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",))
+        self.history_pruned = counter("pycalc_history_pruned", "Calculations deleted because of their age")

@@ -1,0 +1,44 @@
+"""The metrics of the server."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+
+
+class ServerMetrics:
+    """Metrics of the server: processes, connections, requests and responses."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.server_processes = gauge("pycalc_server_processes", "Server processes whose metrics are summed here")
+        self.server_processes_lost = counter(
+            "pycalc_server_processes_lost", "Server processes that ended and were replaced"
+        )
+        self.connections = gauge("pycalc_connections", "Open connections of clients")
+        self.connections_cut = counter(
+            "pycalc_connections_cut",
+            "Connections ended by the server: too many of one address, or a client that reads too slowly",
+            ("reason",),
+        )
+        self.requests = counter("http_requests", "Requests answered", ("route", "method", "status"))
+        self.request_seconds = histogram(
+            "http_request_duration_seconds",
+            "Seconds from a request's arrival to the last byte of its response",
+            ("route", "method"),
+            buckets=SECONDS_BUCKETS,
+        )
+        self.requests_refused = counter(
+            "pycalc_requests_refused", "Requests refused before any work was done for them", ("reason",)
+        )
+        self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory held by long responses in progress")
+        self.responses_cut = counter("pycalc_responses_cut", "Responses ended because the client read too slowly")
+        self.ids_ahead = gauge(
+            "pycalc_ids_ahead_seconds",
+            "Seconds that the newest ids are ahead of the clock, where over 5: a clock is or was wrong",
+        )
