@@ -12,7 +12,7 @@ from benchmarks.support.events import outbox_to_totals
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
-from pycalc.streaming.base import USAGE_GROUP, Consumable, Member, Stream
+from pycalc.streaming.base import USAGE_GROUP, Member, Stream
 from tests.harness.events import key_of, numbered
 from tests.harness.kafka import kafka
 from tests.harness.pubsub import pubsub
@@ -55,8 +55,6 @@ async def _consume(member: Member, count: int) -> None:
 async def _measure(url: str, users: int) -> tuple[float, float]:
     """Return the events per second, and the processor time per event in microseconds."""
     stream = await open_stream(url, Metrics())
-    if not isinstance(stream, Consumable):
-        raise TypeError(f"{url} can't be consumed")
     async with stream.consume(USAGE_GROUP) as member:
         for count in (users, EVENTS):  # the first ones warm up both sides
             events = _events(users, count)

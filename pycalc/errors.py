@@ -29,6 +29,7 @@ The tree::
     │       ├── CacheUnavailable
     │       │   └── AnswerLost                         a command was sent; its reply is late
     │       └── StreamUnavailable
+    ├── RowsRejected            internal-error         the database rejects rows for their values
     ├── EventsRefused           internal-error         the stream rejects some events for good; it has the others
     └── VerificationFailed      internal-error         a result did not agree with its residue
 
@@ -284,6 +285,10 @@ class AnswerLost(CacheUnavailable):
 
 class StreamUnavailable(Unavailable):
     """The event stream does not accept events; they stay in the outbox."""
+
+
+class RowsRejected(PycalcError):
+    """The database rejects rows for their values and has stored none of them; repeating the insert changes nothing."""
 
 
 class EventsRefused(PycalcError):

@@ -60,3 +60,11 @@ def whole_option(options: dict[str, str], name: str, default: int, least: int = 
     if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
         raise ValueError(f"{name} must be {least} or more")
     return int(text)
+
+
+def flag_option(options: dict[str, str], name: str) -> bool:
+    """Return the bool that an option gives, true without the option; raises ValueError for other text."""
+    text = options.get(name, "true")
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither 'true' nor 'false'")
+    return text == "true"

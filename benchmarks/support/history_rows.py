@@ -22,8 +22,9 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.tables import history, outbox
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Role, User
-from pycalc.models.history import STORED_DIGITS, HistoryRow
+from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, text_of_id, unix_ms, unix_ms_of_id
+from pycalc.models.results import STORED_DIGITS
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.passwords import PasswordHasher
 from tests.harness.accounts import PASSWORD

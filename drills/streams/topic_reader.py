@@ -74,11 +74,8 @@ async def _read(url: str, file: Path) -> None:
     from pycalc.errors import StreamUnavailable
     from pycalc.observability.metrics import Metrics
     from pycalc.streaming import open_stream
-    from pycalc.streaming.base import Consumable
 
     stream = await open_stream(url, Metrics())
-    if not isinstance(stream, Consumable):
-        raise TypeError(f"{url} can't be consumed")
     while True:
         try:
             async with stream.consume(_GROUP) as member:

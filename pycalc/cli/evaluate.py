@@ -41,7 +41,7 @@ def calculate(operation: str, **given: str | None) -> None:
         if plan.memory > machine.memory():
             raise ValueError("The calculation needs more memory than this machine has.")
         with _progress(plan.seconds):
-            text = execute(plan.task).text
+            text, _ = execute(plan.task)
     except (DomainError, InvalidInput, ResultTooLarge) as error:
         positions = [problem.position for problem in error.problems if problem.position is not None]
         place = f"at character {positions[0] + 1}: " if positions else ""

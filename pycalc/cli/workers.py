@@ -16,7 +16,6 @@ from pycalc.server.metrics_port import metrics_served
 from pycalc.server.signals import watch
 from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
-from pycalc.streaming.base import Consumable
 
 _Service = Callable[[Settings], AbstractAsyncContextManager[Metrics]]
 
@@ -50,10 +49,7 @@ async def _consumer(settings: Settings) -> AsyncIterator[Metrics]:
     async with AsyncExitStack() as exit_stack:
         stack = ResourceStack(settings, "consume", exit_stack)
         database = await _shared_database(stack)
-        stream = await stack.stream()
-        if not isinstance(stream, Consumable):
-            raise StreamUnavailable("This stream can't be consumed.")
-        stack.consumer(database, stream)
+        stack.consumer(database, await stack.stream())
         yield stack.metrics
 
 

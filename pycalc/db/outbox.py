@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, func, select, text
 
@@ -14,7 +13,7 @@ from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
 _ENTRIES = """
-SELECT * FROM outbox JOIN history ON history.id = outbox.history_id WHERE seq > :after ORDER BY seq LIMIT :most
+SELECT * FROM outbox JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most
 """
 # All entries come in one row: the driver releases the interpreter's lock for each row and has to reacquire it.
 _PENDING = {
@@ -40,26 +39,6 @@ WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
 
 
-def _entry(values: list[Any]) -> OutboxRow:
-    """Return an outbox entry from its JSON form."""
-    seq, identity, user_id, *middle, digest, cached, elapsed_us, traceparent, created_ms = values
-    fromhex = bytes.fromhex
-    recorded = (cached, elapsed_us, traceparent, created_ms)
-    row = (fromhex(identity), fromhex(user_id), *middle, fromhex(digest or "") or None, *recorded)
-    return OutboxRow(seq, HistoryRow._make(row))
-
-
-def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last number of each run of consecutive numbers; there is mostly one run."""
-    first = last = seqs[0]
-    for seq in seqs[1:]:
-        if seq != last + 1:
-            yield first, last
-            first = seq
-        last = seq
-    yield first, last
-
-
 class SqlOutboxStore:
     """The outbox in SQL. Its entries are inserted with their history rows (see ``SqlHistoryStore.append``)."""
 
@@ -76,15 +55,25 @@ class SqlOutboxStore:
         if self._database.shared:
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
-        parameters = {"after": after, "most": limit}
-        entries: str = await self._database.read(
-            lambda connection: connection.execute(_PENDING[connection.dialect.name], parameters).scalar_one()
+    async def pending(self, limit: int) -> list[OutboxRow]:
+        found: str = await self._database.read(
+            lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).scalar_one()
         )
-        return sorted(map(_entry, json.loads(entries)))
+        entries = []
+        for seq, history_id, user_id, *values, digest, cached, elapsed_us, traceparent, created_ms in json.loads(found):
+            ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
+            sha256 = bytes.fromhex(digest) if digest else None
+            row = (*ids, *values, sha256, cached, elapsed_us, traceparent, created_ms)
+            entries.append(OutboxRow(seq, HistoryRow._make(row)))
+        return sorted(entries)
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        runs = [{"first": first, "last": last} for first, last in _runs(seqs)]
+        runs: list[dict[str, int]] = []  # of consecutive numbers; there is mostly one
+        for seq in seqs:
+            if runs and seq == runs[-1]["last"] + 1:
+                runs[-1]["last"] = seq
+            else:
+                runs.append({"first": seq, "last": seq})
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
 
     async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:

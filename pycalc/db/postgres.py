@@ -22,7 +22,7 @@ from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.rows import arrays_insert
-from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -64,37 +64,30 @@ def _mapped(location: str) -> Iterator[None]:
         raise unavailable(location, error) from error
 
 
-async def _connect(url: str, timeouts: Timeouts, seconds: float | None, **server: str) -> asyncpg.Connection:
-    """Open a connection with durable commits, whatever the server's default; ``seconds`` limits each statement."""
-    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
-    connection = await asyncpg.connect(
-        url,
-        timeout=timeouts.connect,
-        command_timeout=seconds,
-        server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
-    )
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    return connection
-
-
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
+    """Return an engine with that many connections, whose commits are durable; ``seconds`` limits each statement."""
+    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
+
+    async def connect() -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            url,
+            timeout=timeouts.connect,
+            command_timeout=seconds,
+            server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
+        )
+        await connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        return connection
+
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(_connect, url, timeouts, seconds, **server),
+        async_creator=connect,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=timeouts.statement,
         pool_use_lifo=True,
     )
-
-
-def _require_writable(connection: Connection) -> None:
-    """Raise StoreReadOnly on a standby, and where a server setting makes transactions read-only."""
-    modes = connection.execute(text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"))
-    if modes.one() != (False, "off"):
-        raise StoreReadOnly(_READ_ONLY)
 
 
 class _AnswerLost(Exception):
@@ -119,17 +112,12 @@ class PostgresDatabase:
         self._location = location_of(url)
         self._timeouts = timeouts
         engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
-        self._read_queue = _WorkQueue(engine(_READERS, default_transaction_read_only="on"))
-        self._reserved_queue = _WorkQueue(engine(1, default_transaction_read_only="on"))
-        self._write_queue = _WorkQueue(engine(_WRITERS), writes=True)
-        self._insert_queue = _WorkQueue(engine(_INSERTERS), writes=True)
-        self._ping_queue = _WorkQueue(engine(1))
         self._queues = {
-            "read": self._read_queue,
-            "reserved": self._reserved_queue,
-            "write": self._write_queue,
-            "insert": self._insert_queue,
-            "ping": self._ping_queue,
+            "read": _WorkQueue(engine(_READERS, default_transaction_read_only="on")),
+            "reserved": _WorkQueue(engine(1, default_transaction_read_only="on")),
+            "write": _WorkQueue(engine(_WRITERS), writes=True),
+            "insert": _WorkQueue(engine(_INSERTERS), writes=True),
+            "ping": _WorkQueue(engine(1)),
         }
         self._reconnected = -inf
         self._refused = False
@@ -148,14 +136,7 @@ class PostgresDatabase:
         return database
 
     @classmethod
-    async def migrate(
-        cls,
-        url: str,
-        *,
-        lock_seconds: float = 0.5,
-        tries: int = 5,
-        pause_seconds: float = 2.0,
-    ) -> None:
+    async def migrate(cls, url: str, *, lock_seconds: float = 0.5, tries: int = 5, pause_seconds: float = 2.0) -> None:
         """Migrate to the current schema, one process at a time; raises StoreUnavailable.
 
         A schema change waits for every transaction on its table, and all inserts wait behind that change for at most
@@ -173,22 +154,22 @@ class PostgresDatabase:
             await engine.dispose()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._run(self._read_queue, self._ask(self._read_queue.engine, work))
+        return await self._run("read", self._ask("read", work))
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        return await self._run(self._reserved_queue, self._ask(self._reserved_queue.engine, work))
+        return await self._run("reserved", self._ask("reserved", work))
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._run(self._write_queue, self._transact(self._write_queue.engine, work))
+        return await self._run("write", self._transact("write", work))
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        await self._run(self._insert_queue, self._insert(table, rows))
+        await self._run("insert", self._insert(table, rows))
 
     def under_way(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        await self._run(self._ping_queue, self._prove_writable())
+        await self._run("ping", self._prove_writable())
 
     async def aclose(self) -> None:
         self._closed = True
@@ -198,12 +179,13 @@ class PostgresDatabase:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
 
-    async def _run(self, queue: _WorkQueue, work: Coroutine[Any, Any, T]) -> T:
+    async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``, which runs to its end even when the caller is cancelled or gives up.
 
         Raises StoreUnavailable when the queue is full. A late answer raises OutcomeUnknown for work that writes and
         StoreUnavailable for work that reads.
         """
+        queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
             work.close()
             reason = "The database is closed." if self._closed else "The database is overloaded; retry in 1 s."
@@ -221,31 +203,35 @@ class PostgresDatabase:
                 raise OutcomeUnknown(_OUTCOME_UNKNOWN) from error
             raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
 
-    async def _transact(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
         try:
             with _mapped(self._location):
-                async with engine.begin() as connection:
+                async with self._queues[name].engine.begin() as connection:
                     return await connection.run_sync(work)
         except StoreReadOnly:
             await self._reconnect()
             raise
 
-    async def _ask(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
-        """Read; repeat once when the connection was dead, because SQLAlchemy then drops the pool's other ones too."""
+    async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
+        """Run ``work``, which only reads; repeat it once when the connection was broken.
+
+        SQLAlchemy then has dropped the other connections of the pool too, so the repetition has a new one.
+        """
         try:
-            return await self._transact(engine, work)
+            return await self._transact(name, work)
         except StoreUnavailable as error:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
-            return await self._transact(engine, work)
+            return await self._transact(name, work)
 
     async def _prove_writable(self) -> None:
         """Raise StoreReadOnly unless the server accepts writes; replace the writing connections once it does again."""
-        try:
-            await self._ask(self._ping_queue.engine, _require_writable)
-        except StoreReadOnly:
-            await self._ping_queue.engine.dispose()  # so that the next ping connects to the primary of that time
-            raise
+        # A standby is in recovery; elsewhere a setting can make transactions read-only.
+        modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+        if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
+            await self._reconnect()
+            await self._queues["ping"].engine.dispose()  # so that the next ping connects to the primary of that time
+            raise StoreReadOnly(_READ_ONLY)
         if self._refused:
             await self._reconnect(at_once=True)
 
@@ -259,8 +245,8 @@ class PostgresDatabase:
         if not at_once and now - self._reconnected < self._timeouts.reconnect:
             return
         self._reconnected = now
-        await self._write_queue.engine.dispose()
-        await self._insert_queue.engine.dispose()
+        for name in ("write", "insert"):
+            await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert the rows; after a lost answer, repeat the insert on another connection.
@@ -277,7 +263,7 @@ class PostgresDatabase:
                 with _mapped(self._location):
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
-                raise Conflict("The database rejects the values of these rows.") from error
+                raise RowsRejected("The database rejects the values of these rows.") from error
             except _AnswerLost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
@@ -301,7 +287,7 @@ class PostgresDatabase:
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run a statement through the driver, in a transaction of its own; raises _AnswerLost."""
-        async with self._insert_queue.engine.connect() as connection:
+        async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:
                 await driver.execute(statement, *columns, timeout=seconds)

@@ -25,7 +25,7 @@ def _session_of(refresh: Refresh) -> ColumnElement[bool]:
 
 
 _HASH_BYTES = 32
-_ENTRY_BYTES = 2 * _HASH_BYTES + 8
+_ENTRY_BYTES = 2 * _HASH_BYTES + 8  # a live token, its predecessor, and the time of the replacement
 _CHAINS = 16  # a session has a chain for each tab or lost reply; above the limit the oldest chain is dropped
 _NEVER_MS = 0
 
@@ -38,11 +38,6 @@ class _Replaced(NamedTuple):
 
 
 _Chains = dict[bytes, _Replaced]  # by live token
-
-
-def _pack(chains: _Chains) -> bytes:
-    newest = list(chains.items())[-_CHAINS:]
-    return b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
 
 
 def _unpack(session: Row[Any]) -> _Chains:
@@ -83,7 +78,9 @@ def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> 
     else:
         _close(connection, of_session)
         return Rotation(_owner(connection, session.user_id) if alive else None, alive)
-    connection.execute(update(sessions).where(of_session).values(**change, used_ms=now_ms, chains=_pack(chains)))
+    newest = list(chains.items())[-_CHAINS:]
+    packed = b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
+    connection.execute(update(sessions).where(of_session).values(**change, used_ms=now_ms, chains=packed))
     return Rotation(_owner(connection, session.user_id), False)
 
 
@@ -114,17 +111,16 @@ class SqlSessionStore:
             connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
             kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
             dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
-            connection.execute(
-                insert(sessions).values(
-                    id=session.id,
-                    user_id=session.user_id,
-                    family_hash=session.family_hash,
-                    refresh_hash=session.refresh_hash,
-                    created_ms=session.now_ms,
-                    used_ms=session.now_ms,
-                    rotated_ms=session.now_ms,
-                )
+            row = insert(sessions).values(
+                id=session.id,
+                user_id=session.user_id,
+                family_hash=session.family_hash,
+                refresh_hash=session.refresh_hash,
+                created_ms=session.now_ms,
+                used_ms=session.now_ms,
+                rotated_ms=session.now_ms,
             )
+            connection.execute(row)
             if dropped.rowcount:
                 revoke(connection, session.user_id)
 

@@ -29,7 +29,7 @@ from pycalc.db import migrations
 from pycalc.db.base import ROWS_PER_STATEMENT
 from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
-from pycalc.errors import Conflict, StoreUnavailable
+from pycalc.errors import RowsRejected, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -72,19 +72,6 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
     return connection
 
 
-def _open_writer(path: Path) -> sqlite3.Connection:
-    with suppress(OSError):  # SQLite's own error for this path is more precise
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # the -wal and -shm files inherit this mode
-    return _connect(
-        path,
-        "rwc",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "wal_autocheckpoint = 4000",  # pages are rewritten often, so copy them rarely
-        "journal_size_limit = 67108864",
-    )
-
-
 class _WorkQueue:
     """Threads with a connection each, and their bounded queue, which also refuses work that has waited too long."""
 
@@ -94,7 +81,6 @@ class _WorkQueue:
         connect: Callable[[], sqlite3.Connection],
         begin: str,
         threads: int,
-        limit: int,
         clock: Callable[[], float],
     ) -> None:
         """``path`` names the file in errors, and ``begin`` is the statement that begins each transaction."""
@@ -109,17 +95,16 @@ class _WorkQueue:
         )
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
-        self._limit = limit
         self._clock = clock
         self.entered = 0
 
-    async def run(self, work: Callable[[], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT) -> T:
+    async def run(self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
         """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
 
-        Raises StoreUnavailable when the queue holds ``limit`` units of work, by default its own limit, and when the
-        work has not begun after ``longest_wait`` seconds.
+        Raises StoreUnavailable when ``limit`` units of work are in the queue, and when the work has not begun after
+        ``longest_wait`` seconds.
         """
-        if self.entered >= (self._limit if limit is None else limit):
+        if self.entered >= limit:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
@@ -138,9 +123,7 @@ class _WorkQueue:
         finally:
             self.entered -= 1
 
-    async def transact(
-        self, work: Callable[[Connection], T], limit: int | None = None, longest_wait: float = _LONGEST_WAIT
-    ) -> T:
+    async def transact(self, work: Callable[[Connection], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
         """Run ``work`` in a transaction, with the bounds of ``run``."""
 
         def transaction() -> T:
@@ -196,18 +179,26 @@ class SqliteDatabase:
         self._lock = _lock(path)
         try:
             _require_writable(path)
+            with suppress(OSError):  # SQLite's own error for this path is more precise
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # the -wal and -shm files inherit this mode
             with _mapped(path):
-                self._connection = _open_writer(path)
+                self._connection = _connect(
+                    path,
+                    "rwc",
+                    "journal_mode = WAL",
+                    "synchronous = FULL",
+                    "wal_autocheckpoint = 4000",  # pages are rewritten often, so copy them rarely
+                    "journal_size_limit = 67108864",
+                )
         except StoreUnavailable:
             self._lock.close()
             raise
         connect = partial(_connect, path, "ro", "query_only = ON")
         self._queues = {
-            "read": _WorkQueue(path, connect, "BEGIN", _READERS, _WAITING_READS, clock),
-            "reserved": _WorkQueue(path, connect, "BEGIN", 1, _WAITING_RESERVED, clock),
-            "write": _WorkQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, _WAITING_WRITES, clock),
+            "read": _WorkQueue(path, connect, "BEGIN", _READERS, clock),
+            "reserved": _WorkQueue(path, connect, "BEGIN", 1, clock),
+            "write": _WorkQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
         }
-        self._write_queue = self._queues["write"]
 
     @classmethod
     async def migrate(cls, url: str) -> None:
@@ -222,30 +213,28 @@ class SqliteDatabase:
         uses it. ``clock`` returns monotonic seconds.
         """
         path = url.removeprefix("sqlite:///")
-        if not path or path == url:
-            raise ValueError(f"not of the form sqlite:///PATH: {url}")
-        if "?" in path or "#" in path:
+        if not path or path == url or "?" in path or "#" in path:
             raise ValueError(f"not of the form sqlite:///PATH, without options and without ? and # in it: {url}")
         database = cls(Path(path), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
-            await database._write_queue.transact(migrations.upgrade, longest_wait=inf)
+            await database._queues["write"].transact(migrations.upgrade, 1, longest_wait=inf)
         except BaseException:
             await database.aclose()
             raise
         return database
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._queues["read"].transact(work)
+        return await self._queues["read"].transact(work, _WAITING_READS)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        return await self._queues["reserved"].transact(work)
+        return await self._queues["reserved"].transact(work, _WAITING_RESERVED)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._write_queue.transact(work, _WAITING_UNITS)
+        return await self._queues["write"].transact(work, _WAITING_UNITS)
 
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        await self._write_queue.run(lambda: self._insert(table, rows))
+        await self._queues["write"].run(lambda: self._insert(table, rows), _WAITING_WRITES)
 
     def under_way(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
@@ -274,6 +263,6 @@ class SqliteDatabase:
                 for statement in statements:
                     self._connection.execute(*statement)
         except (sqlite3.IntegrityError, sqlite3.DataError) as error:
-            raise Conflict("The database rejects the values of these rows.") from error
+            raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             raise unavailable(str(self._path), error) from error

@@ -26,33 +26,21 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 """
 
 
-def _new(connection: Connection, uses: Sequence[Use]) -> list[Use]:
-    """Return the uncounted uses without duplicates."""
-    by_id = {use.event_id: use for use in uses}
-    known = connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id)))
-    for event_id in known:
-        del by_id[event_id]
-    return list(by_id.values())
-
-
-def _summed(uses: Sequence[Use]) -> list[tuple[object, ...]]:
-    """Return the rows to add, sorted so that concurrent consumers lock them in the same order."""
+def _add(connection: Connection, uses: Sequence[Use]) -> int:
+    """Add new uses and return their number; raises IntegrityError when one was counted before."""
+    if not uses:
+        return 0
+    insert_rows(connection, consumed, [(use.event_id,) for use in uses])
     sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for use in uses:
         total = sums[use.user_id, use.day, use.operation]
         for n, value in enumerate((1, use.cached, use.digits, use.compute_us)):
             total[n] += value
-    return [
+    rows = [
         (*key, count, cached, *divmod(digits, _LOW), compute_us)
-        for key, (count, cached, digits, compute_us) in sorted(sums.items())
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # concurrent consumers lock in one order
     ]
-
-
-def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add new uses; raises IntegrityError when one was counted before."""
-    if uses:
-        insert_rows(connection, consumed, [(use.event_id,) for use in uses])
-        insert_rows(connection, usage, _summed(uses), _ADD)
+    insert_rows(connection, usage, rows, _ADD)
     return len(uses)
 
 
@@ -63,10 +51,16 @@ class SqlUsageStore:
         self._database = database
 
     async def count(self, uses: Sequence[Use]) -> int:
+        def add_new(connection: Connection) -> int:
+            by_id = {use.event_id: use for use in uses}
+            for known in connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id))):
+                del by_id[known]
+            return _add(connection, list(by_id.values()))
+
         with suppress(IntegrityError):  # nearly always all uses are new
             return await self._database.write(lambda connection: _add(connection, uses))
         try:
-            return await self._database.write(lambda connection: _add(connection, _new(connection, uses)))
+            return await self._database.write(add_new)
         except IntegrityError as error:
             raise Conflict("Another consumer is counting some of these events; try again.") from error
 

@@ -69,18 +69,17 @@ class SqlUserStore:
                 burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
                 if burned.rowcount != 1 or _admins(connection):
                     raise Forbidden("The bootstrap token is not valid.")
-            connection.execute(
-                insert(users).values(
-                    id=user.id,
-                    username=user.username,
-                    username_key=user.username.lower(),
-                    email=user.email,
-                    email_key=user.email.lower(),
-                    password_hash=user.password_hash,
-                    role=user.role.value,
-                    created_ms=unix_ms(user.created_at),
-                )
+            row = insert(users).values(
+                id=user.id,
+                username=user.username,
+                username_key=user.username.lower(),
+                email=user.email,
+                email_key=user.email.lower(),
+                password_hash=user.password_hash,
+                role=user.role.value,
+                created_ms=unix_ms(user.created_at),
             )
+            connection.execute(row)
 
         try:
             await self._database.write(work)
@@ -107,18 +106,14 @@ class SqlUserStore:
         if after is not None:
             query = query.where(users.c.username_key > _key(after))
 
-        def fetch(connection: Connection) -> list[User]:
-            return [user for row in connection.execute(query) if (user := user_of(row)) is not None]
-
-        return await self._database.read(fetch)
+        return await self._database.read(lambda connection: list(filter(None, map(user_of, connection.execute(query)))))
 
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
         def work(connection: Connection) -> User:
             admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
             user = _locked(connection, username)
-            changed = replace(
-                user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
-            )
+            new_disabled = user.disabled if disabled is None else disabled
+            changed = replace(user, role=role or user.role, disabled=new_disabled)
             if changed.role is not Role.ADMIN or changed.disabled:
                 _require_other_admin(user, admins)
             connection.execute(

@@ -90,6 +90,12 @@ def _bare_address(value: object) -> object:
     return value
 
 
+def _no_text(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("a number's text")
+    return value
+
+
 Username = Annotated[
     str,
     Field(
@@ -191,6 +197,7 @@ class KeyRequest(BaseModel):
     expires_in: Annotated[
         int | None,
         Field(ge=60, le=LONGEST_KEY_SECONDS, description="seconds; null: never"),
+        BeforeValidator(_no_text),
         expected(f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null"),
     ] = None
 

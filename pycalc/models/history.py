@@ -15,9 +15,6 @@ from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
 
-# Of results with more digits only the ends and the digest are stored: the value can be computed again.
-STORED_DIGITS = 1_000
-
 
 class HistoryRow(NamedTuple):
     """One recorded calculation, in the order of the table's columns."""

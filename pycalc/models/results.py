@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import NamedTuple
 
+STORED_DIGITS = 1_000  # of a longer result only the ends and the digest are stored: it can be computed again
+
 
 class Facts(NamedTuple):
     """The facts of a result that the history stores, in the order of its columns."""

@@ -12,7 +12,7 @@ import structlog
 
 from pycalc.models.times import timestamp
 from pycalc.observability.repeats import RepeatFilter
-from pycalc.observability.requests import current, described, marks_of
+from pycalc.observability.requests import current, described, log_fields_of
 
 Format = Literal["json", "google"]
 
@@ -23,7 +23,7 @@ _GOOGLE = "logging.googleapis.com/"
 def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the fields of the current request to a record."""
     scope = current.get()
-    return event if scope is None else {**marks_of(scope), **event}
+    return event if scope is None else {**log_fields_of(scope), **event}
 
 
 def _timed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -55,9 +55,9 @@ def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Write the records of structlog and the standard library to standard error, as JSON lines without floods.
+    """Write the records of structlog and the standard library to standard error as JSON lines.
 
-    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging.
+    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

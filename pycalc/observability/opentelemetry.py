@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent as OTLP over HTTP; the ``OTEL_*`` variables configure target, sampling and name."""
+"""Tracing with OpenTelemetry, exported as OTLP over HTTP; ``OTEL_*`` variables set target, sampling and name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pycalc.observability.tracing import NO_SPAN, Attribute
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
 # Other methods are named HTTP, so that clients cannot create any number of span names.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_FAREWELL_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
@@ -36,11 +36,9 @@ def _remote(found: TraceContext | None) -> context.Context | None:
     return trace.set_span_in_context(NonRecordingSpan(parent), context.Context())
 
 
-def _named(span: Span) -> TraceContext:
-    of_span = span.get_span_context()
-    return TraceContext(
-        trace.format_trace_id(of_span.trace_id), trace.format_span_id(of_span.span_id), of_span.trace_flags.sampled
-    )
+def _context_of_span(span: Span) -> TraceContext:
+    ids = span.get_span_context()
+    return TraceContext(trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id), ids.trace_flags.sampled)
 
 
 class _RequestSpan:
@@ -53,17 +51,14 @@ class _RequestSpan:
 
     def end(self, route: str | None, status: int) -> None:
         if self._span.is_recording():
-            self._complete(route, status)
+            self._span.set_attribute("http.response.status_code", status)
+            if route is not None:
+                self._span.update_name(f"{self._method} {route}")
+                self._span.set_attribute("http.route", route)
+            if status >= 500:
+                self._span.set_status(Status(StatusCode.ERROR))
+            self._span.end()
         context.detach(self._token)
-
-    def _complete(self, route: str | None, status: int) -> None:
-        self._span.set_attribute("http.response.status_code", status)
-        if route is not None:
-            self._span.update_name(f"{self._method} {route}")
-            self._span.set_attribute("http.route", route)
-        if status >= 500:
-            self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end()
 
 
 class OpenTelemetryTracer:
@@ -86,7 +81,7 @@ class OpenTelemetryTracer:
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": scope["path"][:LONGEST]},
         )
-        context_of(scope).trace = _named(span)
+        context_of(scope).trace = _context_of_span(span)
         return _RequestSpan(span, method)
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
@@ -105,7 +100,7 @@ class OpenTelemetryTracer:
 
     def traceparent(self) -> str | None:
         span = trace.get_current_span()
-        return _named(span).traceparent if span.is_recording() else None
+        return _context_of_span(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
         """Send the remaining spans for at most 1 s, and stop."""
@@ -118,4 +113,4 @@ class OpenTelemetryTracer:
 
         Thread(target=close, name="tracing ends", daemon=True).start()
         with suppress(TimeoutError):
-            await asyncio.wait_for(closed.wait(), _FAREWELL_SECONDS)
+            await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)

@@ -27,11 +27,8 @@ class Recent(Generic[T]):
         self._until = 0.0
 
     async def get(self) -> T:
-        """Return the result; raises what the call raised."""
+        """Return the result, or raise the error of the call."""
         if self._result is None or (self._result.done() and self._clock() >= self._until):
             self._until = self._clock() + self._seconds
-            self._result = asyncio.ensure_future(self._made())
+            self._result = asyncio.ensure_future(self._call())
         return await asyncio.shield(self._result)
-
-    async def _made(self) -> T:
-        return await self._call()

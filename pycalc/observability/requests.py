@@ -1,4 +1,4 @@
-"""The request that the code works for: the facts that its layers share, and the fields of its log records."""
+"""The current request: the facts that its layers share, and the fields of its log records."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pycalc.models.auth import Principal
 from pycalc.models.ids import text_of_id
 
 REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
-# It holds the ASGI scope. The fields of a log record are made from the scope only when something is logged.
+# The current request's ASGI scope. The fields of a log record are made from it only when something is logged.
 current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")  # version 00, W3C Trace Context §3.2
-LONGEST = 256  # the most characters of a client's text that a log record repeats
+LONGEST = 256  # characters of a client's text that a log record repeats
 
 
 class TraceContext(NamedTuple):
-    """A span of a trace, both in hexadecimal."""
+    """A trace and one of its spans, both by their ids in hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -31,32 +31,22 @@ class TraceContext(NamedTuple):
 
     @property
     def traceparent(self) -> str:
-        """The header's form (W3C Trace Context, §3.2)."""
+        """Return the form of the header (W3C Trace Context, §3.2)."""
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
-
-
-def _nothing_to_release() -> None:
-    """Release nothing: this request holds no slot."""
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """The facts about one request that the layers of the service share.
+    """The facts about one request that the layers of the service share."""
 
-    ``arrived`` is a time of ``perf_counter``. ``admitted`` tells that the overload check has let the request in.
-    ``content_wanted`` is false for HEAD, whose response has no content.
-    ``tried`` is the user name of a login, for the audit log.
-    ``cache_late`` tells that the shared cache was late once, so that this request does not wait for it again.
-    """
-
-    arrived: float = 0.0
-    admitted: bool = False
-    content_wanted: bool = True
-    release_slot: Callable[[], None] = _nothing_to_release
+    arrived: float = 0.0  # time of ``perf_counter``
+    admitted: bool = False  # by the overload check
+    content_wanted: bool = True  # False for HEAD
+    release_slot: Callable[[], None] = lambda: None
     caller: Principal | None = None
     quota: Quota | None = None
-    tried: str | None = None
-    cache_late: bool = False
+    tried: str | None = None  # the user name of a login, for the audit log
+    cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None
     trace: TraceContext | None = None
 
@@ -68,13 +58,13 @@ def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
 
 
 def current_context() -> RequestContext | None:
-    """Return the context of the request that the code works for, None outside of requests."""
+    """Return the context of the current request, None outside of requests."""
     scope = current.get()
     return None if scope is None else scope.get(REQUEST)
 
 
 def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
-    """Return the trace that a ``traceparent`` names; None where there is none, or an invalid one."""
+    """Return the trace that a ``traceparent`` names; None when it is missing or invalid."""
     text = traceparent.encode("latin-1", "replace") if isinstance(traceparent, str) else traceparent or b""
     found = _TRACEPARENT.fullmatch(text)
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
@@ -83,13 +73,13 @@ def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
 
 
 def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
-    """Return the value of a request's header field, in small letters; None where it has none."""
+    """Return the value of a request's header field, None without it; ``name`` is in lower case."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value for key, value in headers if key == name), None)
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
-    """Return the client's ``X-Request-ID`` if it is one plain word, else an id that is made at the first call."""
+    """Return the client's ``X-Request-ID`` if it has safe characters only, else an id made at the first call."""
     context = context_of(scope)
     if context.request_id is None:
         given = header(scope, b"x-request-id") or b""
@@ -97,16 +87,16 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
     return context.request_id
 
 
-def marks_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
+def log_fields_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
     """Return the fields that every log record of a request carries: request id, user id, trace id."""
-    marks: dict[str, object] = {"request_id": request_id_of(scope)}
+    fields: dict[str, object] = {"request_id": request_id_of(scope)}
     context = context_of(scope)
     if context.caller is not None:
-        marks["user_id"] = text_of_id(context.caller.user_id)
+        fields["user_id"] = text_of_id(context.caller.user_id)
     trace = context.trace or trace_of(header(scope, b"traceparent"))
     if trace is not None:
-        marks |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
-    return marks
+        fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
+    return fields
 
 
 def described(scope: MutableMapping[str, Any]) -> dict[str, object]:

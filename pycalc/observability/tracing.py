@@ -19,36 +19,29 @@ class RequestSpan(Protocol):
 
     def end(self, route: str | None, status: int) -> None:
         """End the span; ``route`` is the path template that matched, None without one."""
-        ...
 
 
 class Tracer(Protocol):
     """A maker of spans for sampled traces; for other traces its methods do nothing."""
 
-    # False when no span is ever made, so that callers skip the preparation.
-    on: bool
+    on: bool  # False when no span is ever made, so that callers skip the preparation
 
     def begin(self, scope: MutableMapping[str, Any], /) -> RequestSpan | None:
         """Begin the span of a request, within the trace that its ``traceparent`` names, and note it in the scope."""
-        ...
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
         """Return a context manager that records a child span of the current span."""
-        ...
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
         """Add a finished span; times are Unix nanoseconds; ``parent`` is a ``traceparent``, or the current span."""
-        ...
 
     def traceparent(self) -> str | None:
         """Return the ``traceparent`` of the current span; None where the trace is not sampled."""
-        ...
 
     async def aclose(self) -> None:
         """Send the remaining spans, and stop."""
-        ...
 
 
 # One shared instance: it has no state.

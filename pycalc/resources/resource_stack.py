@@ -16,7 +16,7 @@ from pycalc.services.events.relay import Relay
 from pycalc.services.events.usage import UsageConsumer
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
-from pycalc.streaming.base import Consumable, Stream
+from pycalc.streaming.base import Consumable, Publisher, Stream
 
 
 class _Closable(Protocol):
@@ -50,7 +50,7 @@ class ResourceStack:
         credentials = self.settings.stream_credentials.get_secret_value()
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
 
-    def relay(self, database: Database, stream: Stream) -> Relay:
+    def relay(self, database: Database, stream: Publisher) -> Relay:
         """Start publishing the database's outbox to the stream."""
         outbox = SqlOutboxStore(database)
         return self.closing(Relay(outbox, stream, self.metrics, shared=database.shared, tracer=self.tracer))

@@ -27,7 +27,7 @@ from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.calculations.single_flight import LeaseCoordination
+from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
@@ -48,7 +48,6 @@ from pycalc.services.limits.rate_limits import (
 )
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
-from pycalc.streaming.base import Consumable
 
 _PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
@@ -156,7 +155,7 @@ def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
     only_consumer = not database.shared or settings.stream_url.startswith("memory:")
-    consumer = stack.consumer(database, stream) if only_consumer and isinstance(stream, Consumable) else None
+    consumer = stack.consumer(database, stream) if only_consumer else None
     relay = stack.relay(database, stream) if settings.relay else None
     poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
@@ -192,8 +191,8 @@ def _services(
         tracer=tracer,
     )
     memory = response_memory(metrics, settings.response_memory)
-    coordination = LeaseCoordination(shared.leases, metrics, settings.compute_timeout) if shared else None
-    results = ResultFinder(cache, computer, metrics, coordination=coordination, tracer=tracer)
+    coordination = Coordination(shared.leases if shared else None, metrics, settings.compute_timeout)
+    results = ResultFinder(cache, computer, coordination, metrics, tracer)
     calculator = Calculator(
         results,
         computer,

@@ -104,7 +104,10 @@ async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep
 
 
 @router.post(
-    "/logout", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+    "/logout",
+    status_code=204,
+    response_class=Response,
+    responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"),
 )
 async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
@@ -112,7 +115,10 @@ async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
 
 
 @router.post(
-    "/logout-all", status_code=204, responses=responses("unauthorized", "forbidden", "validation-error", "unavailable")
+    "/logout-all",
+    status_code=204,
+    response_class=Response,
+    responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"),
 )
 async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
@@ -128,6 +134,7 @@ async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
 @router.put(
     "/me/password",
     status_code=204,
+    response_class=Response,
     responses=responses(
         "unauthorized",
         "forbidden",

@@ -15,7 +15,7 @@ from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
-from pycalc.routers.http.openapi import json_body
+from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problems import problem_body, responses
 from pycalc.routers.http.representations import BatchResponse, Piece, json_around
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, read_batch
@@ -29,9 +29,12 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     operation_id="calculateBatch",
     openapi_extra=json_body("Batch"),
     response_model=BatchResults,
-    responses=responses(
-        "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"
-    ),
+    responses={
+        200: {"headers": headers("RateLimit", "RateLimit-Policy")},
+        **responses(
+            "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"
+        ),
+    },
 )
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
@@ -43,19 +46,18 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
-    headers: dict[str, str] = {}
+    quota: dict[str, str] = {}
     with ExitStack() as memory:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
         if resources.calculation_limit is not None:
-            quota = context_of(request.scope).quota = await resources.calculation_limit.spend(
-                caller.user_id, len(requests)
-            )
-            headers = quota_fields(quota)
+            context = context_of(request.scope)
+            context.quota = await resources.calculation_limit.spend(caller.user_id, len(requests))
+            quota = quota_fields(context.quota)
         work = resources.batches.calculate(caller, requests, memory)
         answers = await while_connected(request.receive, work)
-        return BatchResponse(answers, _pieces, headers, resources.computer.scheduler, memory.pop_all())
+        return BatchResponse(answers, _pieces, quota, resources.computer.scheduler, memory.pop_all())
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

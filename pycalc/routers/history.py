@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import Principal
 from pycalc.models.expectations import expected
+from pycalc.models.formats import PageLimit
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.models.times import Moment
 from pycalc.resources.wiring import Resources
@@ -59,9 +60,7 @@ class HistoryQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[
-        int,
-        Field(ge=1, le=1000, description="calculations in a page; in an export at most so many, by default all"),
-        expected("a whole number from 1 to 1,000"),
+        PageLimit, Field(description="calculations in a page; in an export at most so many, by default all")
     ] = 50
     cursor: Annotated[
         str | None,

@@ -72,6 +72,7 @@ async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) 
 @router.delete(
     "/me/keys/{key_id}",
     status_code=204,
+    response_class=Response,
     responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
 )
 async def remove_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> None:

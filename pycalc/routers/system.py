@@ -20,6 +20,8 @@ from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.negotiation import conditions_of, preferred
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
@@ -58,7 +60,16 @@ async def asset(request: Request, path: str) -> Response:
     return await document.respond(request)
 
 
-@router.get("/", operation_id="getIndex", response_model=Index)
+@router.get(
+    "/",
+    operation_id="getIndex",
+    response_model=Index,
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": headers("ETag", "Vary")},
+        304: {"description": "The client's copy of the console is current.", "headers": headers("ETag", "Vary")},
+        **responses("precondition-failed"),
+    },
+)
 async def index(request: Request) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
@@ -125,8 +136,8 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""
     exposition = await resources.metrics.exposition()
-    body, headers = await compressed(exposition, conditions_of(request.scope).accept_encoding)
-    return Response(body, headers=headers, media_type=CONTENT_TYPE)
+    body, fields = await compressed(exposition, conditions_of(request.scope).accept_encoding)
+    return Response(body, headers=fields, media_type=CONTENT_TYPE)
 
 
 def _state_of(check: Health) -> DependencyState:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import User, UserAccount, UserChange, UserPage
-from pycalc.models.expectations import expected
+from pycalc.models.formats import PageLimit
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
@@ -34,11 +34,11 @@ def _account(user: User) -> UserAccount:
 
 
 class UsersQuery(BaseModel):
-    """The length and the start of a page."""
+    """The length and the start of a page; unknown parameters are refused."""
 
-    limit: Annotated[
-        int, Field(ge=1, le=1000, description="accounts in a page"), expected("a whole number from 1 to 1,000")
-    ] = 50
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[PageLimit, Field(description="accounts in a page")] = 50
     cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before")] = None
 
 
@@ -87,6 +87,7 @@ async def change_user(
 @router.delete(
     "/users/{username}",
     status_code=204,
+    response_class=Response,
     responses=responses("unauthorized", "forbidden", "not-found", "conflict", "validation-error", "unavailable"),
 )
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Protocol
 
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import Stream
@@ -17,11 +17,6 @@ _STREAMS = {
 }
 
 
-class _Backend(Protocol):
-    @staticmethod
-    def of_url(url: str, metrics: EventMetrics, credentials: str) -> Stream: ...
-
-
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
     """Open the stream that a URL names; a broker that is down does not delay the start.
 
@@ -33,8 +28,8 @@ async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") ->
         known = ", ".join(_STREAMS)
         raise ValueError(f"PYCALC_STREAM_URL: there is no stream for {scheme!r}; known: {known}")
     module, _, name = _STREAMS[scheme].partition(":")
-    backend: _Backend = getattr(import_module(module), name)
+    backend: Callable[[str, EventMetrics, str], Stream] = getattr(import_module(module), name)
     try:
-        return backend.of_url(url, metrics, credentials)
+        return backend(url, metrics, credentials)
     except ValueError as error:
         raise ValueError(f"PYCALC_STREAM_URL: {error}") from None

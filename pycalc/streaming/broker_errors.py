@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.errors import StreamUnavailable
+from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 
 # A failed publish makes ``check`` fail for this long: longer than the longest pause between two tries of the relay.
@@ -29,7 +29,7 @@ class BrokerErrors:
     ) -> None:
         self._errors = errors
         self._explain = explain
-        self._failures = metrics.stream_failures
+        self._metrics = metrics
         self._last_reason = ""
         self._logged: set[str] = set()
         self._clock = clock
@@ -44,31 +44,35 @@ class BrokerErrors:
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log the reason."""
+        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log and count them.
+
+        ``call`` is the label of the metric; ``what`` is the public message.
+        """
         try:
             yield
+            return
         except TimeoutError:
-            raise self.unavailable(call, what, "deadline", "no answer in time") from None
+            name, reason = "deadline", "no answer in time"
         except self._errors as error:
-            raise self.unavailable(call, what, *self._explain(error)) from None
-
-    def unavailable(self, call: str, what: str, name: str, reason: str) -> StreamUnavailable:
-        """Log and count a failed call; return the StreamUnavailable to raise, with ``what`` as its public message."""
-        self._failures.labels(call).inc()
+            name, reason = self._explain(error)
+        self._metrics.stream_failures.labels(call).inc()
         if call == "publish":
             self._stuck_until = self._clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
-        return StreamUnavailable(what)
+        raise StreamUnavailable(what)
 
-    def over(self) -> None:
+    def answered(self) -> None:
         """Note that the broker answers; the next error is logged again."""
         self._last_reason = ""
         self._logged.clear()
 
-    def taken(self) -> None:
-        """Note that the broker has stored events."""
-        self.over()
+    def published(self, what: str, refused: Mapping[bytes, str]) -> None:
+        """Note that the broker has stored events; raise EventsRefused(``what``) for those it refused, by event id."""
+        self.answered()
         self._stuck_until = None
+        if refused:
+            self._metrics.events_refused.inc(len(refused))
+            raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
         """Raise StreamUnavailable when the last publish failed less than 40 s ago.

@@ -6,20 +6,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
-from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Batch, Delivery, Member
+from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Delivery, Member, MessageBatch
 
 
-class _Handover:
-    """A part of a published batch that a group is to process."""
+class _Handover(NamedTuple):
+    """A part of a published batch that a group is to process; ``committed`` is done when it has."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
-        self.events = events
-        self.taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    events: Sequence[Event]
+    committed: asyncio.Future[None]
 
 
 class _Group:
@@ -35,29 +35,27 @@ class _Group:
     async def hand_over(self, events: Sequence[Event]) -> None:
         """Wait until members have committed the events; cancelling the call withdraws them."""
         for start in range(0, len(events), MAX_MESSAGES):
-            handover = _Handover(events[start : start + MAX_MESSAGES])
+            handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)
             try:
-                await handover.taken
+                await handover.committed
             finally:
-                handover.taken.cancel()
+                handover.committed.cancel()
                 with suppress(ValueError):
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
         """Offer a handover to the member that waits longest, unless its publisher has given up."""
         async with self._changed:
-            if not handover.taken.done():
+            if not handover.committed.done():
                 self._waiting.append(handover)
                 self._changed.notify()
 
-    async def next(self) -> _Handover | None:
-        """Return the next handover, or None after RECEIVE_SECONDS without one."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RECEIVE_SECONDS), self._changed:
-                await self._changed.wait_for(lambda: self._waiting)
-                return self._waiting.popleft()
-        return None
+    async def next(self) -> _Handover:
+        """Wait for the next handover and return it."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._waiting)
+            return self._waiting.popleft()
 
 
 class _Member:
@@ -65,43 +63,38 @@ class _Member:
 
     def __init__(self, group: _Group) -> None:
         self._group = group
-        self._held: list[_Handover] = []
+        self.held: list[_Handover] = []
 
-    async def receive(self) -> Batch:
-        handover = await self._group.next()
-        if handover is None:
-            return Batch((), None)
-        self._held.append(handover)
-        return Batch([Delivery(event, b"", "memory") for event in handover.events], handover)
+    async def receive(self) -> MessageBatch:
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                handover = await self._group.next()
+        except TimeoutError:
+            return MessageBatch((), None)
+        self.held.append(handover)
+        return MessageBatch([Delivery(event, b"", "memory") for event in handover.events], handover)
 
-    async def commit(self, batch: Batch) -> None:
-        while self._held and batch.position is not None:
-            handover = self._held.pop(0)
-            if not handover.taken.done():
-                handover.taken.set_result(None)
+    async def commit(self, batch: MessageBatch) -> None:
+        while self.held and batch.position is not None:
+            handover = self.held.pop(0)
+            if not handover.committed.done():
+                handover.committed.set_result(None)
             if handover is batch.position:
                 return
-
-    async def leave(self) -> None:
-        """Hand uncommitted events to the other members."""
-        for handover in self._held:
-            await self._group.put(handover)
 
 
 class MemoryStream:
     """The stream of a service without a broker."""
 
-    def __init__(self, metrics: EventMetrics, publish_seconds: float = PUBLISH_SECONDS) -> None:
+    def __init__(
+        self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
+    ) -> None:
+        """Raise ValueError for a URL with more than a scheme."""
+        if any(urlsplit(url)[1:]):
+            raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
         self._groups: dict[str, _Group] = {}
         self._failures = metrics.stream_failures
-
-    @classmethod
-    def of_url(cls, url: str, metrics: EventMetrics, _credentials: str) -> MemoryStream:
-        """Return the stream; raises ValueError for a URL with more than a scheme."""
-        if any(urlsplit(url)[1:]):
-            raise ValueError("memory:// has no host, name or option")
-        return cls(metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events; return when every group has committed them, because nothing is stored here."""
@@ -114,11 +107,13 @@ class MemoryStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        member = _Member(self._groups.setdefault(group, _Group()))
+        joined = self._groups.setdefault(group, _Group())
+        member = _Member(joined)
         try:
             yield member
         finally:
-            await member.leave()
+            for handover in member.held:  # uncommitted: for the other members
+                await joined.put(handover)
 
     async def ping(self) -> None:
         pass

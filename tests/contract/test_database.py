@@ -16,7 +16,7 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.users import SqlUserStore
-from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, StoreUnavailable
+from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
 from tests.harness.stores import history_row
@@ -196,7 +196,7 @@ class TestHistory:
         rows = [history_row(n) for n in range(1_150)]
         await history.append(rows[:1_100])
         await history.append(rows[1_100:])
-        pending = await outbox.pending(0, 2_000)
+        pending = await outbox.pending(2_000)
         assert [entry.row for entry in pending] == rows
         assert all(a.seq < b.seq for a, b in pairwise(pending))
         assert await outbox.backlog() == 1_150
@@ -204,12 +204,12 @@ class TestHistory:
     async def test_a_batch_is_stored_whole_or_not_at_all(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A batch with a taken id is a Conflict, and leaves nothing in the history or the outbox."""
+        """A batch with a taken id raises RowsRejected, and leaves nothing in the history or the outbox."""
         known = history_row()
         await history.append([known])
-        with pytest.raises(Conflict):
+        with pytest.raises(RowsRejected):
             await history.append([*(history_row(n) for n in range(100)), known])
-        with pytest.raises(Conflict):
+        with pytest.raises(RowsRejected):
             await history.append([*(history_row(n) for n in range(300)), known])
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
@@ -220,12 +220,12 @@ class TestHistory:
         """After a long batch has failed, another long batch is stored whole."""
         for count in (3, 300):
             rows = [history_row(number) for number in range(count)]
-            with pytest.raises(Conflict):
+            with pytest.raises(RowsRejected):
                 await history.append([*rows, rows[0]])
             await history.append(rows)
             assert await history.page(ALL, None, 1_000) == rows[::-1]
             assert await outbox.backlog() == count
-            await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
+            await outbox.remove([entry.seq for entry in await outbox.pending(1_000)])
             assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
@@ -266,7 +266,7 @@ class TestHistory:
         rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
         rows.append(history_row(3)._replace(id=first_id_of_ms(start + 4_300)))
         await history.append(rows)
-        assert [entry.row for entry in await outbox.pending(0, 10)] == rows
+        assert [entry.row for entry in await outbox.pending(10)] == rows
 
         async def found(since: int | None, until: int | None) -> list[int]:
             ids_since = None if since is None else first_id_of_ms(since)
@@ -314,7 +314,7 @@ class TestHistory:
         """Pruning deletes up to so many of the oldest rows below the bound and returns their number."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
-        await outbox.remove([entry.seq for entry in await outbox.pending(0, 100)])
+        await outbox.remove([entry.seq for entry in await outbox.pending(100)])
         assert await history.prune(rows[7].id, 5) == 5
         assert await history.page(ALL, None, 100) == rows[:4:-1]
         assert await history.prune(rows[7].id, 5) == 2
@@ -327,11 +327,11 @@ class TestHistory:
         """Pruning stops at an unpublished event, which keeps its row and is published whole."""
         rows = [history_row(n) for n in range(6)]
         await history.append(rows)
-        seqs = {entry.row.id: entry.seq for entry in await outbox.pending(0, 100)}
+        seqs = {entry.row.id: entry.seq for entry in await outbox.pending(100)}
         await outbox.remove([seqs[row.id] for row in rows if row is not rows[2]])
         assert await history.prune(ids.next(), 100) == 2
         assert await history.prune(ids.next(), 100) == 0
-        assert [entry.row for entry in await outbox.pending(0, 100)] == [rows[2]]
+        assert [entry.row for entry in await outbox.pending(100)] == [rows[2]]
         await outbox.remove([seqs[rows[2].id]])
         assert await history.prune(ids.next(), 100) == 4
         assert await history.page(ALL, None, 100) == []
@@ -340,7 +340,7 @@ class TestHistory:
         """Simultaneous prunings delete each row once and keep the rows above the bound."""
         rows = [history_row(n) for n in range(500)]
         await history.append(rows)
-        await outbox.remove([entry.seq for entry in await outbox.pending(0, 1_000)])
+        await outbox.remove([entry.seq for entry in await outbox.pending(1_000)])
 
         async def prune() -> int:
             taken = 0
@@ -357,10 +357,10 @@ class TestHistory:
         """Removal deletes exactly the named outbox entries and leaves the history."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
-        entries = await outbox.pending(0, 100)
+        entries = await outbox.pending(100)
         await outbox.remove([entries[n].seq for n in (0, 1, 2, 5, 9)])
-        assert [entry.row for entry in await outbox.pending(0, 100)] == [rows[n] for n in (3, 4, 6, 7, 8)]
-        assert [entry.row for entry in await outbox.pending(entries[4].seq, 2)] == [rows[n] for n in (6, 7)]
+        assert [entry.row for entry in await outbox.pending(100)] == [rows[n] for n in (3, 4, 6, 7, 8)]
+        assert [entry.row for entry in await outbox.pending(2)] == [rows[n] for n in (3, 4)]
         assert await outbox.backlog() == 5
         assert len(await history.page(ALL, None, 100)) == 10
 

@@ -12,7 +12,7 @@ import pytest
 from pycalc.models.events import Event
 from pycalc.observability.metrics import Metrics
 from pycalc.streaming import open_stream
-from pycalc.streaming.base import MAX_MESSAGES, Consumable, Delivery, Member, Stream
+from pycalc.streaming.base import MAX_MESSAGES, Delivery, Member, Stream
 from tests.contract.backends import STREAMS, each
 from tests.harness.events import key_of, numbered
 
@@ -34,14 +34,6 @@ async def stream(url: str) -> AsyncIterator[Stream]:
     opened = await open_stream(url, Metrics())
     yield opened
     await opened.aclose()
-
-
-@pytest.fixture
-def consumable(stream: Stream) -> Consumable:
-    """Return the stream if it supports consumers."""
-    if not isinstance(stream, Consumable):
-        pytest.skip("this stream can't be consumed")
-    return stream
 
 
 async def consume(member: Member, count: int) -> list[Event]:
@@ -82,12 +74,12 @@ async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
     await stream.ping()
 
 
-async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, consumable: Consumable) -> None:
+async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) -> None:
     """A group receives every later event whole, in order for each key and in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
     largest = 0
-    async with consumable.consume("usage") as member, publishing(stream, [*ada, *bob]), asyncio.timeout(SECONDS):
+    async with stream.consume("usage") as member, publishing(stream, [*ada, *bob]), asyncio.timeout(SECONDS):
         while len(got) < 2_400:
             batch = await member.receive()
             largest = max(largest, len(batch.deliveries))
@@ -98,59 +90,59 @@ async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream, 
     assert 1 < largest <= MAX_MESSAGES
 
 
-async def test_what_is_committed_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
+async def test_what_is_committed_does_not_come_again(stream: Stream) -> None:
     """A returning member continues after its last commit."""
     first, second = numbered(ADA, range(2))
-    async with consumable.consume("usage") as member, publishing(stream, [first]):
+    async with stream.consume("usage") as member, publishing(stream, [first]):
         assert await consume(member, 1) == [first]
-    async with consumable.consume("usage") as member, publishing(stream, [second]):
+    async with stream.consume("usage") as member, publishing(stream, [second]):
         assert await consume(member, 1) == [second]
 
 
-async def test_what_is_not_committed_comes_again(stream: Stream, consumable: Consumable) -> None:
+async def test_what_is_not_committed_comes_again(stream: Stream) -> None:
     """Uncommitted events go to the next member in order, before all later events of their key."""
     events = numbered(ADA, range(5))
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-        async with consumable.consume("usage") as member:
+        async with stream.consume("usage") as member:
             tasks.create_task(stream.publish(events))
             undone: list[Event] = []
             while not undone:
                 undone += events_of((await member.receive()).deliveries)
-        async with consumable.consume("usage") as member:
+        async with stream.consume("usage") as member:
             got = await consume(member, 5)
     assert undone == events[: len(undone)]
     assert got == events
 
 
-async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream, consumable: Consumable) -> None:
+async def test_what_is_committed_of_many_keys_does_not_come_again(stream: Stream) -> None:
     """A commit covers all events of its batch, whatever their keys."""
     events = [event for n in range(20) for event in numbered(key_of(f"user {n}"), range(2))]
     last = numbered(ADA, range(1))
-    async with consumable.consume("usage") as member, publishing(stream, events):
+    async with stream.consume("usage") as member, publishing(stream, events):
         assert sorted(await consume(member, 40)) == sorted(events)
-    async with consumable.consume("usage") as member, publishing(stream, last):
+    async with stream.consume("usage") as member, publishing(stream, last):
         assert await consume(member, 1) == last
 
 
-async def test_an_empty_batch_commits_nothing(stream: Stream, consumable: Consumable) -> None:
+async def test_an_empty_batch_commits_nothing(stream: Stream) -> None:
     """Committing an empty batch leaves later events uncommitted."""
     events = numbered(ADA, range(2))
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-        async with consumable.consume("usage") as member:
+        async with stream.consume("usage") as member:
             empty = await member.receive()
             assert not empty.deliveries
             tasks.create_task(stream.publish(events))
             while not (await member.receive()).deliveries:
                 pass
             await member.commit(empty)
-        async with consumable.consume("usage") as member:
+        async with stream.consume("usage") as member:
             assert await consume(member, 2) == events
 
 
-async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consumable) -> None:
+async def test_a_batch_may_be_committed_twice(stream: Stream) -> None:
     """A second commit of a batch has no effect."""
     events = numbered(ADA, range(2))
-    async with consumable.consume("usage") as member, publishing(stream, events), asyncio.timeout(SECONDS):
+    async with stream.consume("usage") as member, publishing(stream, events), asyncio.timeout(SECONDS):
         got: list[Event] = []
         while len(got) < 2:
             batch = await member.receive()
@@ -160,19 +152,19 @@ async def test_a_batch_may_be_committed_twice(stream: Stream, consumable: Consum
     assert got == events
 
 
-async def test_each_group_gets_every_event(stream: Stream, consumable: Consumable) -> None:
+async def test_each_group_gets_every_event(stream: Stream) -> None:
     """Each group receives every event independently of other groups."""
     events = numbered(ADA, range(3))
     async with (
-        consumable.consume("usage") as first,
-        consumable.consume("audit") as second,
+        stream.consume("usage") as first,
+        stream.consume("audit") as second,
         publishing(stream, events),
     ):
         got = await asyncio.gather(consume(first, 3), consume(second, 3))
     assert list(got) == [events, events]
 
 
-async def test_members_of_a_group_share_the_events(stream: Stream, consumable: Consumable) -> None:
+async def test_members_of_a_group_share_the_events(stream: Stream) -> None:
     """Two members together receive all events, in order for each key, and each receives some."""
     keys = [key_of(f"user {n}") for n in range(40)]
     published: list[Event] = []
@@ -191,8 +183,8 @@ async def test_members_of_a_group_share_the_events(stream: Stream, consumable: C
             await member.commit(batch)
 
     async with (
-        consumable.consume("usage") as first,
-        consumable.consume("usage") as second,
+        stream.consume("usage") as first,
+        stream.consume("usage") as second,
         asyncio.timeout(SECONDS),
         asyncio.TaskGroup() as tasks,
     ):
@@ -205,11 +197,11 @@ async def test_members_of_a_group_share_the_events(stream: Stream, consumable: C
             assert first_seen == sorted(first_seen)
 
 
-async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream, consumable: Consumable) -> None:
+async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream) -> None:
     """A cancelled receive loses no event."""
     events = numbered(ADA, range(3))
     got: list[Event] = []
-    async with consumable.consume("usage") as member:
+    async with stream.consume("usage") as member:
         for event in events:
             async with publishing(stream, [event]):
                 while event not in got:
@@ -223,9 +215,9 @@ async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream, consuma
     assert got == events
 
 
-async def test_waiting_for_events_ends_without_any(consumable: Consumable) -> None:
+async def test_waiting_for_events_ends_without_any(stream: Stream) -> None:
     """Without events, a receive returns an empty batch after about a second."""
-    async with consumable.consume("usage") as member, asyncio.timeout(SECONDS):
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         batch = await member.receive()
         await member.commit(batch)
     assert not batch.deliveries

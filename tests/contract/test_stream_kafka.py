@@ -69,7 +69,7 @@ async def opened() -> AsyncIterator[Open]:
         def open_one(
             url: str, credentials: str = "", metrics: Metrics | None = None, seconds: float = PUBLISH_SECONDS
         ) -> KafkaStream:
-            stream = KafkaStream(kafka_options(url, credentials), metrics or Metrics(), seconds)
+            stream = KafkaStream(url, metrics or Metrics(), credentials, seconds)
             stack.push_async_callback(stream.aclose)
             return stream
 

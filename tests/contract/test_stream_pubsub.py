@@ -22,8 +22,7 @@ from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.models.events import event_of
 from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
-from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Batch, Delivery, Member
-from pycalc.streaming.pubsub.options import pubsub_options
+from pycalc.streaming.base import PUBLISH_SECONDS, USAGE_GROUP, Delivery, Member, MessageBatch
 from pycalc.streaming.pubsub.stream import PubSubStream
 from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMember
 from tests.harness.consuming import delivered
@@ -61,7 +60,7 @@ async def opened() -> AsyncIterator[Open]:
             seconds: float = PUBLISH_SECONDS,
             intervals: Intervals = INTERVALS,
         ) -> PubSubStream:
-            stream = PubSubStream(pubsub_options(url), metrics or Metrics(), seconds, intervals)
+            stream = PubSubStream(url, metrics or Metrics(), "", seconds, intervals)
             stack.push_async_callback(stream.aclose)
             return stream
 
@@ -87,7 +86,7 @@ def subscription(topic: str, name: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{topic}-{name}"
 
 
-async def received(member: Member) -> Batch:
+async def received(member: Member) -> MessageBatch:
     """Return the next batch that is not empty."""
     while not (batch := await member.receive()).deliveries:
         pass

@@ -99,16 +99,16 @@ class TestDeadLetters:
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
-        entries = await outbox.pending(0, 10)
+        entries = await outbox.pending(10)
         await outbox.dead_letter({entries[1].seq: self.letter(rows[1].id)})
-        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0], rows[2]]
+        assert [entry.row for entry in await outbox.pending(10)] == [rows[0], rows[2]]
         (put,) = await letters.page(0, 10)
         assert put == self.letter(rows[1].id)._replace(number=put.number)
         assert await letters.size() == 1
         assert await letters.page(put.number, 10) == []
         assert await letters.requeue(put.number)
         assert await letters.size() == 0
-        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0], rows[2], rows[1]]
+        assert [entry.row for entry in await outbox.pending(10)] == [rows[0], rows[2], rows[1]]
         assert not await letters.requeue(put.number)
 
     async def test_what_is_no_event_can_only_be_discarded(self, database: Database) -> None:
@@ -127,7 +127,7 @@ class TestDeadLetters:
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
-        entries = await outbox.pending(0, 10)
+        entries = await outbox.pending(10)
         await outbox.dead_letter({entries[0].seq: self.letter(rows[0].id)})
         await outbox.remove([entries[1].seq])
         assert await history.prune(b"\xff" * 16, 10) == 1
@@ -135,4 +135,4 @@ class TestDeadLetters:
         assert await history.prune(b"\xff" * 16, 10) == 1
         (put,) = await letters.page(0, 10)
         assert await letters.requeue(put.number)
-        assert [entry.row for entry in await outbox.pending(0, 10)] == [rows[0]]
+        assert [entry.row for entry in await outbox.pending(10)] == [rows[0]]

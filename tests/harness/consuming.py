@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from pycalc.models.events import Event
-from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Stream
+from pycalc.streaming.base import USAGE_GROUP, Delivery, Stream
 
 _SECONDS = 45.0
 
 
 async def delivered(stream: Stream, count: int) -> list[Delivery]:
     """Return and commit at least so many of the group's next messages; the last batch may bring more."""
-    assert isinstance(stream, Consumable)
     deliveries: list[Delivery] = []
     async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
         while len(deliveries) < count:

@@ -79,11 +79,9 @@ def group_member(url: str, group: str) -> Iterator[GroupMember]:
 async def _work(url: str, group: str) -> None:
     from pycalc.observability.metrics import Metrics
     from pycalc.streaming import open_stream
-    from pycalc.streaming.base import Consumable
     from tests.harness.events import number_of
 
     stream = await open_stream(url, Metrics())
-    assert isinstance(stream, Consumable)
     async with stream.consume(group) as member:
         while True:
             batch = await member.receive()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Refresh, Rotation, SessionLimits
-from pycalc.errors import Conflict, Forbidden, NotFound, Unauthorized
+from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
@@ -60,7 +60,7 @@ class MemoryHistoryStore:
         if self.failure is not None:
             raise self.failure
         if any(row.id in self.refused for row in rows):
-            raise Conflict("The calculation can't be recorded.")
+            raise RowsRejected("The database rejects the values of these rows.")
         self.rows += rows
 
     async def probe(self) -> None:
@@ -137,12 +137,11 @@ class MemoryOutboxStore:
         await self.remove(list(letters))
         self.letters += letters.values()
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
+    async def pending(self, limit: int) -> list[OutboxRow]:
         """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
-        waiting = (OutboxRow(seq, row) for seq, row in self.entries.items() if seq > after)
-        return list(islice(waiting, limit))
+        return [OutboxRow(seq, row) for seq, row in islice(self.entries.items(), limit)]
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """See OutboxStore."""

@@ -47,5 +47,5 @@ def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: 
     errors.check()
     with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away."):
         raise OSError
-    errors.taken()
+    errors.published("The broker refuses events.", {})
     errors.check()

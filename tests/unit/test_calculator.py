@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from time import perf_counter
+from typing import cast
 
 import pytest
 
 from pycalc.cache import open_cache
-from pycalc.errors import InvalidInput, PayloadTooLarge, RangeNotSatisfiable, ResultTooLarge
+from pycalc.errors import ComputationTimeout, InvalidInput, PayloadTooLarge, RangeNotSatisfiable, ResultTooLarge
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource
 from pycalc.models.results import Result
@@ -19,7 +21,10 @@ from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Answer, Calculator
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
 from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
+from pycalc.services.compute.loop_scheduler import LoopScheduler
+from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from tests.harness.stores import USER_ID, MemoryHistoryStore
@@ -62,7 +67,7 @@ async def service() -> AsyncIterator[Service]:
     computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
     recorder = Recorder(history, metrics, lambda: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
-    results = ResultFinder(cache, computer, metrics)
+    results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)
     calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)
     batches = BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=30.0)
     yield Service(calculator, batches, history, metrics)
@@ -132,6 +137,27 @@ async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Ser
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
     answers = await service.batches.calculate(ADA, list(requests), ExitStack())
     assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
+
+
+class HangingResults:
+    """A finder of results that never answers."""
+
+    async def find(self, plan: Plan, user: bytes) -> None:
+        """Wait until the caller is cancelled."""
+        await asyncio.Event().wait()
+
+
+async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(service: Service) -> None:
+    """Errors stay the answers to themselves; only the calculation that was cut off counts as a timeout."""
+    metrics = Metrics()
+    memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
+    results = cast("ResultFinder", HangingResults())
+    batches = BatchCalculator(service.calculator, results, LoopScheduler(), memory, metrics, seconds=0.0)
+    wrong = InvalidInput("n is missing.")
+    seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
+    answers = await batches.calculate(ADA, [wrong, seven, wrong, seven], ExitStack())
+    assert [type(answer) for answer in answers] == [InvalidInput, ComputationTimeout] * 2
+    assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"timeout": 1})
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:

@@ -54,10 +54,10 @@ def test_every_file_of_the_operations_counts(tmp_path: Path, monkeypatch: pytest
 
 
 def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:
-    """How many digits are stored decides what stands in a result, and is a matter of the history."""
+    """The number of stored digits decides what a result contains."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
-    history = tmp_path / "pycalc/models/history.py"
-    history.write_text(history.read_text().replace("STORED_DIGITS = 1_000", "STORED_DIGITS = 2_000"))
+    results = tmp_path / "pycalc/models/results.py"
+    results.write_text(results.read_text().replace("STORED_DIGITS = 1_000", "STORED_DIGITS = 2_000"))
     assert version_of(tmp_path) != arithmetic_version()
 
 

@@ -11,7 +11,7 @@ from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations import single_flight
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
-from pycalc.services.calculations.single_flight import Found, LeaseCoordination
+from pycalc.services.calculations.single_flight import Coordination, Found
 from pycalc.services.compute.plan import Plan
 from tests.harness.results import result
 
@@ -69,7 +69,7 @@ async def joined(
     async def make() -> Result:
         return HERE
 
-    found = await LeaseCoordination(leases, metrics, longest).join(plan, look_up, make)
+    found = await Coordination(leases, metrics, longest).join(plan, look_up, make)
     told = metrics.registry.get_sample_value
     counts = {
         outcome: told("pycalc_single_flight_total", {"outcome": outcome}) or 0

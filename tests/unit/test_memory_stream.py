@@ -19,7 +19,7 @@ SECONDS = 10.0
 
 async def test_publishing_waits_for_the_commit() -> None:
     """The outbox may forget an event only when the consumer has it in the database: a kill in between loses nothing."""
-    stream = MemoryStream(Metrics())
+    stream = MemoryStream("memory://", Metrics())
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing = asyncio.create_task(stream.publish(numbered(ADA, range(3))))
         batch = await member.receive()
@@ -33,7 +33,7 @@ async def test_publishing_waits_for_the_commit() -> None:
 async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
     """Within the deadline; the late commit does no harm, and the events come again when they are published again."""
     metrics = Metrics()
-    stream = MemoryStream(metrics, publish_seconds=0.05)
+    stream = MemoryStream("memory://", metrics, publish_seconds=0.05)
     events = numbered(ADA, range(3))
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing = asyncio.create_task(stream.publish(events))
@@ -51,7 +51,7 @@ async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() 
 
 async def test_a_group_stays_when_its_last_member_leaves() -> None:
     """A consumer that died takes no events, so the outbox keeps them; what nobody took is not given out later."""
-    stream = MemoryStream(Metrics(), publish_seconds=0.05)
+    stream = MemoryStream("memory://", Metrics(), publish_seconds=0.05)
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage"):
         pass

@@ -141,6 +141,20 @@ def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> Non
     assert "Content-Range" in results["206"]["headers"]
 
 
+def test_every_operation_has_the_responses_of_every_route(document: dict[str, Any]) -> None:
+    """A request without Host, of another method, or too long for the server, and a fault: each can meet any route."""
+    for name, operation in operations(document).items():
+        assert operation["responses"].keys() >= {"400", "405", "414", "431", "500"}, name
+
+
+def test_the_console_is_documented(document: dict[str, Any]) -> None:
+    """The first path answers a browser with HTML that has a validator."""
+    responses = operations(document)["GET /"]["responses"]
+    assert responses["200"]["content"].keys() == {"application/json", "text/html"}
+    assert "ETag" in responses["200"]["headers"]
+    assert responses.keys() >= {"304", "412"}
+
+
 def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
     """A text in a path or a query has a greatest length, a format or a list of values; none may be null."""
     for name, operation in operations(document).items():
@@ -149,6 +163,25 @@ def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
             assert "anyOf" not in schema, (name, parameter["name"])
             if schema.get("type") == "string":
                 assert schema.keys() & {"maxLength", "format", "enum"}, (name, parameter["name"])
+
+
+def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
+    """Each text that a client sends has a greatest length or a list of values.
+
+    Operands have none: one that is too long does not make a batch invalid, but has a problem for its result.
+    """
+    schemas = document["components"]["schemas"]
+    pending = [operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation]
+    seen = {"Operand"}
+    while pending:
+        for node in objects(pending.pop()):
+            name = node.get("$ref", "").rpartition("/")[2]
+            if name and name not in seen:
+                seen.add(name)
+                pending.append(schemas[name])
+            if node.get("type") == "string":
+                assert node.keys() & {"maxLength", "enum"}, (seen, node)
+    assert {"Registration", "BatchItem"} <= seen
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycalc.errors import DomainError, InvalidInput
+from pycalc.models.results import Facts
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, ends_of, is_short, make_plan
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
-from pycalc.services.compute.worker import Outcome, execute
+from pycalc.services.compute.worker import execute
 from tests.harness.mission import THREE
 from tests.harness.operands import Case, expensive_cases
 
@@ -103,7 +104,7 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pycalc.services.operations.power.operation.exact_text", refuse)
     monkeypatch.setattr("pycalc.services.operations.factorial.operation.plan_factorial", refuse)
     for _, plan in plans:
-        assert isinstance(execute(plan.task), Outcome)
+        assert isinstance(execute(plan.task)[1], Facts)
 
 
 @pytest.mark.parametrize("operation", THREE)

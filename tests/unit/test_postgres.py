@@ -18,7 +18,7 @@ from pycalc.db import open_database, postgres
 from pycalc.db.postgres import PostgresDatabase, Timeouts
 from pycalc.db.rows import arrays_insert
 from pycalc.db.tables import history, outbox
-from pycalc.errors import Conflict, OutcomeUnknown, StoreReadOnly, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 from tests.harness.garbage import garbage
 from tests.harness.servers import free_port
 from tests.harness.stores import history_row
@@ -128,14 +128,14 @@ async def test_refused_writes_replace_the_connections_once_in_an_interval(
     outcomes = await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreReadOnly}
     assert len(disposed) == 2 * times
-    assert set(disposed) == {database._insert_queue.engine, database._write_queue.engine}
+    assert set(disposed) == {database._queues[name].engine for name in ("insert", "write")}
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
-async def test_rows_that_can_not_be_stored_are_a_conflict(kind: type[DBAPIError]) -> None:
+async def test_rows_that_can_not_be_stored_are_rejected(kind: type[DBAPIError]) -> None:
     """At once: trying again changes nothing."""
     database = Scripted(kind("INSERT", None, Exception()))
-    with pytest.raises(Conflict):
+    with pytest.raises(RowsRejected):
         await database.insert(history, ROWS)
     assert database.statements == [PLAIN]
 

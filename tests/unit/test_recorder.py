@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pycalc.errors import Conflict, OutcomeUnknown, Overloaded, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, Overloaded, RowsRejected, StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.recorder import Recorder
 from tests.harness.stores import MemoryHistoryStore, history_row
@@ -82,13 +82,13 @@ async def test_a_batch_has_a_largest_size() -> None:
 
 
 async def test_a_bad_row_fails_alone() -> None:
-    """The row that can't be stored gets Conflict; its whole batch but for it is stored, in order."""
+    """The row that can't be stored gets RowsRejected; its whole batch but for it is stored, in order."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
         store.refused = {rows[2].id}
         outcomes = await asyncio.gather(*[recorder.record([row]) for row in rows], return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [type(None), type(None), Conflict, type(None), type(None)]
+        assert [type(outcome) for outcome in outcomes] == [type(None), type(None), RowsRejected, type(None), type(None)]
         assert store.rows == [rows[0], rows[1], rows[3], rows[4]]
 
 
@@ -109,7 +109,7 @@ async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
         store.refused = {rows[4].id}
         groups = (rows[:3], rows[3:6], rows[6:])
         outcomes = await asyncio.gather(*[recorder.record(group) for group in groups], return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, type(None)]
+        assert [type(outcome) for outcome in outcomes] == [type(None), RowsRejected, type(None)]
         assert store.rows == rows[:3] + rows[6:]
 
 

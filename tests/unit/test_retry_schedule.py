@@ -211,7 +211,7 @@ class SlowlyRefusing(ListeningStream):
     """A stream that does not find out in time about several refused events in a batch of their own."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
+        """See Publisher."""
         if len(events) > 1 and {event.id for event in events} <= self.refused:
             self.attempts.append([event.id for event in events])
             raise StreamUnavailable("It takes too long to find out what is refused.")

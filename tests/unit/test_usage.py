@@ -19,7 +19,7 @@ from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events import usage as usage_module
 from pycalc.services.events.usage import UsageConsumer, UsageReader
-from pycalc.streaming.base import Batch, Delivery, Member
+from pycalc.streaming.base import Delivery, Member, MessageBatch
 from pycalc.streaming.memory import MemoryStream
 from tests.harness.stores import MemoryUserStore, history_row
 from tests.harness.tracing import RecordingTracer
@@ -162,7 +162,7 @@ class MemoryLetters:
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     """In one batch: the bad one becomes a letter, the good one is counted, and both are taken."""
-    stream, totals, letters = MemoryStream(Metrics()), MemoryTotals(), MemoryLetters()
+    stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -175,7 +175,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
     """The alert on dead letters means that there is one to look at."""
-    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
     await asyncio.sleep(0)
@@ -189,7 +189,7 @@ async def test_only_stored_dead_letters_are_counted() -> None:
 @in_virtual_time
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
     """All rows of a ``/batch`` carry one trace: it learns of the counting once, not for each row."""
-    stream, tracer = MemoryStream(Metrics()), RecordingTracer()
+    stream, tracer = MemoryStream("memory://", Metrics()), RecordingTracer()
     consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics(), tracer)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -201,7 +201,7 @@ async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
 @in_virtual_time
 async def test_a_consumer_that_fails_again_says_so() -> None:
     """Its ping fails while nothing is counted, and is well again afterwards."""
-    stream, totals = MemoryStream(Metrics(), publish_seconds=0.5), MemoryTotals()
+    stream, totals = MemoryStream("memory://", Metrics(), publish_seconds=0.5), MemoryTotals()
     totals.failure = RuntimeError("a bug")
     consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
     await asyncio.sleep(0)
@@ -241,7 +241,7 @@ async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pyte
 @in_virtual_time
 async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
     """A topic that is read again may be a week old; the events that are new in it are in time all the same."""
-    stream, totals, metrics = MemoryStream(Metrics()), MemoryTotals(), Metrics()
+    stream, totals, metrics = MemoryStream("memory://", Metrics()), MemoryTotals(), Metrics()
     totals.known = True
     consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
     await asyncio.sleep(0)
@@ -261,14 +261,14 @@ class RememberingStream:
         self.given = 0
         self.committed = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         """See Member."""
         if self.committed:
             await asyncio.Event().wait()
         self.given += 1
-        return Batch([Delivery(event(), b"", "memory")], None)
+        return MessageBatch([Delivery(event(), b"", "memory")], None)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         """See Member."""
         self.committed = True
 
@@ -298,11 +298,11 @@ class HangingMember:
     def __init__(self) -> None:
         self.committing = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         """See Member."""
-        return Batch([Delivery(event(), b"", "memory")], None)
+        return MessageBatch([Delivery(event(), b"", "memory")], None)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         """See Member."""
         self.committing = True
         await asyncio.Event().wait()
@@ -353,7 +353,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
     """From 100,000 dead letters on they are only counted; each one says when it was put aside and has 8 KiB."""
-    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryLetters(), Metrics()
 
     async def size() -> int:
         return waiting

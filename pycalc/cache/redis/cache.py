@@ -125,7 +125,7 @@ class RedisCache:
         if stored is None:
             return None
         if not isinstance(stored, bytes):
-            raise self._client.distrust("a value is no string")
+            raise self._client.unexpected_reply("a value is no string")
         label = self._names.label(key)
         try:
             if len(stored) > INLINE_BYTES:

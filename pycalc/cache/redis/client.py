@@ -115,7 +115,7 @@ class RedisClient:
             async with asyncio.timeout(self.times.store):
                 await self.redis.set(name, value, px=ttl_ms)
 
-    def distrust(self, what: str) -> CacheUnavailable:
+    def unexpected_reply(self, what: str) -> CacheUnavailable:
         """Open the breaker, and return the error for a reply that Redis would not send."""
         self.breaker.trip(what)
         return CacheUnavailable("The cache answers something else.")

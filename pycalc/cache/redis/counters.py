@@ -41,14 +41,14 @@ class RedisCounters:
         match await self._client.ask(self._spend, [self._name(key)], [int(expiry), amount, limit]):
             case [int(fits), int(count), int(left)]:
                 return Spent(fits == 1, min(count, limit), max(0, left) / 1000)
-        raise self._client.distrust("a counter is no number")
+        raise self._client.unexpected_reply("a counter is no number")
 
     async def get(self, key: str) -> int:
         reply = await self._client.ask(self._client.redis.get, self._name(key))
         if reply is None:
             return 0
         if not isinstance(reply, bytes) or not reply.lstrip(b"-").isdigit():
-            raise self._client.distrust("a counter is no number")
+            raise self._client.unexpected_reply("a counter is no number")
         return max(0, int(reply))
 
     async def get_expiry(self, key: str) -> float:
@@ -63,5 +63,5 @@ class RedisCounters:
 
     def _whole(self, reply: Any) -> int:
         if not isinstance(reply, int):
-            raise self._client.distrust("a counter is no number")
+            raise self._client.unexpected_reply("a counter is no number")
         return reply

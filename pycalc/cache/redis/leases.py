@@ -68,7 +68,7 @@ class RedisClaim:
                     digest = await asyncio.to_thread(hashed) if len(reply) > INLINE_BYTES else hashed()
                     await leases.client.ask(leases.discard, [self._result], [digest.hexdigest()])
                 return result or False
-        raise leases.client.distrust("no answer to a claim")
+        raise leases.client.unexpected_reply("no answer to a claim")
 
     def release(self) -> None:
         renewing, self._renewing = self._renewing, None

@@ -34,7 +34,7 @@ class Database(Protocol):
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert complete rows, all or none, in one transaction, and return once they are durable.
 
-        This is the recorder's fast path. Raises Conflict when the database rejects a row for its values.
+        This is the recorder's fast path. Raises RowsRejected when the database rejects a row for its values.
         """
 
     def under_way(self) -> Mapping[str, int]:

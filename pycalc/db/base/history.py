@@ -29,7 +29,7 @@ class HistoryStore(Protocol):
     async def append(self, rows: Sequence[HistoryRow]) -> None:
         """Record calculations and their outbox entries, all or none, in one transaction.
 
-        Raises Conflict when the database rejects a row for its values.
+        Raises RowsRejected when the database rejects a row for its values.
         """
 
     async def probe(self) -> None:

@@ -25,7 +25,7 @@ class KeyStore(Protocol):
         """Return a user's keys, oldest first."""
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """Return the owner of the key with that hash and record the use; None when it is expired or disabled."""
+        """Return the owner of a key and record the use; None if it is unknown or expired, or the owner disabled."""
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound."""

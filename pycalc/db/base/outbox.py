@@ -20,13 +20,13 @@ class OutboxStore(Protocol):
     """Unpublished events, and the lease that lets one relay at a time publish them."""
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """Acquire or renew the lease for that long; return False when another owner holds it."""
+        """Acquire or renew the lease for ``milliseconds``; return False when another owner holds it."""
 
     async def release(self, owner: bytes) -> None:
         """Release the lease if ``owner`` holds it."""
 
-    async def pending(self, after: int, limit: int) -> list[OutboxRow]:
-        """Return up to ``limit`` entries with sequence numbers above ``after``, in ascending order."""
+    async def pending(self, limit: int) -> list[OutboxRow]:
+        """Return up to ``limit`` of the oldest entries, in the order of their sequence numbers."""
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Delete published entries."""

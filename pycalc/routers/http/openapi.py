@@ -33,7 +33,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
-    "ETag": ("The validator of the bare digits, for `If-Match`, `If-None-Match` and `If-Range`.", {"type": "string"}),
+    "ETag": ("The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.", {"type": "string"}),
     "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
     "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": ("What is left of the quota (draft-ietf-httpapi-ratelimit-headers).", {"type": "string"}),
@@ -57,6 +57,13 @@ _OF_PROBLEMS = {
     "429": ("Retry-After", "RateLimit", "RateLimit-Policy"),
     "500": ("X-Request-ID",),
     "503": ("Retry-After",),
+}
+_QUOTA = ("RateLimit", "RateLimit-Policy")
+_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the quota has counted
+# The responses of the HTTP server itself, which has no hook to give them a body (ADR 2).
+_OF_SERVER = {
+    "414": {"description": "The path and the query are longer than the server reads. There is no body."},
+    "431": {"description": "The header fields are longer than the server reads. There is no body."},
 }
 _API_KEY = "apiKey"
 # The bodies that handlers read or write without FastAPI.
@@ -114,10 +121,13 @@ def _complete_operation(operation: dict[str, Any]) -> None:
         security.append({_API_KEY: []})
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
-    operation["responses"].setdefault("405", responses("method-not-allowed")[405])
+    of_every_route = {str(status): entry for status, entry in responses("bad-request", "method-not-allowed").items()}
+    operation["responses"] = dict(sorted({**of_every_route, **_OF_SERVER, **operation["responses"]}.items()))
+    counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
-            response["headers"] = headers(*_OF_PROBLEMS.get(status, ())) | response.get("headers", {})
+            names = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
+            response["headers"] = headers(*names) | response.get("headers", {})
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

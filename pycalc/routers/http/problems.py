@@ -157,13 +157,8 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     """Return the problem body for a domain error."""
     if error.code == "internal-error":
         _log.error("internal error", path=instance, error=type(error).__name__)
-        return _body(
-            error.code,
-            error.title,
-            "The result failed its verification; tell the operator.",
-            instance,
-            {},
-        )
+        detail = "The service made an error; tell the operator, whose log has the details."
+        return _body(error.code, error.title, detail, instance, {})
     detail, members = error.detail, dict[str, object]()
     if isinstance(error, errors.ResultTooLarge):
         members["limit"] = error.limit

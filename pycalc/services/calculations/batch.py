@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PayloadTooLarge, PycalcError
 from pycalc.models.auth import Principal
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
 from pycalc.observability.metrics import Metrics
-from pycalc.services.calculations.calculator import Answer, Calculator, Made
+from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
 from pycalc.services.calculations.planning import Request, default_options, options_of
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.operations import CALCULATIONS
 
-T = TypeVar("T")
-
 BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
-MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
+_MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
 _YIELD_SECONDS = 0.002  # yield to the event loop after so much batch work
-_DEADLINE_OVER = "The batch's deadline was over before this calculation was done."
 
 
 class BatchCalculator:
@@ -40,9 +36,7 @@ class BatchCalculator:
         scheduler: LoopScheduler,
         memory: ConcurrencyLimit,
         metrics: Metrics,
-        *,
         seconds: float,
-        most_calculations: int = MOST_CALCULATIONS,
     ) -> None:
         """``memory``: the response memory, bytes; ``seconds``: the deadline of one batch."""
         self._calculator = calculator
@@ -52,7 +46,7 @@ class BatchCalculator:
         self._seconds = seconds
         # One slot for each calculation of the batches under way.
         self.slots = ConcurrencyLimit(
-            most_calculations,
+            _MOST_CALCULATIONS,
             metrics.requests_refused.labels("batches"),
             "Too many batches are being calculated; retry in 1 s.",
             seconds=1,
@@ -69,18 +63,30 @@ class BatchCalculator:
         that the batch's deadline does not leave time for. Raises Overloaded, before anything is computed, when too many
         batches are under way, in total or of this user. Raises the recorder's errors.
         """
-        calculator = self._calculator
-        with self.slots.acquire(caller.user_id, len(requests)), calculator.slots.acquire(caller.user_id):
-            made = await self._make_all(caller, requests, memory)
-            recorded = iter(await calculator.record_all(caller, [each for each in made if isinstance(each, Made)]))
-            return [next(recorded) if isinstance(each, Made) else each for each in made]
+        found: list[Unrecorded | PycalcError] = []
+        with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._find_all(caller, requests, memory, found)
+            except TimeoutError:
+                late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
+                rest = requests[len(found) :]
+                if not isinstance(rest[0], PycalcError):  # it was under way
+                    self._calculator.count_error(rest[0][0], late)
+                found += [request if isinstance(request, PycalcError) else late for request in rest]
+            unrecorded = [each for each in found if isinstance(each, Unrecorded)]
+            answers = iter(await self._calculator.record_all(caller, unrecorded))
+            return [next(answers) if isinstance(each, Unrecorded) else each for each in found]
 
-    async def _make_all(
-        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
-    ) -> list[Made | PycalcError]:
-        deadline = perf_counter() + self._seconds
+    async def _find_all(
+        self,
+        caller: Principal,
+        requests: Sequence[Request | PycalcError],
+        memory: ExitStack,
+        found: list[Unrecorded | PycalcError],
+    ) -> None:
+        """Append each calculation with its result, or the error that answers it, to ``found``."""
         digits_left = self._calculator.max_digits
-        made: list[Made | PycalcError] = []
         yielded = perf_counter()
         for request in requests:
             now = perf_counter()
@@ -88,41 +94,25 @@ class BatchCalculator:
                 await self._scheduler.time_slice(now - yielded)
                 yielded = perf_counter()
             if isinstance(request, PycalcError):
-                made.append(request)
+                found.append(request)
                 continue
             try:
-                if now > deadline:
-                    raise ComputationTimeout(_DEADLINE_OVER)
-                plan = self._calculator.planned(request)
-                if plan is None:
-                    plan = await _in_time(self._calculator.plan(caller, request), deadline)
+                plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
-                made.append(await self._make(caller, plan, now, deadline))
+                found.append(await self._find(caller, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:
-                made.append(error)
-        return made
+                found.append(error)
 
-    async def _make(self, caller: Principal, plan: Plan, began: float, deadline: float) -> Made:
-        finding = self._results.find(plan, caller.user_id)
+    async def _find(self, caller: Principal, plan: Plan, began: float) -> Unrecorded:
         try:
-            found = await (finding if plan.seconds <= INLINE_SECONDS else _in_time(finding, deadline))
-            return self._calculator.made(plan, found, began)
+            return self._calculator.with_result(plan, await self._results.find(plan, caller.user_id), began)
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise
-
-
-async def _in_time(work: Coroutine[None, None, T], deadline: float) -> T:
-    """Return the result of the work; raises ComputationTimeout at the deadline, a time of ``perf_counter``."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - perf_counter())):
-            return await work
-    except TimeoutError:
-        raise ComputationTimeout(_DEADLINE_OVER) from None
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
@@ -143,7 +133,7 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
 
 
 def _literal(number: str) -> str:
-    """Return a JSON number's literal; ``5.0`` is the integer 5, which is how some languages write it."""
+    """Return a JSON number's literal, and 5 for ``5.0``: some languages write integers like that."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 

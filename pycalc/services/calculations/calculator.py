@@ -7,16 +7,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import NamedTuple
 
-from pycalc.errors import (
-    ComputationTimeout,
-    DomainError,
-    FieldProblem,
-    InvalidInput,
-    PycalcError,
-    RangeNotSatisfiable,
-    ResultTooLarge,
-    RetryLater,
-)
+from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PycalcError, ResultTooLarge, RetryLater
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource, text_of_id
@@ -35,7 +26,7 @@ from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_PLANS = 4_096  # only plans of short operands are kept, which bounds their memory
 OVERLOADED = "The service is overloaded; retry in 1 s."
-MOST_AT_ONCE = 512  # single calculations and batches under way together; the worker queue has its own bound
+_MOST_AT_ONCE = 512  # single calculations and batches under way together; the worker queue has its own bound
 
 
 class Answer(NamedTuple):
@@ -47,8 +38,8 @@ class Answer(NamedTuple):
     elapsed_us: int
 
 
-class Made(NamedTuple):
-    """A calculation whose result is known, and which is not recorded yet."""
+class Unrecorded(NamedTuple):
+    """A calculation with its result, not recorded yet."""
 
     plan: Plan
     result: Result
@@ -68,7 +59,6 @@ class Calculator:
         metrics: Metrics,
         *,
         max_digits: int,
-        most_at_once: int = MOST_AT_ONCE,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """``max_digits``: the most digits of a result, or of all results of a batch together."""
@@ -79,7 +69,7 @@ class Calculator:
         self._ids = ids
         self._tracer = tracer
         # A small calculation holds a slot from its arrival on, a batch while it is calculated.
-        self.slots = ConcurrencyLimit(most_at_once, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
+        self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
         self._plans: dict[Request, Plan] = {}
         self._outcomes = {
@@ -118,7 +108,7 @@ class Calculator:
         held: bool = False,
         check: Callable[[Result], object] | None = None,
     ) -> Answer:
-        """Return the result after it is recorded.
+        """Find a plan's result, record the calculation, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
         ``held`` means that the client already has the result: one that is not cached is then described by its size and
@@ -130,19 +120,20 @@ class Calculator:
         name = plan.task.operation
         try:
             facts_only = held and plan.summary_seconds < plan.seconds
-            made = self.made(plan, await self._results.find(plan, caller.user_id, facts_only=facts_only), began)
+            found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
+            calculation = self.with_result(plan, found, began)
             if check is not None:
-                check(made.result)
+                check(calculation.result)
             with self._tracer.span("record"):
-                row = self._row(caller, made)
+                row = self._row(caller, calculation)
                 await self._recorder.record([row])
         except PycalcError as error:
             self.count_error(name, error)
             raise
-        self._outcomes[name, "cached" if made.cached else "computed"].inc()
-        return Answer(text_of_id(row.id), made.result, row.cached, row.elapsed_us)
+        self._outcomes[name, "cached" if row.cached else "computed"].inc()
+        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
 
-    def made(self, plan: Plan, found: Found, began: float) -> Made:
+    def with_result(self, plan: Plan, found: Found, began: float) -> Unrecorded:
         """Return a plan with its result; raises ResultTooLarge, or InvalidInput if even the digit count is too long."""
         facts = found.result.facts
         if plan.too_large:
@@ -151,45 +142,45 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
-        return Made(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
+        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
 
-    async def record_all(self, caller: Principal, made: Sequence[Made]) -> list[Answer]:
+    async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:
         """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
-        if not made:
+        if not calculations:
             return []
         with self._tracer.span("record"):
-            rows = [self._row(caller, each) for each in made]
+            rows = [self._row(caller, each) for each in calculations]
             await self._recorder.record(rows)
-        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in made)
+        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)
         return [
             Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us)
-            for row, each in zip(rows, made, strict=True)
+            for row, each in zip(rows, calculations, strict=True)
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
         """Count a calculation that ended with an error."""
         if isinstance(error, ComputationTimeout):
             outcome = "timeout"
-        elif isinstance(error, InvalidInput | DomainError | ResultTooLarge | RangeNotSatisfiable):
-            outcome = "refused"
+        elif isinstance(error, RetryLater):
+            outcome = "busy"
         else:
-            outcome = "busy" if isinstance(error, RetryLater) else "failed"
+            outcome = "failed" if error.code == PycalcError.code else "refused"
         self._outcomes[operation, outcome].inc()
 
-    def _row(self, caller: Principal, made: Made) -> HistoryRow:
+    def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
         """Return the row of a calculation, to be queued at once: ids must grow in the order of the recorder's queue."""
         now_ms = time_ns() // 1_000_000  # read before the id is made, which is never earlier
         return HistoryRow(
             self._ids.next(),
             caller.user_id,
             caller.username,
-            made.plan.task.operation,
-            made.plan.recorded_input,
-            *made.result.facts,
-            made.cached,
-            made.elapsed_us,
+            calculation.plan.task.operation,
+            calculation.plan.recorded_input,
+            *calculation.result.facts,
+            calculation.cached,
+            calculation.elapsed_us,
             self._tracer.traceparent(),
             now_ms,
         )

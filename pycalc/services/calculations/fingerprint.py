@@ -15,7 +15,6 @@ _HASHED_CODE = (
     "services/calculations/planning.py",
     "services/calculations/result_finder.py",
     "services/compute/worker.py",
-    "models/history.py",
     "models/json_text.py",
     "models/results.py",
 )

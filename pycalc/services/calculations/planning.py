@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
+from json import JSONEncoder
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput, ResultTooLarge
 from pycalc.models.json_text import json_literal, pointer_step, shown
-from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.compute.worker import Task
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
@@ -25,9 +25,9 @@ _LONGEST_SHORT = 100  # literals up to this length together are planned on the e
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
-_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one does
 _MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
 _MOST_MEMORY = 1 << 30  # bytes for a residue
+_encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class Options(NamedTuple):
@@ -104,7 +104,15 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     inputs = operation.input(args)
     key = operation.key(args, options.precision)
     if options.modulus is not None and isinstance(operation, Modular):
-        return _modulo_plan(operation, args, inputs, key, options.modulus)
+        modulus = parse_natural({"mod": options.modulus}, "mod", least=1)
+        text = text_of(modulus)
+        residue = operation.plan_modulo(args, modulus)
+        task = Task(name, args, DEFAULT_PRECISION, "modulo", modulus, method=residue.method)
+        inputs["mod"] = int(text) if json_literal(text) == text else text
+        named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
+        seconds = residue.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
+        memory = BASE_MEMORY + _MEMORY_PER_DIGIT * len(text) + int(min(2 * residue.memory, _MOST_MEMORY))
+        return Plan(task, f"{key}?mod={named}", *_inputs_json(inputs), seconds, len(text), seconds, memory)
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != operation.default_precision:
         inputs["precision"] = options.precision
@@ -113,19 +121,21 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
             detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one, or for a residue."
             raise ResultTooLarge(detail, None, max_digits, None, None)
         task = Task(name, args, options.precision, exact=estimate.exact)
-        memory = int(min(estimate.memory, _MOST_MEMORY))
-        return _plan(task, key, inputs, estimate.seconds, estimate.digits, estimate.seconds, memory=memory)
+        memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
+        time = estimate.seconds
+        return Plan(task, key, *_inputs_json(inputs), time, estimate.digits, time, memory)
     summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
             detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
             raise _invalid(names[0], detail)
-        return _plan(summary, f"{key}?summary", {**inputs, "view": "summary"}, seconds)
+        return Plan(summary, f"{key}?summary", *_inputs_json({**inputs, "view": "summary"}), seconds)
+    texts = _inputs_json(inputs)
     if estimate.digits > max_digits:
-        return _plan(summary, f"{key}?ends", inputs, seconds, too_large=True)
-    task = summary._replace(view="value")
-    return _plan(task, key, inputs, estimate.seconds, estimate.digits, seconds)
+        return Plan(summary, f"{key}?ends", *texts, seconds, too_large=True)
+    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
+    return Plan(summary._replace(view="value"), key, *texts, estimate.seconds, estimate.digits, seconds, memory)
 
 
 def ends_of(plan: Plan) -> Plan:
@@ -133,48 +143,22 @@ def ends_of(plan: Plan) -> Plan:
     if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
         return plan
     summary = plan.task._replace(view="summary")
-    return replace(plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=_MEMORY)
+    return replace(
+        plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY
+    )
 
 
-def _modulo_plan(operation: Modular[Any], args: Any, inputs: dict[str, int | str], key: str, literal: str) -> Plan:
-    modulus = parse_natural({"mod": literal}, "mod", least=1)
-    text = text_of(modulus)
-    found = operation.plan_modulo(args, modulus)
-    seconds = found.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
-    named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
-    task = Task(operation.name, args, DEFAULT_PRECISION, "modulo", modulus, way=found.way)
-    mod = int(text) if json_literal(text) == text else text
-    memory = int(min(2 * found.memory, _MOST_MEMORY))
-    return _plan(task, f"{key}?mod={named}", {**inputs, "mod": mod}, seconds, len(text), seconds, memory=memory)
+def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
+    """Return the operands and options as JSON: as the answer shows them, and as the history does."""
+    text = _encode(inputs)
+    if len(text) <= LONGEST_RECORDED:
+        return text, text
+    return text, _encode({name: _abbreviated(value) for name, value in inputs.items()})
 
 
-def _plan(
-    task: Task,
-    key: str,
-    inputs: dict[str, int | str],
-    seconds: float,
-    digits: int = 0,
-    summary_seconds: float = 0.0,
-    *,
-    memory: int = 0,
-    too_large: bool = False,
-) -> Plan:
-    text = recorded = _json(inputs)
-    if len(text) > LONGEST_RECORDED:
-        recorded = _json(
-            {name: _abbreviated(value) if isinstance(value, str) else value for name, value in inputs.items()}
-        )
-    memory += _MEMORY + _MEMORY_PER_DIGIT * digits
-    return Plan(task, key, text, recorded, seconds, digits, summary_seconds, memory, too_large)
-
-
-def _json(inputs: dict[str, int | str]) -> str:
-    return json.dumps(inputs, separators=(",", ":"))
-
-
-def _abbreviated(operand: str) -> str:
+def _abbreviated(operand: int | str) -> int | str:
     """Return an operand in the form that the history shows, which bounds the size of an event."""
-    if len(operand) <= LONGEST_RECORDED:
+    if isinstance(operand, int) or len(operand) <= LONGEST_RECORDED:
         return operand
     digest = sha256(operand.encode()).hexdigest()
     return f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"

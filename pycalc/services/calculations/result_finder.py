@@ -6,18 +6,15 @@ from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
 from pycalc.errors import CacheUnavailable, Overloaded
-from pycalc.models.history import STORED_DIGITS
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CacheMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import ends_of
-from pycalc.services.calculations.single_flight import Coordination, Found, NoCoordination, SingleFlight
+from pycalc.services.calculations.single_flight import Coordination, Found, SingleFlight
 from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Computer
 from pycalc.services.compute.plan import Plan
-from pycalc.services.compute.worker import Outcome
 
-_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
 _WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result costs the event loop
 
 
@@ -28,17 +25,15 @@ class ResultFinder:
         self,
         cache: Cache,
         computer: Computer,
-        metrics: Metrics,
-        *,
-        coordination: Coordination | None = None,
+        coordination: Coordination,
+        metrics: CacheMetrics,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """``coordination``: that between the processes that share the cache; None for a single process."""
         self._cache = cache
         self._computer = computer
-        self._coordination = coordination or NoCoordination()
+        self._coordination = coordination
         self._tracer = tracer
-        self._flights: SingleFlight[Found] = SingleFlight()
+        self._single_flight: SingleFlight[Found] = SingleFlight()
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
 
@@ -59,20 +54,16 @@ class ResultFinder:
             return Found(result, cached=True)
         if plan.seconds <= INLINE_SECONDS:
             return Found(await self._compute(plan, user), cached=facts_only)
-        found = await self._join(plan, user)
-        return Found(found.result, cached=found.cached or facts_only)
-
-    async def _join(self, plan: Plan, user: bytes) -> Found:
-        joined = self._flights.under_way(plan.key)
+        joined = self._single_flight.under_way(plan.key)
         try:
-            found = await self._flights.join(plan.key, lambda: self._coordinate(plan, user))
+            found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, user))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
-            return found
         except Overloaded:
             if not joined:
                 raise
-            return await self._coordinate(plan, user)  # the full queue was that of the user who came first
+            found = await self._coordinate(plan, user)  # the full queue was that of the user who came first
+        return Found(found.result, cached=found.cached or facts_only)
 
     async def _coordinate(self, plan: Plan, user: bytes) -> Found:
         return await self._coordination.join(
@@ -98,17 +89,13 @@ class ResultFinder:
         return result
 
 
-def _result(plan: Plan, text: bytes | mmap, outcome: Outcome) -> Result:
+def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
     """Return a computed result with the parts of its JSON form that stand around the text."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
-    tail = f'"digits":{json_literal(outcome.digits)},"exact":{str(outcome.exact).lower()},"cached":'
-    stored = None
+    tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":
-        tail = f'"leading":{quoted(outcome.leading)},"trailing":{quoted(outcome.trailing)},{tail}'
+        tail = f'"leading":{quoted(facts.leading)},"trailing":{quoted(facts.trailing)},{tail}'
     else:
-        if len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS and int(outcome.digits) <= STORED_DIGITS:
-            stored = bytes(text).decode()
-        quote = '"' if stored is None or json_literal(stored) != stored else ""
+        quote = '"' if facts.stored is None or json_literal(facts.stored) != facts.stored else ""
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
-    facts = Facts(stored, outcome.digits, outcome.exact, outcome.leading, outcome.trailing, outcome.sha256)
     return Result(text, facts, head.encode(), tail.encode())

@@ -7,62 +7,60 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pycalc.backoff import full_jitter
 from pycalc.cache.base import Claim, Leases
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CacheMetrics
 from pycalc.services.compute.plan import Plan
 
 T = TypeVar("T")
 
-# Cheaper results are not coordinated: computing them twice is faster than taking a lease.
-_EXPENSIVE_SECONDS = 0.02
+_EXPENSIVE_SECONDS = 0.02  # cheaper results are not coordinated: computing them twice is faster than taking a lease
 # The wait for another process is this many times the estimate, plus a constant, and never past the deadline.
 # Estimates are right within a factor of two and a worker may have to start; but the process may be gone or busy.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
-# A waiting caller tolerates a cache outage of this length, then computes the result itself.
-_CACHE_OUTAGE_SECONDS = 0.25
+_CACHE_OUTAGE_SECONDS = 0.25  # after a longer outage of the cache, a waiting caller computes the result itself
 _FIRST_POLL_INTERVAL = 0.01
 _LONGEST_POLL_INTERVAL = 0.05
 
 
 @dataclass(slots=True)
-class _Flight(Generic[T]):
+class _Work(Generic[T]):
     task: asyncio.Task[T]
-    waiting: int = 0
+    waiting: int = 0  # callers
 
 
 class SingleFlight(Generic[T]):
     """The work under way in this process, by key; bounded by the callers who wait for it."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight[T]] = {}
+        self._works: dict[str, _Work[T]] = {}
 
     def under_way(self, key: str) -> bool:
         """Return whether the work under a key has begun."""
-        return key in self._flights
+        return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
         """Return or raise the outcome of the work under ``key``; start the work when it is not under way.
 
         The work is cancelled when its last caller is cancelled; a later caller starts it again.
         """
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(start()))
-        flight.waiting += 1
+        work = self._works.get(key)
+        if work is None:
+            work = self._works[key] = _Work(asyncio.create_task(start()))
+        work.waiting += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(work.task)
         finally:
-            flight.waiting -= 1
-            if not flight.waiting:
-                flight.task.cancel()
-            if (not flight.waiting or flight.task.done()) and self._flights.get(key) is flight:
-                del self._flights[key]
+            work.waiting -= 1
+            if not work.waiting:
+                work.task.cancel()
+            if (not work.waiting or work.task.done()) and self._works.get(key) is work:
+                del self._works[key]
 
 
 class Found(NamedTuple):
@@ -76,31 +74,15 @@ LookUp = Callable[[], Awaitable[Result | None]]  # returns a result from the cac
 Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the cache
 
 
-class Coordination(Protocol):
-    """A rule for which of several processes computes a result."""
-
-    async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """Return a plan's result: looked up, or computed in this process or another one."""
-        ...
-
-
-class NoCoordination:
-    """The rule for a single process, which computes all that the cache does not have."""
-
-    async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        result = await look_up()
-        return Found(await make(), cached=False) if result is None else Found(result, cached=True)
-
-
-class LeaseCoordination:
+class Coordination:
     """Single flight among processes: the holder of a lease computes, the others poll the shared cache.
 
     Waiting callers take no place in any queue of this process, and wait for a few times the estimated duration.
     The reply to a request for a lease contains the result, so an expensive result needs no look-up before.
     """
 
-    def __init__(self, leases: Leases, metrics: Metrics, longest: float) -> None:
-        """``longest``: the longest wait for another process, seconds."""
+    def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
+        """``leases``: None for a single process; ``longest``: the longest wait for another process, seconds."""
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors
@@ -109,9 +91,12 @@ class LeaseCoordination:
         )
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        if plan.seconds < _EXPENSIVE_SECONDS or not self._leases.hands_on(plan.digits):
-            return await NoCoordination().join(plan, look_up, make)
-        claim = self._leases.claim(plan.key)
+        """Return a plan's result: looked up, or computed in this process or another one."""
+        leases = self._leases
+        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.hands_on(plan.digits):
+            result = await look_up()
+            return Found(await make(), cached=False) if result is None else Found(result, cached=True)
+        claim = leases.claim(plan.key)
         try:
             result = await self._wait(claim, plan)
             return Found(await make(), cached=False) if result is None else Found(result, cached=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pycalc.errors import Overloaded
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CalculationMetrics
 
 _REMEMBERED = 1_024  # users whose last slot is remembered, so that a returning user does not count as new
 _RETRY_SECONDS = 5
@@ -21,7 +21,7 @@ class Admission:
     has fewer waiting displaces the newest request of the user who has most.
     """
 
-    def __init__(self, metrics: Metrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
+    def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
         self._free = slots
         self._share = max(1, slots - 1)
         self._max_waiting = max_waiting
@@ -42,13 +42,6 @@ class Admission:
     @asynccontextmanager
     async def slot(self, user: bytes) -> AsyncIterator[None]:
         """Hold a slot; raises Overloaded when the queue is full, for all or for this user, or the wait too long."""
-        await self._acquire(user)
-        try:
-            yield
-        finally:
-            self._release(user)
-
-    async def _acquire(self, user: bytes) -> None:
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(user, deque()).append(granted)
@@ -58,28 +51,35 @@ class Admission:
             async with asyncio.timeout(self._max_wait):
                 await granted
         except BaseException as error:
-            self._withdraw(user, granted)
+            # The request was granted meanwhile, or it is in the queue; a displaced one is neither.
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self._release(user)
+            elif granted in self._waiting.get(user, ()):
+                self._waiting[user].remove(granted)
+                self._left_queue(user)
             if isinstance(error, TimeoutError):
-                raise self._refusal("wait", "The computation waited too long for a worker.") from None
+                raise self._refusal("wait", "The computation waited too long for a worker process") from None
             raise
+        try:
+            yield
+        finally:
+            self._release(user)
 
     def _make_room(self, user: bytes) -> None:
         """Displace a request from a full queue; raises Overloaded when no other user has more requests."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
-            raise self._refusal("queue", "Too many of your computations are waiting.")
+            raise self._refusal("queue", "Too many of your computations are waiting")
         if self.waiting < self._max_waiting:
             return
         most = max(self._waiting, key=self._demand)
         if self._demand(most) <= (waiting + 1, self._running[user]):
-            raise self._refusal("queue", "Too many computations are waiting.")
+            raise self._refusal("queue", "Too many computations are waiting")
         displaced = self._waiting[most].pop()
-        self._forget_if_empty(most)
-        self.waiting -= 1
+        self._left_queue(most)
         if not displaced.done():  # else cancelled, and its caller has not run since
-            displaced.set_exception(
-                self._refusal("displaced", "Too many computations are waiting, and most of them are yours.")
-            )
+            detail = "Too many computations are waiting, and most of them are yours"
+            displaced.set_exception(self._refusal("displaced", detail))
 
     def _demand(self, user: bytes) -> tuple[int, int]:
         """Return how many requests of a user wait, and how many run."""
@@ -87,19 +87,7 @@ class Admission:
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:
         self._refused.labels(reason).inc()
-        return Overloaded(detail, _RETRY_SECONDS)
-
-    def _withdraw(self, user: bytes, granted: asyncio.Future[None]) -> None:
-        """Withdraw a request whose caller is gone, whether it was granted, is queued or was displaced."""
-        if granted.done() and not granted.cancelled():
-            if granted.exception() is None:
-                self._release(user)
-            return
-        queue = self._waiting.get(user, ())
-        if granted in queue:
-            self._waiting[user].remove(granted)
-            self.waiting -= 1
-            self._forget_if_empty(user)
+        return Overloaded(f"{detail}; retry in {_RETRY_SECONDS} s.", _RETRY_SECONDS)
 
     def _release(self, user: bytes) -> None:
         self._running[user] -= 1
@@ -116,22 +104,20 @@ class Admission:
                 return
             user = min(eligible, key=lambda user: self._served.get(user, 0))
             granted = self._waiting[user].popleft()
-            self._forget_if_empty(user)
-            self.waiting -= 1
+            self._left_queue(user)
             if granted.done():  # cancelled, and its caller has not run since
                 continue
             self._free -= 1
             self._running[user] += 1
-            self._note_service(user)
+            self._slots_granted += 1
+            self._served.pop(user, None)
+            self._served[user] = self._slots_granted
+            if len(self._served) > _REMEMBERED:
+                del self._served[next(iter(self._served))]
             granted.set_result(None)
 
-    def _note_service(self, user: bytes) -> None:
-        self._slots_granted += 1
-        self._served.pop(user, None)
-        self._served[user] = self._slots_granted
-        if len(self._served) > _REMEMBERED:
-            del self._served[next(iter(self._served))]
-
-    def _forget_if_empty(self, user: bytes) -> None:
-        if not self._waiting.get(user, True):
+    def _left_queue(self, user: bytes) -> None:
+        """Note that one of the user's requests has left the queue."""
+        self.waiting -= 1
+        if not self._waiting[user]:
             del self._waiting[user]

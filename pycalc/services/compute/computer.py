@@ -16,21 +16,19 @@ import anyio.to_process
 from structlog import get_logger
 
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
-from pycalc.observability.metrics import Metrics
+from pycalc.models.results import Facts
+from pycalc.observability.metrics import CalculationMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
-from pycalc.services.compute.worker import OUT_OF_MEMORY, Outcome, Timed, be_ready, execute, limited, timed
+from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
 
-# Estimated cost up to which a computation runs on the event loop: about what handing it to a worker costs.
-INLINE_SECONDS = 0.0003
-# Estimated cost up to which a computation runs without waiting for a time slice.
-_SHORT_SECONDS = 0.00005
-_HOPELESS = 4  # estimates above this many deadlines are refused; estimates are right within a factor of two
+INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
+_SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
+_MOST_DEADLINES = 4  # a longer estimate is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
-# A worker that was idle for longer may be gone: anyio ends idle workers after five minutes.
-_TRUSTED_SECONDS = 60.0
+_TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")
 
@@ -38,11 +36,11 @@ _log = get_logger(__name__)
 
 
 class Computer:
-    """Computes and verifies results, bounded in processes, in waiting requests, in time and in bytes."""
+    """A computer of verified results, bounded in processes, in waiting requests, in time and in bytes."""
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: CalculationMetrics,
         *,
         workers: int,
         timeout: float,
@@ -70,7 +68,7 @@ class Computer:
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
-    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
+    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         """Return a verified result's text and the facts about it.
 
         Raises ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is waiting,
@@ -83,25 +81,31 @@ class Computer:
             if plan.seconds <= INLINE_SECONDS:
                 if plan.seconds > _SHORT_SECONDS:
                     await self.scheduler.time_slice(plan.seconds)
-                outcome = execute(task)
-                text: bytes | mmap.mmap = outcome.text or b""
+                inline, facts = execute(task)
+                text: bytes | mmap.mmap = inline or b""
             else:
                 with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
-                    text, outcome = await self._dispatch(plan, user)
+                    text, facts = await self._dispatch(plan, user)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
             raise
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
-        return text, outcome
+        return text, facts
 
-    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Outcome]:
-        if plan.seconds > _HOPELESS * self._timeout:
-            raise ComputationTimeout(f"The computation would take far longer than {self._timeout:g} seconds.")
+    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
+        if plan.seconds > _MOST_DEADLINES * self._timeout:
+            raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
         async with self._until_abandoned(), self._admission.slot(user):
             with self._memory_file() as memory:
-                outcome = await self._executed(plan, memory)
-                return (_mapped(memory) if outcome.text is None else outcome.text), outcome
+                file = self._path_of(memory)
+                if self._tracer.on:
+                    returned = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
+                    (text, facts), began_ns, ended_ns, process = returned
+                    self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
+                else:
+                    text, facts = await self._in_worker(plan.memory, memory, execute, plan.task, file)
+                return (_mapped(memory) if text is None else text), facts
 
     async def _ready_worker(self) -> None:
         """Start a worker unless one is idle; raises Unavailable."""
@@ -115,7 +119,7 @@ class Computer:
                 await self._start_worker()
         except (anyio.BrokenWorkerProcess, OSError) as error:
             _log.warning("a worker process did not start", error=str(error))
-            raise Unavailable("The computation could not be started.") from error
+            raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
         """Start a worker; this is never cancelled, because anyio would lose the process."""
@@ -123,7 +127,8 @@ class Computer:
         try:
             await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
         except asyncio.CancelledError:
-            starting.add_done_callback(_retrieve_exception)
+            # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
+            starting.add_done_callback(lambda started: started.cancelled() or started.exception())
             raise
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
@@ -141,7 +146,7 @@ class Computer:
     @asynccontextmanager
     async def _until_abandoned(self) -> AsyncIterator[None]:
         """Run the body until ``abandon`` is called; then raise Unavailable."""
-        ending = Unavailable("The service is shutting down.")
+        ending = Unavailable("The service is shutting down; retry in 1 s.")
         if self._abandoned:
             raise ending
         try:
@@ -153,15 +158,6 @@ class Computer:
                     self._limits.discard(limit)
         except TimeoutError:
             raise ending from None
-
-    async def _executed(self, plan: Plan, memory: int) -> Outcome:
-        """Compute in a worker; when the request is traced, the time in the worker becomes a span."""
-        file = self._path_of(memory)
-        if not self._tracer.on:
-            return await self._in_worker(plan.memory, memory, execute, plan.task, file)
-        done: Timed[Outcome] = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
-        self._tracer.record("work", done.began_ns, done.ended_ns, None, **{"process.pid": done.process})
-        return done.returned
 
     async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
@@ -178,15 +174,15 @@ class Computer:
                     limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
-            raise ComputationTimeout(f"The computation was stopped after {self._timeout:g} seconds.") from None
+            raise ComputationTimeout(f"This was stopped after {self._timeout:g} s: ask for smaller operands.") from None
         except anyio.BrokenWorkerProcess as error:
             if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()
                 _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
-                raise ComputationTimeout("The computation was stopped: it needed too much memory.") from None
+                raise ComputationTimeout("This needs too much memory: ask for smaller operands.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
-            raise Unavailable("The computation was interrupted.") from error
+            raise Unavailable("The computation was interrupted; retry in 1 s.") from error
         except PycalcError:
             self._idle.append(monotonic())  # raised by the function: its worker lives
             raise
@@ -204,7 +200,7 @@ class Computer:
             memory = os.memfd_create("pycalc-result")
         except OSError as error:
             self._metrics.compute_refused.labels("memory").inc()
-            raise Overloaded("There is no memory for a long result now.", 5) from error
+            raise Overloaded("There is no memory for a long result now; retry in 5 s.", 5) from error
         try:
             yield memory
         finally:
@@ -220,9 +216,3 @@ def _mapped(memory: int) -> bytes | mmap.mmap:
     if size <= LONG_BYTES:
         return os.pread(memory, size, 0)
     return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
-
-
-def _retrieve_exception(starting: asyncio.Future[None]) -> None:
-    """Retrieve the exception of a start whose caller is gone, so that asyncio does not log it."""
-    if not starting.cancelled():
-        starting.exception()

@@ -9,10 +9,10 @@ _SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the lo
 
 
 class LoopScheduler:
-    """Admits work first in, first out, up to one time slice in each iteration of the event loop.
+    """A first-in, first-out queue for work: up to one time slice in each iteration of the event loop.
 
-    Without it, all work that arrived together would run together. A later request would then wait for all of it,
-    even if it is only to be refused.
+    Without the queue, all work that arrived together would run together. A later request would then wait for all of
+    it, even if that request is only to be refused.
     """
 
     def __init__(self) -> None:

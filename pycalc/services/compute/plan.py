@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pycalc.services.compute.worker import Task
 
 PLANNING_MEMORY = 256 << 20  # bytes that planning may take in a worker
+BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Plan:
     input: str
     recorded_input: str
     seconds: float
-    digits: int  # digits of the result's text, as estimated; 0 for a summary
-    summary_seconds: float  # the cost of the size and ends alone; for a residue, of the whole
-    memory: int  # bytes that a worker may take in addition to those at its start
-    too_large: bool  # the result has too many digits: only its summary is computed, for the error
+    digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
+    summary_seconds: float = 0.0  # the cost of the size and ends alone; for a residue, of the whole
+    memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start
+    too_large: bool = False  # the result has too many digits: only its summary is computed, for the error

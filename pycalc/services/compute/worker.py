@@ -12,22 +12,20 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from time import time_ns
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, VerificationFailed
+from pycalc.models.results import STORED_DIGITS, Facts
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Summarisable, Verified, View
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
-# A text up to this size is returned in the reply, a longer one in a file that the service maps.
-INLINE_BYTES = 64 * 1024
+INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
+_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
 _NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
-
-# The content of a worker's file after a computation reached its limit of memory.
-OUT_OF_MEMORY = bytes([signal.SIGABRT])
-
+OUT_OF_MEMORY = bytes([signal.SIGABRT])  # a worker's file after its computation reached the limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 T = TypeVar("T")
@@ -42,51 +40,37 @@ class Task(NamedTuple):
     view: View = "value"
     modulus: int = 0
     exact: bool = True
-    way: Any = None  # the method that planning chose for a residue (``ResiduePlan``)
+    method: Any = None  # of a residue, as planning chose it (``ResiduePlan``)
 
 
-class Outcome(NamedTuple):
-    """A verified result: its text, or None when the text is in the given file, and the facts about it."""
+def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
+    """Compute and verify one result; return its text and the facts about it.
 
-    text: bytes | None
-    digits: str
-    exact: bool
-    leading: str
-    trailing: str
-    sha256: bytes | None
-
-
-def execute(task: Task, file: str | None = None) -> Outcome:
-    """Compute, verify and describe one result; write a text over INLINE_BYTES to ``file``, if given.
-
-    Raises VerificationFailed when the text does not agree with an independent residue.
+    A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. Raises VerificationFailed
+    when the text does not agree with an independent residue.
     """
     operation = CALCULATIONS[task.operation]
-    if task.view == "summary" and not task.exact:  # the value has few digits, and is verified like any other
-        facts = describe(_value(task).text)
-        return Outcome(b"", str(facts.digits), False, facts.leading, facts.trailing, None)
-    if task.view == "summary" and isinstance(operation, Summarisable):
+    if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
         summary = operation.summary(task.args, task.precision)
-        return Outcome(b"", text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
+        return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     if task.view == "modulo" and isinstance(operation, Modular):
         text, exact = _modulo(operation, task)
     else:
-        text, exact = _value(task)
-    facts = describe(text)
-    described = (str(facts.digits), exact, facts.leading, facts.trailing, sha256(text).digest())
+        text, exact = operation.result(task.args, task.precision, exact=task.exact)
+    digits, leading, trailing = describe(text)
+    if task.view == "summary":  # a rounded value has few digits, and is verified like any other
+        return b"", Facts(None, str(digits), False, leading, trailing, None)
+    stored = digits <= STORED_DIGITS and len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS
+    facts = Facts(text.decode() if stored else None, str(digits), exact, leading, trailing, sha256(text).digest())
     if file is not None and len(text) > INLINE_BYTES:
         Path(file).write_bytes(text)
-        return Outcome(None, *described)
-    return Outcome(text, *described)
-
-
-def _value(task: Task) -> Verified:
-    return CALCULATIONS[task.operation].result(task.args, task.precision, exact=task.exact)
+        return None, facts
+    return text, facts
 
 
 def _modulo(operation: Modular[Any], task: Task) -> Verified:
     """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
-    result = operation.modulo(task.args, task.modulus, task.way)
+    result = operation.modulo(task.args, task.modulus, task.method)
     text = text_of(result).encode()
     if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
         given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
@@ -96,24 +80,15 @@ def _modulo(operation: Modular[Any], task: Task) -> Verified:
 
 def _agrees(operation: Modular[Any], task: Task, result: int) -> bool:
     try:
-        return operation.modulo_agrees(task.args, task.modulus, task.way, result, random_prime())
+        return operation.modulo_agrees(task.args, task.modulus, task.method, result, random_prime())
     except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
         return _agrees(operation, task, result)
 
 
-class Timed(NamedTuple, Generic[T]):
-    """The return value of a function in a worker process, and when it ran, by Unix time."""
-
-    returned: T
-    began_ns: int
-    ended_ns: int
-    process: int
-
-
-def timed(function: Callable[..., T], *args: object) -> Timed[T]:
-    """Call a function and return its result with the times of its begin and end."""
+def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
+    """Call a function; return its result, the Unix times of its begin and end in ns, and the id of this process."""
     began_ns = time_ns()
-    return Timed(function(*args), began_ns, time_ns(), os.getpid())
+    return function(*args), began_ns, time_ns(), os.getpid()
 
 
 def be_ready() -> None:
@@ -141,7 +116,7 @@ def limited(seconds: float, memory: int, file: str, function: Callable[..., T], 
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     notes = os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGABRT, _note_abort)
+    signal.signal(signal.SIGABRT, lambda _number, _frame: None)  # with any handler, the interpreter writes the number
     signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
     _limit_address_space(_address_space_at_start() + memory)
     try:
@@ -164,7 +139,3 @@ def _address_space_at_start() -> int:
     """Return the size of this process's address space at the first call."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
-
-
-def _note_abort(_number: int, _frame: object) -> None:
-    """Do nothing: with a handler the interpreter writes the signal's number to the wakeup descriptor."""

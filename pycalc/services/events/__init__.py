@@ -1,1 +1,1 @@
-"""The events of recorded calculations: published, counted and shown as they come."""
+"""The events of recorded calculations: publishing, usage totals and the live event feed."""

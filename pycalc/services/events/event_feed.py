@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
 from pycalc.observability.metrics import EventMetrics
-from pycalc.services.events.history_poller import HistoryPoller
+from pycalc.services.events.history_poller import HistoryPoller, Subscriber
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
 MAX_SUBSCRIBERS = 1_000
 MAX_SUBSCRIBERS_EACH = 20
-
-
-async def _chained(*parts: AsyncIterable[Event]) -> AsyncIterator[Event]:
-    for part in parts:
-        async for event in part:
-            yield event
 
 
 class EventFeed:
@@ -49,19 +43,20 @@ class EventFeed:
             async with self._poller.subscribe(user_id) as subscriber:
                 seen = subscriber.position if last_id is None else last_id
                 yield Event(seen, caller.user_id, b"")
-                async for event in _chained(self._replay(user_id, seen, subscriber.position), subscriber):
+                async for event in self._follow(user_id, seen, subscriber):
                     if (await identify()).is_admin != caller.is_admin:
                         return
                     if event.id > seen or is_ahead(seen):
                         seen = event.id
                         yield event
 
-    async def _replay(self, user_id: bytes | None, after: bytes, last: bytes) -> AsyncIterator[Event]:
-        """Yield the recorded events after the id ``after``, up to and including ``last``."""
-        user_ids = None if user_id is None else (user_id,)
-        while rows := await self._history.following(HistoryFilter(user_ids), after, _PAGE):
+    async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
+        """Yield the recorded events from ``after`` to the subscriber's position, then the subscriber's events."""
+        selection = HistoryFilter(None if user_id is None else (user_id,))
+        while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:
-                if row.id > last:
-                    return
-                yield event_of(row)
+                if row.id <= subscriber.position:
+                    yield event_of(row)
             after = rows[-1].id
+        async for event in subscriber:
+            yield event

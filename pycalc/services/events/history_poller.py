@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
@@ -14,20 +14,17 @@ from structlog import get_logger
 from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
-from pycalc.models.history import HistoryRow
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
 
 # With several processes, a calculation becomes an event at this age. Until then another process may commit one with an
-# earlier id: a row is committed within 2 s of its id, or not at all.
+# earlier id, because a row is committed within 2 s of its id, or not at all.
 HOLD_BACK_SECONDS = 2.5
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
-# After the clock was set back, read this much again. Events may be repeated, but none is lost.
-_REPEATED_MS = 1_000
-# A subscriber with more events in its queue is dropped.
-MAX_BEHIND = 2_048
+_REPEATED_MS = 1_000  # is read again after the clock was set back, so that no event is lost
+MAX_BEHIND = 2_048  # a subscriber with more events in its queue is dropped
 
 _log = get_logger(__name__)
 
@@ -37,32 +34,24 @@ class Subscriber:
 
     def __init__(self, position: bytes) -> None:
         self.position = position
-        self._events: deque[Event] = deque()
-        self._changed = asyncio.Event()
-        self._ended = False
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the iteration
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events; end the subscription and return False when the queue is full."""
-        if len(self._events) + len(events) > MAX_BEHIND:
+        if self._events.qsize() + len(events) > MAX_BEHIND:
             self.end()
             return False
-        self._events.extend(events)
-        self._changed.set()
+        for event in events:
+            self._events.put_nowait(event)
         return True
 
     def end(self) -> None:
         """End the iteration after the queued events."""
-        self._ended = True
-        self._changed.set()
+        self._events.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self._ended:
-                return
-            self._changed.clear()
-            await self._changed.wait()
+        while (event := await self._events.get()) is not None:
+            yield event
 
 
 class HistoryPoller:
@@ -98,10 +87,11 @@ class HistoryPoller:
         The iteration ends when the poller closes, or when the client falls too far behind.
         """
         async with self._reading:
-            if not self._count():
-                self._position = await self._newest_id()
-            else:
+            if self._count():
                 await self._read()
+            else:
+                newest = await self._history.page(HistoryFilter(until=self._horizon()), None, 1)
+                self._position = newest[0].id if newest else b""
             subscriber = Subscriber(self._position)
             self._subscribers[user_id].add(subscriber)
         if self._runner is None:
@@ -128,11 +118,6 @@ class HistoryPoller:
         self._subscribers[user_id].discard(subscriber)
         if not self._subscribers[user_id]:
             del self._subscribers[user_id]
-
-    async def _newest_id(self) -> bytes:
-        """Return the newest id below the horizon, empty without any."""
-        newest = await self._history.page(HistoryFilter(until=self._horizon()), None, 1)
-        return newest[0].id if newest else b""
 
     def _horizon(self) -> bytes:
         """Return the exclusive upper bound of the ids to read; later ids may still be overtaken by earlier ones."""
@@ -161,8 +146,12 @@ class HistoryPoller:
         if self._position > first_id_of_ms(now_ms + AHEAD_MS):  # the clock was set back, so new ids are lower
             self._position = first_id_of_ms(now_ms - _REPEATED_MS)
         rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
-        for user_id, own in _by_subscriber(rows, self._subscribers).items():
-            events = [event_of(row) for row in own]
+        selected: dict[bytes | None, list[Event]] = defaultdict(list)
+        for row in rows:
+            for user_id in (None, row.user_id):  # None is the key of the subscribers to everybody
+                if user_id in self._subscribers:
+                    selected[user_id].append(event_of(row))
+        for user_id, events in selected.items():
             for subscriber in list(self._subscribers[user_id]):
                 if not subscriber.offer(events):
                     self._forget(user_id, subscriber)
@@ -170,14 +159,3 @@ class HistoryPoller:
         if rows:
             self._position = rows[-1].id
         return len(rows) == _ROWS
-
-
-def _by_subscriber(
-    rows: Sequence[HistoryRow], subscribers: dict[bytes | None, set[Subscriber]]
-) -> dict[bytes | None, list[HistoryRow]]:
-    """Return the rows for the subscribers of each user, and all rows under None for the subscribers to everybody."""
-    selected: dict[bytes | None, list[HistoryRow]] = {None: list(rows)} if rows and None in subscribers else {}
-    for row in rows:
-        if row.user_id in subscribers:
-            selected.setdefault(row.user_id, []).append(row)
-    return selected

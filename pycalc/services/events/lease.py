@@ -1,4 +1,4 @@
-"""The lease on the outbox: of all relays on one database, its holder alone publishes."""
+"""The lease on the outbox: of the relays on one database, only its holder publishes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class OutboxLease:
 
     @property
     def seconds_left(self) -> float:
-        """The seconds until the lease expires; 0 or less without a lease."""
+        """Return the seconds until the lease expires; 0 or less without a lease."""
         return self._held_until - self._clock()
 
     @property
     def held(self) -> bool:
-        """Whether this relay holds the lease."""
+        """Return whether this relay holds the lease."""
         return self.seconds_left > 0
 
     async def acquire(self) -> bool:

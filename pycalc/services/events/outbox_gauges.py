@@ -26,21 +26,20 @@ class OutboxGauges:
             lambda: 0.0 if self._oldest_ms is None else max(0.0, time() - self._oldest_ms / 1000)
         )
 
-    def show(self, entries: Sequence[OutboxRow], backlog: int = 0) -> None:
-        """Set both gauges; ``entries`` begin with the oldest one."""
+    def show(self, oldest: Sequence[OutboxRow], backlog: int = 0) -> None:
+        """Set both gauges; ``oldest`` begins with the oldest entry of the outbox."""
         self._gauge.set(backlog)
-        self._oldest_ms = unix_ms_of_id(entries[0].row.id) if entries else None
+        self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
     async def refresh(self) -> None:
         """Read the outbox and show its state; raises StoreUnavailable."""
-        oldest = await self._outbox.pending(0, 1)
+        oldest = await self._outbox.pending(1)
         self.show(oldest, await self._outbox.backlog() if oldest else 0)
 
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Show the oldest entries of the outbox; raises StoreUnavailable.
 
-        With ``more`` than these in the outbox the backlog is an estimate: the count of the last second, less what was
-        removed since.
+        With ``more`` entries in the outbox the backlog is an estimate: the last count, less the entries removed since.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS

@@ -1,4 +1,4 @@
-"""The publisher of outbox entries: publish, then delete what the stream took."""
+"""The publisher of outbox entries: it publishes them, then deletes those that the stream stored."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pycalc.models.events import event_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import Tracer, record_each
 from pycalc.services.events.retry_schedule import RetrySchedule
-from pycalc.streaming.base import Stream
+from pycalc.streaming.base import Publisher
 
 _log = get_logger(__name__)
 
 
 class OutboxPublisher:
-    """Publishes entries of the outbox and deletes them; notes the refused ones in the retry schedule."""
+    """The publisher of outbox entries, which notes the refused ones in the retry schedule."""
 
     def __init__(
-        self, outbox: OutboxStore, stream: Stream, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
+        self, outbox: OutboxStore, stream: Publisher, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
     ) -> None:
         self._outbox = outbox
         self._stream = stream
@@ -33,7 +33,7 @@ class OutboxPublisher:
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish entries; return how many left the outbox, as published events or as dead letters.
 
-        Raises StreamUnavailable when the stream may not have taken all of them, and StoreUnavailable.
+        Raises StreamUnavailable when the stream may not have stored all of them, and StoreUnavailable.
         """
         reasons: Mapping[bytes, str] = {}
         began_ns = time_ns()
@@ -52,15 +52,13 @@ class OutboxPublisher:
             await self._outbox.remove(taken)
         given_up = self._schedule.settle(entries, reasons)
         if given_up:
-            letters = {
-                entry.seq: _dead_letter(entry, given_up[entry.seq]) for entry in entries if entry.seq in given_up
+            now_ms = time_ns() // 1_000_000
+            dead_letters = {
+                seq: DeadLetter(0, "relay", row.id, "outbox", given_up[seq], event_of(row).payload, now_ms)
+                for seq, row in entries
+                if seq in given_up
             }
-            await self._outbox.dead_letter(letters)
-            self._metrics.dead_letters.labels("relay").inc(len(letters))
-            _log.error("events dead-lettered", count=len(letters), reasons=sorted(set(given_up.values()))[:5])
+            await self._outbox.dead_letter(dead_letters)
+            self._metrics.dead_letters.labels("relay").inc(len(dead_letters))
+            _log.error("events dead-lettered", count=len(dead_letters), reasons=sorted(set(given_up.values()))[:5])
         return len(taken) + len(given_up)
-
-
-def _dead_letter(entry: OutboxRow, reason: str) -> DeadLetter:
-    event = event_of(entry.row)
-    return DeadLetter(0, "relay", event.id, "outbox", reason, event.payload, time_ns() // 1_000_000)

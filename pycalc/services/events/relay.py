@@ -25,22 +25,18 @@ from pycalc.services.events.lease import OutboxLease
 from pycalc.services.events.outbox_gauges import OutboxGauges
 from pycalc.services.events.outbox_publisher import OutboxPublisher
 from pycalc.services.events.retry_schedule import RetrySchedule
-from pycalc.streaming.base import PUBLISH_SECONDS, Stream
+from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 
 _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
-# After a batch that timed out, the next one is a quarter; after a success, the next one doubles.
-_SHRINK, _GROW = 4, 2
-# Pause between batches, so that events gather: tens of batches a second cost less than thousands.
-_GATHER_SECONDS = 0.02
+_SHRINK, _GROW = 4, 2  # after a batch that timed out the next one is a quarter, after a success the next one doubles
+_GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
-# More than PUBLISH_SECONDS, so that a batch that begins now ends within the lease.
-_RENEW_BELOW_SECONDS = 6.0
+_RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
-# During a backoff, refresh the gauges this often: another relay may publish meanwhile.
-_REFRESH_SECONDS = 5.0
+_REFRESH_SECONDS = 5.0  # between updates of the gauges during a backoff: another relay may publish meanwhile
 _DRAIN_SECONDS = 1.5
 _RELEASE_SECONDS = 0.3
 
@@ -48,12 +44,12 @@ _log = get_logger(__name__)
 
 
 class Relay:
-    """The publisher of the outbox; with ``shared`` it polls, because other processes fill the outbox too."""
+    """A task that publishes the outbox; with ``shared`` it polls, because other processes fill the outbox too."""
 
     def __init__(
         self,
         outbox: OutboxStore,
-        stream: Stream,
+        stream: Publisher,
         metrics: EventMetrics,
         *,
         shared: bool = False,
@@ -138,7 +134,7 @@ class Relay:
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
-        entries = await self._outbox.pending(0, limit)
+        entries = await self._outbox.pending(limit)
         more = len(entries) == limit
         self._schedule.forget_settled(entries, more=more)
         await self._gauges.show_oldest(entries, more=more)

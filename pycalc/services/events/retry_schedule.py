@@ -1,4 +1,4 @@
-"""The retry schedule of refused events: some tries, then the dead letters, so that other events flow on."""
+"""The retry schedule of the events that the stream refuses: several tries, then the dead letters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pycalc.db.base import OutboxRow
 
-# An event is dead-lettered after 5 refusals over 60 s. The waits grow as 1:3:5:7:9, so retry k is due at 60 k²/25 s.
+# An event is dead-lettered after at least 5 refusals and 60 s. Waits grow as 1:3:5:7:9; retry k is due at 60 k²/25 s.
 TRIES, SECONDS = 5, 60.0
-_MAX_SCHEDULED = 1_000  # further refused events are given up at once
+_MAX_SCHEDULED = 1_000  # further refused events are dead-lettered at once
 
 
 class _Refusal(NamedTuple):
@@ -38,13 +38,13 @@ class RetrySchedule:
         return fresh, due
 
     def clear(self) -> None:
-        """Forget all entries: another relay publishes now."""
+        """Forget all entries, because another relay publishes now."""
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the entries that another relay removed: those missing from the oldest entries of the outbox.
+        """Forget the entries that another relay removed: ``oldest`` are the oldest entries of the outbox.
 
-        ``more`` says that the outbox may have later entries than these.
+        With ``more`` the outbox may have later entries, and those are kept.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
@@ -58,10 +58,9 @@ class RetrySchedule:
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Schedule the refused entries again, and forget the published ones.
+        """Schedule the refused entries again and forget the published ones; return the reasons of those to give up.
 
-        ``reasons`` maps the ids of refused events to the reason. Return the reasons of the entries to give up, by
-        sequence number.
+        ``reasons`` has the refused events by event id; the result has the entries by sequence number.
         """
         now = self._clock()
         given_up: dict[int, str] = {}

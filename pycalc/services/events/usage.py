@@ -19,14 +19,12 @@ from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
-from pycalc.streaming.base import USAGE_GROUP, Batch, Consumable, Delivery, Member
+from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
-# When closing: the limit for the current batch, and again for leaving the group. Uncommitted events are redelivered.
-_FINISH_SECONDS = 2.0
+_FINISH_SECONDS = 2.0  # for the current batch when closing, and again for leaving the group
 _PAYLOAD_BYTES = 8 * 1024
-# Further foreign messages are only counted, so that a flood of them does not fill the disk.
-MAX_DEAD_LETTERS = 100_000
+MAX_DEAD_LETTERS = 100_000  # further messages are only counted, so that a flood of them does not fill the disk
 MAX_ITEMS = 10_000
 
 _log = get_logger(__name__)
@@ -72,15 +70,14 @@ class UsageConsumer:
         while not self._closing.is_set():
             try:
                 async with self._stream.consume(USAGE_GROUP) as member:
-                    while not self._closing.is_set():
-                        batch = await self._receive(member)
-                        if batch is not None and batch.deliveries and await self._process_until_done(batch.deliveries):
+                    while not self._closing.is_set() and (batch := await self._receive(member)) is not None:
+                        if batch.deliveries and await self._process_until_done(batch.deliveries):
                             await member.commit(batch)
                             self._failures = 0
             except Exception as error:  # after any error, uncommitted events are redelivered
                 await self._back_off(error)
 
-    async def _receive(self, member: Member) -> Batch | None:
+    async def _receive(self, member: Member) -> MessageBatch | None:
         """Return the next batch; None when the consumer is closed first."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
@@ -118,8 +115,12 @@ class UsageConsumer:
                 uses.append(use_of(delivery.event))
             except ValueError as error:
                 dead_letters.append(_dead_letter(delivery, str(error)))
-        if uses:
-            await self._count(uses)
+        counted = await self._usage.count(uses) if uses else 0
+        self._metrics.events_consumed.inc(counted)
+        self._metrics.events_repeated.inc(len(uses) - counted)
+        if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
+            oldest = min(use.event_id for use in uses)
+            self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
         if self._tracer.on:
             traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
             record_each(self._tracer, "count", "process", traceparents, began_ns)
@@ -129,14 +130,6 @@ class UsageConsumer:
             self._metrics.dead_letters.labels("consumer").inc(len(dead_letters))
             first = dead_letters[0]
             _log.warning("messages dead-lettered", count=len(dead_letters), origin=first.origin, reason=first.reason)
-
-    async def _count(self, uses: Sequence[Use]) -> None:
-        counted = await self._usage.count(uses)
-        self._metrics.events_consumed.inc(counted)
-        self._metrics.events_repeated.inc(len(uses) - counted)
-        if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
-            oldest = min(use.event_id for use in uses)
-            self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, exponentially longer and with full jitter."""
@@ -151,11 +144,9 @@ class UsageConsumer:
 
 def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
     event = delivery.event
-    payload = delivery.raw if event is None else event.payload
-    event_id = None if event is None else event.id
-    return DeadLetter(
-        0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], time_ns() // 1_000_000
-    )
+    event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
+    now_ms = time_ns() // 1_000_000
+    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], now_ms)
 
 
 class UsageReader:

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from time import thread_time
 from typing import NamedTuple
 
-from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
+from pycalc.db.base import HistoryStore, UserStore
 from pycalc.errors import Forbidden
 from pycalc.models.auth import Principal
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import HistoryMetrics
 from pycalc.services.history.reader import HistorySelection, cursor_id, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
@@ -53,7 +53,7 @@ class Exports:
         self,
         history: HistoryStore,
         users: UserStore,
-        metrics: Metrics,
+        metrics: HistoryMetrics,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
         """``thread_clock`` returns the processor time of the event loop's thread, in seconds."""
@@ -88,30 +88,24 @@ class Exports:
             text = export_format.head
             while left:
                 size = min(left, ROWS_PER_READ)
-                rows, lines = await self._read(history_filter, before, size, export_format)
+                async with self._read_lock:
+                    await asyncio.sleep(self._pause)
+                    began = self._thread_clock()
+                    rows = await self._history.page(history_filter, before, size)
+                    self._pause = self._pause_after(self._thread_clock() - began, len(rows))
+                    text += "".join(map(export_format.line, rows))
                 if not (await identify()).is_admin and caller.is_admin:
                     raise Forbidden("Only an admin may read other users' history.")
-                yield (text + lines).encode()
+                yield text.encode()
                 if len(rows) < size:
                     return
                 text, before, left = "", rows[-1].id, left - size
 
-    async def _read(
-        self, history_filter: HistoryFilter, before: bytes | None, size: int, export_format: ExportFormat
-    ) -> tuple[list[HistoryRow], str]:
-        """Wait for other exports' reads, then return the next rows and their lines."""
-        async with self._read_lock:
-            await asyncio.sleep(self._pause)
-            began = self._thread_clock()
-            rows = await self._history.page(history_filter, before, size)
-            self._pause = self._pause_after(self._thread_clock() - began, len(rows))
-            return rows, "".join(map(export_format.line, rows))
-
-    def _pause_after(self, spent: float, rows: int) -> float:
-        """Return the pause after a read during which the event loop's thread worked for ``spent`` seconds.
+    def _pause_after(self, worked: float, rows: int) -> float:
+        """Return the pause after a read during which the event loop's thread worked for so many seconds.
 
         The shortest full read so far estimates the export's own work. More than twice that time was work for others.
         """
         if rows == ROWS_PER_READ:
-            self._shortest_read = min(self._shortest_read, spent)
-        return max(0.0, min(_PAUSE_FACTOR * (spent - 2 * self._shortest_read), _LONGEST_PAUSE))
+            self._shortest_read = min(self._shortest_read, worked)
+        return max(0.0, min(_PAUSE_FACTOR * (worked - 2 * self._shortest_read), _LONGEST_PAUSE))

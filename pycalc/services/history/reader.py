@@ -19,7 +19,7 @@ _ID_LENGTH = 36
 
 
 class HistorySelection(NamedTuple):
-    """A client's selection of calculations; None does not restrict."""
+    """A client's selection of calculations; a field that is None does not restrict it."""
 
     cursor: str | None = None  # a page's next_cursor or an item's id: selects older calculations
     operation: str | None = None

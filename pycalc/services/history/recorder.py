@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic, perf_counter, time_ns
 
 from structlog import get_logger
@@ -16,10 +17,9 @@ from structlog import get_logger
 from pycalc.db.base import ROWS_PER_STATEMENT, HistoryStore
 from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.history.row_queue import Entry, RowQueue, size_of
-from pycalc.services.history.write_probe import WriteProbe
+from pycalc.services.history.row_queue import ROW_BYTES, Entry, RowQueue
 
 _log = get_logger(__name__)
 
@@ -30,7 +30,7 @@ class Recorder:
     def __init__(
         self,
         history: HistoryStore,
-        metrics: Metrics,
+        metrics: HistoryMetrics,
         committed: Callable[[], None],
         *,
         max_rows: int = 10_000,
@@ -51,7 +51,9 @@ class Recorder:
         self._closing = False
         self._committing: list[Entry] = []
         self._commit_began = math.inf
-        self._probe = WriteProbe(history, probe_seconds, lambda: bool(self._committing))
+        self._failing = False
+        self._probe_seconds = probe_seconds
+        self._probing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
         metrics.recorder_rows.set_function(lambda: self._queue.rows)
@@ -64,16 +66,16 @@ class Recorder:
         are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
         This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs.
         """
-        size = size_of(rows)
+        size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():
-            raise StoreUnavailable("The service is shutting down.")
+            raise StoreUnavailable("The service is shutting down; retry in 1 s.")
         now = monotonic()
         if now - self._commit_began > self._max_age:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
-            raise StoreUnavailable("The database does not answer in time.")
+            raise StoreUnavailable("The database does not answer in time; retry in 1 s.")
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(Entry(rows, size, now, done))
         self._arrival.set()
@@ -82,19 +84,25 @@ class Recorder:
     async def ping(self) -> None:
         """Raise StoreUnavailable while a commit hangs, and after a failed commit until a write succeeds."""
         hangs = monotonic() - self._commit_began > self._max_age
-        if self._runner.done() or hangs or self._probe.failing:
+        if self._runner.done() or hangs or self._failing:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
         """Check that the history can be written; the result shows in ``ping``."""
-        await self._probe.check()
+        try:
+            await self._history.probe()
+        except Exception as error:
+            _log.warning("the history cannot be written", error=str(error))
+            self._fail()
 
     async def aclose(self) -> None:
         """Refuse new rows, commit the queued ones, and stop."""
         self._closing = True
         self._arrival.set()
         await self._runner
-        await self._probe.aclose()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait({self._probing})
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
@@ -107,19 +115,15 @@ class Recorder:
             self._commit_began = monotonic()
             while not commit.done():
                 await asyncio.wait({commit}, timeout=self._max_age / 16)
-                self._expire()
+                oldest = monotonic() - self._max_age
+                if aged := self._queue.take_older(oldest):
+                    self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
+                if self._committing[0].arrived < oldest:
+                    slow = [entry for entry in self._committing if entry.arrived < oldest]
+                    unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
+                    self._refuse(slow, unknown, "unknown")
             self._committing, self._commit_began = [], math.inf
             commit.result()
-
-    def _expire(self) -> None:
-        """Withdraw queued rows that are too old; for rows in a commit that is too old, report an unknown outcome."""
-        oldest = monotonic() - self._max_age
-        if aged := self._queue.take_older(oldest):
-            self._refuse(aged, StoreUnavailable("The database does not answer in time."), "aged")
-        if self._committing[0].arrived < oldest:
-            slow = [entry for entry in self._committing if entry.arrived < oldest]
-            unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
-            self._refuse(slow, unknown, "unknown")
 
     async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures; a row that the database rejects fails alone."""
@@ -127,15 +131,20 @@ class Recorder:
         rows = [row for entry in batch for row in entry.rows]
         try:
             await self._history.append(rows)
-        except StoreUnavailable as error:
-            _log.warning("commit failed", rows=len(rows), error=str(error))
-            self._probe.fail()
-            self._refuse(batch, error, "failed")
-            return
         except Exception as error:
-            await self._isolate(batch, error)
+            if isinstance(error, StoreUnavailable):
+                _log.warning("commit failed", rows=len(rows), error=str(error))
+                self._fail()
+            elif len(batch) > 1:
+                for entry in batch:
+                    await self._commit([entry])
+                return
+            else:
+                _log.error("commit failed", exc_info=error)
+            unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
+            self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
             return
-        self._probe.failing = False
+        self._failing = False
         self._metrics.commit_rows.observe(len(rows))
         self._metrics.commit_seconds.observe(perf_counter() - started)
         if self._tracer.on:
@@ -147,15 +156,21 @@ class Recorder:
                 entry.done.set_result(None)
         self._committed()
 
-    async def _isolate(self, batch: list[Entry], error: Exception) -> None:
-        """Commit the entries of a failed batch one by one; refuse an entry that fails alone."""
-        if len(batch) > 1:
-            for entry in batch:
-                await self._commit([entry])
-            return
-        _log.error("commit failed", exc_info=error)
-        unknown = StoreUnavailable("The calculation could not be recorded.")
-        self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
+    def _fail(self) -> None:
+        """Record a failed write, and write probes until a probe or a commit succeeds."""
+        self._failing = True
+        if self._probing is None or self._probing.done():
+            self._probing = self._loop.create_task(self._probe_again(), name="recorder probe")
+
+    async def _probe_again(self) -> None:
+        # An instance that is not ready may get no requests, and then no commit would show that writes work again.
+        while self._failing:
+            await asyncio.sleep(self._probe_seconds)
+            with suppress(Exception):  # the next probe may succeed
+                if not self._committing:  # a commit serves as the probe
+                    await self._history.probe()
+                    self._failing = False
+                    _log.info("the history can be written again")
 
     def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
         """Complete the pending futures with an error."""

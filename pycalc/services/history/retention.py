@@ -11,7 +11,7 @@ from structlog import get_logger
 
 from pycalc.db.base import HistoryStore
 from pycalc.models.ids import first_id_of_ms, unix_ms
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
 _PERIOD_SECONDS = 3_600.0
@@ -33,7 +33,7 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
 class Retention:
     """A task that prunes the history at the start of the service and then once an hour."""
 
-    def __init__(self, history: HistoryStore, age: timedelta, metrics: Metrics) -> None:
+    def __init__(self, history: HistoryStore, age: timedelta, metrics: HistoryMetrics) -> None:
         self._history = history
         self._age = age
         self._pruned = metrics.history_pruned

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pycalc.models.history import HistoryRow
 
-_ROW_BYTES = 600  # memory of a queued row without its texts
+ROW_BYTES = 600  # memory of a queued row without its texts
 
 
 class Entry(NamedTuple):
@@ -19,11 +19,6 @@ class Entry(NamedTuple):
     size: int  # in bytes
     arrived: float  # monotonic seconds
     done: asyncio.Future[None]
-
-
-def size_of(rows: Sequence[HistoryRow]) -> int:
-    """Return the memory of some rows in bytes."""
-    return sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
 
 
 class RowQueue:

@@ -62,12 +62,12 @@ class Summary:
 class ResiduePlan(NamedTuple):
     """The cost of a residue: seconds on one core and bytes, each within a factor of about two.
 
-    ``way`` is the method that planning chose, for ``modulo``.
+    ``method`` is for ``modulo``: how planning chose to compute the residue.
     """
 
     seconds: float
     memory: float = 0.0
-    way: Any = None
+    method: Any = None
 
 
 class Verified(NamedTuple):
@@ -206,11 +206,11 @@ class Modular(ByResidue[ArgsT]):
         """Return the method and the cost of ``modulo``; takes less than a second for any arguments."""
 
     @abstractmethod
-    def modulo(self, args: ArgsT, modulus: int, way: Any = None) -> int:
+    def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
         """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
 
-        ``way`` is that of ``plan_modulo``, which is repeated without it. Raises InvalidInput (pointer ``/mod``) for a
-        modulus below 1, and DomainError where the result has no residue.
+        ``method`` is that of ``plan_modulo``, which is called again without it. Raises InvalidInput (pointer ``/mod``)
+        for a modulus below 1, and DomainError where the result has no residue.
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
@@ -220,7 +220,7 @@ class Modular(ByResidue[ArgsT]):
         """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""
         return self.residue(args, 1, prime) == value
 
-    def modulo_agrees(self, args: ArgsT, modulus: int, way: Any, residue: int, prime: int) -> bool:
+    def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Compute the result modulo ``modulus``·``prime``, and return whether it agrees with both residues.
 
         Modulo ``modulus`` it must be ``residue``, and modulo ``prime`` what ``residue()`` returns.

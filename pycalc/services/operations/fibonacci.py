@@ -75,7 +75,7 @@ class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
         a_bit = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, checked_modulus(modulus).bit_length())
         return ResiduePlan(2e-6 + args.n.bit_length() * a_bit)
 
-    def modulo(self, args: FibonacciArgs, modulus: int, way: Any = None) -> int:
+    def modulo(self, args: FibonacciArgs, modulus: int, method: Any = None) -> int:
         return fibonacci_residue(args.n, checked_modulus(modulus))
 
 

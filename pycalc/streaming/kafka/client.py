@@ -30,11 +30,9 @@ def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
     """Return the mapping of Kafka's errors."""
 
     def explain(exception: Exception) -> tuple[str, str]:
-        if isinstance(exception, BufferError):
-            return "queue full", str(exception)
-        if isinstance(exception, ThreadClosed):
-            return "closed", str(exception)
-        return error_of(exception).name(), error_of(exception).str()
+        if isinstance(exception, KafkaException):
+            return error_of(exception).name(), error_of(exception).str()
+        return type(exception).__name__, str(exception)
 
     return BrokerErrors((KafkaException, BufferError, ThreadClosed), explain, metrics)
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
-from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Batch, Delivery
+from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Delivery, MessageBatch
 from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.envelope import event_of_message
 from pycalc.streaming.kafka.client import error_of
@@ -45,79 +45,32 @@ _STEP_SECONDS = 0.1
 _log = get_logger(__name__)
 
 
-class _Reader:
-    """A consumer of the driver, and its thread."""
-
-    def __init__(self, configuration: dict[str, Any], topic: str) -> None:
-        self.consumer = Consumer(configuration)
-        self.consumer.subscribe([topic])  # first, so that an error leaves no thread behind
-        self.thread = DriverThread("kafka-consumer")
-        self._polling: asyncio.Future[list[Message]] | None = None
-        self._failure: KafkaException | None = None
-        self._closing = False
-
-    async def messages(self) -> list[Message]:
-        """Return the next messages, bounded in number and bytes; none after a while. Raises KafkaException.
-
-        After a cancelled call the next call returns the messages.
-        """
-        if self._polling is None:
-            self._polling = self.thread.run(self._poll)
-        await asyncio.wait({self._polling})
-        polled, self._polling = self._polling, None
-        return polled.result()
-
-    async def aclose(self) -> None:
-        """Leave the group and end the thread, within 2 s."""
-        self._closing = True
-        closing = self.thread.run(self.consumer.close)
-        self.thread.close()
-        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
-
-    def _poll(self) -> list[Message]:
-        messages: list[Message] = []
-        size = 0
-        message = None if self._failure else self._first()
-        while message is not None:
-            error = message.error()
-            if error is not None:
-                self._failure = KafkaException(error)
-                break
-            messages.append(message)
-            size += len(message)
-            if len(messages) == MAX_MESSAGES or size >= MAX_BYTES:
-                break
-            message = self.consumer.poll(0)
-        if self._failure and not messages:  # messages before the error are delivered first
-            failure, self._failure = self._failure, None
-            raise failure
-        return messages
-
-    def _first(self) -> Message | None:
-        deadline = monotonic() + RECEIVE_SECONDS
-        while not self._closing and monotonic() < deadline:
-            message = self.consumer.poll(_STEP_SECONDS)
-            if message is not None:
-                return message
-        return None
-
-
 class KafkaMember:
     """A member of a Kafka consumer group; ``check`` raises KafkaException once the topic was replaced."""
 
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
     ) -> None:
-        self._reader = _Reader(configuration, topic)
+        self._consumer = Consumer(configuration)
+        self._consumer.subscribe([topic])  # first, so that an error leaves no thread behind
+        self._thread = DriverThread("kafka-consumer")
         self._check = check
         self._errors = errors
+        self._polling: asyncio.Future[list[Message]] | None = None
+        self._failure: KafkaException | None = None
+        self._closing = False
 
-    async def receive(self) -> Batch:
+    async def receive(self) -> MessageBatch:
         with self._errors.mapped("receive", "Kafka gives no messages."):
             self._check()
-            messages = await self._reader.messages()
+            # The poll of a cancelled call goes on; the next call returns its messages.
+            if self._polling is None:
+                self._polling = self._thread.run(self._poll)
+            await asyncio.wait({self._polling})
+            polled, self._polling = self._polling, None
+            messages = polled.result()
         if messages:
-            self._errors.over()
+            self._errors.answered()
         deliveries, ends = [], {}
         for message in messages:
             topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
@@ -125,24 +78,46 @@ class KafkaMember:
             raw = b"" if event is not None else message.value() or b""
             deliveries.append(Delivery(event, raw, f"{topic}[{partition}]@{offset}"))
             ends[partition] = TopicPartition(topic, partition, offset + 1)
-        return Batch(deliveries, list(ends.values()))
+        return MessageBatch(deliveries, list(ends.values()))
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: MessageBatch) -> None:
         with self._errors.mapped("commit", "Kafka takes no commits."):
-            committing = self._reader.thread.run(self._commit, cast("list[TopicPartition]", batch.position))
+            committing = self._thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)
 
     async def aclose(self) -> None:
-        """Leave the group."""
-        await self._reader.aclose()
+        """Leave the group and end the thread, within 2 s."""
+        self._closing = True
+        closing = self._thread.run(self._consumer.close)
+        self._thread.close()
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+
+    def _poll(self) -> list[Message]:
+        """Return the next messages, bounded in number and bytes; none after a while. Raises KafkaException."""
+        messages: list[Message] = []
+        size = 0
+        deadline = monotonic() + RECEIVE_SECONDS
+        while self._failure is None and len(messages) < MAX_MESSAGES and size < MAX_BYTES:
+            message = self._consumer.poll(0 if messages else _STEP_SECONDS)
+            if message is None:
+                if messages or self._closing or monotonic() >= deadline:
+                    break
+            elif (error := message.error()) is not None:
+                self._failure = KafkaException(error)
+            else:
+                messages.append(message)
+                size += len(message)
+        if self._failure and not messages:  # messages before the error are delivered first
+            failure, self._failure = self._failure, None
+            raise failure
+        return messages
 
     def _commit(self, ends: Sequence[TopicPartition]) -> None:
-        consumer = self._reader.consumer
-        held = {owned.partition for owned in consumer.assignment()}
+        held = {owned.partition for owned in self._consumer.assignment()}
         ends = [end for end in ends if end.partition in held]
         try:
-            committed = consumer.commit(offsets=ends, asynchronous=False) if ends else []
+            committed = self._consumer.commit(offsets=ends, asynchronous=False) if ends else []
             for failed in (end.error for end in committed if end.error is not None):
                 raise KafkaException(failed)
         except KafkaException as exception:

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class ThreadClosed(RuntimeError):
-    """A call was made after the thread was closed."""
+    """The error of a call made after the thread was closed."""
 
 
 class DriverThread:
@@ -24,7 +24,7 @@ class DriverThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._closed = False
         Thread(target=self._serve, name=name, daemon=True).start()
 
@@ -36,7 +36,7 @@ class DriverThread:
         if self._closed:
             raise ThreadClosed("the driver's thread is closed")
         outcome: Future[_T] = Future()
-        self._calls.put(partial(_settle, outcome, function, arguments))
+        self._calls.put((outcome, partial(function, *arguments)))
         return asyncio.wrap_future(outcome)
 
     def close(self) -> None:
@@ -46,14 +46,10 @@ class DriverThread:
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
-            call()
-            del call  # frees the result, which may be large, before waiting for the next call
-
-
-def _settle(outcome: Future[_T], function: Callable[..., _T], arguments: tuple[Any, ...]) -> None:
-    if not outcome.set_running_or_notify_cancel():
-        return
-    try:
-        outcome.set_result(function(*arguments))
-    except BaseException as error:  # any error is re-raised in the caller
-        outcome.set_exception(error)
+            outcome, function = call
+            if outcome.set_running_or_notify_cancel():
+                try:
+                    outcome.set_result(function())
+                except BaseException as error:  # any error is re-raised in the caller
+                    outcome.set_exception(error)
+            del call, outcome, function  # frees the result, which may be large, before waiting for the next call

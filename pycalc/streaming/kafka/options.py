@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote
 
-from pycalc.streaming.options import count, flag
-from pycalc.urls import require_server, split_url, url_options
+from pycalc.urls import flag_option, require_server, split_url, url_options
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = {
@@ -30,14 +29,10 @@ class KafkaOptions:
     """The brokers, the topic and the settings of the clients, by librdkafka's own names."""
 
     topic: str
-    # Whether to create a missing topic.
-    create: bool
-    # Partitions of a topic that is created.
-    partitions: int
-    # Replication factor of a topic that is created; -1 is the broker's default.
-    replication: int
-    # Settings of every client; they may contain a password, so ``repr`` leaves them out.
-    client: Mapping[str, str] = field(repr=False)
+    create: bool  # create a missing topic
+    partitions: int  # of a topic that is created
+    replication: int  # the replication factor of a topic that is created; -1 is the broker's default
+    client: Mapping[str, str] = field(repr=False)  # settings of every client; they may contain a password
     producer: Mapping[str, str]
     consumer: Mapping[str, str]
 
@@ -51,13 +46,19 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
     options = url_options(url, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
     return KafkaOptions(
         topic=topic,
-        create=flag(options.get("create", "true")),
-        partitions=count(options.get("partitions", "6")),
-        replication=count(options["replication"]) if "replication" in options else -1,
+        create=flag_option(options, "create"),
+        partitions=_count(options.get("partitions", "6")),
+        replication=_count(options["replication"]) if "replication" in options else -1,
         client=_client(parts, credentials) | {name: options[name] for name in _CLIENT & options.keys()},
         producer={name: options[name] for name in _PRODUCER & options.keys()},
         consumer={name: options[name] for name in _CONSUMER & options.keys()},
     )
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 10_000:
+        raise ValueError(f"{value!r} is not a number from 1 to 10000")
+    return int(value)
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:

@@ -40,49 +40,36 @@ ONE_BY_ONE: dict[str, Any] = {
 
 _POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
-# Messages to queue before yielding to the event loop.
-_SLICE = 100
+_SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
     """The errors of a batch, by event id; all other events are stored."""
 
-    # Refused by the driver for their size, and not sent.
-    local: dict[bytes, KafkaError]
-    # Refused by the broker, which refuses whole batches: the fault may be another message's.
-    remote: dict[bytes, KafkaError]
+    local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
+    remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
 
 
 class _Reports:
-    """The delivery reports of one batch; the driver's thread adds them."""
+    """The reports on the messages of one batch; both the event loop and the driver's thread add them."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
-        self.all = asyncio.get_running_loop().create_future()
+        self.all = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._count = count
         self._reported: list[bytes] = []
 
-    def delivered(self, event_id: bytes, error: KafkaError | None, _message: Message) -> None:
-        """Note the broker's report of one message."""
+    def add(
+        self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
+    ) -> None:
+        """Count one report; keep its error in ``errors``, a part of the outcome."""
         if error is not None:
-            self.outcome.remote[event_id] = error
-        self._count_in(event_id)
-
-    def not_sent(self, event_id: bytes, error: KafkaError) -> None:
-        """Note a message that the driver refuses."""
-        self.outcome.local[event_id] = error
-        self._count_in(event_id)
-
-    def _count_in(self, event_id: bytes) -> None:
+            errors[event_id] = error
         self._reported.append(event_id)
         if len(self._reported) == self._count:
             with suppress(RuntimeError):  # the event loop may be closed
-                self._loop.call_soon_threadsafe(self._finish)
-
-    def _finish(self) -> None:
-        if not self.all.done():
-            self.all.set_result(None)
+                self._loop.call_soon_threadsafe(self.all.set)
 
 
 class KafkaProducer:
@@ -104,15 +91,15 @@ class KafkaProducer:
         for index, event in enumerate(events):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            report = partial(reports.delivered, event.id)
+            report = partial(reports.add, reports.outcome.remote, event.id)
             headers: Any = headers_of(event, "ce_")
             try:
                 self._producer.produce(topic, event.payload, text_of_id(event.key), headers=headers, on_delivery=report)
             except KafkaException as error:
                 if error_of(error).name() not in BAD_EVENT:
                     raise
-                reports.not_sent(event.id, error_of(error))
-        await reports.all
+                reports.add(reports.outcome.local, event.id, error_of(error), None)
+        await reports.all.wait()
         return reports.outcome
 
     def discard(self) -> None:

@@ -19,10 +19,8 @@ from pycalc.streaming.kafka.options import KafkaOptions
 
 _CALL_SECONDS = 3.0
 _STEP_SECONDS = 0.05
-# How often a consumer checks whether its topic was deleted and created again.
-_CHECK_SECONDS = 3.0
-# Zeros in base64, the encoding of topic ids.
-_NO_IDENTITY = "A" * 22
+_CHECK_SECONDS = 3.0  # how often a consumer checks whether its topic was deleted and created again
+_NO_IDENTITY = "A" * 22  # zeros in base64, the encoding of topic ids
 # Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
 _URL_SAFE = str.maketrans("+/", "-_")
 
@@ -117,14 +115,24 @@ class Topic:
         return identity.translate(_URL_SAFE)
 
     def _ensure(self) -> None:
-        admin = self._client()
+        admin, options = self._client(), self._options
         error = self._fault(admin)
         if error is None or error.name() == "LEADER_NOT_AVAILABLE":
             return
-        if error.name() != "UNKNOWN_TOPIC_OR_PART" or not self._options.create:
+        if error.name() != "UNKNOWN_TOPIC_OR_PART" or not options.create:
             raise KafkaException(error)
-        self._make(admin)
-        deadline = monotonic() + self._call_seconds
+        wanted = NewTopic(options.topic, options.partitions, options.replication)
+        seconds = self._call_seconds
+        made = admin.create_topics([wanted], operation_timeout=seconds, request_timeout=seconds)
+        try:
+            made[options.topic].result(seconds)
+            _log.warning(
+                "the topic was missing and has been created", topic=options.topic, partitions=options.partitions
+            )
+        except KafkaException as failure:
+            if error_of(failure).name() != "TOPIC_ALREADY_EXISTS":  # another instance created it first
+                raise
+        deadline = monotonic() + seconds  # until then the broker may not know the new topic
         while self._fault(admin) is not None and monotonic() < deadline:
             sleep(_STEP_SECONDS)
 
@@ -136,17 +144,3 @@ class Topic:
             admin.poll(0)
         errors = (topic.error, *(partition.error for partition in topic.partitions.values()))
         return next((error for error in errors if error is not None), None)
-
-    def _make(self, admin: AdminClient) -> None:
-        options = self._options
-        wanted = NewTopic(options.topic, options.partitions, options.replication)
-        made = admin.create_topics([wanted], operation_timeout=self._call_seconds, request_timeout=self._call_seconds)
-        try:
-            made[options.topic].result(self._call_seconds)
-        except KafkaException as error:
-            if error_of(error).name() != "TOPIC_ALREADY_EXISTS":  # another instance created it first
-                raise
-        else:
-            _log.warning(
-                "the topic was missing and has been created", topic=options.topic, partitions=options.partitions
-            )

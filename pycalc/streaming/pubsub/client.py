@@ -15,13 +15,7 @@ import google.auth
 import grpc
 from google.api_core.exceptions import AlreadyExists, GoogleAPIError, NotFound, PermissionDenied, RetryError
 from google.auth.exceptions import GoogleAuthError
-from google.pubsub_v1 import (
-    ExpirationPolicy,
-    PublisherAsyncClient,
-    SubscriberAsyncClient,
-    Subscription,
-    Topic,
-)
+from google.pubsub_v1 import ExpirationPolicy, PublisherAsyncClient, SubscriberAsyncClient, Subscription
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from structlog import get_logger
@@ -31,10 +25,8 @@ from pycalc.streaming.base import USAGE_GROUP
 from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.pubsub.options import PubSubOptions
 
-# Messages of a member that died are delivered again after this many seconds.
-ACK_SECONDS = 10
-# Arguments of a call that is not retried.
-ASK: dict[str, Any] = {"retry": None, "timeout": 3.0}
+ACK_SECONDS = 10  # messages of a member that died are delivered again after this time
+ASK: dict[str, Any] = {"retry": None, "timeout": 3.0}  # arguments of a call that is not retried
 
 API_ERRORS: tuple[type[Exception], ...] = (GoogleAPIError, GoogleAuthError, grpc.RpcError)
 
@@ -82,10 +74,10 @@ class Clients(NamedTuple):
 
 
 class Connection:
-    """One channel for all calls, opened by the first call."""
+    """One channel for all calls, opened by the first call; it creates a missing topic and missing subscriptions."""
 
     def __init__(self, options: PubSubOptions) -> None:
-        self._endpoint = options.endpoint
+        self._options = options
         self._clients: Clients | None = None
         self._opening = asyncio.Lock()
 
@@ -104,31 +96,6 @@ class Connection:
         if self._clients is not None:
             await self._clients.channel.close()
 
-    async def _connect(self) -> grpc.aio.Channel:
-        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
-            return grpc.aio.insecure_channel(emulator, options=_CHANNEL)
-        transport = PublisherGrpcAsyncIOTransport
-        try:
-            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
-        except (
-            AttributeError,
-            OSError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
-            # google.auth lets these escape for a folder or unexpected JSON
-            raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
-        return transport.create_channel(self._endpoint, credentials=credentials, options=_CHANNEL)
-
-
-class Topology:
-    """The topic and its subscriptions in Pub/Sub."""
-
-    def __init__(self, options: PubSubOptions, connection: Connection) -> None:
-        self._options = options
-        self._connection = connection
-
     async def ensure(self) -> None:
         """Create the topic and the usage consumers' subscription if they are missing; raises GoogleAPIError.
 
@@ -141,7 +108,7 @@ class Topology:
 
         Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError.
         """
-        clients = await self._connection.clients()
+        clients = await self.clients()
         name = self._options.subscription(group)
         try:
             return await clients.subscriber.get_subscription(subscription=name, **ASK)
@@ -150,16 +117,13 @@ class Topology:
         except NotFound:
             if not self._options.create:
                 raise
-            return await self._make(name, clients)
-
-    async def _make(self, name: str, clients: Clients) -> Subscription:
-        options = self._options
+        topic = self._options.topic
         with suppress(AlreadyExists):
-            await clients.publisher.create_topic(request=Topic(name=options.topic), **ASK)
-            _log.warning("the topic was missing and has been created", topic=options.topic)
+            await clients.publisher.create_topic(name=topic, **ASK)
+            _log.warning("the topic was missing and has been created", topic=topic)
         wanted = Subscription(
             name=name,
-            topic=options.topic,
+            topic=topic,
             enable_message_ordering=True,
             ack_deadline_seconds=ACK_SECONDS,
             expiration_policy=ExpirationPolicy(),  # never
@@ -168,3 +132,14 @@ class Topology:
             await clients.subscriber.create_subscription(request=wanted, **ASK)
             _log.warning("the subscription was missing and has been created", subscription=name)
         return wanted
+
+    async def _connect(self) -> grpc.aio.Channel:
+        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
+            return grpc.aio.insecure_channel(emulator, options=_CHANNEL)
+        transport = PublisherGrpcAsyncIOTransport
+        try:
+            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
+        except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
+            # google.auth lets these escape for a folder or unexpected JSON
+            raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
+        return transport.create_channel(self._options.endpoint, credentials=credentials, options=_CHANNEL)

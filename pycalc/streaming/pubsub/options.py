@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pycalc.streaming.options import flag
-from pycalc.urls import split_url, url_options
+from pycalc.urls import flag_option, split_url, url_options
 
 _PROJECT = re.compile(r"[a-z][a-z0-9:.-]{4,61}[a-z0-9]")
 _TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
@@ -18,14 +17,12 @@ class PubSubOptions:
 
     project: str
     topic_id: str
-    # Whether to create a missing topic or subscription.
-    create: bool
-    # With publishers in several regions, only a regional endpoint keeps the order of events.
-    endpoint: str
+    create: bool  # create a missing topic or subscription
+    endpoint: str  # with publishers in several regions, only a regional endpoint keeps the order of events
 
     @property
     def topic(self) -> str:
-        """The topic's full name."""
+        """Return the topic's full name."""
         return f"projects/{self.project}/topics/{self.topic_id}"
 
     def subscription(self, name: str) -> str:
@@ -33,8 +30,10 @@ class PubSubOptions:
         return f"projects/{self.project}/subscriptions/{self.topic_id}-{name}"
 
 
-def pubsub_options(url: str) -> PubSubOptions:
-    """Return the options in a URL; raises ValueError."""
+def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
+    """Return the options in a URL; raises ValueError, also for any ``credentials``."""
+    if credentials:
+        raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _PROJECT.fullmatch(parts.netloc):
@@ -45,6 +44,6 @@ def pubsub_options(url: str) -> PubSubOptions:
     return PubSubOptions(
         project=parts.netloc,
         topic_id=topic,
-        create=flag(options.get("create", "true")),
+        create=flag_option(options, "create"),
         endpoint=options.get("endpoint", "pubsub.googleapis.com"),
     )

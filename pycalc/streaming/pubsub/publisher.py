@@ -22,15 +22,11 @@ from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.streaming.envelope import headers_of
 
-# Concurrent requests. All messages of a request must have the same ordering key, so each user needs one.
-_AT_ONCE = 32
+_AT_ONCE = 32  # concurrent requests: all messages of a request have the same ordering key, so each user needs one
 _MAX_MESSAGES = 1_000
-# Bytes of messages in a request; Pub/Sub allows 10 MB for the whole request.
-_MAX_BYTES = 9_500_000
-# The part of a batch's time limit for retries; the rest lets the last error arrive before the timeout.
-_TRY_AGAIN = 0.8
-# An upper bound for the size of a message without its body.
-_OVERHEAD = 1_024
+_MAX_BYTES = 9_500_000  # of the messages in a request; Pub/Sub allows 10 MB for the whole request
+_OVERHEAD = 1_024  # an upper bound for the size of a message without its body
+_RETRY_SHARE = 0.8  # of a batch's time limit; the rest lets the last error arrive before the timeout
 _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
 
 
@@ -55,7 +51,7 @@ class Publishing:
         self._publisher = publisher
         self._topic = topic
         self._seconds = seconds
-        self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_TRY_AGAIN * seconds)
+        self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_RETRY_SHARE * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
         """Wait until every event is stored or refused; raises GoogleAPIError after all requests have ended."""

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 
 from google.api_core.exceptions import NotFound
 
-from pycalc.errors import EventsRefused
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import PUBLISH_SECONDS, Member
-from pycalc.streaming.pubsub.client import Connection, Topology, pubsub_errors
-from pycalc.streaming.pubsub.options import PubSubOptions, pubsub_options
+from pycalc.streaming.pubsub.client import Connection, pubsub_errors
+from pycalc.streaming.pubsub.options import pubsub_options
 from pycalc.streaming.pubsub.publisher import Publishing
 from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMember
 
@@ -23,43 +22,42 @@ class PubSubStream:
 
     def __init__(
         self,
-        options: PubSubOptions,
+        url: str,
         metrics: EventMetrics,
+        credentials: str = "",
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        self._options = options
-        self._metrics = metrics
+        """Raise ValueError for a URL that does not name a topic, and for any ``credentials``."""
+        self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._intervals = intervals
         self._errors = pubsub_errors(metrics)
-        self._connection = Connection(options)
-        self._topology = Topology(options, self._connection)
+        self._connection = Connection(self._options)
         self._ensured = False
-
-    @classmethod
-    def of_url(cls, url: str, metrics: EventMetrics, credentials: str) -> PubSubStream:
-        """Return the stream that a URL names; raises ValueError."""
-        if credentials:
-            raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
-        return cls(pubsub_options(url), metrics)
 
     async def publish(self, events: Sequence[Event]) -> None:
         if not events:
             return
         with self._errors.mapped("publish", "Pub/Sub does not take events."):
             async with asyncio.timeout(self._publish_seconds):
-                refused = await self._publish(events)
-        self._errors.taken()
-        if refused:
-            self._metrics.events_refused.inc(len(refused))
-            raise EventsRefused("Pub/Sub refuses events.", refused)
+                if not self._ensured:
+                    await self._connection.ensure()
+                    self._ensured = True
+                clients = await self._connection.clients()
+                publishing = Publishing(clients.publisher, self._options.topic, self._publish_seconds)
+                try:
+                    await publishing.send(events)
+                except NotFound:
+                    self._ensured = False
+                    raise
+        self._errors.published("Pub/Sub refuses events.", publishing.refused)
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Join a group, which is the subscription ``{topic}-{group}``; raises StreamUnavailable."""
         with self._errors.mapped("receive", "Pub/Sub gives no messages."):
-            subscription = await self._topology.subscription(group)
+            subscription = await self._connection.subscription(group)
             clients = await self._connection.clients()
         member = PubSubMember(clients.subscriber, subscription, self._errors, self._intervals)
         try:
@@ -70,22 +68,8 @@ class PubSubStream:
     async def ping(self) -> None:
         """Check that topic and subscription exist and the last publish succeeded; raises StreamUnavailable if not."""
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
-            await self._topology.ensure()
+            await self._connection.ensure()
         self._errors.check()
 
     async def aclose(self) -> None:
         await self._connection.aclose()
-
-    async def _publish(self, events: Sequence[Event]) -> dict[bytes, str]:
-        """Return the reasons of refused events, by event id; raises GoogleAPIError."""
-        if not self._ensured:
-            await self._topology.ensure()
-            self._ensured = True
-        clients = await self._connection.clients()
-        publishing = Publishing(clients.publisher, self._options.topic, self._publish_seconds)
-        try:
-            await publishing.send(events)
-        except NotFound:
-            self._ensured = False
-            raise
-        return publishing.refused

@@ -133,7 +133,8 @@ def test_a_role_elsewhere_is_no_role(client: httpx.Client, person: Person) -> No
     session = client.post("/login", data=form).raise_for_status().json()
     bearer = {"Authorization": f"Bearer {session['access_token']}", **headers}
     assert client.get("/me?role=admin", headers=bearer).json()["role"] == "user"
-    assert client.get("/users?role=admin", headers=bearer).status_code == 403
+    assert client.get("/users", headers=bearer).status_code == 403
+    assert client.get(f"/users/{name}?role=admin", headers=bearer).status_code == 403
 
 
 @one_by_one(OF_SESSIONS)

@@ -244,7 +244,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
         )
         rows = await SqlHistoryStore(database).page(HistoryFilter(), None, 10)
         assert [(row.id, row.result, row.sha256) for row in rows] == [(row, "55", bytes(32)) for row in ROWS[::-1]]
-        assert [entry.row.id for entry in await SqlOutboxStore(database).pending(0, 10)] == ROWS
+        assert [entry.row.id for entry in await SqlOutboxStore(database).pending(10)] == ROWS
     finally:
         await database.aclose()
 

@@ -38,7 +38,7 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
         database = await open_database(url)
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         await history.append([row])
-        (entry,) = await outbox.pending(0, 10)
+        (entry,) = await outbox.pending(10)
         await outbox.dead_letter({entry.seq: DeadLetter(0, "relay", row.id, "outbox", "too large", b"{}", 1)})
         await letters.put([DeadLetter(0, "consumer", None, "topic/0/7", "not\nours", b"junk\x1b\xff", 2)])
         await database.aclose()

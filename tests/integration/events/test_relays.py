@@ -33,7 +33,7 @@ class SharedStream:
         self._chance = random.Random(7)  # noqa: S311  # no secret
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Stream."""
+        """See Publisher."""
         for event in events:
             await asyncio.sleep(0)
             if self._chance.random() < 0.002:
@@ -41,10 +41,10 @@ class SharedStream:
             self.events.append(event)
 
     async def ping(self) -> None:
-        """See Stream."""
+        """See Publisher."""
 
     async def aclose(self) -> None:
-        """See Stream."""
+        """See Publisher."""
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pycalc.errors import CacheUnavailable, ComputationTimeout
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
-from pycalc.services.calculations.single_flight import LeaseCoordination
+from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.plan import Plan
 from tests.harness.proxy import Proxy, proxy
 from tests.harness.redis import AnyRedis
@@ -38,7 +38,7 @@ class Instance:
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache
         self.metrics = metrics
-        self.fleet = LeaseCoordination(cache.leases, metrics, 30.0)
+        self.fleet = Coordination(cache.leases, metrics, 30.0)
         self.made = self.looked_up = 0
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
@@ -209,7 +209,7 @@ async def test_nobody_waits_for_much_longer_than_the_result_should_take(
 async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
     """An instance stops waiting for a leader that takes too long, and does not take its lease."""
     here, there = pair
-    there.fleet = LeaseCoordination(there.cache.leases, there.metrics, longest=0.1)
+    there.fleet = Coordination(there.cache.leases, there.metrics, longest=0.1)
     leading = await led(here)
     there.gate.set()
     assert await there.join() == MADE

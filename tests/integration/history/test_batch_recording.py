@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
+from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +57,30 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
     assert (await caller.post("/batch", json=operations)).status_code == 200
     assert [len(rows) for rows in appended] == [300]
     assert len((await caller.get("/secure-history?limit=1000")).json()["items"]) == 300
+
+
+async def test_a_row_that_the_database_rejects_is_an_internal_error(
+    caller: httpx.AsyncClient, settings: Settings
+) -> None:
+    """A calculation whose row the database rejects is 500 and not recorded; the OpenAPI document lists this answer."""
+    with closing(sqlite3.connect(settings.data_dir / "pycalc.db")) as shell:
+        shell.execute(
+            "CREATE TRIGGER no_factorial BEFORE INSERT ON history WHEN NEW.operation = 'factorial' "
+            "BEGIN SELECT RAISE(ABORT, 'a constraint that the row breaks'); END"
+        )
+        shell.commit()
+    batch = {"operations": [item("fibonacci", n=7), item("factorial", n=7)]}
+    document = (await caller.get("/openapi.json")).json()
+    for answer, documented in [
+        (await caller.get("/factorial/7"), document["paths"]["/factorial/{n}"]["get"]["responses"]),
+        (await caller.post("/batch", json=batch), document["paths"]["/batch"]["post"]["responses"]),
+    ]:
+        assert (answer.status_code, answer.json()["type"]) == (500, "/docs/problems#internal-error")
+        assert answer.json()["detail"] == "The service made an error; tell the operator, whose log has the details."
+        assert answer.headers["X-Request-ID"]
+        assert str(answer.status_code) in documented
+    assert (await caller.get("/fibonacci/7")).status_code == 200
+    assert [row["operation"] for row in (await caller.get("/secure-history")).json()["items"]] == ["fibonacci"]
 
 
 async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

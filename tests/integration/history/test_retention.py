@@ -41,7 +41,7 @@ def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> 
         await SqlHistoryStore(database).append(rows)
         outbox = SqlOutboxStore(database)
         if published:
-            await outbox.remove([entry.seq for entry in await outbox.pending(0, ENOUGH)])
+            await outbox.remove([entry.seq for entry in await outbox.pending(ENOUGH)])
         await database.aclose()
 
     asyncio.run(work())

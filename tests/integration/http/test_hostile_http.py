@@ -101,6 +101,11 @@ CHUNKS = {
     "a size ended by a bare LF": (CHUNKED + b"2\n{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
     "a size ended by a bare CR": (CHUNKED + b"2\r{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
     "a chunk ended by a bare LF": (CHUNKED + b"2\r\n{}\n0\r\n\r\n" + SMUGGLED, (400,)),
+    "a last chunk ended by a bare LF": (CHUNKED + b"2\r\n{}\r\n0\n\r\n" + SMUGGLED, (400,)),
+    # The server takes the next lines for a trailer.
+    "a body ended by a bare LF": (CHUNKED + b"2\r\n{}\r\n0\r\n\n" + SMUGGLED, (422, 200)),
+    "a size of spaces": (CHUNKED + b"  \r\n" + SMUGGLED, (400,)),
+    "a size after a space": (CHUNKED + b" 2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
     "an extension": (CHUNKED + b"2;a=b\r\n{}\r\n0\r\n\r\n", (422, 200)),
     "an extension with a bare LF": (CHUNKED + b"2;a\nb\r\n{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
     "an extension of 64 KiB": (CHUNKED + b"2;" + b"a" * 64 * KIB + b"\r\n{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
@@ -113,6 +118,10 @@ CHUNKS = {
 LINES = {
     "an obs-fold": (GET + HOST + b"X: a\r\n b\r\n\r\n", (400,)),
     "an obs-fold of a length": (POST + b"Content-Length:\r\n " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
+    "lines ended by a bare LF": ((GET + HOST + b"\r\n").replace(b"\r\n", b"\n"), (200, 200)),  # RFC 9112 §2.2 allows it
+    "a head ended by a bare LF": (POST + b"Content-Length: " + SIZE + b"\r\n\n" + SMUGGLED, (422, 200)),
+    "a bare CR before the end of the head": (GET + HOST + b"X: a\r\r\n\r\n", (400,)),
+    "a line ended by a bare CR": (GET + b"Host: pycalc\rX: a\r\n\r\n", (400,)),
     "a bare CR in a value": (GET + HOST + b"X: a\rContent-Length: 5\r\n\r\n", (400,)),
     "a NUL in a value": (GET + HOST + b"X: a\x00b\r\n\r\n", (400,)),
     "a line without a colon": (GET + HOST + b"nonsense\r\n\r\n", (400,)),
@@ -137,6 +146,8 @@ TARGETS = {
     "two slashes": (b"GET //evil.example/fibonacci/100 HTTP/1.1\r\n" + HOST + b"\r\n", (404, 200)),
     "a target without a slash": (b"GET healthz HTTP/1.1\r\n" + HOST + b"\r\n", (404, 200)),
     "another scheme": (b"GET ftp://pycalc/healthz HTTP/1.1\r\n" + HOST + b"\r\n", (200, 200)),
+    "an expectation": (POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", (422, 200)),
+    "another expectation": (POST + b"Expect: cake\r\nContent-Length: 2\r\n\r\n{}", (422, 200)),
     "an upgrade": (GET + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", (200, 200)),
     "a WebSocket": (
         GET + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

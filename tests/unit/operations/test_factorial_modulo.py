@@ -62,8 +62,8 @@ def test_a_factorial_that_nobody_could_multiply_out(prime: int) -> None:
     first = int(gmp.next_prime(n))
     second = int(gmp.next_prime(first))
     plan = FACTORIAL.plan_modulo(FactorialArgs(n), prime * first * second)
-    residue = FACTORIAL.modulo(FactorialArgs(n), prime * first * second, plan.way)
-    assert not plan.way.whole
+    residue = FACTORIAL.modulo(FactorialArgs(n), prime * first * second, plan.method)
+    assert not plan.method.whole
     assert residue % prime == 0
     assert residue % first == by_wilson(n, first)
     assert residue % second == by_wilson(n, second)
@@ -112,15 +112,15 @@ class TestChecks:
         """The residue passes; one more, one less and 0 do not."""
         args = FactorialArgs(n)
         plan = FACTORIAL.plan_modulo(args, modulus)
-        residue = FACTORIAL.modulo(args, modulus, plan.way)
-        assert FACTORIAL.modulo_agrees(args, modulus, plan.way, residue, random_prime())
+        residue = FACTORIAL.modulo(args, modulus, plan.method)
+        assert FACTORIAL.modulo_agrees(args, modulus, plan.method, residue, random_prime())
         for wrong in (residue + 1, residue - 1, 0):
-            assert not FACTORIAL.modulo_agrees(args, modulus, plan.way, wrong, random_prime())
+            assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
 
     def test_the_check_costs_no_more_than_the_residue(self) -> None:
         """(p - 4)! modulo a prime of 1,002 digits is 1/6: three factors are multiplied, not 10^1,002."""
         plan = Factorial().plan_modulo(FactorialArgs(LONG_PRIME - 4), LONG_PRIME)
-        residue = plan.way.residue(LONG_PRIME - 4)
+        residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1
-        assert plan.way.mirror == 3
+        assert plan.method.mirror == 3
         assert plan.seconds < 0.001

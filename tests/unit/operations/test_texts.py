@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from pycalc.services.operations.numbers.texts import Facts, describe, digits_residue
+from pycalc.services.operations.numbers.texts import DigitFacts, describe, digits_residue
 
 MERSENNE = 2**61 - 1
 
@@ -58,16 +58,16 @@ def test_a_denominator_without_inverse_is_a_division_by_zero() -> None:
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
-        (b"0", Facts(1, "0", "0")),
-        (b"-12", Facts(2, "12", "12")),
-        (b"-12.5", Facts(3, "125", "125")),
-        (b"-1/27", Facts(3, "127", "127")),
-        (b"1.5e+300", Facts(2, "15", "15")),
-        (b"0.0000000000000000000000125", Facts(26, "0" * 20, "0" * 17 + "125")),
-        (b"12345678901234567890.12345678901234567890", Facts(40, "12345678901234567890", "12345678901234567890")),
-        (b"-123456789012345678901/3", Facts(22, "12345678901234567890", "34567890123456789013")),
+        (b"0", DigitFacts(1, "0", "0")),
+        (b"-12", DigitFacts(2, "12", "12")),
+        (b"-12.5", DigitFacts(3, "125", "125")),
+        (b"-1/27", DigitFacts(3, "127", "127")),
+        (b"1.5e+300", DigitFacts(2, "15", "15")),
+        (b"0.0000000000000000000000125", DigitFacts(26, "0" * 20, "0" * 17 + "125")),
+        (b"12345678901234567890.12345678901234567890", DigitFacts(40, "12345678901234567890", "12345678901234567890")),
+        (b"-123456789012345678901/3", DigitFacts(22, "12345678901234567890", "34567890123456789013")),
     ],
 )
-def test_the_facts_leave_marks_out(text: bytes, facts: Facts) -> None:
+def test_the_facts_leave_marks_out(text: bytes, facts: DigitFacts) -> None:
     """Digits are counted and shown without sign, point, slash and exponent."""
     assert describe(text) == facts

@@ -76,13 +76,13 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
         plan = plan_factorial(args.n, checked_modulus(modulus))
         return ResiduePlan(plan_seconds(plan, args.n), plan_memory(plan, args.n), plan)
 
-    def modulo(self, args: FactorialArgs, modulus: int, way: Any = None) -> int:
-        plan: FactorialPlan = way or plan_factorial(args.n, checked_modulus(modulus))
+    def modulo(self, args: FactorialArgs, modulus: int, method: Any = None) -> int:
+        plan: FactorialPlan = method or plan_factorial(args.n, checked_modulus(modulus))
         return plan.residue(args.n)
 
-    def modulo_agrees(self, args: FactorialArgs, modulus: int, way: Any, residue: int, prime: int) -> bool:
+    def modulo_agrees(self, args: FactorialArgs, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is right, by arithmetic modulo ``rough``·``prime`` or Wilson's theorem."""
-        plan: FactorialPlan = way
+        plan: FactorialPlan = method
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args.n)
             return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)

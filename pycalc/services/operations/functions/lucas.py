@@ -61,7 +61,7 @@ class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         a_bit = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, checked_modulus(modulus).bit_length())
         return ResiduePlan(2e-6 + args[0].bit_length() * a_bit)
 
-    def modulo(self, args: Integers, modulus: int, way: Any = None) -> int:
+    def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return int(lucas_residues(args[0], checked_modulus(modulus))[0])
 
 

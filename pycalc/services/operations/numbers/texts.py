@@ -14,7 +14,7 @@ _PIECE = 150_000
 _DIGITS = re.compile(rb"[^0-9]+")
 
 
-class Facts(NamedTuple):
+class DigitFacts(NamedTuple):
     """A text's digit characters: how many, and the first and last (up to) 20 of them."""
 
     digits: int
@@ -22,17 +22,17 @@ class Facts(NamedTuple):
     trailing: str
 
 
-def describe(text: bytes) -> Facts:
+def describe(text: bytes) -> DigitFacts:
     """Return the facts of a result's text, without sign, point, slash and exponent; a boolean or list has none."""
     if text in (b"true", b"false") or text.startswith(b"["):
-        return Facts(0, "", "")
+        return DigitFacts(0, "", "")
     end = text.rfind(b"e", -20_000)
     if end < 0:
         end = len(text)
     marks = sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
     leading = _DIGITS.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
     trailing = _DIGITS.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
-    return Facts(end - marks, leading.decode(), trailing.decode())
+    return DigitFacts(end - marks, leading.decode(), trailing.decode())
 
 
 def digits_residue(text: bytes, prime: int) -> int:

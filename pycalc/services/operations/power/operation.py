@@ -122,7 +122,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         exponents = sum(abs(part).bit_length() for part in (args.value.twos, args.value.fives, args.value.power))
         return ResiduePlan(1e-5 + (64 + exponents) * thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits))
 
-    def modulo(self, args: PowerArgs, modulus: int, way: Any = None) -> int:
+    def modulo(self, args: PowerArgs, modulus: int, method: Any = None) -> int:
         if args.value is None:
             raise DomainError("The result is irrational: only a rational one has a residue.")
         return power_modulo(args.value, checked_modulus(modulus))

@@ -1,0 +1,164 @@
+"""Promises that every route keeps: the routes come from the OpenAPI document, so a new one is tested too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from pycalc.main import create_app
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+from tests.harness.in_process import changed
+
+pytestmark = pytest.mark.anyio
+
+DOCUMENT = create_app(Settings(_env_file=None)).openapi()
+VALUES = {"key_id": "019aab12-7c00-7123-8456-426614174000", "username": "nobody"}  # of path parameters; others are 3
+PAGES = ("/openapi.json", "/docs", "/redoc", "/docs/problems", "/web/console.css")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+# Header fields that the document does not mention: HTTP's own, and those that every response may have.
+COMMON = {
+    *("cache-control", "content-disposition", "content-encoding", "content-length", "content-type", "vary"),
+    *("content-security-policy", "referrer-policy", "x-content-type-options"),
+}
+
+TEXT, HTML = {"Accept": "text/plain"}, {"Accept": "text/html"}
+FIBONACCI, POW, HISTORY = "/fibonacci/{n}", "/pow/{x}/{y}", "/secure-history"
+REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
+    ("GET", POW, {}, None),
+    ("GET", POW, TEXT, None),
+    ("GET", POW, {**TEXT, "Range": "bytes=0-1"}, None),
+    ("GET", POW, {**TEXT, "Range": "bytes=9-"}, None),
+    ("GET", POW, {**TEXT, "If-Match": '"another"'}, None),
+    ("GET", POW, {**TEXT, "If-None-Match": "*"}, None),
+    ("GET", FIBONACCI, {"If-None-Match": "*"}, None),
+    ("GET", HISTORY, {}, None),
+    ("GET", HISTORY, {"Accept": "text/csv"}, None),
+    ("GET", HISTORY, {"Accept": "application/x-ndjson"}, None),
+    *(("GET", path, {}, None) for path in ("/me", "/me/keys", "/users", "/users/{username}", "/usage", "/metrics")),
+    ("GET", "/", HTML, None),
+    ("GET", "/", {**HTML, "If-None-Match": "*"}, None),
+    ("GET", "/", {**HTML, "If-Match": '"another"'}, None),
+    ("POST", "/batch", {}, {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]}),
+    ("POST", "/batch", {}, {}),
+    ("POST", "/batch", {"Content-Type": "text/plain"}, {}),
+    ("GET", "/batch", {}, None),
+    ("POST", "/register", {}, registration(new_name())),
+    ("POST", "/login", {}, {"username": "nobody", "password": "x"}),
+    ("POST", "/login", {"Content-Encoding": "gzip"}, {}),
+    ("POST", "/me/keys", {}, {"name": "report"}),
+    ("POST", "/me/keys", {}, {"name": "x" * 9_000}),
+    ("DELETE", "/me/keys/{key_id}", {}, None),
+    *[("GET", FIBONACCI, {}, None)] * 20,  # the last one is over the quota
+]
+
+
+def target(template: str) -> str:
+    """Return a path of a template."""
+    return re.sub(r"\{(\w+)\}", lambda found: VALUES.get(found[1], "3"), template)
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each operation of the document: its method, its path template, its entry."""
+    for template, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            yield method.upper(), template, operation
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return the settings with the changes that a test asks for."""
+    return changed(settings, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return the client, logged in."""
+    await new_session(client)
+    return client
+
+
+async def test_405_lists_the_methods_of_every_path(client: httpx.AsyncClient) -> None:
+    """RFC 9110 section 15.5.6: the documented methods, and HEAD where there is GET."""
+    for template in (*DOCUMENT["paths"], *PAGES):
+        known = {method.upper() for method in DOCUMENT["paths"].get(template, ["get"])}
+        allowed = known | ({"HEAD"} if "GET" in known else set())
+        for method in set(METHODS) - known:
+            answer = await client.request(method, target(template))
+            assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (405, allowed), template
+            assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_request_without_host_is_400_everywhere(caller: httpx.AsyncClient) -> None:
+    """RFC 9112 section 3.2."""
+    for method, template, _ in operations():
+        request = caller.build_request(method, target(template))
+        del request.headers["Host"]
+        answer = await caller.send(request)
+        assert (answer.status_code, answer.json()["type"]) == (400, "/docs/problems#bad-request"), template
+
+
+async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx.AsyncClient) -> None:
+    """Even one that the route does not know. Only the service's own pages, health and metrics read no query."""
+    for method, template, operation in operations():
+        if operation["tags"] != ["service"]:
+            answer = await caller.request(method, target(template), params=[("a", "1"), ("a", "2")])
+            assert answer.status_code == 422, template
+            assert [error["pointer"] for error in answer.json()["errors"]] == ["/a"], template
+
+
+async def test_head_has_the_header_fields_of_get(caller: httpx.AsyncClient) -> None:
+    """RFC 9110 section 9.3.2: the same, without the content; what differs at each call is left out."""
+    for method, template, _ in operations():
+        if method != "GET" or template == "/events":  # its GET would not end
+            continue
+        answers = [await caller.request(each, target(template)) for each in ("HEAD", "GET")]
+        for answer in answers:
+            for name in ("Content-Length", "X-Calculation-Id"):
+                answer.headers.pop(name, None)
+        assert answers[0].content == b""
+        assert answers[0].status_code == answers[1].status_code, template
+        assert answers[0].headers == answers[1].headers, template
+
+
+async def test_an_answer_without_content_has_no_content_type(client: httpx.AsyncClient, settings: Settings) -> None:
+    """A client that parses by Content-Type would find no JSON in it."""
+    token = (settings.data_dir / "bootstrap-token").read_text().strip()
+    name = new_name()
+    await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    client.headers["Authorization"] = f"Bearer {session['access_token']}"
+    user = (await client.post("/register", json=registration(new_name()))).headers["Location"]
+    key = (await client.post("/me/keys", json={"name": "report"})).headers["Location"]
+    change = {"current_password": PASSWORD, "new_password": "another good one"}
+    answers = [
+        await client.delete(key),
+        await client.delete(user),
+        await client.put("/me/password", json=change),
+        await client.post("/logout"),
+    ]
+    del client.headers["Authorization"]
+    await new_session(client)
+    answers.append(await client.post("/logout-all"))
+    assert [answer.status_code for answer in answers] == [204] * 5
+    assert [answer.headers.get("Content-Type") for answer in answers] == [None] * 5
+
+
+@pytest.mark.parametrize("settings", [{"rate_limit": "20/minute"}], indirect=True)
+async def test_every_header_field_is_documented(client: httpx.AsyncClient) -> None:
+    """Those of successes, of each form of them, and of the problems that a client can bring about."""
+    await new_session(client)
+    seen = set()
+    for method, template, headers, body in REQUESTS:
+        answer = await client.request(method, target(template), headers=headers, json=body)
+        item = DOCUMENT["paths"][template]
+        operation = item.get(method.lower()) or next(iter(item.values()))  # a 405 is documented at the other methods
+        documented = operation["responses"][str(answer.status_code)]
+        given = {name.lower() for name in answer.headers} - COMMON
+        assert given <= {name.lower() for name in documented.get("headers", {})}, (template, answer)
+        seen.add(answer.status_code)
+    assert seen == {200, 201, 206, 304, 401, 403, 404, 405, 412, 413, 415, 416, 422, 429}
