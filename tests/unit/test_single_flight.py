@@ -1,4 +1,4 @@
-"""Single flight: made once, for everybody who wants it, as long as somebody does."""
+"""Single flight: concurrent callers share one piece of work, which is cancelled when all of them leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Work:
-    """Work that ends when it is told to; counts how often it was begun and cancelled."""
+    """Work that ends when the test says so, and counts how often it was begun and cancelled."""
 
     def __init__(self) -> None:
         self.begun = self.cancelled = 0
@@ -43,7 +43,7 @@ async def joined(flights: SingleFlight[str], work: Work, callers: int, key: str 
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """Everybody gets the same result, and while it is made it is under way."""
+    """All callers get the same result, and the key counts as under way meanwhile."""
     flights, work = SingleFlight[str](), Work()
     assert not flights.under_way("key")
     callers = await joined(flights, work, 5)
@@ -53,7 +53,7 @@ async def test_several_callers_are_one_piece_of_work() -> None:
 
 
 async def test_other_keys_are_other_work() -> None:
-    """What is wanted under two keys is made twice."""
+    """Work is done once for each key."""
     flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 1, "one") + await joined(flights, work, 1, "two")
     work.end.set()
@@ -62,7 +62,7 @@ async def test_other_keys_are_other_work() -> None:
 
 
 async def test_nothing_is_kept() -> None:
-    """SingleFlight are no cache: who asks after the end begins anew."""
+    """A result is not cached: a caller after the end begins new work."""
     flights, work = SingleFlight[str](), Work()
     work.end.set()
     assert await flights.join("key", work) == "result 1"
@@ -70,7 +70,7 @@ async def test_nothing_is_kept() -> None:
 
 
 async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
-    """All callers get the exception; the next one tries again."""
+    """All callers get the exception, and the next caller tries again."""
     flights, work = SingleFlight[str](), Work()
     work.failure = Overloaded("Too much.")
     callers = await joined(flights, work, 3)
@@ -81,7 +81,7 @@ async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
 
 
 async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
-    """The one who had begun it may leave, and so may all but one."""
+    """Any caller but the last may leave, also the one who began, without affecting the others."""
     flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 3)
     for quitter in callers[:2]:
@@ -93,7 +93,7 @@ async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
 
 
 async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
-    """Nobody wants it any more."""
+    """When the last caller leaves, the work is cancelled."""
     flights, work = SingleFlight[str](), Work()
     callers = await joined(flights, work, 3)
     for quitter in callers:
@@ -104,7 +104,7 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
 
 
 async def test_who_comes_after_the_cancellation_begins_anew() -> None:
-    """In the same turn of the event loop in which the last one left: no result, no cancellation of the old work."""
+    """A caller in the same loop iteration in which the last one left begins new work, and gets its result."""
     flights, work = SingleFlight[str](), Work()
     (quitter,) = await joined(flights, work, 1)
     quitter.cancel()
