@@ -45,7 +45,7 @@ class TestTopic:
         topic = told(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
-    def test_who_is_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
+    def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
         """An event that first arrives after a later one is overtaken, even if the later one arrives again."""
         topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
@@ -162,7 +162,7 @@ class TestFaults:
         """Nothing is found."""
         assert found(scene) == {}
 
-    def test_a_repetition_is_told_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
+    def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
         """A repeated event is reported, but is no fault, because the totals show whether it was counted again."""
         told(tmp_path, (0, ADA), (1, ADA), (1, ADA))
         assert found(scene) == {}

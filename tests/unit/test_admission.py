@@ -83,7 +83,7 @@ async def test_one_user_holds_all_but_one_of_many_slots() -> None:
     await empty([*visitors, bob])
 
 
-async def test_a_single_place_goes_to_anybody() -> None:
+async def test_a_single_slot_is_open_to_every_user() -> None:
     """With one slot none is reserved for other users."""
     admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
@@ -91,7 +91,7 @@ async def test_a_single_place_goes_to_anybody() -> None:
     await ada.left()
 
 
-async def test_who_has_never_been_served_is_next() -> None:
+async def test_a_user_without_a_slot_is_next() -> None:
     """Two users hold every slot and wait for more; a third, who comes last, gets the first slot that is released."""
     admission = Admission(Metrics(), 2)
     ada, bob, *queue = await arrive(admission, ADA, BOB, ADA, ADA, BOB, BOB)
@@ -102,7 +102,7 @@ async def test_who_has_never_been_served_is_next() -> None:
     await empty([bob, *queue, eve])
 
 
-async def test_who_comes_again_and_again_is_served_no_more_than_others() -> None:
+async def test_repeated_requests_alternate_with_queued_ones() -> None:
     """A user who asks again after each answer alternates with one who asked for everything at once."""
     admission = Admission(Metrics(), 1)
     ada, *queue = await arrive(admission, ADA, ADA, ADA, ADA)
@@ -156,7 +156,7 @@ async def test_the_queue_is_bounded_for_all() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_in_a_full_queue_who_waits_most_gives_way_with_the_newest() -> None:
+async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user() -> None:
     """Two users fill the queue; a third user's request replaces the newest request of the user with more waiting."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
@@ -170,7 +170,7 @@ async def test_in_a_full_queue_who_waits_most_gives_way_with_the_newest() -> Non
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_in_a_full_queue_nobody_gives_way_to_who_has_as_much() -> None:
+async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
     """In a full queue a new user displaces a user who also has one running, but nobody who only has one waiting."""
     admission = Admission(Metrics(), 2, max_waiting=2)
     ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
@@ -246,12 +246,12 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
+async def test_a_slot_granted_to_a_cancelled_request_is_not_lost() -> None:
     """A slot that is granted and cancelled in the same iteration of the event loop goes to the next request."""
     admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     holder.leave.set()
-    while admission.waiting == 2:  # noqa: ASYNC110  # until the very moment in which the place is granted
+    while admission.waiting == 2:  # noqa: ASYNC110  # until the moment in which the slot is granted
         await asyncio.sleep(0)
     quitter.task.cancel()
     await asyncio.wait({quitter.task})
@@ -262,7 +262,7 @@ async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost() -> None:
+async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
     """If a slot is released before its cancelled waiter has run again, the next caller gets the slot."""
     admission = Admission(Metrics(), 1)
     holder = admission.slot(ADA)

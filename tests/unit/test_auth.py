@@ -101,7 +101,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-async def test_a_refused_login_does_the_same_work_for_everybody(work: list[str]) -> None:
+async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
     """Every refused login costs one read and one check.
 
     The causes are a wrong password, an unknown name, and a disabled account with the right password.
@@ -197,7 +197,7 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
         await services.authenticator.authenticate(token)
 
 
-async def test_only_an_admin_deletes_and_the_store_says_who_that_is() -> None:
+async def test_a_deletion_checks_the_role_in_the_store() -> None:
     """Deleting a user checks the role in the store, so a token from before a demotion is not enough."""
     users = MemoryUserStore()
     services = authentication(users)
@@ -243,7 +243,7 @@ async def test_an_outdated_hash_is_replaced_at_login() -> None:
     assert users.users[user_id].password_hash == upgraded
 
 
-async def test_replaced_keys_hold_for_tokens_that_are_known() -> None:
+async def test_a_cached_token_ends_with_its_signing_key() -> None:
     """A remembered token is refused once its signing key is removed; API keys do not depend on signing keys."""
     services = authentication(MemoryUserStore())
     token = await opened(services, "ada")

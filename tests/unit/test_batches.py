@@ -49,7 +49,7 @@ def test_another_form_is_refused(text: bytes) -> None:
     assert refused(text) == [""]
 
 
-def test_what_is_wrong_with_items_is_told_of_all() -> None:
+def test_the_errors_of_all_items_are_listed() -> None:
     """Each error has a pointer into the body; valid items are not mentioned."""
     items = [
         *(ITEM, 1, {"operation": "fibonacci"}, {**ITEM, "more": 1}, {"operation": "sine", "input": {}}),

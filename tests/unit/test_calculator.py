@@ -146,7 +146,7 @@ async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
     ]
 
 
-async def test_what_is_too_large_is_told_by_its_size_and_ends(service: Service) -> None:
+async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(service: Service) -> None:
     """A result of 2,001 digits is refused with its size and ends, and not recorded."""
     with pytest.raises(ResultTooLarge) as refused:
         await service.one("pow", "10", "2000")

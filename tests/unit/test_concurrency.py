@@ -41,7 +41,7 @@ def test_one_key_gets_half_and_the_next_a_part_of_the_rest(metrics: Metrics) -> 
     assert limit.taken == 12
 
 
-def test_who_holds_much_gets_nothing_until_others_have_as_much(metrics: Metrics) -> None:
+def test_the_greediest_key_waits_for_the_others(metrics: Metrics) -> None:
     """A slot that the greediest key releases goes to a key that holds fewer."""
     limit = limit_of(12, metrics)
     held = taken_by(limit, ADA)

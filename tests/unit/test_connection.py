@@ -30,7 +30,7 @@ async def done() -> int:
     return 7
 
 
-async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> None:
+async def test_one_receive_call_serves_all_work_for_a_client() -> None:
     """One ``receive`` call serves all work for a client, because a cancelled call would look like a disconnect."""
     server = Server()
     client = Client(server.receive)
@@ -42,7 +42,7 @@ async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> N
     assert [question.cancelled() for question in server.questions] == [True]
 
 
-async def test_who_has_hung_up_gets_nothing_more() -> None:
+async def test_a_disconnect_cancels_the_work() -> None:
     """When the client disconnects, work under way is cancelled."""
     server = Server()
     client = Client(server.receive)

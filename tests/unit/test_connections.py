@@ -74,7 +74,7 @@ def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
     assert server.metrics.registry.get_sample_value("pycalc_connections") == TOTAL
 
 
-def test_half_full_nobody_is_asked(stack: ExitStack) -> None:
+def test_half_full_no_connection_is_ended(stack: ExitStack) -> None:
     """No connection is ended while half of them are free."""
     server = Server(stack)
     pairs = [server.connect() for _ in range(TOTAL // 2)]
@@ -128,7 +128,7 @@ def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitSta
     assert is_open(*idle)
 
 
-def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
+def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
     """A client that reads some hundred kilobytes in twenty seconds is kept, although more data is always waiting."""
     server = Server(stack)
     client, connection = server.connect(buffer=65_536)
@@ -154,7 +154,7 @@ def test_without_a_free_descriptor_connections_are_shared_all_the_same(
     assert is_open(*other)
 
 
-def test_a_kernel_that_says_less_is_told_of_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the kernel does not report what clients have read, a warning is logged once.
 
     Connections are still shared between addresses; only slow readers are left to the HTTP server.

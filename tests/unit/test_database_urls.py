@@ -71,12 +71,12 @@ async def test_a_mistake_is_named(url: str, sentence: str) -> None:
         ("postgresql://ada@host?dbname=pycalc", "host:5432/pycalc"),
     ],
 )
-def test_the_place_is_host_port_and_database(url: str, place: str) -> None:
+def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
     """The log and the console show host, port and database of a URL, and nothing else."""
     assert location_of(url) == place
 
 
-async def test_the_driver_s_words_are_for_operators_alone() -> None:
+async def test_the_driver_s_message_is_for_operators_only() -> None:
     """The log text has the place, the driver's class and its message; the detail that clients see has none of them."""
     with pytest.raises(StoreUnavailable) as refusal:
         await open_database("postgresql://ada:hunter2@127.0.0.1:1/pycalc")

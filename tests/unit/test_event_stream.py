@@ -95,7 +95,7 @@ async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> 
     assert following.ended
 
 
-async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
+async def test_a_disconnect_releases_the_slot() -> None:
     """If the client disconnects while its next event is awaited, the subscription ends."""
     following, heard = Following(told=3), asyncio.Event()
 
@@ -112,7 +112,7 @@ async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
     assert following.ended
 
 
-async def test_a_head_that_nobody_takes_keeps_no_place() -> None:
+async def test_a_head_response_keeps_no_slot() -> None:
     """A HEAD request's subscription is released before the response is sent."""
     following, sending = Following(told=3), asyncio.Event()
     events = following.events()

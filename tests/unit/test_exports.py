@@ -177,7 +177,7 @@ def lose_the_role(caller: Caller) -> None:
         (Role.ADMIN, lose_the_role, Forbidden),
     ],
 )
-async def test_who_loses_the_right_gets_nothing_more(
+async def test_an_export_stops_when_the_rights_end(
     exports: Exports, role: Role, lose: Callable[[Caller], None], expected: type[PycalcError]
 ) -> None:
     """Rights are checked before each page: when they end, the export stops and is marked incomplete."""
@@ -264,7 +264,9 @@ async def test_exports_make_way_for_others() -> None:
     assert pauses == pytest.approx([0.0] + [8 * (0.006 - 2 * 0.001)] * 4)
 
 
-async def test_a_failed_export_frees_its_place(exports: Exports, history: MemoryHistoryStore, metrics: Metrics) -> None:
+async def test_a_failed_export_releases_its_slot(
+    exports: Exports, history: MemoryHistoryStore, metrics: Metrics
+) -> None:
     """An export that fails in the store releases its slot."""
     history.failure = StoreUnavailable("The database is not available.")
     with pytest.raises(StoreUnavailable):

@@ -136,7 +136,7 @@ async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, w
 
 
 @in_virtual_time
-async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place() -> None:
+async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
     """Ids are assigned before commits, so another process may commit an earlier id later.
 
     Such a row is delivered in the order of ids, neither lost nor late.
@@ -161,7 +161,7 @@ async def test_one_resumes_on_an_instance_that_is_behind() -> None:
         assert await take(events, 1) == [rows[2].id]
 
 
-async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
+async def test_a_slow_reader_is_dropped(alone: Following) -> None:
     """The stream of a slow reader ends after its queued events; other readers and the writer are not affected."""
     slow, quick = await alone.begin(), await alone.begin()
     heard = 0
@@ -174,7 +174,7 @@ async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
     assert alone.metrics.registry.get_sample_value("pycalc_event_subscribers") == 1
 
 
-async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
+async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
     """Without subscribers recording does not query the history."""
     events = await alone.begin()
     await alone.record(history_row(user_id=ADA))
@@ -239,7 +239,7 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 
 @in_virtual_time
-async def test_the_marker_is_a_place_to_resume_from() -> None:
+async def test_a_client_can_resume_from_the_marker() -> None:
     """Events that are held back when a stream begins come after its marker, also for a client that resumes from it."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
@@ -253,7 +253,7 @@ async def test_the_marker_is_a_place_to_resume_from() -> None:
         assert await take(await shared.begin(marker.id), 1) == [row.id]
 
 
-async def test_the_past_too_is_told_only_to_who_may_hear_it(alone: Following) -> None:
+async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
     """Replaying missed events stops when the caller's rights end, as for an admin who was deleted."""
     rows = [history_row(n, user_id=BOB) for n in range(5)]
     await alone.record(*rows)

@@ -88,14 +88,14 @@ async def test_only_what_is_expensive_and_handed_on_is_agreed_on(
     assert (found, leases.asked, leases.released) == (Found(HERE, cached=False), asked, asked)
 
 
-async def test_who_has_the_lease_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_holder_of_the_lease_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that gets the lease computes, at once or after another process has released it."""
     for answers in ([True], [False, False, True]):
         found, counts = await joined(monkeypatch, FakeLeases(*answers), a_plan(1.0))
         assert (found, counts) == (Found(HERE, cached=False), {"leader": 1})
 
 
-async def test_who_waited_is_handed_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_waiting_process_gets_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that arrives while waiting counts as shared; one that was cached from the start is a cache hit."""
     assert await joined(monkeypatch, FakeLeases(THERE), a_plan(1.0)) == (Found(THERE, cached=True), {})
     assert await joined(monkeypatch, FakeLeases(False, THERE), a_plan(1.0)) == (
@@ -116,7 +116,7 @@ async def test_another_process_is_not_waited_for_longer_than_it_should_take(
     assert leases.now - 100.0 >= waited - 0.001
 
 
-async def test_without_a_cache_everybody_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_cache_each_process_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process computes alone if the cache does not answer at first, or for 0.25 s after its last answer."""
     away = CacheUnavailable("The cache does not answer.")
     found, counts = await joined(monkeypatch, FakeLeases(away), a_plan(1.0))

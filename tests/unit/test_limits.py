@@ -263,7 +263,7 @@ class Distant(Counters):
         return counted
 
 
-async def test_who_hangs_up_while_a_try_is_counted_leaves_no_trace() -> None:
+async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
     """If a client disconnects while its try is being counted, the count is taken back."""
     distant = Distant()
     failures = _Failures("login-account", [parse_limit("10/minute")], distant, Metrics())
@@ -406,7 +406,7 @@ async def test_calculations_show_the_remaining_quota() -> None:
     assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
 
 
-async def test_a_batch_that_never_fits_is_told_so() -> None:
+async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
     """A batch above the whole limit is refused with the reason, because waiting would not help."""
     limit = CalculationRateLimit("10/minute", Metrics())
     with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def result(size: int) -> Result:
-    """Return a result of so many bytes, made anew."""
+    """Return a new result of this many bytes."""
     text = bytes(bytearray(b"9") * size)
     facts = Facts(text.decode() if size <= 1_000 else None, str(size), True, "1" * 20, "0" * 20, bytes(bytearray(32)))
     return Result(text, facts, bytes(bytearray(b"h") * 80), bytes(bytearray(b"t") * 40))

@@ -104,7 +104,7 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
     assert not passwords.outdated(await passwords.hash(PASSWORD))
 
 
-async def test_a_check_costs_one_hash_whoever_is_asked_for(opened: Open, checked: list[bytes]) -> None:
+async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
     """Every check costs one hash of the same cost factor.
 
     This holds for a wrong password, an unknown user, an older or removed key, and a hash without a key.

@@ -75,7 +75,7 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
     assert 0.3 > database.seconds[1] > database.seconds[2] > 0
 
 
-async def test_a_server_that_says_no_after_a_lost_answer_is_asked_again() -> None:
+async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
     """A refusal after a lost answer does not tell whether the first statement succeeded, so the insert is retried."""
     database = Scripted(postgres._AnswerLost(), REFUSED, None)
     await database.insert(history, ROWS)
@@ -104,7 +104,7 @@ async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
     assert not isinstance(refusal.value, OutcomeUnknown)
 
 
-async def test_a_server_that_says_no_is_not_asked_again() -> None:
+async def test_a_refusal_is_not_retried() -> None:
     """A refusal by a running server is final."""
     database = Scripted(REFUSED)
     with pytest.raises(StoreUnavailable):
@@ -245,7 +245,7 @@ async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
         assert database.outcomes == [None]
 
 
-async def test_nobody_listening_is_unavailability() -> None:
+async def test_a_closed_port_is_unavailability() -> None:
     """Opening a database on a closed port raises the domain's error instead of the driver's."""
     with pytest.raises(StoreUnavailable):
         await open_database(f"postgresql://127.0.0.1:{free_port()}/nowhere")

@@ -122,7 +122,7 @@ async def test_any_process_tells_the_sums_of_all() -> None:
 
 
 @pytest.mark.anyio
-async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
+async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
     """The last metrics of a process that does not answer are used; without an answering supervisor there are none."""
     processes, busy, idle = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((busy, idle))]
@@ -150,7 +150,7 @@ async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
 
 
 @pytest.mark.anyio
-async def test_who_fails_to_tell_is_asked_again() -> None:
+async def test_a_failed_request_for_metrics_is_repeated() -> None:
     """An error is answered with an empty text, and the next request is answered normally."""
     answers: list[bytes | RuntimeError] = [RuntimeError("not now"), b"waiting 1.0\n"]
 

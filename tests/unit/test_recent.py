@@ -33,7 +33,7 @@ class Source:
         return self.now
 
 
-async def test_a_thousand_who_ask_together_make_one_call() -> None:
+async def test_a_thousand_concurrent_callers_make_one_call() -> None:
     """A thousand concurrent callers share one call, and one that is cancelled does not affect the others."""
     source = Source()
     recent = Recent(source.call, 1.0, source.clock)

@@ -137,7 +137,7 @@ async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored()
         assert len(store.rows) == 1
 
 
-async def test_the_ping_tells_of_failing_commits() -> None:
+async def test_the_ping_reports_failing_commits() -> None:
     """The ping raises StoreUnavailable after a failed commit, and succeeds after a successful one."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:

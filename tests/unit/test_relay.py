@@ -20,7 +20,7 @@ from tests.harness.waiting import until
 
 
 @in_virtual_time
-async def test_what_an_earlier_process_left_is_published_without_being_told() -> None:
+async def test_a_restart_publishes_the_outbox_at_once() -> None:
     """A restarted relay publishes the outbox at once, in order, with each calculation's id and its user's key."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
@@ -119,7 +119,7 @@ async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Ex
 
 
 @in_virtual_time
-async def test_who_can_not_publish_lets_another_relay_try() -> None:
+async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
     """A relay that fails to publish releases the lease before its backoff, as another's credentials may be valid."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
@@ -175,7 +175,7 @@ async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
 
 
 @in_virtual_time
-async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None:
+async def test_closing_publishes_the_rest_without_a_wake_up() -> None:
     """Closing publishes the whole outbox, more than one batch, while the stream takes events."""
     outbox = MemoryOutboxStore()
     stream = ListeningStream(outbox)

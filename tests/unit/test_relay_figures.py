@@ -57,7 +57,7 @@ async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
 
 
 @in_virtual_time
-async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
+async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
     """The age of the oldest entry grows at each look while the stream takes nothing, and is 0 for an empty outbox."""
     began = time()
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
@@ -68,7 +68,7 @@ async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
         def age() -> float:
             return metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0
 
-        await until(lambda: age() > 0.05, "the age is told")
+        await until(lambda: age() > 0.05, "the age is reported")
         first = age()
         await until(lambda: age() > first, "it grows")
         assert age() <= time() - began + 0.001  # Ids have a resolution of a millisecond.
@@ -78,7 +78,7 @@ async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
 
 
 @in_virtual_time
-async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
+async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
     """A relay whose lease has gone to another one reports no backlog."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
@@ -96,7 +96,7 @@ async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
 
 
 @in_virtual_time
-async def test_who_waits_for_its_next_try_tells_what_another_has_published() -> None:
+async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
     """A relay in its backoff, without the lease, still updates its figures from the outbox."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
@@ -118,7 +118,7 @@ async def test_who_waits_for_its_next_try_tells_what_another_has_published() -> 
 
 
 @in_virtual_time
-async def test_who_leads_is_told_as_it_is() -> None:
+async def test_the_leadership_metric_follows_the_lease() -> None:
     """The leadership metric is 0 after the lease was released, or has expired while the database is away."""
     outbox = MemoryOutboxStore()
     metrics = Metrics()

@@ -56,7 +56,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
     assert given_back == [True]
 
 
-async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
+async def test_the_last_part_of_a_response_is_sent_at_once() -> None:
     """Short responses, and the last parts of long ones, are sent without waiting."""
     sent = list[Message]()
 

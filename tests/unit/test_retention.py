@@ -58,7 +58,7 @@ def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelt
     "text",
     ["", "365", "d", "0d", "00d", "-1d", "+1d", "1.5d", "1 d", "1D", "1m", "1y", "1d ", "\u0661d", "100000d", "1d1h"],
 )
-def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
+def test_an_invalid_age_is_refused_with_a_message(text: str) -> None:
     """An invalid age is refused with a message that shows it and the valid form."""
     with pytest.raises(ValueError, match=r"is not an age such as 365d, 52w or 36h") as refusal:
         parse_age(text)

@@ -21,7 +21,7 @@ from tests.harness.waiting import until
 
 
 @in_virtual_time
-async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
+async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
     """Until the event is published or dead-lettered the ping fails; the log gives the reason once."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
@@ -32,7 +32,7 @@ async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
             await until(lambda: len(outbox.entries) == 1, "the other one has gone")
             with pytest.raises(StreamUnavailable):
                 await relay.ping()
-            await until(lambda: not outbox.entries, "it is put aside")
+            await until(lambda: not outbox.entries, "it is dead-lettered")
             await relay.ping()
     refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
     assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
@@ -54,7 +54,7 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
 
 
 @in_virtual_time
-async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
+async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
     """A relay that loses the lease forgets its refused events, which another relay retries, and its ping succeeds."""
     row = history_row()
     outbox = MemoryOutboxStore([row])
@@ -64,7 +64,7 @@ async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
     await until(lambda: len(relay._schedule) == 1, "it is refused")
     outbox.holder = b"another"
     relay._lease._held_until = 0.0
-    await until(lambda: not relay._schedule, "it is another's")
+    await until(lambda: not relay._schedule, "it is left to the other relay")
     await relay.ping()
     await relay.aclose()
 
@@ -82,7 +82,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
         outbox.add([later])
         relay.wake()
         await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
-        await until(lambda: not outbox.entries, "the poison event is put aside")
+        await until(lambda: not outbox.entries, "the poison event is dead-lettered")
         assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
     assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
     assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
@@ -237,7 +237,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
         later = [history_row(n) for n in range(60)]
         outbox.add(later)
         relay.wake()
-        await until(lambda: not outbox.entries, "all are published or put aside")
+        await until(lambda: not outbox.entries, "all are published or dead-lettered")
         assert (metrics.registry.get_sample_value("pycalc_relay_failures_total") or 0) >= 1
     assert now() - began < 600
     assert [row.id for row in later] in stream.attempts
@@ -245,7 +245,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
 
 
 @in_virtual_time
-async def test_who_takes_over_begins_with_a_small_batch() -> None:
+async def test_a_new_leader_begins_with_a_small_batch() -> None:
     """A relay that takes over begins with a small batch, so that it finds a poison event at once."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)

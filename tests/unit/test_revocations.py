@@ -58,7 +58,7 @@ async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCac
 
 
 @in_virtual_time
-async def test_whoever_is_revoked_elsewhere_is_forgotten() -> None:
+async def test_a_user_revoked_elsewhere_is_evicted() -> None:
     """A revoked user is removed from the cache, others stay; an account that was read before is not cached."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
@@ -71,7 +71,7 @@ async def test_whoever_is_revoked_elsewhere_is_forgotten() -> None:
 
 
 @in_virtual_time
-async def test_without_a_list_everybody_is_forgotten() -> None:
+async def test_without_a_list_the_whole_cache_is_cleared() -> None:
     """If the store no longer has the list of revocations, the whole cache is cleared."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
@@ -91,7 +91,7 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
         reads = store.reads
         await until(lambda: store.reads > reads + 1, "a failure")
         assert token_cache.get(ADA) is not None
-        await until(lambda: token_cache.get(BOB) is None, "patience is over")
+        await until(lambda: token_cache.get(BOB) is None, "the time limit is over")
         assert 4.9 < now() - began < 5.1
         store.revoked.append(ADA)
         store.failing = False
@@ -100,7 +100,7 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
 
 
 @in_virtual_time
-async def test_a_hint_is_followed_at_once() -> None:
+async def test_a_notification_is_followed_at_once() -> None:
     """A notification makes the watcher read revocations at once instead of at the next second."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, watch):

@@ -98,9 +98,7 @@ def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name
     assert "hunter2" not in str(refusal.value)
 
 
-def test_a_refused_key_is_not_told_to_the_console(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The command's message names the setting, but does not show its value."""
     from pycalc.cli.main import main
 
@@ -244,7 +242,7 @@ def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
         ("# für alle\n".encode("latin-1"), "byte 0xfc at position 3"),
     ],
 )
-def test_an_env_file_in_another_encoding_is_one_sentence(content: bytes, byte: str) -> None:
+def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> None:
     """The message names the file and the byte that is not UTF-8."""
     Path(".env").write_bytes(content)
     with pytest.raises(ValueError, match=rf"\.env is not UTF-8 \({byte}\); save it as UTF-8"):
@@ -327,7 +325,7 @@ def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("", "", "600/minute")
 
 
-def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's message names the setting, its value and the valid form."""
     from pycalc.cli.main import main
 

@@ -41,7 +41,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     await opened.watcher.aclose()
 
 
-async def test_new_keys_are_told_once(watched: Watched) -> None:
+async def test_new_keys_are_reported_once(watched: Watched) -> None:
     """Each change, by writing or by replacing the file, is reported once, with the keys in their order."""
     watched.file.write_text(f"{NEW}\n{OLD}\n")
     await until(lambda: len(watched.told) == 1, "the new key")
@@ -102,7 +102,7 @@ def test_a_comment_is_no_key(tmp_path: Path) -> None:
         read_keys(file)
 
 
-def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The message names the missing file."""
     with pytest.raises(ValueError, match=r"keys can't be read: FileNotFoundError"):
         read_keys(tmp_path / "keys")

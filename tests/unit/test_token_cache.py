@@ -25,7 +25,7 @@ class Told:
         self.cache.put(b"token", ADA, self.cache.epoch)
 
 
-async def test_a_revocation_here_is_told_after_it_is_stored_and_forgotten() -> None:
+async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None:
     """Other processes are notified after the revocation is stored and the token evicted, so that they find it."""
     told, stored = Told(), []
 
@@ -38,7 +38,7 @@ async def test_a_revocation_here_is_told_after_it_is_stored_and_forgotten() -> N
     assert (stored, told.told) == ([True], [True])
 
 
-async def test_a_change_that_may_have_happened_is_told() -> None:
+async def test_a_change_of_unknown_outcome_is_notified() -> None:
     """A change whose outcome is unknown is notified too, because the database may have made it."""
     told = Told()
 
@@ -50,7 +50,7 @@ async def test_a_change_that_may_have_happened_is_told() -> None:
     assert told.told == [True]
 
 
-def test_what_others_revoked_is_not_told_again() -> None:
+def test_revocations_of_others_are_not_notified_again() -> None:
     """An eviction on behalf of another process causes no notification, which would otherwise circulate for ever."""
     told = Told()
     told.cache.evict(lambda bearer: True)
@@ -89,7 +89,7 @@ def test_a_token_ends_at_its_expiry() -> None:
     assert token_cache.get(b"token") is None
 
 
-def test_nobody_is_believed_while_revocations_are_unknown() -> None:
+def test_no_token_is_accepted_while_revocations_are_unknown() -> None:
     """Cached tokens are accepted only up to the time for which revocations were read."""
     now = 100.0
     token_cache = TokenCache(Metrics(), clock=lambda: now)

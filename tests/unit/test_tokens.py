@@ -99,12 +99,12 @@ def test_without_a_key_there_is_no_signer() -> None:
     assert tokens.verify(forged()).user_id == USER_ID
 
 
-def test_the_forger_of_these_tests_can_forge() -> None:
+def test_the_forging_helper_makes_valid_tokens() -> None:
     """The helper makes a valid token if nothing is changed, so that refusals below are caused by the changes."""
     assert signer(NEW).verify(forged()).user_id == USER_ID
 
 
-def test_a_siblings_clock_may_be_seconds_ahead() -> None:
+def test_another_instances_clock_may_be_seconds_ahead() -> None:
     """A token from an instance whose clock is five seconds ahead is accepted."""
     now = int(time())
     assert signer(NEW).verify(forged(iat=now + 5, nbf=now + 5)).user_id == USER_ID

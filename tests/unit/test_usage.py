@@ -71,7 +71,7 @@ def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
         use_of(bad)
 
 
-def test_the_last_day_is_told() -> None:
+def test_the_last_day_is_counted() -> None:
     """9999-12-31 can be counted and written, and so can the largest figures of an event."""
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
@@ -126,7 +126,7 @@ class MemoryTotals:
         return []
 
 
-class MemoryLetters:
+class MemoryDeadLetters:
     """Dead letters in memory."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class MemoryLetters:
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     """In a batch the bad event is dead-lettered, the good one counted, and the batch committed."""
-    stream, totals, letters = MemoryStream(Metrics()), MemoryTotals(), MemoryLetters()
+    stream, totals, letters = MemoryStream(Metrics()), MemoryTotals(), MemoryDeadLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -175,22 +175,22 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
     """A dead letter is counted once it is stored, so that the alert means that there is one."""
-    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream(Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([next(iter(BAD.values()))])
     await consumer.aclose()
-    put_aside = metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"})
-    assert (put_aside, len(letters.letters)) == (1, 1)
+    dead_lettered = metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"})
+    assert (dead_lettered, len(letters.letters)) == (1, 1)
 
 
 @in_virtual_time
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
     """All rows of a ``/batch`` share one trace, which gets one span for the counting."""
     stream, tracer = MemoryStream(Metrics()), RecordingTracer()
-    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics(), tracer)
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics(), tracer)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([event()._replace(traceparent=TRACEPARENT)] * 3 + [event()])
@@ -203,7 +203,7 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
     """The consumer's ping fails while counting fails, and succeeds afterwards."""
     stream, totals = MemoryStream(Metrics(), publish_seconds=0.5), MemoryTotals()
     totals.failure = RuntimeError("a bug")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), Metrics())
     await asyncio.sleep(0)
     await consumer.ping()
 
@@ -230,7 +230,7 @@ async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pyte
     monkeypatch.setattr("random.uniform", lambda _, most: most)  # The longest backoff.
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     totals.failure, back = None, now()
     await until(lambda: stream.committed, "it is counted")
@@ -243,7 +243,7 @@ async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
     """Repeated events do not count for the lag, because a topic that is read again may be a week old."""
     stream, totals, metrics = MemoryStream(Metrics()), MemoryTotals(), Metrics()
     totals.known = True
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([event()])
@@ -283,7 +283,7 @@ async def test_a_batch_is_kept_while_the_database_is_away() -> None:
     """The consumer keeps a batch during an outage of the database, because brokers limit the number of deliveries."""
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     assert not await well(consumer)
     totals.failure = None
@@ -328,7 +328,7 @@ class HangingStream:
 async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
     """Closing gives the current batch 2 s, then leaves the group; uncommitted events are delivered again."""
     stream = HangingStream()
-    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics())
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics())
     await until(lambda: stream.member.committing, "a batch is in hand")
     async with asyncio.timeout(3):
         await consumer.aclose()
@@ -353,7 +353,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
     """From 100,000 dead letters on further ones are only counted; a stored one has its time and up to 8 KiB."""
-    stream, letters, metrics = MemoryStream(Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream(Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:
         return waiting

@@ -191,7 +191,7 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
     assert sum("is overloaded" in str(outcome) for outcome in refused) == 400 - 256
 
 
-async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres, url: str, database: Database) -> None:
+async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:
     """While the database is read-only, as after a failover, the ping fails; no restart is needed afterwards."""
     name, history = url.rpartition("/")[2], SqlHistoryStore(database)
     own_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

@@ -156,7 +156,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
-async def test_a_url_without_a_file_is_a_sentence(url: str) -> None:
+async def test_a_url_without_a_file_is_explained(url: str) -> None:
     """The message shows the valid form of the URL."""
     with pytest.raises(ValueError, match="sqlite:///PATH"):
         await open_database(url)

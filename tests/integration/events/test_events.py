@@ -67,7 +67,7 @@ def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
     return [client.get(path, headers=person.headers).raise_for_status().json()["id"] for path in paths]
 
 
-def test_a_calculation_is_told_live_under_its_own_id(client: httpx.Client) -> None:
+def test_a_calculation_is_a_live_event_under_its_own_id(client: httpx.Client) -> None:
     """A calculation's event is a CloudEvent with the calculation's id and the history's item as data."""
     person = new_person(client)
     with listening(client, person) as events:
@@ -97,7 +97,7 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
         assert [next(events).id for _ in range(2)] == made
 
 
-def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Client, admin: Person) -> None:
+def test_a_user_receives_their_own_events_and_an_admin_all(client: httpx.Client, admin: Person) -> None:
     """A user receives only their own events; an admin receives all."""
     ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:

@@ -117,7 +117,7 @@ def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
     assert newest["sha256"] is not None
 
 
-def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
+def test_concurrent_requests_on_both_are_computed_once(fleet: Fleet) -> None:
     """F(10^7), 2,089,877 digits, and its neighbours are each computed by one instance and sent by both.
 
     The instance that receives the result records it as cached.

@@ -125,7 +125,7 @@ async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instan
     assert await waiting == (MADE, True)
 
 
-async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None:
+async def test_a_later_request_finds_the_result(pair: tuple[Instance, Instance]) -> None:
     """The result is stored before the lease is released, so that nobody computes it in between."""
     here, there = pair
     here.gate.set()
@@ -171,7 +171,7 @@ async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Ins
     assert there.made == 1
 
 
-async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Instance]) -> None:
+async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[Instance, Instance]) -> None:
     """A leader whose clients disconnect releases its lease, so that nobody waits for it."""
     here, there = pair
     leading, waiting = await led(here), there.join()
@@ -182,7 +182,7 @@ async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Inst
 
 
 @pytest.mark.parametrize(("seconds", "wait"), [(0.02, 0.6), (0.1, 1.0)])
-async def test_nobody_waits_for_much_longer_than_the_result_should_take(
+async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
     """While a leader waits for a worker others wait for half a second plus five times the estimate.
@@ -206,7 +206,7 @@ async def test_nobody_waits_for_much_longer_than_the_result_should_take(
     await leading
 
 
-async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
+async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Instance]) -> None:
     """An instance stops waiting for a slow leader after its time limit, and computes without the lease."""
     here, there = pair
     there.fleet = LeaseCoordination(there.cache.leases, there.metrics, longest=0.1)
@@ -219,7 +219,7 @@ async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"seconds": 0.01}, {"digits": 5_000_000}], ids=["cheap", "very long"])
-async def test_cheap_and_very_long_results_are_everybodys_own(
+async def test_cheap_and_very_long_results_are_not_coordinated(
     pair: tuple[Instance, Instance], changes: dict[str, Any]
 ) -> None:
     """A result of less than 20 ms, or one too long to be shared, is computed by each instance."""
@@ -232,7 +232,7 @@ async def test_cheap_and_very_long_results_are_everybodys_own(
     await leading
 
 
-async def test_without_redis_everybody_is_alone(own_redis: AnyRedis) -> None:
+async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None:
     """When Redis stops, a waiting instance soon computes by itself, and a later one does at once.
 
     Neither counts as timed out.
@@ -276,7 +276,7 @@ async def held(claim: Claim) -> bool | None:
     return await claim.take() is True or None
 
 
-async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
+async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
     """If the answer to a granted claim is lost, its repetition gets the lease, and no other claim does."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
@@ -285,12 +285,12 @@ async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_
         assert await there.cache.leases.claim("fibonacci:5").take() is False
         assert await claim.take() is True
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 
 
-async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: AnyRedis, redis_url: str) -> None:
+async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
     """After a lost answer an instance releases the lease that it may have, so that others need not wait."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
@@ -298,7 +298,7 @@ async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: AnyRedis,
         there = await instance(redis_url, times)
         claim = await asked_in_vain(here, between)
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 

@@ -189,7 +189,9 @@ async def test_the_form_with_the_highest_weight(caller: httpx.AsyncClient, accep
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
     ],
 )
-async def test_the_console_is_for_who_prefers_html(client: httpx.AsyncClient, accept: str, content_type: str) -> None:
+async def test_the_console_is_for_clients_that_prefer_html(
+    client: httpx.AsyncClient, accept: str, content_type: str
+) -> None:
     """The console is sent to clients that prefer HTML; a program that names HTML last gets JSON."""
     answer = await client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)

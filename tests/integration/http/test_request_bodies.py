@@ -163,7 +163,7 @@ def test_a_client_that_hangs_up_during_the_answer_is_nothing(
             assert connection.recv(10)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with httpx.Client(base_url=server.url) as client:
-        wait_until(lambda: metric(client, "pycalc_event_subscribers") == 0, "nobody follows")
+        wait_until(lambda: metric(client, "pycalc_event_subscribers") == 0, "all event streams have ended")
     assert records(log, start) == []
 
 

@@ -83,7 +83,7 @@ async def test_each_part_of_a_body_gives_it_more_time() -> None:
 
 
 @in_virtual_time
-async def test_crumbs_give_a_body_no_more_time() -> None:
+async def test_tiny_parts_give_a_body_no_more_time() -> None:
     """A body with a byte every two seconds gets 408 after 10 s."""
     began = now()
     receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)

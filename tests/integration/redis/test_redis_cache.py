@@ -53,7 +53,7 @@ class TestRefusals:
             ("~other:* +@all", "no permissions to access"),
         ],
     )
-    async def test_a_user_without_rights_is_not_well(self, real_redis: Redis, rights: str, words: str) -> None:
+    async def test_a_user_without_rights_fails_the_ping(self, real_redis: Redis, rights: str, words: str) -> None:
         """The ping fails with Redis's message for a user without rights, and succeeds with all rights."""
         name = f"user-{secrets.token_hex(4)}"
         url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
@@ -65,14 +65,14 @@ class TestRefusals:
                 admin.execute_command("ACL", "SETUSER", name, "~*", "+@all")
                 await here.cache.ping()
 
-    async def test_a_cluster_without_slots_is_not_well(self) -> None:
+    async def test_a_cluster_without_slots_fails_the_ping(self) -> None:
         """The ping fails for a cluster without slots."""
         with redis("--cluster-enabled", "yes") as cluster:
             async with opened(cluster.url) as here:
                 with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
                     await here.cache.ping()
 
-    async def test_a_full_redis_is_well(self) -> None:
+    async def test_a_full_redis_passes_the_ping(self) -> None:
         """With a full Redis stored results are found, and refused ones are counted."""
         with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
             async with opened(full.url) as here:
@@ -470,7 +470,7 @@ class TestOutages:
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
-    async def test_nonsense_after_a_good_beginning(self, answer: str, step: str) -> None:
+    async def test_unexpected_replies_after_a_good_start(self, answer: str, step: str) -> None:
         """An unexpected reply raises the cache's own error, unless a real Redis might send it too."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
@@ -488,7 +488,7 @@ class TestOutages:
                             await asking
 
     @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
-    async def test_nonsense_that_nobody_waits_for(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_unexpected_replies_in_the_background(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
         """Unexpected replies to stores, notifications and subscriptions raise nothing in any task."""
         with garbage(answer, greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:

@@ -64,9 +64,7 @@ async def taken(claim: Claim) -> Result | bool | None:
     return await claim.take() or None
 
 
-async def test_a_result_that_can_t_be_stored_holds_nobody(
-    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
     """While stores are late results are dropped, but their leases are released."""
 
     async def late(*_: object) -> None:
@@ -77,11 +75,11 @@ async def test_a_result_that_can_t_be_stored_holds_nobody(
     monkeypatch.setattr(here.cache._client, "store", late)
     await here.cache.put(KEY, result())
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 1
 
 
-async def test_what_comes_afterwards_holds_nobody(pair: tuple[Opened, Opened]) -> None:
+async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[Opened, Opened]) -> None:
     """A result that is dropped because the queue is full is counted, and its lease is released."""
     here, there = pair
     claim = await leading(here)
@@ -89,17 +87,19 @@ async def test_what_comes_afterwards_holds_nobody(pair: tuple[Opened, Opened]) -
     claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
 
 
-async def test_what_comes_before_holds_nobody(pair: tuple[Opened, Opened], encoding: threading.Event) -> None:
+async def test_a_failed_computation_releases_the_lease_at_once(
+    pair: tuple[Opened, Opened], encoding: threading.Event
+) -> None:
     """A leader whose computation failed releases its lease at once, whatever is waiting to be stored."""
     here, there = pair
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
 
 
 @pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.05)], indirect=True)
@@ -123,7 +123,7 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
     assert await found(lambda: taken(waiting), "the result") == kept
 
 
-async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
+async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
     """A result that is being compressed stays and keeps its lease while a full queue drops others."""
@@ -142,7 +142,7 @@ async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
 
 
 @pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.1)], indirect=True)
-async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(pair: tuple[Opened, Opened]) -> None:
+async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened]) -> None:
     """A lease whose release failed is not renewed, so that it expires by itself."""
     here, there = pair
     claim = await leading(here)

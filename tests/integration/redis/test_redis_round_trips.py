@@ -54,7 +54,7 @@ async def make_known(asking: httpx.AsyncClient, between: Proxy, redis_server: An
         client.script_flush()
     assert (await asking.get("/factorial/100001")).status_code == 200
     known = ["SET", "EVALSHA", "SCRIPT", "EVALSHA"]
-    await until(lambda: verbs(between)[-4:] == known, "the lease is let go of")
+    await until(lambda: verbs(between)[-4:] == known, "the lease is released")
 
 
 def verbs(between: Proxy) -> list[str]:
@@ -140,9 +140,7 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     assert newest["sha256"] is not None
 
 
-async def test_a_residue_that_nobody_has_is_computed_for_its_record(
-    asking: httpx.AsyncClient, resources: Resources
-) -> None:
+async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.AsyncClient, resources: Resources) -> None:
     """A conditional request for an unknown residue computes it for the record, and gets 304 without a body."""
     path = "/pow/7/222?mod=1000"
     conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}

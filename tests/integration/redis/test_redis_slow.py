@@ -31,7 +31,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
-async def test_a_redis_whose_answers_are_late_is_not_asked(real_redis: Redis) -> None:
+async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> None:
     """After three late look-ups Redis is only probed, until it is quick again."""
     url = "redis://127.0.0.1:{}/0"
     async with proxy(real_redis.port) as between, opened(url.format(between.port), times=TIMES) as there:

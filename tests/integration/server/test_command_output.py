@@ -17,7 +17,7 @@ from pycalc.db.base import DeadLetter
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from tests.harness.servers import free_port
 
-LETTERS = 400
+DEAD_LETTERS = 400
 """More dead letters than a pipe's or a file's buffer can hold."""
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     async def prepare() -> None:
         async with aclosing(await open_database(f"sqlite:///{tmp_path / 'pycalc.db'}")) as database:
             letter = DeadLetter(0, "consumer", None, "topic/0/7", "not an event", b"junk", 2)
-            await SqlDeadLetterStore(database).put([letter] * LETTERS)
+            await SqlDeadLetterStore(database).put([letter] * DEAD_LETTERS)
 
     asyncio.run(prepare())
     return tmp_path
@@ -78,7 +78,7 @@ def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_failure_that_nobody_reads_of(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_message_that_can_not_be_written(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service whose start message can't be written ends with an error status."""
     monkeypatch.setenv("PYCALC_PORT", str(free_port()))
     done = run(folder, unread, [sys.executable, "-m", "pycalc", "serve"])

@@ -85,7 +85,7 @@ async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
             assert (await asyncio.wrap_future(waiting)).status == 200
 
 
-async def test_a_port_that_is_taken_is_a_sentence() -> None:
+async def test_a_port_that_is_taken_is_explained() -> None:
     """The message names the address and the reason, and the socket that has the port continues."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

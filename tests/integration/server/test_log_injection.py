@@ -80,7 +80,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
         exchange(port, "GET", "/me", {header: one_line})
 
 
-def test_there_is_no_name_that_could_harm(tmp_path: Path) -> None:
+def test_hostile_names_are_refused(tmp_path: Path) -> None:
     """Names other than ASCII letters, digits and three marks get 422 with a pointer, and make no account."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         for kind, name in NAMES.items():

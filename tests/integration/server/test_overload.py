@@ -158,7 +158,7 @@ async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
     assert resources.calculator.slots.taken == 0
 
 
-async def test_who_waits_for_a_worker_keeps_nobody_out(
+async def test_requests_that_wait_for_a_worker_hold_no_slot(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """Requests that wait for a worker hold no slot, because they do not occupy the event loop."""
@@ -266,7 +266,7 @@ def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -
         assert metric(client, "pycalc_calculations_under_way") == 0
 
 
-async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(
+async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When a shared long result arrives, its sixty waiting requests continue a few in each loop iteration."""

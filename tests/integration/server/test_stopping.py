@@ -93,7 +93,7 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
     async def kill() -> list[int]:
         connection = await Connection.open(server.port)
         asking = asyncio.create_task(connection.ask(request(LONG, {**headers, "Accept": "text/plain"})))
-        await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
+        await until(lambda: any(map(at_work, children(server.pid))), "a worker computes")
         workers = children(server.pid)
         os.kill(server.pid, signal.SIGKILL)
         with suppress(Unanswered):
@@ -105,7 +105,7 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
     wait_until(lambda: not any(map(alive, workers)), "the workers have ended")
 
 
-def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_interpreters_shutdown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM ends with status 0, without the interpreter's shutdown, which would abort threads in native code."""
     (tmp_path / "sitecustomize.py").write_text(_FAREWELL)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
@@ -190,7 +190,7 @@ async def test_a_computation_that_would_take_too_long_is_refused_at_the_end(
     asking = [asyncio.create_task(client.get(f"/fibonacci/{119_000_000 + n}")) for n in range(2)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: (value("pycalc_compute_running"), value("pycalc_compute_waiting")) == (1, 1), "both are there")
-    await until(lambda: any(at_work(pid, before.get(pid, 0.0)) for pid in children(os.getpid())), "a worker is at it")
+    await until(lambda: any(at_work(pid, before.get(pid, 0.0)) for pid in children(os.getpid())), "a worker computes")
     resources.computer.abandon()
     for answer in [*(await asyncio.gather(*asking)), await client.get("/fibonacci/100000000")]:
         assert (answer.status_code, json.loads(answer.content)["type"]) == (503, "/docs/problems#unavailable")

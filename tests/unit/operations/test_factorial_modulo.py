@@ -56,7 +56,7 @@ def test_no_prime_makes_the_steps_fail() -> None:
 
 
 @pytest.mark.parametrize("prime", [14_143, 14_149, 28_289, 56_569, 56_591, 1_000_003])
-def test_a_factorial_that_nobody_could_multiply_out(prime: int) -> None:
+def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
     """(2·10^8)! modulo p·q is right for p near sqrt(n) or beyond, and q just above n.
 
     The expected residue is 0 modulo p, and follows from Wilson's theorem modulo q.

@@ -60,7 +60,7 @@ def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) 
     assert caught.value.detail.startswith("n ")
 
 
-def test_a_negative_natural_number_is_told_the_range() -> None:
+def test_a_negative_natural_number_is_refused_with_the_range() -> None:
     """-1 and a text without digits are refused with the same sentence, which states form and range."""
     for text in ("-1", "one"):
         with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, in the digits 0-9\.$"):

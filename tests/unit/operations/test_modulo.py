@@ -129,7 +129,7 @@ def test_factorials_with_a_huge_argument() -> None:
     assert modulo("factorial", {"n": str(100_003 // 2)}, 100_003) == half
 
 
-def test_what_would_take_for_ever_is_said_to() -> None:
+def test_an_endless_computation_is_estimated_as_such() -> None:
     """(10^18)! modulo a larger prime is estimated to take hours, so its computation is not started."""
     args = FACTORIAL.parse({"n": str(10**18)})
     assert FACTORIAL.plan_modulo(args, 10**40 + 121).seconds > 1_000
