@@ -141,7 +141,7 @@ class TestTrace:
 
 
 def test_a_finding_is_one_line_with_its_faults() -> None:
-    """The line lists the faults with counts above zero."""
+    """A drill's finding is one line that lists the faults with counts above zero."""
     finding = Finding("drill", "something was done", {"requests": 3}, faults(lost=0, too_slow=True, other=""))
     assert not finding.passed
     assert str(finding) == "FAIL  drill: something was done; requests 3; FAULTS: too slow True"

@@ -159,7 +159,7 @@ class TestFaults:
     """The faults that a drill reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """Nothing is found."""
+        """A drill's end without faults causes no finding."""
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:

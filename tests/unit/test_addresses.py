@@ -54,7 +54,7 @@ def test_the_right_most_untrusted_address_is_the_clients(
 
 
 def test_no_proxy_is_trusted_by_default() -> None:
-    """Without the setting, X-Forwarded-For is ignored."""
+    """Without a list of trusted proxies X-Forwarded-For is ignored."""
     assert ClientAddresses().client("127.0.0.1", [OTHER.encode()]) == "127.0.0.1"
 
 

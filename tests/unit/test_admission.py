@@ -84,7 +84,7 @@ async def test_one_user_holds_all_but_one_of_many_slots() -> None:
 
 
 async def test_a_single_slot_is_open_to_every_user() -> None:
-    """With one slot none is reserved for other users."""
+    """A single slot is open to every user, because none can be reserved for others."""
     admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
     assert ada.inside

@@ -41,7 +41,7 @@ def admin(name: str) -> Registration:
 
 
 def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    """The file has mode 0600 from the start, replaces any earlier file, and leaves no temporary file behind."""
+    """A secret's file has mode 0600 from the start, replaces any earlier file, and leaves no temporary file."""
     file = tmp_path / "new" / "secret"
     write_private(file, "one")
     file.chmod(0o644)
@@ -52,7 +52,7 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_development_key_is_made_once(tmp_path: Path) -> None:
-    """The key has 256 bits in hexadecimal, is private, and is reused at the next start."""
+    """The development key has 256 bits in hexadecimal, is private, and is reused at the next start."""
     file = tmp_path / "new" / "key"
     key = development_key(file)
     assert len(bytes.fromhex(key)) == 32

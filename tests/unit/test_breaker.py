@@ -108,7 +108,7 @@ async def test_three_late_answers_in_a_row_open_it() -> None:
 
 @in_virtual_time
 async def test_a_failure_while_it_is_open_changes_nothing() -> None:
-    """Further failures while it is open start no second probe."""
+    """Further failures while the breaker is open start no second probe."""
     async with closed_breaker() as patient:
         patient.well = False
         patient.breaker.trip("refused")

@@ -90,7 +90,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """An amount fits if the key then holds no more than would be free without it."""
+    """An amount fits if the key's total, including that amount, is at most what is free before."""
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None

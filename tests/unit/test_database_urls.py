@@ -50,7 +50,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("url", "sentence"), MISTAKES.items())
 async def test_a_mistake_is_named(url: str, sentence: str) -> None:
-    """The message begins with the setting's name, and contains no part of the password."""
+    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
     with pytest.raises((ValueError, StoreUnavailable)) as refusal:
         await open_database(url)
     told = str(refusal.value)
@@ -77,7 +77,7 @@ def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
 
 
 async def test_the_driver_s_message_is_for_operators_only() -> None:
-    """The log text has the place, the driver's class and its message; the detail that clients see has none of them."""
+    """The log has the location and the driver's class and message; the detail that clients see has none of them."""
     with pytest.raises(StoreUnavailable) as refusal:
         await open_database("postgresql://ada:hunter2@127.0.0.1:1/pycalc")
     assert refusal.value.detail == "The database is not available."

@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def test_an_event_s_headers() -> None:
-    """The headers are the CloudEvents attributes by their names in the binding, and the body's media type."""
+    """An event's headers are the CloudEvents attributes by their names in the binding, and the media type."""
     assert headers_of(EVENT, "ce_") == HEADERS
     assert set(headers_of(EVENT, "ce-")) == {name.replace("_", "-") for name in HEADERS}
 

@@ -97,7 +97,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
 
 
 async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
-    """All subscriptions of a user receive the user's new rows in order, and no earlier ones."""
+    """All subscriptions of a user receive that user's new rows in order, and no earlier ones."""
     await alone.record(history_row(user_id=ADA))
     first, second, bobs = await alone.begin(), await alone.begin(), await alone.begin(user=BOB)
     rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(9)]

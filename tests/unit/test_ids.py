@@ -1,4 +1,4 @@
-"""Ids are UUIDv7 (RFC 9562 §5.7), strictly increasing within a process."""
+"""Row ids: UUIDv7 (RFC 9562 §5.7), strictly increasing within a process."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.Monke
 
 
 def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is at most any id of its millisecond, and above every id of the one before."""
+    """The first id of a millisecond is at most any id of it, and above every id of the one before."""
     at(monkeypatch, MS_2026)
     made = IdSource().next()
     assert first_id_of_ms(MS_2026) <= made < first_id_of_ms(MS_2026 + 1)

@@ -135,7 +135,7 @@ async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.Monkey
 
 
 async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for an invisible topic ends; its user then gets the error."""
+    """Waiting for an invisible topic ends after a time limit; whoever uses the topic then gets the error."""
     admin = Admin(MISSING)
     topic = topic_of(admin, monkeypatch, seconds=0.2)
     await topic.ensure()
@@ -181,7 +181,7 @@ async def test_a_topic_that_can_not_be_had_is_unavailable(
 async def test_a_topics_id_is_written_as_kafkas_tools_do(
     monkeypatch: pytest.MonkeyPatch, controller: int, identity: str
 ) -> None:
-    """The id is written in URL-safe base64; a cluster that does not report ids has the same one for all topics."""
+    """A topic's id is written in URL-safe base64; if a cluster reports no ids, all topics have the same one."""
     topic = topic_of(Admin(None, controller=controller), monkeypatch)
     async with topic.generation() as current:
         assert current.identity == identity

@@ -44,7 +44,7 @@ async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
 
 
 async def test_replacing_a_result_is_not_counted_twice() -> None:
-    """The gauges show the current contents, also after a replacement and after closing."""
+    """The cache's gauges show its current contents, also after a replacement and after closing."""
     metrics = Metrics()
     cache = MemoryCache(50_000, metrics)
     value = metrics.registry.get_sample_value

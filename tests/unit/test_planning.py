@@ -87,7 +87,7 @@ def test_no_other_precision_is_taken(precision: str) -> None:
 
 
 def test_the_options_of_a_request() -> None:
-    """The defaults are 50 digits, no modulus and the whole value.
+    """Options default to 50 digits, no modulus and the whole value.
 
     A summary with a modulus and unknown options are refused.
     """
@@ -161,7 +161,7 @@ def test_a_long_residue_takes_three_times_as_long() -> None:
 
 
 def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
-    """A longer operand is recorded by its ends, length and digest, while the answer has it in full."""
+    """An operand above 1,000 characters is recorded by its ends, length and digest; the answer has it in full."""
     for length in (1_000, 1_001):
         operand = "7" * (length - 20) + "12345678901234567891"
         plan = make_plan(LIMIT, "pow", (operand, "1"), DEFAULT_OPTIONS)

@@ -109,7 +109,7 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
 )
 def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float], expected: list[float]) -> None:
-    """Retries come sooner at first; after the whole time and at least five tries the event is given up.
+    """Retries of a refused event become rarer; after the whole time and at least five tries it is given up.
 
     Tries that were impossible while the broker was away are not made up for at once.
     """
@@ -193,7 +193,7 @@ def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> Non
 
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
-    """Once known, refused events are retried in batches of their own, because finding them takes time."""
+    """Known refused events are retried in batches of their own, because finding them among others takes time."""
     rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)

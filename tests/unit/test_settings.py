@@ -21,7 +21,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """The defaults are those of the documented table."""
+    """Every setting has the default of the documented table."""
     settings = Settings()
     assert (settings.env, settings.host, settings.port) == ("development", "127.0.0.1", 8080)
     assert settings.database == "sqlite:///data/pycalc.db"
@@ -176,7 +176,7 @@ def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str) -> None:
-    """The warning proposes the nearest name, for variables in the environment and in ``.env``."""
+    """A misspelt variable, in the environment or in ``.env``, causes a warning that proposes the nearest name."""
     assert unknown_settings() == []
     monkeypatch.setenv(name, "closed")
     assert unknown_settings() == [sentence]
@@ -243,7 +243,7 @@ def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> None:
-    """The message names the file and the byte that is not UTF-8."""
+    """An env file in another encoding is refused with its name and the byte that is not UTF-8."""
     Path(".env").write_bytes(content)
     with pytest.raises(ValueError, match=rf"\.env is not UTF-8 \({byte}\); save it as UTF-8"):
         read_settings()
@@ -354,7 +354,7 @@ def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default is none; an origin contains its port unless that is the scheme's default."""
+    """By default no origin is allowed; an origin contains its port unless that is the scheme's default."""
     assert Settings().cors_origins == ()
     monkeypatch.setenv("PYCALC_CORS_ORIGINS", "https://app.example, http://localhost:5173,http://[::1]:8443,")
     assert Settings().cors_origins == ("https://app.example", "http://localhost:5173", "http://[::1]:8443")

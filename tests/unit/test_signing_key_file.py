@@ -85,7 +85,7 @@ async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: by
 
 @pytest.mark.parametrize("content", ["", "k" * 31, f"{NEW}\nshort"])
 def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -> None:
-    """The message names the file and the requirement, and shows no key."""
+    """A weak key stops the start with a message that names the file and the requirement, and shows no key."""
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(ValueError, match="32 characters") as refusal:
@@ -103,6 +103,6 @@ def test_a_comment_is_no_key(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """The message names the missing file."""
+    """A missing key file stops the start with a message that names it."""
     with pytest.raises(ValueError, match=r"keys can't be read: FileNotFoundError"):
         read_keys(tmp_path / "keys")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 def test_a_kafka_url() -> None:
-    """The URL has brokers and topic; by default a missing topic is created with six partitions."""
+    """A Kafka URL has brokers and topic; by default a missing topic is created with six partitions."""
     options = kafka_options("kafka://one:9092,two:9093/events", "")
     assert (options.topic, options.create, options.partitions, options.replication) == ("events", True, 6, -1)
     assert options.client == {"bootstrap.servers": "one:9092,two:9093", "security.protocol": "PLAINTEXT"}
@@ -62,7 +62,7 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_pubsub_url() -> None:
-    """The URL has project and topic; the names of the subscriptions derive from the topic."""
+    """A Pub/Sub URL has project and topic; the names of the subscriptions derive from the topic."""
     options = pubsub_options("pubsub://my-project/events?endpoint=europe-west1-pubsub.googleapis.com")
     assert options.topic == "projects/my-project/topics/events"
     assert options.subscription("usage") == "projects/my-project/subscriptions/events-usage"
@@ -117,7 +117,7 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
     ],
 )
 async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None:
-    """The message begins with the setting's name, and contains no part of the password."""
+    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
     with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}") as refusal:
         await open_stream(url, Metrics())
     assert "hunt" not in str(refusal.value)

@@ -46,7 +46,7 @@ def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "
 
 
 def test_a_token_is_valid_and_says_whose_it_is() -> None:
-    """The claims are the profile's (RFC 9068 §2.2), and the lifetime is the configured one."""
+    """A token has the claims of RFC 9068 §2.2 and the configured lifetime."""
     now = time()
     tokens = signer(NEW, lifetime=600)
     token = tokens.issue(USER_ID, SESSION_ID)

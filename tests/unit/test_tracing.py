@@ -16,7 +16,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @pytest.mark.parametrize("prefix", ["ce_", "ce-"])
 def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
-    """The headers and the body carry the traceparent of CloudEvents' distributed tracing extension, if there is one."""
+    """A traced event has a traceparent in headers and body (CloudEvents' distributed tracing extension)."""
     event = event_of(history_row()._replace(traceparent=TRACEPARENT))
     headers = headers_of(event, prefix)
     assert headers[f"{prefix}traceparent"] == TRACEPARENT

@@ -95,7 +95,7 @@ def test_a_summary_counts_the_digits_that_were_delivered(
 
 @pytest.mark.parametrize("form", ["row", "message"])
 def test_the_day_is_the_clock_s(form: str) -> None:
-    """The day is that of the clock, even if the id is 3 s ahead and belongs to the next day."""
+    """An event counts for the day of its clock time, even if its id is 3 s ahead and belongs to the next day."""
     midnight = 1_795_305_600_000
     row = history_row(1)._replace(id=first_id_of_ms(midnight + 2_000), created_ms=midnight - 1_000)
     told = event_of(row)

@@ -58,7 +58,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 
 
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reply has the Unix times before and after the work."""
+    """A worker's reply has the Unix times before and after the work."""
     times = iter([100, 200])
     monkeypatch.setattr(worker, "time_ns", lambda: next(times))
     assert timed(abs, -3)[:3] == (3, 100, 200)

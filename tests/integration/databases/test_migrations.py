@@ -164,21 +164,21 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
 
 
 def test_head_is_the_newest_revision() -> None:
-    """The constant, which avoids importing Alembic at start, is the last revision of the chain."""
+    """The constant for the newest revision, which avoids importing Alembic at start, equals the chain's end."""
     assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
     assert sorted(REVISIONS) == REVISIONS
 
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """The message names the command that migrates the tables."""
+    """Tables of an older revision are refused with a message that names the migrating command."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 
 
 @pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
 def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
-    """A later revision is accepted, so that a release can be rolled back after a migration."""
+    """The newest and later revisions are accepted, so that a release can be rolled back after a migration."""
     migrations.require_current(revision)
 
 
@@ -195,7 +195,7 @@ async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
 
 
 async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
-    """The primary keys, which Alembic does not compare, have the metadata's columns in their order."""
+    """Primary keys, which Alembic does not compare, have the metadata's columns in their order."""
 
     def keys(connection: Connection) -> dict[str, list[str]]:
         inspector = inspect(connection)

@@ -66,7 +66,7 @@ async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path
 
 
 async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
-    """The message names the file, its process and the remedy; once that process has ended, the next can start."""
+    """A second process is refused with the file, its process and the remedy; when the first ends it can start."""
     with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
         await open_database(f"sqlite:///{file}")
     assert str(file) in str(refusal.value)
@@ -157,7 +157,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
 async def test_a_url_without_a_file_is_explained(url: str) -> None:
-    """The message shows the valid form of the URL."""
+    """A SQLite URL without a file is refused with a message that shows the valid form."""
     with pytest.raises(ValueError, match="sqlite:///PATH"):
         await open_database(url)
 

@@ -57,7 +57,7 @@ def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """The message names the taken port, as happens beside a server with the same settings."""
+    """A taken port ends the process with a message that names it, as beside a server with the same settings."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")

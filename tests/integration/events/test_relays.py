@@ -60,7 +60,7 @@ async def outboxes(postgres_url: str) -> AsyncIterator[list[SqlOutboxStore]]:
 
 
 async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
-    """The holder renews its lease; another relay gets it after a release or an expiry."""
+    """One relay holds and renews the lease; another one gets it after a release or an expiry."""
     first, second = b"1" * 16, b"2" * 16
     assert await outboxes[0].hold(first, 60_000)
     assert not await outboxes[1].hold(second, 60_000)

@@ -291,7 +291,7 @@ async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis
 
 
 async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
-    """After a lost answer an instance releases the lease that it may have, so that others need not wait."""
+    """If the reply to a claim is lost, the instance still releases the lease that Redis may have granted."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)

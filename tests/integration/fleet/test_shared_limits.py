@@ -192,7 +192,7 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> N
     each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # Redis knows the script after this.
     own_redis.pause()
-    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each a request of its own
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each in its own request
     own_redis.resume()
     await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
     assert (await asyncio.create_task(each.calculations.spend(b"ada", 4))).remaining == 0

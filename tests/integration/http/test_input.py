@@ -62,7 +62,7 @@ async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
 async def test_a_body_of_another_type_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """The 415's message and ``Accept`` name the supported type; a body without a type is refused too."""
+    """A body of another type, or without one, gets 415, whose message and ``Accept`` name the supported type."""
     await new_session(client)
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {}):
         answer = await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
@@ -89,7 +89,7 @@ async def test_a_compressed_body_is_415(
 async def test_a_member_named_twice_is_refused(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """The error points to the repeated member, and neither value is used."""
+    """A body with a repeated member is refused with a pointer to that member."""
     await new_session(client)
     name, value = next(iter(body.items()))
     member = f"{json.dumps(name)}:{json.dumps(value)}"
@@ -99,7 +99,7 @@ async def test_a_member_named_twice_is_refused(
 
 
 async def test_an_operand_named_twice_in_a_batch_is_refused(client: httpx.AsyncClient) -> None:
-    """The error points into the item."""
+    """A batch with a repeated operand is refused with a pointer into the item."""
     await new_session(client)
     text = b'{"operations":[{"operation":"fibonacci","input":{"n":1}},{"operation":"fibonacci","input":{"n":2,"n":3}}]}'
     answer = await client.post("/batch", content=text, headers=JSON)
@@ -123,7 +123,7 @@ async def test_an_operand_named_twice_in_a_batch_is_refused(client: httpx.AsyncC
 async def test_a_query_parameter_given_twice_is_refused(
     client: httpx.AsyncClient, method: str, path: str, name: str
 ) -> None:
-    """The error points to the repeated parameter."""
+    """A repeated query parameter is refused with a pointer to that parameter."""
     await new_session(client)
     assert pointers(await client.request(method, path)) == [f"/{name}"]
 
@@ -253,7 +253,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
 
 async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> None:
-    """The link to the next page keeps the other parameters, and the last page has none (RFC 8288)."""
+    """Each page but the last links to the next one, with the other parameters kept (RFC 8288)."""
     for _ in range(3):
         await client.get("/pow/2/3")
         await client.post("/register", json=registration(new_name()))

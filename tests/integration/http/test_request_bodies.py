@@ -175,7 +175,7 @@ def refused(server: Server, path: str, body: bytes, headers: dict[str, str], *, 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", OPEN)
 def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str, *, chunked: bool) -> None:
-    """A longer body gets 413 with the limit, with or without a Content-Length; one of exactly 8 KiB is read."""
+    """A body above 8 KiB gets 413 with the limit, with or without a Content-Length; one of 8 KiB is read."""
     body = b"{}".ljust(MAX_BODY_BYTES)
     assert refused(server, path, body, {}, chunked=chunked).status == 422
     reply = refused(server, path, body + b" ", {}, chunked=chunked)

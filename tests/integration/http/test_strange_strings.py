@@ -57,7 +57,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("method", "target", "status"), PATHS.values(), ids=PATHS.keys())
 def test_a_path_or_query_that_no_database_holds(service: Service, method: str, target: str, status: int) -> None:
-    """Such a text gets 404 as a name or an id and 422 elsewhere, on each database."""
+    """A NUL in a path or query gives 404 in a name or an id and 422 elsewhere, on each database."""
     body = b'{"disabled":true}' if method == "PATCH" else b""
     assert exchange(service.server.port, method, target, {**service.admin.headers, **JSON}, body).status == status
 

@@ -153,7 +153,7 @@ class TestCrossOrigin:
 
 
 async def test_without_the_setting_no_page_may_read_anything(client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-    """Without the setting no response has a CORS header, and a preflight gets 405."""
+    """Without configured origins no response has a CORS header, and a preflight gets 405."""
     for method, path, _ in ANSWERS:
         answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
         assert not [name for name in answer.headers if name.lower().startswith("access-control")], path

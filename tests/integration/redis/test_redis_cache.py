@@ -133,7 +133,7 @@ class TestSharing:
                 assert 90_000 < client.pttl(key) <= 100_000
 
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """The size limit applies to the encoded value: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
+        """The size limit of a stored result is on its encoded value: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.hands_on(20_000)
             assert not here.cache.leases.hands_on(30_000)
@@ -192,7 +192,7 @@ class TestSharing:
 
     @pytest.mark.programs
     async def test_over_tls(self, tmp_path: Path) -> None:
-        """The certificate is checked against the given authority and, unless switched off, against the host."""
+        """Over TLS the server's certificate is checked against the given authority and, by default, the host."""
         certificate = tmp_path / "certificate.pem"
         identity = self_signed(certificate, tmp_path / "identity.pem")
         port = free_port()
@@ -402,7 +402,7 @@ class TestOutages:
             await there.healed()
 
     async def test_silent_from_the_start(self) -> None:
-        """The start waits for a silent server for a limited time only."""
+        """Opening the cache waits for a silent server for a limited time only."""
         with garbage(b"") as port:
             async with asyncio.timeout(SECONDS), opened(f"redis://:password@127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
@@ -479,7 +479,7 @@ class TestOutages:
                 async def ask() -> object:
                     return await STEPS[step](there.cache)
 
-                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # a request of its own
+                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # as another request
                 async with asyncio.timeout(SECONDS):
                     if (answer, step) in MEANT:
                         assert await asking == MEANT[answer, step]

@@ -86,7 +86,7 @@ async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
 
 
 async def test_a_port_that_is_taken_is_explained() -> None:
-    """The message names the address and the reason, and the socket that has the port continues."""
+    """A taken port is refused with its address and the reason, and the socket that has it continues."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):

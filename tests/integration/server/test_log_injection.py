@@ -81,7 +81,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
 
 
 def test_hostile_names_are_refused(tmp_path: Path) -> None:
-    """Names other than ASCII letters, digits and three marks get 422 with a pointer, and make no account."""
+    """A username with other characters than ASCII letters, digits and three marks gets 422 and makes no account."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         for kind, name in NAMES.items():
             body = {**registration(new_name()), "username": name}

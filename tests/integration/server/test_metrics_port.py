@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the setting, or with an empty one, the service's port has the metrics."""
+    """Without PYCALC_METRICS_PORT, or with an empty one, the service's own port has the metrics."""
     monkeypatch.setenv("PYCALC_METRICS_PORT", "")
     assert "/metrics" in create_app(settings).openapi()["paths"]
     assert Settings().metrics_port is None

@@ -114,7 +114,7 @@ async def test_one_user_leaves_slots_to_others(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """A user who has taken half of the slots is refused, while another user is answered."""
-    await client.get("/fibonacci/1", headers=headers)  # a token that was seen before tells whose request it is
+    await client.get("/fibonacci/1", headers=headers)  # the token must be known to count for its user
     greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     assert greedy is not None
     slots = resources.calculator.slots

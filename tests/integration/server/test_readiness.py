@@ -62,7 +62,7 @@ async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient,
 
 
 async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
-    """The result of a probe is reused for a while, so a thousand requests cause one probe of each dependency."""
+    """A probe's result is reused for a while, so a thousand requests cause one probe of each dependency."""
     probes = 0
 
     async def ping() -> None:

@@ -186,7 +186,7 @@ async def test_a_computation_that_would_take_too_long_is_refused_at_the_end(
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     client.headers["Authorization"] = f"Bearer {session['access_token']}"
     client.headers["Accept"] = "text/plain"
-    before = {pid: cpu_seconds(pid) for pid in children(os.getpid())}  # servers of other tests, workers that wait
+    before = {pid: cpu_seconds(pid) for pid in children(os.getpid())}  # other tests' servers and idle workers
     asking = [asyncio.create_task(client.get(f"/fibonacci/{119_000_000 + n}")) for n in range(2)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: (value("pycalc_compute_running"), value("pycalc_compute_waiting")) == (1, 1), "both are there")

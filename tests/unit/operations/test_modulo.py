@@ -118,7 +118,7 @@ def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
 
 
 def test_factorials_with_a_huge_argument() -> None:
-    """The residue is 0 for n >= m and for a smooth m that divides n!; near a prime it satisfies Wilson's theorem."""
+    """The residue of n! is 0 for n >= m and for a smooth m that divides n!; near a prime Wilson's theorem holds."""
     prime = 2**61 - 1
     assert modulo("factorial", {"n": "9" * 5_000}, prime) == 0
     assert modulo("factorial", {"n": str(prime - 1)}, prime) == prime - 1
