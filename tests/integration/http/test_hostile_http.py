@@ -47,7 +47,7 @@ HOSTS = {
     "an absolute target without Host": (
         b"GET http://pycalc/healthz HTTP/1.1\r\n\r\n",
         (200, 200),
-    ),  # Granian continues from there.
+    ),  # Granian takes the host from the target
     "an empty Host": (GET + b"Host:\r\n\r\n", (400, 200)),  # RFC 9110 §4.2.1
 }
 LENGTHS = {

@@ -133,7 +133,7 @@ class TestSharing:
                 assert 90_000 < client.pttl(key) <= 100_000
 
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """The size limit of a stored result is on its encoded value: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
+        """The size limit applies to the encoded result: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.hands_on(20_000)
             assert not here.cache.leases.hands_on(30_000)
