@@ -1,4 +1,4 @@
-"""Known values, from tables and identities that stand outside this code."""
+"""Known values, from tables and identities that are independent of this code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
     ],
 )
 def test_fibonacci_numbers(n: str, value: str) -> None:
-    """OEIS A000045."""
+    """Each Fibonacci number is that of OEIS A000045."""
     assert compute("fibonacci", {"n": n}) == value
 
 
@@ -59,7 +59,7 @@ def test_fibonacci_numbers(n: str, value: str) -> None:
     ],
 )
 def test_factorials(n: str, value: str) -> None:
-    """OEIS A000142."""
+    """Each factorial is that of OEIS A000142."""
     assert compute("factorial", {"n": n}) == value
 
 
@@ -120,12 +120,12 @@ def test_factorials(n: str, value: str) -> None:
     ],
 )
 def test_powers(x: str, y: str, value: str) -> None:
-    """Integers, decimals, fractions, exact roots and roundings (sqrt(2), sqrt(10), 2^(1/10) from tables)."""
+    """Integers, decimals, fractions, exact roots and roundings agree with tables (sqrt(2), sqrt(10), 2^(1/10))."""
     assert compute("pow", {"x": x, "y": y}) == value
 
 
 def test_a_thousand_digit_number_is_no_obstacle() -> None:
-    """CPython's limit of 4,300 digits is never met, neither by operands nor by results."""
+    """CPython's limit of 4,300 digits for int-str conversion applies neither to operands nor to results."""
     assert compute("pow", {"x": "1" + "0" * 4_999 + "1", "y": "2"}) == "1" + "0" * 4_999 + "2" + "0" * 4_999 + "1"
     assert compute("pow", {"x": "3" * 6_000, "y": "1"}) == "3" * 6_000
 

@@ -1,4 +1,4 @@
-"""What is accepted as a number, and what is said about anything else."""
+"""Number literals: which ones are accepted, and how the others are refused."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) 
     assert caught.value.detail.startswith("n ")
 
 
-def test_a_negative_natural_number_is_told_the_range() -> None:
-    """-1 and a text without digits are refused with one sentence, which says form and range."""
+def test_a_negative_natural_number_is_refused_with_the_range() -> None:
+    """-1 and a text without digits are refused with the same sentence, which states form and range."""
     for text in ("-1", "one"):
         with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF\.$"):
             THREE["fibonacci"].parse({"n": text})
 
 
 def test_a_missing_operand_is_refused() -> None:
-    """Every operand is required, and each missing one has its pointer."""
+    """Every operand is required, and the error of a missing one points to it."""
     with pytest.raises(InvalidInput) as caught:
         THREE["pow"].parse({})
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
@@ -87,7 +87,7 @@ def test_a_missing_operand_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [*NOT_DECIMAL, "1" * 10_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
 def test_a_wrong_decimal_is_refused_with_a_pointer(text: str) -> None:
-    """Anything but a decimal literal is a validation error at its own operand."""
+    """Anything but a decimal literal is a validation error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             THREE["pow"].parse(raw)
