@@ -188,9 +188,9 @@ async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: 
 
 
 async def test_a_modulus_below_1_has_one_sentence(client: httpx.AsyncClient) -> None:
-    """Zero, a negative number and no number at all: what is expected is the same."""
+    """Zero, a negative number, no number and nothing at all: what is expected is the same."""
     await new_session(client)
-    answers = [await client.get("/pow/2/3", params={"mod": text}) for text in ("0", "-7", "seven", "1.5")]
+    answers = [await client.get("/pow/2/3", params={"mod": text}) for text in ("0", "-7", "seven", "1.5", "")]
     details = {(answer.json()["detail"], answer.json()["errors"][0]["detail"]) for answer in answers}
     assert details == {("mod must be a whole number of 1 or more, in the digits 0-9.",) * 2}
 

@@ -70,12 +70,10 @@ def key_of(name: str, *operands: str) -> str:
 
 
 def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
-    """Return the literal's text, or a FieldProblem when it is missing, empty or too long."""
+    """Return the literal's text, or a FieldProblem when it is missing or too long."""
     text = raw.get(name)
     if not isinstance(text, str):
         return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
-    if not text:
-        return FieldProblem(f"/{name}", f"{name} is empty: it must be a number.")
     if len(text) > MAX_LITERAL:
         return FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} characters.")
     return text
