@@ -1,4 +1,4 @@
-"""The distribution has a name of its own: ``pycalc`` on the public package index is another project."""
+"""The distribution's name, which is not ``pycalc``, because that is another project on the public package index."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def test_the_name_is_ours_and_the_command_stays() -> None:
 
 
 def test_no_document_installs_another_project() -> None:
-    """Installation is described from the repository or from the wheel, never by the other project's name."""
+    """Documents install from the repository or the wheel, never under the other project's name."""
     named = re.compile(r"pip install ['\"]?pycalc(?!_service)|pycalc\[")
     assert [path.name for path in DOCUMENTS if named.search(path.read_text())] == []

@@ -1,4 +1,4 @@
-"""The documents name files, identifiers and headings that exist."""
+"""The documents: every file, identifier and heading that they name exists."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BASES = [ROOT, ROOT / "pycalc", ROOT / "pycalc/web"]
 FOLDERS = {path.name for base in BASES for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")}
 PATH = re.compile(r"`([\w.-]+(?:/[\w.*-]+)*/?)`")
 FILE = re.compile(r"\.(?:py|js|css|toml|ya?ml|json|md|sh|html)$")
-# Files that exist only once something has run.
+# Files that exist only after something has run.
 GENERATED = {"data/", "dist/"}
 
 
 def paths_of(text: str) -> set[str]:
-    """Return the paths that a document names in code marks: files by suffix, folders by a known first folder."""
+    """Return the paths in a document's code marks: files by suffix, folders by a known first folder."""
     named = set(PATH.findall(text))
     return {path for path in named if FILE.search(path) or (path.split("/")[0] in FOLDERS and "/" in path)} - GENERATED
 
@@ -35,14 +35,14 @@ def anchors_of(document: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_every_named_path_exists(document: Path) -> None:
-    """A file that is renamed or removed is renamed in the documents too."""
+    """Every path that a document names exists."""
     missing = {path for path in paths_of(document.read_text()) if not any(list(base.glob(path)) for base in BASES)}
     assert missing == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    """Links to other files, and to headings, have their target."""
+    """Every link to another file or to a heading has a target."""
     broken = []
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text()):
         name, _, anchor = target.partition("#")
@@ -53,7 +53,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def test_the_architecture_names_identifiers_of_their_files() -> None:
-    """Where the architecture page names an identifier after a file, the file has it."""
+    """An identifier that the architecture page names after a file is defined there."""
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", text)
     assert len(named) > 2

@@ -1,4 +1,4 @@
-"""A driver is imported only when its URL asks for it: a cold start does not pay for what is not used."""
+"""Imports of drivers: each is imported only when its URL asks for it, so that a cold start is quick."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMPORTED = {
 
 
 def test_a_url_imports_its_own_driver_only() -> None:
-    """The whole application with one stream or cache or another: no other one's driver comes along.
+    """The whole application with one stream or cache imports no other one's driver.
 
     Each is opened in a fork of its own, so that the application is imported once for all.
     """
@@ -52,7 +52,7 @@ def test_a_url_imports_its_own_driver_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))  # the rest is the log
+    told = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))  # The rest is the log.
     modules = {(kind, url): DRIVERS & {*names} for kind, url, *names in told}
     assert modules == IMPORTED
 
@@ -70,11 +70,11 @@ async def main():
 asyncio.run(main())
 """
 SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp"}
-"""What speaks to a server that the embedded service does not have."""
+"""Drivers of servers that the embedded service does not use."""
 
 
 def test_the_embedded_service_imports_no_driver_of_a_server(tmp_path: Path) -> None:
-    """Everything open, on SQLite and in memory: what no URL asks for is not imported by anything."""
+    """The service on SQLite and in memory imports no driver of a server."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EMBEDDED],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -92,7 +92,7 @@ WORKER = "import sys, pycalc.services.compute.worker; print(*sorted({name.partit
 
 
 def test_a_worker_process_imports_no_framework() -> None:
-    """It computes: neither the web framework, nor the database, nor metrics and logs are loaded for that."""
+    """A worker process imports neither the web framework nor database, metrics and logging."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WORKER], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
@@ -112,7 +112,7 @@ BACKGROUND = "import sys, pycalc.cli.workers; print(*sorted({name.partition('.')
 
 
 def test_the_relay_and_the_consumer_import_nothing_that_serves() -> None:
-    """They carry events: neither web framework, nor password hashing, nor arithmetic is loaded for that."""
+    """Relay and consumer import neither web framework nor password hashing nor arithmetic."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", BACKGROUND],
         cwd=ROOT,

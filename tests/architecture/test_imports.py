@@ -1,4 +1,4 @@
-"""The house's rules: imports run downward, and importing a module does nothing else."""
+"""Import rules: imports run downward, and importing a module has no effects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ sys.exit("\\n".join(faults) or 0)
 
 
 def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
-    """No thread, process, connection or written file, and no setting is read: a bad one does not matter yet."""
+    """Importing makes no thread, process, connection or file, and reads no settings, not even invalid ones."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYCALC_PORT": "bogus", "PYCALC_ENV": "bogus"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORTER, *MODULES],
@@ -55,7 +55,7 @@ def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
 
 
 def test_a_worker_process_imports_no_service() -> None:
-    """What runs in worker processes brings neither the web framework nor a database along."""
+    """The code in worker processes imports neither the web framework nor a database."""
     heavy = {"alembic", "anyio", "asyncio", "fastapi", "granian", "prometheus_client", "pydantic", "pydantic_core"}
     heavy |= {"pydantic_settings", "sqlalchemy", "starlette", "structlog", "uvloop"}
     imported = "pycalc.services.calculations.planning, pycalc.services.compute.worker"
@@ -67,7 +67,7 @@ def test_a_worker_process_imports_no_service() -> None:
 
 
 def test_imports_run_downward() -> None:
-    """import-linter's contracts, which draw the house, are kept."""
+    """The layers of import-linter's contracts are kept."""
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [str(command), "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False

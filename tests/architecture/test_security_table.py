@@ -1,4 +1,4 @@
-"""What docs/security.md says of the ASVS: complete, and kept by tests that exist."""
+"""The ASVS table in docs/security.md: complete, and backed by existing tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTS = {"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4}
     "9.1": 3,
     "9.2": 4,
 }
-"""How many requirements of levels 1 and 2 each section of ASVS 5.0.0 has: they are the first ones of each."""
+"""Number of requirements of levels 1 and 2 in each section of ASVS 5.0.0, where they come first."""
 LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1", "6.4.2"} | {
     *(f"7.2.{n}" for n in range(1, 5)),
     "7.4.1",
@@ -31,7 +31,7 @@ LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1
     "9.2.1",
 }
 STATES = {"met": True, "partly": True, "not met": False, "not applicable": False}
-"""Whether tests keep it."""
+"""States of a requirement, and whether each needs a test."""
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 
@@ -43,14 +43,14 @@ def rows() -> list[list[str]]:
 
 @cache
 def names_of_tests(file: Path) -> frozenset[str]:
-    """Return the names of a file's tests, those in classes too."""
+    """Return the names of a file's tests, including those in classes."""
     tree = ast.parse(file.read_text())
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return frozenset(function.name for function in functions if function.name.startswith("test_"))
 
 
 def test_every_requirement_is_answered() -> None:
-    """Each requirement of the chapters and levels once, in order, under its level, with a state and a reason."""
+    """The table has each requirement once, in order, below its level, with a state and a reason."""
     expected = [f"{section}.{number}" for section, count in COUNTS.items() for number in range(1, count + 1)]
     assert [row[0] for row in rows()] == expected
     for number, level, meaning, state, how, *_ in rows():
@@ -61,13 +61,13 @@ def test_every_requirement_is_answered() -> None:
 
 
 def test_what_is_met_is_kept_by_a_test_and_the_rest_claims_none() -> None:
-    """No promise without a test, and no test for what is not there."""
+    """A requirement that is met, at least partly, names a test; any other names none."""
     for number, *_, state, _, kept_by in rows():
         assert bool(TEST.findall(kept_by)) is STATES[state], number
 
 
 def test_every_test_that_is_named_exists() -> None:
-    """A test that was renamed or removed is noticed here."""
+    """Every test that the table names exists."""
     named = TEST.findall(DOCUMENT)
     assert len(named) > 50
     missing = [
@@ -79,7 +79,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 class _Fields(HTMLParser):
-    """Collects the attributes of the input fields that hold passwords."""
+    """A parser that collects the attributes of password fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _Fields(HTMLParser):
 
 
 def test_password_fields_are_masked_and_filled_in_by_managers() -> None:
-    """Masked until they are revealed; a password manager is told which password it is, and nothing blocks pasting."""
+    """Password fields are masked, have autocomplete values for password managers, and allow pasting."""
     page = (ROOT / "pycalc" / "web" / "index.html").read_text()
     fields = _Fields()
     fields.feed(page)

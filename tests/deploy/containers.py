@@ -1,4 +1,4 @@
-"""A container by the kernel's own means: name spaces of its own, the image's user, nothing writable but /data."""
+"""Containers without an engine: own name spaces, the image's user, and nothing writable but /data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
 exec "$@"
 """
-"""Run as process 1 of a new process name space, which the command then is."""
+"""Script of process 1 in a new process name space, which then becomes the command."""
 
 
 class Container:
@@ -34,7 +34,7 @@ class Container:
         self.pid = children(process.pid)[0] if process.poll() is None else process.pid
 
     def stop(self, seconds: float) -> int:
-        """Send SIGTERM to the first process, as container engines do; return its exit status."""
+        """Send SIGTERM to the first process, as container engines do, and return its exit status."""
         os.kill(self.pid, signal.SIGTERM)
         return self._process.wait(seconds)
 
@@ -57,14 +57,14 @@ def _command(image: Image, data: Path, arguments: Sequence[str], environment: Ma
 
 @contextmanager
 def running(image: Image, data: Path, *arguments: str, log: Path, **environment: str) -> Iterator[Container]:
-    """Run the image's entry point with arguments (none: its own), what it prints going to ``log``."""
+    """Run the image's entry point with these arguments, or its own; write the output to ``log``."""
     entry = [*image.config["Entrypoint"], *(arguments or image.config["Cmd"])]
     with log.open("wb") as output:
         process = subprocess.Popen(_command(image, data, entry, environment), stdout=output, stderr=output)
     try:
         yield Container(process)
     finally:
-        process.kill()  # and with it, by --kill-child, the container
+        process.kill()  # The container ends with it, by --kill-child.
         process.wait()
 
 

@@ -1,7 +1,7 @@
-"""The Dockerfile's own steps without a Docker engine: buildah in a chroot, on a base that debootstrap makes.
+"""Image builds without a Docker engine: the Dockerfile's steps in buildah, on a base by debootstrap.
 
-The base stands in for the official Python image where no image registry can be reached: Debian trixie with its own
-Python 3.13 as ``python``. What it can't tell is the size of the real one; what the Dockerfile adds is the same.
+The base replaces the official Python image where no image registry can be reached. It is Debian trixie with its own
+Python 3.13 as ``python``, so only the size of the base differs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _PACKAGES = "ca-certificates,python3,python3-venv"
 _BASE = "localhost/pycalc-base"
 _IMAGE = "localhost/pycalc"
 _FROM_THE_HOST = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
-"""How pip reaches its index from here; mounted for the build, so nothing of it is in the image."""
+"""The host's configuration of pip, mounted during the build and not part of the image."""
 
 
 def missing() -> str | None:
-    """Return why no image can be built here, None when one can."""
+    """Return why no image can be built here, or None."""
     if os.geteuid() != 0:
         return "building an image in a chroot needs root"
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
@@ -37,7 +37,7 @@ def missing() -> str | None:
 
 
 def _mirror() -> str | None:
-    """Return the mirror that apt is configured with."""
+    """Return apt's configured mirror."""
     fields = "$(LABEL) $(REPO_URI)"
     targets = _output("apt-get", "indextargets", "--format", fields, "Identifier: Packages").splitlines()
     return next((uri for label, _, uri in (line.partition(" ") for line in targets) if label == "Debian"), None)
@@ -54,7 +54,7 @@ def _cache() -> Path:
 
 
 def _bootstrapped() -> Path:
-    """Return a Debian system with Python 3.13; kept, because making one takes a minute."""
+    """Return a Debian system with Python 3.13, which is cached because it takes a minute to make."""
     system = _cache() / f"image-base-{_SUITE}"
     if not system.exists():
         part = system.with_suffix(".part")
@@ -67,30 +67,30 @@ def _bootstrapped() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A built image, mounted."""
+    """A built and mounted image."""
 
     root: Path
-    """Its file system."""
+    """The root of the image's file system."""
     config: Mapping[str, Any]
-    """Its configuration, as an OCI runtime reads it."""
+    """The configuration, as an OCI runtime reads it."""
     healthcheck: Mapping[str, Any]
     added_bytes: int
-    """What the Dockerfile adds to its base, unpacked."""
+    """The unpacked size of what the Dockerfile adds to its base."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that every process of a container has."""
+        """Return the environment variables of every process in a container."""
         return dict(entry.split("=", 1) for entry in self.config["Env"])
 
 
 class _Buildah:
-    """buildah with a store of its own."""
+    """Buildah with a store of its own."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
 
     def __call__(self, command: str, *arguments: str) -> str:
-        """Run a command and return what it prints; raises CalledProcessError."""
+        """Run a command and return its output; raise CalledProcessError if it fails."""
         places = (f"--root={self._store}/root", f"--runroot={self._store}/run", "--storage-driver=vfs")
         return _output("buildah", *places, command, *arguments).strip()
 

@@ -1,4 +1,4 @@
-"""What `docker build` makes, built without Docker: minutes, so only `make check-image` runs it."""
+"""The image that `docker build` makes, built without Docker; it takes minutes, so only `make check-image` runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USER = 10001
 STOP_SECONDS = 9.0
 LIMIT_BYTES = 250_000_000
 PYTHON_SLIM_BYTES = 123_000_000
-"""What python:3.13-slim-trixie takes unpacked, as its users report; it can't be fetched here."""
+"""The unpacked size of python:3.13-slim-trixie, as its users report; it can't be downloaded here."""
 DRIVERS = "asyncpg, bcrypt, confluent_kafka, gmpy2, google.cloud.pubsub_v1, granian, redis.asyncio, uvloop"
 
 _EARLY_SIGNAL = """
@@ -38,12 +38,12 @@ sys.meta_path.insert(0, Early())
 from pycalc.cli.main import main
 main(["serve"])
 """
-"""Serve, and get a SIGTERM at the moment when the command line begins to import the service."""
+"""Code that serves, and gets a SIGTERM when the command line begins to import the service."""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """The image, built once."""
+    """Build the image once."""
     if reason := missing():
         pytest.skip(reason)
     with image(tmp_path_factory.mktemp("buildah")) as made:
@@ -52,7 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A volume for /data that belongs to the image's user."""
+    """Return a folder for /data that belongs to the image's user."""
     folder = tmp_path / "data"
     folder.mkdir()
     os.chown(folder, USER, USER)
@@ -61,7 +61,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(built: Image, data: Path, tmp_path: Path) -> Iterator[tuple[Container, httpx.Client]]:
-    """A container that serves on $PORT, and a client of it."""
+    """Run a container that serves on $PORT; yield it with a client."""
     port = free_port()
     with (
         running(built, data, log=tmp_path / "log", PORT=str(port), PYCALC_COMPUTE_WORKERS="1") as container,
@@ -85,14 +85,14 @@ def _zombies(pid: int) -> list[int]:
 
 
 def test_configuration(built: Image) -> None:
-    """The image says what it is, runs as a numeric user and keeps its data in a volume."""
+    """The image has its labels, runs as a numeric user and keeps its data in a volume."""
     assert built.config["User"] == "10001:10001"
     assert built.config["Entrypoint"] == ["pycalc"]
     assert built.config["Cmd"] == ["serve"]
     assert built.config["ExposedPorts"] == {"8080/tcp": {}}
     assert built.config["Volumes"] == {"/data": {}}
     assert built.config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
-    assert built.environment["PYCALC_HOST"] == "0.0.0.0"  # noqa: S104  # a container's own
+    assert built.environment["PYCALC_HOST"] == "0.0.0.0"  # noqa: S104  # inside a container
 
 
 def test_size(built: Image, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_size(built: Image, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_build_tools(built: Image) -> None:
-    """Neither pip nor the build's tools are in the environment that runs."""
+    """Neither pip nor build tools are in the image's environment."""
     present = {path.name for path in (built.root / "opt/pycalc").glob("lib/python3*/site-packages/*")}
     assert present >= {"pycalc", "granian"}
     assert not present & {"pip", "hatchling", "setuptools", "pytest"}
@@ -111,13 +111,13 @@ def test_no_build_tools(built: Image) -> None:
 
 
 def test_drivers_load(built: Image, data: Path) -> None:
-    """Every driver still loads without its symbols."""
+    """Every driver can be loaded although its symbols are stripped."""
     outcome = run(built, data, "python", "-c", f"import {DRIVERS}")
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
 def test_nothing_is_compiled_at_start(built: Image, data: Path) -> None:
-    """All that the service imports comes as bytecode: a cold start compiles nothing."""
+    """All modules that the service imports are compiled already, so that a cold start compiles nothing."""
     outcome = run(built, data, "python", "-vc", "import pycalc.cli.main, pycalc.server.serve, anyio.to_process")
     loaded = [line for line in outcome.stderr.splitlines() if line.startswith("# code object from ")]
     assert len(loaded) > 500
@@ -125,21 +125,21 @@ def test_nothing_is_compiled_at_start(built: Image, data: Path) -> None:
 
 
 def test_read_only(built: Image, data: Path) -> None:
-    """Only the data folder can be written to, and only by the image's user."""
+    """Only the data folder is writable, and only for the image's user."""
     outcome = run(built, data, "python", "-c", "open('/data/own', 'w'); open('/opt/other', 'w')")
     assert "Read-only file system: '/opt/other'" in outcome.stderr
     assert (data / "own").stat().st_uid == USER
 
 
 def test_migrates(built: Image, data: Path) -> None:
-    """The same image migrates the database, as a job before the service starts."""
+    """The image migrates the database, as a job before the service starts."""
     outcome = run(built, data, "pycalc", "migrate")
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.endswith(" is up to date\n")
 
 
 def test_serves_as_its_user(served: tuple[Container, httpx.Client]) -> None:
-    """The service is process 1, without root, answers on $PORT and computes in its worker processes."""
+    """The service is process 1, is not root, answers on $PORT and computes in its worker processes."""
     container, client = served
     assert container.status("NSpid").split()[-1] == "1"
     assert container.status("Uid").split() == [str(USER)] * 4
@@ -150,7 +150,7 @@ def test_serves_as_its_user(served: tuple[Container, httpx.Client]) -> None:
 
 
 def test_health(built: Image, data: Path, served: tuple[Container, httpx.Client]) -> None:
-    """The image's health check tells a living service from a dead one."""
+    """The image's health check succeeds for a running service and fails for a stopped one."""
     _, client = served
     command = built.healthcheck["Test"]
     assert command[0] == "CMD"
@@ -159,7 +159,7 @@ def test_health(built: Image, data: Path, served: tuple[Container, httpx.Client]
 
 
 def test_reaps_workers(served: tuple[Container, httpx.Client]) -> None:
-    """As process 1 the service leaves no zombie behind when a worker is killed, and goes on computing."""
+    """As process 1 the service reaps a killed worker, and continues to compute."""
     container, client = served
     person = new_person(client)
     client.get("/factorial/20000", headers=person.headers)
@@ -173,13 +173,13 @@ def test_reaps_workers(served: tuple[Container, httpx.Client]) -> None:
 
 
 def test_stops_at_sigterm(served: tuple[Container, httpx.Client]) -> None:
-    """SIGTERM ends the service, which is process 1, within nine seconds and with status 0."""
+    """SIGTERM ends the service, as process 1, within nine seconds and with status 0."""
     container, client = served
     client.get("/factorial/20000", headers=new_person(client).headers)
     assert container.stop(STOP_SECONDS) == 0
 
 
 def test_stops_while_starting(built: Image, data: Path) -> None:
-    """SIGTERM ends the service while its modules are still being imported: process 1 has no default for signals."""
+    """SIGTERM ends the service even while it imports its modules, although process 1 has no default signal action."""
     run(built, data, "python", "-c", _EARLY_SIGNAL, PORT=str(free_port()), seconds=STOP_SECONDS)
     assert list(data.iterdir()) == []

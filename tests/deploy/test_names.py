@@ -1,4 +1,4 @@
-"""The names in the deployment's files are the code's own."""
+"""Names in the deployment files: they exist in the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTING = re.compile(r"\bPYCALC_[A-Z_]+\b")
 
 @pytest.mark.parametrize("file", _FILES)
 def test_settings_exist(file: str) -> None:
-    """A deployment sets nothing that the service does not know."""
+    """Every PYCALC_ variable in a deployment is a setting of the service."""
     known = {f"PYCALC_{name.upper()}" for name in Settings.model_fields}
     named = set(_SETTING.findall((ROOT / file).read_text()))
     assert named
@@ -25,7 +25,7 @@ def test_settings_exist(file: str) -> None:
 
 @pytest.mark.parametrize("file", _CLOUD)
 def test_no_path_is_google_s_own(file: str) -> None:
-    """Nothing on Cloud Run is asked for under a path that ends in z: its front end answers some of those with a 404."""
+    """No path for Cloud Run ends in z, because its front end answers some of those with 404."""
     paths = re.findall(r"""(?<=[ "'])/[a-z]+(?=[ "'?])""", (ROOT / file).read_text())
     assert paths
     assert [path for path in paths if path.endswith("z")] == []

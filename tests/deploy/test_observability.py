@@ -1,4 +1,4 @@
-"""Dashboards, alerts and the operations guide speak of what the service really exports and reads."""
+"""Dashboards, alerts and the operations guide: they name existing metrics and settings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 
 @pytest.fixture(scope="module")
 def exported(server: Server) -> set[str]:
-    """The names of the series that a running server exports."""
+    """Return the names of the series that a running server exports."""
     families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").raise_for_status().text)
     return {family.name + suffix for family in families for suffix in _SUFFIXES.get(family.type, ("",))}
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
 def test_what_is_committed_is_what_is_made(file: Path) -> None:
-    """`make dashboards` would change nothing."""
+    """The committed dashboards are what `make dashboards` generates."""
     assert file.read_text() == files()[file]
 
 
@@ -44,7 +44,7 @@ def _expressions(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
 def test_every_query_is_about_what_a_running_server_exports(file: Path, exported: set[str]) -> None:
-    """No dashboard is empty, and no alert silent, because a metric has another name."""
+    """Every query names exported series, so that no dashboard is empty and no alert silent."""
     for expression in _expressions(file):
         named = set(_SERIES.findall(expression))
         assert named or expression == json.dumps('up{job="pycalc"} == 0'), expression
@@ -52,28 +52,28 @@ def test_every_query_is_about_what_a_running_server_exports(file: Path, exported
 
 
 def test_every_metric_is_shown() -> None:
-    """What the code counts stands on a dashboard or in an alert: a number that nobody sees is not worth counting."""
+    """Every metric is on a dashboard or in an alert."""
     shown = {name for file in files() for line in _expressions(file) for name in _SERIES.findall(line)}
     shown |= {name.removesuffix("_bucket") for name in shown}
     assert [attribute for attribute, series in NAMES.items() if series not in shown] == []
 
 
 def test_a_metric_that_does_not_exist_is_not_named() -> None:
-    """A name that the code does not have stops the making of the files."""
+    """An unknown metric name stops the generation of the files."""
     assert resolved("rate(<events_published>[5m])") == "rate(pycalc_events_published_total[5m])"
     with pytest.raises(KeyError, match="events_imagined"):
         resolved("rate(<events_imagined>[5m])")
 
 
 def test_the_guide_names_metrics_that_exist(exported: set[str]) -> None:
-    """Whoever copies a query from the guide gets an answer."""
+    """Every metric in the guide exists."""
     named = set(_SERIES.findall(GUIDE))
     assert named
     assert named - exported == set()
 
 
 def test_the_rules_tests_use_metrics_that_exist(exported: set[str]) -> None:
-    """What promtool runs: it can't know whether a series is ever exported."""
+    """The tests for promtool name existing metrics, because promtool can't know whether a series is exported."""
     named = set(_SERIES.findall((ROOT / "deploy/prometheus/alerts.test.yml").read_text()))
     assert named
     assert named - exported == set()
@@ -81,7 +81,7 @@ def test_the_rules_tests_use_metrics_that_exist(exported: set[str]) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> None:
-    """A test raises it; its link leads to what to do."""
+    """Every alert has a test, and its link leads to an entry of the guide."""
     tests = (ROOT / "deploy/prometheus/alerts.test.yml").read_text()
     assert re.search(rf"alertname: {alert.name}\n +exp_alerts:", tests)
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", GUIDE)}
@@ -91,18 +91,18 @@ def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> N
 
 
 def _table() -> dict[str, str]:
-    """Return the guide's settings and their defaults, as the table has them."""
+    """Return the settings and defaults in the guide's table."""
     section = GUIDE.partition("## Settings\n")[2].partition("\n## ")[0]
     return dict(re.findall(r"(?m)^\| `(PYCALC_[A-Z_]+)` \|(.*?)\|", section))
 
 
 def test_the_guide_s_settings_are_the_service_s() -> None:
-    """Every setting stands in the guide's table, and nothing else does."""
+    """The guide's table has exactly the service's settings."""
     assert sorted(_table()) == sorted(f"PYCALC_{name.upper()}" for name in Settings.model_fields)
 
 
 def test_the_guide_s_defaults_are_the_service_s() -> None:
-    """Those that don't depend on the machine: a bare value in the table is the default itself."""
+    """A bare value in the guide's table is the setting's default; defaults that depend on the machine are described."""
     plain = {name: field for name, field in Settings.model_fields.items() if field.default_factory is None}
     for name, field in plain.items():
         default = field.default.get_secret_value() if name == "stream_credentials" else field.default
@@ -111,7 +111,7 @@ def test_the_guide_s_defaults_are_the_service_s() -> None:
 
 
 def test_prometheus_asks_the_port_that_the_fleet_s_metrics_are_on() -> None:
-    """Compose gives every part one port for its metrics and publishes it nowhere."""
+    """In Compose all parts use one unpublished port for their metrics, which Prometheus scrapes."""
     compose = (ROOT / "compose.yaml").read_text()
     (port,) = re.findall(r'PYCALC_METRICS_PORT: "(\d+)"', compose)
     targets = re.findall(

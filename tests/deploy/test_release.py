@@ -1,4 +1,4 @@
-"""deploy/gcp/release.sh against a real service; for gcloud stands a script that keeps a record of what it is asked."""
+"""The script deploy/gcp/release.sh against a real service and a fake gcloud that records its arguments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Release:
         self.commands = record.read_text().splitlines()
 
     def changes(self) -> list[str]:
-        """What was changed, without the flags that every command has."""
+        """The commands that changed something, without their common flags."""
         common = " --project=project --region=europe-west1 --quiet"
         reads = ("describe", "secrets")
         return [line.replace(common, "") for line in self.commands if not any(word in line for word in reads)]
@@ -66,7 +66,7 @@ _ROLLBACK = "gcloud run services update-traffic pycalc --to-revisions=pycalc-000
 
 
 def test_releases(server: Server, tmp_path: Path) -> None:
-    """A canary that passes gets a tenth of the traffic, then all of it; the consumer follows."""
+    """A passing canary gets a tenth of the traffic, then all of it; then the consumer is updated."""
     with httpx.Client(base_url=server.url) as client:
         key = new_person(client).token
     release = Release(tmp_path, server.url, key=key)
@@ -79,21 +79,21 @@ def test_releases(server: Server, tmp_path: Path) -> None:
 
 
 def test_releases_without_a_key(server: Server, tmp_path: Path) -> None:
-    """Without an API key it says that no calculation is tested, and that the canary refuses one is."""
+    """Without an API key the script says that no calculation is tested, and checks that the canary refuses one."""
     release = Release(tmp_path, server.url)
     assert release.status == 0, release.said
     assert "calculations are not tested" in release.said
 
 
 def test_rolls_back_a_dead_canary(tmp_path: Path) -> None:
-    """A canary that does not answer never gets traffic."""
+    """A canary that does not answer gets no traffic."""
     release = Release(tmp_path, f"http://127.0.0.1:{free_port()}")
     assert release.status == 1
     assert release.changes() == [*_STARTED, _ROLLBACK]
 
 
 def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Path) -> None:
-    """A canary that is alive and ready but refuses a calculation never gets traffic."""
+    """A canary that is ready but refuses a calculation gets no traffic."""
     release = Release(tmp_path, server.url, key="pycalc_not-a-key")
     assert release.status == 1
     assert "/fibonacci/100 answered: " in release.said
@@ -109,7 +109,7 @@ def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Pa
     ],
 )
 def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: str, changes: list[str]) -> None:
-    """A migration that fails changes no service; what fails later leaves the traffic where it was."""
+    """A failing migration changes no service; a later failure leaves the traffic unchanged."""
     release = Release(tmp_path, server.url, broken=broken)
     assert release.status != 0
     assert release.changes() == changes
@@ -117,13 +117,13 @@ def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: s
 
 @pytest.mark.programs
 def test_gcloud_knows_the_commands(server: Server, tmp_path: Path) -> None:
-    """Every command of the script is one that gcloud itself takes, with its flags."""
+    """Gcloud itself accepts every command of the script with its flags."""
     assert _refused([*Release(tmp_path, server.url).commands, _ROLLBACK], tmp_path) == {}
 
 
 @pytest.mark.programs
 def test_gcloud_knows_the_documented_commands(tmp_path: Path) -> None:
-    """So is every command that docs/deploy-gcp.md tells somebody to type."""
+    """Gcloud itself accepts every command in docs/deploy-gcp.md."""
     text = (ROOT / "docs/deploy-gcp.md").read_text()
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     commands = [line[line.index("gcloud ") :] for line in blocks.splitlines() if "gcloud " in line]
@@ -132,7 +132,7 @@ def test_gcloud_knows_the_documented_commands(tmp_path: Path) -> None:
 
 
 def _refused(commands: Sequence[str], folder: Path) -> dict[object, object]:
-    """Return what gcloud says against commands."""
+    """Return gcloud's errors about these commands."""
     if shutil.which("gcloud") is None:
         pytest.skip("the Google Cloud SDK is not installed")
     file = folder / "commands.json"

@@ -1,4 +1,4 @@
-"""The drills can fail: each kind of fault is found in a history, or a trace, that has it."""
+"""The drills' judgement: each kind of fault is found in a history or a trace that has it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ GOOD = Verdict(lost=0, doubled=0, phantom=0, refused_but_there=0, torn=0)
 
 
 def answer(status: int, body: object) -> Answer:
-    """Return an answer with that body."""
+    """Return a response with this body."""
     return Answer(status, b"HTTP/1.1 %d X\r\nRetry-After: 1\r\n\r\n" % status, json.dumps(body).encode(), 0.01)
 
 
 def calculation(exchange: Exchange) -> dict[str, object]:
-    """Return the answer's body to a request for one calculation, whose id says its operand."""
+    """Return the response body of one calculation, whose id tells its operand."""
     (operand,) = exchange.operands
     return {"id": f"id-{operand}", "input": {"x": operand, "y": 1}}
 
 
 def answered(ledger: Ledger) -> Exchange:
-    """Note a request, answered with 200."""
+    """Note a request that was answered with 200."""
     exchange = ledger.ask()
     ledger.settle(exchange, answer(200, calculation(exchange)))
     return exchange
 
 
 def row(exchange: Exchange) -> Row:
-    """Return the row that a request leaves."""
+    """Return the row that a request records."""
     return Row(f"id-{exchange.operands[0]}", exchange.operands[0])
 
 
 class TestHistory:
-    """What is asked and answered, beside what is recorded."""
+    """The requests and their responses, compared with the history."""
 
     def test_all_is_well(self) -> None:
-        """Answered and there; refused and not there; not answered and there, or not there."""
+        """Answered requests with a row, refused ones without, and unanswered ones of either kind are no fault."""
         ledger = Ledger()
         kept, refused, cut, nothing = answered(ledger), ledger.ask(), ledger.ask(), ledger.ask()
         ledger.settle(refused, answer(503, {"detail": "The database is not available."}))
@@ -52,31 +52,31 @@ class TestHistory:
         assert refused.retry_after == "1"
 
     def test_an_answered_calculation_that_is_not_there_is_lost(self) -> None:
-        """One of two."""
+        """Of two answered calculations the one without a row is lost."""
         ledger = Ledger()
         answered(ledger)
         assert compare(ledger, [row(answered(ledger))]) == GOOD._replace(lost=1)
 
     def test_a_calculation_that_is_there_twice(self) -> None:
-        """Under another id."""
+        """A calculation that is recorded again under another id is a duplicate."""
         ledger = Ledger()
         once = answered(ledger)
         assert compare(ledger, [row(once), Row("another", once.operands[0])]) == GOOD._replace(doubled=1)
 
     def test_a_row_that_nobody_asked_for_is_a_phantom(self) -> None:
-        """By its operand."""
+        """A row with an operand that nobody requested is a phantom."""
         assert compare(Ledger(), [Row("id", 7)]) == GOOD._replace(phantom=1)
 
     @pytest.mark.parametrize(("detail", "found"), [("The queue is full.", 1), ("It is not known whether.", 0)])
     def test_a_refusal_must_be_true_unless_it_says_that_it_does_not_know(self, detail: str, found: int) -> None:
-        """A row whose request was answered with 503."""
+        """A row for a request that got 503 is a fault, unless the response said that the outcome is unknown."""
         ledger = Ledger()
         refused = ledger.ask()
         ledger.settle(refused, answer(503, {"detail": detail}))
         assert compare(ledger, [row(refused)]) == GOOD._replace(refused_but_there=found)
 
     def test_a_batch_is_there_whole_or_not_at_all(self) -> None:
-        """Two of three rows."""
+        """A batch of three with two rows is a fault."""
         ledger = Ledger()
         batch = ledger.ask(3)
         rows = [Row(f"id-{operand}", operand) for operand in batch.operands]
@@ -84,7 +84,7 @@ class TestHistory:
         assert compare(ledger, rows[:2]) == GOOD._replace(torn=1)
 
     def test_an_answer_to_somebody_elses_request_is_noticed(self) -> None:
-        """By the operand in it."""
+        """A response with the operand of another request is a fault."""
         ledger = Ledger()
         mine, yours = ledger.ask(), ledger.ask()
         with pytest.raises(ValueError, match="was answered with"):
@@ -101,22 +101,22 @@ SENT = f'8 3.000000 writev(9<\\x73>, [{{iov_base="{ANSWER}", iov_len=3}}], 1) = 
 
 
 def test_times_that_lie_among_each_other_tell_nothing() -> None:
-    """They give one half, and times that never overlap give one, in either order."""
+    """Interleaved times give one half, and times that never overlap give one, in either order."""
     assert area([1, 4], [2, 3]) == 0.5
     assert area([1, 2, 3], [4, 5, 6]) == area([4, 5, 6], [1, 2, 3]) == 1
 
 
 class TestTrace:
-    """System calls as strace prints them."""
+    """System calls in the form in which strace prints them."""
 
     def test_write_sync_answer(self) -> None:
-        """The answer leaves half a second after the sync's return."""
+        """The response leaves half a second after the sync's return."""
         order = order_of(list(calls([WRITE, SYNC, SENT])))
         assert (order.answers, order.early, order.syncs) == (1, 0, 1)
         assert order.nearest == pytest.approx(0.5)
 
     def test_a_call_that_another_interrupts_ends_with_its_second_line(self) -> None:
-        """The sync returned at 3.5, after the answer had left at 3.0."""
+        """An interrupted call ends with its second line: the sync returns at 3.5, after the response left at 3.0."""
         lines = [
             WRITE,
             f"7 2.000000 fdatasync(5<{FILE}> <unfinished ...>",
@@ -135,13 +135,13 @@ class TestTrace:
         ],
     )
     def test_an_answer_without_its_sync_is_early(self, lines: list[str]) -> None:
-        """Whatever is missing."""
+        """A response is early if no successful sync lies between the write of its row and itself."""
         order = order_of(list(calls(lines)))
         assert (order.answers, order.early) == (1, 1)
 
 
 def test_a_finding_is_one_line_with_its_faults() -> None:
-    """Zeros are no faults."""
+    """A drill's finding is one line that lists the faults with counts above zero."""
     finding = Finding("drill", "something was done", {"requests": 3}, faults(lost=0, too_slow=True, other=""))
     assert not finding.passed
     assert str(finding) == "FAIL  drill: something was done; requests 3; FAULTS: too slow True"

@@ -1,6 +1,6 @@
-"""The short form of each drill: the same code as ``make drill``, in a size for every test run.
+"""The short form of each drill: the code of ``make drill`` in a size for every test run.
 
-What depends on how busy the machine is (latencies beside others, rates) is judged in the full size only.
+Faults that depend on how busy the machine is, such as latencies and rates, are judged in the full size only.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ BUSY_MACHINE = {
     "too long to recover",
     "too slow",
 }
-"""Faults that say how long something took."""
+"""Faults that depend on durations."""
 
 
 def fine(finding: Finding) -> None:
-    """Check that a drill found no fault but those of a busy machine."""
+    """Check that a drill found no fault other than those of a busy machine."""
     assert set(finding.faults) <= BUSY_MACHINE, finding
 
 
 def available(what_is_missing: str | None) -> None:
-    """Skip the test where the machine lacks something; in CI that is a failure."""
+    """Skip the test if the machine lacks something; in CI that is a failure."""
     if what_is_missing is None:
         return
     if os.environ.get("CI"):
@@ -72,24 +72,27 @@ def available(what_is_missing: str | None) -> None:
     ],
 )
 def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:
-    """The service stands it: what is acknowledged is kept, what can't be done is refused in time, and it recovers."""
+    """Acknowledged calculations are kept, impossible ones refused in time, and the service recovers."""
     fine(drill())
 
 
 def test_each_answer_leaves_after_its_sync() -> None:
-    """Every calculation's answer is written to its socket after the sync of the write that holds its row."""
+    """Every response is written to its socket after the sync of the write that contains its row."""
     available(missing())
     fine(syncing(1.0))
 
 
 def test_a_full_disk_is_unavailability_and_no_more() -> None:
-    """503 while it is full, nothing lost, nothing refused that is there, and all is well when there is room again."""
+    """While the disk is full requests get 503, nothing is lost, and no recorded calculation is refused.
+
+    With free space again all requests succeed.
+    """
     available(cannot_mount())
     fine(filling(1.5))
 
 
 def test_a_hanging_sync_is_answered_all_the_same() -> None:
-    """503 in time, which says that the outcome is not known; whoever comes later is refused at once."""
+    """During a hanging sync requests get 503 in time with an unknown outcome; later ones are refused at once."""
     available(cannot_trace())
     finding = hanging(2.5)
     fine(finding)
@@ -97,12 +100,12 @@ def test_a_hanging_sync_is_answered_all_the_same() -> None:
 
 
 def test_a_database_that_restarts_loses_nothing() -> None:
-    """PostgreSQL, stopped as good as crashed under load: all that was answered is there, once."""
+    """After an immediate stop of PostgreSQL under load each answered calculation is recorded once."""
     available(postgres.missing())
     fine(postgres_restarts(2))
 
 
 def test_several_processes_on_one_database_are_stopped_as_one() -> None:
-    """SIGTERM under load: nothing is lost, doubled or left unanswered."""
+    """After SIGTERM under load nothing is lost, duplicated or left unanswered."""
     available(postgres.missing())
     fine(stopping_several(1, long=(1_000_000,)))

@@ -1,6 +1,6 @@
-"""The short form of each drill of the streams: the same code as ``make drill``, in a size for every test run.
+"""The short form of each drill of the streams: the code of ``make drill`` in a size for every test run.
 
-How long things take depends on how busy the machine is: that is judged in the full size only.
+Durations depend on how busy the machine is, so they are judged in the full size only.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from drills.streams.scene import Broker, Place
 from drills.support.finding import Finding
 from tests.harness.kafka import Kafka
 
-pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # which the emulator's fixture needs
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # The emulator's fixture needs it.
 BUSY_MACHINE = {"slower", "drained too late"}
 CONNECTIONS = 1
-"""Clients of each user: 80 requests a second in all, so that other tests have something of the machine."""
+"""Number of clients for each user: 80 requests a second in all, so that other tests can run beside them."""
 LOOKED_AT = 5.0
-"""Seconds in which a consumer of Pub/Sub has looked whether its subscription still gets anything."""
+"""Seconds after which a Pub/Sub consumer has noticed that its subscription is deleted."""
 
 
 @pytest.fixture
@@ -48,25 +48,28 @@ def fine(finding: Finding) -> None:
 
 @on_both
 def test_a_broker_that_is_away_costs_nothing_but_a_backlog(broker: Broker, postgres_url: str) -> None:
-    """A second under load: no request fails, /readyz says degraded, every event arrives once it is back."""
+    """With the broker away under load no request fails, /readyz says degraded, and every event arrives afterwards."""
     fine(broker_stops_at(new_place(broker, postgres_url), 1.0, 1))
 
 
 @on_kafka
 def test_a_consumer_that_is_killed_counts_nothing_twice(broker: Broker, postgres_url: str) -> None:
-    """While its group is rebalanced: the totals equal the history."""
+    """If a consumer is killed, and its group rebalanced, the totals equal the history."""
     fine(consumer_killing_at(new_place(broker, postgres_url, "session.timeout.ms=2000"), 1))
 
 
 @on_kafka
 def test_a_poison_event_is_dead_lettered(broker: Broker, postgres_url: str) -> None:
-    """After five tries, and requeued by the command; a message that is no event at once; the rest flows on."""
+    """A poison event is dead-lettered after five tries and can be requeued, a foreign message at once.
+
+    Other events are not delayed.
+    """
     fine(poison_at(new_place(broker, postgres_url, PLAIN), 0.5))
 
 
 @on_both
 def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: str) -> None:
-    """The log, a metric and /readyz tell of it, and requests go on; then everything is counted."""
+    """A deleted topic is reported by log, metric and /readyz; requests go on, and afterwards everything is counted."""
     in_kafka = isinstance(broker, Kafka)
     place = new_place(broker, postgres_url, "create=false" if in_kafka else "")
     fine(deleted_topic_at(place, 1.0 if in_kafka else LOOKED_AT))

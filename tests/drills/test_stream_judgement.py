@@ -1,4 +1,4 @@
-"""The drills of the streams can fail: each kind of fault is found in records that have it."""
+"""The judgement of the stream drills: each kind of fault is found in records that have it."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ ADA, BOB = "ada's id", "bob's id"
 
 
 def told(folder: Path, *deliveries: tuple[int, str]) -> Topic:
-    """Return a topic with these deliveries: an event's number, and its user."""
+    """Return a topic with these deliveries, each an event's number and its user."""
     file = folder / "topic"
     file.write_text("".join(f"{IDS[number]} {user}\n" for number, user in deliveries))
     return Topic(file)
 
 
 class TestTopic:
-    """What arrived, in the order in which it did."""
+    """The deliveries in the order of their arrival."""
 
     def test_all_is_well(self, tmp_path: Path) -> None:
-        """Each user's events in order; between users there is none."""
+        """Events of each user in order are no fault, in any order between users."""
         topic = told(tmp_path, (1, ADA), (0, BOB), (2, ADA), (3, BOB))
         assert list(topic.deliveries()) == [(IDS[1], ADA), (IDS[0], BOB), (IDS[2], ADA), (IDS[3], BOB)]
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 0, 0)
 
     def test_what_did_not_arrive_is_missing(self, tmp_path: Path) -> None:
-        """Two of four, each counted once however often it is asked for."""
+        """Two of four events that did not arrive are missing, each counted once."""
         assert told(tmp_path, (0, ADA), (3, ADA), (3, ADA)).missing([*IDS, IDS[1]]) == 2
 
     def test_what_arrives_again_is_repeated(self, tmp_path: Path) -> None:
-        """Each time; at least once is allowed to, so it is neither missing nor overtaken."""
+        """A second arrival is repeated, but neither missing nor overtaken, because delivery is at least once."""
         topic = told(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
-    def test_who_is_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
-        """Two events by the third; that the third comes again behind them mends nothing."""
+    def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
+        """An event that first arrives after a later one is overtaken, even if the later one arrives again."""
         topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 
     def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
-        """The old one behind a new one is a repetition, and what follows is judged by the newest."""
+        """A repeated old event overtakes nothing, and later events are compared with the newest one."""
         assert told(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
 
     def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
-        """The reader is in the middle of writing it."""
+        """A partial line is no delivery, because its writer has not finished."""
         topic = told(tmp_path, (0, ADA))
         with (tmp_path / "topic").open("a") as file:
             file.write(IDS[1][:20])
@@ -63,7 +63,7 @@ class TestTopic:
 
 
 def calculation(number: int, **other: Any) -> dict[str, Any]:
-    """Return a calculation of the history, of 3 digits, made in 20 µs, whose operand is its number."""
+    """Return a calculation of 3 digits and 20 µs, whose operand is its number."""
     made = {
         "id": IDS[number],
         "input": {"x": 1_000_000 + number},
@@ -88,13 +88,13 @@ ANOTHER_DAY = "2026-03-02T00:00:00.000Z"
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of what the server answers."""
+    """Return the folder with the server's responses."""
     return tmp_path_factory.mktemp("answers")
 
 
 @pytest.fixture(scope="module")
 def server(answers: Path) -> Iterator[Server]:
-    """Run a server whose answers are files."""
+    """Run a server that responds with files."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(answers)]
     with running("a server of files", command, "/", port) as started:
@@ -103,7 +103,7 @@ def server(answers: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def scene(server: Server, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Return a drill's end in which all is well: two requests, answered, recorded, delivered and counted."""
+    """Return a drill's end without faults: two requests, answered, recorded, delivered and counted."""
     monkeypatch.setattr(streams, "_LONGEST_WAIT", 0.01)
     monkeypatch.setattr(streams, "_STEP_SECONDS", 0.005)
     ledger = Ledger()
@@ -115,21 +115,21 @@ def scene(server: Server, answers: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]) -> None:
-    """Let the server answer so."""
+    """Set a response of the server."""
     (answers / "secure-history").write_text(json.dumps({"items": history, "next_cursor": None}))
     (answers / "usage").write_text(json.dumps({"items": usage}))
 
 
 def found(scene: Scene, *expected: str) -> dict[str, int | str]:
-    """Return the faults that are found."""
+    """Return the faults that the judgement finds."""
     return {name: count for name, count in scene.faults(*expected).items() if count}
 
 
 class TestTotals:
-    """The totals beside the history, from which they can be made again."""
+    """The totals, compared with the history."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """Two calculations of a day and an operation are one total."""
+        """Two calculations of one day and operation have one total."""
         assert (scene.counted(), scene.miscounted()) == (2, 0)
 
     @pytest.mark.parametrize(
@@ -150,20 +150,20 @@ class TestTotals:
     def test_totals_unlike_the_history(
         self, scene: Scene, answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]
     ) -> None:
-        """Whatever differs, if it's one digit."""
+        """A difference of a single digit in any total is a fault."""
         answer(answers, history, usage)
         assert scene.miscounted() == 1
 
 
 class TestFaults:
-    """What a drill finds in the end."""
+    """The faults that a drill reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """Nothing is found."""
+        """A drill's end without faults causes no finding."""
         assert found(scene) == {}
 
-    def test_a_repetition_is_told_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
-        """At least once: it has the same id, and the totals say whether it was counted again."""
+    def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
+        """A repeated event is reported, but is no fault, because the totals show whether it was counted again."""
         told(tmp_path, (0, ADA), (1, ADA), (1, ADA))
         assert found(scene) == {}
         assert scene.repeated == 1
@@ -179,24 +179,24 @@ class TestFaults:
     def test_a_fault_of_the_topic(
         self, scene: Scene, tmp_path: Path, deliveries: list[tuple[int, str]], fault: str
     ) -> None:
-        """It is found, unless the drill expects it."""
+        """A fault of the topic is reported, unless the drill expects it."""
         told(tmp_path, *deliveries)
         assert found(scene) == {fault: 1}
         assert found(scene, fault) == {}
 
     def test_totals_that_differ(self, scene: Scene, answers: Path) -> None:
-        """By user."""
+        """Totals of a user that differ from the history are a fault."""
         answer(answers, HISTORY, [total(count=3)])
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """Whatever its status, or without any: the finding says which, and when."""
+        """A request with an error status, or without a response, is a fault that names the request and its time."""
         first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
         refused.status = 503
         refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3
         assert found(scene) == {"failed_requests": "{503: 1, None: 1} at 1.5 to 2.3 s"}
 
     def test_a_calculation_that_is_not_in_the_history(self, scene: Scene, answers: Path) -> None:
-        """It was answered: it is lost, its event belongs to none, and the totals differ."""
+        """An answered calculation that is not in the history is lost, its event is foreign, and the totals differ."""
         answer(answers, HISTORY[:1], [total()])
         assert found(scene) == {"lost": 1, "events_without_a_calculation": 1, "totals_unlike_the_history": 1}

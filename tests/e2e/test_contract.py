@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cl
 
 
 def register(client: httpx.Client, **extra: str) -> str:
-    """Register an account of a new name and return the name."""
+    """Register an account with a new name and return the name."""
     name = "u" + secrets.token_hex(6)
     body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **extra}
     answer = client.post("/register", json=body)
@@ -39,7 +39,7 @@ def log_in(client: httpx.Client, name: str) -> dict[str, str]:
 
 
 def test_three_operations_are_answered_and_recorded(service: tuple[httpx.Client, Path]) -> None:
-    """F(10) = 55, 5! = 120 and 2^3 = 8, as JSON numbers, stand in the caller's own history, newest first."""
+    """F(10) = 55, 5! = 120 and 2^3 = 8 are JSON numbers, and in the caller's history, newest first."""
     client, _ = service
     user, other = log_in(client, register(client)), log_in(client, register(client))
     answers = [client.get(path, headers=user).json() for path in ("/fibonacci/10", "/factorial/5", "/pow/2/3")]
@@ -82,7 +82,7 @@ def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[http
 
 
 def test_million_is_exact_and_found_in_the_history(service: tuple[httpx.Client, Path]) -> None:
-    """F(10^6) comes in full: 208,988 digits with the known ends (OEIS A000045, b-file indices; Cassini checks it)."""
+    """F(10^6) has 208,988 digits with the known ends (OEIS A000045), and satisfies Cassini's identity."""
     client, _ = service
     user = log_in(client, register(client))
     answer = client.get("/fibonacci/1000000", headers=user).json()
@@ -95,7 +95,7 @@ def test_million_is_exact_and_found_in_the_history(service: tuple[httpx.Client, 
 
 
 def test_oauth2_form_opens_a_session(service: tuple[httpx.Client, Path]) -> None:
-    """The documentation page's Authorize button sends the OAuth2 password form (RFC 6749 §4.3.2)."""
+    """The OAuth2 password form of the documentation page opens a session (RFC 6749 §4.3.2)."""
     client, _ = service
     name = register(client)
     form = {"grant_type": "password", "username": name, "password": PASSWORD, "scope": ""}
@@ -105,7 +105,7 @@ def test_oauth2_form_opens_a_session(service: tuple[httpx.Client, Path]) -> None
 
 
 def test_work_survives_a_restart(tmp_path: Path) -> None:
-    """Accounts, tokens, history and the secret key outlive the process."""
+    """Accounts, tokens, history and the secret key survive a restart."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         user = log_in(client, register(client))
         made = client.get("/pow/2/100", headers=user).json()

@@ -1,4 +1,4 @@
-"""The README's tour is real: its commands run, and what they print is what it shows."""
+"""The README's examples: its commands run, and print what it shows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VARIABLE = [
 
 
 def normalized(text: str) -> str:
-    """Replace what differs from run to run."""
+    """Replace the parts that differ between runs."""
     for pattern, name in VARIABLE:
         text = re.sub(pattern, name, text)
     return text
 
 
 def test_tour_prints_what_the_readme_shows() -> None:
-    """Each command of the tour, on a fresh service, prints the line under it: digests and digits included."""
+    """Each command of the tour prints the line below it, on a fresh service, digests and digits included."""
     block = re.search(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
     assert block is not None
     lines = block[1].splitlines()
@@ -49,7 +49,7 @@ def test_tour_prints_what_the_readme_shows() -> None:
 
 @pytest.mark.programs
 def test_the_mission_in_one_command(tmp_path: Path) -> None:
-    """``make up-local``: SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all of it."""
+    """``make up-local`` starts SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all."""
     port = free_port()
     environment = settings_of(tmp_path / "data", port)
     log = tmp_path / "log"
@@ -75,7 +75,7 @@ def test_the_mission_in_one_command(tmp_path: Path) -> None:
 
 
 def test_endpoint_table_names_real_routes() -> None:
-    """Every path of the README's table exists in the application, and every documented path is in the table."""
+    """Every path in the README's table exists, and every documented path is in the table."""
     from pycalc.main import create_app
     from pycalc.settings import Settings
 

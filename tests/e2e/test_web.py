@@ -1,4 +1,4 @@
-"""The pages for people, in a real browser that can reach no other host: the console, Swagger UI and ReDoc."""
+"""The web pages in a real browser without other hosts: the console, Swagger UI and ReDoc."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ F_1000 = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the system's Chromium; without one the tests are skipped, in CI they fail."""
+    """Start the system's Chromium; if it is missing the tests are skipped, in CI they fail."""
     if not CHROMIUM.exists():
         reason = f"Chromium is not installed at {CHROMIUM}"
         if os.environ.get("CI"):
@@ -65,7 +65,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """Open a fresh profile; afterwards, require that nothing was asked of any other origin and no policy violated."""
+    """Open a fresh profile; at the end check that no other origin was requested and no policy violated."""
     opened = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(DEADLINE_MS)
     local = (f"{server.url}/", "data:", f"blob:{server.url}/")
@@ -77,7 +77,7 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
             foreign.append(request.url)
 
     def on_console(message: ConsoleMessage) -> None:
-        # Failed loads are reported too, each 4xx among them; what breaks the policy or a script is reported otherwise.
+        # Failed loads, such as each 4xx, are reported here too; policy violations and script errors come separately.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             faults.append(message.text)
 
@@ -106,7 +106,7 @@ def username(context: BrowserContext) -> str:
 
 @pytest.fixture
 def token(context: BrowserContext, username: str) -> str:
-    """Open a session of the account beside the browser's own."""
+    """Open a session of the account, independent of the browser's."""
     answer = context.request.post("/login", data={"username": username, "password": PASSWORD})
     return str(answer.json()["access_token"])
 
@@ -146,12 +146,12 @@ def calculate(page: Page, operation: str, **operands: str) -> None:
 
 
 def answer_json(route: Route, body: object, status: int = 200) -> None:
-    """Answer a request in the service's place."""
+    """Answer a request instead of the service."""
     route.fulfill(status=status, content_type="application/json", body=json.dumps(body))
 
 
 def item(**facts: object) -> dict[str, object]:
-    """Return a history item of the documented form."""
+    """Return a history item in the documented form."""
     usual: dict[str, object] = {
         "id": "019aab12-7c00-7123-8456-426614174000",
         "operation": "fibonacci",
@@ -171,20 +171,20 @@ def item(**facts: object) -> dict[str, object]:
 
 
 def test_docs_list_the_operations(page: Page) -> None:
-    """The API docs render every calculation with no host but the service's own in reach."""
+    """The API docs show every calculation with no other host in reach."""
     page.goto("/docs")
     for path in ("/fibonacci/{n}", "/factorial/{n}", "/pow/{x}/{y}"):
         expect(page.locator(f'.opblock-summary-path[data-path="{path}"]')).to_be_visible()
 
 
 def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
-    """Authorize logs in with the password form and requests then carry the token; no secret outlives the page."""
+    """Authorize logs in and later requests carry the token; no secret is left after the page is closed."""
     page.goto("/healthz")
     page.evaluate("localStorage.setItem('authorized', 'the password, as an earlier release kept it')")
     page.goto("/docs")
     page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".modal-ux")
-    form = dialog.locator(".auth-container").filter(has_text="OAuth2PasswordBearer")  # the other takes API keys
+    form = dialog.locator(".auth-container").filter(has_text="OAuth2PasswordBearer")  # The other form takes API keys.
     form.locator("#oauth_username").fill(username)
     form.locator("#oauth_password").fill(PASSWORD)
     form.get_by_text("Authorize", exact=True).click()
@@ -206,7 +206,7 @@ def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
 
 
 def test_reference_renders(page: Page) -> None:
-    """The reference renders every calculation, and its search works, with no other host in reach."""
+    """The reference shows every calculation, and its search works, with no other host in reach."""
     page.goto("/redoc")
     for operation in ("Fibonacci number", "Factorial", "Power"):
         expect(page.get_by_role("heading", name=re.compile(rf" {operation}$"))).to_be_visible()
@@ -231,7 +231,7 @@ def test_register_opens_a_session(page: Page) -> None:
 
 
 def test_refused_login_is_explained(page: Page, username: str) -> None:
-    """A wrong password shows the problem's title and detail and leaves the forms in place."""
+    """A wrong password shows the problem's title and detail, and keeps the forms."""
     page.goto("/")
     with page.expect_response("**/login") as refused:
         sign_in(page, username, "not the password")
@@ -241,7 +241,7 @@ def test_refused_login_is_explained(page: Page, username: str) -> None:
 
 
 def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
-    """The errors of a problem stand at the fields that their pointers name, which are marked invalid."""
+    """The errors of a problem are shown at the fields that their pointers name, which are marked invalid."""
     page.goto("/")
     form = registration_form(page, new_name())
     form.get_by_label("Email").fill("not an address")
@@ -254,7 +254,7 @@ def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
 
 
 def test_result_is_exact_recorded_and_streamed(console: Page) -> None:
-    """F(1000) is shown to the last digit, stands in the history, and arrives as a live event."""
+    """F(1000) is shown to the last digit, recorded in the history, and received as a live event."""
     expect(console.get_by_text("Live", exact=True)).to_be_visible()
     calculate(console, "fibonacci", n="1000")
     expect(console.get_by_role("group", name="Result of F(1000)")).to_have_text(F_1000)
@@ -288,7 +288,7 @@ def test_rounded_result_says_so(console: Page) -> None:
 
 
 def test_repeated_calculation_is_marked_cached(console: Page) -> None:
-    """A result that an earlier calculation made is marked so."""
+    """A result from the cache is marked as such."""
     n = str(10_000 + secrets.randbelow(10_000))
     calculate(console, "fibonacci", n=n)
     expect(console.locator("#outcome")).to_contain_text(f"F({n})")
@@ -299,7 +299,7 @@ def test_repeated_calculation_is_marked_cached(console: Page) -> None:
 
 
 def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path: Path) -> None:
-    """Of 20,001 digits the page holds only the ends; both downloads, of the result and from the history, hold all."""
+    """Of 20,001 digits the page shows only the ends; downloads of the result and from the history have all."""
     calculate(console, "pow", x="10", y="20000")
     expect(console.locator(".omitted")).to_contain_text("19,001 more characters")
     assert len(console.locator("#result").text_content() or "") < 1_200
@@ -314,7 +314,7 @@ def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path:
 
 
 def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
-    """Copy puts the bare digits on the clipboard, without the gaps that they are shown with."""
+    """Copy puts the bare digits on the clipboard, without the gaps of their display."""
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     calculate(console, "fibonacci", n="1000")
     console.locator("#outcome").get_by_role("button", name="Copy").click()
@@ -323,7 +323,7 @@ def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
 
 
 def test_invalid_operand_is_explained_at_its_field(console: Page) -> None:
-    """An operand outside the documented form is marked, with the problem's words, and no old result stays."""
+    """An invalid operand is marked with the problem's message, and no old result stays."""
     calculate(console, "fibonacci", n="10")
     expect(console.locator("#result")).to_have_text("55")
     with console.expect_response("**/fibonacci/*") as refused:
@@ -355,7 +355,7 @@ def test_unreachable_service_is_explained(console: Page) -> None:
 
 
 def test_cancel_hangs_up(console: Page) -> None:
-    """Cancel closes the request, which stops its computation, and the form is ready again."""
+    """Cancel closes the request, which stops its computation, and the form can be used again."""
     pending: list[Route] = []
     console.route("**/factorial/*", lambda route: pending.append(route))
     calculate(console, "factorial", n="100")
@@ -367,7 +367,7 @@ def test_cancel_hangs_up(console: Page) -> None:
 
 
 def test_new_operation_appears_by_itself(page: Page, username: str) -> None:
-    """An operation that the OpenAPI document describes is offered without a change to the console."""
+    """The console offers each operation in the OpenAPI document without a change to its code."""
 
     def with_lucas(route: Route) -> None:
         document = route.fetch().json()
@@ -384,7 +384,7 @@ def test_new_operation_appears_by_itself(page: Page, username: str) -> None:
 
 
 def test_summary_shows_the_ends(page: Page, username: str) -> None:
-    """Where the service offers `view`, a summary is shown by its digit count and its ends, without a value."""
+    """If the service offers `view`, a summary shows the digit count and the ends, without a value."""
 
     def with_view(route: Route) -> None:
         document = route.fetch().json()
@@ -411,7 +411,7 @@ def test_summary_shows_the_ends(page: Page, username: str) -> None:
 
 
 def test_history_is_paged(console: Page, context: BrowserContext, token: str) -> None:
-    """Older follows next_cursor to the first calculation, Newer returns; no row is shown twice or left out."""
+    """Older follows next_cursor to the first calculation and Newer returns, without repeating or omitting a row."""
     for n in range(12):
         made = context.request.get(f"/fibonacci/{n}", headers={"Authorization": f"Bearer {token}"})
         assert made.status == 200
@@ -438,7 +438,7 @@ def test_former_calculation_can_be_used_again(console: Page) -> None:
 
 
 def test_event_of_another_client_appears(console: Page, context: BrowserContext, token: str) -> None:
-    """A calculation that a program makes under the account appears live, and in the history, without a reload."""
+    """A calculation by another client of the account appears live, and in the history, without a reload."""
     expect(console.get_by_text("Live", exact=True)).to_be_visible()
     context.request.get("/factorial/30", headers={"Authorization": f"Bearer {token}"})
     expect(console.get_by_role("list", name="Live events")).to_contain_text("30!")
@@ -446,21 +446,21 @@ def test_event_of_another_client_appears(console: Page, context: BrowserContext,
 
 
 def test_lost_event_stream_is_resumed(page: Page, username: str) -> None:
-    """After a lost connection the stream is asked for again, from the last event that arrived whole."""
+    """After a lost connection the stream is requested again from the last complete event."""
     whole = json.dumps({"id": "first", "data": item()})
     body = f"retry: 10\n\nid: first\ndata: {whole}\n\nid: second\ndata: cut o"
     page.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     page.goto("/")
     with page.expect_request(lambda request: request.headers.get("last-event-id") == "first"):
         sign_in(page, username)
-    # The resumed stream sends the first event again, as at-least-once delivery may: it is shown once.
+    # The resumed stream repeats the first event, as at-least-once delivery may; it is shown once.
     with page.expect_request("**/events"):
         pass
     expect(page.get_by_role("list", name="Live events").get_by_role("listitem")).to_have_count(1)
 
 
 def test_first_admin_sees_everyones_history(browser: Browser, tmp_path: Path) -> None:
-    """The bootstrap token makes an admin from the form; everyone's calculations are shown to it with their users."""
+    """The registration form takes the bootstrap token; its admin sees everyone's calculations with their users."""
     with pycalc(data=tmp_path) as own, httpx.Client(base_url=own.url, timeout=30) as client:
         grace = new_person(client)
         client.get("/factorial/30", headers=grace.headers)
@@ -480,7 +480,7 @@ def test_first_admin_sees_everyones_history(browser: Browser, tmp_path: Path) ->
 
 
 def test_data_is_never_markup(page: Page, username: str) -> None:
-    """Markup inside data is shown as text: in the history, in events and in problems."""
+    """Markup in history, events and problems is shown as text."""
     attack = "<img src=x onerror=alert(1)>"
     hostile = item(operation=attack, input={"n": attack}, result=attack, user=attack)
     answer = {"items": [hostile], "next_cursor": None, "role": "admin"}
@@ -499,14 +499,14 @@ def test_data_is_never_markup(page: Page, username: str) -> None:
 
 
 def test_session_survives_a_reload(console: Page, username: str) -> None:
-    """A reload of the page keeps the session of the tab."""
+    """After a reload the tab keeps its session."""
     expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
     console.reload()
     expect(console.get_by_role("banner")).to_contain_text(username)
 
 
 def test_ended_session_asks_to_sign_in(console: Page) -> None:
-    """When the service no longer takes the token, and none can be had, the page says so and forgets everything."""
+    """If the service refuses the token and its renewal, the page says so and removes all data."""
     calculate(console, "fibonacci", n="10")
     expect(console.locator("#result")).to_have_text("55")
     refused = {"title": "Unauthorized", "status": 401, "detail": "The session has ended."}
@@ -521,7 +521,7 @@ def test_ended_session_asks_to_sign_in(console: Page) -> None:
 
 
 def test_expired_token_is_renewed(page: Page, username: str) -> None:
-    """An expired access token is renewed with the refresh token, and the calculation goes on unnoticed."""
+    """An expired access token is renewed with the refresh token, and the calculation continues."""
     session: dict[str, str] = {}
 
     def log_in(route: Route) -> None:
@@ -541,7 +541,7 @@ def test_expired_token_is_renewed(page: Page, username: str) -> None:
 
 
 def test_a_duplicated_tab_follows_the_renewal(console: Page, context: BrowserContext) -> None:
-    """It has copied the tokens of the first: when either renews them the other has the new ones, and both stay."""
+    """A duplicated tab has the same tokens; when either tab renews them both continue."""
     expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
     storage = console.evaluate("sessionStorage.getItem('pycalc.session')")
     copy = context.new_page()
@@ -566,7 +566,7 @@ def test_a_duplicated_tab_follows_the_renewal(console: Page, context: BrowserCon
 
 
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
-    """Signing in, choosing an operation and calculating take no pointer."""
+    """Signing in, choosing an operation and calculating work without a pointer."""
     page.goto("/")
     expect(page.get_by_role("tab", name="Sign in")).to_be_visible()
     page.get_by_label("Username").first.focus()
@@ -587,7 +587,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screen_needs_no_sideways_scrolling(page: Page, username: str, scheme: Literal["light", "dark"]) -> None:
-    """At 360 pixels, in light and in dark, everything fits the width."""
+    """At 360 pixels the page fits the width, in light and in dark mode."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

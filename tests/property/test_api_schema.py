@@ -1,4 +1,4 @@
-"""Whatever fits the OpenAPI document is answered as the document says: no 5xx, no undocumented status or body."""
+"""Responses to random requests that fit the OpenAPI document: no 5xx, no undocumented status or body."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.fixture
 def person(server: Server) -> Person:
-    """Register a caller for each operation: some of them end its session."""
+    """Register a caller for each operation, because some operations end the session."""
     with httpx.Client(base_url=server.url) as client:
         return new_person(client)
 
@@ -37,15 +37,15 @@ OPERATIONS = {
     f"{method.upper()} {path}": SCHEMA[path][method]
     for path, item in DOCUMENT["paths"].items()
     for method in item
-    if path != "/events"  # the event stream never ends, so it has tests of its own
+    if path != "/events"  # The event stream never ends, so other tests cover it.
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_answers_are_what_the_document_says(name: str, server: Server, person: Person) -> None:
-    """Valid and invalid requests alike get a documented answer of the documented form.
+    """Valid and invalid requests get a response with a documented status and form.
 
-    Each operation is a test of its own name: of several tests of one name pytest-xdist runs only the first.
+    Each operation has a test id of its own, because pytest-xdist runs only the first of several tests with one id.
     """
     valid, invalid = (OPERATIONS[name].as_strategy(mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE))
 

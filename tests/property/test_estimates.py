@@ -1,4 +1,4 @@
-"""Estimates against the processor time really taken, in units of a computation timed in the same moment."""
+"""Time estimates, compared with processor time in units of a reference computation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.harness.operands import KINDS, Drawing
 LIMIT = 25_000_000
 FACTOR = 4
 JUDGED_SECONDS = 0.05
-"""What takes less, on the machine that the estimates were measured on, is not judged."""
+"""Computations below this duration, on the machine of the measurements, are not judged."""
 LONGEST_SECONDS = 0.25
-"""What is estimated to take longer is left to the benchmark."""
+"""Computations with a longer estimate are left to the benchmark."""
 DRAWN = 25
 ATTEMPTS = 5
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_IN_REFERENCES = 0.8
-"""20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20."""
+"""The limit of 20 ms in units of the reference, which takes about 25 ms on the machine of the measurements."""
 
 
 def taken(plan: Plan) -> float:
@@ -38,12 +38,12 @@ def taken(plan: Plan) -> float:
 
 
 def slowness() -> float:
-    """Return how much longer than estimated the reference takes at this moment."""
+    """Return how many times longer than estimated the reference takes now."""
     return min(taken(REFERENCE) for _ in range(2)) / REFERENCE.seconds
 
 
 def is_good(plan: Plan) -> bool:
-    """Return whether a computation takes as long as estimated, within the factor; a busy moment is not its fault."""
+    """Return whether a computation takes as long as estimated, within the factor, allowing for a busy machine."""
     for _ in range(ATTEMPTS):
         seconds = taken(plan) / slowness()
         if max(seconds, plan.seconds) < JUDGED_SECONDS or 1 / FACTOR <= seconds / plan.seconds <= FACTOR:
@@ -56,8 +56,8 @@ def is_good(plan: Plan) -> bool:
     [(operation, kind) for operation in OPERATIONS for kind in KINDS if kind != "precision" or operation == "pow"],
 )
 def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
-    """Operands of all lengths and awkward forms: within a factor of four, also for what seemed to take nothing."""
-    drawing = Drawing(Random(15))  # noqa: S311  # operands, no secrets
+    """Operands of all lengths and awkward forms take the estimated time within a factor of four."""
+    drawing = Drawing(Random(15))  # noqa: S311  # operands, not secrets
     for _ in range(DRAWN):
         case = drawing.case(operation, kind)
         try:
@@ -82,7 +82,7 @@ def short_literals() -> st.SearchStrategy[str]:
 
 
 def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests that are planned on the event loop, as expensive as short operands make them."""
+    """Return requests that are planned on the event loop and are as expensive as short operands can be."""
     natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
     modulus = st.integers(1, 10**45).map(str)
     options = st.one_of(
@@ -95,7 +95,7 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 
 
 def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
-    """Return the processor time that a request takes on the event loop: planning, and computing if that is inline."""
+    """Return the processor time of a request on the event loop: planning, and computing if that is inline."""
     started = thread_time()
     try:
         plan = make_plan(LIMIT, *request)
@@ -109,6 +109,6 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 @given(short_requests())
 @settings(max_examples=150, deadline=None)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """Planning and inline computing together take less than 20 ms, whatever the operands, by the same clock."""
+    """Planning and inline computing of any short operands take less than 20 ms of processor time together."""
     holds = (longest_hold(request) / (taken(REFERENCE) or 1.0) for _ in range(ATTEMPTS))
     assert any(hold < HOLD_IN_REFERENCES for hold in holds)

@@ -1,4 +1,4 @@
-"""JSON that is written member by member says the same as ``json``, whatever the texts in it are."""
+"""JSON that is written member by member: it decodes to the original texts."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ ROWS = st.builds(
 
 @given(TEXTS)
 def test_a_quoted_text_is_read_back(text: str) -> None:
-    """Quotes, backslashes and control characters included."""
+    """A quoted text decodes to itself, with quotes, backslashes and control characters."""
     assert json.loads(quoted(text)) == text
 
 
 @given(TEXTS | COUNTS.map(str) | st.text("0123456789-+.e¹٣", max_size=18))
 def test_a_literal_has_the_same_characters(text: str) -> None:
-    """As a number it stays within ±(2^53 - 1)."""
+    """A number literal keeps its characters, as a JSON number within ±(2^53 - 1)."""
     value = json.loads(json_literal(text))
     assert value == text or (isinstance(value, int) and abs(value) <= LARGEST_JSON_INTEGER and value == int(text))
 
 
 @given(ROWS)
 def test_an_item_and_its_event_say_what_the_row_says(row: HistoryRow) -> None:
-    """Every text of the row is read back as it is, from the item and from the event around it."""
+    """Every text of a row is decoded unchanged from its item and from its event."""
     item = json.loads(encode_item(row))
     event = json.loads(event_of(row).payload)
     assert event["data"] == item
@@ -64,7 +64,7 @@ def test_an_item_and_its_event_say_what_the_row_says(row: HistoryRow) -> None:
 
 @given(st.lists(st.builds(Total, st.integers(0, 20_000), TEXTS, COUNTS, COUNTS, COUNTS, st.integers(0, 10**12))))
 def test_a_usage_report_says_what_the_totals_say(totals: list[Total]) -> None:
-    """Each operation is read back as it is."""
+    """Each operation is decoded unchanged from the report."""
     items = json.loads(encode_report(totals))["items"]
     assert [(item["operation"], item["count"], item["cached"]) for item in items] == [
         (total.operation, total.calculations, total.cached) for total in totals

@@ -19,7 +19,7 @@ POWER = OPERATIONS["pow"]
 
 @st.composite
 def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
-    """A decimal literal; ones near powers of ten and with many zeros come up often."""
+    """Return a decimal literal, often near a power of ten or with many zeros."""
     unscaled = draw(
         st.one_of(
             st.integers(-(10**digits), 10**digits),
@@ -31,13 +31,13 @@ def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
 
 
 def rational(text: bytes) -> Fraction:
-    """The number that a text means."""
+    """Return the number that a text means."""
     numerator, _, denominator = text.decode().partition("/")
     return Fraction(numerator) / Fraction(denominator or "1")
 
 
 def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
-    """The result's text and whether it is exact, after all that is known beforehand was held against it."""
+    """Return the result's text and whether it is exact, after checking its estimate and summary."""
     args = POWER.parse({"x": x, "y": y})
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, random_prime())
@@ -50,7 +50,7 @@ def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
 @given(decimals(), st.integers(-60, 60))
 @settings(max_examples=300)
 def test_integer_exponents_are_exact(x: str, y: int) -> None:
-    """Whole exponents give the exact rational, as a decimal just where one ends, otherwise in lowest terms."""
+    """Whole exponents give the exact rational: a decimal if it terminates, otherwise a fraction in lowest terms."""
     assume(Fraction(x) != 0 or y >= 0)
     text, exact = checked(x, str(y), 20)
     expected = Fraction(x) ** y
@@ -80,7 +80,7 @@ def test_exact_roots_are_found(root: int, numerator: int, unit: str, scale: int)
 @given(decimals(), decimals(digits=4, places=3), st.integers(1, 120))
 @settings(max_examples=400, deadline=None)
 def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
-    """An irrational power is within half a unit of the last place, by an enclosure of FLINT's."""
+    """An irrational power is within half a unit of the last place of an enclosure by FLINT."""
     base, exponent = Fraction(x), Fraction(y)
     assume(base != 0 and abs(exponent) < 300)
     try:
@@ -105,7 +105,7 @@ def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
 @given(st.integers(2, 10**15), st.integers(1, 10**6))
 @settings(max_examples=60, deadline=None)
 def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
-    """x^(y/10^6) to 30 digits is mpmath's value at twice the precision, rounded."""
+    """x^(y/10^6) to 30 digits equals mpmath's value at twice the precision, rounded."""
     text, exact = checked(str(x), f"{y}e-6", 30)
     with mpmath.workdps(70):
         value = mpmath.power(x, mpmath.mpf(y) / 10**6)
@@ -115,7 +115,7 @@ def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
 @given(decimals(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
 @settings(max_examples=200)
 def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
-    """x^y mod m is FLINT's modular power of numerator and inverse denominator, or a domain error where none exists."""
+    """A residue equals FLINT's modular power of numerator and inverse denominator, or is a domain error without one."""
     base = Fraction(x)
     assume(base != 0)
     args = POWER.parse({"x": x, "y": str(y)})

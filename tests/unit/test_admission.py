@@ -1,4 +1,4 @@
-"""Admission to computing: bounded, fair between users, and no place is ever lost."""
+"""Admission to computing: bounded, fair between users, and no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADA, BOB, EVE = b"ada", b"bob", b"eve"
 
 
 class Visitor:
-    """A task that takes a place and holds it until it is told to leave."""
+    """A task that takes a slot and holds it until the test ends it."""
 
     def __init__(self, admission: Admission, user: bytes) -> None:
         self.inside = False
@@ -30,20 +30,20 @@ class Visitor:
             await self.leave.wait()
 
     async def left(self) -> None:
-        """Leave, and wait until that is done."""
+        """Leave, and wait until the slot is released."""
         self.leave.set()
         await self.task
 
 
 async def empty(visitors: list[Visitor]) -> None:
-    """Let all visitors leave, in whatever order they get in."""
+    """Let all visitors leave, in whatever order they are admitted."""
     for visitor in visitors:
         visitor.leave.set()
     await asyncio.gather(*(visitor.task for visitor in visitors))
 
 
 async def settle() -> None:
-    """Let every task run that can."""
+    """Let every task run that can run."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -58,7 +58,7 @@ async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
 
 
 async def test_one_user_never_holds_the_last_of_two_slots() -> None:
-    """With two places one user gets one, however many requests it has; the other stays free for somebody else."""
+    """With two slots a user gets one, however many requests it has; the other stays free for other users."""
     admission = Admission(Metrics(), 2)
     first, second, bob = await arrive(admission, ADA, ADA, BOB)
     assert (first.inside, second.inside, bob.inside) == (True, False, True)
@@ -74,7 +74,7 @@ async def test_one_user_never_holds_the_last_of_two_slots() -> None:
 
 
 async def test_one_user_holds_all_but_one_of_many_slots() -> None:
-    """With four places one user gets three."""
+    """With four slots one user gets three."""
     admission = Admission(Metrics(), 4)
     visitors = await arrive(admission, *[ADA] * 5)
     assert [visitor.inside for visitor in visitors] == [True, True, True, False, False]
@@ -83,16 +83,16 @@ async def test_one_user_holds_all_but_one_of_many_slots() -> None:
     await empty([*visitors, bob])
 
 
-async def test_a_single_place_goes_to_anybody() -> None:
-    """With one place there is no share to keep free."""
+async def test_a_single_slot_is_open_to_every_user() -> None:
+    """A single slot is open to every user, because none can be reserved for others."""
     admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
     assert ada.inside
     await ada.left()
 
 
-async def test_who_has_never_been_served_is_next() -> None:
-    """Two users have every slot and a queue; a third, who comes last, gets the first slot that becomes free."""
+async def test_a_user_without_a_slot_is_next() -> None:
+    """Two users hold every slot and wait for more; a third, who comes last, gets the first slot that is released."""
     admission = Admission(Metrics(), 2)
     ada, bob, *queue = await arrive(admission, ADA, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)
@@ -102,8 +102,8 @@ async def test_who_has_never_been_served_is_next() -> None:
     await empty([bob, *queue, eve])
 
 
-async def test_who_comes_again_and_again_is_served_no_more_than_others() -> None:
-    """A user who asks anew as soon as it is answered takes turns with one who asked for everything at once."""
+async def test_repeated_requests_alternate_with_queued_ones() -> None:
+    """A user who asks again after each answer alternates with one who asked for everything at once."""
     admission = Admission(Metrics(), 1)
     ada, *queue = await arrive(admission, ADA, ADA, ADA, ADA)
     served = []
@@ -124,7 +124,10 @@ async def test_who_comes_again_and_again_is_served_no_more_than_others() -> None
 
 
 async def test_users_take_turns() -> None:
-    """Who asks once is not behind somebody's whole queue: places go round the users, and by age within each."""
+    """Slots go to the waiting users in turn, so that nobody waits behind another user's whole queue.
+
+    Within one user's requests, the oldest is first.
+    """
     admission = Admission(Metrics(), 1)
     holder, *waiting = await arrive(admission, EVE, ADA, ADA, ADA, BOB)
     order = []
@@ -136,12 +139,12 @@ async def test_users_take_turns() -> None:
         order.append(waiting.index(current))
         waiting.remove(current)
     await current.left()
-    # of [ADA, ADA, ADA, BOB]: the first of ada's, then bob's, then the rest of ada's
+    # Order for [ADA, ADA, ADA, BOB]: Ada's first, then Bob's, then the rest of Ada's.
     assert order == [0, 2, 0, 0]
 
 
 async def test_the_queue_is_bounded_for_all() -> None:
-    """Over ``max_waiting`` a request is refused at once, with the seconds after which to come back."""
+    """With ``max_waiting`` requests in the queue the next is refused at once, with a Retry-After."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, EVE, ADA, ADA, BOB)
     with pytest.raises(Overloaded) as refusal:
@@ -153,13 +156,13 @@ async def test_the_queue_is_bounded_for_all() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_in_a_full_queue_who_waits_most_gives_way_with_the_newest() -> None:
-    """Two users fill the queue; a third takes the place of the newest request of the one who has more in it."""
+async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user() -> None:
+    """Two users fill the queue; a third user's request replaces the newest request of the user with more waiting."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)
     with pytest.raises(Overloaded) as refusal:
-        await waiting[3].task  # bob has as many waiting as ada, and one that runs
+        await waiting[3].task  # Bob has as many waiting as Ada, and one that runs.
     assert refusal.value.retry_after == 5
     assert [visitor.task.done() for visitor in (*waiting[:3], eve)] == [False] * 4
     assert admission.waiting == 4
@@ -167,8 +170,8 @@ async def test_in_a_full_queue_who_waits_most_gives_way_with_the_newest() -> Non
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_in_a_full_queue_nobody_gives_way_to_who_has_as_much() -> None:
-    """A user with nothing is let in even where everybody else waits once and runs once, but not where all wait once."""
+async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
+    """In a full queue a new user displaces a user who also has one running, but nobody who only has one waiting."""
     admission = Admission(Metrics(), 2, max_waiting=2)
     ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
     eve, ida = await arrive(admission, EVE, b"ida")
@@ -183,7 +186,7 @@ async def test_in_a_full_queue_nobody_gives_way_to_who_has_as_much() -> None:
 
 
 async def test_refusals_are_counted_by_their_reason() -> None:
-    """A full queue, a place given to somebody else, a wait that took too long."""
+    """Refusals are counted by reason: full queue, displaced by another user, waited too long."""
     metrics = Metrics()
     admission = Admission(metrics, 1, max_waiting=2, max_wait=0.05)
     holder, *refused = await arrive(admission, ADA, ADA, BOB, EVE)
@@ -204,7 +207,7 @@ async def test_refusals_are_counted_by_their_reason() -> None:
 
 
 async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
-    """A user with half of ``max_waiting`` is refused while others still may wait."""
+    """A user with half of ``max_waiting`` is refused while other users may still wait."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, ADA, ADA)
     with pytest.raises(Overloaded):
@@ -230,7 +233,7 @@ async def test_a_wait_has_an_end() -> None:
 
 
 async def test_a_cancelled_request_leaves_the_queue() -> None:
-    """Who gives up while waiting keeps nobody else from the place."""
+    """A request that is cancelled while it waits does not block the slot for others."""
     admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     quitter.task.cancel()
@@ -243,12 +246,12 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
-    """Granted and cancelled within one turn of the event loop: the place goes to the next."""
+async def test_a_slot_granted_to_a_cancelled_request_is_not_lost() -> None:
+    """A slot that is granted and cancelled in the same iteration of the event loop goes to the next request."""
     admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     holder.leave.set()
-    while admission.waiting == 2:  # noqa: ASYNC110  # until the very moment in which the place is granted
+    while admission.waiting == 2:  # noqa: ASYNC110  # until the moment in which the slot is granted
         await asyncio.sleep(0)
     quitter.task.cancel()
     await asyncio.wait({quitter.task})
@@ -259,8 +262,8 @@ async def test_a_place_granted_to_a_cancelled_request_is_not_lost() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_a_place_that_is_free_as_its_waiter_leaves_is_not_lost() -> None:
-    """The waiter was cancelled and has not run since when a place becomes free: the next caller gets it."""
+async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
+    """If a slot is released before its cancelled waiter has run again, the next caller gets the slot."""
     admission = Admission(Metrics(), 1)
     holder = admission.slot(ADA)
     await holder.__aenter__()

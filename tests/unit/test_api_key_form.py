@@ -1,4 +1,4 @@
-"""API keys: their form, what stays visible of them, and how many a user has."""
+"""API keys: their form, their visible prefix, and the number that a user may have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class NotingStore(MemoryKeyStore):
-    """A store that notes how many keys a user may have, and what it was asked for."""
+    """A store that records the limit on a user's keys, and the keys that were looked up."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -36,7 +36,7 @@ class NotingStore(MemoryKeyStore):
 
 
 async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
-    """12 characters, four of them the prefix, tell keys apart; only the hash of the whole is stored."""
+    """The 12 visible characters, four of them the fixed prefix, identify a key; only the whole key's hash is stored."""
     store = NotingStore()
     before = time_ns() // 1_000_000
     key, text = await ApiKeys(store, IdSource(), Metrics()).create(USER_ID, "notebook", 60)
@@ -51,7 +51,7 @@ async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
 
 
 async def test_only_what_looks_like_a_key_is_looked_up() -> None:
-    """A text of another form costs no read of the database."""
+    """A text that does not have the form of a key causes no database read."""
     store = NotingStore()
     keys = ApiKeys(store, IdSource(), Metrics())
     right = "pck_" + "a" * 43

@@ -1,4 +1,4 @@
-"""API keys that nobody has: refused without asking the store each time, and never all of its readers."""
+"""Unknown API keys: refused from memory, with a bounded number of look-ups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store(MemoryKeyStore):
-    """A store without keys that counts what it is asked, and answers when it may."""
+    """A store without keys that counts look-ups, and answers when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -49,7 +49,7 @@ def invented() -> str:
 
 
 async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
-    """In between it is refused from memory."""
+    """An unknown key is looked up once a second; in between it is refused from memory."""
     store, clock, key = Store(), Clock(), invented()
     keys = ApiKeys(store, IdSource(), Metrics(), clock)
     for _ in range(100):
@@ -61,7 +61,7 @@ async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
 
 
 async def test_unknown_keys_are_remembered_within_bounds() -> None:
-    """The oldest is forgotten for the newest, and the metric says how many there are."""
+    """At the bound the oldest unknown key is forgotten for the newest, and the metric shows their number."""
     store, metrics = Store(), Metrics()
     keys = ApiKeys(store, IdSource(), metrics, Clock())
     first = invented()
@@ -74,7 +74,7 @@ async def test_unknown_keys_are_remembered_within_bounds() -> None:
 
 
 async def test_invented_keys_take_two_lookups_at_a_time() -> None:
-    """More wait, and what is too much is refused and counted, whatever the store does meanwhile."""
+    """Look-ups of unknown keys use two connections at most; a few wait, and the rest are refused and counted."""
     store, metrics = Store(), Metrics()
     store.gate.clear()
     keys = ApiKeys(store, IdSource(), metrics, Clock())
@@ -89,13 +89,13 @@ async def test_invented_keys_take_two_lookups_at_a_time() -> None:
 
 
 async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
-    """Let others run, and return whether a task has ended with a refusal."""
+    """Let other tasks run, then return whether the task was refused."""
     await asyncio.sleep(0)
     return task.done() and isinstance(task.exception(), Overloaded)
 
 
 async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
-    """What was remembered as unknown meanwhile is forgotten by the change."""
+    """Enabling an account again forgets that its keys were remembered as unknown."""
     store = Store()
     keys = ApiKeys(store, IdSource(), Metrics(), Clock())
     key = invented()

@@ -1,4 +1,4 @@
-"""The audit log of refusals: a flood is counted rather than written, and crowds nobody out."""
+"""The audit log of refusals: a flood is counted rather than written, and displaces no other records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pycalc.services.accounts.audit_log import RefusalLog
 
 
 def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
-    """The rest is counted, by whether the caller is known; a pause fills the bucket again, and no further."""
+    """The log takes a burst of 100 refusals and 10 a second after that; it counts the rest.
+
+    Known and unknown callers have separate buckets, and a pause refills a bucket up to its size.
+    """
     now = 5.0
     metrics = Metrics()
     log = RefusalLog(metrics, clock=lambda: now)

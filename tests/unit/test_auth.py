@@ -1,4 +1,4 @@
-"""Who the bearer of a token is: verified once, kept within bounds, forgotten at once."""
+"""Authentication: tokens are verified once, remembered within bounds, and forgotten when revoked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """Accounts of which the one that is ``held`` is read at once, and given back after ``released`` is set."""
+    """Accounts of which the one with the id ``held`` is returned late: read at once, handed over after ``released``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class SlowUserStore(MemoryUserStore):
 
 
 def _unkeyed(password: str) -> str:
-    """Return a hash of before there were keys."""
+    """Return a password hash in the old form, made without a key."""
     digest = base64.b64encode(hmac.digest(b"pycalc password v1", password.encode(), "sha256"))
     return bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
 
@@ -60,12 +60,12 @@ async def opened(services: Authentication, name: str, role: Role = Role.USER) ->
 
 
 async def admin_of(services: Authentication) -> Principal:
-    """Register an admin and return the caller that it is."""
+    """Register an admin and return it as a caller."""
     return await services.authenticator.authenticate(await opened(services, "root", Role.ADMIN))
 
 
 class WatchedUserStore(MemoryUserStore):
-    """Accounts that note what they are asked for."""
+    """Accounts that record each read by name and each write."""
 
     def __init__(self, work: list[str]) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class WatchedUserStore(MemoryUserStore):
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note each check and each hash, in order."""
+    """Record each password check and each hash, in order."""
     done: list[str] = []
     check, make = bcrypt.checkpw, bcrypt.hashpw
 
@@ -101,8 +101,11 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-async def test_a_refused_login_does_the_same_work_for_everybody(work: list[str]) -> None:
-    """A wrong password, a name that nobody has, and the right password of a disabled account: one read, one check."""
+async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
+    """Every refused login costs one read and one check.
+
+    The causes are a wrong password, an unknown name, and a disabled account with the right password.
+    """
     users = WatchedUserStore(work)
     services = authentication(users)
     await opened(services, "ada")
@@ -117,7 +120,7 @@ async def test_a_refused_login_does_the_same_work_for_everybody(work: list[str])
 
 
 async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[str]) -> None:
-    """The name, the address or nothing: one hash, then the write."""
+    """A registration costs one hash and one write, whether the name, the address or neither is taken."""
     services = authentication(WatchedUserStore(work))
     await opened(services, "ada")
     done = {}
@@ -135,7 +138,7 @@ def registration(name: str, address: str) -> Registration:
 
 
 async def test_a_token_is_verified_once() -> None:
-    """The second request of a token asks neither the signer nor the store."""
+    """The second request with a token asks neither the signer nor the store."""
     users = SlowUserStore()
     services = authentication(users)
     token = await opened(services, "ada")
@@ -148,7 +151,7 @@ async def test_a_token_is_verified_once() -> None:
 
 
 async def test_a_known_token_ends_with_its_expiry() -> None:
-    """What is kept is not valid for longer than the token says."""
+    """A remembered token is refused once it has expired."""
     moment = time()
     services = authentication(MemoryUserStore(), wall_clock=lambda: moment)
     token = await opened(services, "ada")
@@ -161,7 +164,7 @@ async def test_a_known_token_ends_with_its_expiry() -> None:
 
 
 async def test_a_deleted_users_token_is_refused_at_once() -> None:
-    """Known or not, the token of an account that is gone is Unauthorized."""
+    """The token of a deleted account is Unauthorized, remembered or not."""
     services = authentication(MemoryUserStore())
     root = await admin_of(services)
     known, unknown = (
@@ -178,7 +181,7 @@ async def test_a_deleted_users_token_is_refused_at_once() -> None:
 
 
 async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_before() -> None:
-    """A bearer that was read from the store before the deletion is not kept after it."""
+    """An account that was read before its deletion is not remembered after it."""
     users = SlowUserStore()
     services = authentication(users)
     root = await admin_of(services)
@@ -194,8 +197,8 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
         await services.authenticator.authenticate(token)
 
 
-async def test_only_an_admin_deletes_and_the_store_says_who_that_is() -> None:
-    """A token kept from the time when its bearer was an admin is not enough."""
+async def test_a_deletion_checks_the_role_in_the_store() -> None:
+    """Deleting a user checks the role in the store, so a token from before a demotion is not enough."""
     users = MemoryUserStore()
     services = authentication(users)
     root = await admin_of(services)
@@ -223,7 +226,7 @@ async def test_login_does_not_say_what_was_wrong() -> None:
 
 
 async def test_an_outdated_hash_is_replaced_at_login() -> None:
-    """Who logs in with a hash of before there were keys has one with the newest key afterwards, and logs in again."""
+    """A login with a hash in the old form replaces it by one with the newest key, and the next login succeeds."""
     users = MemoryUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -240,8 +243,8 @@ async def test_an_outdated_hash_is_replaced_at_login() -> None:
     assert users.users[user_id].password_hash == upgraded
 
 
-async def test_replaced_keys_hold_for_tokens_that_are_known() -> None:
-    """A verified token is not remembered beyond its key; an API key has nothing to do with signing keys."""
+async def test_a_cached_token_ends_with_its_signing_key() -> None:
+    """A remembered token is refused once its signing key is removed; API keys do not depend on signing keys."""
     services = authentication(MemoryUserStore())
     token = await opened(services, "ada")
     caller = await services.authenticator.authenticate(token)
@@ -254,7 +257,7 @@ async def test_replaced_keys_hold_for_tokens_that_are_known() -> None:
 
 
 class OvertakenUserStore(MemoryUserStore):
-    """Accounts of which one gets another hash right after it is read by its name, as long as there are ``hashes``."""
+    """Accounts whose password hash changes right after each read by name, as long as there are ``hashes``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,7 +273,7 @@ class OvertakenUserStore(MemoryUserStore):
 
 @pytest.mark.parametrize("outdated", [False, True])
 async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool) -> None:
-    """The password that was verified is not the account's any more when the session is to be opened."""
+    """If the password changes between its check and the opening of the session, the login is refused."""
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -283,7 +286,7 @@ async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool)
 
 
 async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
-    """The one that comes second is verified against what the first has stored."""
+    """The second login is verified again, against the hash that the first has stored."""
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -294,7 +297,7 @@ async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
 
 
 class DemotingUserStore(MemoryUserStore):
-    """Accounts of which an admin loses the role right after the role is looked up."""
+    """Accounts of which an admin is demoted right after its role was read."""
 
     async def by_id(self, user_id: bytes) -> User | None:
         """See UserStore."""
@@ -305,7 +308,7 @@ class DemotingUserStore(MemoryUserStore):
 
 
 async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
-    """What was allowed before the hash was computed is asked again when the account is stored."""
+    """The caller's role is checked again when the new admin is stored, after the slow password hash."""
     users = DemotingUserStore()
     services = authentication(users, "bootstrap")
     token = "b" * 43
@@ -321,7 +324,7 @@ async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
 
 
 async def test_a_key_of_another_form_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be a key is refused without asking the store."""
+    """A text that does not have the form of a key is refused without asking the store."""
     services = authentication(MemoryUserStore())
     monkeypatch.setattr(MemoryKeyStore, "use", None)
     for text in ("pck_", "pck_" + "a" * 42, "pck_" + "a" * 44, "pck_" + "+" * 43, "pck_" + "a" * 43 + "\n"):

@@ -12,7 +12,7 @@ from pycalc.errors import StoreUnavailable, StreamUnavailable
 
 @pytest.fixture
 def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let each delay be the longest one; return the shortest ones."""
+    """Let each jittered delay be the longest one; return the lower bounds that were asked for."""
     shortest: list[float] = []
 
     def longest_of(low: float, high: float) -> float:
@@ -24,7 +24,7 @@ def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) -> None:
-    """From 0.2 s on, at most 65,536 times that, and never longer than is asked for."""
+    """Delays start at 0.2 s and double up to 65,536 times that, or up to the caller's limit."""
     assert [full_jitter(failures, 1e9) for failures in (1, 2, 3, 16, 17, 18, 10**6)] == pytest.approx(
         [0.2, 0.4, 0.8, 6_553.6, 13_107.2, 13_107.2, 13_107.2]
     )
@@ -34,7 +34,7 @@ def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) 
 
 
 def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
-    """Unless less is asked for; anything else may take longer."""
+    """A database is retried after 1 s at most, or sooner if the caller says so; a broker's delay may be longer."""
     gone, down = StoreUnavailable("The database is gone."), StreamUnavailable("The broker is down.")
     assert [backoff_after(gone, 10, 30.0), backoff_after(gone, 10, 0.5), backoff_after(down, 10, 30.0)] == [
         1.0,

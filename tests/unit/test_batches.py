@@ -1,4 +1,4 @@
-"""Batches: what a body must look like, and what becomes of an item that is wrong by itself."""
+"""Batches: the form of a body, and errors of single items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def body(*items: object) -> bytes:
 
 
 def refused(text: bytes) -> list[str]:
-    """Return the pointers of what is wrong with a whole batch."""
+    """Return the pointers of a refused batch's errors."""
     with pytest.raises(InvalidInput) as error:
         read_batch(text)
     return [problem.pointer for problem in error.value.problems]
@@ -29,7 +29,7 @@ def refused(text: bytes) -> list[str]:
     ("count", "pointers"), [(0, ["/operations"]), (1, None), (1_000, None), (1_001, ["/operations"])]
 )
 def test_a_batch_has_1_to_1000_items(count: int, pointers: list[str] | None) -> None:
-    """Both ends belong to it."""
+    """1 and 1,000 items are accepted; 0 and 1,001 are refused."""
     text = body(*[ITEM] * count)
     if pointers is None:
         assert read_batch(text) == [("fibonacci", ("7",), DEFAULT_OPTIONS)] * count
@@ -39,18 +39,18 @@ def test_a_batch_has_1_to_1000_items(count: int, pointers: list[str] | None) -> 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"NaN", b'{"operations": [Infinity]}', b"[" * 100_000, b"\xff"])
 def test_what_is_no_json_is_refused(text: bytes) -> None:
-    """The body as a whole is wrong."""
+    """A body that is not JSON is refused as a whole."""
     assert refused(text) == [""]
 
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b"{}", b'{"operations": [], "more": 1}', b'{"operation": []}'])
 def test_another_form_is_refused(text: bytes) -> None:
-    """An object with one member."""
+    """Anything but an object with the one expected member is refused."""
     assert refused(text) == [""]
 
 
-def test_what_is_wrong_with_items_is_told_of_all() -> None:
-    """Each problem has a pointer into the body; items that are right are not mentioned."""
+def test_the_errors_of_all_items_are_listed() -> None:
+    """Each error has a pointer into the body; valid items are not mentioned."""
     items = [
         *(ITEM, 1, {"operation": "fibonacci"}, {**ITEM, "more": 1}, {"operation": "sine", "input": {}}),
         *({"operation": 1, "input": {}}, {"operation": "sine", "input": []}),
@@ -68,13 +68,16 @@ def test_what_is_wrong_with_items_is_told_of_all() -> None:
     [("5", "5"), ("5.0", "5"), ("5.00", "5"), ("5.10", "5.10"), ("1e3", "1e3"), ("0.1", "0.1"), ("9" * 400, "9" * 400)],
 )
 def test_a_number_is_the_literal_it_is(number: str, literal: str) -> None:
-    """No digit passes through a float; 5.0 is how some languages write 5."""
+    """Numbers keep every digit and never pass through a float; 5.0, as some languages write it, counts as 5."""
     text = f'{{"operations": [{{"operation": "fibonacci", "input": {{"n": {number}}}}}]}}'
     assert read_batch(text.encode()) == [("fibonacci", (literal,), DEFAULT_OPTIONS)]
 
 
 def test_an_item_that_is_wrong_by_itself_stands_as_its_error() -> None:
-    """The others are calculated; what is left beside the operands are options."""
+    """An invalid item is answered with its error while the others are calculated.
+
+    Members beside the operands are options.
+    """
     read = read_batch(
         body(
             {"operation": "pow", "input": {"y": 3, "x": "2", "mod": 7}},

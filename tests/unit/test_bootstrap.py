@@ -1,4 +1,4 @@
-"""Secrets in the data folder: private, made once, and one token for the first admin."""
+"""Secrets in the data folder: private files, made once, with one token for the first admin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def accounts_over(
     admin_registration: AdminRegistration = "bootstrap",
     on_admin_created: Callable[[], None] = lambda: None,
 ) -> Accounts:
-    """Return the service over these accounts."""
+    """Return the accounts service over this store."""
     return authentication(users, admin_registration, on_admin_created).accounts
 
 
@@ -41,7 +41,7 @@ def admin(name: str) -> Registration:
 
 
 def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    """0600 from the first moment, whatever stood there before, and no part of it is left behind."""
+    """A secret's file has mode 0600 from the start, replaces any earlier file, and leaves no temporary file."""
     file = tmp_path / "new" / "secret"
     write_private(file, "one")
     file.chmod(0o644)
@@ -52,7 +52,7 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_development_key_is_made_once(tmp_path: Path) -> None:
-    """256 bits in hexadecimal, kept for the next start, private."""
+    """The development key has 256 bits in hexadecimal, is private, and is reused at the next start."""
     file = tmp_path / "new" / "key"
     key = development_key(file)
     assert len(bytes.fromhex(key)) == 32
@@ -62,7 +62,7 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 
 
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """The first start offers a token; a second one with the file in place offers none, and the first stays in force."""
+    """The first start prints a token; a later start with the file in place prints none, and the token stays valid."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
     file = tmp_path / "bootstrap-token"
@@ -76,7 +76,7 @@ async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_text("changed\n")], ids=["lost", "changed"])
 async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil: object) -> None:
-    """Nobody is locked out by a lost file; the token that was in it is not valid any more."""
+    """If the file is lost or does not match, a new token replaces the old one, which becomes invalid."""
     users = MemoryUserStore()
     first = await offer_bootstrap_token(users, tmp_path, replace=True)
     assert callable(spoil)
@@ -89,7 +89,7 @@ async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil
 
 
 async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
-    """Once an admin exists nothing is offered, and the file goes."""
+    """Once an admin exists no token is offered, and the file is removed."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
     await accounts_over(users).register(admin("ada"), None, token)
@@ -99,7 +99,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 
 
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
-    """The token is burned with the insertion of the admin."""
+    """Storing the admin consumes the token in the same transaction, so one of many registrations succeeds."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
     accounts = accounts_over(users)
@@ -112,7 +112,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])
 async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
-    """A refusal is a refusal: never an account with a lesser role."""
+    """An admin registration without the token is refused, and creates no account with a lesser role either."""
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path, replace=True)
     with pytest.raises(Forbidden):
@@ -121,7 +121,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
 
 
 async def test_closed_means_closed(tmp_path: Path) -> None:
-    """Under ``closed`` not even the right token makes an admin."""
+    """Under ``closed`` even the right token makes no admin."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
     with pytest.raises(Forbidden):
@@ -129,13 +129,13 @@ async def test_closed_means_closed(tmp_path: Path) -> None:
 
 
 async def test_open_means_open() -> None:
-    """Under ``open`` anyone is the admin that they ask to be."""
+    """Under ``open`` anyone may register as an admin."""
     user = await accounts_over(MemoryUserStore(), "open").register(admin("ada"), None, None)
     assert user.role is Role.ADMIN
 
 
 async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
-    """When the first admin has used the token, its file is gone before the registration is answered."""
+    """The token's file is removed before the first admin's registration is answered."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, replace=True)
     accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))

@@ -1,4 +1,4 @@
-"""The circuit breaker: what it lets through when, and how often it tries."""
+"""The circuit breaker: when it lets requests through, and how often it probes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.waiting import until
 
 
 class Patient:
-    """What a breaker probes: well or not; counts the probes, and how many were under way at once."""
+    """A dependency that is well or fails as the test sets it, and counts the probes."""
 
     def __init__(self) -> None:
         self.well = True
@@ -38,7 +38,7 @@ class Patient:
 
 @asynccontextmanager
 async def closed_breaker() -> AsyncIterator[Patient]:
-    """Begin a breaker in virtual time."""
+    """Start a breaker in virtual time, and close it in the end."""
     opened = Patient()
     await opened.breaker.begin()
     yield opened
@@ -47,7 +47,7 @@ async def closed_breaker() -> AsyncIterator[Patient]:
 
 @in_virtual_time
 async def test_it_is_open_until_the_first_probe() -> None:
-    """Before it begins nothing is let through; after a good probe everything is."""
+    """A breaker is open before it begins, and closed after a successful probe."""
     async with closed_breaker() as patient:
         assert patient.breaker.closed
         assert (patient.probes, patient.metric("pycalc_cache_circuit")) == (1, 0)
@@ -56,7 +56,7 @@ async def test_it_is_open_until_the_first_probe() -> None:
 
 @in_virtual_time
 async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
-    """Several failures of the same moment are one opening; the state and the openings are in the metrics."""
+    """Several failures at the same moment count as one opening; metrics show the state and the openings."""
     async with closed_breaker() as patient:
         patient.well = False
         for _ in range(5):
@@ -72,7 +72,7 @@ async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
 
 @in_virtual_time
 async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails soon after a good probe is not trusted as quickly; after a steady time it is, as at first."""
+    """Repeated failures soon after a successful probe double the wait, up to 2 s; ten steady seconds reset it."""
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
     async with closed_breaker() as patient:
 
@@ -90,7 +90,7 @@ async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) 
 
 @in_virtual_time
 async def test_three_late_answers_in_a_row_open_it() -> None:
-    """An answer in time between them begins the count anew."""
+    """A reply in time resets the count of late replies."""
     async with closed_breaker() as patient:
         for _ in range(3):
             patient.breaker.late(now())
@@ -108,7 +108,7 @@ async def test_three_late_answers_in_a_row_open_it() -> None:
 
 @in_virtual_time
 async def test_a_failure_while_it_is_open_changes_nothing() -> None:
-    """There is one probe at a time, whatever fails meanwhile."""
+    """Further failures while the breaker is open start no second probe."""
     async with closed_breaker() as patient:
         patient.well = False
         patient.breaker.trip("refused")

@@ -1,4 +1,4 @@
-"""What a broker's troubles say of the stream, and for how long."""
+"""Broker errors: how they affect the stream's readiness, and for how long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycalc.streaming.broker_errors import BrokerErrors
 
 
 class _Clock:
-    """A time that passes when it is told to."""
+    """A clock that the test sets."""
 
     now = 1_000.0
 
@@ -21,12 +21,15 @@ class _Clock:
 
 @pytest.fixture
 def clock() -> _Clock:
-    """Return a time of this test's own."""
+    """Return a clock of this test's own."""
     return _Clock()
 
 
 def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
-    """Longer than a relay waits for its next try; then the relay that publishes may be another one."""
+    """The check fails for longer than a relay waits for its next try, then passes again.
+
+    After that time another relay may be the one that publishes.
+    """
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     errors.check()
     for _ in range(2):
@@ -40,7 +43,7 @@ def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) 
 
 
 def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: _Clock) -> None:
-    """A publish that is taken is the newest word; a failed commit says nothing of publishing."""
+    """A successful publish clears the error; a failed commit does not make the check fail."""
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     with pytest.raises(StreamUnavailable), errors.mapped("commit", "The broker is away."):
         raise OSError

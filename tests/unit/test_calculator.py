@@ -1,4 +1,4 @@
-"""Calculations from plan to record, over a cache and a history in memory."""
+"""Calculations from plan to record, over an in-memory cache and history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_DIGITS = 2_000
 
 
 class Service:
-    """A calculator, and what it records and counts."""
+    """A calculator with its history and metrics."""
 
     def __init__(
         self, calculator: Calculator, batches: BatchCalculator, history: MemoryHistoryStore, metrics: Metrics
@@ -47,21 +47,21 @@ class Service:
         self._metrics = metrics
 
     def outcomes(self, operation: str) -> dict[str, float]:
-        """Return how many calculations ended in which way."""
+        """Return the number of calculations by outcome."""
         told = self._metrics.registry.get_sample_value
         names = ("computed", "cached", "refused", "timeout", "busy", "failed")
         counts = {name: told("pycalc_calculations_total", {"operation": operation, "outcome": name}) for name in names}
         return {name: count for name, count in counts.items() if count}
 
     async def one(self, operation: str, *literals: str, options: Options = DEFAULT_OPTIONS) -> Answer:
-        """Calculate one thing."""
+        """Plan and make one calculation."""
         plan = await self.calculator.plan(ADA, (operation, literals, options))
         return await self.calculator.calculate(ADA, plan, perf_counter())
 
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    """Open a calculator that writes out 2,000 digits."""
+    """Open a calculator that returns results of up to 2,000 digits in full."""
     metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
     cache = await open_cache("memory://", metrics, lambda: "1")
     computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
@@ -76,7 +76,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 async def test_a_calculation_is_computed_once_and_recorded_twice(service: Service) -> None:
-    """The second one comes from the cache, and says so."""
+    """The second calculation comes from the cache and is recorded as cached."""
     for _ in range(2):
         await service.one("fibonacci", "100")
     assert [(row.result, row.digits, row.exact, row.cached) for row in service.history.rows] == [
@@ -91,7 +91,7 @@ async def test_a_calculation_is_computed_once_and_recorded_twice(service: Servic
 
 @pytest.mark.parametrize(("digits", "stored"), [(1_000, True), (1_001, False)])
 async def test_up_to_1000_digits_are_stored(service: Service, digits: int, stored: bool) -> None:
-    """Of a longer result its ends and its digest are: it can be made again."""
+    """A result of up to 1,000 digits is stored in full; of a longer one only its ends and its digest are stored."""
     await service.one("pow", "10", str(digits - 1))
     (row,) = service.history.rows
     assert (row.digits, row.result == ("1" + "0" * (digits - 1) if stored else None)) == (str(digits), True)
@@ -110,7 +110,7 @@ async def test_up_to_1000_digits_are_stored(service: Service, digits: int, store
 async def test_only_what_javascript_keeps_exact_is_a_number(
     service: Service, literals: tuple[str, str], written: str
 ) -> None:
-    """RFC 7493: an integer within 2^53 - 1; anything else is a string."""
+    """An integer within ±(2^53 - 1) is a JSON number, any other result a string (RFC 7493)."""
     answer = await service.one("pow", *literals)
     result = answer.result
     text = result.head + bytes(result.text) + result.tail
@@ -118,7 +118,7 @@ async def test_only_what_javascript_keeps_exact_is_a_number(
 
 
 async def test_a_batch_stands_in_its_order(service: Service) -> None:
-    """Errors stand for themselves and hold up nothing; the rest is recorded in one transaction."""
+    """Answers keep the order of the items; errors take their places, and the rest is recorded in one transaction."""
     wrong = InvalidInput("n is missing.")
     seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
     answers = await service.batches.calculate(
@@ -132,7 +132,7 @@ async def test_a_batch_stands_in_its_order(service: Service) -> None:
 
 
 async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Service) -> None:
-    """The limit itself is allowed; what does not fit any more is refused, and what fits after it is not."""
+    """A batch may return as many digits as one calculation; an item that exceeds the rest is refused."""
     lengths = [1_000, 999, 2, 1, 1]
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
     answers = await service.batches.calculate(ADA, list(requests), ExitStack())
@@ -161,7 +161,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(service: Servi
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
-    """The oldest of 4,096 goes when another one comes."""
+    """The cache of plans holds 4,096; one more evicts the oldest."""
     requests = [("fibonacci", (str(number),), DEFAULT_OPTIONS) for number in range(4_097)]
     for request in requests[:-1]:
         await service.calculator.plan(ADA, request)
@@ -172,8 +172,8 @@ async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
     ]
 
 
-async def test_what_is_too_large_is_told_by_its_size_and_ends(service: Service) -> None:
-    """It is not recorded; 2,001 digits are one too many."""
+async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(service: Service) -> None:
+    """A result of 2,001 digits is refused with its size and ends, and not recorded."""
     with pytest.raises(ResultTooLarge) as refused:
         await service.one("pow", "10", "2000")
     assert refused.value.args[1:] == (2_001, MAX_DIGITS, "1" + "0" * 19, "0" * 20)
@@ -181,7 +181,7 @@ async def test_what_is_too_large_is_told_by_its_size_and_ends(service: Service) 
 
 
 async def test_a_summary_is_an_answer_without_the_value(service: Service) -> None:
-    """Its size and ends are recorded instead."""
+    """A summary has the size and ends of a result without its value, and is recorded like that."""
     answer = await service.one("fibonacci", "1000", options=Options(summary=True))
     document = json.loads(b"{" + answer.result.head + answer.result.tail + b"false}")
     assert (document["digits"], document["leading"]) == (209, "43466557686937456435")
@@ -190,7 +190,7 @@ async def test_a_summary_is_an_answer_without_the_value(service: Service) -> Non
 
 
 async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: Service) -> None:
-    """Computed or cached, a check that refuses it comes before the record, and counts as a refusal."""
+    """If the check of a condition refuses a result, computed or cached, it is not recorded and counts as refused."""
 
     def check(result: Result) -> None:
         raise RangeNotSatisfiable("Beyond the end.", len(result.text))

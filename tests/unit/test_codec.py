@@ -1,4 +1,4 @@
-"""Results as bytes: what was written is read again, and nothing else is."""
+"""The encoding of results as bytes: every result is decoded unchanged, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LONGEST = 10_000_000
 
 
 def sealed(body: bytes, name: bytes = NAME) -> bytes:
-    """Return a body with the digest that belongs to it, as somebody would who knows the code."""
+    """Return a body with its valid digest, as an attacker who knows the code could make it."""
     return sha256(b"%d:%b\n" % (len(name), name) + body).digest()[:16] + body
 
 
 def told(length: int, **changed: object) -> bytes:
-    """Return the line before a text."""
+    """Return the header line that precedes a text."""
     facts = {"length": length, "stored": False, "digits": "5", "exact": True, "leading": "5", "trailing": "5"}
     return json.dumps({**facts, "sha256": None, "head": "", "tail": "", **changed}).encode() + b"\n"
 
@@ -50,14 +50,17 @@ def told(length: int, **changed: object) -> bytes:
     st.text(),
 )
 def test_what_was_written_is_read(text: bytes, facts: Facts, around: str) -> None:
-    """Equal in every part."""
+    """A result that is encoded and decoded equals the original in every part."""
     written = Result(text, facts, around.encode(), around.encode())
     assert decode(NAME, encode(NAME, written), LONGEST) == written
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """Short ones as they are, long ones in 0.43 of their length, beside 1,000 bytes: F(10^7)'s in less than 1 MiB."""
+    """Short texts are stored as they are, long ones in 0.43 of their length, plus at most 1,000 bytes.
+
+    F(10^7) takes less than 1 MiB.
+    """
     written = result(digits(size))
     stored = encode(NAME, written)
     assert decode(NAME, stored, LONGEST) == written
@@ -67,7 +70,7 @@ def test_texts_of_every_size(size: int) -> None:
 
 @pytest.mark.parametrize("size", [20, COMPRESSED_BYTES + 1])
 def test_no_damaged_byte_is_overlooked(size: int) -> None:
-    """One bit changed anywhere, or the end cut off, is an error."""
+    """A changed bit anywhere, or a missing end, raises ValueError."""
     stored = encode(NAME, result(digits(size)))
     for place in range(len(stored)):
         damaged = bytearray(stored)
@@ -79,7 +82,7 @@ def test_no_damaged_byte_is_overlooked(size: int) -> None:
 
 
 def test_another_names_value_is_an_error() -> None:
-    """A value that stands under a key where it was not put is not that key's."""
+    """A value that was stored under another key is refused."""
     with pytest.raises(ValueError, match="digest"):
         decode(b"pycalc:v1:fibonacci:11", encode(NAME, result()), LONGEST)
     with pytest.raises(ValueError, match="digest"):
@@ -113,22 +116,22 @@ def test_another_names_value_is_an_error() -> None:
     ids=range(20),
 )
 def test_what_is_no_result_is_an_error(body: bytes) -> None:
-    """Whatever it is, with a digest that is right: a ValueError, no other exception."""
+    """A malformed body with a valid digest raises ValueError and no other exception."""
     with pytest.raises(ValueError, match=r".") as refusal:
         decode(NAME, sealed(body), LONGEST)
     assert "digest" not in str(refusal.value)
 
 
 def test_a_text_that_is_longer_than_wanted_is_not_damaged() -> None:
-    """It is another error: whoever wants longer ones finds nothing wrong with it."""
+    """A text that exceeds the reader's limit raises TooLong, because a reader with a higher limit can use it."""
     stored = encode(NAME, result(digits(5_000)))
     assert decode(NAME, stored, 5_000).text == digits(5_000)
     with pytest.raises(TooLong):
         decode(NAME, stored, 4_999)
 
 
-def test_a_bomb_does_not_explode() -> None:
-    """What expands to more than it says, or wants much memory to be expanded, costs no more than what it says."""
+def test_a_decompression_bomb_uses_little_memory() -> None:
+    """A compressed body that expands to more than its declared length, or needs a large window, uses little memory."""
     bomb = zstd.compress(b"0" * 300_000_000, options={zstd.CompressionParameter.window_log: 27})
     tracemalloc.start()
     try:
@@ -142,7 +145,7 @@ def test_a_bomb_does_not_explode() -> None:
 
 
 def test_the_stored_text_is_the_text() -> None:
-    """What the history stores is not written twice."""
+    """A text that the history stores too is encoded only once."""
     written = result(b"354224848179261915075")
     assert encode(NAME, written).count(b"354224848179261915075") == 1
     assert decode(NAME, encode(NAME, written), LONGEST).facts.stored == "354224848179261915075"

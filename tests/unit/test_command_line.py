@@ -1,4 +1,4 @@
-"""The command line: how it is started, and its version."""
+"""The command line: how it starts, and its version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycalc.cli.main import main
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """``pycalc --version`` prints name and version, and ends well."""
+    """``pycalc --version`` prints name and version and exits with status 0."""
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
@@ -22,7 +22,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_package_runs_as_a_module() -> None:
-    """``python -m pycalc`` is the command."""
+    """``python -m pycalc`` runs the command."""
     done = subprocess.run([sys.executable, "-m", "pycalc", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"pycalc {__version__}\n"
 
@@ -41,10 +41,13 @@ def test_the_package_runs_as_a_module() -> None:
 def test_only_services_skip_the_interpreters_shutdown(
     command: str, version: tuple[int, int], ends_at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their threads may be in native code, which CPython before 3.14 can't end; all else ends as usual."""
+    """Services exit without the interpreter's shutdown, other commands with it.
+
+    A service's threads may be in native code, which CPython before 3.14 can't end.
+    """
 
     class Ended(Exception):
-        """The process would have ended at once."""
+        """The exception that stands for an immediate end of the process."""
 
     def end(status: int) -> None:
         raise Ended(status)

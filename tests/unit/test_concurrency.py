@@ -15,7 +15,7 @@ ADA, BOB, EVE = b"ada", b"bob", b"eve"
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Metrics of the test's own."""
+    """Return metrics of the test's own."""
     return Metrics()
 
 
@@ -25,7 +25,7 @@ def limit_of(total: int, metrics: Metrics, each: int | None = None) -> Concurren
 
 
 def taken_by(limit: ConcurrencyLimit, *keys: bytes) -> list[Slot]:
-    """Let each key take slots until it is refused, in this order."""
+    """Let each key, in this order, take slots until it is refused."""
     taken = []
     for key in keys:
         while slot := limit.try_acquire(key):
@@ -34,15 +34,15 @@ def taken_by(limit: ConcurrencyLimit, *keys: bytes) -> list[Slot]:
 
 
 def test_one_key_gets_half_and_the_next_a_part_of_the_rest(metrics: Metrics) -> None:
-    """Of 12 slots: 6 for who comes first, 3 of the other 6 for the second, 2 of the last 3, then 1."""
+    """Of 12 slots the first key gets 6, the second 3 of the other 6, the third 2 of the last 3, the fourth 1."""
     limit = limit_of(12, metrics)
     counts = [len(taken_by(limit, key)) for key in (ADA, BOB, EVE, b"ida", b"uma")]
     assert counts == [6, 3, 2, 1, 0]
     assert limit.taken == 12
 
 
-def test_who_holds_much_gets_nothing_until_others_have_as_much(metrics: Metrics) -> None:
-    """When a slot of the greedy key is given back it goes to whoever holds less."""
+def test_the_greediest_key_waits_for_the_others(metrics: Metrics) -> None:
+    """A slot that the greediest key releases goes to a key that holds fewer."""
     limit = limit_of(12, metrics)
     held = taken_by(limit, ADA)
     taken_by(limit, BOB)
@@ -52,12 +52,12 @@ def test_who_holds_much_gets_nothing_until_others_have_as_much(metrics: Metrics)
 
 
 def test_a_key_may_have_a_bound_of_its_own(metrics: Metrics) -> None:
-    """Whatever is free."""
+    """A key never gets more than ``each`` slots, however many are free."""
     assert len(taken_by(limit_of(100, metrics, each=2), ADA)) == 2
 
 
 def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metrics) -> None:
-    """Only one that is raised counts."""
+    """A refusal that raises has a reason and a Retry-After and is counted; ``try_acquire`` is not counted."""
     limit = limit_of(1, metrics)
     with limit.acquire(ADA):
         assert limit.try_acquire(BOB) is None
@@ -69,7 +69,7 @@ def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metric
 
 
 def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
-    """Released twice, or released within its own block, it frees no slot of somebody else's."""
+    """A slot that is released twice, or inside its own block, frees no other key's slot."""
     limit = limit_of(4, metrics)
     kept = limit.acquire(BOB)
     with limit.acquire(ADA) as slot:
@@ -82,7 +82,7 @@ def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
 
 
 def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
-    """An error, and a key that has gone is forgotten."""
+    """An error in the block releases the slot, and a key without slots is forgotten."""
     limit = limit_of(4, metrics)
     with pytest.raises(LookupError), limit.acquire(ADA):
         raise LookupError
@@ -90,7 +90,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """An amount fits as long as no more is held with it than is free without it."""
+    """An amount fits if the key's total, including that amount, is at most what is free before."""
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None
@@ -106,7 +106,7 @@ def test_slots_have_sizes(metrics: Metrics) -> None:
 
 
 def test_threads_lose_no_slot(metrics: Metrics) -> None:
-    """What several threads take and give back at once adds up to nothing."""
+    """Threads that take and release slots at the same time leave none taken."""
     limit = limit_of(1_000, metrics)
 
     def work(key: bytes) -> None:

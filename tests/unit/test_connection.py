@@ -1,4 +1,4 @@
-"""What the server is asked about a client."""
+"""The ASGI ``receive`` channel of a client, which tells when the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Server:
-    """The server's side of a request, which answers only when it is told to."""
+    """The server's side of a request, which answers ``receive`` only when the test says so."""
 
     def __init__(self) -> None:
         self.questions: list[asyncio.Future[Message]] = []
@@ -25,13 +25,13 @@ class Server:
 
 
 async def done() -> int:
-    """Work that is done soon."""
+    """Return a result after one iteration of the event loop."""
     await asyncio.sleep(0)
     return 7
 
 
-async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> None:
-    """After a question that was cancelled unanswered the next one would be answered as if the client had gone."""
+async def test_one_receive_call_serves_all_work_for_a_client() -> None:
+    """One ``receive`` call serves all work for a client, because a cancelled call would look like a disconnect."""
     server = Server()
     client = Client(server.receive)
     for _ in range(3):
@@ -42,8 +42,8 @@ async def test_the_server_is_asked_once_for_all_that_is_done_for_a_client() -> N
     assert [question.cancelled() for question in server.questions] == [True]
 
 
-async def test_who_has_hung_up_gets_nothing_more() -> None:
-    """Work under way is cancelled."""
+async def test_a_disconnect_cancels_the_work() -> None:
+    """When the client disconnects, work under way is cancelled."""
     server = Server()
     client = Client(server.receive)
     assert await client.while_there(done()) == 7

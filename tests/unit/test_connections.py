@@ -1,4 +1,4 @@
-"""The connections of clients, looked at from outside: shared fairly between addresses, and read in time."""
+"""Client connections as the guard sees them: shared fairly between addresses, and ended if read too slowly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOTAL = 8
 
 
 class Server:
-    """A listening socket with its guard, a clock that the test turns, and the clients that have connected."""
+    """A listening socket with its guard, a clock that the test sets, and the clients that have connected."""
 
     def __init__(self, stack: ExitStack, proxies: tuple[str, ...] = ()) -> None:
         self._stack = stack
@@ -44,13 +44,13 @@ class Server:
         return client, connection
 
     def cut(self, reason: str) -> float | None:
-        """Return how many connections were ended for that reason."""
+        """Return how many connections were ended for this reason."""
         return self.metrics.registry.get_sample_value("pycalc_connections_cut_total", {"reason": reason})
 
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Close what a test has opened."""
+    """Close everything that a test has opened."""
     with ExitStack() as opened:
         yield opened
 
@@ -63,7 +63,7 @@ def is_open(client: socket.socket, connection: socket.socket) -> bool:
 
 
 def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
-    """Its newest ones are ended, those of another address are not."""
+    """An address that holds more than half loses its newest connections; other addresses lose none."""
     server = Server(stack)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")
@@ -74,8 +74,8 @@ def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
     assert server.metrics.registry.get_sample_value("pycalc_connections") == TOTAL
 
 
-def test_half_full_nobody_is_asked(stack: ExitStack) -> None:
-    """An address may have all that are open while as many are free."""
+def test_half_full_no_connection_is_ended(stack: ExitStack) -> None:
+    """No connection is ended while half of them are free."""
     server = Server(stack)
     pairs = [server.connect() for _ in range(TOTAL // 2)]
     server.guard.check()
@@ -83,7 +83,7 @@ def test_half_full_nobody_is_asked(stack: ExitStack) -> None:
 
 
 def test_a_trusted_proxy_may_have_them_all(stack: ExitStack) -> None:
-    """There are many clients behind it."""
+    """A trusted proxy may hold all connections, because many clients are behind it."""
     server = Server(stack, ("127.0.0.1",))
     pairs = [server.connect() for _ in range(TOTAL)]
     server.guard.check()
@@ -91,7 +91,7 @@ def test_a_trusted_proxy_may_have_them_all(stack: ExitStack) -> None:
 
 
 def test_other_descriptors_are_left_alone(stack: ExitStack) -> None:
-    """Unix sockets, connections to other ports, and the listener itself."""
+    """The guard ignores Unix sockets, connections to other ports, and the listener itself."""
     server = Server(stack)
     ours, theirs = socket.socketpair()
     stack.enter_context(ours)
@@ -104,7 +104,7 @@ def test_other_descriptors_are_left_alone(stack: ExitStack) -> None:
 
 
 def fill(connection: socket.socket) -> None:
-    """Send until the kernel takes no more."""
+    """Send until the kernel's buffers are full."""
     connection.setblocking(False)
     with suppress(BlockingIOError):
         while True:
@@ -112,7 +112,7 @@ def fill(connection: socket.socket) -> None:
 
 
 def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
-    """After twice the ten seconds that the application gives it, not before; an idle client never."""
+    """A client that reads nothing is ended after 20 s, twice the application's limit; an idle client never is."""
     server = Server(stack)
     _, connection = server.connect(buffer=4_096)
     idle = server.connect()
@@ -128,8 +128,8 @@ def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitSta
     assert is_open(*idle)
 
 
-def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
-    """Some hundred kilobytes in twenty seconds, while always more is waiting."""
+def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
+    """A client that reads some hundred kilobytes in twenty seconds is kept, although more data is always waiting."""
     server = Server(stack)
     client, connection = server.connect(buffer=65_536)
     for server.now in range(0, 100, 10):
@@ -143,7 +143,7 @@ def test_a_client_that_reads_at_its_pace_is_not_ended(stack: ExitStack) -> None:
 def test_without_a_free_descriptor_connections_are_shared_all_the_same(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flood that takes all descriptors is the one that the guard is for."""
+    """Without a free descriptor the guard still works, because a flood may have taken them all."""
     server = Server(stack)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")
@@ -154,8 +154,11 @@ def test_without_a_free_descriptor_connections_are_shared_all_the_same(
     assert is_open(*other)
 
 
-def test_a_kernel_that_says_less_is_told_of_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections are still shared between addresses; only slow readers are left to the HTTP server."""
+def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel does not report what clients have read, a warning is logged once.
+
+    Connections are still shared between addresses; only slow readers are left to the HTTP server.
+    """
     monkeypatch.setattr(connections, "_TCP_INFO_BYTES", 1_000)
     server = Server(stack)
     greedy = [server.connect() for _ in range(TOTAL - 1)]

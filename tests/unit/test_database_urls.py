@@ -1,4 +1,4 @@
-"""Mistakes in PYCALC_DATABASE_URL: each is named, and no password is shown."""
+"""Mistakes in PYCALC_DATABASE_URL: each is named, without showing the password."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("url", "sentence"), MISTAKES.items())
 async def test_a_mistake_is_named(url: str, sentence: str) -> None:
-    """The sentence begins with the setting, and has neither the password nor a part of it."""
+    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
     with pytest.raises((ValueError, StoreUnavailable)) as refusal:
         await open_database(url)
     told = str(refusal.value)
@@ -71,13 +71,13 @@ async def test_a_mistake_is_named(url: str, sentence: str) -> None:
         ("postgresql://ada@host?dbname=pycalc", "host:5432/pycalc"),
     ],
 )
-def test_the_place_is_host_port_and_database(url: str, place: str) -> None:
-    """It is what the log and the console show of a URL."""
+def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
+    """The log and the console show host, port and database of a URL, and nothing else."""
     assert location_of(url) == place
 
 
-async def test_the_driver_s_words_are_for_operators_alone() -> None:
-    """The text names the place, the driver's class and its words; the detail, which clients see, does not."""
+async def test_the_driver_s_message_is_for_operators_only() -> None:
+    """The log has the location and the driver's class and message; the detail that clients see has none of them."""
     with pytest.raises(StoreUnavailable) as refusal:
         await open_database("postgresql://ada:hunter2@127.0.0.1:1/pycalc")
     assert refusal.value.detail == "The database is not available."
@@ -89,7 +89,7 @@ async def test_the_driver_s_words_are_for_operators_alone() -> None:
 
 @pytest.mark.parametrize("kind", ["another program's tables", "another program's revisions", "no database", "a folder"])
 async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> None:
-    """It is refused, with its path or what is strange about it, and not written to."""
+    """A file of another program is refused with its path or with the table or revision that is foreign."""
     file = tmp_path / "other.db"
     if kind == "a folder":
         file.mkdir()
@@ -118,7 +118,7 @@ async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> Non
     [["serve"], ["migrate"], ["relay"], ["consume"], ["admin", "create", "--username=root", "--email=a@b.example"]],
 )
 def test_every_command_says_why(tmp_path: Path, command: list[str]) -> None:
-    """Standard error has host, port, database and the driver's words; no password, no traceback."""
+    """Standard error has host, port, database and the driver's message, but no password and no traceback."""
     url = "postgresql://ada:hunter2@127.0.0.1:1/pycalc"
     settings = settings_of(tmp_path, free_port(), database_url=url, stream_url="kafka://127.0.0.1:9/events")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A driver's blocking calls, in a thread that nobody waits for."""
+"""A thread for a driver's blocking calls, for which the process's end does not wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ asyncio.run(main())
 
 
 async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
-    """What a function returns or raises is its caller's; the next call is made all the same."""
+    """A call's result or exception reaches its caller, and the next call is made in either case."""
     thread = DriverThread("driver")
     assert await thread.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -43,7 +43,7 @@ async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
 
 
 async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
-    """While the one before it runs; the one behind it is."""
+    """A call that is cancelled before its turn is skipped, and the one behind it is made."""
     thread = DriverThread("driver")
     flag, made = Flag(), list[str]()
     holding = thread.run(flag.wait)
@@ -58,11 +58,11 @@ async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
 
 
 class Result:
-    """Something that a call gives."""
+    """A result that a weak reference can watch."""
 
 
 async def test_what_a_call_gave_is_not_kept() -> None:
-    """It may be large, and the next call long in coming."""
+    """The thread keeps no reference to a result, which may be large, while it waits for the next call."""
     thread = DriverThread("driver")
     result = weakref.ref(await thread.run(Result))
     await until(lambda: result() is None, "nobody has it any more")
@@ -70,7 +70,7 @@ async def test_what_a_call_gave_is_not_kept() -> None:
 
 
 async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
-    """Closing waits for nothing; a call that comes later is refused, for nobody would make it."""
+    """Closing does not wait for the calls; those already given are made, and later ones are refused."""
     thread = DriverThread("a thread that ends")
     flag = Flag()
     holding, last = thread.run(flag.wait), thread.run(divmod, 7, 2)
@@ -84,7 +84,7 @@ async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
-    """The interpreter would wait for the thread of an executor."""
+    """The process ends although a call hangs; with an executor's thread it would wait."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", HANGING], capture_output=True, text=True, timeout=30, check=False
     )

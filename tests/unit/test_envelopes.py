@@ -1,4 +1,4 @@
-"""Which messages are this service's events."""
+"""Event envelopes: which messages of a broker are this service's events."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ HEADERS = {
 
 
 def test_an_event_s_headers() -> None:
-    """The CloudEvents attributes, each as the binding names it, and the media type of the body."""
+    """An event's headers are the CloudEvents attributes by their names in the binding, and the media type."""
     assert headers_of(EVENT, "ce_") == HEADERS
     assert set(headers_of(EVENT, "ce-")) == {name.replace("_", "-") for name in HEADERS}
 
 
 def body(**changes: object) -> bytes:
-    """Return an event's JSON, with other attributes, or without those that are None."""
+    """Return an event's JSON with some attributes changed, or removed if None."""
     told = {name.removeprefix("ce_"): value for name, value in HEADERS.items()} | changes
     return json.dumps({name: value for name, value in told.items() if value is not None}).encode()
 
 
 def test_a_message_is_the_event_that_it_was_made_of() -> None:
-    """Whatever more it says, in whatever order, and with its trace where it has one."""
+    """A message decodes to its event, whatever the order and number of its members, with or without a trace."""
     for sent in (body(), body(extension="x", data={"n": 1}), body(traceparent=7), body(time=None, source=None)):
         assert event_of_message(sent) == EVENT._replace(content=sent)
     traced = body(traceparent="00-0-0-01")
@@ -58,11 +58,11 @@ def test_a_message_is_the_event_that_it_was_made_of() -> None:
     ],
 )
 def test_a_foreign_event_is_none_of_ours(change: dict[str, object]) -> None:
-    """Another version or type, ids that are none, and attributes that are missing."""
+    """Events of another version or type, with an invalid id, or without a required attribute decode to None."""
     assert event_of_message(body(**change)) is None
 
 
 @pytest.mark.parametrize("sent", [b"", b"not an event", b"7", b"[]", b"null", b'"text"', b"{}", b"\xff", b"[" * 10_000])
 def test_a_foreign_message_is_no_event(sent: bytes) -> None:
-    """What is no JSON, or no object."""
+    """A body that is not JSON, or not an object, decodes to None."""
     assert event_of_message(sent) is None

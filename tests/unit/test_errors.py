@@ -1,4 +1,4 @@
-"""The domain's errors: each crosses a process border whole, and each is mapped to a status."""
+"""The domain's errors: each can be pickled, and each is mapped to a status."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SLUGS = [
 
 
 def tree(root: type[PycalcError] = PycalcError) -> Iterator[type[PycalcError]]:
-    """Yield an error and all below it."""
+    """Yield an error class and all its subclasses."""
     yield root
     for child in root.__subclasses__():
         yield from tree(child)
@@ -61,7 +61,7 @@ def tree(root: type[PycalcError] = PycalcError) -> Iterator[type[PycalcError]]:
 
 @pytest.mark.parametrize("kind", list(tree()))
 def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
-    """Type, sentence and facts arrive in another process as they were raised."""
+    """An error's type, message and facts survive the way to another process."""
     parameters = list(inspect.signature(kind).parameters.values())
     assert all(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
     error = kind(*[ARGUMENTS[parameter.name] for parameter in parameters])
@@ -73,7 +73,7 @@ def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
 
 @pytest.mark.parametrize("kind", list(tree()))
 def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> None:
-    """No error without a status and a meaning."""
+    """Every error has a status and a documented meaning."""
     assert kind.code in SLUGS
     assert kind.title
     assert 400 <= STATUS[kind.code] <= 599
@@ -81,12 +81,12 @@ def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> 
 
 
 def test_the_slugs_are_the_contracts() -> None:
-    """The problem types are those of the contract, with a status and a meaning each, and no others."""
+    """The problem types are exactly the contract's, each with a status and a meaning."""
     assert set(STATUS) == set(MEANING) == set(SLUGS)
 
 
 def test_the_tree_in_the_documentation_is_the_tree() -> None:
-    """The module's docstring draws every error."""
+    """The tree in the module's docstring contains every error."""
     assert errors.__doc__
     for kind in tree():
         assert kind.__name__ in errors.__doc__

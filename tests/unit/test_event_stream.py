@@ -1,4 +1,4 @@
-"""Server-sent events on their way out: heartbeats, and an end for clients that read no more."""
+"""Server-sent event responses: heartbeats, and an end for clients that stop reading."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FIRST = Event(b"", bytes(16), b"")
 SCOPES: list[Scope] = [
     {"type": "http", "asgi": {"spec_version": version}, REQUEST: RequestContext()} for version in ("2.3", "2.4")
 ]
-"""Of servers that tell of a client's going by ``receive``, as Granian and Uvicorn do, and by ``send``."""
+"""Scopes of servers that report a disconnect through ``receive`` (Granian, Uvicorn), and through ``send``."""
 
 
 class Following:
-    """A client's events, as the feed gives them, and its rights."""
+    """A subscriber's events and its access rights."""
 
     def __init__(self, told: int, rights: int = 1_000) -> None:
         self.ended = False
@@ -36,29 +36,29 @@ class Following:
         self._rights = rights
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yield so many, then wait for more for ever."""
+        """Yield the given number of events, then wait for ever."""
         try:
             for _ in range(self._told):
                 yield event_of(history_row())
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)  # as one that has something to let go of
+            await asyncio.sleep(0)  # Like a source that releases something when it is closed.
             self.ended = True
 
     async def identify(self) -> Principal:
-        """Return who it is, so many times."""
+        """Return the caller; raise Unauthorized after the given number of calls."""
         if not self._rights:
             raise Unauthorized("The session has ended.")
         self._rights -= 1
         return Principal(bytes(16), "ada", Role.USER, bytes(16), 0.0)
 
     def stream(self) -> EventStream:
-        """Return what answers the client."""
+        """Return the response."""
         return EventStream(FIRST, self.events(), self.identify, asyncio.Event())
 
 
 async def nothing() -> Message:
-    """Nothing is heard of the client."""
+    """Wait for ever, as if the client sent nothing."""
     await asyncio.Event().wait()
     return {}
 
@@ -66,7 +66,7 @@ async def nothing() -> Message:
 @pytest.mark.parametrize("scope", SCOPES)
 @in_virtual_time
 async def test_heartbeats_while_nothing_happens(scope: Scope) -> None:
-    """A comment at each, as long as the client has its rights; then the stream ends."""
+    """A comment is sent at each interval while the client is authorised; then the stream ends."""
     following, sent, began = Following(told=0, rights=3), list[bytes](), now()
 
     async def send(message: Message) -> None:
@@ -81,7 +81,7 @@ async def test_heartbeats_while_nothing_happens(scope: Scope) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 @in_virtual_time
 async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> None:
-    """What it does not take for a while ends the answer, and with it the following."""
+    """If the client does not read for 30 s the response ends, and its subscription with it."""
     following, sent, began = Following(told=1_000), list[Message](), now()
 
     async def send(message: Message) -> None:
@@ -95,8 +95,8 @@ async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> 
     assert following.ended
 
 
-async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
-    """While its next event is waited for."""
+async def test_a_disconnect_releases_the_slot() -> None:
+    """If the client disconnects while its next event is awaited, the subscription ends."""
     following, heard = Following(told=3), asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -112,8 +112,8 @@ async def test_a_client_that_hangs_up_gives_its_place_back() -> None:
     assert following.ended
 
 
-async def test_a_head_that_nobody_takes_keeps_no_place() -> None:
-    """The events are let go of before anything is sent."""
+async def test_a_head_response_keeps_no_slot() -> None:
+    """A HEAD request's subscription is released before the response is sent."""
     following, sending = Following(told=3), asyncio.Event()
     events = following.events()
     await anext(events)  # as the route does
@@ -131,7 +131,7 @@ async def test_a_head_that_nobody_takes_keeps_no_place() -> None:
 
 
 async def test_a_head_alone_follows_nothing() -> None:
-    """It is answered at once."""
+    """A HEAD request is answered at once, without a subscription."""
     following, sent = Following(told=3), list[Message]()
 
     async def send(message: Message) -> None:

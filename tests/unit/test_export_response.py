@@ -1,4 +1,4 @@
-"""An export as ASGI messages: whole, or cut so that the client can tell."""
+"""An export as ASGI messages: complete, or cut off in a way that the client can detect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAST = {"type": "http.response.body", "body": b""}
 
 
 class Pages:
-    """The pages after the first, and whether they were given back."""
+    """The pages after the first, and a flag that they were closed."""
 
     def __init__(self, *pages: bytes, failure: Exception | None = None) -> None:
         self._pages = pages
@@ -32,7 +32,7 @@ class Pages:
         self.closed = False
 
     async def rest(self) -> AsyncGenerator[bytes, None]:
-        """Yield them."""
+        """Yield the pages."""
         try:
             for page in self._pages:
                 self.read += 1
@@ -44,7 +44,7 @@ class Pages:
 
 
 class Client:
-    """A client that reads until it hangs up, or does not read any more."""
+    """A client that reads until it disconnects, or stops reading."""
 
     def __init__(self, *, reads: int | None = None) -> None:
         self.messages: list[Message] = []
@@ -64,7 +64,7 @@ class Client:
 
     @property
     def body(self) -> bytes:
-        """What came."""
+        """Return the body that was received."""
         return b"".join(message["body"] for message in self.messages[1:])
 
 
@@ -77,7 +77,7 @@ async def answered(client: Client, pages: Pages, metrics: Metrics, *, content_wa
 
 
 async def test_a_whole_export_is_ended() -> None:
-    """The pages in their order, empty ones left out, as a body without a length, and then the last message."""
+    """Non-empty pages are sent in order, as a body without a length, followed by the last message."""
     client, pages = Client(), Pages(b"second\n", b"")
     await answered(client, pages, Metrics())
     start, *_, last = client.messages
@@ -89,7 +89,7 @@ async def test_a_whole_export_is_ended() -> None:
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is closed."), Unauthorized("Ended.")])
 async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
-    """The last message does not come, which servers turn into a broken connection; the cut is counted by its reason."""
+    """An incomplete export has no last message, so the server breaks the connection; it is counted by its reason."""
     client, pages, metrics = Client(), Pages(b"second\n", failure=failure), Metrics()
     await answered(client, pages, metrics)
     assert client.body == b"first\nsecond\n"
@@ -98,7 +98,7 @@ async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
 
 
 async def test_a_bug_is_no_end_either() -> None:
-    """What was not foreseen comes out, for the server to log, and there is no last message."""
+    """An unexpected exception is raised to the server, which logs it, and no last message is sent."""
     client, pages = Client(), Pages(failure=LookupError("a bug"))
     with pytest.raises(LookupError):
         await answered(client, pages, Metrics())
@@ -107,7 +107,7 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """A page that can't be sent in time ends the export, and its slot is given back."""
+    """A page that can't be sent in time ends the export and releases its slot."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
@@ -121,7 +121,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
 
 
 async def test_a_client_that_hangs_up_ends_the_export() -> None:
-    """Nothing more is read from the database, and the place is given back."""
+    """After a disconnect nothing more is read from the database, and the slot is released."""
     client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
     answering = asyncio.ensure_future(answered(client, pages, Metrics()))
     await until(lambda: pages.read == 1, "the second page is being sent")
@@ -132,7 +132,7 @@ async def test_a_client_that_hangs_up_ends_the_export() -> None:
 
 
 async def test_a_head_reads_no_more_than_the_first_page() -> None:
-    """The header fields of the export, no content, and the rest of the history is left alone."""
+    """A HEAD request sends an export's header fields without content, and reads only the first page."""
     client, pages = Client(), Pages(b"second\n")
     await answered(client, pages, Metrics(), content_wanted=False)
     assert client.messages[0]["status"] == 200

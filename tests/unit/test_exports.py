@@ -1,4 +1,4 @@
-"""Exports over a history in memory: whole, consistent, the caller's own, and bounded."""
+"""Exports over an in-memory history: complete, consistent, restricted to the caller, and bounded."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ EVERYTHING = HistorySelection()
 
 
 def accounts() -> MemoryUserStore:
-    """Return accounts of which one is the admin who calls here: that is asked of the store."""
+    """Return accounts that contain the calling admin, because exports check the role in the store."""
     users = MemoryUserStore()
     users.users[USER_ID] = User(USER_ID, "ada", "ada@example.com", "", Role.ADMIN, datetime(2026, 11, 22, tzinfo=UTC))
     return users
 
 
 class Caller:
-    """Somebody whose rights can change."""
+    """A caller whose rights can change."""
 
     def __init__(self, user_id: bytes = USER_ID, role: Role = Role.USER) -> None:
         self.principal = Principal(user_id, "ada", role, bytes(16), 2e9)
@@ -55,7 +55,7 @@ class Caller:
 
 @pytest.fixture
 def history() -> MemoryHistoryStore:
-    """Return a history of some pages, and a rest, of one user."""
+    """Return a history of some pages and a remainder, all of one user."""
     store = MemoryHistoryStore()
     store.rows = [history_row(n) for n in range(3 * ROWS_PER_READ + 5)]
     return store
@@ -74,7 +74,7 @@ def exports(history: MemoryHistoryStore, metrics: Metrics) -> Exports:
 
 
 async def lines(pages: AsyncGenerator[bytes, None]) -> list[str]:
-    """Return the lines of the pages that are left."""
+    """Return the lines of all remaining pages."""
     return b"".join([page async for page in pages]).decode().splitlines()
 
 
@@ -89,7 +89,7 @@ def newest_first(rows: list[HistoryRow]) -> list[str]:
 
 
 async def test_an_export_is_what_was_there_when_it_began(exports: Exports, history: MemoryHistoryStore) -> None:
-    """Every row once, newest first; what is recorded between two pages is not in it and displaces nothing."""
+    """An export has every row once, newest first, and none that is recorded after it began."""
     there = newest_first(history.rows)
     seen: list[str] = []
     async with aclosing(exports.export(Caller().identify, EVERYTHING, NDJSON)) as pages:
@@ -100,7 +100,7 @@ async def test_an_export_is_what_was_there_when_it_began(exports: Exports, histo
 
 
 async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
-    """NDJSON repeats the page's items character by character."""
+    """NDJSON lines equal the page's items character by character."""
     caller = Caller()
     page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
@@ -111,20 +111,20 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     "limit", [1, ROWS_PER_READ - 1, ROWS_PER_READ, ROWS_PER_READ + 1, 2 * ROWS_PER_READ, 10 * ROWS_PER_READ]
 )
 async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
-    """The newest so many, at and around the size of what is read at once."""
+    """A limit returns that many newest rows, also around the size of one read."""
     exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
     assert ids(exported) == newest_first(history.rows)[:limit]
 
 
 @pytest.mark.parametrize("rows", [0, 1, ROWS_PER_READ, 2 * ROWS_PER_READ])
 async def test_an_export_of_whole_pages_ends(exports: Exports, history: MemoryHistoryStore, rows: int) -> None:
-    """A selection that just fills its pages, or has nothing in it, is exported like any other."""
+    """A selection that fills its last page exactly, or is empty, is exported like any other."""
     del history.rows[rows:]
     assert ids(await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))) == newest_first(history.rows)
 
 
 async def test_an_item_continues_an_export_that_broke_off(exports: Exports, history: MemoryHistoryStore) -> None:
-    """``cursor`` takes the id of the last item that arrived: what is older follows. A page's cursor does the same."""
+    """``cursor`` accepts the id of the last item that arrived, or a page's cursor, and returns the older rows."""
     there = newest_first(history.rows)
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, HistorySelection(cursor=there[300]), NDJSON))) == there[301:]
@@ -135,13 +135,13 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "z" * 36, "019aab12-7c00-7123-8456-42661417400", "AQ", "A" * 23])
 async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str) -> None:
-    """Neither a page's cursor nor an id: InvalidInput before anything is yielded."""
+    """A cursor that is neither an id nor a page's cursor raises InvalidInput before anything is yielded."""
     with pytest.raises(InvalidInput):
         await lines(exports.export(Caller().identify, HistorySelection(cursor=cursor), NDJSON))
 
 
 async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
-    """By operation, by time and by user, as in a page; everyone's for an admin."""
+    """Filters by operation, time and user work as for a page; an admin may export everyone's rows."""
     made = history_row(operation="pow")
     others = history_row(user_id=OTHER_ID)
     history.rows += [made, others]
@@ -177,10 +177,10 @@ def lose_the_role(caller: Caller) -> None:
         (Role.ADMIN, lose_the_role, Forbidden),
     ],
 )
-async def test_who_loses_the_right_gets_nothing_more(
+async def test_an_export_stops_when_the_rights_end(
     exports: Exports, role: Role, lose: Callable[[Caller], None], expected: type[PycalcError]
 ) -> None:
-    """Between two pages the caller is asked for again: the next one is not given, and the export is not whole."""
+    """Rights are checked before each page: when they end, the export stops and is marked incomplete."""
     caller = Caller(role=role)
     pages = exports.export(caller.identify, EVERYTHING, NDJSON)
     await anext(pages)
@@ -190,7 +190,7 @@ async def test_who_loses_the_right_gets_nothing_more(
 
 
 async def test_a_store_that_fails_on_the_way_is_no_end(exports: Exports, history: MemoryHistoryStore) -> None:
-    """The failure comes out after the pages before it: a truncated export is never taken for a whole one."""
+    """A store that fails between pages raises, so that a truncated export is never taken for a complete one."""
     pages = exports.export(Caller().identify, EVERYTHING, NDJSON)
     await anext(pages)
     history.failure = StoreUnavailable("The database is not available.")
@@ -199,12 +199,12 @@ async def test_a_store_that_fails_on_the_way_is_no_end(exports: Exports, history
 
 
 async def begun(stack: AsyncExitStack, exports: Exports, identify: Callable[[], Awaitable[Principal]]) -> None:
-    """Begin an export that goes on as long as the stack."""
+    """Begin an export that lasts until the stack is closed."""
     await anext(await stack.enter_async_context(aclosing(exports.export(identify, EVERYTHING, NDJSON))))
 
 
 async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
-    """One user's exports are bounded, others' go on; each end of one, an early one too, frees its place."""
+    """A user's concurrent exports are bounded, apart from other users'; each end of one releases its slot."""
     value = metrics.registry.get_sample_value
     async with AsyncExitStack() as stack:
         for _ in range(MAX_EXPORTS_EACH):
@@ -219,7 +219,7 @@ async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metric
 
 
 async def test_some_users_don_t_hold_everything(exports: Exports) -> None:
-    """However many exports a few users want, one more user finds room for one."""
+    """However many exports a few users start, one more user can start one."""
     async with AsyncExitStack() as stack:
         for number in range(4):
             with suppress(Overloaded):
@@ -229,7 +229,7 @@ async def test_some_users_don_t_hold_everything(exports: Exports) -> None:
 
 
 async def test_all_users_together_have_some_slots(exports: Exports) -> None:
-    """However many users there are, no more exports go on at once."""
+    """The number of concurrent exports is bounded for all users together."""
     async with AsyncExitStack() as stack:
         for number in range(MAX_EXPORTS):
             await begun(stack, exports, Caller(number.to_bytes(16)).identify)
@@ -238,13 +238,13 @@ async def test_all_users_together_have_some_slots(exports: Exports) -> None:
 
 
 class BusyHistoryStore(MemoryHistoryStore):
-    """A history during whose reading, the first time excepted, the event loop works 5 ms for others."""
+    """A history during whose reads, except the first, the event loop works 5 ms on other tasks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads_at: list[float] = []
         self.worked = 0.0
-        """What the clock of the event loop's thread says."""
+        """Processor time of the event loop's thread, as the clock reports it."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """See HistoryStore."""
@@ -255,7 +255,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_exports_make_way_for_others() -> None:
-    """Where the loop works for others during reads, all exports wait several times as long before the next read."""
+    """If the loop works on other tasks during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * ROWS_PER_READ + 1)]
     exports = Exports(busy, accounts(), Metrics(), lambda: busy.worked)
@@ -264,8 +264,10 @@ async def test_exports_make_way_for_others() -> None:
     assert pauses == pytest.approx([0.0] + [8 * (0.006 - 2 * 0.001)] * 4)
 
 
-async def test_a_failed_export_frees_its_place(exports: Exports, history: MemoryHistoryStore, metrics: Metrics) -> None:
-    """A store that is away does not use up the places."""
+async def test_a_failed_export_releases_its_slot(
+    exports: Exports, history: MemoryHistoryStore, metrics: Metrics
+) -> None:
+    """An export that fails in the store releases its slot."""
     history.failure = StoreUnavailable("The database is not available.")
     with pytest.raises(StoreUnavailable):
         await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))
@@ -273,9 +275,10 @@ async def test_a_failed_export_frees_its_place(exports: Exports, history: Memory
 
 
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
-    """Twice the least that a full read took is its own work; it pauses eight times as long as the rest, 0.1 s at most.
+    """An export pauses eight times as long as the event loop worked on other tasks, at most 0.1 s.
 
-    A read of fewer rows takes less, and says nothing of what a full one takes.
+    Twice the shortest time of a full read counts as the export's own work. Shorter reads are not measured, because they
+    say nothing about full ones.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics())
     exports._pause_after(0.001, ROWS_PER_READ - 1)

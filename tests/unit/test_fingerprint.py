@@ -1,4 +1,4 @@
-"""The name of the arithmetic, by which cached results are kept apart."""
+"""The fingerprint of the arithmetic, which separates the cached results of different versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(pycalc.__file__).parent
 
 
 def version_of(folder: Path) -> str:
-    """Return what a copy of the package says."""
+    """Return the fingerprint of a copy of the package."""
     program = "from pycalc.services.calculations.fingerprint import arithmetic_version; print(arithmetic_version())"
     command = [sys.executable, "-c", program]
     environment = {"PYTHONPATH": str(folder)}
@@ -28,7 +28,7 @@ def version_of(folder: Path) -> str:
 
 
 def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) -> None:
-    """A copy elsewhere has the same name; one with another constant in an operation has another."""
+    """A copy in another folder has the same fingerprint; one with a changed constant in an operation has another."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
     assert version_of(tmp_path) == arithmetic_version()
     services = tmp_path / "pycalc/services"
@@ -40,7 +40,7 @@ def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) ->
 
 
 def test_every_file_of_the_operations_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of any of them, however deep in folders, gives another name."""
+    """A change of any file of the operations, in any subfolder, changes the fingerprint."""
     package = tmp_path / "pycalc"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "web"))
     monkeypatch.setattr(fingerprint, "__file__", str(package / "services/calculations/fingerprint.py"))
@@ -63,7 +63,7 @@ def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["version", "mp_version", "mpfr_version", "mpc_version"])
 def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """GMP, MPFR, MPC and what binds them: an instance on another image need not compute the same."""
+    """The versions of GMP, MPFR, MPC and their bindings change the fingerprint, as another image may have others."""
     before = arithmetic_version()
     monkeypatch.setattr(fingerprint, library, lambda: "0.0")
     assert arithmetic_version() != before
@@ -71,7 +71,7 @@ def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library:
 
 @pytest.mark.anyio
 async def test_a_cache_in_the_process_needs_none() -> None:
-    """Nobody else's results are in it: no file is read for a name."""
+    """A cache in the process needs no fingerprint, so no file is read for one."""
 
     def unwanted() -> str:
         raise AssertionError("nobody needs it")

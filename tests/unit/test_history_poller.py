@@ -1,4 +1,4 @@
-"""Following the history as it grows, over a history in memory into which several processes write."""
+"""The event feed over an in-memory history into which several processes write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADA, BOB = b"a" * 16, b"b" * 16
 
 
 def caller(user: bytes = ADA, role: Role = Role.USER) -> Callable[[], Awaitable[Principal]]:
-    """Return who is calling, whenever it is asked."""
+    """Return the caller, at every check."""
 
     async def identify() -> Principal:
         return Principal(user, "name", role, user, time() + 900)
@@ -37,7 +37,7 @@ def caller(user: bytes = ADA, role: Role = Role.USER) -> Callable[[], Awaitable[
 
 
 class ReadHistoryStore(MemoryHistoryStore):
-    """A history that counts how often it is followed, and fails on demand."""
+    """A history that counts how often it is polled, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ReadHistoryStore(MemoryHistoryStore):
 
 
 class Following:
-    """A tail and the feed over it."""
+    """A history poller and its event feed."""
 
     def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
         self.history = ReadHistoryStore()
@@ -62,12 +62,12 @@ class Following:
         self.feed = EventFeed(self.history, self.poller, self.metrics)
 
     async def record(self, *rows: HistoryRow) -> None:
-        """Commit rows as this process does."""
+        """Commit rows as this process would."""
         await self.history.append(rows)
         self.poller.wake()
 
     async def begin(self, last_id: bytes | None = None, user: bytes = ADA) -> AsyncIterator[Event]:
-        """Follow; the marker has come when this returns."""
+        """Subscribe; the stream's marker has arrived when this returns."""
         events = self.feed.subscribe(caller(user), last_id)
         assert (await anext(events)).payload == b""
         return events
@@ -75,7 +75,7 @@ class Following:
 
 @pytest.fixture
 async def alone() -> AsyncIterator[Following]:
-    """A process that has the database for itself."""
+    """Run a process that has the database for itself."""
     following = Following(shared=False)
     yield following
     await following.poller.aclose()
@@ -97,7 +97,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
 
 
 async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
-    """Each user's rows go to that user's followers, to all of them, in order; what was before is not told."""
+    """All subscriptions of a user receive that user's new rows in order, and no earlier ones."""
     await alone.record(history_row(user_id=ADA))
     first, second, bobs = await alone.begin(), await alone.begin(), await alone.begin(user=BOB)
     rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(9)]
@@ -109,7 +109,7 @@ async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
 
 
 async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) -> None:
-    """Whatever event a client heard last, it goes on with the next one, while others are being recorded."""
+    """A client that resumes after any event receives the next one, while other rows are being recorded."""
     rows = [history_row(n, user_id=ADA) for n in range(30)]
     await alone.record(*rows[:10])
     for heard in range(10):
@@ -122,7 +122,7 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) ->
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "resumed"])
 async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, when: str) -> None:
-    """A calculation of the year 2106 in the history, or as Last-Event-ID: what is recorded now is told all the same."""
+    """A row dated 2106, in the history or as Last-Event-ID, does not delay the events of new rows."""
     future = history_row(user_id=ADA)._replace(id=(2**32 * 1000).to_bytes(6) + b"\x70" + bytes(9))
     if when != "meanwhile":
         await alone.record(future)
@@ -136,8 +136,11 @@ async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, w
 
 
 @in_virtual_time
-async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_place() -> None:
-    """Ids are given before commits: what another process commits later under an earlier id is neither lost nor late."""
+async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
+    """Ids are assigned before commits, so another process may commit an earlier id later.
+
+    Such a row is delivered in the order of ids, neither lost nor late.
+    """
     async with sharing() as shared:
         events = await shared.begin()
         rows = [history_row(n, user_id=ADA) for n in range(4)]
@@ -150,7 +153,7 @@ async def test_another_processs_late_commit_with_an_earlier_id_is_told_in_its_pl
 
 @in_virtual_time
 async def test_one_resumes_on_an_instance_that_is_behind() -> None:
-    """An id that this process has not told of yet: what follows it comes, and it does not come again."""
+    """A client may resume after an id that this process has not delivered yet; the events after it arrive once."""
     async with sharing() as shared:
         rows = [history_row(n, user_id=ADA) for n in range(3)]
         await shared.history.append(rows)
@@ -158,8 +161,8 @@ async def test_one_resumes_on_an_instance_that_is_behind() -> None:
         assert await take(events, 1) == [rows[2].id]
 
 
-async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
-    """The stream of a reader that is far behind ends after what was queued; others, and the writer, notice nothing."""
+async def test_a_slow_reader_is_dropped(alone: Following) -> None:
+    """The stream of a slow reader ends after its queued events; other readers and the writer are not affected."""
     slow, quick = await alone.begin(), await alone.begin()
     heard = 0
     for _ in range(MAX_BEHIND // 400 + 2):
@@ -171,8 +174,8 @@ async def test_who_reads_too_slowly_is_dropped(alone: Following) -> None:
     assert alone.metrics.registry.get_sample_value("pycalc_event_subscribers") == 1
 
 
-async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
-    """Recording costs the tail nothing: the history is not asked."""
+async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
+    """Without subscribers recording does not query the history."""
     events = await alone.begin()
     await alone.record(history_row(user_id=ADA))
     await take(events, 1)
@@ -184,7 +187,7 @@ async def test_nothing_is_read_while_nobody_follows(alone: Following) -> None:
 
 
 async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following) -> None:
-    """Followers wait, and hear afterwards what was recorded meanwhile."""
+    """While the store fails subscribers wait; afterwards they receive what was recorded meanwhile."""
     events = await alone.begin()
     alone.history.failing = True
     row = history_row(user_id=ADA)
@@ -196,14 +199,14 @@ async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following
 
 
 async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
-    """Closing finishes every stream."""
+    """Closing the feed ends every stream."""
     events = await alone.begin()
     await alone.poller.aclose()
     assert [event async for event in events] == []
 
 
 async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
-    """What an admin may see a user may not, and the other way round: the client comes again and gets what is its."""
+    """A change of the caller's role ends the stream, because the role decides which events it may contain."""
     roles = [Role.ADMIN, Role.USER]
 
     async def identify() -> Principal:
@@ -216,7 +219,7 @@ async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
 
 
 async def test_followers_are_bounded(alone: Following) -> None:
-    """One user has twenty streams; the next is refused until one ends."""
+    """A user may have twenty streams; the next is refused until one ends."""
     streams = [await alone.begin() for _ in range(MAX_SUBSCRIBERS_EACH)]
     with pytest.raises(Overloaded):
         await alone.begin()
@@ -226,7 +229,7 @@ async def test_followers_are_bounded(alone: Following) -> None:
 
 
 async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
-    """Fifty users who want as many streams as they may have leave some to one more."""
+    """Fifty users who open as many streams as they may leave some to another user."""
     streams = []
     for number in range(MAX_SUBSCRIBERS // MAX_SUBSCRIBERS_EACH):
         with suppress(Overloaded):
@@ -236,8 +239,8 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 
 @in_virtual_time
-async def test_the_marker_is_a_place_to_resume_from() -> None:
-    """What is held back when a stream begins comes after its marker, whether the client stays or comes again."""
+async def test_a_client_can_resume_from_the_marker() -> None:
+    """Events that are held back when a stream begins come after its marker, also for a client that resumes from it."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])
@@ -250,8 +253,8 @@ async def test_the_marker_is_a_place_to_resume_from() -> None:
         assert await take(await shared.begin(marker.id), 1) == [row.id]
 
 
-async def test_the_past_too_is_told_only_to_who_may_hear_it(alone: Following) -> None:
-    """Rights that end while missed events are told end the telling: an admin who was deleted gets no more of it."""
+async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
+    """Replaying missed events stops when the caller's rights end, as for an admin who was deleted."""
     rows = [history_row(n, user_id=BOB) for n in range(5)]
     await alone.record(*rows)
     asked = 0

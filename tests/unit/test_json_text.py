@@ -1,4 +1,4 @@
-"""JSON as it comes in: each name once, and a cost that is bounded whatever the body holds."""
+"""The JSON of requests: each name once, at a bounded cost for any body."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pointer_of(body: bytes) -> str:
     ],
 )
 def test_a_repeated_name_is_pointed_to(body: bytes, pointer: str) -> None:
-    """The pointer (RFC 6901) leads to a member that is there, also where an outer one is repeated too."""
+    """The pointer (RFC 6901) leads to an existing member, also if an outer name is repeated too."""
     assert pointer_of(body) == pointer
 
 
@@ -48,7 +48,7 @@ def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> 
 
 @pytest.mark.parametrize("body", [b"[" + b"{}," * 2_000 + b"{}]", b"[" + b"0," * 20_000 + b"0]"])
 def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None:
-    """Objects and numbers cost the event loop a call each: too many of them are refused where the limit is reached."""
+    """Too many objects or numbers are refused as soon as the limit is reached, as each costs the event loop a call."""
     read: list[str] = []
     with pytest.raises(InvalidInput, match="more objects or numbers"):
         read_json(body, read.append)
@@ -68,5 +68,5 @@ def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None
     ids=["12", "-12", "1.5", "1e3", "long", "long, negative"],
 )
 def test_a_number_of_any_length_is_valid_json(text: str, value: Any) -> None:
-    """One that Python does not read as an integer stays its text: a field's own sentence refuses it then."""
+    """A number that is too long for Python's int stays text, which its field refuses with its own message."""
     assert read_json(f'{{"n": {text}}}'.encode()) == {"n": value}

@@ -1,4 +1,4 @@
-"""Single flight across processes: who makes a result, who waits for it and for how long, over leases in memory."""
+"""Single flight across processes over fake leases: who computes a result, and how long others wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeLeases:
-    """Leases whose answers are set beforehand; each takes a tenth of a second of the test's clock."""
+    """Leases with preset answers, each of which takes a tenth of a second of the test's clock."""
 
     def __init__(self, *answers: bool | Result | Exception) -> None:
         self.answers = list(answers)
@@ -49,7 +49,7 @@ class FakeLeases:
 
 
 def a_plan(seconds: float, digits: int = 21) -> Plan:
-    """Return a plan that takes so long."""
+    """Return a plan with this estimated duration."""
     return replace(make_plan(10**6, "fibonacci", ("100",), DEFAULT_OPTIONS), seconds=seconds, digits=digits)
 
 
@@ -59,7 +59,7 @@ HERE, THERE = result(), result()
 async def joined(
     monkeypatch: pytest.MonkeyPatch, leases: FakeLeases, plan: Plan, longest: float = 30.0
 ) -> tuple[Found, dict[str, float]]:
-    """Return what comes of a plan, and what was counted."""
+    """Join the single flight of a plan; return the result and the outcomes that were counted."""
     monkeypatch.setattr(single_flight, "monotonic", lambda: leases.now)
     metrics = Metrics()
 
@@ -82,21 +82,21 @@ async def joined(
 async def test_only_what_is_expensive_and_handed_on_is_agreed_on(
     monkeypatch: pytest.MonkeyPatch, seconds: float, digits: int, asked: int
 ) -> None:
-    """From 20 ms on; what the cache would not hand on is made in each process."""
+    """A lease is asked for from 20 ms on, and only if the cache can hand the result on."""
     leases = FakeLeases(True)
     found, _ = await joined(monkeypatch, leases, a_plan(seconds, digits))
     assert (found, leases.asked, leases.released) == (Found(HERE, cached=False), asked, asked)
 
 
-async def test_who_has_the_lease_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, or after another process has given it back."""
+async def test_the_holder_of_the_lease_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that gets the lease computes, at once or after another process has released it."""
     for answers in ([True], [False, False, True]):
         found, counts = await joined(monkeypatch, FakeLeases(*answers), a_plan(1.0))
         assert (found, counts) == (Found(HERE, cached=False), {"leader": 1})
 
 
-async def test_who_waited_is_handed_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was in the cache from the first is a hit, and no flight that was shared."""
+async def test_a_waiting_process_gets_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that arrives while waiting counts as shared; one that was cached from the start is a cache hit."""
     assert await joined(monkeypatch, FakeLeases(THERE), a_plan(1.0)) == (Found(THERE, cached=True), {})
     assert await joined(monkeypatch, FakeLeases(False, THERE), a_plan(1.0)) == (
         Found(THERE, cached=True),
@@ -108,7 +108,7 @@ async def test_who_waited_is_handed_the_result(monkeypatch: pytest.MonkeyPatch) 
 async def test_another_process_is_not_waited_for_longer_than_it_should_take(
     monkeypatch: pytest.MonkeyPatch, seconds: float, longest: float, waited: float
 ) -> None:
-    """Half a second and five times the estimate, and no longer than the deadline; then it is made here."""
+    """A process waits for half a second plus five times the estimate, or until its deadline, then computes itself."""
     leases = FakeLeases(False)
     found, counts = await joined(monkeypatch, leases, a_plan(seconds), longest)
     assert (found, counts, leases.released) == (Found(HERE, cached=False), {"timed_out": 1}, 1)
@@ -116,8 +116,8 @@ async def test_another_process_is_not_waited_for_longer_than_it_should_take(
     assert leases.now - 100.0 >= waited - 0.001
 
 
-async def test_without_a_cache_everybody_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not answer the first question, or a quarter of a second after its last answer."""
+async def test_without_a_cache_each_process_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process computes alone if the cache does not answer at first, or for 0.25 s after its last answer."""
     away = CacheUnavailable("The cache does not answer.")
     found, counts = await joined(monkeypatch, FakeLeases(away), a_plan(1.0))
     assert (found, counts) == (Found(HERE, cached=False), {"no_coordination": 1})

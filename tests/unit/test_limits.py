@@ -1,4 +1,4 @@
-"""Limits: what they let through, what they refuse and for how long, and what they keep."""
+"""Rate limits: what they admit, what they refuse and for how long, and how much they store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Door:
-    """A login limit, and how many passwords it let through to be checked."""
+    """A login limit, with the times at which wrong passwords were checked."""
 
     def __init__(self, limit: str = "10/minute", bound: int = 1000) -> None:
         self.clock = Clock()
@@ -54,7 +54,7 @@ class Door:
 
     @property
     def checked(self) -> int:
-        """How many wrong passwords were looked at."""
+        """The number of wrong passwords that were checked."""
         return len(self.checks)
 
     def too_often(self) -> bool:
@@ -62,7 +62,7 @@ class Door:
         return any(later - earlier < HOUR for earlier, later in zip(self.checks, self.checks[30:], strict=False))
 
     async def fail(self, name: str = "ada", address: str = HERE) -> int:
-        """Try a wrong password; return 0, or the seconds to wait when it was not looked at."""
+        """Try a wrong password; return 0, or the seconds to wait if the limit refused it unchecked."""
         try:
             async with self.limit.attempt(name, address):
                 self.checks.append(self.clock.now)
@@ -73,17 +73,20 @@ class Door:
             return refusal.retry_after
 
     async def succeed(self, name: str = "ada", address: str = HERE) -> None:
-        """Log in; raises RateLimited."""
+        """Log in, or raise RateLimited."""
         async with self.limit.attempt(name, address):
             pass
 
     def refused(self, limit: str) -> float:
-        """Return how often a limit refused."""
+        """Return the number of refusals by this limit."""
         return self.metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": limit}) or 0
 
 
 async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() -> None:
-    """Letter case does not make another account of it; other accounts are not concerned."""
+    """The eleventh failure is refused without checking the password.
+
+    Names that differ in case only are one account; other accounts are not affected.
+    """
     door = Door()
     assert [await door.fail(name) for name in ("ada", "ADA") * 5] == [0] * 10
     assert await door.fail("Ada") == 60
@@ -95,9 +98,9 @@ async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() 
 
 
 async def test_the_wait_doubles_up_to_an_hour() -> None:
-    """Each run into the limit makes the next wait twice as long; waiting it out is enough."""
+    """Each time the limit is reached the next wait doubles, up to an hour; after it tries are admitted."""
     door = Door("1/minute")
-    door.limit._accounts = door.limit._addresses  # the limit of ten a minute, without the hour's
+    door.limit._accounts = door.limit._addresses  # The limit of ten a minute, without that of thirty an hour.
     waits = []
     for _ in range(8):
         while not (wait := await door.fail()):
@@ -108,7 +111,7 @@ async def test_the_wait_doubles_up_to_an_hour() -> None:
 
 
 async def test_refused_tries_do_not_prolong_the_wait() -> None:
-    """Who knocks during the wait is let in at its end."""
+    """Tries during the wait do not prolong it."""
     door = Door()
     for _ in range(10):
         await door.fail()
@@ -119,7 +122,7 @@ async def test_refused_tries_do_not_prolong_the_wait() -> None:
 
 
 async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
-    """After a login there are ten tries again, and the wait is the first one's."""
+    """After a successful login ten tries are free again, and the next wait is as short as the first."""
     door = Door()
     for _ in range(4):
         await door.fail()
@@ -129,7 +132,7 @@ async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
 
 
 async def test_a_success_does_not_forget_the_hours_failures() -> None:
-    """Whoever guesses while the owner logs in now and then gets no more tries by that."""
+    """A successful login does not reset the hourly count, so the owner's logins give a guesser no more tries."""
     door = Door()
     for _ in range(4):
         for _ in range(9):
@@ -145,7 +148,7 @@ async def test_a_success_does_not_forget_the_hours_failures() -> None:
     [(0.0, 1_000), (0.4, 10_000), (6.5, 2_000), (7.0, 2_000), (60.0, 1_000), (119.0, 1_000), (241.0, 1_000)],
 )
 async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempts: int) -> None:
-    """However many hours of attempts are paced, from however many addresses, no 60 minutes see more than thirty."""
+    """No 60 minutes see more than thirty password checks of an account, from any number of addresses."""
     door = Door()
     for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
@@ -157,7 +160,7 @@ async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempt
 @pytest.mark.parametrize(("pause", "attempts"), [(0.4, 5_000), (6.5, 2_000), (60.0, 1_000), (241.0, 1_000)])
 @pytest.mark.parametrize("every", [2, 9])
 async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: int, every: int) -> None:
-    """Thirty an hour hold while the owner logs in between the guesses."""
+    """The owner's logins between the guesses give back none of the thirty tries an hour."""
     door = Door()
     for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
@@ -170,7 +173,7 @@ async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: in
 
 
 async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
-    """Who waits for the end of an hour's window to use it up, and then the next, gets thirty at most."""
+    """Thirty tries hold for any 60 minutes, also across the end of one hourly window."""
     door = Door()
     await door.fail()
     door.clock.now += HOUR - 125
@@ -182,7 +185,7 @@ async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
 
 
 async def test_an_address_has_ten_times_as_many() -> None:
-    """Spraying one password over many accounts ends, for that address alone."""
+    """An address has ten times the limit of an account, so trying one password on many accounts is stopped."""
     door = Door()
     assert [await door.fail(f"user{number}") for number in range(100)] == [0] * 100
     assert await door.fail("user100") == 60
@@ -191,7 +194,7 @@ async def test_an_address_has_ten_times_as_many() -> None:
 
 
 async def test_tries_at_once_count_before_they_fail() -> None:
-    """Of 50 guesses sent at the same moment ten are looked at; the others may come back in a second."""
+    """Of 50 concurrent guesses ten are checked; the others may retry after a second."""
     door = Door()
     gate = asyncio.Event()
 
@@ -214,7 +217,7 @@ async def test_tries_at_once_count_before_they_fail() -> None:
 
 
 async def test_an_address_has_eight_tries_under_way() -> None:
-    """The ninth is refused for a second, whoever it asks for; another address is not concerned, nor is a later try."""
+    """An address has eight concurrent tries over all accounts; the ninth must retry after a second."""
     door = Door()
     gate = asyncio.Event()
 
@@ -236,7 +239,7 @@ async def test_an_address_has_eight_tries_under_way() -> None:
 
 
 async def test_a_guess_whose_client_hangs_up_counts() -> None:
-    """A cancelled try has cost a hash all the same."""
+    """A cancelled try counts, because it has cost a hash."""
     door = Door()
     for _ in range(10):
         with suppress(asyncio.CancelledError):
@@ -246,7 +249,7 @@ async def test_a_guess_whose_client_hangs_up_counts() -> None:
 
 
 class Distant(Counters):
-    """Counters that count at once, and answer when they may."""
+    """Counters that count at once, but reply when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -260,8 +263,8 @@ class Distant(Counters):
         return counted
 
 
-async def test_who_hangs_up_while_a_try_is_counted_leaves_no_trace() -> None:
-    """The answer may be on its way: what was counted is taken back all the same."""
+async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
+    """If a client disconnects while its try is being counted, the count is taken back."""
     distant = Distant()
     failures = _Failures("login-account", [parse_limit("10/minute")], distant, Metrics())
     trying = asyncio.create_task(failures.trying("ada").__aenter__())
@@ -275,7 +278,7 @@ async def test_who_hangs_up_while_a_try_is_counted_leaves_no_trace() -> None:
 
 
 class RoundTrips:
-    """Counters that are far away: all who ask in the meantime are answered together."""
+    """Distant counters, whose concurrent calls share one round trip."""
 
     def __init__(self) -> None:
         self._counters = Counters()
@@ -283,11 +286,11 @@ class RoundTrips:
         self._waiting: list[asyncio.Event] = []
 
     async def during(self, work: Coroutine[None, None, None]) -> int:
-        """Return how many round trips some work makes, one after the other."""
+        """Return the number of sequential round trips of some work."""
         task = asyncio.create_task(work)
         trips = 0
         while not task.done():
-            for _ in range(20):  # turns of the event loop, in which everybody asks who has nothing to wait for
+            for _ in range(20):  # Let every task reach its next call.
                 await asyncio.sleep(0)
             trips += bool(self._waiting)
             while self._waiting:
@@ -324,7 +327,7 @@ class RoundTrips:
 
 
 def counted_by(far: RoundTrips) -> FailedLogins:
-    """Return a limit whose counters are far away."""
+    """Return a limit that uses the distant counters."""
     limit = FailedLogins("10/minute", Metrics())
     for failures in (limit._accounts, limit._addresses):
         failures._counters = far
@@ -335,7 +338,7 @@ def counted_by(far: RoundTrips) -> FailedLogins:
 
 @pytest.mark.parametrize("right", [True, False])
 async def test_a_try_makes_five_round_trips(right: bool) -> None:
-    """Two before the password is looked at, for the address and then the account; three after, for good or bad."""
+    """A login try takes two round trips before the password check, for address and account, and three after it."""
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -349,7 +352,7 @@ async def test_a_try_makes_five_round_trips(right: bool) -> None:
 
 
 async def test_the_try_that_begins_a_wait_makes_seven() -> None:
-    """Two more than the nine before it: the wait's length depends on how many there were."""
+    """The tenth failure takes two more round trips, because the wait depends on the number of earlier waits."""
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -362,7 +365,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:
-    """A full queue before the hashes is no failed login."""
+    """A login that is refused because the hash queue is full is no failed login."""
     door = Door()
     for _ in range(20):
         with pytest.raises(Overloaded):
@@ -372,7 +375,7 @@ async def test_what_is_not_the_clients_fault_does_not_count() -> None:
 
 
 async def test_registrations_are_counted_by_address() -> None:
-    """The refusal says when the window ends; another address is not concerned."""
+    """A refusal says when the window ends; another address is not affected."""
     clock, metrics = Clock(), Metrics()
     limit = RegistrationRateLimit("3/hour", metrics, clock=clock)
     for _ in range(3):
@@ -388,7 +391,7 @@ async def test_registrations_are_counted_by_address() -> None:
 
 
 async def test_calculations_show_the_remaining_quota() -> None:
-    """What remains goes down with each, the seconds with the clock; a refusal says it too and costs nothing."""
+    """The remaining quota and the seconds to its reset are correct, also in a refusal, which spends nothing."""
     clock = Clock()
     limit = CalculationRateLimit("10/minute", Metrics(), clock=clock)
     assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
@@ -403,15 +406,15 @@ async def test_calculations_show_the_remaining_quota() -> None:
     assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
 
 
-async def test_a_batch_that_never_fits_is_told_so() -> None:
-    """Waiting would not help, and the refusal says why."""
+async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
+    """A batch above the whole limit is refused with the reason, because waiting would not help."""
     limit = CalculationRateLimit("10/minute", Metrics())
     with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
         await limit.spend(b"ada", 11)
 
 
 async def test_no_more_keys_than_the_bound_are_kept() -> None:
-    """What has expired goes first, then what expires soonest: a long wait outlives a flood of new names."""
+    """At the bound expired keys are evicted first, then those that expire soonest, so long waits survive a flood."""
     clock = Clock()
     counters = Counters(100, clock)
     await counters.incr("waits", HOUR)
@@ -429,7 +432,7 @@ async def test_no_more_keys_than_the_bound_are_kept() -> None:
 
 
 async def test_a_counter_costs_the_same_whatever_its_name() -> None:
-    """The longest names that a login takes, of characters of four bytes, take no more room than short ones."""
+    """The longest login names, of four-byte characters, take no more memory than short ones."""
     counters = Counters(1000)
     tracemalloc.start()
     try:
@@ -442,7 +445,7 @@ async def test_a_counter_costs_the_same_whatever_its_name() -> None:
 
 
 async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
-    """Counters of other names push each other out, not the account's that must wait."""
+    """A flood of other names does not evict the counter of an account that must wait."""
     door = Door("10/hour", bound=50)
     for _ in range(10):
         await door.fail()
@@ -455,7 +458,7 @@ async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
 
 
 async def test_an_empty_setting_is_no_limit() -> None:
-    """The null twins let everything through; calculations have none at all."""
+    """An empty setting admits every login and every registration, and makes no limiter for calculations."""
     metrics = Metrics()
     logins, registrations = login_limit("", metrics), registration_limit("", metrics)
     for _ in range(1000):
@@ -470,7 +473,7 @@ async def test_an_empty_setting_is_no_limit() -> None:
     ("text", "amount", "seconds"), [("10/minute", 10, 60), ("1 per 2 hours", 1, 7200), ("600/day", 600, 86400)]
 )
 def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
-    """The notation of the ``limits`` library."""
+    """Settings use the notation of the ``limits`` library."""
     limit = parse_limit(text)
     assert (limit.amount, limit.get_expiry()) == (amount, seconds)
 
@@ -479,6 +482,6 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
     "text", ["ten/minute", "10", "10/fortnight", "-1/minute", "0/minute", "1/minute;2/hour", " ", "9" * 5000 + "/day"]
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    """With a sentence that shows what was read."""
+    """An invalid limit is refused with a message that shows it."""
     with pytest.raises(ValueError, match="limit"):
         parse_limit(text)

@@ -1,4 +1,4 @@
-"""The loop scheduler: work runs in order, a time slice in each iteration, with the loop free in between."""
+"""The loop scheduler: work runs in order, in one time slice for each iteration of the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
-    """Ten pieces of a millisecond, two milliseconds a round: whoever comes after them is heard after the first two."""
+    """Of ten 1 ms pieces with a 2 ms slice, two run before a task that came later gets its turn."""
     scheduler, ran = LoopScheduler(), list[object]()
 
     async def work(number: int) -> None:
@@ -29,7 +29,7 @@ async def test_work_is_let_through_in_portions_between_which_others_run() -> Non
 
 
 async def test_a_caller_that_goes_away_takes_no_turn() -> None:
-    """The others go on."""
+    """A cancelled caller does not delay the others."""
     scheduler = LoopScheduler()
     gone, stays = (asyncio.create_task(scheduler.time_slice(1.0)) for _ in range(2))
     await asyncio.sleep(0)

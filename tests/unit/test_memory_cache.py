@@ -1,4 +1,4 @@
-"""The cache in this process: bounded in bytes, the least recently used goes first."""
+"""The in-process cache: bounded in bytes, with eviction of the least recently used result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ pytestmark = pytest.mark.anyio
 
 
 def result(size: int) -> Result:
-    """Return a result of so many bytes, made anew."""
+    """Return a new result of this many bytes."""
     text = bytes(bytearray(b"9") * size)
     facts = Facts(text.decode() if size <= 1_000 else None, str(size), True, "1" * 20, "0" * 20, bytes(bytearray(32)))
     return Result(text, facts, bytes(bytearray(b"h") * 80), bytes(bytearray(b"t") * 40))
 
 
 async def kept(cache: MemoryCache, count: int) -> list[int]:
-    """Return which of the keys are there, the last first, as asking for them makes them the last used."""
+    """Return the numbers of the cached keys; each look-up makes its key the most recently used one."""
     return [n for n in range(count) if await cache.get(f"key{n}") is not None]
 
 
 async def test_the_least_recently_used_goes_first() -> None:
-    """Asking for a result keeps it; the one that nobody asked for makes room."""
+    """A look-up protects a result from eviction; the least recently used one is evicted."""
     cache = MemoryCache(50_000, Metrics())
     for n in range(4):
         await cache.put(f"key{n}", result(10_000))
@@ -36,7 +36,7 @@ async def test_the_least_recently_used_goes_first() -> None:
 
 
 async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
-    """Over a quarter of the whole is too much for one."""
+    """A result above a quarter of the cache is not stored, because it would evict too many others."""
     cache = MemoryCache(50_000, Metrics())
     await cache.put("key0", result(1_000))
     await cache.put("key1", result(13_000))
@@ -44,7 +44,7 @@ async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
 
 
 async def test_replacing_a_result_is_not_counted_twice() -> None:
-    """The gauges tell what is there, also after a replacement and after the end."""
+    """The cache's gauges show its current contents, also after a replacement and after closing."""
     metrics = Metrics()
     cache = MemoryCache(50_000, metrics)
     value = metrics.registry.get_sample_value
@@ -66,7 +66,7 @@ async def test_nothing_fits_into_nothing() -> None:
 
 
 async def test_the_bound_holds_for_the_memory_that_is_really_used() -> None:
-    """Full of small results, where the objects around the text weigh most, the cache uses no more than its bound."""
+    """Full of small results, whose objects outweigh their texts, the cache's memory stays within its bound."""
     bound = 4_000_000
     cache = MemoryCache(bound, Metrics())
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The in-process stream keeps nothing: what it has taken is committed, and what is not committed it has not taken."""
+"""The in-process stream: it stores nothing, so publishing returns only when the consumer has committed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_publishing_waits_for_the_commit() -> None:
 
 
 async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
-    """Within the deadline; the late commit does no harm, and the events come again when they are published again."""
+    """Without a commit in time publishing fails; a late commit is harmless, and events are delivered again."""
     metrics = Metrics()
     stream = MemoryStream("memory://", metrics, publish_seconds=0.05)
     events = numbered(ADA, range(3))

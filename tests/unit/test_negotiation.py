@@ -1,4 +1,4 @@
-"""Header fields that choose a representation: the tables of RFC 9110."""
+"""Header fields that select a representation, by the rules of RFC 9110."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """§12.4.2 weights, §12.5.1 Accept: a malformed weight counts as none, the most specific range counts."""
+    """The most specific range decides, and a malformed weight counts as none (§12.4.2 weights, §12.5.1 Accept)."""
     assert preferred(header, MEDIA) == expected
 
 
@@ -92,7 +92,7 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """§12.5.3 Accept-Encoding: none is used that was not named, was named with q=0, or is liked less than none."""
+    """A coding is used only if it is named with a weight above 0 and not below that of no coding (§12.5.3)."""
     assert preferred_coding(header, CODINGS) == expected
 
 
@@ -128,13 +128,13 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
     ],
 )
 def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
-    """§14.1.2, with its own examples; several ranges, other units and malformed ones are ignored (§14.2)."""
+    """Ranges of §14.1.2 are read, with its own examples; several ranges, other units and malformed ones are ignored."""
     assert byte_range(RequestConditions(range=field), ETAG, 10_000) == expected
 
 
 @pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
-    """§14.1.2: not satisfiable when it begins at or after the end, or is an empty suffix."""
+    """A range that begins at or after the end, or an empty suffix, is not satisfiable (§14.1.2)."""
     with pytest.raises(ValueError, match=r"end|empty"):
         byte_range(RequestConditions(range=field), ETAG, 10_000)
 
@@ -150,7 +150,7 @@ def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
     ],
 )
 def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
-    """§13.1.5 If-Range compares strongly; otherwise the whole is sent, even where the range would be beyond the end."""
+    """If-Range compares strongly; if it fails, the whole is sent, even for a range beyond the end (§13.1.5)."""
     assert byte_range(RequestConditions(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
     if expected is None:
         assert byte_range(RequestConditions(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
@@ -172,7 +172,7 @@ def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[i
     ],
 )
 def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None) -> None:
-    """§13.1.2 If-None-Match compares weakly; each coding's tag is a copy's too, and ``*`` is any."""
+    """If-None-Match compares weakly with the tags of all codings; ``*`` matches any (§13.1.2)."""
     assert matching(header, TAGS) == expected
 
 
@@ -188,12 +188,12 @@ def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None)
     ],
 )
 def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
-    """§13.1.1: one of the tags has to be a current one, and a weak tag never is; ``*`` is any."""
+    """If-Match compares strongly, so weak tags never match; ``*`` matches any (§13.1.1)."""
     assert is_current(header, TAGS) is expected
 
 
 def test_a_field_that_comes_twice_is_one_list() -> None:
-    """§5.3: members in the order of the lines; fields of no interest are left out."""
+    """Repeated fields are joined in the order of their lines, and other fields are left out (§5.3)."""
     headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
     assert conditions_of({"headers": headers, REQUEST: RequestContext()}) == RequestConditions(
         accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'

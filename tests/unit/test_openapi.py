@@ -1,4 +1,4 @@
-"""The OpenAPI document is one that other people's tools can read."""
+"""The OpenAPI document, which other tools must be able to read."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_every_reference_resolves(document: dict[str, Any]) -> None:
-    """Each ``$ref`` is a JSON pointer to something in the document."""
+    """Each ``$ref`` is a JSON pointer to an existing part of the document."""
     references = [node["$ref"] for node in objects(document) if "$ref" in node]
     assert len(references) > 50
     for reference in references:
@@ -67,7 +67,7 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_id_is_short(document: dict[str, Any]) -> None:
-    """The ids are unique names in camelCase, which become the names of functions in clients."""
+    """Operation ids are unique names in camelCase, because client generators name functions after them."""
     ids = {name: operation["operationId"] for name, operation in operations(document).items()}
     assert {name: ids[name] for name in OPERATION_IDS} == OPERATION_IDS
     assert len(set(ids.values())) == len(ids)
@@ -75,14 +75,14 @@ def test_every_operation_id_is_short(document: dict[str, Any]) -> None:
 
 
 def test_every_number_has_a_width(document: dict[str, Any]) -> None:
-    """Integers are int64 and other numbers double: without that, Go reads 32 bits of each."""
+    """Integers are int64 and other numbers double; without a format Go generators use 32 bits."""
     numbers = [node for node in objects(document) if node.get("type") in ("integer", "number")]
     widths = {(node["type"], node.get("format")) for node in numbers}
     assert widths == FORMATS
 
 
 def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
-    """A client gets a type of a good name for each JSON body, not one that its generator invents."""
+    """Each JSON body has a named schema, so that client generators need not invent a name."""
     for name, operation in operations(document).items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for media_type, content in (pair for body in bodies for pair in body.get("content", {}).items()):
@@ -92,26 +92,26 @@ def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
 
 
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:
-    """Generators stumble over two forms of one body; a batch's problems are of the schema for problems."""
+    """The login has one documented form of body, because generators fail with two."""
     assert list(operations(document)["POST /login"]["requestBody"]["content"]) == ["application/json"]
     choices = document["components"]["schemas"]["BatchResult"]["anyOf"]
     assert {"$ref": "#/components/schemas/Problem"} in choices
 
 
 def test_no_schema_collides_with_a_constructor(document: dict[str, Any]) -> None:
-    """Go clients have a function NewX for each schema X, so there is no schema of that name."""
+    """No schema is named NewX for another schema X, because Go clients generate a function of that name."""
     schemas = document["components"]["schemas"]
     assert [name for name in schemas if f"New{name}" in schemas] == []
 
 
 def test_every_schema_of_a_component_has_a_description(document: dict[str, Any]) -> None:
-    """Each named type explains itself."""
+    """Each named schema has a description."""
     schemas = document["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not schema.get("description")] == []
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Public routes need nothing; the others take an access token or an API key; registration takes either or none."""
+    """Public routes need no credentials, registration takes them optionally, and others need a token or an API key."""
     token: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"apiKey": []}]
     expected: dict[str, list[Any]] = {**{name: [] for name in PUBLIC}, "register": [{}, *token]}
     for operation in operations(document).values():
@@ -121,14 +121,14 @@ def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
 
 
 def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
-    """The document names its server, and describes each tag that an operation has."""
+    """The document names its server and describes each tag of an operation."""
     assert document["servers"][0]["url"] == "/"
     described = {tag["name"] for tag in document["tags"] if tag["description"]}
     assert {tag for operation in operations(document).values() for tag in operation["tags"]} == described
 
 
 def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> None:
-    """Problems that a client can act upon name the header fields to act by; results name their validators."""
+    """Problems document the header fields that a client can act upon; results document their validators."""
     for name, operation in operations(document).items():
         responses = operation["responses"]
         assert "Allow" in responses["405"]["headers"], name
@@ -150,7 +150,7 @@ def test_the_console_is_documented(document: dict[str, Any]) -> None:
 
 
 def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
-    """A text in a path or a query has a greatest length, a format or a list of values; none may be null."""
+    """A text in a path or query has a maximum length, a format or a list of values, and may not be null."""
     for name, operation in operations(document).items():
         for parameter in operation.get("parameters", ()):
             schema = parameter["schema"]
@@ -192,5 +192,5 @@ def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
     ],
 )
 def test_texts_of_a_known_form_say_so(document: dict[str, Any], schema: str, member: str, expected: str) -> None:
-    """Ids and moments are typed in clients."""
+    """Ids and times have a format, so that clients get types for them."""
     assert document["components"]["schemas"][schema]["properties"][member]["format"] == expected

@@ -1,4 +1,4 @@
-"""Password hashes: the whole password counts, keyed and upgraded; the pool is bounded; a missing user costs as much."""
+"""Password hashes: keyed, upgraded at login, computed in a bounded pool, and of equal cost for unknown users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Open = Callable[..., PasswordHasher]
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
-    """Open hashers, and close them in the end."""
+    """Open hashers, and close them at the end."""
     hashers: list[PasswordHasher] = []
 
     def open_one(*keys: str, rounds: int = 4, metrics: Metrics | None = None) -> PasswordHasher:
@@ -41,7 +41,7 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return what bcrypt is asked to check, how each begins: its cost is what a check takes."""
+    """Record the beginning of each hash that bcrypt checks, which contains its cost factor."""
     costs: list[bytes] = []
     real = bcrypt.checkpw
 
@@ -54,13 +54,13 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def unkeyed(password: str) -> str:
-    """Return a hash as the service made them before there were keys."""
+    """Return a hash in the old form, made without a key."""
     digest = hmac.digest(b"pycalc password v1", password.encode(), "sha256")
     return bcrypt.hashpw(base64.b64encode(digest), bcrypt.gensalt(4)).decode()
 
 
 async def test_the_right_password_and_no_other_is_accepted(opened: Open) -> None:
-    """The hash is bcrypt's; every character counts, those after the 72nd byte and non-ASCII ones too."""
+    """Every character of a password counts, also after the 72nd byte and beyond ASCII."""
     passwords = opened()
     hashed = await passwords.hash("p" * 72 + "ä")
     assert hashed[8:].startswith("$2b$04$")
@@ -71,7 +71,7 @@ async def test_the_right_password_and_no_other_is_accepted(opened: Open) -> None
 
 
 async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
-    """Without the key no guess can be checked: neither the plain password nor another key's pre-hash fits."""
+    """Without the key a stolen hash can't be checked: neither the plain password nor another key's pre-hash fits."""
     hashed = await opened(NEW).hash(PASSWORD)
     assert NEW not in hashed
     stored = hashed[8:].encode()
@@ -83,7 +83,7 @@ async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
 
 
 async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None:
-    """Rotation: the new key stands first; what the older one made is good until it goes, and is to be upgraded."""
+    """After a rotation the older key's hashes verify until it is removed, and are marked for an upgrade."""
     before, between, after = opened(OLD), opened(NEW, OLD), opened(NEW)
     old, new = await before.hash(PASSWORD), await between.hash(PASSWORD)
     assert await between.check(PASSWORD, old)
@@ -96,7 +96,7 @@ async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None
 
 
 async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> None:
-    """Hashes made before there were keys still verify, each at the cost of one hash."""
+    """Hashes from before keys were used still verify, at the cost of one hash, and are marked for an upgrade."""
     passwords, hashed = opened(), unkeyed(PASSWORD)
     assert await passwords.check(PASSWORD, hashed)
     assert not await passwords.check("wrong", hashed)
@@ -104,8 +104,11 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
     assert not passwords.outdated(await passwords.hash(PASSWORD))
 
 
-async def test_a_check_costs_one_hash_whoever_is_asked_for(opened: Open, checked: list[bytes]) -> None:
-    """For a wrong password, a missing user, an older key, one that is gone and none at all: one of the same cost."""
+async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
+    """Every check costs one hash of the same cost factor.
+
+    This holds for a wrong password, an unknown user, an older or removed key, and a hash without a key.
+    """
     passwords = opened(NEW, OLD)
     hashes: list[Any] = [await opened(key).hash(PASSWORD) for key in (NEW, OLD, "g" * 32)]
     for hashed in (*hashes, unkeyed(PASSWORD), None):
@@ -115,13 +118,13 @@ async def test_a_check_costs_one_hash_whoever_is_asked_for(opened: Open, checked
 
 
 async def test_a_missing_user_costs_what_is_set(opened: Open, checked: list[bytes]) -> None:
-    """The cost factor in force is the one that a name which nobody has costs."""
+    """A login with an unknown name costs as much as the current cost factor says."""
     assert not await opened(rounds=5).check("wrong", None)
     assert checked == [b"$2b$05$"]
 
 
 def test_without_a_key_there_is_no_hasher() -> None:
-    """Nothing is ever hashed with an empty key."""
+    """Without keys the hasher refuses to start, so nothing is hashed with an empty key."""
     with pytest.raises(ValueError, match="key"):
         PasswordHasher(Metrics(), 4, [])
 
@@ -150,7 +153,7 @@ async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
-    """A hash of another cost factor is outdated; one of the factor in force is not."""
+    """A hash is outdated if its cost factor is not the current one."""
     cheap, dear = opened(rounds=4), opened(rounds=5)
     hashed = await cheap.hash("correct horse battery staple")
     assert not cheap.outdated(hashed)
@@ -173,7 +176,7 @@ async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
     ],
 )
 def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed: bool) -> None:
-    """Four characters must be left beside the username, the address and the words of the service, in any case."""
+    """A password needs four characters apart from username, address and the service's words, ignoring case."""
     if guessed:
         with pytest.raises(InvalidInput) as refused:
             require_uncommon(password, "/password", "Ada", "lovelace@example.com")

@@ -1,4 +1,4 @@
-"""Plans: what may be planned on the event loop, and what a plan says."""
+"""Plans: which ones may be made on the event loop, and their contents."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LIMIT = 25_000_000
 def test_what_takes_long_is_not_planned_on_the_event_loop(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Long literals, large exponents, high precisions and residues of factorials go to a worker."""
+    """Long literals, large exponents, high precisions and residues of factorials are planned in a worker."""
     assert not is_short(name, literals, options)
 
 
@@ -54,12 +54,12 @@ def test_what_takes_long_is_not_planned_on_the_event_loop(
     ],
 )
 def test_what_is_small_is(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """Everyday operands cost no worker."""
+    """Everyday operands are planned without a worker."""
     assert is_short(name, literals, options)
 
 
 def test_a_rounded_summary_is_planned_like_its_value() -> None:
-    """Its digits are computed, so it takes as long; its precision is part of its input."""
+    """A rounded summary takes as long as its value, because its digits are computed; its input has the precision."""
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
@@ -68,7 +68,7 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
 
 
 def fields(**given: str) -> list[str]:
-    """Return the pointers of what pow refuses among these options."""
+    """Return the pointers of the errors that pow reports for these options."""
     with pytest.raises(InvalidInput) as refused:
         options_of(OPERATIONS["pow"], given)
     return [problem.pointer for problem in refused.value.problems]
@@ -76,18 +76,21 @@ def fields(**given: str) -> list[str]:
 
 @pytest.mark.parametrize("precision", ["1", "50", "9999", "10000", "00001"])
 def test_a_precision_is_a_whole_number_up_to_10000(precision: str) -> None:
-    """Both ends belong to it."""
+    """1 and 10,000 are accepted as precisions, 0 and 10,001 refused."""
     assert options_of(OPERATIONS["pow"], {"precision": precision}) == Options(precision=int(precision))
 
 
 @pytest.mark.parametrize("precision", ["", "0", "10001", "000001", "-1", "+1", "1.0", "1e3", " 1", "\u0661", "five"])
 def test_no_other_precision_is_taken(precision: str) -> None:
-    """No digits but ASCII's, and no more of them than 10,000 has."""
+    """Only ASCII digits are accepted, and no more of them than 10,000 has."""
     assert fields(precision=precision) == ["/precision"]
 
 
 def test_the_options_of_a_request() -> None:
-    """By default 50 digits, no modulus, the whole value; a summary has no modulus, and nothing else is known."""
+    """Options default to 50 digits, no modulus and the whole value.
+
+    A summary with a modulus and unknown options are refused.
+    """
     power = OPERATIONS["pow"]
     assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
     assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
@@ -97,7 +100,7 @@ def test_the_options_of_a_request() -> None:
 
 @pytest.mark.parametrize("name", ["fibonacci", "factorial"])
 def test_integers_take_no_precision(name: str) -> None:
-    """They are never rounded; the other options they take."""
+    """Operations on integers refuse a precision, because their results are never rounded, and accept other options."""
     assert options_of(OPERATIONS[name], {"mod": "7"}) == Options(modulus="7")
     with pytest.raises(InvalidInput):
         options_of(OPERATIONS[name], {"precision": "50"})
@@ -114,7 +117,7 @@ def test_integers_take_no_precision(name: str) -> None:
     ],
 )
 def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """An exponent counts for the digits that it adds; one digit more is not short."""
+    """Operands of 100 digits in total are short, where an exponent counts for the digits that it adds."""
     assert is_short(name, literals, options)
     longer = options._replace(precision=101) if options.precision == 100 else options
     more = literals if longer != options else (*literals[:-1], literals[-1] + "0")
@@ -122,7 +125,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 
 
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
-    """A literal of eight characters may stand for a number of any size."""
+    """An exponent of more than five digits is never short, as its literal stands for a number of any size."""
     assert [_size(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
         *(2, 1),
@@ -131,7 +134,7 @@ def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
 
 @pytest.mark.parametrize("modulus", ["0", "00"])
 def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
-    """One is the least."""
+    """A modulus of zero is refused; the least is one."""
     with pytest.raises(InvalidInput) as refused:
         make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus))
     assert [problem.pointer for problem in refused.value.problems] == ["/mod"]
@@ -140,14 +143,14 @@ def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
 
 @pytest.mark.parametrize(("length", "hashed"), [(200, False), (201, True)])
 def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> None:
-    """A key of the cache is short, however long the modulus is."""
+    """The cache key of a long modulus contains its digest, so that keys stay short."""
     modulus = "7" * length
     key = make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus)).key
     assert key.endswith(f"?mod={sha256(modulus.encode()).hexdigest() if hashed else modulus}")
 
 
 def test_a_long_residue_takes_three_times_as_long() -> None:
-    """From 1,001 digits on it is verified by a wider one."""
+    """From 1,001 digits on a residue is estimated at three times the duration, as a wider residue verifies it."""
     plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
     operation = OPERATIONS["fibonacci"]
     args = operation.parse({"n": "7"})
@@ -158,7 +161,7 @@ def test_a_long_residue_takes_three_times_as_long() -> None:
 
 
 def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
-    """A longer one stands in the history by its ends, its length and its digest; the answer has it in full."""
+    """An operand above 1,000 characters is recorded by its ends, length and digest; the answer has it in full."""
     for length in (1_000, 1_001):
         operand = "7" * (length - 20) + "12345678901234567891"
         plan = make_plan(LIMIT, "pow", (operand, "1"), DEFAULT_OPTIONS)
@@ -169,7 +172,7 @@ def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
 
 
 def test_a_summary_takes_operands_of_1000_characters_together() -> None:
-    """Longer ones would take as long as the value."""
+    """Operands of more than 1,000 characters in total have no summary, because it would take as long as the value."""
     summary = Options(summary=True)
     make_plan(LIMIT, "pow", ("7" * 999, "2"), summary)
     with pytest.raises(InvalidInput):
@@ -177,7 +180,7 @@ def test_a_summary_takes_operands_of_1000_characters_together() -> None:
 
 
 def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
-    """The limit itself is written out."""
+    """A result at the limit is planned in full, a longer one by its size and ends."""
     plan = make_plan(21, "fibonacci", ("100",), DEFAULT_OPTIONS)  # F(100) has 21 digits
     assert (plan.digits, plan.too_large, plan.task.view) == (21, False, "value")
     plan = make_plan(20, "fibonacci", ("100",), DEFAULT_OPTIONS)
@@ -185,5 +188,5 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
 
 
 def test_the_name_of_a_member_in_a_pointer() -> None:
-    """RFC 6901 section 3, and half a surrogate pair."""
+    """A member's name in a pointer is escaped by RFC 6901, section 3, also with half a surrogate pair."""
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]

@@ -1,4 +1,4 @@
-"""Planning happens once, where it can hold up nobody, and its estimate decides where the computation runs."""
+"""Planning: made once, never long on the event loop, with an estimate that decides where the computation runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
 LONG = 101
-"""Characters from which on operands are not short."""
+"""Number of characters from which on operands are not short."""
 
 
 def naturals() -> st.SearchStrategy[str]:
-    """Return literals of natural numbers that are not short: digits, runs of one digit, padded with zeros."""
+    """Return long literals of natural numbers: digits, runs of one digit, and numbers padded with zeros."""
     lengths = st.integers(LONG, 2_000)
     runs = st.builds(lambda first, digit, length: first + digit * length, *[st.sampled_from("123789")] * 2, lengths)
     padded = st.builds(lambda length, n: "0" * length + str(n), lengths, st.integers(0, 10**6))
@@ -30,7 +30,7 @@ def naturals() -> st.SearchStrategy[str]:
 
 
 def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests of each operation and each kind of answer of which something is not short."""
+    """Return requests with something long, for each operation and each kind of answer."""
     short = st.integers(0, 300).map(str)
     options = st.one_of(
         st.just(DEFAULT_OPTIONS),
@@ -59,7 +59,10 @@ def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 @given(long_requests())
 @settings(max_examples=300, deadline=None)
 def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """However small its result, for its value, its residue, its summary and the check of a client's copy."""
+    """A long request is never computed on the event loop, even if its result is small.
+
+    This holds for values, residues, summaries and conditional requests.
+    """
     assert not is_short(*request)
     try:
         plan = make_plan(LIMIT, *request)
@@ -71,13 +74,13 @@ def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[st
 
 @pytest.mark.parametrize("n", [0, 10, 500, 9_999])
 def test_the_residue_of_a_small_factorial_needs_no_worker_to_plan_it(n: int) -> None:
-    """Below 10,000 planning looks for no factors; from there on it does, for up to a tenth of a second."""
+    """The residue of n! is planned on the event loop below n = 10,000; above, the search for factors may take 0.1 s."""
     assert is_short("factorial", (str(n),), Options(modulus="1000000007"))
     assert not is_short("factorial", ("10000",), Options(modulus="1000000007"))
 
 
 def plannable() -> list[tuple[Case, Plan]]:
-    """Return the expensive cases that can be planned, and are computed in a moment."""
+    """Return the expensive cases that have a plan and can be computed at once."""
     plans = []
     for case in expensive_cases():
         try:
@@ -95,7 +98,7 @@ def refuse(*_: object) -> None:
 
 
 def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that gets a plan parses nothing, estimates nothing, and looks for no factors or roots."""
+    """A worker computes a plan as it is, without parsing, estimating, or searching for factors or roots again."""
     plans = plannable()
     for operation in OPERATIONS.values():
         for method in ("parse", "estimate", "plan_modulo", "summary_seconds", "key"):
@@ -109,7 +112,7 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_expensive_cases_are_of_all_kinds(operation: str) -> None:
-    """Each operation has them for its value, its residue and its summary."""
+    """The expensive cases contain a value, a residue and a summary of each operation."""
     options = [case.options for case in expensive_cases() if case.operation == operation]
     kinds = {(given.modulus is not None, given.summary) for given in options}
     assert kinds == {(False, False), (True, False), (False, True)}

@@ -1,4 +1,4 @@
-"""PostgreSQL's adapter without a server: how the driver's errors are told, what is tried again, what is bounded."""
+"""The PostgreSQL adapter without a server: mapped errors, retries and bounds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database"
 
 
 class Scripted(PostgresDatabase):
-    """A database whose statements end as a test says; the last outcome is that of all further ones."""
+    """A database whose statements end with these outcomes in turn, the last one repeatedly."""
 
     def __init__(self, *outcomes: Exception | None, reconnect: float = 1.0) -> None:
         timeouts = Timeouts(unknown=0.3, pause=0.01, reconnect=reconnect)
@@ -54,36 +54,36 @@ AGAIN = f"{PLAIN} ON CONFLICT DO NOTHING"
 
 
 def test_rows_are_inserted_by_one_array_for_each_column() -> None:
-    """One statement for any number of rows, with PostgreSQL's type of each column."""
+    """One statement inserts any number of rows, with one typed array for each column."""
     assert arrays_insert(outbox) == (
         'INSERT INTO outbox ("seq", "history_id") SELECT * FROM unnest($1::bigint[], $2::bytea[])'
     )
 
 
 async def test_rows_are_inserted_once() -> None:
-    """Where nothing goes wrong it is one statement, with as much time as a statement has."""
+    """Without an error rows are inserted by one statement, with the whole time limit."""
     database = Scripted(None)
     await database.insert(history, ROWS)
     assert (database.statements, database.seconds) == ([PLAIN], [1.0])
 
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
-    """Nobody knows whether the rows are stored: the next tries leave those alone that are, and have less time."""
+    """If the answer is lost, further tries with less time skip the rows that are already stored."""
     database = Scripted(postgres._AnswerLost(), postgres._AnswerLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
     assert 0.3 > database.seconds[1] > database.seconds[2] > 0
 
 
-async def test_a_server_that_says_no_after_a_lost_answer_is_asked_again() -> None:
-    """Its refusal says nothing about the statement before."""
+async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
+    """A refusal after a lost answer does not tell whether the first statement succeeded, so the insert is retried."""
     database = Scripted(postgres._AnswerLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
 
 
 async def test_an_answer_that_stays_lost_is_unknown() -> None:
-    """In the end the caller is told that the rows may be stored or not."""
+    """If every answer is lost, the caller gets OutcomeUnknown."""
     began = monotonic()
     database = Scripted(postgres._AnswerLost())
     with pytest.raises(OutcomeUnknown):
@@ -95,7 +95,7 @@ async def test_an_answer_that_stays_lost_is_unknown() -> None:
 
 @pytest.mark.parametrize("error", [GONE, OSError("refused"), asyncpg.InterfaceError("closed"), PoolTimeoutError()])
 async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
-    """Nothing was sent: the same statement is tried until the server is back, or its time is over."""
+    """While the server is gone nothing was sent, so the statement is retried until it is back or the time is over."""
     database = Scripted(error, error, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN] * 3
@@ -104,8 +104,8 @@ async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
     assert not isinstance(refusal.value, OutcomeUnknown)
 
 
-async def test_a_server_that_says_no_is_not_asked_again() -> None:
-    """It is there, and its answer is final."""
+async def test_a_refusal_is_not_retried() -> None:
+    """A refusal by a running server is final."""
     database = Scripted(REFUSED)
     with pytest.raises(StoreUnavailable):
         await database.insert(history, ROWS)
@@ -116,7 +116,7 @@ async def test_a_server_that_says_no_is_not_asked_again() -> None:
 async def test_refused_writes_replace_the_connections_once_in_an_interval(
     monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
 ) -> None:
-    """After a failover many writes are refused together: that is no storm of new connections."""
+    """After a failover many refused writes replace the connections once, instead of causing a storm of new ones."""
     disposed: list[AsyncEngine] = []
 
     async def dispose(engine: AsyncEngine) -> None:
@@ -142,14 +142,14 @@ async def test_rows_that_can_not_be_stored_are_rejected(kind: type[DBAPIError]) 
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Return the port of a server that accepts connections and says nothing."""
+    """Return the port of a server that accepts connections and never answers."""
     with garbage(b"") as port:
         yield port
 
 
 @pytest.fixture
 async def silent(silent_port: int) -> AsyncIterator[PostgresDatabase]:
-    """Return a database on a server that says nothing."""
+    """Return a database on a server that never answers."""
     url = f"postgresql://127.0.0.1:{silent_port}/nowhere"
     database = PostgresDatabase(url, Timeouts(answer=0.2, connect=0.4))
     yield database
@@ -157,12 +157,12 @@ async def silent(silent_port: int) -> AsyncIterator[PostgresDatabase]:
 
 
 def one(connection: Connection) -> object:
-    """Read a one."""
+    """Select the number one."""
     return connection.execute(text("SELECT 1")).scalar_one()
 
 
 async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDatabase) -> None:
-    """Of each kind 256 may be under way; what is over is refused before those have an answer, and others are let in."""
+    """Of each kind 256 calls may be pending; further ones are refused at once, and others are admitted later."""
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
     assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
@@ -178,7 +178,7 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
 
 
 async def test_each_kind_of_work_has_connections_of_its_own() -> None:
-    """Six for reading, one reserved, three for writing, two for inserting, one for readiness; the rest waits."""
+    """Connections: six for reading, one reserved, three for writing, two for inserting, one for readiness."""
     accepted: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -201,7 +201,7 @@ async def test_each_kind_of_work_has_connections_of_its_own() -> None:
 
 
 async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None:
-    """It waits for what was begun, and refuses what comes afterwards."""
+    """Closing waits for the work that was begun, and refuses later work."""
     reading = asyncio.create_task(silent.read(one))
     await asyncio.sleep(0)
     await silent.aclose()
@@ -214,7 +214,7 @@ async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None
 
 
 class Reading(PostgresDatabase):
-    """A database whose reads end as a test says."""
+    """A database whose reads end with these outcomes in turn."""
 
     def __init__(self, *outcomes: Exception | None) -> None:
         super().__init__("postgresql://127.0.0.1:1/nowhere")
@@ -229,12 +229,12 @@ class Reading(PostgresDatabase):
 
 
 def invalidated(dead: bool) -> DBAPIError:
-    """Return the error of a statement on a connection that may have turned out to be dead."""
+    """Return the error of a statement, on a connection that was invalidated or not."""
     return DBAPIError("SELECT", None, Exception(), connection_invalidated=dead)
 
 
 async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
-    """A connection that the server closed costs no reader anything; a server that stays away does."""
+    """A read on a connection that the server has closed is repeated once; a server that stays away is an error."""
     assert await Reading(invalidated(True), None).read(one) == 1
     with pytest.raises(StoreUnavailable):
         await Reading(invalidated(True), invalidated(True), None).read(one)
@@ -245,8 +245,8 @@ async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
         assert database.outcomes == [None]
 
 
-async def test_nobody_listening_is_unavailability() -> None:
-    """Opening a database on a closed port raises the domain's error, whatever the driver's is."""
+async def test_a_closed_port_is_unavailability() -> None:
+    """Opening a database on a closed port raises the domain's error instead of the driver's."""
     with pytest.raises(StoreUnavailable):
         await open_database(f"postgresql://127.0.0.1:{free_port()}/nowhere")
 
@@ -264,7 +264,7 @@ async def test_nobody_listening_is_unavailability() -> None:
     ids=lambda error: type(error).__name__,
 )
 async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
-    """Each becomes the domain's, with the driver's as its cause."""
+    """Each driver error becomes a domain error with the driver's as its cause."""
     with pytest.raises(StoreUnavailable) as refusal, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error
     assert refusal.value.__cause__ is error
@@ -272,7 +272,7 @@ async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
 async def test_what_a_row_causes_is_for_the_store_to_name(kind: type[DBAPIError]) -> None:
-    """It passes as it is."""
+    """A constraint violation passes unchanged, because the store decides what it means."""
     error = kind("INSERT", None, Exception())
     with pytest.raises(kind) as raised, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error

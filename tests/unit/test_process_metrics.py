@@ -1,4 +1,4 @@
-"""Several processes' metrics, added up."""
+"""The metrics of several server processes, summed up."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OTHER = (
 
 
 def samples(exposition: bytes) -> dict[str, float]:
-    """Return the values of an exposition by name and labels."""
+    """Return the values of a metrics text by name and labels."""
     return {
         sample.name + "".join(sample.labels.values()): sample.value
         for family in text_string_to_metric_families(exposition.decode())
@@ -48,7 +48,7 @@ def samples(exposition: bytes) -> dict[str, float]:
 
 
 def test_what_adds_up_is_added() -> None:
-    """Counts and histograms are sums; a shared backlog is the largest told; the beginning is the first one."""
+    """Counters and histograms are added; of a shared backlog the largest counts, of start times the first."""
     totals = Totals()
     totals.add(ONE)
     totals.add(OTHER)
@@ -67,7 +67,7 @@ def test_what_adds_up_is_added() -> None:
 
 
 def test_a_process_that_has_ended_has_no_state() -> None:
-    """What it has counted stays, what it held does not; a sum that goes on from another leaves that as it was."""
+    """An ended process leaves its counters and no gauges; adding to a copy leaves the original unchanged."""
     gone = Totals()
     gone.add(ONE, ended=True)
     totals = gone.copy()
@@ -93,7 +93,10 @@ async def joined(processes: ProcessMetrics, number: int, metrics: Metrics) -> Su
 
 @pytest.mark.anyio
 async def test_any_process_tells_the_sums_of_all() -> None:
-    """Two processes say the same; when one ends its counts stay, its place is counted as lost, and no sum falls."""
+    """Each process reports the sums of all.
+
+    When a process ends its counters stay in the sums, and it is counted as lost.
+    """
     processes, first, second = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((first, second))]
     for metrics in (first, second):
@@ -119,8 +122,8 @@ async def test_any_process_tells_the_sums_of_all() -> None:
 
 
 @pytest.mark.anyio
-async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
-    """What it told last stands for it; a process whose supervisor does not answer has no metrics to show."""
+async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
+    """The last metrics of a process that does not answer are used; without an answering supervisor there are none."""
     processes, busy, idle = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((busy, idle))]
     busy.events_published.inc(5)
@@ -147,8 +150,8 @@ async def test_nobody_waits_for_a_process_that_does_not_answer() -> None:
 
 
 @pytest.mark.anyio
-async def test_who_fails_to_tell_is_asked_again() -> None:
-    """An error is answered with nothing, and the next question with what there is then."""
+async def test_a_failed_request_for_metrics_is_repeated() -> None:
+    """An error is answered with an empty text, and the next request is answered normally."""
     answers: list[bytes | RuntimeError] = [RuntimeError("not now"), b"waiting 1.0\n"]
 
     async def told() -> bytes:
@@ -169,7 +172,7 @@ async def test_who_fails_to_tell_is_asked_again() -> None:
 
 @pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
 def test_what_all_tell_alike_is_no_sum(gauge: str) -> None:
-    """The worst of them counts: an open circuit is 2, however many processes have it open."""
+    """Of a gauge that all processes share the worst value counts: an open circuit is 2, however many report it."""
     totals = Totals()
     for value in (2.0, 1.0):
         totals.add(f"# TYPE {gauge} gauge\n{gauge} {value}\n".encode())

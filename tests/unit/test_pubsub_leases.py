@@ -7,5 +7,5 @@ from pycalc.streaming.pubsub.subscriber import INTERVALS
 
 
 def test_an_extension_that_fails_is_tried_again_before_the_lease_ends() -> None:
-    """Two tries fit into the time that a lease is given for."""
+    """A failed extension is retried within the lease, which is long enough for two tries."""
     assert 2 * INTERVALS.extend < ACK_SECONDS

@@ -1,4 +1,4 @@
-"""What Pub/Sub's publisher makes of requests that nobody answers."""
+"""The Pub/Sub publisher and requests that are never answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class ClosedChannel:
-    """A client whose calls are given up, as gRPC's are when their channel is closed."""
+    """A client whose calls are cancelled, as gRPC cancels them when the channel is closed."""
 
     async def publish(self, **_: Any) -> None:
         """See PublisherAsyncClient."""
@@ -25,7 +25,7 @@ class ClosedChannel:
 
 
 async def test_a_request_that_was_given_up_is_not_taken() -> None:
-    """A task group takes one that ends cancelled, by itself, for one that is done."""
+    """A request that gRPC cancels counts as failed, although a task group ignores a cancelled task."""
     publishing = Publishing(cast("PublisherAsyncClient", ClosedChannel()), "projects/pycalc-tests/topics/events", 1.0)
     with pytest.raises(GoogleAPIError):
         await publishing.send(numbered(key_of("ada"), range(3)))

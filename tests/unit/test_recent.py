@@ -1,4 +1,4 @@
-"""Results that many ask for: one call at a time, and none while the last is recent enough."""
+"""Results that many callers share: one call at a time, and none while the last result is recent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Source:
-    """Counts how often it is called; each call ends when it is told to."""
+    """A function that counts its calls; each call ends when the test says so."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -33,8 +33,8 @@ class Source:
         return self.now
 
 
-async def test_a_thousand_who_ask_together_make_one_call() -> None:
-    """All get its result; one that leaves meanwhile takes it from nobody."""
+async def test_a_thousand_concurrent_callers_make_one_call() -> None:
+    """A thousand concurrent callers share one call, and one that is cancelled does not affect the others."""
     source = Source()
     recent = Recent(source.call, 1.0, source.clock)
     asking = [asyncio.ensure_future(recent.get()) for _ in range(1_000)]
@@ -46,7 +46,7 @@ async def test_a_thousand_who_ask_together_make_one_call() -> None:
 
 
 async def test_a_result_is_made_anew_when_it_is_too_old() -> None:
-    """Its age counts from the beginning of the call."""
+    """A result expires by its age, which counts from the beginning of the call."""
     source = Source()
     source.gate.set()
     recent = Recent(source.call, 1.0, source.clock)
@@ -58,7 +58,7 @@ async def test_a_result_is_made_anew_when_it_is_too_old() -> None:
 
 
 async def test_an_error_is_kept_as_long() -> None:
-    """Whoever asks a failing dependency does not make it fail more often."""
+    """An error is shared for as long as a result, so that callers do not overload a failing dependency."""
     source = Source()
     source.gate.set()
     source.error = ValueError("away")

@@ -1,4 +1,4 @@
-"""The recorder's promises, over a history in memory that can hang and fail."""
+"""The recorder over an in-memory history that can hang and fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 async def recording(
     store: MemoryHistoryStore, committed: Callable[[], None] = lambda: None, **bounds: Any
 ) -> AsyncIterator[Recorder]:
-    """Run a recorder, and close it in the end."""
+    """Run a recorder, and close it at the end."""
     recorder = Recorder(store, Metrics(), committed, **bounds)
     try:
         yield recorder
@@ -42,7 +42,7 @@ async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
 
 
 async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
-    """While ``append`` runs the caller waits; when it has returned, the row is there and the relay was woken."""
+    """The caller waits until ``append`` has returned; then the row is stored and the relay was woken."""
     store, woken = MemoryHistoryStore(), asyncio.Event()
     store.open.clear()
     async with recording(store, woken.set) as recorder:
@@ -58,7 +58,7 @@ async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
 
 
 async def test_rows_that_arrive_during_a_commit_are_the_next_batch_in_order() -> None:
-    """Group commit: the first row goes alone, what came meanwhile goes together, in the order of arrival."""
+    """Rows that arrive during a commit form the next batch, in the order of arrival (group commit)."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store) as recorder:
@@ -72,7 +72,7 @@ async def test_rows_that_arrive_during_a_commit_are_the_next_batch_in_order() ->
 
 
 async def test_a_batch_has_a_largest_size() -> None:
-    """No batch is larger than ``batch_rows``; the rest follows in order."""
+    """No batch has more than ``batch_rows`` rows; the others follow in order."""
     store = MemoryHistoryStore()
     async with recording(store, batch_rows=8) as recorder:
         rows = [history_row(n) for n in range(20)]
@@ -93,7 +93,7 @@ async def test_a_bad_row_fails_alone() -> None:
 
 
 async def test_the_rows_of_one_call_are_one_transaction() -> None:
-    """They are given to one ``append``, in their order, even where they are more than ``batch_rows``."""
+    """The rows of one call are stored by one ``append`` in their order, even if they exceed ``batch_rows``."""
     store = MemoryHistoryStore()
     async with recording(store, batch_rows=8) as recorder:
         rows = [history_row(n) for n in range(20)]
@@ -102,7 +102,7 @@ async def test_the_rows_of_one_call_are_one_transaction() -> None:
 
 
 async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
-    """All or none of what belongs together is stored; the other groups of the same commit are."""
+    """If a row can't be stored, its whole group is refused; other groups of the same commit are stored."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(9)]
@@ -114,7 +114,7 @@ async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
 
 
 async def test_the_bound_counts_every_row_of_a_group() -> None:
-    """A group that would take the queue over ``max_rows`` is refused whole; one that just fits is taken."""
+    """A group that would exceed ``max_rows`` is refused as a whole; one that just fits is accepted."""
     store = MemoryHistoryStore()
     async with recording(store, max_rows=5) as recorder:
         with pytest.raises(Overloaded):
@@ -124,7 +124,7 @@ async def test_the_bound_counts_every_row_of_a_group() -> None:
 
 
 async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored() -> None:
-    """StoreUnavailable refuses every row of the batch, once; when the store is back, so is the recorder."""
+    """StoreUnavailable refuses every row of the batch once; when the store is back, rows are stored again."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = StoreUnavailable("The database is not available.")
@@ -137,8 +137,8 @@ async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored()
         assert len(store.rows) == 1
 
 
-async def test_the_ping_tells_of_failing_commits() -> None:
-    """After a commit that failed the ping raises StoreUnavailable, after one that succeeded it does not."""
+async def test_the_ping_reports_failing_commits() -> None:
+    """The ping raises StoreUnavailable after a failed commit, and succeeds after a successful one."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         await recorder.ping()
@@ -153,7 +153,7 @@ async def test_the_ping_tells_of_failing_commits() -> None:
 
 
 async def test_the_ping_fails_until_a_write_succeeds() -> None:
-    """Nobody asks a service that is not ready, so it tries by itself; time alone makes it no better."""
+    """A failing ping tries a write by itself, because an unready service gets no requests, until one succeeds."""
     store = MemoryHistoryStore()
     async with recording(store, probe_seconds=0.001) as recorder:
         store.failure = StoreUnavailable("The database is read-only.")
@@ -172,7 +172,7 @@ async def test_the_ping_fails_until_a_write_succeeds() -> None:
 
 
 async def test_the_first_ping_says_whether_anything_can_be_written() -> None:
-    """A history that can't be written is known before the first calculation."""
+    """The first ping tries a write, so that a read-only history is noticed before the first calculation."""
     store = MemoryHistoryStore()
     store.failure = StoreUnavailable("The database is read-only.")
     async with recording(store, probe_seconds=0.001) as recorder:
@@ -184,7 +184,7 @@ async def test_the_first_ping_says_whether_anything_can_be_written() -> None:
 
 
 async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_the_end() -> None:
-    """Whatever a store raises, the callers are told that nothing was recorded and the recorder goes on."""
+    """Any exception of the store becomes StoreUnavailable for the callers, and the recorder continues."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = RuntimeError("a bug in the store")
@@ -196,7 +196,7 @@ async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_th
 
 
 async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
-    """A client that hangs up does not undo what is on its way: queued and committing rows are both stored."""
+    """If a caller is cancelled, its row is stored nevertheless, whether queued or being committed."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store) as recorder:
@@ -219,7 +219,7 @@ async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
 
 
 async def test_the_queue_is_bounded_in_rows() -> None:
-    """A row over ``max_rows`` is refused at once with Overloaded, and never stored."""
+    """A row above ``max_rows`` is refused at once with Overloaded, and never stored."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_rows=2) as recorder:
@@ -234,7 +234,7 @@ async def test_the_queue_is_bounded_in_rows() -> None:
 
 
 async def test_the_queue_is_bounded_in_bytes() -> None:
-    """A row whose texts would take the queue over ``max_bytes`` is refused, a small one still fits."""
+    """A row whose texts would exceed ``max_bytes`` is refused, while a small one still fits."""
     store = MemoryHistoryStore()
     async with recording(store, max_bytes=10_000) as recorder:
         with pytest.raises(Overloaded):
@@ -246,7 +246,7 @@ async def test_the_queue_is_bounded_in_bytes() -> None:
 
 
 async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn() -> None:
-    """After ``max_age`` a waiting row is refused, and is not in the history when the store comes to life again."""
+    """After ``max_age`` a waiting row is refused and withdrawn, so it is not stored when the store answers again."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_age=0.05) as recorder:
@@ -264,7 +264,7 @@ async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn(
 
 
 async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> None:
-    """At ``max_age`` each of them gets OutcomeUnknown, which is counted; what becomes of the commit stays as it is."""
+    """After ``max_age`` each row of a hanging commit gets OutcomeUnknown, which is counted; the commit goes on."""
     store, metrics = MemoryHistoryStore(), Metrics()
     store.open.clear()
     recorder = Recorder(store, metrics, lambda: None, max_age=0.05)
@@ -280,7 +280,7 @@ async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> No
 
 
 async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
-    """Once a commit has lasted for ``max_age``, nobody waits behind it; the ping fails until it has ended."""
+    """Once a commit has lasted for ``max_age``, new rows are refused at once, and the ping fails until it ends."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_age=0.05) as recorder:
@@ -298,7 +298,7 @@ async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
 
 
 async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> None:
-    """Every row accepted before ``aclose`` is stored when it returns."""
+    """Every row that was accepted before ``aclose`` is stored when it returns; later ones are refused."""
     store = MemoryHistoryStore()
     recorder = Recorder(store, Metrics(), lambda: None, batch_rows=2)
     answers = [recorder.record([history_row(n)]) for n in range(5)]
@@ -310,7 +310,7 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> 
 
 
 async def test_the_metrics_tell_of_commits_and_refusals() -> None:
-    """Batch sizes, and refusals by their reason, are counted; the queue's gauges go back to zero."""
+    """Batch sizes and refusals by reason are counted, and the queue's gauges return to zero."""
     store, metrics = MemoryHistoryStore(), Metrics()
     recorder = Recorder(store, metrics, lambda: None, max_rows=1)
     await recorder.record([history_row()])
@@ -327,7 +327,7 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
 
 
 async def test_a_commit_is_noted_in_each_trace_once() -> None:
-    """The rows of one request carry one trace; what is not sampled has none."""
+    """A commit adds one span to the trace of each request, and none to a trace that is not sampled."""
     tracer = RecordingTracer()
     traced = [history_row()._replace(traceparent=f"trace {number}") for number in (1, 1, 2)]
     async with recording(MemoryHistoryStore(), tracer=tracer) as recorder:

@@ -1,4 +1,4 @@
-"""The relay's promises, over an outbox in memory and a stream that can fail."""
+"""The relay over an in-memory outbox and a stream that can fail."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.harness.waiting import until
 
 
 @in_virtual_time
-async def test_what_an_earlier_process_left_is_published_without_being_told() -> None:
-    """A restart publishes the outbox at once, in its order, each calculation under its own id and its user's key."""
+async def test_a_restart_publishes_the_outbox_at_once() -> None:
+    """A restarted relay publishes the outbox at once, in order, with each calculation's id and its user's key."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -34,7 +34,7 @@ async def test_what_an_earlier_process_left_is_published_without_being_told() ->
 
 @in_virtual_time
 async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
-    """Publish, then delete: a crash in between repeats an event, it never loses one."""
+    """Entries are removed after they are published, so that a crash in between repeats events and loses none."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     async with relaying(outbox, stream):
@@ -44,7 +44,7 @@ async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
 
 @in_virtual_time
 async def test_new_entries_follow_when_the_relay_is_woken() -> None:
-    """``wake`` is enough: what was committed later is published after what was there."""
+    """After ``wake`` later entries are published after the earlier ones."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     async with relaying(outbox, stream) as (relay, _):
@@ -57,7 +57,7 @@ async def test_new_entries_follow_when_the_relay_is_woken() -> None:
 
 
 class HeldByAnother(MemoryOutboxStore):
-    """An outbox whose lease another relay has."""
+    """An outbox whose lease another relay holds."""
 
     asked = 0
 
@@ -69,7 +69,7 @@ class HeldByAnother(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() -> None:
-    """It asks twice a second, however much its process records: another relay publishes that."""
+    """A standby relay tries to get the lease twice a second, not at each commit of its process."""
     outbox = HeldByAnother([])
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=now)
     began = now()
@@ -86,7 +86,7 @@ async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() ->
 @pytest.mark.parametrize("failure", [StreamUnavailable("The broker is down."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exception) -> None:
-    """Entries stay while publishing fails, whatever is raised; they go out under the same ids afterwards."""
+    """Whatever publishing raises, the entries stay and are published later under the same ids."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -106,7 +106,7 @@ async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exceptio
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Exception) -> None:
-    """A database that is away for a while is tried again, whatever it raises."""
+    """Whatever reading the outbox raises, the relay tries again."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     outbox.failure = failure
@@ -119,8 +119,8 @@ async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Ex
 
 
 @in_virtual_time
-async def test_who_can_not_publish_lets_another_relay_try() -> None:
-    """Its credentials may be the only ones that do not work: it gives the lease back before it waits."""
+async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
+    """A relay that fails to publish releases the lease before its backoff, as another's credentials may be valid."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
@@ -133,7 +133,7 @@ async def test_who_can_not_publish_lets_another_relay_try() -> None:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
-    """A batch that is on its way is given up soon: its entries stay, and are published by the next relay."""
+    """A batch that hangs is given up soon after closing begins; its entries stay for the next relay."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.hanging = True
@@ -146,7 +146,7 @@ async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
 
 
 class NeverReleased(MemoryOutboxStore):
-    """An outbox in a database that does not answer any more when the lease is given back."""
+    """An outbox in a database that no longer answers when the lease is released."""
 
     async def release(self, owner: bytes) -> None:
         """See OutboxStore."""
@@ -155,7 +155,7 @@ class NeverReleased(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
-    """The lease runs out by itself: giving it back has 0.3 s, after what publishing may take."""
+    """Releasing the lease at the end has 0.3 s after the time for publishing, because it expires by itself."""
     outbox = NeverReleased()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), clock=now)
     async with asyncio.timeout(1.5):
@@ -164,7 +164,7 @@ async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
 
 @in_virtual_time
 async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
-    """All rows of a ``/batch`` carry one trace: it learns of the publishing once, not for each row."""
+    """All rows of a ``/batch`` share one trace, which gets one span for the publishing."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     outbox = MemoryOutboxStore([history_row(n)._replace(traceparent=trace) for n in range(3)] + [history_row()])
     tracer = RecordingTracer()
@@ -175,8 +175,8 @@ async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
 
 
 @in_virtual_time
-async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None:
-    """Closing drains the outbox, more than a batch of it, while the stream still takes events."""
+async def test_closing_publishes_the_rest_without_a_wake_up() -> None:
+    """Closing publishes the whole outbox, more than one batch, while the stream takes events."""
     outbox = MemoryOutboxStore()
     stream = ListeningStream(outbox)
     relay = Relay(outbox, stream, Metrics(), clock=now)
@@ -189,7 +189,7 @@ async def test_closing_publishes_the_rest_though_nobody_woke_the_relay() -> None
 
 @in_virtual_time
 async def test_closing_ends_although_the_stream_is_down() -> None:
-    """A broker that is down does not hold up the end of the service; the entries stay for the next start."""
+    """Closing does not wait for a broker that is down; the entries stay for the next start."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The broker is down.")
@@ -201,14 +201,14 @@ async def test_closing_ends_although_the_stream_is_down() -> None:
 
 
 def test_the_longest_outage_has_a_next_try() -> None:
-    """After the first failure up to 0.2 s, and after any number of them no more than the bound."""
+    """The backoff begins with up to 0.2 s, and never exceeds the bound after any number of failures."""
     assert all(0 <= full_jitter(1, 30) <= 0.2 for _ in range(100))
     assert all(0 <= full_jitter(failures, 30) <= 30 for failures in (10, 1_000, 1_000_000))
     assert max(full_jitter(1_000, 30) for _ in range(100)) > 5
 
 
 class NotingLeases(MemoryOutboxStore):
-    """An outbox that notes for how long a lease is asked."""
+    """An outbox that records the durations for which a lease is requested."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -222,7 +222,7 @@ class NotingLeases(MemoryOutboxStore):
 
 @pytest.mark.anyio
 async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
-    """It is 10 s long and renewed when less than 6 are left, which is more than publishing may take."""
+    """The lease lasts 10 s and is renewed at less than 6 s left, which is longer than publishing may take."""
     now = 1_000.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
@@ -240,7 +240,7 @@ async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
 
 @pytest.mark.anyio
 async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
-    """A lease that has run out does not lead either, at its very end."""
+    """A relay leads only while it holds a lease, and no longer at the moment of its expiry."""
     now = 0.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)

@@ -1,4 +1,4 @@
-"""What a relay tells of the outbox: how many events wait, for how long, and whether it leads."""
+"""A relay's metrics: the number and the age of the waiting events, and the leadership."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
-    """While more than a batch is waiting the gauge tells all of it, not just the batch in hand."""
+    """With more than a batch in the outbox the gauge shows all entries, not only the batch."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
     stream = ListeningStream(outbox)
     told: set[float | None] = set()
@@ -34,7 +34,7 @@ async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
 
 
 class CountedOutbox(MemoryOutboxStore):
-    """An outbox that notes how often all of it is counted."""
+    """An outbox that counts how often its whole backlog is counted."""
 
     counted = 0
 
@@ -46,7 +46,7 @@ class CountedOutbox(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
-    """Counting walks through all of it: with each batch that would take longer than publishing, the longer it is."""
+    """The backlog is not counted with each batch, because counting a long outbox takes longer than publishing."""
     outbox = CountedOutbox([history_row(n) for n in range(30_000)])
     stream = ListeningStream(outbox)
     began = now()
@@ -57,8 +57,8 @@ async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
 
 
 @in_virtual_time
-async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
-    """It grows while the stream takes nothing, with every look at it, and is nothing when all has gone."""
+async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
+    """The age of the oldest entry grows at each look while the stream takes nothing, and is 0 for an empty outbox."""
     began = time()
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
@@ -68,18 +68,18 @@ async def test_the_age_of_the_oldest_event_that_waits_is_told() -> None:
         def age() -> float:
             return metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0
 
-        await until(lambda: age() > 0.05, "the age is told")
+        await until(lambda: age() > 0.05, "the age is reported")
         first = age()
         await until(lambda: age() > first, "it grows")
-        assert age() <= time() - began + 0.001  # ids have milliseconds
+        assert age() <= time() - began + 0.001  # Ids have a resolution of a millisecond.
         stream.failure = None
         await until(lambda: not outbox.entries, "the outbox is empty")
         await until(lambda: age() == 0, "nothing waits")
 
 
 @in_virtual_time
-async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
-    """A relay whose lease has gone to another one tells no figures of its own any more."""
+async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
+    """A relay whose lease has gone to another one reports no backlog."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The broker is down.")
@@ -96,8 +96,8 @@ async def test_who_does_not_lead_knows_of_no_event_that_waits() -> None:
 
 
 @in_virtual_time
-async def test_who_waits_for_its_next_try_tells_what_another_has_published() -> None:
-    """It has given the lease back, and looks at the outbox all the same: its figures are no older than its looks."""
+async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
+    """A relay in its backoff, without the lease, still updates its figures from the outbox."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
@@ -118,8 +118,8 @@ async def test_who_waits_for_its_next_try_tells_what_another_has_published() -> 
 
 
 @in_virtual_time
-async def test_who_leads_is_told_as_it_is() -> None:
-    """Nobody does after the lease was given back, or ran out while the database is away."""
+async def test_the_leadership_metric_follows_the_lease() -> None:
+    """The leadership metric is 0 after the lease was released, or has expired while the database is away."""
     outbox = MemoryOutboxStore()
     metrics = Metrics()
     relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True, clock=now)

@@ -1,4 +1,4 @@
-"""Long results on their way out leave the event loop to others."""
+"""Long responses, which must not hold up the event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_others_are_heard_between_the_slices_of_many_long_results() -> None:
-    """Ten results of a hundred slices each, sent together: whoever comes then waits for a few slices at most."""
+    """While ten responses of a hundred slices each are sent, another task waits for a few slices at most."""
     scheduler, sent = LoopScheduler(), list[object]()
 
     async def send(message: Message) -> None:
@@ -36,7 +36,7 @@ async def test_others_are_heard_between_the_slices_of_many_long_results() -> Non
 
 
 async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> None:
-    """Of some three hundred slices no more than those on their way already are sent after it has gone."""
+    """After a disconnect only the slices that are already being sent are sent, of some three hundred."""
     sent, gone = list[Message](), asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -56,8 +56,8 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
     assert given_back == [True]
 
 
-async def test_the_last_part_of_an_answer_waits_for_nobody() -> None:
-    """Short answers, and the ends of long ones, are sent at once."""
+async def test_the_last_part_of_a_response_is_sent_at_once() -> None:
+    """Short responses, and the last parts of long ones, are sent without waiting."""
     sent = list[Message]()
 
     async def send(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Retention over a history in memory: what is old goes, and nothing else."""
+"""Retention over an in-memory history: old calculations are deleted, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DAY = timedelta(days=1)
 
 
 def aged(age: timedelta, number: int = 0) -> HistoryRow:
-    """Return a calculation of that age; the number tells those of one age apart."""
+    """Return a calculation of this age; the number distinguishes those of one age."""
     first = first_id_of_ms(unix_ms(datetime.now(UTC) - age))
     return history_row(number)._replace(id=(int.from_bytes(first) + number).to_bytes(16))
 
 
 @asynccontextmanager
 async def retaining(history: MemoryHistoryStore, age: timedelta) -> AsyncIterator[Metrics]:
-    """Keep a history so long, and stop in the end."""
+    """Run the retention with this age, and stop it at the end."""
     metrics = Metrics()
     running = Retention(history, age, metrics)
     try:
@@ -50,7 +50,7 @@ async def retaining(history: MemoryHistoryStore, age: timedelta) -> AsyncIterato
     ],
 )
 def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelta) -> None:
-    """The three units, nothing shorter than an hour."""
+    """An age is a number of hours, days or weeks, of at least one hour."""
     assert parse_age(text) == expected
 
 
@@ -58,8 +58,8 @@ def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelt
     "text",
     ["", "365", "d", "0d", "00d", "-1d", "+1d", "1.5d", "1 d", "1D", "1m", "1y", "1d ", "\u0661d", "100000d", "1d1h"],
 )
-def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
-    """It names what was given and shows what would be an age."""
+def test_an_invalid_age_is_refused_with_a_message(text: str) -> None:
+    """An invalid age is refused with a message that shows it and the valid form."""
     with pytest.raises(ValueError, match=r"is not an age such as 365d, 52w or 36h") as refusal:
         parse_age(text)
     assert repr(text) in str(refusal.value)
@@ -67,7 +67,7 @@ def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
 
 @in_virtual_time
 async def test_what_is_older_goes_in_small_batches() -> None:
-    """Each batch is told of; what is younger stays."""
+    """Old rows are deleted in small batches, each of which is reported; younger rows stay."""
     history = MemoryHistoryStore()
     young = [aged(DAY - timedelta(minutes=1)), history_row()]
     history.rows = [*young, *(aged(DAY + timedelta(minutes=1), n) for n in range(2 * BATCH + 7))]
@@ -77,7 +77,7 @@ async def test_what_is_older_goes_in_small_batches() -> None:
 
 @in_virtual_time
 async def test_the_longest_age_reaches_before_all_time() -> None:
-    """1,900 years are no error: nothing is that old."""
+    """An age of 1,900 years is valid, and nothing is that old."""
     history = MemoryHistoryStore()
     history.rows = [history_row()._replace(id=bytes(16))]
     assert [gone async for gone in prune(history, parse_age("99999w"))] == []
@@ -85,7 +85,7 @@ async def test_the_longest_age_reaches_before_all_time() -> None:
 
 @in_virtual_time
 async def test_an_event_that_waits_keeps_its_calculation() -> None:
-    """What is in the outbox stays, however old, with what came after it."""
+    """Calculations whose events are in the outbox stay, whatever their age, and so do later ones."""
     history = MemoryHistoryStore()
     history.rows = [aged(3 * DAY - n * timedelta(hours=1)) for n in range(5)]
     history.unpublished = {history.rows[2].id}
@@ -96,7 +96,7 @@ async def test_an_event_that_waits_keeps_its_calculation() -> None:
 
 @in_virtual_time
 async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
-    """What is old already, and what grows old later; the metric counts both."""
+    """The service prunes at its start and again later; the metric counts both."""
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
     async with retaining(history, DAY) as metrics:
@@ -109,7 +109,7 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
-    """Whatever it raises, the next time may do better."""
+    """Whatever the store raises, pruning is tried again later."""
     history = MemoryHistoryStore()
     history.rows = [aged(2 * DAY)]
     history.failure = failure
@@ -121,7 +121,7 @@ async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_the_rest() -> None:
-    """A batch is finished, the next one not begun: a long way to go does not hold up the service's end."""
+    """Closing finishes the current batch, but does not begin the next one."""
     history = MemoryHistoryStore()
     history.rows = [aged(2 * DAY, n) for n in range(10 * BATCH)]
     async with asyncio.timeout(5):

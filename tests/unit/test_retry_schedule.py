@@ -1,4 +1,4 @@
-"""Events that the stream refuses: tried again, told of, put aside in the end, and nothing else waits for them."""
+"""Events that the stream refuses: retried, reported, and finally dead-lettered, without delaying other events."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.harness.waiting import until
 
 
 @in_virtual_time
-async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
-    """The ping fails and the log says why, once, until the event is taken or given up."""
+async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
+    """Until the event is published or dead-lettered the ping fails; the log gives the reason once."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -32,7 +32,7 @@ async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
             await until(lambda: len(outbox.entries) == 1, "the other one has gone")
             with pytest.raises(StreamUnavailable):
                 await relay.ping()
-            await until(lambda: not outbox.entries, "it is put aside")
+            await until(lambda: not outbox.entries, "it is dead-lettered")
             await relay.ping()
     refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
     assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
@@ -41,7 +41,7 @@ async def test_a_refusal_is_told_while_it_is_tried_again() -> None:
 @pytest.mark.parametrize("settled", [1, 2])
 @in_virtual_time
 async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
-    """Whether this relay leads again or not: it neither says that the stream refuses events nor looks for them."""
+    """Refused events that another relay has settled are forgotten."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -54,8 +54,8 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
 
 
 @in_virtual_time
-async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
-    """Another relay tries the event again: this one's ping is well."""
+async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
+    """A relay that loses the lease forgets its refused events, which another relay retries, and its ping succeeds."""
     row = history_row()
     outbox = MemoryOutboxStore([row])
     stream = ListeningStream(outbox)
@@ -64,14 +64,14 @@ async def test_who_does_not_lead_any_more_knows_of_no_refusal() -> None:
     await until(lambda: len(relay._schedule) == 1, "it is refused")
     outbox.holder = b"another"
     relay._lease._held_until = 0.0
-    await until(lambda: not relay._schedule, "it is another's")
+    await until(lambda: not relay._schedule, "it is left to the other relay")
     await relay.ping()
     await relay.aclose()
 
 
 @in_virtual_time
 async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> None:
-    """What the stream keeps refusing is tried five times, then moved to the dead letters; nothing waits for it."""
+    """A poison event is tried five times, then dead-lettered, while other events are published."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -82,7 +82,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
         outbox.add([later])
         relay.wake()
         await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
-        await until(lambda: not outbox.entries, "the poison event is put aside")
+        await until(lambda: not outbox.entries, "the poison event is dead-lettered")
         assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
     assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
     assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
@@ -92,7 +92,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
 
 @in_virtual_time
 async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
-    """A limit that is raised meanwhile: the next try takes the event, and it is no dead letter."""
+    """An event that is refused for a time, for example by a low size limit, is published by a later try."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -109,9 +109,9 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
 )
 def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float], expected: list[float]) -> None:
-    """A limit that is raised soon costs little; after the whole time, and five tries at least, it is given up.
+    """Retries of a refused event become rarer; after the whole time and at least five tries it is given up.
 
-    Tries that could not be made while the broker was away are not made up for at once.
+    Tries that were impossible while the broker was away are not made up for at once.
     """
     moment = 100.0
     schedule, entry = RetrySchedule(25.0, lambda: moment), OutboxRow(1, history_row())
@@ -127,7 +127,7 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
 
 
 def test_when_a_refused_event_is_tried_again() -> None:
-    """Five pauses in a minute, of 2.4 s and then longer by 4.8 s each; after the sixth try it is given up."""
+    """Six tries within a minute are made before an event is given up; the waits grow from 2.4 s by 4.8 s each."""
     now = 0.0
     schedule, entry = RetrySchedule(clock=lambda: now), OutboxRow(1, history_row())
     hopeless = schedule.settle([entry], {entry.row.id: "too large"})
@@ -143,7 +143,7 @@ def test_when_a_refused_event_is_tried_again() -> None:
 
 
 def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
-    """The 1,001st is given up at once: memory stays bounded when the stream refuses everything."""
+    """The 1,001st refused event is given up at once, so that memory stays bounded."""
     schedule = RetrySchedule()
     entries = [OutboxRow(seq, history_row()) for seq in range(1, 1_002)]
     hopeless = schedule.settle(entries, {entry.row.id: "too large" for entry in entries})
@@ -151,7 +151,7 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """A twenty-fifth of the whole time later at the soonest, and not sooner than it was due."""
+    """A failed try delays the next one by a twenty-fifth of the whole time, and never makes it earlier."""
     now = 0.0
     schedule, early, late = (
         RetrySchedule(25.0, clock=lambda: now),
@@ -160,8 +160,8 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
     )
     schedule.settle([late], {late.row.id: "too large"})
     now = 1.0
-    schedule.settle([late], {late.row.id: "too large"})  # due at 4
-    schedule.settle([early], {early.row.id: "too large"})  # due at 2
+    schedule.settle([late], {late.row.id: "too large"})  # Due at 4 s.
+    schedule.settle([early], {early.row.id: "too large"})  # Due at 2 s.
     now = 1.5
     schedule.put_off()
     due = []
@@ -180,7 +180,10 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
 
 @pytest.mark.parametrize(("more", "kept"), [(False, [1]), (True, [1, 4])])
 def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
-    """Missing among the oldest entries; one behind the last of them may only not have been read."""
+    """A refused event that is missing among the oldest entries was settled by another relay.
+
+    One behind the last entry that was read may still be there.
+    """
     schedule, entries = RetrySchedule(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
     refused = [entries[0], entries[1], entries[3]]
     schedule.settle(refused, {entry.row.id: "too large" for entry in refused})
@@ -190,7 +193,7 @@ def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> Non
 
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
-    """Fresh ones don't share the time that finding them takes: once known, they only go with each other."""
+    """Known refused events are retried in batches of their own, because finding them among others takes time."""
     rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -208,7 +211,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
 
 
 class SlowlyRefusing(ListeningStream):
-    """A stream that does not find out in time about several refused events in a batch of their own."""
+    """A stream that takes too long to find several refused events in one batch."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """See Publisher."""
@@ -220,7 +223,10 @@ class SlowlyRefusing(ListeningStream):
 
 @in_virtual_time
 async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
-    """Fresh ones go on meanwhile, in batches no smaller; those it is about are tried in smaller ones, down to one."""
+    """A failure of refused events does not affect the batches of other events.
+
+    The refused ones are retried in smaller batches, down to one event.
+    """
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = SlowlyRefusing(outbox)
@@ -231,7 +237,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
         later = [history_row(n) for n in range(60)]
         outbox.add(later)
         relay.wake()
-        await until(lambda: not outbox.entries, "all are published or put aside")
+        await until(lambda: not outbox.entries, "all are published or dead-lettered")
         assert (metrics.registry.get_sample_value("pycalc_relay_failures_total") or 0) >= 1
     assert now() - began < 600
     assert [row.id for row in later] in stream.attempts
@@ -239,8 +245,8 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
 
 
 @in_virtual_time
-async def test_who_takes_over_begins_with_a_small_batch() -> None:
-    """What the relay before it has learned is its own: a poison event that a large batch hides is found at once."""
+async def test_a_new_leader_begins_with_a_small_batch() -> None:
+    """A relay that takes over begins with a small batch, so that it finds a poison event at once."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     failing, working = ListeningStream(outbox), ListeningStream(outbox)
@@ -261,7 +267,7 @@ async def test_who_takes_over_begins_with_a_small_batch() -> None:
 
 @in_virtual_time
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
-    """A poison event among many, that the stream can't find in time: the batch shrinks until it can, in order."""
+    """If the stream can't find a poison event in time, the batch shrinks until it can; the order is kept."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -275,7 +281,7 @@ async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> N
 
 @in_virtual_time
 async def test_batches_grow_again() -> None:
-    """After an outage, in which they shrank, the backlog goes in full batches soon."""
+    """Batches shrink during an outage and soon grow back to their full size."""
     rows = [history_row(n) for n in range(2_000)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)

@@ -1,4 +1,4 @@
-"""What a process knows of revocations by others, and what it does when it can't know."""
+"""Revocations by other processes: how a process learns of them, and what it does when it can't."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ADA, BOB = b"a" * 16, b"b" * 16
 
 
 class MemoryRevocationStore:
-    """Revocations that a test makes; reading fails on demand."""
+    """A store of revocations that the test adds; reading fails on demand."""
 
     def __init__(self) -> None:
         self.revoked: list[bytes] = []
         self.forgotten = False
-        """Whether there is no list any more, only the number."""
+        """Set when the store has dropped its list and only knows the number of revocations."""
         self.failing = False
         self.reads = 0
 
@@ -41,7 +41,7 @@ class MemoryRevocationStore:
 
 
 def filled_cache() -> TokenCache:
-    """Return bearers that know Ada and Bob."""
+    """Return a token cache that holds Ada and Bob."""
     known = TokenCache(Metrics(), clock=now)
     for user in (ADA, BOB):
         known.put(user, Principal(user, "name", Role.USER, user, time() + 900), known.epoch)
@@ -50,7 +50,7 @@ def filled_cache() -> TokenCache:
 
 @asynccontextmanager
 async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCache, RevocationWatcher]]:
-    """Watch a store in virtual time, for bearers that know Ada and Bob."""
+    """Watch a store in virtual time, for a token cache that holds Ada and Bob."""
     token_cache = filled_cache()
     opened = RevocationWatcher(store, token_cache, Metrics(), last_seen=await store.newest(), clock=now)
     yield token_cache, opened
@@ -58,8 +58,8 @@ async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCac
 
 
 @in_virtual_time
-async def test_whoever_is_revoked_elsewhere_is_forgotten() -> None:
-    """The user concerned is looked up anew, others are not; what is being read just now is not kept."""
+async def test_a_user_revoked_elsewhere_is_evicted() -> None:
+    """A revoked user is removed from the cache, others stay; an account that was read before is not cached."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         epoch = token_cache.epoch
@@ -71,8 +71,8 @@ async def test_whoever_is_revoked_elsewhere_is_forgotten() -> None:
 
 
 @in_virtual_time
-async def test_without_a_list_everybody_is_forgotten() -> None:
-    """More revocations than are kept concern everybody."""
+async def test_without_a_list_the_whole_cache_is_cleared() -> None:
+    """If the store no longer has the list of revocations, the whole cache is cleared."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         store.forgotten = True
@@ -83,7 +83,7 @@ async def test_without_a_list_everybody_is_forgotten() -> None:
 
 @in_virtual_time
 async def test_what_can_not_be_read_is_not_believed() -> None:
-    """A short failure changes nothing; after a long one no bearer is believed, until revocations are read again."""
+    """After 5 s without reading revocations no cached token is accepted, until they are read again."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         began = now()
@@ -91,7 +91,7 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
         reads = store.reads
         await until(lambda: store.reads > reads + 1, "a failure")
         assert token_cache.get(ADA) is not None
-        await until(lambda: token_cache.get(BOB) is None, "patience is over")
+        await until(lambda: token_cache.get(BOB) is None, "the time limit is over")
         assert 4.9 < now() - began < 5.1
         store.revoked.append(ADA)
         store.failing = False
@@ -100,12 +100,12 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
 
 
 @in_virtual_time
-async def test_a_hint_is_followed_at_once() -> None:
-    """Whoever hears of a revocation need not wait for the next second."""
+async def test_a_notification_is_followed_at_once() -> None:
+    """A notification makes the watcher read revocations at once instead of at the next second."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, watch):
         began = now()
         store.revoked.append(ADA)
         watch.poll_now()
         await until(lambda: token_cache.get(ADA) is None, "Ada is forgotten")
-        assert now() - began < 0.1  # it looks once a second by itself
+        assert now() - began < 0.1  # The watcher polls once a second by itself.

@@ -1,4 +1,4 @@
-"""Responses on their way out: ended when the client reads too slowly, counted while they are in memory."""
+"""Responses to slow clients: ended if read too slowly, and counted while they are in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOTAL = 4 * UNCOUNTED_BYTES
 
 
 class Clock:
-    """A client that takes each part after some seconds of a clock that the test turns."""
+    """A client that takes each part after a given time of a simulated clock."""
 
     def __init__(self, *seconds: float) -> None:
         self.now = 0.0
@@ -41,7 +41,7 @@ def part(size: int) -> Message:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
-    """Return what makes a clock that the module reads."""
+    """Return a function that makes a client and installs its clock."""
 
     def make(*seconds: float) -> Clock:
         made = Clock(*seconds)
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
 
 
 async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[..., Clock]) -> None:
-    """A thousand bytes a second, for as long as it takes."""
+    """A client that reads 1,000 bytes a second gets a response of any length."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -60,7 +60,7 @@ async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[.
 
 
 async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Callable[..., Clock]) -> None:
-    """Half as fast, it is 0.5 s later with each second: after six parts it is 3 s late."""
+    """At half the required rate a client falls behind by 0.5 s a second, and is cut off when it is 3 s late."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(5):
@@ -70,7 +70,7 @@ async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Ca
 
 
 async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> None:
-    """However fast the beginning was taken, a client that then stops is given up as soon as any other."""
+    """Fast reading earns no credit: a client that then stops is cut off as soon as any other."""
     client = clock(*[0.0] * 50, 2.9, 3.0)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -81,7 +81,7 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
 
 
 async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
-    """A stream of small events is no long response: what the event loop's own stalls cost does not add up for days."""
+    """Small events with pauses count one by one, so that delays of the event loop do not add up over days."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -90,7 +90,7 @@ async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -
 
 
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
-    """The part that waits is not sent."""
+    """If a part can't be sent in time the client is cut off."""
 
     async def never(_: Message) -> None:
         await asyncio.Event().wait()
@@ -100,7 +100,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 
 
 class Exchange:
-    """A response of the framework's, sent to a client that takes all, or nothing from some part on."""
+    """A framework response and its messages to a client, with the memory that was held at each."""
 
     def __init__(self, memory: int = TOTAL, user: int = 1) -> None:
         self.metrics = Metrics()
@@ -135,12 +135,12 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """What came."""
+        """The body that was sent."""
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
 async def test_a_short_response_goes_as_it_is() -> None:
-    """Two messages, nothing counted, every security header added."""
+    """A short response is sent in two messages with the security headers, and takes no counted memory."""
     exchange = Exchange()
     await exchange.whole(UNCOUNTED_BYTES)
     start, body = exchange.sent
@@ -151,7 +151,7 @@ async def test_a_short_response_goes_as_it_is() -> None:
 
 
 async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
-    """It goes in parts; the metric tells of its bytes while they are sent, and of none afterwards."""
+    """A long response is sent in parts and counted in the metric until its last part is sent."""
     exchange = Exchange()
     await exchange.whole(2 * UNCOUNTED_BYTES)
     assert len(exchange.body) == 2 * UNCOUNTED_BYTES
@@ -162,7 +162,7 @@ async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
 
 
 async def test_without_memory_a_long_response_becomes_a_problem() -> None:
-    """503 overloaded with Retry-After, counted, instead of the head and the body; a short one is sent all the same."""
+    """Without memory a long response becomes a counted 503 with Retry-After, while short ones are sent as usual."""
     exchange = Exchange()
     exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
     await exchange.whole(UNCOUNTED_BYTES + 1)
@@ -177,7 +177,7 @@ async def test_without_memory_a_long_response_becomes_a_problem() -> None:
 
 @pytest.mark.parametrize("more", [True, False], ids=["a part", "the last part"])
 async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
-    """Its memory is free again when the client is given up."""
+    """If the client is cut off, the memory of its long response is released."""
     exchange = Exchange()
 
     async def stuck(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Sessions: for how long they live, and the form of their refresh tokens."""
+"""Sessions: their lifetime, and the form of their refresh tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 class NotingStore(MemorySessionStore):
-    """A store that opens every session, and notes it with the limits it was given."""
+    """A store that opens every session and records it with its limits."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -32,7 +32,7 @@ class NotingStore(MemorySessionStore):
 
 
 async def test_how_long_a_session_lives() -> None:
-    """As docs/security.md promises: 7 days unused, 30 days in all, 10 s of grace, 100 sessions each; from now on."""
+    """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 for each user."""
     store = NotingStore()
     before = time_ns() // 1_000_000
     await Sessions(store, IdSource(), Metrics()).open(USER_ID, "hash")
@@ -42,7 +42,7 @@ async def test_how_long_a_session_lives() -> None:
 
 
 async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
-    """Half of them are the session's own; a token of any other length is refused before the store is asked."""
+    """A refresh token consists of the session's id and 256 bits; any other form is refused."""
     opened = await Sessions(NotingStore(), IdSource(), Metrics()).open(USER_ID, "hash")
     raw = base64.urlsafe_b64decode(opened.refresh_token.removeprefix("pcr_"))
     assert (raw[:16], len(raw)) == (opened.id, 48)

@@ -1,4 +1,4 @@
-"""Settings: defaults, names, and what is refused because it is not safe."""
+"""Settings: defaults, names, and unsafe values that are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """The table of settings, as documented."""
+    """Every setting has the default of the documented table."""
     settings = Settings()
     assert (settings.env, settings.host, settings.port) == ("development", "127.0.0.1", 8080)
     assert settings.database == "sqlite:///data/pycalc.db"
@@ -30,13 +30,13 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 def test_the_database_stands_in_the_data_folder() -> None:
-    """PYCALC_DATA_DIR moves the default database with it; a URL of one's own stays."""
+    """PYCALC_DATA_DIR moves the default database too, but not a database with its own URL."""
     assert Settings(data_dir=Path("/srv/pycalc")).database == "sqlite:////srv/pycalc/pycalc.db"
     assert Settings(database_url="sqlite:///elsewhere.db").database == "sqlite:///elsewhere.db"
 
 
 def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without keys for tokens and for passwords the service does not start in production; with them it does."""
+    """In production the service starts only with keys for tokens and for passwords."""
     monkeypatch.setenv("PYCALC_ENV", "production")
     with pytest.raises(ValueError, match="PYCALC_SECRET_KEYS is required"):
         Settings().require_keys()
@@ -55,7 +55,7 @@ def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_keys_are_needed_where_several_instances_share_them(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """On Cloud Run, and with a database that others may use, no instance makes up keys of its own."""
+    """On Cloud Run, and with a shared database, missing keys are refused, because all instances need the same ones."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="PYCALC_SECRET_KEYS is required"):
         Settings().require_keys()
@@ -67,7 +67,7 @@ def test_keys_are_needed_where_several_instances_share_them(
 
 
 def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of the two, in production too; an empty variable names no file."""
+    """Signing keys come from a variable or from a file, but not from both; an empty variable names no file."""
     monkeypatch.setenv("PYCALC_ENV", "production")
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
     monkeypatch.setenv("PYCALC_SECRET_KEYS_FILE", "/run/secrets/keys")
@@ -80,7 +80,7 @@ def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spaces around a key and an empty place at the end do not count; the keys are not shown."""
+    """Spaces around a key and an empty last entry are ignored, and the keys are hidden in representations."""
     monkeypatch.setenv("PYCALC_SECRET_KEYS", f" {KEY}, {OLDER},")
     settings = Settings()
     assert [key.get_secret_value() for key in settings.secret_keys] == [KEY, OLDER]
@@ -90,7 +90,7 @@ def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["PYCALC_SECRET_KEYS", "PYCALC_PASSWORD_KEYS"])
 @pytest.mark.parametrize("keys", ["hunter2", f"{KEY},hunter2", "hunter2" * 4])
 def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name: str, keys: str) -> None:
-    """Each key needs 32 characters (RFC 7518 §3.2: as long as the hash), and the refusal does not show it."""
+    """A key shorter than 32 characters is refused without showing it (RFC 7518 §3.2: as long as the hash)."""
     monkeypatch.setenv(name, keys)
     with pytest.raises(ValidationError, match="32 characters") as refusal:
         Settings()
@@ -98,10 +98,8 @@ def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name
     assert "hunter2" not in str(refusal.value)
 
 
-def test_a_refused_key_is_not_told_to_the_console(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command's refusal is a sentence that names the setting and not its value."""
+def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command's message names the setting, but does not show its value."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_SECRET_KEYS", "hunter2hunter2")
@@ -116,7 +114,7 @@ def test_a_refused_key_is_not_told_to_the_console(
 def test_open_admin_registration_is_refused_where_it_matters(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """``open`` is for demos: not in production, not on Cloud Run."""
+    """``open`` is for demos, so it is refused in production and on Cloud Run."""
     monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
@@ -127,7 +125,7 @@ def test_open_admin_registration_is_refused_where_it_matters(
 
 
 def test_port_is_heard_as_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cloud Run says PORT; PYCALC_PORT wins."""
+    """PORT, which Cloud Run sets, is read unless PYCALC_PORT is set."""
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PYCALC_PORT", "9001")
@@ -135,7 +133,7 @@ def test_port_is_heard_as_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compose files and shells leave variables empty: no setting takes this for a value, but where it means "none"."""
+    """A variable that a Compose file or a shell leaves empty means the default, or "none" where that is allowed."""
     for name in Settings.model_fields:
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
@@ -152,15 +150,15 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
 def test_responses_take_a_quarter_of_a_small_machine(
     monkeypatch: pytest.MonkeyPatch, megabytes: int, share: int
 ) -> None:
-    """A container of 512 MB must not be filled by the responses that slow clients leave unread; 1 GiB is enough."""
+    """With 512 MB responses to slow clients may take a quarter of the memory; from 1 GiB on the full default holds."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: megabytes * 1024**2)
     assert Settings().response_memory == share * 1024**2
 
 
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes sets PYCALC_PORT=tcp://... where a Service is named pycalc; a port in ``.env`` counts then."""
+    """Kubernetes sets PYCALC_PORT=tcp://... for a Service named pycalc; this is ignored in favour of ``.env``."""
     monkeypatch.setenv("PYCALC_PORT", "tcp://10.3.2.1:8080")
-    monkeypatch.setenv("PYCALC_METRICS_PORT", "tcp://10.3.2.2:9100")  # of a Service named pycalc-metrics
+    monkeypatch.setenv("PYCALC_METRICS_PORT", "tcp://10.3.2.2:9100")  # Set for a Service named pycalc-metrics.
     assert (Settings().port, Settings().metrics_port) == (8080, None)
     Path(".env").write_text("PYCALC_PORT=8099\n")
     assert Settings().port == 8099
@@ -178,7 +176,7 @@ def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str) -> None:
-    """With the nearest name, whether it is in the environment or in ``.env``."""
+    """A misspelt variable, in the environment or in ``.env``, causes a warning that proposes the nearest name."""
     assert unknown_settings() == []
     monkeypatch.setenv(name, "closed")
     assert unknown_settings() == [sentence]
@@ -188,7 +186,7 @@ def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name:
 
 
 def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line each on standard error, and the command goes on."""
+    """Each warning is a line on standard error, and the command continues."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_DATABASE_ULR", "postgresql://127.0.0.1/pycalc")
@@ -202,7 +200,7 @@ def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys
 def test_what_kubernetes_sets_is_no_misspelt_variable(
     monkeypatch: pytest.MonkeyPatch, service: str, port: str | None
 ) -> None:
-    """It sets these for each Service whose name begins with pycalc; a pod may replace the port's by its own."""
+    """Variables that Kubernetes sets for Services named pycalc* cause no warning, even if a pod replaces the port."""
     links = {
         f"{service}_SERVICE_HOST": "10.3.2.1",
         f"{service}_SERVICE_PORT": "8080",
@@ -221,7 +219,7 @@ def test_what_kubernetes_sets_is_no_misspelt_variable(
 
 @pytest.mark.parametrize("of_a_service", [False, True])
 def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, of_a_service: bool) -> None:
-    """A number is a setting that somebody wrote, also where a Service has other variables of that name."""
+    """A misspelt variable with a number is reported, even if a Service has other variables of that name."""
     monkeypatch.setenv("PYCALC_METRIC_PORT", "9100")
     if of_a_service:
         monkeypatch.setenv("PYCALC_METRIC_SERVICE_HOST", "10.3.2.1")
@@ -232,7 +230,7 @@ def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["PYCALC_METRICS_SERVICE_HOST", "PYCALC_SERVICE_PORT", "PYCALC_PORT_80_TCP"])
 def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Kubernetes sets the host, the port and more of a Service together."""
+    """A single variable is reported, because Kubernetes sets host, port and more of a Service together."""
     monkeypatch.setenv(name, "9100")
     assert [sentence.partition(" ")[0] for sentence in unknown_settings()] == [name]
 
@@ -244,8 +242,8 @@ def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
         ("# für alle\n".encode("latin-1"), "byte 0xfc at position 3"),
     ],
 )
-def test_an_env_file_in_another_encoding_is_one_sentence(content: bytes, byte: str) -> None:
-    """It names the file and the byte."""
+def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> None:
+    """An env file in another encoding is refused with its name and the byte that is not UTF-8."""
     Path(".env").write_bytes(content)
     with pytest.raises(ValueError, match=rf"\.env is not UTF-8 \({byte}\); save it as UTF-8"):
         read_settings()
@@ -253,7 +251,7 @@ def test_an_env_file_in_another_encoding_is_one_sentence(content: bytes, byte: s
 
 @pytest.mark.parametrize("variable", ["HOME", "DATA"])
 def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """No folder is ever called ``~`` or ``$HOME``: Docker's and systemd's files of variables are read by no shell."""
+    """``~`` and ``$HOME`` are expanded, because no shell reads the env files of Docker and systemd."""
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("DATA", "/home/ada")
     for form in ("~/calc", f"${variable}/calc", f"${{{variable}}}/calc"):
@@ -268,21 +266,21 @@ def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, variable: str) -> N
 @pytest.mark.parametrize("name", ["PYCALC_DATA_DIR", "PYCALC_SECRET_KEYS_FILE", "PYCALC_DATABASE_URL"])
 @pytest.mark.parametrize("path", ["$UNSET_HERE/calc", "~nobody-of-this-name/calc", "'/srv/calc'", '"/srv/calc"'])
 def test_paths_that_can_not_be_meant_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
-    """Unset variables, unknown users, and quotation marks that a container's file of variables keeps."""
+    """Unset variables, unknown users and quotation marks in paths are refused."""
     monkeypatch.setenv(name, f"sqlite:///{path}" if name.endswith("URL") else path)
     with pytest.raises(ValueError, match=f"bad settings: {name}: "):
         read_settings()
 
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in the URL of a PostgreSQL server is expanded."""
+    """The URL of a PostgreSQL server is not expanded, so a password may contain any character."""
     url = "postgresql://pycalc:$HOME~@127.0.0.1/pycalc"
     monkeypatch.setenv("PYCALC_DATABASE_URL", url)
     assert Settings().database == url
 
 
 def test_lines_of_an_env_file_are_settings() -> None:
-    """``.env`` in the working folder is read, and other programs' lines in it do not disturb."""
+    """``.env`` in the working folder is read, and other programs' lines in it are ignored."""
     Path(".env").write_text("PYCALC_MAX_DIGITS=5000\nPYCALC_HOST=0.0.0.0\nPATH_OF_OTHERS=1\nPYCALC_UNKNOWN=1\n")
     settings = Settings()
     assert (settings.max_digits, settings.host) == (5000, "0.0.0.0")  # noqa: S104  # a value, not a listener
@@ -307,14 +305,17 @@ def test_lines_of_an_env_file_are_settings() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """A bad value ends the start, it is not replaced by something else."""
+    """A value out of range stops the start instead of being replaced."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
 
 
 def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logins and registrations are limited unless the settings are empty; calculations when one says so."""
+    """Logins and registrations are limited by default; an empty setting switches that off.
+
+    Calculations are limited only by a setting.
+    """
     settings = Settings()
     assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("10/minute", "60/hour", "")
     for name in ("PYCALC_LOGIN_LIMIT", "PYCALC_REGISTER_LIMIT"):
@@ -324,8 +325,8 @@ def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("", "", "600/minute")
 
 
-def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's refusal names the setting, what stands there, and what could."""
+def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's message names the setting, its value and the valid form."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_LOGIN_LIMIT", "ten/minute")
@@ -336,7 +337,7 @@ def test_a_bad_limit_is_a_sentence_at_the_console(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default nothing is deleted; what is no age is refused with a sentence."""
+    """By default nothing is deleted; an invalid age is refused with a message."""
     assert Settings().history_retention == ""
     monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "365d")
     assert Settings().history_retention == "365d"
@@ -346,14 +347,14 @@ def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPa
 
 
 def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses and networks of both families."""
+    """Addresses and networks of IPv4 and IPv6 are accepted."""
     assert Settings().trusted_proxies == ()
     monkeypatch.setenv("PYCALC_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1,")
     assert Settings().trusted_proxies == ("10.0.0.0/8", "2001:db8::1")
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None by default; a port that is not the scheme's own belongs to the origin."""
+    """By default no origin is allowed; an origin contains its port unless that is the scheme's default."""
     assert Settings().cors_origins == ()
     monkeypatch.setenv("PYCALC_CORS_ORIGINS", "https://app.example, http://localhost:5173,http://[::1]:8443,")
     assert Settings().cors_origins == ("https://app.example", "http://localhost:5173", "http://[::1]:8443")
@@ -378,12 +379,12 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_what_no_browser_would_send_as_an_origin_is_refused(origin: str) -> None:
-    """Wildcards above all: with a sentence that shows one as it should be."""
+    """Wildcards and other values that no browser sends are refused with a message that shows a valid origin."""
     with pytest.raises(ValidationError, match=r"https://app\.example"):
         Settings(cors_origins=(origin,))
 
 
 def test_settings_do_not_change() -> None:
-    """What was read at the start stays."""
+    """Settings are immutable."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Counters that processes share, while those are there and while they are away: what was counted goes on counting."""
+"""Counters that processes share, with local counts during an outage that stay in force afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = "198.51.100.7"
 
 
 class Remote(Counters):
-    """Counters that may be away, or may count and not be heard."""
+    """Shared counters that may be away, or may count without their reply arriving."""
 
     away = False
     unheard = False
@@ -47,18 +47,18 @@ class Remote(Counters):
 
 
 class Process:
-    """A process with counters of its own before those that it shares."""
+    """A process whose local counters stand in for the shared ones."""
 
     def __init__(self, remote: Remote, *, lenient: bool = True) -> None:
         self.counters = SharedCounters(remote, Counters(), Metrics(), "calculations", lenient=lenient)
 
     async def spend(self, amount: int = 1) -> tuple[bool, int]:
-        """Count calculations of a limit of ten a minute; return whether they fit, and what is used."""
+        """Spend from a limit of ten a minute; return whether it fits, and how much is used."""
         return (await self.counters.spend("ada", 60, amount, 10))[:2]
 
 
 async def test_what_was_counted_during_an_outage_is_used() -> None:
-    """Ten here while the others don't answer: there are no more when they do, for the rest of the window."""
+    """Calculations that were counted locally during an outage use up the limit here until the window ends."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.away = True
@@ -72,7 +72,7 @@ async def test_what_was_counted_during_an_outage_is_used() -> None:
 
 
 async def test_both_kinds_add_up() -> None:
-    """Seven here during an outage and two before it leave one; what does not fit counts nothing."""
+    """Local and shared counts add up; a request that does not fit counts nothing."""
     remote = Remote()
     here = Process(remote)
     assert await here.spend(2) == (True, 2)
@@ -86,7 +86,7 @@ async def test_both_kinds_add_up() -> None:
 
 
 async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
-    """Six of ten while the answer is lost, but the others have counted them: four remain, for everybody."""
+    """If the reply of the shared counters is lost, they may have counted, so the process does not count again."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.unheard = True
@@ -99,7 +99,7 @@ async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> Non
 
 
 async def test_a_guess_is_counted_twice_rather_than_not() -> None:
-    """Where nothing may be free, the one whose answer is late counts here too."""
+    """A failed login whose reply is lost is counted locally as well, because no guess may be free."""
     remote = Remote()
     here = Process(remote, lenient=False)
     remote.unheard = True
@@ -109,7 +109,7 @@ async def test_a_guess_is_counted_twice_rather_than_not() -> None:
 
 
 async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
-    """A hundred at once whose answers are late: ten of them pass, as with one after the other, and not all."""
+    """Of a hundred concurrent requests whose replies are lost only ten pass, the limit's amount."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True
@@ -120,7 +120,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """Eleven of ten never do, nor four beside seven of an outage; three more would have been seen to fit."""
+    """Even if the reply is lost, a request that exceeds the limit by itself or with local counts is refused."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True
@@ -135,7 +135,7 @@ async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
 
 
 async def test_failures_of_an_outage_fill_the_window_with_those_after_it() -> None:
-    """Nine wrong passwords while the others are away, one more when they are back: then the account waits."""
+    """Nine failed logins during an outage and one afterwards reach the limit of ten."""
     remote = Remote()
     limit = FailedLogins("10/minute", Metrics())
     for failures in (limit._accounts, limit._addresses):

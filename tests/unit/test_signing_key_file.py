@@ -1,4 +1,4 @@
-"""The file of the signing keys: read again while the service runs, and never believed when it is not whole."""
+"""The signing key file: read again while the service runs, and ignored while it is incomplete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLD, NEW = "o" * 32, "n" * 40
 
 
 class Watched:
-    """A key file, and the keys that it told of."""
+    """A key file, and the lists of keys that its watcher reported."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -29,20 +29,20 @@ class Watched:
 
     @property
     def unreadable(self) -> float | None:
-        """What the metric says."""
+        """The value of the metric."""
         return self.metrics.registry.get_sample_value("pycalc_key_file_unreadable")
 
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
-    """Watch a file, a hundred times as often as a service does."""
+    """Watch a file with a short poll interval."""
     opened = Watched(tmp_path / "keys")
     yield opened
     await opened.watcher.aclose()
 
 
-async def test_new_keys_are_told_once(watched: Watched) -> None:
-    """In their order, whether the file was written or replaced, and not before they change."""
+async def test_new_keys_are_reported_once(watched: Watched) -> None:
+    """Each change, by writing or by replacing the file, is reported once, with the keys in their order."""
     watched.file.write_text(f"{NEW}\n{OLD}\n")
     await until(lambda: len(watched.told) == 1, "the new key")
     part = watched.file.with_name("part")
@@ -68,7 +68,7 @@ async def test_new_keys_are_told_once(watched: Watched) -> None:
     ],
 )
 async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: bytes | None) -> None:
-    """The keys in force stay, one line of the log and a metric say so; the next good content counts."""
+    """An invalid file leaves the keys in force, and causes one log record and a metric, until its content is valid."""
     with capture_logs() as logs:
         if content is None:
             watched.file.unlink()
@@ -85,7 +85,7 @@ async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: by
 
 @pytest.mark.parametrize("content", ["", "k" * 31, f"{NEW}\nshort"])
 def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -> None:
-    """The refusal names the file and what it needs, and shows no key."""
+    """A weak key stops the start with a message that names the file and the requirement, and shows no key."""
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(ValueError, match="32 characters") as refusal:
@@ -95,14 +95,14 @@ def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -
 
 
 def test_a_comment_is_no_key(tmp_path: Path) -> None:
-    """The refusal says what a line may hold."""
+    """A comment in the file is refused with a message that says what a line may contain."""
     file = tmp_path / "keys"
     file.write_text(f"# the key of the first quarter, made by hand\n{NEW}\n")
     with pytest.raises(ValueError, match="without spaces and comments"):
         read_keys(file)
 
 
-def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
-    """What is wrong, and with which file."""
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A missing key file stops the start with a message that names it."""
     with pytest.raises(ValueError, match=r"keys can't be read: FileNotFoundError"):
         read_keys(tmp_path / "keys")

@@ -1,4 +1,4 @@
-"""Single flight: made once, for everybody who wants it, as long as somebody does."""
+"""Single flight: concurrent callers share one piece of work, which is cancelled when all of them leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Work:
-    """Work that ends when it is told to; counts how often it was begun and cancelled."""
+    """Work that ends when the test says so, and counts how often it was begun and cancelled."""
 
     def __init__(self) -> None:
         self.begun = self.cancelled = 0
@@ -34,56 +34,58 @@ class Work:
         return f"result {self.begun}"
 
 
-async def joined(flights: SingleFlight[str], work: Work, callers: int, key: str = "key") -> list[asyncio.Task[str]]:
+async def joined(
+    single_flight: SingleFlight[str], work: Work, callers: int, key: str = "key"
+) -> list[asyncio.Task[str]]:
     """Return callers that are all waiting for the work under a key."""
-    tasks = [asyncio.create_task(flights.join(key, work)) for _ in range(callers)]
+    tasks = [asyncio.create_task(single_flight.join(key, work)) for _ in range(callers)]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """Everybody gets the same result, and while it is made it is under way."""
-    flights, work = SingleFlight[str](), Work()
-    assert not flights.under_way("key")
-    callers = await joined(flights, work, 5)
-    assert flights.under_way("key")
+    """All callers get the same result, and the key counts as under way meanwhile."""
+    single_flight, work = SingleFlight[str](), Work()
+    assert not single_flight.under_way("key")
+    callers = await joined(single_flight, work, 5)
+    assert single_flight.under_way("key")
     work.end.set()
     assert await asyncio.gather(*callers) == ["result 1"] * 5
 
 
 async def test_other_keys_are_other_work() -> None:
-    """What is wanted under two keys is made twice."""
-    flights, work = SingleFlight[str](), Work()
-    callers = await joined(flights, work, 1, "one") + await joined(flights, work, 1, "two")
+    """Work is done once for each key."""
+    single_flight, work = SingleFlight[str](), Work()
+    callers = await joined(single_flight, work, 1, "one") + await joined(single_flight, work, 1, "two")
     work.end.set()
     await asyncio.gather(*callers)
     assert work.begun == 2
 
 
 async def test_nothing_is_kept() -> None:
-    """SingleFlight are no cache: who asks after the end begins anew."""
-    flights, work = SingleFlight[str](), Work()
+    """A result is not cached: a caller after the end begins new work."""
+    single_flight, work = SingleFlight[str](), Work()
     work.end.set()
-    assert await flights.join("key", work) == "result 1"
-    assert await flights.join("key", work) == "result 2"
+    assert await single_flight.join("key", work) == "result 1"
+    assert await single_flight.join("key", work) == "result 2"
 
 
-async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
-    """All callers get the exception; the next one tries again."""
-    flights, work = SingleFlight[str](), Work()
+async def test_a_failure_is_shared_and_not_kept() -> None:
+    """All callers get the exception, and the next caller tries again."""
+    single_flight, work = SingleFlight[str](), Work()
     work.failure = Overloaded("Too much.")
-    callers = await joined(flights, work, 3)
+    callers = await joined(single_flight, work, 3)
     work.end.set()
     assert await asyncio.gather(*callers, return_exceptions=True) == [work.failure] * 3
     work.failure = None
-    assert await flights.join("key", work) == "result 2"
+    assert await single_flight.join("key", work) == "result 2"
 
 
-async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
-    """The one who had begun it may leave, and so may all but one."""
-    flights, work = SingleFlight[str](), Work()
-    callers = await joined(flights, work, 3)
+async def test_a_caller_who_leaves_does_not_affect_the_others() -> None:
+    """Any caller but the last may leave, also the one who began, without affecting the others."""
+    single_flight, work = SingleFlight[str](), Work()
+    callers = await joined(single_flight, work, 3)
     for quitter in callers[:2]:
         quitter.cancel()
     await asyncio.wait(callers[:2])
@@ -93,9 +95,9 @@ async def test_one_caller_who_leaves_takes_nothing_from_the_others() -> None:
 
 
 async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
-    """Nobody wants it any more."""
-    flights, work = SingleFlight[str](), Work()
-    callers = await joined(flights, work, 3)
+    """When the last caller leaves, the work is cancelled."""
+    single_flight, work = SingleFlight[str](), Work()
+    callers = await joined(single_flight, work, 3)
     for quitter in callers:
         quitter.cancel()
     await asyncio.wait(callers)
@@ -103,13 +105,13 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
     assert work.begun == 1
 
 
-async def test_who_comes_after_the_cancellation_begins_anew() -> None:
-    """In the same turn of the event loop in which the last one left: no result, no cancellation of the old work."""
-    flights, work = SingleFlight[str](), Work()
-    (quitter,) = await joined(flights, work, 1)
+async def test_a_caller_after_the_cancellation_begins_anew() -> None:
+    """A caller in the same loop iteration in which the last one left begins new work, and gets its result."""
+    single_flight, work = SingleFlight[str](), Work()
+    (quitter,) = await joined(single_flight, work, 1)
     quitter.cancel()
     await asyncio.wait({quitter})
-    later = asyncio.create_task(flights.join("key", work))
+    later = asyncio.create_task(single_flight.join("key", work))
     await until(lambda: work.begun == 2, "the later caller began")
     work.end.set()
     assert await later == "result 2"

@@ -1,4 +1,4 @@
-"""What a stream's URL may say."""
+"""Stream URLs: valid forms, options and refusals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.anyio
 
 
 def test_a_kafka_url() -> None:
-    """Brokers and topic; without options a missing topic is made with six partitions."""
+    """A Kafka URL has brokers and topic; by default a missing topic is created with six partitions."""
     options = kafka_options("kafka://one:9092,two:9093/events", "")
     assert (options.topic, options.create, options.partitions, options.replication) == ("events", True, 6, -1)
     assert options.client == {"bootstrap.servers": "one:9092,two:9093", "security.protocol": "PLAINTEXT"}
 
 
 def test_a_kafka_url_with_options() -> None:
-    """Options go to the side they are for, by librdkafka's names."""
+    """Options have librdkafka's names and reach the producer, the consumer or both, as they apply."""
     query = "create=false&partitions=12&replication=3&linger.ms=50&session.timeout.ms=6000&client.id=one"
     options = kafka_options(f"kafka://one:9092/events?{query}", "")
     assert (options.create, options.partitions, options.replication) == (False, 12, 3)
@@ -40,7 +40,10 @@ def test_a_kafka_url_with_options() -> None:
     ],
 )
 def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: str) -> None:
-    """User and password stand in the URL, or beside it; a password crosses a plain connection only when told to."""
+    """User and password may be in the URL or in a setting of their own.
+
+    They are sent over an unencrypted connection only if an option allows it.
+    """
     client = kafka_options(url, credentials).client
     assert client["security.protocol"] == protocol
     assert client["sasl.mechanism"] == mechanism
@@ -49,17 +52,17 @@ def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: 
 
 @pytest.mark.parametrize("partitions", [1, 10_000])
 def test_a_topic_may_have_so_many_partitions(partitions: int) -> None:
-    """From one to ten thousand."""
+    """One to ten thousand partitions are accepted."""
     assert kafka_options(f"kafka://one:9092/events?partitions={partitions}", "").partitions == partitions
 
 
 def test_a_password_is_not_shown() -> None:
-    """The options may stand in a log or a traceback."""
+    """The representation of the options hides the password, because it may get into logs and tracebacks."""
     assert "secret" not in repr(kafka_options("kafka+ssl://ada:secret@one:9093/events", ""))
 
 
 def test_a_pubsub_url() -> None:
-    """Project and topic; the topic's subscriptions have names of their own."""
+    """A Pub/Sub URL has project and topic; the names of the subscriptions derive from the topic."""
     options = pubsub_options("pubsub://my-project/events?endpoint=europe-west1-pubsub.googleapis.com")
     assert options.topic == "projects/my-project/topics/events"
     assert options.subscription("usage") == "projects/my-project/subscriptions/events-usage"
@@ -91,7 +94,7 @@ def test_a_pubsub_url() -> None:
     ],
 )
 async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
-    """The refusal names the setting and what is wrong, before anything is opened."""
+    """An invalid URL is refused before anything is opened, with the setting's name and the mistake."""
     with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}"):
         await open_stream(url, Metrics())
 
@@ -114,7 +117,7 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
     ],
 )
 async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None:
-    """The sentence begins with the setting, and has neither the password nor a part of it."""
+    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
     with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}") as refusal:
         await open_stream(url, Metrics())
     assert "hunt" not in str(refusal.value)
@@ -122,6 +125,6 @@ async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None
 
 
 async def test_a_password_for_pubsub_is_refused() -> None:
-    """Pub/Sub has credentials of its own kind; others would be ignored silently."""
+    """A password in a Pub/Sub URL is refused, because Pub/Sub would silently ignore it."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*application default credentials"):
         await open_stream("pubsub://my-project/events", Metrics(), "ada:secret")

@@ -1,4 +1,4 @@
-"""Bearers: whom a process forgets, and when it says so to others."""
+"""The token cache: evictions, and notifications of them to other processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 900)
 
 
 class Told:
-    """A token cache that knows Ada, and what they had forgotten whenever they told others."""
+    """A token cache that holds Ada's token, and records at each notification whether the token was evicted."""
 
     def __init__(self) -> None:
         self.told: list[bool] = []
@@ -25,8 +25,8 @@ class Told:
         self.cache.put(b"token", ADA, self.cache.epoch)
 
 
-async def test_a_revocation_here_is_told_after_it_is_stored_and_forgotten() -> None:
-    """Whoever is told by this finds it in the store."""
+async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None:
+    """Other processes are notified after the revocation is stored and the token evicted, so that they find it."""
     told, stored = Told(), []
 
     async def change() -> str:
@@ -38,8 +38,8 @@ async def test_a_revocation_here_is_told_after_it_is_stored_and_forgotten() -> N
     assert (stored, told.told) == ([True], [True])
 
 
-async def test_a_change_that_may_have_happened_is_told() -> None:
-    """A database that does not answer may have done it."""
+async def test_a_change_of_unknown_outcome_is_notified() -> None:
+    """A change whose outcome is unknown is notified too, because the database may have made it."""
     told = Told()
 
     async def change() -> None:
@@ -50,15 +50,15 @@ async def test_a_change_that_may_have_happened_is_told() -> None:
     assert told.told == [True]
 
 
-def test_what_others_revoked_is_not_told_again() -> None:
-    """Processes that repeat to each other what they hear would never be silent."""
+def test_revocations_of_others_are_not_notified_again() -> None:
+    """An eviction on behalf of another process causes no notification, which would otherwise circulate for ever."""
     told = Told()
     told.cache.evict(lambda bearer: True)
     assert (told.cache.get(b"token"), told.told) == (None, [])
 
 
 def test_so_many_are_kept_and_no_more() -> None:
-    """The least recently used one goes when the 10,001st comes: memory stays bounded whatever clients do."""
+    """The 10,001st token evicts the least recently used one, so that memory stays bounded."""
     metrics = Metrics()
     token_cache = TokenCache(metrics)
     for number in range(10_000):
@@ -71,7 +71,7 @@ def test_so_many_are_kept_and_no_more() -> None:
 
 
 def test_what_was_read_before_a_revocation_is_not_kept() -> None:
-    """It may be what was revoked."""
+    """A token that was read before a revocation is not cached, because it may be the revoked one."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda bearer: False)
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_a_token_ends_at_its_expiry() -> None:
-    """Not a moment later: at that second it is not valid any more."""
+    """A cached token is refused from the second of its expiry on."""
     now = ADA.expires_at - 0.001
     token_cache = TokenCache(Metrics(), wall_clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)
@@ -89,8 +89,8 @@ def test_a_token_ends_at_its_expiry() -> None:
     assert token_cache.get(b"token") is None
 
 
-def test_nobody_is_believed_while_revocations_are_unknown() -> None:
-    """Up to the time that they were read for, and not beyond."""
+def test_no_token_is_accepted_while_revocations_are_unknown() -> None:
+    """Cached tokens are accepted only up to the time for which revocations were read."""
     now = 100.0
     token_cache = TokenCache(Metrics(), clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)

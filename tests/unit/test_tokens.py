@@ -1,4 +1,4 @@
-"""Access tokens: what is accepted, and that nothing else is."""
+"""Access tokens: which ones are accepted, and that all others are refused."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def encoded(part: bytes) -> str:
 
 
 def decoded(part: str) -> dict[str, Any]:
-    """Return a token's part."""
+    """Return a decoded part of a token."""
     value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
     return value
 
 
 def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "sha256", **claims: Any) -> str:
-    """Return a token like one of ours, signed with ``key``, with these changes; a value of None leaves a claim out."""
+    """Return a token signed with ``key`` and with these claims changed; None removes a claim."""
     ours = signer(NEW).issue(USER_ID, SESSION_ID).split(".")
     head = {**decoded(ours[0]), **(header or {})}
     body = {name: value for name, value in {**decoded(ours[1]), **claims}.items() if value is not None}
@@ -46,7 +46,7 @@ def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "
 
 
 def test_a_token_is_valid_and_says_whose_it_is() -> None:
-    """The claims are the profile's (RFC 9068 §2.2), the lifetime is the one that was set."""
+    """A token has the claims of RFC 9068 §2.2 and the configured lifetime."""
     now = time()
     tokens = signer(NEW, lifetime=600)
     token = tokens.issue(USER_ID, SESSION_ID)
@@ -61,13 +61,13 @@ def test_a_token_is_valid_and_says_whose_it_is() -> None:
 
 
 def test_two_tokens_differ() -> None:
-    """Each token has an id of its own."""
+    """Each token has a unique id."""
     tokens = signer(NEW)
     assert tokens.issue(USER_ID, SESSION_ID) != tokens.issue(USER_ID, SESSION_ID)
 
 
 def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
-    """Rotation: put the new key first, and drop the old one when its last token has expired."""
+    """After a rotation the new first key signs, while tokens of the older key stay valid."""
     before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
     assert between.verify(before.issue(USER_ID, SESSION_ID)).user_id == USER_ID
     assert after.verify(between.issue(USER_ID, SESSION_ID)).user_id == USER_ID
@@ -76,7 +76,7 @@ def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
 
 
 def test_keys_are_replaced_while_it_runs() -> None:
-    """From then on the new first one signs, and a key that is not listed any more verifies nothing."""
+    """After a replacement the new first key signs, and tokens of removed keys are refused."""
     tokens = signer(OLD)
     before = tokens.issue(USER_ID, SESSION_ID)
     tokens.replace_keys([NEW, OLD])
@@ -90,7 +90,7 @@ def test_keys_are_replaced_while_it_runs() -> None:
 
 
 def test_without_a_key_there_is_no_signer() -> None:
-    """Nothing is ever signed with an empty key, and a signer keeps the keys that it has."""
+    """A signer needs a key; replacing its keys by none is refused and leaves them in force."""
     with pytest.raises(ValueError, match="key"):
         signer()
     tokens = signer(NEW)
@@ -99,13 +99,13 @@ def test_without_a_key_there_is_no_signer() -> None:
     assert tokens.verify(forged()).user_id == USER_ID
 
 
-def test_the_forger_of_these_tests_can_forge() -> None:
-    """With the right key and no change it makes a valid token, so what is refused below is refused for its change."""
+def test_the_forging_helper_makes_valid_tokens() -> None:
+    """The helper makes a valid token if nothing is changed, so that refusals below are caused by the changes."""
     assert signer(NEW).verify(forged()).user_id == USER_ID
 
 
-def test_a_siblings_clock_may_be_seconds_ahead() -> None:
-    """A token that another instance made just now is good, though by this clock it begins in five seconds."""
+def test_another_instances_clock_may_be_seconds_ahead() -> None:
+    """A token from an instance whose clock is five seconds ahead is accepted."""
     now = int(time())
     assert signer(NEW).verify(forged(iat=now + 5, nbf=now + 5)).user_id == USER_ID
 
@@ -175,6 +175,6 @@ BAD = {
 
 @pytest.mark.parametrize("token", BAD.values(), ids=BAD.keys())
 def test_anything_else_is_unauthorized(token: str) -> None:
-    """Every malformed, foreign, changed or outdated token is refused with Unauthorized, never another error."""
+    """Malformed, foreign, changed or outdated tokens raise Unauthorized, and never another error."""
     with pytest.raises(Unauthorized):
         signer(NEW, OLD).verify(token)

@@ -1,4 +1,4 @@
-"""Which events count, and that one that does not count holds up none that does."""
+"""Usage totals: which events count, and that an invalid event does not hold up valid ones."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def event(identity: bytes = ID, /, **changes: object) -> Event:
-    """Return an event of a calculation, something in it changed."""
+    """Return an event of a calculation with some members changed."""
     return Event(identity, USER, json.dumps({"data": {**GOOD, **changes}}).encode())
 
 
 def last_of_day(unix_ms: int) -> bytes:
-    """Return an id of that time."""
+    """Return the last id of this millisecond."""
     return unix_ms.to_bytes(6) + bytes(10)
 
 
@@ -66,13 +66,13 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
-    """ValueError, whatever is in the body: the consumer knows no other."""
-    with pytest.raises(ValueError):  # noqa: PT011  # any sentence will do
+    """An event that no total can hold raises ValueError, whatever its body is."""
+    with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         use_of(bad)
 
 
-def test_the_last_day_is_told() -> None:
-    """9999-12-31 has a date, and its totals a form; so have the largest figures of an event."""
+def test_the_last_day_is_counted() -> None:
+    """9999-12-31 can be counted and written, and so can the largest figures of an event."""
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
     assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)])
@@ -87,7 +87,7 @@ def test_the_last_day_is_told() -> None:
 def test_a_summary_counts_the_digits_that_were_delivered(
     leading: str, trailing: str, digits: int, delivered: int, form: str
 ) -> None:
-    """Its two ends, not the digits of a value that nobody has computed; a short value is not counted twice."""
+    """A summary counts the digits of its two ends, not those of the value; a short value is counted once."""
     row = history_row(1)._replace(digits=str(digits), leading=leading, trailing=trailing, sha256=None, result=None)
     told = event_of(row)
     assert use_of(told if form == "row" else told._replace(content=told.payload)).digits == delivered
@@ -95,7 +95,7 @@ def test_a_summary_counts_the_digits_that_were_delivered(
 
 @pytest.mark.parametrize("form", ["row", "message"])
 def test_the_day_is_the_clock_s(form: str) -> None:
-    """A calculation of 23:59:59 whose id is ahead of the clock by 3 s is of that day, and says so everywhere."""
+    """An event counts for the day of its clock time, even if its id is 3 s ahead and belongs to the next day."""
     midnight = 1_795_305_600_000
     row = history_row(1)._replace(id=first_id_of_ms(midnight + 2_000), created_ms=midnight - 1_000)
     told = event_of(row)
@@ -106,13 +106,13 @@ def test_the_day_is_the_clock_s(form: str) -> None:
 
 
 class MemoryTotals:
-    """What is counted, until it is told to fail."""
+    """Totals in memory, which fail on demand."""
 
     def __init__(self) -> None:
         self.uses: list[Use] = []
         self.failure: Exception | None = None
         self.known = False
-        """Whether all events were counted before."""
+        """Set when all events have been counted before."""
 
     async def count(self, uses: Sequence[Use]) -> int:
         """See UsageStore."""
@@ -126,13 +126,13 @@ class MemoryTotals:
         return []
 
 
-class MemoryLetters:
-    """Dead letters."""
+class MemoryDeadLetters:
+    """Dead letters in memory."""
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
         self.failures = 0
-        """How often they can't be stored yet."""
+        """The number of times that storing fails."""
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         """See DeadLetterStore."""
@@ -162,7 +162,7 @@ class MemoryLetters:
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
     """In one batch: the bad one becomes a letter, the good one is counted, and both are taken."""
-    stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryLetters()
+    stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryDeadLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -175,22 +175,22 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
     """The alert on dead letters means that there is one to look at."""
-    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([next(iter(BAD.values()))])
     await consumer.aclose()
-    put_aside = metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"})
-    assert (put_aside, len(letters.letters)) == (1, 1)
+    dead_lettered = metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"})
+    assert (dead_lettered, len(letters.letters)) == (1, 1)
 
 
 @in_virtual_time
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
     """All rows of a ``/batch`` carry one trace: it learns of the counting once, not for each row."""
     stream, tracer = MemoryStream("memory://", Metrics()), RecordingTracer()
-    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics(), tracer)
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics(), tracer)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([event()._replace(traceparent=TRACEPARENT)] * 3 + [event()])
@@ -203,7 +203,7 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
     """Its ping fails while nothing is counted, and is well again afterwards."""
     stream, totals = MemoryStream("memory://", Metrics(), publish_seconds=0.5), MemoryTotals()
     totals.failure = RuntimeError("a bug")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), Metrics())
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), Metrics())
     await asyncio.sleep(0)
     await consumer.ping()
 
@@ -226,15 +226,15 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
 
 @in_virtual_time
 async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it was away: what waits is counted soon."""
-    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest pause that there may be
+    """After an outage of any length the backlog is counted within a second."""
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # The longest backoff.
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     totals.failure, back = None, now()
     await until(lambda: stream.committed, "it is counted")
-    assert now() - back <= 1.01  # a step of ``until`` later at most
+    assert now() - back <= 1.01  # ``until`` may notice a step later.
     await consumer.aclose()
 
 
@@ -243,7 +243,7 @@ async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
     """A topic that is read again may be a week old; the events that are new in it are in time all the same."""
     stream, totals, metrics = MemoryStream("memory://", Metrics()), MemoryTotals(), Metrics()
     totals.known = True
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await stream.publish([event()])
@@ -255,7 +255,7 @@ async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
 
 
 class RememberingStream:
-    """A stream of one batch, which says how often it was given and whether it is committed."""
+    """A stream of one batch, which counts its deliveries and records the commit."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -280,10 +280,10 @@ class RememberingStream:
 
 @in_virtual_time
 async def test_a_batch_is_kept_while_the_database_is_away() -> None:
-    """Brokers count deliveries and give up what was delivered too often: an outage of ours is one delivery."""
+    """The consumer keeps a batch during an outage of the database, because brokers limit the number of deliveries."""
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
-    consumer = UsageConsumer(stream, totals, MemoryLetters(), metrics)
+    consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     assert not await well(consumer)
     totals.failure = None
@@ -293,7 +293,7 @@ async def test_a_batch_is_kept_while_the_database_is_away() -> None:
 
 
 class HangingMember:
-    """A member whose broker takes events' places no more."""
+    """A consumer whose commits to the broker hang."""
 
     def __init__(self) -> None:
         self.committing = False
@@ -309,7 +309,7 @@ class HangingMember:
 
 
 class HangingStream:
-    """A stream of one member, which is told when that leaves."""
+    """A stream with that consumer, which records when the consumer leaves."""
 
     def __init__(self) -> None:
         self.member = HangingMember()
@@ -326,9 +326,9 @@ class HangingStream:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
-    """The batch in hand has 2 s, then the group is left: what is not committed comes again."""
+    """Closing gives the current batch 2 s, then leaves the group; uncommitted events are delivered again."""
     stream = HangingStream()
-    consumer = UsageConsumer(stream, MemoryTotals(), MemoryLetters(), Metrics())
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics())
     await until(lambda: stream.member.committing, "a batch is in hand")
     async with asyncio.timeout(3):
         await consumer.aclose()
@@ -336,12 +336,12 @@ async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
 
 
 def failures_of(metrics: Metrics) -> float:
-    """Return how often consuming has failed."""
+    """Return the number of failures."""
     return metrics.registry.get_sample_value("pycalc_consumer_failures_total") or 0
 
 
 async def well(consumer: UsageConsumer) -> bool:
-    """Return whether a consumer says that it is."""
+    """Return whether the consumer's ping succeeds."""
     try:
         await consumer.ping()
     except StreamUnavailable:
@@ -353,7 +353,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
     """From 100,000 dead letters on they are only counted; each one says when it was put aside and has 8 KiB."""
-    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryLetters(), Metrics()
+    stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:
         return waiting
@@ -372,7 +372,7 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
 
 @in_virtual_time
 async def test_a_report_has_10000_totals_at_most() -> None:
-    """One more is asked for by nobody."""
+    """The store is asked for 10,000 totals at most, the size of the largest report."""
     asked: list[int] = []
 
     class NotingTotals(MemoryTotals):

@@ -1,4 +1,4 @@
-"""The JSON that is written by hand is what the models describe, and stays within the contract's bounds."""
+"""The JSON that is encoded by hand: it fits the models, and stays within the contract's bounds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """RFC 7493 §2.2: within ±(2^53 - 1) a JSON number, everything else a string with the same characters."""
+    """Integers within ±(2^53 - 1) are JSON numbers, all others strings of the same characters (RFC 7493 §2.2)."""
     assert json_literal(text) == expected
 
 
@@ -67,7 +67,7 @@ def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected:
     ],
 )
 def test_an_item_is_what_the_model_says(row: HistoryRow) -> None:
-    """Every row's JSON is a HistoryItem, strictly, with no member more or less, and says what the row says."""
+    """Every row's JSON is a valid HistoryItem with the row's values and no further members."""
     text = encode_item(row)
     item = ITEM.validate_json(text, strict=True, extra="forbid")
     assert item.keys() == HistoryItem.__annotations__.keys()
@@ -90,7 +90,7 @@ CSV_ROWS = [
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
-    """RFC 4180: one line that ends in CRLF; each cell is the member's value, null empty, the operands as JSON text."""
+    """A CSV line ends in CRLF (RFC 4180); each cell has the member's value, null is empty, operands are JSON text."""
     line = encode_csv(row)
     assert line.endswith("\r\n")
     assert line.count("\n") == 1
@@ -108,14 +108,14 @@ def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_no_cell_is_a_formula(row: HistoryRow) -> None:
-    """What a spreadsheet takes for one begins with =, +, @, a tab or a return; a minus begins numbers and fractions."""
+    """No cell begins with =, +, @, a tab or a return; a minus begins numbers and fractions only."""
     (cells,) = csv.reader(io.StringIO(encode_csv(row), newline=""), strict=True)
     assert not [text for text in cells if text.startswith(("=", "+", "@", "\t", "\r"))]
     assert all(re.fullmatch(r"-[0-9]+([./][0-9]+)?(e-?[0-9]+)?", text) for text in cells if text.startswith("-"))
 
 
 def test_an_event_is_a_cloud_event_around_the_item() -> None:
-    """CloudEvents 1.0 §3.1: the required attributes, the calculation's id, and the item as its data."""
+    """An event has the required attributes, the calculation's id, and the item as its data (CloudEvents 1.0 §3.1)."""
     row = history_row(7)
     event = event_of(row)
     told = EVENT.validate_json(event.payload, strict=True, extra="forbid")
@@ -128,7 +128,7 @@ def test_an_event_is_a_cloud_event_around_the_item() -> None:
 
 
 def test_the_time_of_an_item_is_that_of_its_id() -> None:
-    """The example of RFC 9562 appendix A.6 was made on 2022-02-22 at 19:22:22 UTC."""
+    """The id in RFC 9562 appendix A.6 has the time 2022-02-22 19:22:22 UTC."""
     row = history_row()._replace(id=bytes.fromhex("017f22e279b07cc398c4dc0c0c07398f"))
     assert json.loads(encode_item(row))["created_at"] == "2022-02-22T19:22:22.000Z"
 
@@ -144,7 +144,7 @@ def test_the_time_of_an_item_is_that_of_its_id() -> None:
     ids=["an index", "a long one", "two of the longest", "two that stand as they are"],
 )
 def test_an_event_never_exceeds_8_kib(operation: str, literals: tuple[str, ...], precision: int) -> None:
-    """Brokers' and readers' limit holds for the longest literals that are accepted, with the largest stored result."""
+    """The longest accepted literals with the largest stored result make an event of at most 8 KiB."""
     plan = make_plan(25_000_000, operation, literals, Options(precision))
     row = LARGEST._replace(operation=operation, input=plan.recorded_input)
     payload = event_of(row).payload
@@ -155,13 +155,16 @@ def test_an_event_never_exceeds_8_kib(operation: str, literals: tuple[str, ...],
 
 
 def test_the_longest_modulus_does_not_exceed_8_kib_either() -> None:
-    """Operands and modulus of 10,000 characters each are all abbreviated."""
+    """Operands and a modulus of 10,000 characters each are abbreviated, so that the event has at most 8 KiB."""
     plan = make_plan(25_000_000, "pow", ("7" * 10_000, "9" * 10_000), Options(modulus="3" * 10_000))
     assert len(event_of(LARGEST._replace(operation="pow", input=plan.recorded_input)).payload) <= MAX_EVENT_BYTES
 
 
 def test_long_operands_are_recorded_by_their_ends_length_and_digest() -> None:
-    """Over 1,000 characters: 20 from each end, the length, the SHA-256 (by sha256sum); up to that, as they are."""
+    """An operand of up to 1,000 characters is recorded as it is.
+
+    Of a longer one 20 characters from each end, the length and the SHA-256 (by sha256sum) are recorded.
+    """
     recorded = json.loads(make_plan(25_000_000, "pow", ("9" * 1_001, "1"), DEFAULT_OPTIONS).recorded_input)
     digest = "663bbd9ed59af005a385b54c35ed317116420a741bf214d5bfebdc981a9ba472"
     assert recorded == {"x": f"{'9' * 20}...{'9' * 20} (1001 characters, SHA-256 {digest})", "y": 1}

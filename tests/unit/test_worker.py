@@ -1,4 +1,4 @@
-"""What a worker process does: results are verified when they are long, and handed over in files."""
+"""Worker processes: long results are verified, and large ones are handed over in files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ POWER = OPERATIONS["pow"]
 
 
 def power_of_ten(digits: int, **changes: Any) -> Task:
-    """Return the task of a power of ten with so many digits."""
+    """Return the task of computing a power of ten with this many digits."""
     return Task("pow", POWER.parse({"x": "10", "y": str(digits - 1)}), 50)._replace(**changes)
 
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """One that does not agree with its residue is never given out."""
+    """A result of 1,001 digits or more that does not agree with its residue raises an error."""
     monkeypatch.setattr(type(POWER), "verify", lambda *_: False)
     if refused:
         with pytest.raises(VerificationFailed):
@@ -35,7 +35,7 @@ def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """By the residue modulo a wider number."""
+    """A residue of 1,001 digits or more is verified by a residue modulo a wider number."""
     monkeypatch.setattr(type(POWER), "agrees_modulo", lambda *_: False)
     task = power_of_ten(digits, view="modulo", modulus=10 ** (digits + 5))
     if refused:
@@ -47,7 +47,7 @@ def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("digits", "in_file"), [(65_536, False), (65_537, True)])
 def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_file: bool) -> None:
-    """Without a file every text is in the reply; the facts are the same."""
+    """A text above 64 KiB goes to the file if there is one, otherwise into the reply, with the same facts."""
     file = tmp_path / "result"
     text = b"1" + b"0" * (digits - 1)
     facts = Facts(None, str(digits), True, "1" + "0" * 19, "0" * 20, sha256(text).digest())
@@ -58,7 +58,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 
 
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By Unix time, before and after."""
+    """A worker's reply has the Unix times before and after the work."""
     times = iter([100, 200])
     monkeypatch.setattr(worker, "time_ns", lambda: next(times))
     assert timed(abs, -3)[:3] == (3, 100, 200)

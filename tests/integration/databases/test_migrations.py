@@ -1,4 +1,4 @@
-"""The migrations, on both databases: they lead to the tables that the queries use, and keep what is there."""
+"""Migrations on both databases: they make the tables that the queries use, and keep existing data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WAITING = (
     "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
 )
-"""Transactions that wait for a table that they want to change; within one transaction it shows the same for ever."""
+"""Query for transactions that wait to change a table; within one transaction its result does not change."""
 ROWS = [bytes(15) + bytes([number]) for number in range(3)]
 
 
@@ -56,7 +56,7 @@ REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()
 
 @pytest.fixture(params=each(DATABASES))
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database without any table, of each kind in turn."""
+    """Return the URL of a database without tables, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'pycalc.db'}"
     server: Postgres = request.getfixturevalue("postgres_server")
@@ -64,7 +64,7 @@ def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def _on(url: str, work: Callable[[Connection], T]) -> T:
-    """Run work on a connection that pycalc had no hand in."""
+    """Run work on a connection that pycalc did not open."""
     if url.startswith("sqlite"):
         file = create_engine(url)
         with file.begin() as connection:
@@ -89,7 +89,7 @@ def _upgrade_to(revision: str) -> Callable[[Connection], None]:
 
 
 def _fill(connection: Connection) -> None:
-    """Store an account and three calculations with what the first revision has."""
+    """Store an account and three calculations in the tables of the first revision."""
     connection.execute(
         text(
             "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role, created_ms) "
@@ -109,14 +109,14 @@ def _fill(connection: Connection) -> None:
 
 @pytest.fixture
 def old_url(postgres_server: Postgres) -> str:
-    """The URL of a PostgreSQL database that lacks the newest revision."""
+    """Return the URL of a PostgreSQL database that lacks the newest revision."""
     url = postgres_server.new_database()
     asyncio.run(_on(url, _upgrade_to(REVISIONS[-2])))
     return url
 
 
 async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
-    """A migration gives up each lock soon, so that rows are stored meanwhile, and says who uses the table."""
+    """A migration waits for a table in short steps, so that inserts go on, and logs who uses the table."""
     reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
     writer = await asyncpg.connect(old_url)
     try:
@@ -139,7 +139,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
 
 
 async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
-    """It tries again by itself after a pause, in which the event loop is free."""
+    """A migration retries after a pause, during which the event loop is free."""
     reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
     transaction = reader.transaction()
     await transaction.start()
@@ -164,26 +164,26 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
 
 
 def test_head_is_the_newest_revision() -> None:
-    """The constant that spares Alembic's import at every start names the one end of the revisions' chain."""
+    """The constant for the newest revision, which avoids importing Alembic at start, equals the chain's end."""
     assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
     assert sorted(REVISIONS) == REVISIONS
 
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """The sentence says which command brings the tables up to date."""
+    """Tables of an older revision are refused with a message that names the migrating command."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 
 
 @pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
 def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
-    """A release can be taken back after a newer one has migrated the tables."""
+    """The newest and later revisions are accepted, so that a release can be rolled back after a migration."""
     migrations.require_current(revision)
 
 
 async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
-    """Alembic finds nothing to change between the migrated schema and the metadata: tables, columns, indexes."""
+    """Alembic finds no difference between the migrated schema and the metadata: tables, columns, indexes."""
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -195,7 +195,7 @@ async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
 
 
 async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
-    """The primary keys, whose columns Alembic does not compare, are those that the queries rely on, in their order."""
+    """Primary keys, which Alembic does not compare, have the metadata's columns in their order."""
 
     def keys(connection: Connection) -> dict[str, list[str]]:
         inspector = inspect(connection)
@@ -207,7 +207,7 @@ async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
 
 
 async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path: Path) -> None:
-    """Which of them are clustered by their key, without a rowid: the metadata's own DDL makes the same tables."""
+    """SQLite's tables have a rowid, or are clustered by their key, as the metadata's DDL says."""
 
     def layout(connection: Connection) -> list[tuple[object, ...]]:
         tables = text("SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND name != 'alembic_version'")
@@ -220,14 +220,14 @@ async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path
 
 
 def test_the_database_numbers_what_has_an_order_of_its_own() -> None:
-    """Events and dead letters get their numbers from the database; every other key comes from the service."""
+    """The database numbers events and dead letters; all other keys come from the service."""
     numbered = {str(table.autoincrement_column) for table in metadata.tables.values()} - {"None"}
     assert numbered == {"outbox.seq", "dead_letters.number"}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revision: str) -> None:
-    """Accounts, history and unpublished events that an earlier version stored are there and usable afterwards."""
+    """Accounts, history and unpublished events of each earlier revision are kept and usable."""
     await _on(bare_url, _upgrade_to(revision))
     await _on(bare_url, _fill)
     await migrate_database(bare_url)
@@ -250,7 +250,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
 
 
 async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres_server: Postgres) -> None:
-    """PostgreSQL is migrated by the command, not by whoever starts first: an older schema says what to do."""
+    """PostgreSQL is migrated by the command only: an older schema is refused with a message that names it."""
     url = postgres_server.new_database()
     for revision in (None, REVISIONS[-2]):
         if revision is not None:
@@ -260,7 +260,7 @@ async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres
 
 
 async def test_a_newer_schema_serves_an_older_program(database_url: str) -> None:
-    """A release can be taken back without its migration: what is newer is left as it is."""
+    """An older program runs on a newer schema, and leaves it unchanged."""
     await migrate_database(database_url)
     await _on(
         database_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'"))
@@ -271,7 +271,7 @@ async def test_a_newer_schema_serves_an_older_program(database_url: str) -> None
 
 
 def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
-    """Start ``pycalc migrate`` as a deployment does: with the database's URL, and no keys."""
+    """Start ``pycalc migrate`` like a deployment, with the database's URL and without keys."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc", "migrate"],
         env={
@@ -287,7 +287,7 @@ def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path) -> None:
-    """``pycalc migrate`` makes the tables, says so without telling the URL, and finds nothing to do the second time."""
+    """``pycalc migrate`` makes the tables, reports that without the URL, and changes nothing the second time."""
     for _ in range(2):
         with _migrating(bare_url, tmp_path) as command:
             assert command.communicate(timeout=60) == ("the database is up to date\n", "")
@@ -296,7 +296,7 @@ def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path)
 
 
 def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
-    """Three instances that are deployed together and migrate together all succeed."""
+    """Three instances that migrate at the same time all succeed."""
     url = postgres_server.new_database()
     commands = [_migrating(url, tmp_path) for _ in range(3)]
     assert [command.communicate(timeout=60)[1] for command in commands] == ["", "", ""]

@@ -1,4 +1,4 @@
-"""PostgreSQL's own promises: a server that goes away, comes back, hangs, or is lost in the middle of a commit."""
+"""PostgreSQL in failure: a server that stops, restarts, hangs, or dies during a commit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.harness.waiting import found
 pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
 SECONDS = 30.0
-"""A deadline for what must end by itself; the sleeps and outages here last longer."""
+"""Deadline for work that must end by itself; sleeps and outages here last longer."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def url(own_server: Postgres) -> str:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    """Open it."""
+    """Open the database."""
     opened = await open_database(url)
     yield opened
     await opened.aclose()
@@ -61,7 +61,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 @contextmanager
 def hanging(server: Postgres) -> Iterator[None]:
-    """Keep every process of the server from running."""
+    """Stop every process of the server by SIGSTOP."""
     pids = server.processes()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -73,7 +73,7 @@ def hanging(server: Postgres) -> Iterator[None]:
 
 
 async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
-    """Check that appends and reads are refused, and do not wait for the server to come back."""
+    """Check that appends and reads are refused without waiting for the server's return."""
     for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
         async with asyncio.timeout(SECONDS):
             with pytest.raises(StoreUnavailable):
@@ -81,7 +81,7 @@ async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> Non
 
 
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
-    """Append a row; return None when that is refused."""
+    """Append a row; return None if that is refused."""
     row = history_row()
     try:
         await history.append([row])
@@ -91,7 +91,7 @@ async def appended(history: SqlHistoryStore) -> HistoryRow | None:
 
 
 async def test_commits_are_durable(own_server: Postgres, url: str, database: Database) -> None:
-    """A server whose default is to answer before the disk has the commit is told otherwise."""
+    """Commits are durable even on a server whose default is to acknowledge before writing to disk."""
     name = url.rpartition("/")[2]
     own_server.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     opened = await open_database(url)
@@ -103,7 +103,7 @@ async def test_commits_are_durable(own_server: Postgres, url: str, database: Dat
 
 
 async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) -> None:
-    """After a restart as good as a crash the first append finds its connections dead, and is stored all the same."""
+    """After an immediate restart the first append finds its connections dead, and is stored nevertheless."""
     history = SqlHistoryStore(database)
     rows = [history_row(number) for number in range(4)]
     await history.append(rows[:2])
@@ -113,7 +113,7 @@ async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) 
 
 
 async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres, url: str) -> None:
-    """The server committed, the connection was cut before it said so: the append succeeds, with each row once."""
+    """If the connection breaks after the commit and before its answer, the append succeeds with each row once."""
     async with proxy(own_server.port) as between:
         database = await open_database(url.replace(str(own_server.port), str(between.port)))
         history = SqlHistoryStore(database)
@@ -127,7 +127,7 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres
 
 
 async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: Postgres, database: Database) -> None:
-    """Reads and appends are refused while it is down; when it is back all is well."""
+    """While the server is down reads and appends are refused; afterwards they succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     own_server.stop("immediate")
@@ -140,7 +140,7 @@ async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: 
 
 
 async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, database: Database) -> None:
-    """A stopped server, connections open, answers nobody: callers are told meanwhile, and served when it runs again."""
+    """While the server hangs with open connections callers are refused; afterwards they are served."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     with hanging(own_server):
@@ -153,7 +153,7 @@ async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, datab
 async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
     database: Database, queue: str, connections: int
 ) -> None:
-    """While every reading, or writing, connection is busy, appends go on, and what takes too long is refused."""
+    """While all reading or writing connections are busy appends succeed, and calls that wait too long are refused."""
     history = SqlHistoryStore(database)
     run = database.read if queue == "read" else database.write
     slow = [
@@ -172,7 +172,7 @@ async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
 
 
 async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> None:
-    """While every writing connection is busy and more writes wait, the ping is answered before any of them ends."""
+    """With all writing connections busy and more writes waiting, the ping is answered first."""
     slow = [
         asyncio.ensure_future(database.write(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
         for _ in range(20)
@@ -184,15 +184,15 @@ async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> 
 
 
 async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
-    """The queue of waiting work is bounded."""
+    """The queue of waiting work is bounded, and more is refused at once."""
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
     assert sum("is overloaded" in str(outcome) for outcome in refused) == 400 - 256
 
 
-async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres, url: str, database: Database) -> None:
-    """Made read-only, as a failover may leave it: the ping says so while that lasts, and no restart is needed."""
+async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:
+    """While the database is read-only, as after a failover, the ping fails; no restart is needed afterwards."""
     name, history = url.rpartition("/")[2], SqlHistoryStore(database)
     own_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     own_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pycalc'")
@@ -214,7 +214,7 @@ async def test_a_database_that_takes_no_writes_is_not_well(own_server: Postgres,
 
 
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:
-    """Opening what is not there, or not ours, raises StoreUnavailable and leaves nothing open."""
+    """A missing server, or one of another kind, raises StoreUnavailable and leaves nothing open."""
     for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):
         with pytest.raises(StoreUnavailable):
             await open_database(url)
@@ -223,9 +223,9 @@ async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> 
 async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
     own_server: Postgres, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token in memory is refused with 503 when revocations could not be read for some time, and is good after.
+    """A cached token gets 503 while revocations can't be read, and is accepted afterwards.
 
-    It is shown by a request that needs no database but for its token: its operand is impossible, which is 422 else.
+    The request has an invalid operand, so that only its token needs the database; with a valid token it gets 422.
     """
     watcher = partial(RevocationWatcher, poll_seconds=0.1, trust_seconds=0.5)
     monkeypatch.setattr(accounts, "RevocationWatcher", watcher)

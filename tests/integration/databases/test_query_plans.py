@@ -1,4 +1,4 @@
-"""Every way of reading the history walks an index in its order: no scan of what is not asked for, no sorting."""
+"""Query plans: every read of the history uses an index in its order, without full scans and sorting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE_TABLE = {
     "sqlite": (),
     "postgresql": [f"SET LOCAL enable_{way} = off" for way in ("seqscan", "bitmapscan", "sort")],
 }
-"""PostgreSQL scans and sorts what is small, whatever indexes there are."""
+"""Settings against sequential scans and sorts, which PostgreSQL prefers for small tables."""
 OTHER = bytes(16)
 CURSOR = first_id_of_ms(1_700_000_000_000)
 SINCE, UNTIL = first_id_of_ms(1_600_000_000_000), first_id_of_ms(1_800_000_000_000)
@@ -45,7 +45,7 @@ SELECTIONS = {
 
 
 class ExplainedDatabase:
-    """A database that keeps the plan of each statement that it reads with."""
+    """A database that keeps the query plan of each statement."""
 
     shared = False
 
@@ -107,7 +107,7 @@ async def database(database_url: str) -> AsyncIterator[ExplainedDatabase]:
 
 
 async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[str]]:
-    """Return the database's kind and the plans of a read."""
+    """Return the kind of the database and the plans of a read."""
     await read(SqlHistoryStore(database))
     kind = await database.write(lambda connection: connection.dialect.name)
     return kind, database.plans
@@ -126,7 +126,7 @@ async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[s
 async def test_a_selection_is_found_by_an_index_in_its_order(
     database: ExplainedDatabase, selection: HistoryFilter, read: Callable[[SqlHistoryStore, HistoryFilter], Any]
 ) -> None:
-    """Each statement searches an index of the history for what is asked, and takes the rows in the index's order."""
+    """Each statement searches an index of the history, and takes the rows in the index's order."""
     kind, plans = await plans_of(database, lambda store: read(store, selection))
     assert len(plans) == len(selection.user_ids or OWN)
     for plan in plans:
@@ -136,7 +136,7 @@ async def test_a_selection_is_found_by_an_index_in_its_order(
 
 @pytest.mark.parametrize("read", ["page", "following"])
 async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
-    """Of a filter's bound and the cursor the nearer one: a search takes one, and steps over what is up to the other."""
+    """A query has only the stricter one of a filter's bound and the cursor, because an index search uses one bound."""
     await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
     (statement,) = database.statements
     conditions = statement.partition("WHERE")[2].partition("ORDER")[0]
@@ -144,14 +144,14 @@ async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, 
 
 
 async def test_everyones_newest_are_the_end_of_the_table(database: ExplainedDatabase) -> None:
-    """Without a filter the primary key gives the order, and the limit ends the walk."""
+    """Without a filter the primary key gives the order, and the limit ends the scan."""
     kind, plans = await plans_of(database, lambda store: store.page(HistoryFilter(), None, 51))
     assert len(plans) == 1
     assert not any(mark in plans[0] for mark in FORBIDDEN[kind]), plans[0]
 
 
 async def test_an_equality_is_part_of_the_search(database: ExplainedDatabase) -> None:
-    """A user's page of one operation reads no other user's rows and no other operation's: the index has all three."""
+    """A user's page of one operation reads only matching rows, because one index has user, operation and id."""
     kind, (plan,) = await plans_of(database, lambda store: store.page(HistoryFilter(OWN, "pow"), CURSOR, 51))
     if kind == "postgresql":
         pytest.skip("PostgreSQL chooses among indexes by statistics, and an empty table has none")

@@ -1,4 +1,4 @@
-"""The guide's own commands make a backup from which the service comes back."""
+"""The guide's backup commands, from whose output the service can be restored."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ GUIDE = Path(__file__).resolve().parents[3] / "docs/operations.md"
 
 
 def commands(section: str) -> list[str]:
-    """Return the shell commands in a section of the guide, block by block."""
+    """Return the shell commands of a section of the guide, block by block."""
     text = GUIDE.read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
     blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return blocks
 
 
 def run(command: str, **variables: str) -> None:
-    """Run a block of commands, the first that fails ends it."""
+    """Run a block of commands, which ends with the first failure."""
     search = os.pathsep.join([str(programs() or ""), os.environ["PATH"]])
     subprocess.run(["sh", "-euc", command], env={**os.environ, "PATH": search, **variables}, check=True, timeout=60)
 
 
 @contextmanager
 def calculating(client: httpx.Client, person: Person) -> Iterator[list[int]]:
-    """Calculate one after the other until the body is done; yield what has been answered."""
+    """Calculate repeatedly during the block; yield the list of answered calculations."""
     answered: list[int] = []
     ending = Event()
 
@@ -55,7 +55,7 @@ def calculating(client: httpx.Client, person: Person) -> Iterator[list[int]]:
 
 
 def operands(client: httpx.Client, person: Person) -> list[int]:
-    """Return what somebody has calculated, in the order of time, as a new session is told."""
+    """Return the operands of a user's calculations in order, read with a new session."""
     login = {"username": person.name, "password": PASSWORD}
     token = client.post("/login", json=login).raise_for_status().json()["access_token"]
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/x-ndjson"}
@@ -64,7 +64,7 @@ def operands(client: httpx.Client, person: Person) -> list[int]:
 
 
 def test_sqlite(tmp_path: Path) -> None:
-    """A backup under load has all that was answered before it, and no half of anything."""
+    """A backup under load contains everything that was answered before it, and no partial batch."""
     before, backup, after = (tmp_path / name for name in ("before", "backup", "after"))
     backup.mkdir()
     save, restore = commands("SQLite")
@@ -82,7 +82,7 @@ def test_sqlite(tmp_path: Path) -> None:
 
 
 def test_postgresql(postgres_server: Postgres, postgres_url: str, tmp_path: Path) -> None:
-    """The same with a dump, into a database of another name."""
+    """A dump restored into a database of another name contains everything that was answered before it."""
     save, restore = commands("PostgreSQL")
     with (
         pycalc(data=tmp_path / "before", database_url=postgres_url) as server,

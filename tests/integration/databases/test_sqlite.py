@@ -1,4 +1,4 @@
-"""SQLite's own promises: one process per file, durable commits, and a lock that others hold."""
+"""SQLite: one process per file, durable commits, and locks that other programs hold."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _NOBODY = 65534
 
 @pytest.fixture
 async def file(tmp_path: Path) -> Path:
-    """Return where the database is."""
+    """Return the path of the database."""
     return tmp_path / "folder of its own" / "pycalc.db"
 
 
 @pytest.fixture
 async def database(file: Path) -> AsyncIterator[Database]:
-    """Open an empty database, whose folder is made."""
+    """Open an empty database in a folder that is created for it."""
     opened = await open_database(f"sqlite:///{file}")
     yield opened
     await opened.aclose()
@@ -58,7 +58,7 @@ async def test_commits_are_durable(database: Database) -> None:
 
 
 async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path) -> None:
-    """Whoever else has a login on the machine reads neither the folder that is made nor a file of the database."""
+    """The new folder and the database's files can't be read by other users of the machine."""
     await SqlHistoryStore(database).append([history_row()])
     files = (file, file.with_name("pycalc.db-wal"), file.with_name("pycalc.db-shm"))
     assert [each.stat().st_mode & 0o777 for each in files] == [0o600] * 3
@@ -66,7 +66,7 @@ async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path
 
 
 async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
-    """The refusal names the file and the process that has it, and says what to do; when that one ends it can begin."""
+    """A second process is refused with the file, its process and the remedy; when the first ends it can start."""
     with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
         await open_database(f"sqlite:///{file}")
     assert str(file) in str(refusal.value)
@@ -76,7 +76,7 @@ async def test_a_second_process_is_refused_with_a_sentence(database: Database, f
 
 
 async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
-    """While a shell has the write lock, writes are refused after 0.25 s and reads go on; then all is well."""
+    """While a shell holds the write lock, writes are refused after 0.25 s and reads go on; then both succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     busy = "PRAGMA busy_timeout"
@@ -92,7 +92,7 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
 
 
 async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
-    """The writer's queue is bounded: over it a write raises StoreUnavailable, those before it are done."""
+    """A write above the writer's bounded queue raises StoreUnavailable, and earlier ones are done."""
     outcomes = await asyncio.gather(*(database.write(lambda _: None) for _ in range(300)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
@@ -101,7 +101,7 @@ async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
 
 
 async def test_units_of_work_leave_the_recorder_its_share(database: Database) -> None:
-    """While so many wait that more are refused, rows of the history are still taken."""
+    """With the queue for other writes full, rows of the history are still accepted."""
     fast = threading.Event()
     units = [asyncio.create_task(database.write(lambda _connection: fast.wait(5))) for _ in range(200)]
     await until(lambda: any(unit.done() for unit in units), "one is refused")
@@ -112,7 +112,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
 
 
 async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
-    """Behind a write that lasts, a write raises StoreUnavailable after a second in the queue, and never happens."""
+    """A write that has waited a second behind a long one raises StoreUnavailable, and is never made."""
     moment = 1_000.0
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)
     history = SqlHistoryStore(database)
@@ -136,7 +136,7 @@ async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Pat
 
 
 async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) -> None:
-    """Nobody waits for the migrations as for an answer: they are run however late their thread gets to them."""
+    """Migrations at the start have no time limit, so that a busy machine only delays the start."""
     late = count(step=60.0)
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: next(late))
     with pytest.raises(StoreUnavailable, match="in time"):
@@ -145,7 +145,7 @@ async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) 
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """A damaged file is a domain error, and is not written over; nothing is left open, so the next try can begin."""
+    """A damaged file raises a domain error, is not changed, and can be opened again, as nothing is left open."""
     file = tmp_path / "pycalc.db"
     file.write_bytes(b"not a database" * 1_000)
     with pytest.raises(StoreUnavailable):
@@ -156,14 +156,17 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
-async def test_a_url_without_a_file_is_a_sentence(url: str) -> None:
-    """The refusal shows the form."""
+async def test_a_url_without_a_file_is_explained(url: str) -> None:
+    """A SQLite URL without a file is refused with a message that shows the valid form."""
     with pytest.raises(ValueError, match="sqlite:///PATH"):
         await open_database(url)
 
 
 def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
-    """Whatever the umask: the database, its lock, what lies beside it, and the keys; an earlier release's lock too."""
+    """The database, its lock, its side files and the keys are private whatever the umask is.
+
+    So is the lock of an earlier release.
+    """
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
     (data / "pycalc.db.lock").touch(mode=0o644)
@@ -179,7 +182,7 @@ def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """Be somebody whom the mode of a file binds; the tests may run as root, whom it does not."""
+    """Drop root's privileges, to which file modes do not apply."""
     if os.geteuid() != 0:
         yield
         return
@@ -199,11 +202,11 @@ async def open_and_close(file: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> None:
-    """SQLite opens such a file to read and answers; every calculation would be 503 behind a service that is ready."""
+    """A file that can't be written stops the start; otherwise a ready service would refuse every calculation."""
     with TemporaryDirectory(prefix="pycalc-") as folder:
         file = Path(folder) / "pycalc.db"
         asyncio.run(open_and_close(file))
-        with closing(sqlite3.connect(file)) as shell:  # its other files are there while somebody has it open
+        with closing(sqlite3.connect(file)) as shell:  # These files exist while a process has the database open.
             shell.execute("SELECT * FROM users").fetchall()
             with unprivileged(file.parent):
                 Path(f"{file}{suffix}").chmod(0o444)

@@ -1,4 +1,4 @@
-"""``pycalc relay`` and ``pycalc consume`` on Kafka, as processes: signals at any time end them, with status 0."""
+"""``pycalc relay`` and ``pycalc consume`` on Kafka as processes: signals end them with status 0 at any time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.harness.servers import Server, background, background_command, free_p
 from tests.harness.waiting import found, wait_until
 
 SECONDS = 60.0
-"""A deadline for a process that must end by itself; a broker that hangs does so until it has."""
+"""Deadline for a process that must end by itself; a hanging broker hangs for longer."""
 COMMANDS = ("relay", "consume")
 
 
 @pytest.fixture
 def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
-    """Return the settings of a database and a topic of the test's own."""
+    """Return settings with a database and a topic of the test's own."""
     return {"database_url": postgres_url, "stream_url": real_kafka.url(f"background-{secrets.token_hex(6)}")}
 
 
 def blocks_signals(pid: int) -> bool:
-    """Return whether a process has taken over its signals."""
+    """Return whether a process has installed its signal handling."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.partition("SigBlk:")[2].split()[0], 16)
     return bool(mask >> signal.SIGTERM - 1 & 1)
@@ -42,7 +42,7 @@ def blocks_signals(pid: int) -> bool:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """The first one is kept until it can be heeded, the others change nothing."""
+    """A signal during the start takes effect once the process can end cleanly; further ones change nothing."""
     process = spawn(background_command(command), settings_of(tmp_path, free_port(), **shared), tmp_path / "log")
     try:
         wait_until(lambda: blocks_signals(process.pid), "it has taken over its signals")
@@ -57,7 +57,7 @@ def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """Beside a server with the same settings, most likely: it says which, and ends."""
+    """A taken port ends the process with a message that names it, as beside a server with the same settings."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")
@@ -72,7 +72,7 @@ def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: s
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """It ends once, cleanly, whatever else is sent meanwhile."""
+    """Repeated signals end the process once, with status 0."""
     with background(command, log=tmp_path / "log", **shared) as running:
         with pytest.raises(subprocess.TimeoutExpired):
             running.process.wait(0.2)
@@ -85,7 +85,7 @@ def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -> None:
-    """A relay or a consumer of its own is refused, and told that the server is both."""
+    """A separate relay or consumer on SQLite is refused, because the server does their work."""
     environment = settings_of(tmp_path, free_port(), stream_url="kafka://127.0.0.1:9/events")
     told = subprocess.run(
         background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -99,7 +99,7 @@ def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -
 
 @contextmanager
 def hanging(broker: Kafka) -> Iterator[None]:
-    """Hold a broker up."""
+    """Stop a broker by SIGSTOP."""
     broker.pause()
     try:
         yield
@@ -114,7 +114,7 @@ def told(server: Server, name: str) -> float:
 
 
 def calculate(server: Server) -> None:
-    """Record some calculations, whose events wait to be published."""
+    """Record calculations, whose events then wait to be published."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
         for number in range(20):
@@ -122,7 +122,7 @@ def calculate(server: Server) -> None:
 
 
 def ends(server: Server) -> None:
-    """Check that a process ends after a signal, with status 0."""
+    """Check that a process ends with status 0 after a signal."""
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(SECONDS) == 0
 
@@ -131,7 +131,10 @@ def ends(server: Server) -> None:
 def test_a_broker_that_hangs_does_not_hold_a_relay_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """With events on their way, alone or inside the server: it ends meanwhile, and the events stay in the outbox."""
+    """A relay with events being published ends while the broker hangs, and the events stay in the outbox.
+
+    This holds for a separate relay and for one in the server.
+    """
     with (
         pycalc(data=tmp_path, relay=str(command == "serve"), **shared) as server,
         background("relay", **shared) if command == "relay" else nullcontext(server) as relaying,
@@ -146,7 +149,7 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
 def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """With a group to leave, alone or, with SQLite, inside the server: it ends meanwhile."""
+    """An idle consumer, separate or in a server on SQLite, ends while the broker hangs."""
     if command == "serve":
         del shared["database_url"]
     with (
@@ -161,7 +164,7 @@ def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
 
 @asynccontextmanager
 async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Keep consumers from counting; yield a connection on which it is seen who would like to."""
+    """Keep consumers from counting; yield a connection that shows which ones are waiting."""
     locking, watching = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     try:
         async with locking.transaction():
@@ -176,7 +179,7 @@ async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connectio
 async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
 ) -> None:
-    """With a batch in hand that it has counted and can't commit to the broker: it ends meanwhile."""
+    """A consumer that has counted a batch but can't commit it ends while the broker hangs."""
 
     async def in_hand() -> bool | None:
         waits = "SELECT true FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"

@@ -1,4 +1,4 @@
-"""``pycalc dead-letters``: an admin sees what could not be delivered, and decides."""
+"""``pycalc dead-letters``: the list of undelivered messages, and the commands to requeue or discard them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.stores import history_row
 
 
 def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the command on the database in a folder; return its status and what it said."""
+    """Run the command on the database in a folder; return its status and its output."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "dead-letters", *arguments],
         env={"PYCALC_DATA_DIR": str(folder), "PYTHONPATH": ":".join(sys.path)},
@@ -30,7 +30,10 @@ def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
-    """A line for each, control characters shown as such; a requeued event is in the outbox, a foreign one can't be."""
+    """Each dead letter is a line with control characters escaped.
+
+    A requeued event is in the outbox, and a foreign message can't be requeued.
+    """
     row = history_row()
     url = f"sqlite:///{tmp_path / 'pycalc.db'}"
 

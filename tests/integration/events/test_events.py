@@ -1,4 +1,4 @@
-"""Tests of server-sent events over the real server: live, resumable, private."""
+"""Server-sent events over the real server: live, resumable and private."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def client(data: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def admin(client: httpx.Client, data: Path) -> Person:
-    """Return the service's first admin."""
+    """Return an admin, the service's first."""
     return new_admin(client, data)
 
 
 @contextmanager
 def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[Told]]:
-    """Follow a user's events; the stream has begun when the body runs."""
+    """Open a user's event stream during the block."""
     headers = {**person.headers, **({} if last_id is None else {"Last-Event-ID": last_id})}
     with client.stream("GET", "/events", headers=headers) as answer:
         assert answer.status_code == 200
@@ -67,7 +67,7 @@ def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
     return [client.get(path, headers=person.headers).raise_for_status().json()["id"] for path in paths]
 
 
-def test_a_calculation_is_told_live_under_its_own_id(client: httpx.Client) -> None:
+def test_a_calculation_is_a_live_event_under_its_own_id(client: httpx.Client) -> None:
     """A calculation's event is a CloudEvent with the calculation's id and the history's item as data."""
     person = new_person(client)
     with listening(client, person) as events:
@@ -97,8 +97,8 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
         assert [next(events).id for _ in range(2)] == made
 
 
-def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Client, admin: Person) -> None:
-    """A user receives only the own events; an admin receives all."""
+def test_a_user_receives_their_own_events_and_an_admin_all(client: httpx.Client, admin: Person) -> None:
+    """A user receives only their own events; an admin receives all."""
     ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:
         made = calculate(client, bob, "/fibonacci/1")
@@ -112,7 +112,7 @@ def test_nobody_hears_anothers_events_but_an_admin_hears_all(client: httpx.Clien
 
 
 def test_listening_needs_a_token(client: httpx.Client) -> None:
-    """The event stream needs a token."""
+    """A request for the stream without a token gets 401."""
     assert client.get("/events").status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""Several relays on one PostgreSQL: one publishes, the others stand by, and each user's events keep their order."""
+"""Several relays on one PostgreSQL: one publishes, others stand by, and each user's events keep their order."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ USERS = [bytes([number]) * 16 for number in range(5)]
 
 
 class SharedStream:
-    """What all relays publish to; now and then it fails, having taken a part."""
+    """A stream for all relays, which sometimes fails after taking a part."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._chance = random.Random(7)  # noqa: S311  # no secret
+        self._chance = random.Random(7)  # noqa: S311  # not used for secrets
 
     async def publish(self, events: Sequence[Event]) -> None:
         """See Publisher."""
@@ -49,7 +49,7 @@ class SharedStream:
 
 @pytest.fixture
 async def outboxes(postgres_url: str) -> AsyncIterator[list[SqlOutboxStore]]:
-    """Open one database three times, as three processes do."""
+    """Open one database three times, as by three processes."""
     async with AsyncExitStack() as stack:
         opened = []
         for _ in range(3):
@@ -60,7 +60,7 @@ async def outboxes(postgres_url: str) -> AsyncIterator[list[SqlOutboxStore]]:
 
 
 async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
-    """Who has it keeps it by asking again; another gets it when it is given back, or has run out."""
+    """One relay holds and renews the lease; another one gets it after a release or an expiry."""
     first, second = b"1" * 16, b"2" * 16
     assert await outboxes[0].hold(first, 60_000)
     assert not await outboxes[1].hold(second, 60_000)
@@ -73,7 +73,7 @@ async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
 
 
 async def test_order_is_kept_by_user_whoever_publishes(outboxes: list[SqlOutboxStore]) -> None:
-    """Three relays, a broker that fails, leaders that leave: a user's events are first seen in the order of commits."""
+    """With three relays, a failing broker and leaving leaders, each user's events first arrive in commit order."""
     stream, recorded = SharedStream(), list[HistoryRow]()
     history = SqlHistoryStore(outboxes[0]._database)
     relays = [Relay(outbox, stream, Metrics(), shared=True) for outbox in outboxes]

@@ -1,4 +1,4 @@
-"""A calculation is one trace, from the request to the consumer of its event, across processes."""
+"""Traces of calculations, from the request to the consumer of the event, across processes."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from tests.harness.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVER, PRODUCER, CONSUMER = 2, 4, 5
-"""Kinds of spans (OTLP's trace.proto)."""
+"""Span kinds in OTLP's trace.proto."""
 BY = "00f067aa0ba902b7"
 SLOW = "/fibonacci/300000"
-"""Long enough for a worker process."""
+"""A calculation that is long enough for a worker process."""
 
 
 @pytest.fixture
 def sink() -> Iterator[Collector]:
-    """Run a collector."""
+    """Run a trace collector."""
     with collector() as started:
         yield started
 
 
 def begun(sampled: str = "01") -> tuple[str, dict[str, str]]:
-    """Return a new trace's id, and the header by which a caller continues it."""
+    """Return a new trace id, and the traceparent by which a caller continues it."""
     trace_id = secrets.token_hex(16)
     return trace_id, {"traceparent": f"00-{trace_id}-{BY}-{sampled}"}
 
 
 def complete(sink: Collector, trace_id: str, *names: str) -> dict[str, Span]:
-    """Return a trace when all of these spans have arrived."""
+    """Return a trace once all of these spans have arrived."""
     wait_until(lambda: sink.trace(trace_id).keys() >= {*names}, f"{names} are in the trace", 30)
     return sink.trace(trace_id)
 
 
 def test_one_process(sink: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With everything inside: request, cache, worker, recorder, commit, relay and consumer, each below its cause."""
+    """In one process request, cache, worker, recorder, commit, relay and consumer are spans below their cause."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     trace_id, header = begun()
@@ -81,7 +81,7 @@ def test_one_process(sink: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_sampled_leaves_nothing(sink: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller whose trace is not sampled has no spans, and its events carry no traceparent."""
+    """An unsampled trace has no spans, and its events carry no traceparent."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     unsampled, header = begun("00")
@@ -114,7 +114,7 @@ def part(name: str, settings: dict[str, str]) -> Iterator[None]:
 def test_several_processes(
     sink: Collector, monkeypatch: pytest.MonkeyPatch, postgres_url: str, real_kafka: Kafka, tmp_path: Path
 ) -> None:
-    """Over PostgreSQL and Kafka: the consumer in its own process goes on with the trace that the request began."""
+    """Over PostgreSQL and Kafka a consumer in its own process continues the trace of the request."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     stream_url = real_kafka.url(f"traced-{secrets.token_hex(6)}")
@@ -134,7 +134,7 @@ def test_several_processes(
 
 
 def test_a_collector_that_is_not_there_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service answers, and ends in time with status 0."""
+    """Without a reachable collector the service answers, and ends in time with status 0."""
     monkeypatch.setenv("PYCALC_TRACING", "true")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     with pycalc() as server, httpx.Client(base_url=server.url, timeout=15) as client:
@@ -160,7 +160,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("wanted", ["false", "true"])
 def test_what_is_not_wanted_is_not_loaded(tmp_path: Path, wanted: str) -> None:
-    """The SDK and the exporter come with PYCALC_TRACING only; the bare interface is FastAPI's own dependency."""
+    """The SDK and the exporter are imported with PYCALC_TRACING only; FastAPI depends on the API package."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYCALC_TRACING": wanted},

@@ -1,4 +1,4 @@
-"""Tests that the usage totals equal the history, despite repeated deliveries and crashes."""
+"""Usage totals, which equal the history despite repeated deliveries and crashes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def counted(client: httpx.Client, person: Person) -> int:
 
 
 def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the expected sums, computed from the history."""
+    """Return the expected totals, computed from the history."""
     items = client.get("/secure-history?limit=1000", headers=person.headers).json()["items"]
     sums: dict[Key, Counter[str]] = defaultdict(Counter)
     for item in items:
@@ -52,7 +52,7 @@ def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
 
 
 def of_usage(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the totals in the same form."""
+    """Return the reported totals in the same form."""
     return {
         (item["day"], item["operation"]): Counter(
             count=item["count"],
@@ -76,7 +76,7 @@ def test_the_totals_equal_the_history(client: httpx.Client) -> None:
 
 
 def test_everybody_sees_their_own_and_an_admin_the_sum(client: httpx.Client, data: Path) -> None:
-    """Another's totals are 403 for a user; an admin sees one user's, a deleted one's too, or everyone's together."""
+    """A user gets 403 for another's totals; an admin sees one user's, a deleted one's too, or everyone's together."""
     admin, ada, bob = new_admin(client, data), new_person(client), new_person(client)
     for person in (ada, ada, bob):
         client.get("/fibonacci/20", headers=person.headers).raise_for_status()

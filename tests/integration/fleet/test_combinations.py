@@ -1,4 +1,4 @@
-"""Every combination of the backends, by real servers: what is calculated is cached, told, counted, and kept."""
+"""Every combination of backends on real servers: calculations are cached, published, counted and kept."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.harness.waiting import wait_until
 pytestmark = pytest.mark.anyio
 
 CONNECTED_SECONDS = 60.0
-"""How long a first event may take: topics, groups and subscriptions are made for it."""
+"""Time limit for a first event, for which topics, groups and subscriptions are created."""
 Combination = tuple[str, str, str]
 _BROKERS = ("memory", "kafka", "pubsub")
 _ALL: list[Combination] = list(product(DATABASES, ("memory", "redis"), _BROKERS))
 _ALONE: Combination = ("sqlite", "memory", "memory")
-# The combinations of a group are tried at the same time: most of a try is waiting.
+# The combinations of a group run concurrently, because they mostly wait.
 GROUPS = {
     "in one process": [_ALONE],
     **{stream: [each for each in _ALL if each[2] == stream and each != _ALONE] for stream in _BROKERS},
@@ -38,7 +38,7 @@ GROUPS = {
     params=[pytest.param(name, marks=() if name == "in one process" else pytest.mark.programs) for name in GROUPS]
 )
 def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, Any]]:
-    """Return the settings of each combination of a group: a database, a namespace and a topic of its own."""
+    """Return the settings of each combination in a group, with a database, a namespace and a topic of its own."""
     settings_of: dict[Combination, dict[str, Any]] = {}
     for database, cache, stream in GROUPS[request.param]:
         settings = {"stream_url": STREAMS[stream](request, f"combination-{secrets.token_hex(6)}")}
@@ -54,7 +54,7 @@ def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, 
 
 @contextmanager
 def service(data: Path, settings: dict[str, Any]) -> Iterator[httpx.Client]:
-    """Run what the combination needs: a server, and beside PostgreSQL and a broker the consumer."""
+    """Run the combination's server and, with PostgreSQL and a broker, its consumer."""
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(data=data, **settings))
         if "database_url" in settings and settings["stream_url"] != "memory://":
@@ -63,19 +63,19 @@ def service(data: Path, settings: dict[str, Any]) -> Iterator[httpx.Client]:
 
 
 def calculate(client: httpx.Client, person: Person, n: int) -> dict[str, Any]:
-    """Return the answer to a calculation."""
+    """Return the response to a calculation."""
     answer: dict[str, Any] = client.get(f"/fibonacci/{n}", headers=person.headers).raise_for_status().json()
     return answer
 
 
 def counted(client: httpx.Client, person: Person) -> list[int]:
-    """Return how many calculations the totals know of, and how many of them a cache answered."""
+    """Return the numbers of calculations and of cache hits in the totals."""
     items = client.get("/usage", headers=person.headers).raise_for_status().json()["items"]
     return [sum(item[name] for item in items) for name in ("count", "cached")]
 
 
 def first_event(client: httpx.Client, person: Person) -> dict[str, Any]:
-    """Return the oldest of somebody's events."""
+    """Return the oldest event of a user."""
     headers = {**person.headers, "Last-Event-ID": "00000000-0000-7000-8000-000000000000"}
     with client.stream("GET", "/events", headers=headers) as answer:
         line = next(line for line in answer.iter_lines() if line.startswith("data:"))
@@ -84,13 +84,13 @@ def first_event(client: httpx.Client, person: Person) -> dict[str, Any]:
 
 
 def ready(client: httpx.Client) -> bool:
-    """Return whether every dependency is well."""
+    """Return whether every dependency is ready."""
     answer = client.get("/readyz")
     return answer.status_code == 200 and answer.json()["status"] == "ok"
 
 
 def try_everything(settings: dict[str, Any], data: Path) -> None:
-    """Check a combination, through a restart."""
+    """Check a combination, before and after a restart."""
     with service(data, settings) as client:
         person = new_person(client)
         made = calculate(client, person, 300)
@@ -108,7 +108,7 @@ def try_everything(settings: dict[str, Any], data: Path) -> None:
 
 
 async def test_everything_works(combinations: dict[Combination, dict[str, Any]], tmp_path: Path) -> None:
-    """A calculation, its repetition from the cache, the event, the totals; all of it is there after a restart."""
+    """A calculation, its repetition from the cache, its event and the totals are there, also after a restart."""
     with ThreadPoolExecutor() as threads:
         tries = {
             combination: threads.submit(try_everything, settings, tmp_path / "-".join(combination))

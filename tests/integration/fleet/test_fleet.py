@@ -1,4 +1,4 @@
-"""Two instances on one Redis and one PostgreSQL: one cache, one limit, one computation."""
+"""Two instances on one Redis and one PostgreSQL: a shared cache, shared limits, and shared computations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = f"/factorial/{PRIME // 2}?mod={PRIME}"
 
 
 class Pair(NamedTuple):
-    """Two instances on one database, and a client of each."""
+    """Two instances on one database, with a client of each."""
 
     servers: list[Server]
     here: httpx.Client
@@ -47,7 +47,7 @@ def pair(postgres_server: Postgres, migrated: str, cache_url: str, **settings: s
 
 
 class Fleet(NamedTuple):
-    """Clients of two instances, a person whom both know, and their namespace in a Redis."""
+    """Clients of two instances, a user known to both, and their namespace in Redis."""
 
     here: httpx.Client
     there: httpx.Client
@@ -56,7 +56,7 @@ class Fleet(NamedTuple):
     namespace: str
 
     def get(self, client: httpx.Client, path: str, **headers: str) -> httpx.Response:
-        """Ask one of them as the person."""
+        """Send a GET to one of them as the user."""
         return client.get(path, headers={**self.person.headers, **headers})
 
     def stored(self) -> int:
@@ -73,7 +73,7 @@ def fleet(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterat
 
 
 def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
-    """Return the answer of one instance, as soon as the other one may find the result in Redis, or Redis is late."""
+    """Return an instance's response once the result is in Redis, or Redis was too slow to store it."""
     clients = (fleet.here, fleet.there)
     before, late = fleet.stored(), _disturbances(clients)
     answer = fleet.get(fleet.here, path, **headers)
@@ -82,7 +82,7 @@ def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
 
 
 def test_what_one_computes_the_other_has(fleet: Fleet) -> None:
-    """As if it had computed it before, recorded as cached; the bare digits have the same tag on both."""
+    """A result of one instance is cached for the other, recorded as cached, with the same ETag for its digits."""
     numbers = count(20_000)
 
     def asked() -> tuple[int, dict[str, Any], dict[str, Any], float]:
@@ -100,7 +100,7 @@ def test_what_one_computes_the_other_has(fleet: Fleet) -> None:
 
 
 def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
-    """On an instance that has never seen the result, with the tag of another one; it is recorded in full."""
+    """A conditional request with the other instance's ETag gets 304 without a computation, and is recorded in full."""
     numbers = count(21_000)
 
     def asked() -> tuple[int, httpx.Response, float]:
@@ -117,12 +117,12 @@ def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
     assert newest["sha256"] is not None
 
 
-def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
-    """F(10^7), 2,089,877 digits, and its neighbours: each is computed by one instance and sent whole by both.
+def test_concurrent_requests_on_both_are_computed_once(fleet: Fleet) -> None:
+    """F(10^7), 2,089,877 digits, and its neighbours are each computed by one instance and sent by both.
 
-    What was handed over is recorded as cached.
+    The instance that receives the result records it as cached.
 
-    Where Redis is late, because this machine is busy, both may compute: that is what a circuit breaker does.
+    If Redis is late because this machine is busy, both may compute, as the circuit breaker intends.
     """
     clients = (fleet.here, fleet.there)
 
@@ -145,7 +145,7 @@ def test_what_both_are_asked_for_at_once_is_computed_once(fleet: Fleet) -> None:
 
 
 def _gone_alone(client: httpx.Client) -> float:
-    """Return how often an instance gave up asking Redis, or waiting for the other one."""
+    """Return how often an instance gave up Redis, or the wait for the other instance."""
     given_up = sum(
         metric(client, "pycalc_single_flight_total", outcome=outcome) for outcome in ("timed_out", "no_coordination")
     )
@@ -159,7 +159,7 @@ def _handed(clients: tuple[httpx.Client, ...]) -> float:
 def test_when_the_leader_is_killed_the_other_one_computes(
     postgres_server: Postgres, migrated: str, real_redis: Redis
 ) -> None:
-    """SIGKILL in the middle of a computation: who waits for it makes it anew when the lease is over."""
+    """If the leader is killed during a computation, the waiting instance computes when the lease has expired."""
     namespace = new_name()
     with (
         pair(postgres_server, migrated, f"{real_redis.url}?namespace={namespace}") as (servers, here, there),
@@ -182,7 +182,7 @@ def test_when_the_leader_is_killed_the_other_one_computes(
 def test_without_redis_the_end_of_a_session_is_seen_all_the_same(
     postgres_server: Postgres, migrated: str, own_real_redis: Redis
 ) -> None:
-    """The hint is lost with Redis; the database is read all the same."""
+    """Without Redis the notification is lost, but the instance reads revocations from the database."""
     with pair(postgres_server, migrated, own_real_redis.url) as (_, here, there):
         person = new_person(here)
         own_real_redis.kill()
@@ -192,7 +192,7 @@ def test_without_redis_the_end_of_a_session_is_seen_all_the_same(
 
 
 def test_both_are_ready(fleet: Fleet) -> None:
-    """The shared cache is among the dependencies."""
+    """/readyz lists the shared cache as a dependency."""
     for client in (fleet.here, fleet.there):
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()["checks"]["cache"]["ok"]) == (200, True)
@@ -204,17 +204,17 @@ LIMITS = {"rate_limit": "6/hour", "login_limit": "4/minute", "register_limit": "
 
 @pytest.fixture(scope="module")
 def narrow(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterator[tuple[httpx.Client, httpx.Client]]:
-    """Run two instances with narrow limits."""
+    """Run two instances with low limits."""
     cache_url = f"{real_redis.url}?namespace={new_name()}"
     with pair(postgres_server, migrated, cache_url, **LIMITS) as (_, here, there):
         yield here, there
 
 
 class TestLimits:
-    """What is used up on one instance is used up on both."""
+    """Rate limits that both instances share."""
 
     def test_calculations_and_logins_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:
-        """Six calculations and four wrong passwords, in turn on one and the other."""
+        """Six calculations and four failed logins, alternating between the instances, add up."""
         here, _ = narrow
 
         def used_up() -> tuple[list[int], list[str], list[int]]:
@@ -231,7 +231,7 @@ class TestLimits:
         assert logins == [401] * 4 + [429] * 2
 
     def test_registrations_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:
-        """Twenty from this address; more only as far as Redis was late."""
+        """Twenty registrations of this address add up; more pass only as often as Redis was late."""
 
         def register(client: httpx.Client) -> int:
             account = {"username": new_name(), "email": f"{new_name()}@example.com", "password": PASSWORD}
@@ -254,7 +254,7 @@ def _disturbances(clients: tuple[httpx.Client, ...]) -> float:
 
 
 def _undisturbed(clients: tuple[httpx.Client, ...], scenario: Callable[[], T]) -> T:
-    """Return what a scenario returns when Redis was never late in it; this machine may be busy."""
+    """Return the result of a scenario run in which Redis was never late; this machine may be busy."""
     for _ in range(10):
         before = _disturbances(clients)
         returned = scenario()

@@ -1,4 +1,4 @@
-"""Two instances on one PostgreSQL: what one of them revokes, the other refuses soon."""
+"""Two instances on one PostgreSQL: a revocation on one soon applies on the other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
 AT_ONCE = 5
-"""People of each kind."""
+"""Number of users for each kind of revocation."""
 
 
 class Instances(NamedTuple):
-    """Clients of the two, and an admin."""
+    """Clients of the two instances, and an admin."""
 
     here: httpx.Client
     there: httpx.Client
@@ -30,7 +30,7 @@ class Instances(NamedTuple):
 def instances(
     postgres_server: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Instances]:
-    """Run two instances with one key on one database."""
+    """Run two instances with the same keys on one database."""
     shared: dict[str, Any] = {
         "database_url": postgres_server.new_database(migrated),
         "secret_keys": "k" * 32,
@@ -53,28 +53,28 @@ def fibonacci(client: httpx.Client, person: Person) -> int:
 
 
 def refused(client: httpx.Client, person: Person) -> bool:
-    """Return whether an instance refuses somebody's token."""
+    """Return whether an instance refuses a user's token."""
     return fibonacci(client, person) == 401
 
 
 def logged_out(instances: Instances, person: Person) -> None:
-    """End the person's session."""
+    """End the user's session."""
     assert instances.here.post("/logout", headers=person.headers).status_code == 204
 
 
 def logged_out_everywhere(instances: Instances, person: Person) -> None:
-    """End all of the person's sessions."""
+    """End all of the user's sessions."""
     assert instances.here.post("/logout-all", headers=person.headers).status_code == 204
 
 
 def disabled(instances: Instances, person: Person) -> None:
-    """Disable the account."""
+    """Disable the user's account."""
     answer = instances.here.patch(f"/users/{person.name}", json={"disabled": True}, headers=instances.admin.headers)
     assert answer.status_code == 200
 
 
 def deleted(instances: Instances, person: Person) -> None:
-    """Delete the account."""
+    """Delete the user's account."""
     assert instances.here.delete(f"/users/{person.name}", headers=instances.admin.headers).status_code == 204
 
 
@@ -90,7 +90,7 @@ def given_a_new_password(instances: Instances, person: Person) -> None:
 
 
 def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
-    """At once here; and there, where the token is remembered, when revocations are read the next time."""
+    """A revocation applies here at once; there, where the token is cached, with the next read of revocations."""
     for revoke in (logged_out, logged_out_everywhere, disabled, deleted, given_a_new_password):
         people = [new_person(instances.there) for _ in range(AT_ONCE)]
         assert {fibonacci(instances.there, person) for person in people} == {200}
@@ -102,13 +102,13 @@ def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> No
 
 
 def known_as(client: httpx.Client, person: Person, role: str) -> bool:
-    """Return whether an instance knows somebody in that role."""
+    """Return whether an instance gives a user this role."""
     told = client.get("/secure-history?limit=1", headers=person.headers).json()
     return bool(told.get("role") == role)
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
-    """An admin who was demoted here is none there: on admin routes at once, everywhere soon."""
+    """A demoted admin is refused by admin routes of the other instance at once, and has the user's role soon."""
     people = [new_person(instances.there) for _ in range(AT_ONCE)]
     for person in people:
         set_role(instances, person, "admin")
@@ -122,13 +122,13 @@ def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
 
 
 def set_role(instances: Instances, person: Person, role: str) -> None:
-    """Promote or demote somebody on the first instance."""
+    """Set a user's role on the first instance."""
     answer = instances.here.patch(f"/users/{person.name}", json={"role": role}, headers=instances.admin.headers)
     assert answer.status_code == 200
 
 
 def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) -> None:
-    """An API key that was removed here is refused there soon."""
+    """An API key that is removed on one instance is soon refused by the other."""
     person = new_person(instances.here)
     made = instances.here.post("/me/keys", json={"name": "ci"}, headers=person.headers).json()
     headers = {"Authorization": f"Bearer {made['key']}"}
@@ -138,7 +138,7 @@ def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) ->
 
 
 def test_a_session_is_refreshed_on_any_instance(instances: Instances) -> None:
-    """Sessions belong to the database: a refresh token from here gives tokens there, for the history of both."""
+    """A refresh token from one instance gives access tokens on the other, which open the history on both."""
     person = new_person(instances.here)
     session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
     instances.here.get("/fibonacci/11", headers=person.headers)

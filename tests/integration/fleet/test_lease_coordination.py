@@ -1,4 +1,4 @@
-"""Single flight across processes: two caches on one Redis stand for two instances."""
+"""Single flight across processes: two caches on one Redis, as of two instances."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MADE = result(digits(2_089_877))
 
 
 class Instance:
-    """The part of a process that makes results."""
+    """The part of an instance that computes results."""
 
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache
@@ -44,7 +44,7 @@ class Instance:
         self.failure: Exception | None = None
 
     async def make(self) -> Result:
-        """Make the result as soon as the gate is open."""
+        """Compute the result when the gate is open."""
         self.made += 1
         await self.gate.wait()
         if self.failure is not None:
@@ -53,12 +53,12 @@ class Instance:
         return MADE
 
     async def look_up(self) -> Result | None:
-        """Look the result up where it is not for the fleet to do."""
+        """Look up a result that is not coordinated."""
         self.looked_up += 1
         return await self.cache.get(PLAN.key)
 
     def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
-        """Ask for the result."""
+        """Join the single flight for the result."""
 
         async def joined() -> Result:
             return (await self.fleet.join(plan, self.look_up, self.make)).result
@@ -66,7 +66,7 @@ class Instance:
         return asyncio.create_task(joined())
 
     def outcomes(self) -> dict[str, float]:
-        """Return how often it ended how, where it did."""
+        """Return the counts of the outcomes that occurred."""
         names = ("leader", "shared", "timed_out", "no_coordination")
         value = self.metrics.registry.get_sample_value
         counts = {name: value("pycalc_single_flight_total", {"outcome": name}) for name in names}
@@ -77,14 +77,14 @@ PATIENT = Times(answer=5.0)
 
 
 async def instance(url: str, times: Times = PATIENT) -> Instance:
-    """Open one more instance."""
+    """Open another instance."""
     metrics = Metrics()
     return Instance(await RedisCache.of_url(url, metrics, lambda: "0", times), metrics)
 
 
 @pytest.fixture
 async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Instance, Instance]]:
-    """Open two instances, with times of the test's own if there are any."""
+    """Open two instances, with the test's own time limits if it has any."""
     times = getattr(request, "param", PATIENT)
     instances = await instance(redis_url, times), await instance(redis_url, times)
     yield instances
@@ -93,14 +93,14 @@ async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 async def led(here: Instance) -> asyncio.Task[Result]:
-    """Let an instance begin to make the result."""
+    """Let an instance begin to compute, as the leader."""
     task = here.join()
     await until(lambda: here.made == 1, "it has begun")
     return task
 
 
 async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance]) -> None:
-    """The other one waits, and has the whole result soon after it is made."""
+    """The other instance waits, and gets the whole result soon after it is computed."""
     here, there = pair
     leading = await led(here)
     waiting = [there.join() for _ in range(3)]
@@ -115,7 +115,7 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
 
 
 async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
-    """Who made it is told so; for everybody else it is as if a cache had had it."""
+    """The leader reports its result as computed, the other instance as cached."""
     here, there = pair
     leading = asyncio.create_task(here.fleet.join(PLAN, here.look_up, here.make))
     await until(lambda: here.made == 1, "it has begun")
@@ -125,8 +125,8 @@ async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instan
     assert await waiting == (MADE, True)
 
 
-async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None:
-    """The lease is let go of after the result is stored, so nobody makes it in between."""
+async def test_a_later_request_finds_the_result(pair: tuple[Instance, Instance]) -> None:
+    """The result is stored before the lease is released, so that nobody computes it in between."""
     here, there = pair
     here.gate.set()
     for _ in range(10):
@@ -138,7 +138,7 @@ async def test_who_comes_after_finds_it(pair: tuple[Instance, Instance]) -> None
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=1.0, renewal=0.05)], indirect=True)
 async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
-    """A computation may take longer than a lease."""
+    """The lease is renewed, because a computation may outlast it."""
     here, there = pair
     leading, waiting = await led(here), there.join(replace(PLAN, seconds=5.0))
     await asyncio.wait({waiting}, timeout=1.5)
@@ -149,7 +149,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
-    """A process that was killed renews nothing and lets go of nothing: its lease ends by itself."""
+    """The lease of a killed leader expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     here.cache._leases.close()
@@ -159,7 +159,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance
 
 
 async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
-    """A failure is the leader's own; so is its client's going."""
+    """If the leader's computation fails, or its client disconnects, another instance computes."""
     here, there = pair
     here.failure = ComputationTimeout("too long")
     leading, waiting = await led(here), there.join()
@@ -171,8 +171,8 @@ async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Ins
     assert there.made == 1
 
 
-async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Instance]) -> None:
-    """Nobody waits for a computation that is not made."""
+async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[Instance, Instance]) -> None:
+    """A leader whose clients disconnect releases its lease, so that nobody waits for it."""
     here, there = pair
     leading, waiting = await led(here), there.join()
     leading.cancel()
@@ -182,12 +182,12 @@ async def test_a_leader_whose_clients_hang_up_lets_go(pair: tuple[Instance, Inst
 
 
 @pytest.mark.parametrize(("seconds", "wait"), [(0.02, 0.6), (0.1, 1.0)])
-async def test_nobody_waits_for_much_longer_than_the_result_should_take(
+async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """A leader that has the lease and waits for a worker holds others for five times the estimate and half a second.
+    """While a leader waits for a worker others wait for half a second plus five times the estimate.
 
-    Meanwhile one who may wait for three times as long, for another result, still waits.
+    A request with a longer estimate, for another result, still waits then.
     """
     here, there = pair
     leading = await led(here)
@@ -206,8 +206,8 @@ async def test_nobody_waits_for_much_longer_than_the_result_should_take(
     await leading
 
 
-async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
-    """An instance stops waiting for a leader that takes too long, and does not take its lease."""
+async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Instance]) -> None:
+    """An instance stops waiting for a slow leader after its time limit, and computes without the lease."""
     here, there = pair
     there.fleet = Coordination(there.cache.leases, there.metrics, longest=0.1)
     leading = await led(here)
@@ -219,10 +219,10 @@ async def test_nobody_waits_for_ever(pair: tuple[Instance, Instance]) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"seconds": 0.01}, {"digits": 5_000_000}], ids=["cheap", "very long"])
-async def test_cheap_and_very_long_results_are_everybodys_own(
+async def test_cheap_and_very_long_results_are_not_coordinated(
     pair: tuple[Instance, Instance], changes: dict[str, Any]
 ) -> None:
-    """What takes less than 20 ms, or can't be handed on, is not waited for."""
+    """A result of less than 20 ms, or one too long to be shared, is computed by each instance."""
     here, there = pair
     leading = await led(here)
     there.gate.set()
@@ -232,8 +232,11 @@ async def test_cheap_and_very_long_results_are_everybodys_own(
     await leading
 
 
-async def test_without_redis_everybody_is_alone(own_redis: AnyRedis) -> None:
-    """Who waits when it ends goes on soon, and who asks afterwards at once: neither for having waited long enough."""
+async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None:
+    """When Redis stops, a waiting instance soon computes by itself, and a later one does at once.
+
+    Neither counts as timed out.
+    """
     here, there = await instance(own_redis.url), await instance(own_redis.url)
     leading, waiting = await led(here), there.join()
     await asyncio.wait({waiting}, timeout=0.1)
@@ -251,7 +254,7 @@ async def test_without_redis_everybody_is_alone(own_redis: AnyRedis) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=60.0)], indirect=True)
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
-    """Of many that ask at once one has it; it may be had again when it is let go of, and by nobody else before."""
+    """Of many concurrent claims one gets the lease, and only its release lets another claim have it."""
     here, there = pair
     claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
@@ -269,12 +272,12 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
 
 
 async def held(claim: Claim) -> bool | None:
-    """Take a lease; return None when it can't be had."""
+    """Take a lease; return None if that fails."""
     return await claim.take() is True or None
 
 
-async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
-    """A lease whose answer was lost with the connection is had at the next asking, and by nobody else."""
+async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
+    """If the answer to a granted claim is lost, its repetition gets the lease, and no other claim does."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
@@ -282,26 +285,26 @@ async def test_who_asks_again_knows_its_own_lease(redis_server: AnyRedis, redis_
         assert await there.cache.leases.claim("fibonacci:5").take() is False
         assert await claim.take() is True
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 
 
-async def test_a_lease_that_nobody_knows_of_is_let_go_of(redis_server: AnyRedis, redis_url: str) -> None:
-    """Who makes a result without an answer lets go as one that has the lease does: others don't wait for its end."""
+async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
+    """If the reply to a claim is lost, the instance still releases the lease that Redis may have granted."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)
         there = await instance(redis_url, times)
         claim = await asked_in_vain(here, between)
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is let go of")
+        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
-    """Return a claim that holds the lease and does not know; the cache is used again."""
+    """Return a claim whose granted lease it does not know of, with the cache in use again."""
     other = here.cache.leases.claim("fibonacci:4")
     assert await other.take() is True
     other.release()
@@ -315,7 +318,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
 
 
 async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
-    """A value that is none of ours is in nobody's way, and nobody waits for it."""
+    """A damaged value is replaced by a new computation, without waiting."""
     here, there = pair
     here.gate.set()
     there.gate.set()

@@ -1,4 +1,4 @@
-"""Limits that several instances count together in Redis, and each for itself while it is away."""
+"""Rate limits that instances count together in Redis, and separately while it is away."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Instance:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-        """Return a list to which every question to Redis is added from now on."""
+        """Return a list that receives every later command to Redis."""
         asked: list[tuple[object, ...]] = []
         execute: Callable[..., Awaitable[object]] = self._redis.execute_command
 
@@ -52,7 +52,7 @@ class Instance:
         return asked
 
     async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
-        """Try a wrong password; return 0, or the seconds to wait when it was not looked at."""
+        """Try a wrong password; return 0, or the seconds to wait if the limit refused it unchecked."""
         try:
             async with self.logins.attempt(name, address):
                 self.checked += 1
@@ -66,7 +66,7 @@ class Instance:
 
 
 async def instance(url: str, **times: Times) -> Instance:
-    """Return the limits of one more process."""
+    """Return the limits of another process."""
     metrics = Metrics()
     return Instance(await RedisCache.of_url(url, metrics, lambda: "0", **times), metrics)
 
@@ -82,7 +82,7 @@ async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, 
 
 
 async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """What is spent on one is gone on the other; a refusal costs nothing, and a batch is counted whole or not."""
+    """Calculations on both instances share one limit; refusals cost nothing, and a batch counts whole or not at all."""
     here, there = pair
     assert (await here.calculations.spend(b"ada", 6))[:3] == (10, 60, 4)
     assert (await there.calculations.spend(b"ada"))[:3] == (10, 60, 3)
@@ -101,7 +101,7 @@ async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Three from an address, wherever they arrive."""
+    """Three registrations of an address are admitted, on whichever instance they arrive."""
     here, there = pair
     await here.registrations.admit(HERE)
     await there.registrations.admit(HERE)
@@ -113,7 +113,7 @@ async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Ten wrong passwords in all; then the account waits on every instance, and other accounts don't."""
+    """After ten failed logins in total the account waits on every instance; other accounts do not."""
     here, there = pair
     assert [await each.fail("ada") for each in pair * 5] == [0] * 10
     for each in pair:
@@ -123,7 +123,7 @@ async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
-    """Five failures on one instance, a login on the other: there are ten tries again, and no more this hour."""
+    """A login on one instance resets the short count of the other, but not the hourly one."""
     here, there = pair
     assert [await here.fail("ada") for _ in range(5)] == [0] * 5
     async with there.logins.attempt("ada", HERE):
@@ -133,7 +133,7 @@ async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, I
 
 
 async def test_tries_at_once_on_several_instances_are_ten(pair: tuple[Instance, Instance]) -> None:
-    """Of a hundred guesses sent at the same moment to both, ten are looked at; the others may come back in a second."""
+    """Of a hundred concurrent guesses on both instances ten are checked; the others may retry after a second."""
     here, there = pair
     gate = asyncio.Event()
     guesses = [asyncio.create_task(each.fail("ada", gate=gate)) for each in pair * 50]
@@ -145,7 +145,7 @@ async def test_tries_at_once_on_several_instances_are_ten(pair: tuple[Instance, 
 
 
 async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
-    """A hundred accounts sprayed from one address, over both instances."""
+    """Failed logins from one address on a hundred accounts add up over both instances."""
     assert [await pair[n % 2].fail(f"user{n}") for n in range(100)] == [0] * 100
     assert await pair[0].fail("user100") >= 55
     assert await pair[1].fail("user100", THERE) == 0
@@ -154,10 +154,10 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
 async def test_without_redis_each_instance_counts_for_itself(
     own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is refused because of it, and only the first one waits for Redis.
+    """Without Redis requests are admitted, and only the first one waits for it.
 
-    That one Redis may count: it is not counted here.
-    When it is back, what was counted here goes on counting, and whoever must wait because of it does.
+    Redis may have counted that one, so the instance does not. When Redis is back, local counts and waits remain in
+    force.
     """
     here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
     own_real_redis.pause()
@@ -188,11 +188,11 @@ async def test_without_redis_each_instance_counts_for_itself(
 
 
 async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
-    """Six of ten while Redis does not answer for a moment: it counts them when it does, and four remain."""
+    """Six of ten calculations during a short stall are counted once, by Redis, and four remain."""
     each = await instance(own_redis.url, times=Times(answer=0.3))
-    await each.calculations.spend(b"bob")  # Redis knows the script from now on
+    await each.calculations.spend(b"bob")  # Redis knows the script after this.
     own_redis.pause()
-    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each a request of its own
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each in its own request
     own_redis.resume()
     await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
     assert (await asyncio.create_task(each.calculations.spend(b"ada", 4))).remaining == 0
@@ -203,7 +203,7 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> N
 
 @pytest.mark.usefixtures("patience")
 async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
-    """Counters that can't be written are counted here."""
+    """While Redis is full counters are kept in the process."""
     each = await instance(own_redis.url)
     with Client(port=own_redis.port) as client:
         client.config_set("maxmemory", "1")

@@ -1,4 +1,4 @@
-"""Several server processes on one port, over one PostgreSQL: one service to its clients."""
+"""Several server processes on one port and one PostgreSQL, which act as one service."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.harness.waiting import wait_until
 
 CLIENTS = 40
 SECONDS = 60.0
-"""A deadline for what must end by itself."""
+"""Deadline for processes that must end by themselves."""
 
 
 @contextmanager
 def two_processes(data: Path, database_url: str) -> Iterator[Server]:
-    """Run a service of two processes, whose data folder the supervisor fills before they start."""
+    """Run a service of two processes, whose supervisor fills the data folder before they start."""
     with pycalc(data=data, database_url=database_url, workers="2", compute_workers="1") as running:
         wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
         yield running
@@ -37,7 +37,7 @@ def two_processes(data: Path, database_url: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def service(data: Path, postgres_server: Postgres, migrated: str) -> Iterator[Server]:
-    """Run a service that goes on."""
+    """Run a service that all tests share."""
     with two_processes(data, postgres_server.new_database(migrated)) as running:
         yield running
 
@@ -50,16 +50,16 @@ def ending(tmp_path: Path, postgres_url: str) -> Iterator[Server]:
 
 
 def sockets(pid: int) -> int:
-    """Return how many sockets a process has open."""
+    """Return the number of a process's open sockets."""
     count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # The descriptor was closed meanwhile.
             count += "socket:" in os.readlink(link)
     return count
 
 
 def answering(service: Server) -> set[int]:
-    """Return the processes that take some of many connections which are opened at the same time."""
+    """Return the processes that accept some of many concurrent connections."""
     before = {pid: sockets(pid) for pid in children(service.pid)}
     with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
@@ -69,19 +69,19 @@ def answering(service: Server) -> set[int]:
 
 
 def test_they_are_one_service(service: Server, data: Path) -> None:
-    """An account, its token and its history are the same whichever process answers; there is one bootstrap token."""
+    """All processes know an account, its token and its history, and there is one bootstrap token."""
     with httpx.Client(base_url=service.url, timeout=15) as client:
         assert new_admin(client, data).name
         person = new_person(client)
     for n in range(20):
-        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # a connection of its own
+        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # Each on a connection of its own.
         assert answer.status_code == 200
     items = httpx.get(f"{service.url}/secure-history", headers=person.headers).json()["items"]
     assert [item["input"]["n"] for item in items] == list(range(20))[::-1]
 
 
 def test_a_process_that_dies_is_replaced(service: Server) -> None:
-    """Killed, however soon after its start, another one takes its place; clients are served all the time."""
+    """A killed process is replaced, even right after its start, while clients are served."""
     before = set(children(service.pid))
     assert len(before) == 2
     victim = min(before)
@@ -91,13 +91,13 @@ def test_a_process_that_dies_is_replaced(service: Server) -> None:
 
 
 def counted(service: Server) -> float:
-    """Return how many calculations the service says it has answered, asked on a connection of its own."""
+    """Return the number of calculations that the service reports, over a new connection."""
     with httpx.Client(base_url=service.url, timeout=15) as client:
         return metric(client, "pycalc_calculations_total")
 
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
-    """Calculations that both have answered are one sum, told by both; it does not fall when one is killed."""
+    """Both processes report the sum of all calculations, which does not fall when one is killed."""
     earlier = counted(service)
     with httpx.Client(base_url=service.url, timeout=15) as client:
         person = new_person(client)
@@ -118,7 +118,7 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server
 
 
 def test_they_end_together(ending: Server) -> None:
-    """SIGTERM ends all of them with status 0."""
+    """SIGTERM ends all processes with status 0."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGTERM)
     assert ending.process.wait(SECONDS) == 0
@@ -126,7 +126,7 @@ def test_they_end_together(ending: Server) -> None:
 
 
 def test_signals_again_and_again(ending: Server) -> None:
-    """They end once, with status 0, whatever else is sent until the last moment."""
+    """Repeated signals end the processes once, with status 0."""
     while ending.process.poll() is None:
         ending.process.send_signal(signal.SIGTERM)
         ending.process.send_signal(signal.SIGINT)
@@ -134,7 +134,7 @@ def test_signals_again_and_again(ending: Server) -> None:
 
 
 def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -> None:
-    """SIGTERM as soon as the processes exist, long before they serve: status 0 all the same."""
+    """SIGTERM right after the processes' creation, before they serve, ends them with status 0."""
     supervisor = spawn(SERVE, settings_of(tmp_path, free_port(), database_url=postgres_url, workers="2"))
     wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
     supervisor.send_signal(signal.SIGTERM)
@@ -142,7 +142,7 @@ def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -
 
 
 def test_without_their_supervisor_they_end(ending: Server) -> None:
-    """Nobody is left behind on the port when the supervisor is killed."""
+    """If the supervisor is killed its processes end, and release the port."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
@@ -162,7 +162,7 @@ def test_without_their_supervisor_they_end(ending: Server) -> None:
 def test_what_can_not_work_ends_with_a_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
 ) -> None:
-    """Several processes on SQLite, or a database that is not there: status 1, one sentence after the log's records."""
+    """Several processes on SQLite, or a missing database, end the start with status 1 and a message."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "serve"],
         env={

@@ -1,4 +1,4 @@
-"""Bad input, against the real server: each row is answered with its documented problem, and nothing is recorded."""
+"""Bad input over the real server: each request gets its documented problem, and nothing is recorded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME, EMAIL = "taken" + secrets.token_hex(6), f"{secrets.token_hex(8)}@example.c
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request, and the problem that answers it."""
+    """A request and the problem that it is answered with."""
 
     target: str | bytes
     status: int
@@ -35,24 +35,24 @@ class Row:
     headers: Mapping[str, str] = field(default_factory=dict)
     chunked: bool = False
     members: Mapping[str, object] = field(default_factory=dict)
-    """Members of the problem beside the usual ones."""
+    """Members of the problem in addition to the usual ones."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Header fields of the answer beside the usual ones."""
+    """Header fields of the response in addition to the usual ones."""
 
 
 def invalid(target: str | bytes, *pointers: str) -> Row:
-    """Return a GET that is answered with a validation error at these places."""
+    """Return a GET that is answered with a validation error at these pointers."""
     return Row(target, 422, "validation-error", pointers)
 
 
 def register(status: int, slug: str, *pointers: str, **changes: object) -> Row:
-    """Return a registration that is right but for these changes."""
+    """Return a registration that is valid except for these changes."""
     body = json.dumps(registration(new_name(), **changes)).encode()
     return Row("/register", status, slug, pointers, "POST", body, JSON)
 
 
 def post(target: str, body: bytes, *pointers: str, headers: Mapping[str, str] = JSON) -> Row:
-    """Return a POST whose body is answered with a validation error at these places."""
+    """Return a POST whose body is answered with a validation error at these pointers."""
     return Row(target, 422, "validation-error", pointers, "POST", body, headers)
 
 
@@ -213,14 +213,14 @@ TITLES = {
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Iterator[Person]:
-    """Register the caller of the table, and the account whose name and address are taken."""
+    """Register the table's caller, and an account whose name and address are then taken."""
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(NAME, email=EMAIL)).status_code == 201
         yield new_person(client)
 
 
 def assert_problem(reply: Reply, row: Row) -> None:
-    """Check an answer against its row, and against RFC 9457."""
+    """Check a response against its row, and against RFC 9457."""
     assert (reply.status, reply.headers["Content-Type"]) == (row.status, "application/problem+json"), reply.body
     problem = reply.json()
     told = {name: problem[name] for name in ("type", "title", "status")}
@@ -240,7 +240,7 @@ def assert_problem(reply: Reply, row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_bad_input_is_answered_with_its_problem_and_not_recorded(server: Server, person: Person, row: Row) -> None:
-    """The status, the problem's type and the pointers are the documented ones; the caller's history stays empty."""
+    """Each request gets the documented status, problem type and pointers, and the caller's history stays empty."""
     headers = {**person.headers, **row.headers}
     assert_problem(exchange(server.port, row.method, row.target, headers, row.body, chunked=row.chunked), row)
     assert exchange(server.port, "GET", "/secure-history", person.headers).json()["items"] == []
@@ -256,19 +256,19 @@ def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -
 
 
 def test_instance_is_the_path_as_a_uri_reference(server: Server, person: Person) -> None:
-    """``instance`` names the request's path with everything escaped that RFC 3986 wants escaped."""
+    """``instance`` is the request's path, escaped as RFC 3986 requires."""
     reply = exchange(server.port, "GET", "/fibonacci/5%0A%3C%C3%A9", person.headers)
     assert reply.json()["instance"] == "/fibonacci/5%0A%3C%C3%A9"
 
 
 def test_bytes_that_are_not_http_are_refused_before_the_application(server: Server, person: Person) -> None:
-    """RFC 9112 §3.2 knows no raw 0xFF in a target: the HTTP parser itself answers 400, and the service goes on."""
+    """A raw 0xFF in a target gets 400 from the HTTP parser, and the service goes on (RFC 9112 §3.2)."""
     assert exchange(server.port, "GET", b"/fibonacci/\xff", person.headers).status == 400
     assert exchange(server.port, "GET", "/healthz").status == 200
 
 
 def test_password_counts_to_its_last_byte(server: Server) -> None:
-    """A password of 73 bytes is taken; its first 72, which is all that bcrypt reads, do not open a session."""
+    """A password of 73 bytes is accepted; its first 72 bytes, all that bcrypt reads, are refused."""
     name, password = new_name(), "p" * 72 + "!"
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, password=password)).status_code == 201
@@ -277,7 +277,7 @@ def test_password_counts_to_its_last_byte(server: Server) -> None:
 
 
 def test_registration_refused_leaves_no_account(server: Server) -> None:
-    """A registration that failed for its address did not take the username."""
+    """A registration that fails because of its address leaves the username free."""
     name = new_name()
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, email="nowhere")).status_code == 422
@@ -287,7 +287,7 @@ def test_registration_refused_leaves_no_account(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/fibonacci/10"])
 def test_answers_carry_security_headers(server: Server, person: Person, path: str) -> None:
-    """A successful answer tells browsers not to sniff, frame or leak it."""
+    """Successful responses have the headers against sniffing, framing and referrer leaks."""
     reply = exchange(server.port, "GET", path, person.headers)
     assert reply.status == 200
     assert reply.headers["X-Content-Type-Options"] == "nosniff"

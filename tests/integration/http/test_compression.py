@@ -1,4 +1,4 @@
-"""Everything long is compressed for who accepts it: metrics, the OpenAPI document, exports, pages and their files."""
+"""Compression of long responses, if the client accepts it: metrics, OpenAPI document, exports, pages, static files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Codec = Callable[[bytes], bytes]
 
 @asynccontextmanager
 async def raw(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIterator[tuple[httpx.Response, bytes]]:
-    """Get a path; yield the answer and its body as it came, not decoded."""
+    """Send a GET; yield the response and its body before decoding."""
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.stream("GET", path, headers=fields) as answer:
         yield answer, b"".join([part async for part in answer.aiter_raw()])
@@ -37,7 +37,7 @@ async def raw(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIter
 @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
 @pytest.mark.parametrize("path", UNCHANGING)
 async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, coding: str, decompress: Codec) -> None:
-    """The same bytes in less than half of the length, under a tag of their own, and plain for who accepts no coding."""
+    """A document is compressed to less than half, with an ETag of its own, and sent plain if no coding is accepted."""
     async with raw(client, path, Accept="text/html", Accept_Encoding="identity") as (whole, plain):
         assert "Content-Encoding" not in whole.headers
         assert whole.headers["Content-Length"] == str(len(plain))
@@ -53,7 +53,7 @@ async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, co
 @pytest.mark.parametrize("path", UNCHANGING)
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
 async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncClient, path: str, coding: str) -> None:
-    """304 for the tag of each form, with that tag; another tag gets the document."""
+    """Each coding's ETag gets 304 with that ETag; another ETag gets the document."""
     headers = {"Accept": "text/html", "Accept-Encoding": coding}
     tag = (await client.get(path, headers=headers)).headers["ETag"]
     held = await client.get(path, headers={**headers, "If-None-Match": tag})
@@ -65,7 +65,7 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
 
 @pytest.mark.parametrize("path", UNCHANGING)
 async def test_head_of_a_document_is_that_of_get(client: httpx.AsyncClient, path: str) -> None:
-    """The same length, type and tag without the content."""
+    """HEAD has the length, type and ETag of GET, without content."""
     got = await client.get(path, headers={"Accept": "text/html"})
     told = await client.head(path, headers={"Accept": "text/html"})
     assert (told.status_code, told.content) == (200, b"")
@@ -75,7 +75,7 @@ async def test_head_of_a_document_is_that_of_get(client: httpx.AsyncClient, path
 
 @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
 async def test_the_metrics_are_compressed(client: httpx.AsyncClient, coding: str, decompress: Codec) -> None:
-    """Prometheus asks for gzip; an answer to who accepts no coding is plain."""
+    """Metrics are compressed with the accepted coding, and plain for a client that accepts none."""
     async with raw(client, "/metrics", Accept_Encoding=coding) as (answer, body):
         assert answer.headers["Content-Encoding"] == coding
         assert answer.headers["Vary"] == "Accept-Encoding"
@@ -91,7 +91,7 @@ async def test_the_metrics_are_compressed(client: httpx.AsyncClient, coding: str
 async def test_an_export_is_compressed(
     client: httpx.AsyncClient, media_type: str, coding: str, decompress: Codec
 ) -> None:
-    """Several pages make one stream; decompressed it is the plain export."""
+    """An export of several pages is one compressed stream, which decompresses to the plain export."""
     await new_session(client)
     batch = [{"operation": "fibonacci", "input": {"n": n}} for n in range(450)]
     assert (await client.post("/batch", json={"operations": batch})).status_code == 200
@@ -108,7 +108,7 @@ async def test_an_export_is_compressed(
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @pytest.mark.parametrize("length", [100, 100_000])
 async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length: int) -> None:
-    """A client that reads as it comes is not kept waiting by the compressor, nor is a page held in memory."""
+    """Each page is flushed through the compressor, so that a client can read it before the next page is sent."""
     stream = TextStream(coding)
     decompressor = zlib.decompressobj(wbits=31) if coding == "gzip" else zstd.ZstdDecompressor()
     for number in range(3):
@@ -122,5 +122,5 @@ async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length:
     "path", ["/web/", "/web", "/web/../settings.py", "/web/%2e%2e/settings.py", "/web/console", "/web//etc/passwd"]
 )
 async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
-    """A folder is no file, and no path leads outside."""
+    """Only the pages' own files are served: no folder, and no path outside of theirs."""
     assert (await client.get(path)).status_code == 404

@@ -47,7 +47,7 @@ HOSTS = {
     "an absolute target without Host": (
         b"GET http://pycalc/healthz HTTP/1.1\r\n\r\n",
         (200, 200),
-    ),  # Granian takes it from there
+    ),  # Granian takes the host from the target
     "an empty Host": (GET + b"Host:\r\n\r\n", (400, 200)),  # RFC 9110 §4.2.1
 }
 LENGTHS = {
@@ -160,21 +160,21 @@ ROWS = {**HOSTS, **LENGTHS, **CODINGS, **CHUNKS, **LINES, **TARGETS}
 
 
 class _Stream(BytesIO):
-    """All that came on a connection, as a socket for the standard library's parser of one answer."""
+    """All bytes received on a connection, as a socket for the standard library's response parser."""
 
     def makefile(self, _: str) -> BytesIO:
-        """Return the stream itself."""
+        """Return the stream."""
         return self
 
     def close(self) -> None:
-        """Leave the rest of the stream to the next answer."""
+        """Keep the rest of the stream open for the next response."""
 
 
 def received(port: int, request: bytes) -> bytes:
-    """Send bytes on a connection of their own, and return all that comes until the server ends it."""
+    """Send bytes on a new connection, and return everything until the server closes it."""
     parts = []
     with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
-        with suppress(ConnectionError):  # a server may answer, and end the connection, before it has read all
+        with suppress(ConnectionError):  # the server may close the connection before it has read everything
             connection.sendall(request)
         with suppress(ConnectionError):
             while part := connection.recv(65_536):
@@ -183,7 +183,7 @@ def received(port: int, request: bytes) -> bytes:
 
 
 def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
-    """Return the statuses of all answers, one after the other; bytes that are no answer raise."""
+    """Return the statuses of all responses in order; bytes that are no response raise."""
     stream, found, method = _Stream(answers), [], first_method
     while stream.tell() < len(answers):
         response = HTTPResponse(cast("socket.socket", stream), method=method)
@@ -198,7 +198,10 @@ def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
 def test_a_hostile_request_desynchronises_nothing(
     server: Server, request_bytes: bytes, expected: tuple[int, ...]
 ) -> None:
-    """Its own answer, then that to the good request or the end of the connection; never one to what was smuggled."""
+    """A hostile request gets its own response, followed by that of the good request or by the connection's end.
+
+    A smuggled request never gets a response.
+    """
     answers = received(server.port, request_bytes + AFTER)
     assert b"/smuggled" not in answers
     method = "HEAD" if request_bytes.startswith(b"HEAD") else "GET"

@@ -1,4 +1,4 @@
-"""What the service takes: one type of body, each name once, RFC 3339 times; and the sentences for everything else."""
+"""Input rules: one media type, each name once, RFC 3339 times, and the messages for everything else."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ BODIES = {
     ("PATCH", "/users/ada"): {"disabled": True},
     ("POST", "/batch"): {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]},
 }
-"""A good body of each route that takes one."""
+"""A valid body for each route that takes one."""
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 VALIDATOR = ("Input should", "String should", "Field required", "Extra inputs", "Value error", "valid integer")
-"""Words of the validator."""
+"""Phrases of the validation library, which must not reach clients."""
 
 
 def each_body() -> pytest.MarkDecorator:
@@ -42,14 +42,14 @@ def each_body() -> pytest.MarkDecorator:
 
 
 def pointers(answer: httpx.Response) -> list[str]:
-    """Return where a 422 says that the input is wrong."""
+    """Return the pointers of a 422."""
     assert answer.status_code == 422, answer.text
     return [error["pointer"] for error in answer.json()["errors"]]
 
 
 @pytest.fixture
 async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
-    """Register the first admin, log it in for all later requests of the client, and return its name."""
+    """Register the first admin, log the client in as it, and return its name."""
     name, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
     body = registration(name, role="admin")
     answer = await client.post("/register", json=body, headers={"X-Bootstrap-Token": token})
@@ -70,7 +70,7 @@ def test_every_route_with_a_body_is_tried(app: FastAPI) -> None:
 async def test_a_body_of_another_type_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """The sentence and ``Accept`` say what to send; a body without a type is refused too."""
+    """A body of another type, or without one, gets 415, whose message and ``Accept`` name the supported type."""
     await new_session(client)
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {}):
         answer = await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
@@ -85,7 +85,7 @@ async def test_a_body_of_another_type_is_415(
 async def test_a_compressed_body_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """RFC 9110 section 15.5.16: Accept-Encoding names the codings that are taken."""
+    """A compressed body gets 415, and Accept-Encoding names the supported codings (RFC 9110 §15.5.16)."""
     await new_session(client)
     answer = await client.request(
         method, path, content=json.dumps(body).encode(), headers={**JSON, "Content-Encoding": "gzip"}
@@ -97,7 +97,7 @@ async def test_a_compressed_body_is_415(
 async def test_a_member_named_twice_is_refused(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """The pointer names the member; which of the two was meant is not guessed."""
+    """A body with a repeated member is refused with a pointer to that member."""
     await new_session(client)
     name, value = next(iter(body.items()))
     member = f"{json.dumps(name)}:{json.dumps(value)}"
@@ -107,7 +107,7 @@ async def test_a_member_named_twice_is_refused(
 
 
 async def test_an_operand_named_twice_in_a_batch_is_refused(client: httpx.AsyncClient) -> None:
-    """The pointer leads into the item."""
+    """A batch with a repeated operand is refused with a pointer into the item."""
     await new_session(client)
     text = b'{"operations":[{"operation":"fibonacci","input":{"n":1}},{"operation":"fibonacci","input":{"n":2,"n":3}}]}'
     answer = await client.post("/batch", content=text, headers=JSON)
@@ -131,7 +131,7 @@ async def test_an_operand_named_twice_in_a_batch_is_refused(client: httpx.AsyncC
 async def test_a_query_parameter_given_twice_is_refused(
     client: httpx.AsyncClient, method: str, path: str, name: str
 ) -> None:
-    """The pointer names it."""
+    """A repeated query parameter is refused with a pointer to that parameter."""
     await new_session(client)
     assert pointers(await client.request(method, path)) == [f"/{name}"]
 
@@ -159,7 +159,7 @@ NO_DAYS = ["2026", "0", "-1", "20260101", "2026-W01-1", "2026-02-30", "2026-01-0
 
 @pytest.mark.parametrize("name", ["since", "until"])
 async def test_a_time_is_rfc_3339_or_refused(client: httpx.AsyncClient, name: str) -> None:
-    """No number is a time: it selected everything, or nothing."""
+    """A number is refused as a time, although a validator might read it as seconds."""
     await new_session(client)
     for path, texts in (("/secure-history", NO_MOMENTS), ("/usage", NO_DAYS)):
         for text in texts:
@@ -170,7 +170,7 @@ async def test_a_time_is_rfc_3339_or_refused(client: httpx.AsyncClient, name: st
 
 
 async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: str) -> None:
-    """UTC, milliseconds, ``Z``: accounts, keys, history, exports."""
+    """Times in accounts, keys, history and exports are UTC with milliseconds and ``Z``."""
     await client.get("/fibonacci/10")
     key = (await client.post("/me/keys", json={"name": "report", "expires_in": 3600})).json()
     (item,) = (await client.get("/secure-history")).json()["items"]
@@ -238,7 +238,7 @@ async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient, admi
 
 
 async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient) -> None:
-    """The same sentence whatever is wrong with the value: too small, too large, of another type."""
+    """A member has one message for every wrong value: too small, too large, or of another type."""
     await new_session(client)
     for value in (0, 10**10, "sixty", "60", True, 60.5):
         answer = await client.post("/me/keys", json={"name": "report", "expires_in": value})
@@ -252,7 +252,7 @@ async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient)
 async def test_elapsed_ms_counts_from_the_arrival(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planning is part of it: the time within which a slow plan was made is no longer than the answer's."""
+    """``elapsed_ms`` counts from the request's arrival, so it contains the planning."""
     await new_session(client)
     plan, took = resources.calculator.plan, [0.0]
 
@@ -266,14 +266,14 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
     monkeypatch.setattr(resources.calculator, "plan", plan_slowly)
     answer = (await client.get("/fibonacci/77")).json()
-    assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # it is in whole microseconds
+    assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # The time is rounded to whole microseconds.
     monkeypatch.setattr(resources.calculator, "plan", plan)
     (item,) = (await client.get("/secure-history")).json()["items"]
     assert item["elapsed_ms"] == answer["elapsed_ms"]
 
 
 async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> None:
-    """RFC 8288: the link keeps the other parameters; the last page has none."""
+    """Each page but the last links to the next one, with the other parameters kept (RFC 8288)."""
     for _ in range(3):
         await client.get("/pow/2/3")
         await client.post("/register", json=registration(new_name()))
@@ -292,7 +292,7 @@ async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> 
 
 
 async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str) -> None:
-    """It names the resource that a 201 has made, for who may use it."""
+    """The Location of a 201 can be read by those who may use the new resource."""
     name = new_name()
     registered = await client.post("/register", json=registration(name))
     assert registered.headers["Location"] == f"/users/{name}"
@@ -303,7 +303,10 @@ async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str
 
 
 async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, admin: str) -> None:
-    """By name in any case of letters; 404 for nobody's, 403 for users, their own included, 401 without a token."""
+    """An account is found by its name in any case.
+
+    Unknown names get 404, users 403, also for themselves, and requests without a token 401.
+    """
     account = (await client.get(f"/users/{admin.upper()}")).json()
     assert account == (await client.get("/users")).json()["items"][0]
     missing = await client.get("/users/nobody-at-all")
@@ -317,7 +320,7 @@ async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, adm
 
 
 async def test_the_oauth2_form_refreshes(client: httpx.AsyncClient) -> None:
-    """RFC 6749 section 6: the answer is that of JSON."""
+    """A refresh by the OAuth2 form has the same response as by JSON (RFC 6749 §6)."""
     session = await new_session(client)
     form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"], "scope": "", "client_id": "x"}
     answer = await client.post("/token/refresh", data=form)
@@ -350,7 +353,7 @@ OAUTH2 = {
 async def test_a_refused_oauth2_form_gets_an_oauth2_error(
     client: httpx.AsyncClient, path: str, form: bytes, code: str
 ) -> None:
-    """RFC 6749 section 5.2: 400, a code, a description in the characters that it allows, and no store."""
+    """A refused form gets 400, an OAuth2 code, an ASCII description, and no-store (RFC 6749 §5.2)."""
     answer = await client.post(path, content=form, headers=FORM)
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
     error = answer.json()
@@ -360,7 +363,7 @@ async def test_a_refused_oauth2_form_gets_an_oauth2_error(
 
 
 async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
-    """Like a refused login in JSON: the name that was tried, the reason, never the password."""
+    """The audit log has the name and the reason, as for a login by JSON, and never the password."""
     with capture_logs() as records:
         await client.post("/login", data={"username": "eve", "password": "guess"})
     (refusal,) = [record for record in records if record["event"] == "request refused"]

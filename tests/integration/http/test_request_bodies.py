@@ -1,4 +1,4 @@
-"""Request bodies that are too large, wrongly framed, or never end: refused early, in few words, with one log line."""
+"""Request bodies that are too large, wrongly framed or unfinished: refused early and briefly, with one log line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.harness.waiting import wait_until
 JSON = {"Content-Type": "application/json"}
 MEBIBYTE = 1024 * 1024
 OPEN = ["/login", "/register", "/token/refresh"]
-"""Routes that read a body of whoever sends one."""
+"""Routes that read a body without authentication."""
 BROKEN = {
     "a negative chunk size": b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n",
     "a chunk size with 0x": b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
@@ -56,7 +56,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def head(path: str, token: str = "", name: str = "") -> bytes:
-    """Return the beginning of a POST, without what frames its body; ``name`` is what the log calls the request."""
+    """Return the start of a POST without its framing header; ``name`` is the request id in the log."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     named = f"X-Request-ID: {name}\r\n" if name else ""
     start = f"POST {path} HTTP/1.1\r\nHost: pycalc\r\nContent-Type: application/json\r\n"
@@ -64,7 +64,7 @@ def head(path: str, token: str = "", name: str = "") -> bytes:
 
 
 def status_of(port: int, request: bytes, *, end: bool = False) -> int | None:
-    """Send bytes, then perhaps the end of the stream; return the answer's status, None where there is no answer."""
+    """Send bytes, optionally the end of the stream; return the response's status, or None without a response."""
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(request)
         if end:
@@ -91,7 +91,10 @@ def token(logged: tuple[Server, Path]) -> str:
 
 
 def records(log: Path, start: int) -> list[dict[str, Any]]:
-    """Return the records that were written from a position on but for counts of others; a traceback is no JSON."""
+    """Return the log records from a position on, except the counts of suppressed ones.
+
+    A traceback would raise, because it is not JSON.
+    """
     written = [json.loads(line) for line in log.read_bytes()[start:].splitlines()]
     return [record for record in written if record["event"] != "identical records suppressed"]
 
@@ -99,7 +102,7 @@ def records(log: Path, start: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("path", [*OPEN, "/batch", "/me/keys"])
 @pytest.mark.parametrize("framing", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: str, framing: bytes) -> None:
-    """By the HTTP parser or by the service, with a line in the log at most; the service goes on."""
+    """The parser or the service answers with 400 and at most one log line, and the service goes on."""
     server, log = logged
     start, name = log.stat().st_size, new_name()
     assert status_of(server.port, head(path, token, name) + framing) == 400
@@ -112,7 +115,10 @@ def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: st
 def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
     logged: tuple[Server, Path], token: str, path: str, framing: bytes
 ) -> None:
-    """It is counted as 499; one that still listens is told 400, where the server can tell it anything."""
+    """An unfinished body counts as 499 and causes one log line.
+
+    A client that still reads gets 400 if the server can send it.
+    """
     server, log = logged
     with httpx.Client(base_url=server.url) as client:
 
@@ -130,11 +136,11 @@ def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
 
 
 ANSWERED = {"pycalc, serve": (400,), "pycalc, uvicorn": (None,)}
-"""Statuses that a client sees which has sent the end of the stream too early: Uvicorn takes it for gone."""
+"""Statuses for a client that ends its stream too early but still reads; Uvicorn takes that for a disconnect."""
 
 
 def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Path]) -> None:
-    """There is no request yet, so nothing is counted or logged."""
+    """Without a complete request head nothing is counted or logged."""
     server, log = logged
     start = log.stat().st_size
     for request in (b"", b"P", head("/login"), head("/login") + b"Content-Length: 5\r"):
@@ -147,7 +153,7 @@ def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Pat
 def test_a_client_that_hangs_up_during_the_answer_is_nothing(
     logged: tuple[Server, Path], token: str, target: str
 ) -> None:
-    """Whatever is being sent, nothing is logged."""
+    """A disconnect during any response logs nothing."""
     server, log = logged
     start = log.stat().st_size
     request = f"GET {target} HTTP/1.1\r\nHost: pycalc\r\nAccept: text/csv\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -157,19 +163,19 @@ def test_a_client_that_hangs_up_during_the_answer_is_nothing(
             assert connection.recv(10)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with httpx.Client(base_url=server.url) as client:
-        wait_until(lambda: metric(client, "pycalc_event_subscribers") == 0, "nobody follows")
+        wait_until(lambda: metric(client, "pycalc_event_subscribers") == 0, "all event streams have ended")
     assert records(log, start) == []
 
 
 def refused(server: Server, path: str, body: bytes, headers: dict[str, str], *, chunked: bool) -> Reply:
-    """Return the answer to a body."""
+    """Return the response to a body."""
     return exchange(server.port, "POST", path, {**JSON, **headers}, body, chunked=chunked)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", OPEN)
 def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str, *, chunked: bool) -> None:
-    """Whether its length is announced or not; one of just that length is read."""
+    """A body above 8 KiB gets 413 with the limit, with or without a Content-Length; one of 8 KiB is read."""
     body = b"{}".ljust(MAX_BODY_BYTES)
     assert refused(server, path, body, {}, chunked=chunked).status == 422
     reply = refused(server, path, body + b" ", {}, chunked=chunked)
@@ -180,7 +186,7 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
 
 
 def test_a_batch_may_have_a_mebibyte(server: Server) -> None:
-    """Its own limit is told, too."""
+    """A batch has a limit of its own, which its 413 states."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     body = b'{"operations":[{"operation":"fibonacci","input":{"n":10}}]}'.ljust(MEBIBYTE)
@@ -192,7 +198,7 @@ def test_a_batch_may_have_a_mebibyte(server: Server) -> None:
 async def test_a_batch_is_authenticated_and_limited_before_it_is_read(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Without a token, and with an exhausted limit, not a byte of the body is taken."""
+    """Without a token, or above the rate limit, a batch is refused before its body is read."""
     taken = 0
 
     async def body() -> Any:
@@ -214,7 +220,7 @@ async def test_a_batch_is_authenticated_and_limited_before_it_is_read(
 
 @pytest.mark.parametrize("path", OPEN)
 def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, path: str) -> None:
-    """However many fields are wrong; the answer stays short."""
+    """The response to any number of invalid fields lists 20 errors and their total."""
     body = json.dumps({str(number): 0 for number in range(800)}).encode()
     reply = refused(server, path, body, {}, chunked=False)
     assert reply.status == 422
@@ -224,7 +230,7 @@ def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, p
 
 
 def test_a_batch_lists_20_errors(server: Server) -> None:
-    """Of a thousand items that are all wrong."""
+    """The response to a thousand invalid items lists 20 errors."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     reply = refused(server, "/batch", json.dumps({"operations": [0] * 1_000}).encode(), headers, chunked=False)
@@ -233,7 +239,7 @@ def test_a_batch_lists_20_errors(server: Server) -> None:
 
 
 def test_what_an_answer_repeats_of_a_request_is_bounded(server: Server) -> None:
-    """Long paths, parameters and field names come back cut."""
+    """Long paths, parameters and field names are truncated in responses."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
     long = "%C3%A9" * 5_000

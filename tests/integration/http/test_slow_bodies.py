@@ -1,4 +1,4 @@
-"""A body that does not come: the client is told, and nothing waits for it any longer."""
+"""Request bodies that arrive too slowly: answered with 408, and not awaited any longer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return an application that waits for a body a two-hundredth of the usual time."""
+    """Return an application with a two-hundredth of the usual time limit for bodies."""
     return create_app(settings, body_seconds=0.05)
 
 
 @pytest.mark.anyio
 async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient, resources: Resources) -> None:
-    """request-timeout as a problem, counted by its status; a body in time is taken."""
+    """A body that stops gets the problem request-timeout, which is counted by its status."""
 
     async def stopping() -> AsyncIterator[bytes]:
         yield b'{"username":'
@@ -45,7 +45,7 @@ async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient,
 
 
 def arriving(*parts: tuple[float, bytes]) -> Receive:
-    """Return a ``receive`` of a body that never ends, whose parts come so many seconds after the one before."""
+    """Return a ``receive`` for an endless body, each part of which comes that many seconds after the previous one."""
     came, loop = asyncio.Queue[bytes](), asyncio.get_running_loop()
     after = 0.0
     for seconds, part in parts:
@@ -62,14 +62,14 @@ def arriving(*parts: tuple[float, bytes]) -> Receive:
 
 
 async def taken(receive: Receive) -> None:
-    """Take parts of a body for ever."""
+    """Receive parts for ever."""
     while True:
         await receive()
 
 
 @in_virtual_time
 async def test_each_part_of_a_body_gives_it_more_time() -> None:
-    """A body whose parts come at 16 KiB a second comes whole, though it takes 40 s; then it has 10 s left."""
+    """A body with 16 KiB a second is read whole, although it takes 40 s; afterwards 10 s are left for the next part."""
 
     @max_body(1_000_000)
     def endpoint() -> None: ...
@@ -83,8 +83,8 @@ async def test_each_part_of_a_body_gives_it_more_time() -> None:
 
 
 @in_virtual_time
-async def test_crumbs_give_a_body_no_more_time() -> None:
-    """A byte every two seconds is refused with 408 after 10 s."""
+async def test_tiny_parts_give_a_body_no_more_time() -> None:
+    """A body with a byte every two seconds gets 408 after 10 s."""
     began = now()
     receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)
     with pytest.raises(HTTPException) as refusal:
@@ -95,7 +95,7 @@ async def test_crumbs_give_a_body_no_more_time() -> None:
 
 @in_virtual_time
 async def test_small_parts_that_are_there_are_all_taken() -> None:
-    """However long the body takes already: only who lets the service wait has to wait."""
+    """Parts that have already arrived are read without a pause, however long the body takes."""
     parts = [{"type": "http.request", "body": b"1", "more_body": number < 999} for number in range(1_000)]
     there = iter(parts)
 
@@ -112,7 +112,7 @@ async def test_small_parts_that_are_there_are_all_taken() -> None:
 @pytest.mark.parametrize(("every", "fewest", "most"), [(0.02, 20, 20), (0.25, 5, 14)])
 @in_virtual_time
 async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: float, fewest: int, most: int) -> None:
-    """After a second what has come meanwhile is taken together; the body comes whole, not later than it may."""
+    """After a second of small parts several are read together, and the whole body is still read in time."""
     receive_in_time = RequestBody(SCOPE, arriving(*[(every, b"1")] * 20), clock=now)
     taken = [(await receive_in_time())["body"]]
     while sum(map(len, taken)) < 20:
@@ -123,14 +123,14 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: f
 @pytest.mark.parametrize("_", range(20))
 @in_virtual_time
 async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
-    """What has come by the deadline is taken, however long the pause (at random 0.5 to 1.5 s) would have been."""
+    """A part that arrives before the deadline is read, although the random pause of 0.5 to 1.5 s would end later."""
     receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"
     assert (await receive_in_time())["body"] == b"2"
 
 
 async def _token(client: httpx.AsyncClient) -> str:
-    """Return the header of an account of its own."""
+    """Return the Authorization header of a new account."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

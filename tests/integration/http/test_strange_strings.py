@@ -1,4 +1,4 @@
-"""Strings that a database can't hold, wherever one is taken: refused or not found, alike on each database."""
+"""Strings that a database can't store: refused or not found in the same way on each database."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ PATHS = {
     "an operand": ("GET", "/fibonacci/1%00", 422),
     "an option": ("GET", "/fibonacci/1?mod=7%00", 422),
 }
-"""Method, target, status."""
+"""Method, target and expected status."""
 
 
 @pytest.mark.parametrize(("method", "target", "status"), PATHS.values(), ids=PATHS.keys())
 def test_a_path_or_query_that_no_database_holds(service: Service, method: str, target: str, status: int) -> None:
-    """Names are not found and everything else is invalid; the database is not even asked what it can't answer."""
+    """A NUL in a path or query gives 404 in a name or an id and 422 elsewhere, on each database."""
     body = b'{"disabled":true}' if method == "PATCH" else b""
     assert exchange(service.server.port, method, target, {**service.admin.headers, **JSON}, body).status == status
 
@@ -90,19 +90,19 @@ BODIES = {
         200,
     ),
 }
-"""Path, body, status."""
+"""Path, body and expected status."""
 
 
 @pytest.mark.parametrize(("path", "body", "status"), BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_no_database_holds(service: Service, path: str, body: object, status: int) -> None:
-    """NUL and half of a surrogate pair, which JSON can write as escapes."""
+    """NUL and unpaired surrogates, which JSON can write as escapes, are refused."""
     reply = exchange(service.server.port, "POST", path, {**service.admin.headers, **JSON}, json.dumps(body).encode())
     assert reply.status == status, reply.body
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "traceparent", "X-Request-ID", "User-Agent", "X-Bootstrap-Token"])
 def test_a_header_in_no_encoding(service: Service, name: str) -> None:
-    """Bytes that are no UTF-8 reach the log at most."""
+    """A header that is not UTF-8 does not cause an error."""
     headers = {**service.admin.headers, **JSON, name: "\xff\xfe"}
     body = json.dumps(registration(new_name())).encode()
     assert exchange(service.server.port, "POST", "/register", headers, body).status == 201

@@ -1,4 +1,4 @@
-"""Strict transport by https, and cross-origin requests where they are configured: on every answer, errors too."""
+"""Strict-Transport-Security by https, and CORS for configured origins, on every response including errors."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ ANSWERS = [
     ("POST", "/register", 422),
     ("OPTIONS", "/fibonacci/10", 405),
 ]
-"""Every way by which an answer comes about."""
+"""Requests for every way in which a response is produced."""
 
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Settings with what a test asks for."""
+    """Return settings with the changes that a test asks for."""
     return settings.model_copy(update=getattr(request, "param", {}))
 
 
 def having(**settings: Any) -> pytest.MarkDecorator:
-    """Ask for settings."""
+    """Mark a test as needing these settings."""
     return pytest.mark.parametrize("settings", [settings], indirect=True)
 
 
 @pytest.fixture
 async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
-    """Log a new user in."""
+    """Log a new user in, and return the Authorization header."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -53,16 +53,16 @@ async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def preflight(client: httpx.AsyncClient, origin: str, method: str, fields: str) -> httpx.Response:
-    """Ask what a browser asks before a request of that kind."""
+    """Send a preflight request as a browser would."""
     asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": fields}
     return await client.options("/batch", headers=asked)
 
 
 class TestStrictTransport:
-    """RFC 6797: by https always, by http never."""
+    """Strict transport (RFC 6797): announced by https always, by http never."""
 
     async def test_every_answer_by_https_says_so(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Calculations, errors, pages and files alike; each once."""
+        """Results, errors, pages and files have the header exactly once by https."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, f"https://pycalc.test{path}", headers=bearer)
             assert answer.status_code == status, path
@@ -70,14 +70,14 @@ class TestStrictTransport:
         assert (await client.get("https://pycalc.test/me")).headers["Strict-Transport-Security"] == HSTS
 
     async def test_no_answer_by_http_does(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """RFC 6797 §7.2 forbids it; without trusted proxies nobody's word for it counts."""
+        """By http the header is missing (RFC 6797 §7.2); without trusted proxies X-Forwarded-Proto is ignored."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, path, headers={**bearer, "X-Forwarded-Proto": "https"})
             assert answer.status_code == status, path
             assert "Strict-Transport-Security" not in answer.headers, path
 
     def test_a_trusted_proxy_tells_of_https(self) -> None:
-        """Behind one that ends TLS, on the real server: what it says of this request counts."""
+        """X-Forwarded-Proto from a trusted proxy that ends TLS counts, on the real server."""
         with pycalc(trusted_proxies="127.0.0.0/8") as own, httpx.Client(base_url=own.url) as http:
             told = [
                 http.get(path, headers={"X-Forwarded-Proto": scheme} if scheme else {}).headers.get(
@@ -91,12 +91,12 @@ class TestStrictTransport:
 
 @having(cors_origins=(PAGE, "http://localhost:5173"))
 class TestCrossOrigin:
-    """The Fetch standard's CORS protocol, for the origins of the setting."""
+    """CORS, as in the Fetch standard, for the configured origins."""
 
     async def test_every_answer_may_be_read_by_the_page(
         self, client: httpx.AsyncClient, bearer: dict[str, str]
     ) -> None:
-        """Errors too, with what a client needs of the header fields; cookies have no part in it."""
+        """Every response, errors included, permits the origin and exposes the header fields that clients need."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
             assert answer.status_code == status, path
@@ -112,7 +112,7 @@ class TestCrossOrigin:
         assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
 
     async def test_other_pages_may_not(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Neither another origin nor one that looks alike; and no cache mixes the answers up."""
+        """Other origins, similar ones included, get no permission; Vary keeps caches from mixing responses."""
         for origin in (OTHER, PAGE + ".evil.example", PAGE.upper(), "http://app.example", "null", None):
             headers = {**bearer, **({"Origin": origin} if origin else {})}
             answer = await client.get("/fibonacci/10", headers=headers)
@@ -122,7 +122,7 @@ class TestCrossOrigin:
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def test_a_preflight_allows_what_the_service_knows(self, client: httpx.AsyncClient, method: str) -> None:
-        """Each method, with a token and a body, for ten minutes; the answer carries what every answer does."""
+        """A preflight permits each method with a token and a body for ten minutes, with the usual headers."""
         answer = await preflight(client, PAGE, method, "authorization, content-type")
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
@@ -138,7 +138,7 @@ class TestCrossOrigin:
     async def test_a_preflight_refuses_the_rest(
         self, client: httpx.AsyncClient, origin: str, method: str, fields: str
     ) -> None:
-        """With a problem like any other refusal, and nothing that a browser would take for a permission."""
+        """A refused preflight gets a problem and no permission."""
         answer = await preflight(client, origin, method, fields)
         assert answer.status_code == 403
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -147,14 +147,14 @@ class TestCrossOrigin:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_a_preflight_by_https_is_strict(self, client: httpx.AsyncClient) -> None:
-        """It is an answer like any other."""
+        """A preflight by https has Strict-Transport-Security like any response."""
         asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
         answer = await client.options("https://pycalc.test/fibonacci/10", headers=asked)
         assert answer.headers["Strict-Transport-Security"] == HSTS
 
 
 async def test_without_the_setting_no_page_may_read_anything(client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-    """The default: no field of the protocol on any answer, and a preflight is a method that is not allowed."""
+    """Without configured origins no response has a CORS header, and a preflight gets 405."""
     for method, path, _ in ANSWERS:
         answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
         assert not [name for name in answer.headers if name.lower().startswith("access-control")], path

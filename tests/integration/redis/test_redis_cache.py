@@ -1,4 +1,4 @@
-"""The cache in Redis: what instances share, what is detected, and what an ailing Redis costs."""
+"""The cache in Redis: sharing, detection of damage, and the bounded cost of a failing Redis."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from tests.harness.waiting import found, until
 pytestmark = pytest.mark.anyio
 
 SECONDS = 15.0
-"""A deadline for what must end by itself."""
+"""Deadline for work that must end by itself."""
 
 
 @pytest.mark.programs
 @pytest.mark.usefixtures("patience")
 class TestRefusals:
-    """A Redis that answers PING, and not what is needed."""
+    """Redis servers that answer PING but refuse other commands."""
 
     @pytest.mark.parametrize(
         ("rights", "words"),
@@ -53,8 +53,8 @@ class TestRefusals:
             ("~other:* +@all", "no permissions to access"),
         ],
     )
-    async def test_a_user_without_rights_is_not_well(self, real_redis: Redis, rights: str, words: str) -> None:
-        """The ping names what the server has said; with all rights there is nothing to say."""
+    async def test_a_user_without_rights_fails_the_ping(self, real_redis: Redis, rights: str, words: str) -> None:
+        """The ping fails with Redis's message for a user without rights, and succeeds with all rights."""
         name = f"user-{secrets.token_hex(4)}"
         url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
         with Client(port=real_redis.port) as admin:
@@ -65,15 +65,15 @@ class TestRefusals:
                 admin.execute_command("ACL", "SETUSER", name, "~*", "+@all")
                 await here.cache.ping()
 
-    async def test_a_cluster_without_slots_is_not_well(self) -> None:
-        """It serves nothing, and says so."""
+    async def test_a_cluster_without_slots_fails_the_ping(self) -> None:
+        """The ping fails for a cluster without slots."""
         with redis("--cluster-enabled", "yes") as cluster:
             async with opened(cluster.url) as here:
                 with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
                     await here.cache.ping()
 
-    async def test_a_full_redis_is_well(self) -> None:
-        """What it has is found; what it does not take is counted."""
+    async def test_a_full_redis_passes_the_ping(self) -> None:
+        """With a full Redis stored results are found, and refused ones are counted."""
         with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
             async with opened(full.url) as here:
                 await here.cache.ping()
@@ -81,10 +81,10 @@ class TestRefusals:
 
 @pytest.mark.usefixtures("patience")
 class TestSharing:
-    """Several instances on one Redis."""
+    """Instances that share one Redis."""
 
     async def test_what_one_makes_the_other_finds(self, redis_url: str) -> None:
-        """And keeps near from then on: the second look-up asks nobody."""
+        """A result of one instance is found by the other, which keeps it in its local tier for the second look-up."""
         kept = result(digits(100_000))
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("fibonacci:1", kept)
@@ -93,7 +93,7 @@ class TestSharing:
             assert there.metric("pycalc_cache_shared_hits_total") == 1
 
     async def test_versions_and_namespaces_are_apart(self, redis_url: str) -> None:
-        """Results of another arithmetic are not given back, nor those of another namespace."""
+        """Results of another arithmetic version or namespace are not found."""
         async with (
             opened(redis_url, "1") as first,
             opened(redis_url, "2") as second,
@@ -115,7 +115,7 @@ class TestSharing:
             assert await here.cache.get("fibonacci:1", LOCAL_TIER) == result()
 
     async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """Redis is asked for what takes longer than a tenth of a millisecond, and for nothing else."""
+        """Results that take less than a tenth of a millisecond are not looked up in Redis, longer ones are."""
         async with (
             proxy(redis_server.port) as between,
             opened(redis_url.replace(str(redis_server.port), str(between.port))) as there,
@@ -125,7 +125,7 @@ class TestSharing:
             assert b"".join(between.received).count(b"GET") == 1
 
     async def test_results_expire(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """Each key has the time to live that the URL gives."""
+        """Each key has the URL's time to live."""
         async with opened(f"{redis_url}&ttl=100") as here:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:
@@ -133,7 +133,7 @@ class TestSharing:
                 assert 90_000 < client.pttl(key) <= 100_000
 
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """The bound is on what is stored: 20,000 digits fit into 10,000 bytes, 30,000 don't, whatever was estimated."""
+        """The size limit applies to the encoded result: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.hands_on(20_000)
             assert not here.cache.leases.hands_on(30_000)
@@ -145,7 +145,7 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
 
     async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An error that nobody expects costs the result that it is about: it is counted, the next one is stored."""
+        """An unexpected error while storing drops and counts one result, and the next is stored."""
 
         def failing(name: bytes, kept: Result) -> bytes:
             if kept.text == b"5":
@@ -160,7 +160,7 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
     async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A miss is one command, on one of at most 32 connections."""
+        """A miss takes one command, on one of at most 32 connections."""
         async with opened(redis_url) as here:
             with Client(port=redis_server.port) as client:
                 before: Any = client.info("stats")
@@ -173,7 +173,7 @@ class TestSharing:
     async def test_long_results_don_t_hold_the_event_loop(
         self, redis_url: str, monkeypatch: pytest.MonkeyPatch, size: int, inline: bool
     ) -> None:
-        """What takes more than a tenth of a millisecond to compress or expand is done in another thread."""
+        """Compressing and expanding that take more than a tenth of a millisecond run in another thread."""
         on_loop: list[bool] = []
 
         def noting(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,7 +192,7 @@ class TestSharing:
 
     @pytest.mark.programs
     async def test_over_tls(self, tmp_path: Path) -> None:
-        """The certificate is checked against the given authority, and against the host unless told otherwise."""
+        """Over TLS the server's certificate is checked against the given authority and, by default, the host."""
         certificate = tmp_path / "certificate.pem"
         identity = self_signed(certificate, tmp_path / "identity.pem")
         port = free_port()
@@ -210,7 +210,7 @@ class TestSharing:
 
 
 async def keys(client: Any, url: str) -> list[bytes]:
-    """Return the keys of a namespace's results, as soon as there is one."""
+    """Return the keys of a namespace's results, once there is one."""
     namespace = url.partition("namespace=")[2].partition("&")[0]
     found_keys: list[bytes] = []
 
@@ -224,7 +224,7 @@ async def keys(client: Any, url: str) -> list[bytes]:
 
 @pytest.mark.usefixtures("patience")
 class TestDamage:
-    """Values that are not what was put there."""
+    """Damaged and foreign values in Redis."""
 
     @pytest.mark.parametrize(
         "damage",
@@ -240,7 +240,7 @@ class TestDamage:
     async def test_a_damaged_value_is_none_and_is_overwritten(
         self, redis_server: AnyRedis, redis_url: str, damage: Callable[[bytes], bytes]
     ) -> None:
-        """It is counted, it is not given back, and the next result put there stands."""
+        """A damaged value is counted and treated as a miss, and the next result replaces it."""
         kept = result(digits(50_000))
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", kept)
@@ -254,7 +254,7 @@ class TestDamage:
                 assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
 
     async def test_what_is_too_long_here_is_left_to_others(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A lower max_value refuses what one with a higher one has stored; nothing is damaged, and it stays there."""
+        """A value above this instance's max_value is left in Redis, because others may accept it."""
         kept = result(digits(50_000))
         async with (
             opened(f"{redis_url}&max_bytes=0") as here,
@@ -273,7 +273,7 @@ class TestDamage:
     async def test_what_was_replaced_meanwhile_stays(
         self, redis_server: AnyRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Who claims a result and meets a damaged value puts that one out of the way, and not the next one."""
+        """Discarding a damaged value leaves a newer value under the same key untouched."""
         async with opened(f"{redis_url}&max_bytes=0") as here:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:
@@ -291,7 +291,7 @@ class TestDamage:
             assert await here.cache.get("fibonacci:1") == result()
 
     async def test_another_keys_value_is_none(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A whole and well-formed value under the wrong key."""
+        """A valid value under another key is treated as damaged."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result(b"1"))
             with Client(port=redis_server.port) as client:
@@ -305,7 +305,7 @@ class TestDamage:
                 assert await there.cache.get("fibonacci:1") == result(b"1")
 
     async def test_a_value_of_another_kind_is_refused(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A list where a string should be is Redis' refusal of the command, and closes nothing."""
+        """A list in place of a string is an error of that command, and does not open the circuit."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:
@@ -319,7 +319,7 @@ class TestDamage:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an answer take a quarter of a second: the test is not about how long it may take."""
+    """Allow a quarter of a second for each reply, because the test is not about time limits."""
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=0.25)))
 
 
@@ -340,21 +340,21 @@ MEANT: dict[tuple[str, str], object] = {
         for step, meant in (("look up", None), ("claim", False))
     },
 }
-"""The answers to questions that a Redis might give too; damaged values are none."""
+"""Results of replies that a real Redis might send too; a damaged value counts as a miss."""
 
 
 class TestOutages:
-    """A Redis that does not do what it should."""
+    """A Redis that fails in several ways."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """Concurrent look-ups wait once; after three waits in a row nobody waits, and Redis is used when it runs on."""
+        """Concurrent look-ups wait once; after three waits in a row none does, until Redis answers probes again."""
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
                 own_real_redis.pause()
                 began = monotonic()
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
-                assert 0.049 < monotonic() - began < 0.25  # the rest is what a busy machine may add
+                assert 0.049 < monotonic() - began < 0.25  # Reserve for a busy machine.
                 assert there.metric("pycalc_cache_circuit") == 0
                 for _ in range(2):
                     await there.refused()
@@ -365,7 +365,7 @@ class TestOutages:
 
     @pytest.mark.usefixtures("unhurried")
     async def test_hanging_for_a_moment(self, own_redis: AnyRedis) -> None:
-        """A late answer that comes after all is none to another question, and one late answer opens nothing."""
+        """A late reply is not taken for that of a later command, and a single one does not open the circuit."""
         async with opened(own_redis.url) as there:
             await there.cache.put("fibonacci:1", result(b"1"))
             await there.cache.put("fibonacci:2", result(b"2"))
@@ -380,7 +380,7 @@ class TestOutages:
             assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_killed(self, own_redis: AnyRedis) -> None:
-        """Who asks first is refused at once, as are all others; when it is there again, it is used, however often."""
+        """While Redis is killed every look-up fails at once; after each restart it is used again."""
         async with opened(own_redis.url) as there:
             for _ in range(3):
                 own_redis.kill()
@@ -394,7 +394,7 @@ class TestOutages:
             assert there.metric("pycalc_cache_dropped_total", reason="circuit") == 3
 
     async def test_refused_from_the_start(self, own_redis: AnyRedis) -> None:
-        """A cache that is not there is opened all the same, and used as soon as it is."""
+        """The cache can be opened without Redis, and uses it as soon as it is there."""
         own_redis.stop()
         async with opened(own_redis.url) as there:
             there.refused_at_once()
@@ -402,14 +402,14 @@ class TestOutages:
             await there.healed()
 
     async def test_silent_from_the_start(self) -> None:
-        """A start waits for a server that says nothing, but not for ever."""
+        """Opening the cache waits for a silent server for a limited time only."""
         with garbage(b"") as port:
             async with asyncio.timeout(SECONDS), opened(f"redis://:password@127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
 
     @pytest.mark.usefixtures("unhurried")
     async def test_full(self, own_redis: AnyRedis) -> None:
-        """What can't be stored is dropped; what is there is found: the circuit stays closed."""
+        """With a full Redis new results are dropped, stored ones are found, and the circuit stays closed."""
         async with opened(own_redis.url) as here, opened(f"{own_redis.url}?max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
             await until(lambda: own_keys(own_redis) == 1, "it is stored")
@@ -428,7 +428,7 @@ class TestOutages:
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize(("serving", "refusing"), [("yes", "counting"), ("no", "asking")])
     async def test_demoted(self, own_real_redis: Redis, serving: str, refusing: str) -> None:
-        """A primary that becomes a replica is one that fails: the circuit opens, and new connections are tried."""
+        """When the primary becomes a replica the circuit opens, and new connections are made."""
         async with opened(own_real_redis.url) as there:
             counters = there.cache.counters("calculations")
             assert (await counters.spend("ada", 60, 1, 10)).allowed
@@ -448,7 +448,7 @@ class TestOutages:
     @pytest.mark.programs
     @pytest.mark.usefixtures("unhurried")
     async def test_the_wrong_password(self) -> None:
-        """Nothing is asked of a server that does not know us; with the right one everything is."""
+        """With a wrong password no commands are sent; with the right one Redis is used."""
         with redis("--requirepass", "right") as server:
             for password, right in (("wrong@", False), ("", False), (":right@", True)):
                 async with opened(server.url.replace("//", f"//{password}")) as there:
@@ -461,7 +461,7 @@ class TestOutages:
 
     @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
     async def test_nonsense(self, answer: bytes) -> None:
-        """Whatever the other side says instead of PONG, it is not asked; its end is the end of it."""
+        """A server that answers PING with anything but PONG is not used."""
         with garbage(answer) as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
@@ -470,8 +470,8 @@ class TestOutages:
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
-    async def test_nonsense_after_a_good_beginning(self, answer: str, step: str) -> None:
-        """Whatever is asked ends in an error of the cache's own, or in what a Redis with that answer would mean."""
+    async def test_unexpected_replies_after_a_good_start(self, answer: str, step: str) -> None:
+        """An unexpected reply raises the cache's own error, unless a real Redis might send it too."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 await until(lambda: there.cache._client.breaker.closed, "it has begun well")
@@ -479,7 +479,7 @@ class TestOutages:
                 async def ask() -> object:
                     return await STEPS[step](there.cache)
 
-                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # a request of its own
+                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # as another request
                 async with asyncio.timeout(SECONDS):
                     if (answer, step) in MEANT:
                         assert await asking == MEANT[answer, step]
@@ -488,8 +488,8 @@ class TestOutages:
                             await asking
 
     @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
-    async def test_nonsense_that_nobody_waits_for(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
-        """What is stored, said and listened to raises nothing, at once or later, in no task."""
+    async def test_unexpected_replies_in_the_background(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        """Unexpected replies to stores, notifications and subscriptions raise nothing in any task."""
         with garbage(answer, greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 there.cache.revocations.listen(lambda: None)
@@ -502,7 +502,7 @@ class TestOutages:
 
 
 def own_keys(server: AnyRedis) -> int:
-    """Return how many keys a server has."""
+    """Return the number of a server's keys."""
     with Client(port=server.port) as client:
         size: Any = client.dbsize()
         return int(size)

@@ -1,4 +1,4 @@
-"""Many questions, a few connections: what a full pool and a caller who leaves do to the answers."""
+"""The Redis client: many concurrent commands on a few connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def client(redis_server: AnyRedis) -> AsyncIterator[RedisClient]:
 
 
 async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
-    """Also when some who asked have left before it came."""
+    """Each command gets its own reply, also if other callers have been cancelled before theirs."""
     for _ in range(20):
         asking = [asyncio.create_task(client.ask(client.redis.echo, str(n))) for n in range(100)]
         await asyncio.sleep(0)
@@ -44,7 +44,7 @@ async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
 
 
 async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
-    """Others of the same moment have their answers, and the breaker stays closed."""
+    """A refused command affects no concurrent one, and the breaker stays closed."""
     answers: list[object] = await asyncio.gather(
         client.ask(client.redis.echo, "1"),
         client.ask(client.redis.execute_command, "NONSENSE"),
@@ -57,7 +57,7 @@ async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
 
 
 async def test_more_questions_than_the_bound_are_refused(client: RedisClient) -> None:
-    """At once, and the others are answered."""
+    """A command above the bound is refused at once, and the others are answered."""
     answers = await asyncio.gather(
         *(client.ask(client.redis.echo, str(n)) for n in range(2_100)), return_exceptions=True
     )
@@ -69,7 +69,7 @@ async def test_more_questions_than_the_bound_are_refused(client: RedisClient) ->
 
 
 async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
-    """As many requests at once as the service admits: those that find no connection in time count against nobody."""
+    """A burst of as many requests as the service admits leaves the breaker closed, though some find no connection."""
     metrics = Metrics()
     client = RedisClient(redis_server.url, metrics, Times(answer=0.2))
     await client.breaker.begin()
@@ -83,7 +83,7 @@ async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
 
 
 async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
-    """However many requests were with Redis when it stalled, the breaker stays closed."""
+    """A stall counts as one late reply, however many requests it affects, so the breaker stays closed."""
     metrics = Metrics()
     client = RedisClient(own_redis.url, metrics, Times(answer=0.3))
     await client.breaker.begin()
@@ -96,7 +96,7 @@ async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
 
 
 async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
-    """Nobody hears of that, at once or later; what was posted before arrives."""
+    """A posted command above the bound is dropped silently, and earlier ones arrive."""
     client = RedisClient(own_redis.url, Metrics(), PATIENT)
     await client.breaker.begin()
     for _ in range(1_000):
@@ -109,7 +109,7 @@ async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
 
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
-    """Its text where it is not known, only its digest afterwards."""
+    """A script is sent as a digest, and with its text only if Redis does not know it."""
     script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
     for _ in range(2):
         await client.ask(client.redis.script_flush)
@@ -122,7 +122,7 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClie
 async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     own_real_redis: Redis, fail: Callable[[Redis], None], heal: Callable[[Redis], None]
 ) -> None:
-    """It costs 50 ms at most, for three requests at most; Redis is asked again within 5 s after it is back."""
+    """During an outage at most three requests lose at most 50 ms; within 5 s after it Redis is used again."""
     client = RedisClient(own_real_redis.url, Metrics(), Times())
     await client.breaker.begin()
     await until(lambda: client.breaker.closed, "it has begun well")
@@ -134,10 +134,10 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
             await asyncio.create_task(client.ask(client.redis.get, "key"))
         waits.append(monotonic() - began)
     assert len(waits) <= 3
-    assert max(waits) < 0.25  # the rest is what a busy machine may add
+    assert max(waits) < 0.25  # Reserve for a busy machine.
     with pytest.raises(CacheUnavailable):
         client.ask(client.redis.get, "key").send(None)
-    await asyncio.sleep(1.0)  # probes have become rare
+    await asyncio.sleep(1.0)  # Probes have become rare.
     heal(own_real_redis)
     began = monotonic()
     await until(lambda: client.breaker.closed, "it is asked again", 5.0)

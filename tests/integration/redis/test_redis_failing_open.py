@@ -1,4 +1,4 @@
-"""The service on an ailing Redis: the same answers as without one."""
+"""The service on a failing Redis: the same responses as without Redis."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Url = AbstractContextManager[str]
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Nobody listens."""
+    """Yield the URL of a closed port."""
     yield f"redis://127.0.0.1:{free_port()}/0"
 
 
 @contextmanager
 def of_strangers() -> Iterator[str]:
-    """The password is another one."""
+    """Yield the URL of a Redis with another password."""
     with redis("--requirepass", "another") as server:
         yield server.url.replace("//", "//:wrong@")
 
 
 @contextmanager
 def full() -> Iterator[str]:
-    """Nothing can be written."""
+    """Yield the URL of a Redis without free memory."""
     with redis() as server, Client(port=server.port) as client:
         client.config_set("maxmemory", "1")
         yield server.url
@@ -50,7 +50,7 @@ def full() -> Iterator[str]:
 
 @contextmanager
 def hanging() -> Iterator[str]:
-    """It accepts connections and answers nothing."""
+    """Yield the URL of a Redis that accepts connections and does not answer."""
     with redis() as server:
         server.pause()
         yield server.url
@@ -58,9 +58,9 @@ def hanging() -> Iterator[str]:
 
 @contextmanager
 def talking(name: str) -> Iterator[str]:
-    """It is something else, which begins well.
+    """Yield the URL of another kind of server, which answers the first PING correctly.
 
-    A number is a count to who counts, so one that says nothing else must not begin well again and again.
+    One that answers with numbers does so twice at most, because a counter would accept them as counts.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
@@ -78,7 +78,7 @@ AILMENTS: dict[str, Callable[[], Url]] = {
 
 @pytest.fixture(params=AILMENTS)
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Settings of a service on an ailing Redis, with all limits."""
+    """Return settings with a failing Redis and all limits."""
     require_program("redis-server")
     limits = {"login_limit": "3/minute", "register_limit": "100/hour", "rate_limit": "100/minute"}
     with AILMENTS[request.param]() as url:
@@ -86,9 +86,9 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Set
 
 
 async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Registration, login, calculations of every kind, twice, limits, readiness, history: as without Redis.
+    """Registration, login, calculations, limits, readiness and history are as without Redis.
 
-    But a calculation may be free that is under way when Redis falls silent.
+    A calculation that is under way when Redis falls silent may be free.
     """
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201

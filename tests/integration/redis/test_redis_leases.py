@@ -1,4 +1,4 @@
-"""When a lease in Redis is let go of: not before the result is stored, and not much later where it can't be."""
+"""Leases in Redis: released once the result is stored, or soon after storing has failed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 KEY = "fibonacci:1"
 LONG = Times(answer=5.0, lease=60.0)
-"""Leases live for far longer than a test waits for a lease that is let go of."""
+"""A lease that lasts far longer than a test waits for its release."""
 
 
 @pytest.fixture
 async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Opened, Opened]]:
-    """Open two caches on one Redis, with long leases unless a test says otherwise."""
+    """Open two caches on one Redis, with long leases unless the test says otherwise."""
     times = getattr(request, "param", LONG)
     async with opened(redis_url, times=times) as here, opened(redis_url, times=times) as there:
         yield here, there
@@ -39,7 +39,7 @@ async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Let no long result be compressed until this is set."""
+    """Block the compression of long results until the event is set."""
     going_on = threading.Event()
 
     def encoded(name: bytes, kept: Result) -> bytes:
@@ -60,14 +60,12 @@ async def leading(here: Opened) -> Claim:
 
 
 async def taken(claim: Claim) -> Result | bool | None:
-    """Return what a claim gets; None when it gets nothing."""
+    """Return the result of a claim, or None if it gets nothing."""
     return await claim.take() or None
 
 
-async def test_a_result_that_can_t_be_stored_holds_nobody(
-    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While stores are late results are dropped; the lease is let go of, because questions are answered."""
+async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While stores are late results are dropped, but their leases are released."""
 
     async def late(*_: object) -> None:
         raise AnswerLost("It is late.")
@@ -77,36 +75,38 @@ async def test_a_result_that_can_t_be_stored_holds_nobody(
     monkeypatch.setattr(here.cache._client, "store", late)
     await here.cache.put(KEY, result())
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 1
 
 
-async def test_what_comes_afterwards_holds_nobody(pair: tuple[Opened, Opened]) -> None:
-    """However much is to be stored: a result that is dropped for it is counted, and its lease is let go of."""
+async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[Opened, Opened]) -> None:
+    """A result that is dropped because the queue is full is counted, and its lease is released."""
     here, there = pair
     claim = await leading(here)
     await here.cache.put(KEY, result())
     claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
 
 
-async def test_what_comes_before_holds_nobody(pair: tuple[Opened, Opened], encoding: threading.Event) -> None:
-    """Who has no result to hand on, for making it failed, lets go at once, whatever is still to be stored."""
+async def test_a_failed_computation_releases_the_lease_at_once(
+    pair: tuple[Opened, Opened], encoding: threading.Event
+) -> None:
+    """A leader whose computation failed releases its lease at once, whatever is waiting to be stored."""
     here, there = pair
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is let go of") is True
+    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
 
 
 @pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.05)], indirect=True)
 async def test_a_lease_is_kept_until_the_result_is_stored(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """Also when that takes longer than a lease lives: nobody else makes the result meanwhile, everybody finds it."""
+    """The lease is renewed until the result is stored, so that nobody else computes it and all find it."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -123,10 +123,10 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
     assert await found(lambda: taken(waiting), "the result") == kept
 
 
-async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
+async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """While a result is compressed more is put than may wait: that is dropped, and nobody else makes this result."""
+    """A result that is being compressed stays and keeps its lease while a full queue drops others."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -135,15 +135,15 @@ async def test_a_full_queue_lets_go_of_no_lease_whose_result_is_under_way(
     await until(lambda: here.cache._writer._bytes_under_way > 0, "it is under way")
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
-    await here.cache.ping()  # what was sent before is done
+    await here.cache.ping()  # Earlier commands are done after this.
     assert await waiting.take() is False
     encoding.set()
     assert await found(lambda: taken(waiting), "the result") == kept
 
 
 @pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.1)], indirect=True)
-async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(pair: tuple[Opened, Opened]) -> None:
-    """Nobody renews it any more, so that others wait for what is left of it."""
+async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened]) -> None:
+    """A lease whose release failed is not renewed, so that it expires by itself."""
     here, there = pair
     claim = await leading(here)
     here.cache._client.breaker.state = State.OPEN
@@ -154,7 +154,7 @@ async def test_a_lease_that_can_t_be_let_go_of_ends_by_itself(pair: tuple[Opened
 
 
 async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_url: str) -> None:
-    """However long it is: its digest says which one is to go."""
+    """A damaged value is identified by its digest when it is deleted, instead of being sent back."""
     async with (
         proxy(redis_server.port) as between,
         opened(redis_url.replace(str(redis_server.port), str(between.port))) as here,

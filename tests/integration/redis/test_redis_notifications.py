@@ -1,4 +1,4 @@
-"""Notifications of revocations by way of a real Redis: heard at once, and again after it was away."""
+"""Notifications of revocations over a real Redis: received at once, and again after an outage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def log_out(client: httpx.AsyncClient, _: Session) -> None:
 
 
 async def use_a_refresh_token_again(client: httpx.AsyncClient, session: Session) -> None:
-    """Use a refresh token whose successor was used already, which ends the session."""
+    """Reuse a refresh token, which ends its session."""
     token = {"refresh_token": session["refresh_token"]}
     for _ in range(2):
         token = {"refresh_token": (await client.post("/token/refresh", json=token)).json()["refresh_token"]}
@@ -48,7 +48,7 @@ async def use_a_refresh_token_again(client: httpx.AsyncClient, session: Session)
 
 
 class Listener:
-    """Counts notifications."""
+    """A counter of notifications."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -57,7 +57,7 @@ class Listener:
         self.heard += 1
 
     async def hears(self, what: str, publish: Callable[[], None] = lambda: None) -> None:
-        """Wait until there is one more notification than now, published as often as it takes."""
+        """Publish repeatedly until one more notification is received."""
         before = self.heard
 
         def heard() -> bool:
@@ -68,7 +68,7 @@ class Listener:
 
 
 async def test_what_one_says_all_hear(redis_url: str) -> None:
-    """Many at once are a few: each has the database read."""
+    """All instances receive a notification; many at once are merged, because each causes a database read."""
     async with opened(redis_url) as here, opened(redis_url) as there:
         listener = Listener()
         there.cache.revocations.listen(listener)
@@ -82,7 +82,7 @@ async def test_what_one_says_all_hear(redis_url: str) -> None:
 
 @pytest.fixture
 def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return the settings of instances that never poll for revocations, so that only notifications tell them."""
+    """Return settings without polling for revocations, so that only notifications work."""
     watcher = partial(RevocationWatcher, poll_seconds=3_600.0, trust_seconds=3_600.0)
     monkeypatch.setattr(accounts, "RevocationWatcher", watcher)
     return changed(settings, database_url=postgres_url, cache_url=redis_url, **KEYS)
@@ -90,7 +90,7 @@ def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: p
 
 @pytest.mark.parametrize("end", [log_out, use_a_refresh_token_again])
 async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings, end: End) -> None:
-    """It remembers the token, and refuses it as soon as it hears that there is a revocation."""
+    """An instance with a cached token refuses it once it receives the notification."""
     async with in_process(shared) as here, in_process(shared) as there:
         session = await new_session(here)
         there.headers["Authorization"] = here.headers["Authorization"]
@@ -104,7 +104,7 @@ async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings
 
 
 async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
-    """A new connection counts as a notification, for one may have been missed; more are heard then."""
+    """A reconnection counts as a notification, because one may have been missed; later ones are received."""
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
         there.cache.revocations.listen(listener)
@@ -120,7 +120,7 @@ async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None
 
 
 async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url: str) -> None:
-    """It ends no connection, and nobody asks it for anything: after a silence it is connected to anew."""
+    """A silent connection is replaced after a time, because a vanished host does not close it."""
     async with proxy(redis_server.port) as between:
         url = redis_url.replace(str(redis_server.port), str(between.port))
         async with opened(url, times=SOON_SILENT) as there, opened(redis_url) as here:
@@ -133,7 +133,7 @@ async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url
 
 
 async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None:
-    """As long as the server gives a sign of life the connection stays, and a sign of life is no notification."""
+    """A silent connection is kept while the server answers pings, which count as no notifications."""
     async with opened(redis_url, times=SOON_SILENT) as here:
         listener = Listener()
         here.cache.revocations.listen(listener)
@@ -148,7 +148,7 @@ async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None
 
 
 async def test_a_subscription_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is wrong with it, such as a certificate that is being replaced: it is tried again."""
+    """A failed subscription is retried, whatever the error; a certificate may just be being replaced."""
     async with opened(redis_url) as there:
         redis = there.cache._client.redis
         made = redis.pubsub

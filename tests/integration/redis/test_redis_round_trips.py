@@ -1,4 +1,4 @@
-"""What the service asks Redis for a calculation: one round trip for each key, a hit or a miss, cheap or expensive."""
+"""The service's commands to Redis for a calculation: one round trip for each key, for hits and misses."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NUMBERS = count(36_000)
 
 @pytest.fixture
 async def between(redis_server: AnyRedis) -> AsyncIterator[Proxy]:
-    """Stand between the service and Redis."""
+    """Run a proxy between the service and Redis."""
     async with proxy(redis_server.port) as running:
         yield running
 
 
 @pytest.fixture
 def settings(settings: Settings, between: Proxy) -> Settings:
-    """Settings of a service that keeps no results in its process, and counts nothing."""
+    """Return settings without a local tier and without rate limits."""
     url = f"redis://127.0.0.1:{between.port}/0?namespace={new_name()}&max_bytes=0"
     return settings.model_copy(update={"cache_url": url, "login_limit": "", "rate_limit": ""})
 
 
 @pytest.fixture
 async def asking(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return a client that is logged in."""
+    """Return a logged-in client."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -49,16 +49,16 @@ async def asking(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def make_known(asking: httpx.AsyncClient, between: Proxy, redis_server: AnyRedis) -> None:
-    """Let Redis know the scripts of a claim and of its end, which it has forgotten."""
+    """Load the scripts of claims and releases into Redis."""
     with Client(port=redis_server.port) as client:
         client.script_flush()
     assert (await asking.get("/factorial/100001")).status_code == 200
     known = ["SET", "EVALSHA", "SCRIPT", "EVALSHA"]
-    await until(lambda: verbs(between)[-4:] == known, "the lease is let go of")
+    await until(lambda: verbs(between)[-4:] == known, "the lease is released")
 
 
 def verbs(between: Proxy) -> list[str]:
-    """Return the commands that were sent, but for those that ask for a sign of life."""
+    """Return the commands that were sent, except keep-alive pings."""
     sent = (verb for part in between.received for verb in re.findall(rb"\*\d+\r\n\$\d+\r\n([A-Z]+)\r\n", part))
     return [verb.decode() for verb in sent if verb != b"PING"]
 
@@ -80,9 +80,9 @@ async def test_one_round_trip_is_waited_for(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A miss looks up, and claims the lease of what is expensive, at once; it is stored, and let go of, afterwards.
+    """A miss takes one round trip that also claims a lease if the result is expensive; storing follows later.
 
-    What is made sooner than Redis answers is neither asked for nor stored.
+    Results that take less time than Redis are neither looked up nor stored.
     """
     await make_known(asking, between, redis_server)
     for asked in (miss, hit):
@@ -113,7 +113,10 @@ async def test_a_conditional_request_asks_once_for_each_key(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """For the result, unless it is long, and where there is none for its size and ends; a residue has no others."""
+    """A conditional request looks up the result, unless it is long, and on a miss its size and ends.
+
+    For a residue these are the same.
+    """
     await make_known(asking, between, redis_server)
     tag = tag_of(path, resources)
     for asked in (miss, hit):
@@ -125,7 +128,7 @@ async def test_a_conditional_request_asks_once_for_each_key(
 async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     asking: httpx.AsyncClient, between: Proxy
 ) -> None:
-    """It is recorded with what Redis has, digest and all, as cached."""
+    """A conditional request for a cached result takes one look-up, and is recorded as cached with the digest."""
     tag = (await asking.get("/fibonacci/100000", headers={"Accept": "text/plain"})).headers["ETag"]
     await until(lambda: "SET" in verbs(between), "it is stored")
     between.received.clear()
@@ -137,10 +140,8 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     assert newest["sha256"] is not None
 
 
-async def test_a_residue_that_nobody_has_is_computed_for_its_record(
-    asking: httpx.AsyncClient, resources: Resources
-) -> None:
-    """It is all ends: 304 without a body, recorded whole, as computed; asked for again it is cached."""
+async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.AsyncClient, resources: Resources) -> None:
+    """A conditional request for an unknown residue computes it for the record, and gets 304 without a body."""
     path = "/pow/7/222?mod=1000"
     conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
     answer = await asking.get(path, headers=conditional)
@@ -151,7 +152,7 @@ async def test_a_residue_that_nobody_has_is_computed_for_its_record(
 
 
 def tag_of(path: str, resources: Resources) -> str:
-    """Return the validator of a path's bare digits, which somebody else has."""
+    """Return the ETag of a path's digits, without computing them."""
     operands, _, query = path.partition("?mod=")
     name, *literals = operands[1:].split("/")
     options = DEFAULT_OPTIONS._replace(modulus=query or None)
@@ -159,7 +160,7 @@ def tag_of(path: str, resources: Resources) -> str:
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
-    """Require what was sent to be these commands, and nothing before those of what is asked for next."""
+    """Check that exactly these commands were sent, by waiting for those of a later request."""
     await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
     assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
     await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")

@@ -1,4 +1,4 @@
-"""A Redis that answers, but slowly: what look-ups wait for before nobody asks any more, and what stores do not do."""
+"""A slow Redis: when look-ups stop waiting for it, and how stores stay out of their way."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.anyio
 
 OPENED = "pycalc_cache_circuit_opened_total"
 TIMES = Times(answer=0.4)
-"""Eight times what an answer may take: this machine may be busy."""
+"""Eight times the production limit for a reply, because this machine may be busy."""
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Run each test on both event loops: they look at their timers at another moment of a turn."""
+    """Run each test on both event loops, which check their timers at different moments."""
     return "asyncio", {"use_uvloop": request.param}
 
 
-async def test_a_redis_whose_answers_are_late_is_not_asked(real_redis: Redis) -> None:
-    """Three look-ups wait, then nobody does; it is probed, and not used before it is quick again."""
+async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> None:
+    """After three late look-ups Redis is only probed, until it is quick again."""
     url = "redis://127.0.0.1:{}/0"
     async with proxy(real_redis.port) as between, opened(url.format(between.port), times=TIMES) as there:
         await there.healed()
@@ -43,7 +43,7 @@ async def test_a_redis_whose_answers_are_late_is_not_asked(real_redis: Redis) ->
                 await there.cache.get("key")
             except AnswerLost:
                 late += 1
-            except CacheUnavailable:  # this task has met a late answer a moment ago
+            except CacheUnavailable:  # This task has just met a late reply.
                 await until(lambda: True, "others have a turn")
         assert late == 3
         for _ in range(100):
@@ -57,7 +57,7 @@ async def test_a_redis_whose_answers_are_late_is_not_asked(real_redis: Redis) ->
 
 
 async def test_one_request_waits_once(real_redis: Redis) -> None:
-    """A request that has met a late reply sends Redis nothing more, nor do the tasks that work for it."""
+    """A request that has met a late reply, and its tasks, send Redis nothing more."""
     async with (
         proxy(real_redis.port) as between,
         opened(f"redis://127.0.0.1:{between.port}/0", times=TIMES) as there,
@@ -73,7 +73,7 @@ async def test_one_request_waits_once(real_redis: Redis) -> None:
 
 
 async def test_slow_answers_in_time_are_used(real_redis: Redis) -> None:
-    """Answers that are just in time open nothing."""
+    """Slow replies within the limit do not open the circuit."""
     async with (
         proxy(real_redis.port) as between,
         opened(f"redis://127.0.0.1:{between.port}/0", times=TIMES) as there,
@@ -85,7 +85,7 @@ async def test_slow_answers_in_time_are_used(real_redis: Redis) -> None:
 
 
 async def test_a_slow_store_is_in_no_look_ups_way(own_real_redis: Redis) -> None:
-    """While Redis takes no writes it is asked as ever; results that nobody waits for are dropped, and counted."""
+    """If Redis stops taking writes, look-ups go on, and waiting results are dropped and counted."""
     async with opened(f"{own_real_redis.url}?max_bytes=0", times=TIMES) as there:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")

@@ -1,4 +1,4 @@
-"""What is stored in Redis off the answers' path: how much may wait, what goes first, and what that costs others."""
+"""The background writer to Redis: its bound, what it drops first, and its cost for others."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PATIENT = Times(answer=5.0, store=60.0)
 
 
 def dropped(there: Opened) -> float:
-    """Return how many results were not stored because there were too many."""
+    """Return how many results were dropped because too many were waiting."""
     return there.metric("pycalc_cache_dropped_total", reason="queue")
 
 
 def stored(server: AnyRedis) -> int:
-    """Return how many keys a server has."""
+    """Return the number of a server's keys."""
     with Client(port=server.port) as client:
         return len(client.keys())
 
 
 async def test_all_of_a_full_backlog_is_stored(own_redis: AnyRedis) -> None:
-    """As many as may wait, put at the same moment, are all there soon after."""
+    """All results of a full queue are stored soon."""
     async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(512):
             await here.cache.put(f"pow:{n}:1", result(b"5" * 1_000))
@@ -43,7 +43,7 @@ async def test_all_of_a_full_backlog_is_stored(own_redis: AnyRedis) -> None:
 
 
 async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) -> None:
-    """Of 400 results that take a third of a millisecond each no turn of the loop sees more than a few."""
+    """Of 400 results that take a third of a millisecond each, one loop iteration encodes only a few."""
     turns: list[float] = []
 
     async def turning() -> None:
@@ -64,7 +64,7 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) 
 
 
 async def test_the_oldest_goes_first(own_redis: AnyRedis) -> None:
-    """Of what is too much for a Redis that takes nothing now the newest is stored in the end."""
+    """If Redis takes nothing for a time, the oldest waiting results are dropped, and the newest is stored."""
     async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(600):
             await here.cache.put(f"pow:{n}:1", result(b"5"))
@@ -76,7 +76,7 @@ async def test_the_oldest_goes_first(own_redis: AnyRedis) -> None:
 
 
 async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
-    """300 MiB put while Redis takes nothing: the texts that wait are 32 MiB, and all others are counted as dropped."""
+    """Of 300 MiB put while Redis takes nothing 32 MiB are held, and the rest is counted as dropped."""
     async with opened(f"{own_real_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -96,7 +96,7 @@ async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
 
 
 async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
-    """When what is under way leaves no room, dropping what waits would make none: only the new result is dropped."""
+    """If the results being sent leave no room, the new result is dropped instead of waiting ones."""
     async with opened(f"{own_redis.url}?max_value=16000000", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -111,7 +111,7 @@ async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
 
 
 async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
-    """They count until Redis has taken them: those that are queued, and those that are under way."""
+    """Short results count until Redis has taken them, both waiting and being sent."""
     async with opened(f"{own_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")

@@ -1,4 +1,4 @@
-"""What becomes of a command's output: the exit status says when it was lost, and does without when nobody wants it."""
+"""The output of commands: a lost output is an error, unless nobody wanted it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pycalc.db.base import DeadLetter
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from tests.harness.servers import free_port
 
-LETTERS = 400
-"""More than a pipe's or a file's buffer has room for."""
+DEAD_LETTERS = 400
+"""More dead letters than a pipe's or a file's buffer can hold."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     async def prepare() -> None:
         async with aclosing(await open_database(f"sqlite:///{tmp_path / 'pycalc.db'}")) as database:
             letter = DeadLetter(0, "consumer", None, "topic/0/7", "not an event", b"junk", 2)
-            await SqlDeadLetterStore(database).put([letter] * LETTERS)
+            await SqlDeadLetterStore(database).put([letter] * DEAD_LETTERS)
 
     asyncio.run(prepare())
     return tmp_path
@@ -36,13 +36,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["dead-letters list", "migrate"])
 def command(request: pytest.FixtureRequest) -> list[str]:
-    """Return a command that says much, and one that says one line."""
+    """Return a command with much output, and one with a single line."""
     words: str = request.param
     return [sys.executable, "-m", "pycalc", *words.split()]
 
 
 def run(folder: Path, output: int, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command whose output goes to a descriptor."""
+    """Run a command with its output to a file descriptor."""
     environment = {**os.environ, "PYCALC_DATA_DIR": str(folder)}
     environment.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(
@@ -51,21 +51,21 @@ def run(folder: Path, output: int, command: Sequence[str]) -> subprocess.Complet
 
 
 def test_a_full_disk(folder: Path, command: list[str]) -> None:
-    """What was to be kept is not: the status and the reason say so."""
+    """A full disk loses output, so the command fails with the reason."""
     with Path("/dev/full").open("w") as full:
         done = run(folder, full.fileno(), command)
     assert (done.returncode, done.stderr) == (1, "pycalc: [Errno 28] No space left on device\n")
 
 
 def test_no_output_at_all(folder: Path, command: list[str]) -> None:
-    """Where the caller has closed it nothing is lost that anybody wanted."""
+    """A closed standard output is no error, because nobody wanted the output."""
     done = run(folder, subprocess.DEVNULL, ["sh", "-c", 'exec "$@" >&-', "sh", *command])
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
 def unread() -> Iterator[int]:
-    """Return the writing end of a pipe whose reader has gone."""
+    """Return the write end of a pipe whose reader has closed it."""
     reading, writing = os.pipe()
     os.close(reading)
     yield writing
@@ -73,13 +73,13 @@ def unread() -> Iterator[int]:
 
 
 def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -> None:
-    """As ``| head`` does when it has seen enough."""
+    """A closed pipe, as ``| head`` leaves it, is no error."""
     done = run(folder, unread, command)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_failure_that_nobody_reads_of(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that can't say that it runs does not run, and its status says so."""
+def test_a_start_message_that_can_not_be_written(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose start message can't be written ends with an error status."""
     monkeypatch.setenv("PYCALC_PORT", str(free_port()))
     done = run(folder, unread, [sys.executable, "-m", "pycalc", "serve"])
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Connections of one address over the real server: they leave some to others."""
+"""Connections from one address over the real server, which leave some to other addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import wait_until
 
 _DESCRIPTORS = 400
 _CONNECTIONS = 200
-"""The server accepts half as many connections as it may open descriptors."""
+"""The descriptor limit; the server accepts half as many connections."""
 _LIMITED = (
     "import os, resource, sys;"
     f"resource.setrlimit(resource.RLIMIT_NOFILE, ({_DESCRIPTORS}, {_DESCRIPTORS}));"
@@ -24,7 +24,7 @@ _LIMITED = (
 
 
 def test_an_address_without_an_account_does_not_take_every_connection() -> None:
-    """It holds all that there are, each with half a request; a client from another address is answered nevertheless."""
+    """Although one address holds every connection with half a request, a client from another address is answered."""
     with pycalc(prefix=(sys.executable, "-c", _LIMITED)) as server, ExitStack() as stack:
         for _ in range(_CONNECTIONS + 20):
             half = stack.enter_context(socket.socket())

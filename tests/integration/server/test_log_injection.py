@@ -1,4 +1,4 @@
-"""Hostile text and the log: whatever clients send, a record is one line of JSON in printable ASCII."""
+"""Log injection: whatever clients send, a record is one line of JSON in printable ASCII."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ NAMES = {
 
 
 def attack(port: int, client: httpx.Client, text: str) -> None:
-    """Send a text wherever one may get into the log: the second failed login of a name has a record of its own."""
+    """Send a text in every place that may be logged.
+
+    A second failed login makes a record of its own for the name.
+    """
     assert client.post("/login", json={"username": text, "password": "x"}).status_code == 401
     assert client.post("/login", data={"username": text, "password": text}).status_code == 400
     assert client.post("/register", json=registration(text)).status_code == 422
@@ -77,8 +80,8 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
         exchange(port, "GET", "/me", {header: one_line})
 
 
-def test_there_is_no_name_that_could_harm(tmp_path: Path) -> None:
-    """Names are ASCII letters, digits and three marks: everything else is 422 at its place, and makes no account."""
+def test_hostile_names_are_refused(tmp_path: Path) -> None:
+    """A username with other characters than ASCII letters, digits and three marks gets 422 and makes no account."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         for kind, name in NAMES.items():
             body = {**registration(new_name()), "username": name}
@@ -90,7 +93,7 @@ def test_there_is_no_name_that_could_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_a_record_is_one_line_of_json(tmp_path: Path, server: str) -> None:
-    """Under either server: nothing a client sends ends a line, begins another record, or reaches a terminal."""
+    """Under either server no input ends a line, begins another record, or sends control characters to a terminal."""
     log = tmp_path / "log"
     with (
         pycalc(server, data=tmp_path, log=log, trusted_proxies="127.0.0.0/8", login_limit="2/minute") as running,

@@ -1,4 +1,4 @@
-"""The metrics: rendered at most once a second, and not for everybody where they have a port of their own."""
+"""The metrics: rendered at most once a second, and optionally served on a port of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.harness.waiting import wait_until
 
 @pytest.mark.anyio
 async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was rendered is told again for as long as it may be."""
+    """Rendered metrics are reused for their lifetime, however many clients ask."""
     rendered = 0
 
     def render(_: Metrics) -> bytes:
@@ -35,7 +35,7 @@ async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.Mo
 
 
 def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
-    """The service's port knows neither the path nor its documentation; the other knows nothing else."""
+    """The service's port has neither the path nor its documentation, and the metrics port has nothing else."""
     port = free_port()
     with pycalc(metrics_port=str(port)) as server:
         answer = httpx.get(f"{server.url}/metrics")
@@ -55,7 +55,7 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
 
 
 def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
-    """The supervisor answers there; each process that it runs still answers requests."""
+    """The supervisor serves the sums on the metrics port, while each process still answers requests."""
     port = free_port()
     database = postgres_server.new_database(migrated)
     with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
@@ -70,7 +70,7 @@ async def _exposition() -> bytes:
 
 @pytest.mark.anyio
 async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCaptureFixture) -> None:
-    """What is no request gets no answer and no traceback; of more connections than 32 each further one is ended."""
+    """An invalid request gets no response and causes no traceback; connections above 32 are closed."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
         for head in (b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b" \r\n\r\n", b"\r\n\r\n"):
@@ -89,7 +89,7 @@ async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCapture
 
 @pytest.mark.anyio
 async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
-    """When the time to write is over, its connection is ended, and what was not sent is dropped."""
+    """When a client does not read in time its connection is closed, and the unsent rest is dropped."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT", write_seconds=0.0):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -99,20 +99,20 @@ async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    """The service does not start without the port that it was told to use."""
+    """A taken metrics port stops the start, and the message names it."""
     with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
         pass
 
 
 def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable is none."""
+    """Without PYCALC_METRICS_PORT, or with an empty one, the service's own port has the metrics."""
     monkeypatch.setenv("PYCALC_METRICS_PORT", "")
     assert "/metrics" in create_app(settings).openapi()["paths"]
     assert Settings().metrics_port is None
 
 
 def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated: str) -> None:
-    """PYCALC_METRICS_PORT wins over PYCALC_PORT, so that one setting holds for the whole fleet."""
+    """PYCALC_METRICS_PORT takes precedence over PYCALC_PORT, so that one setting fits the whole fleet."""
     database = postgres_server.new_database(migrated)
     port = free_port()
     with background("relay", port=port, metrics_port=str(port), database_url=database) as relay:

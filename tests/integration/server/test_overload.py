@@ -1,4 +1,4 @@
-"""More than the service can do: refused at once, before anything is done for it (ADR 18)."""
+"""Overload: excess requests are refused at once, before work is done for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register an account and return the header that says who is calling."""
+    """Register an account and return its Authorization header."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -35,12 +35,12 @@ async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
 
 @pytest.fixture
 async def headers(client: httpx.AsyncClient) -> dict[str, str]:
-    """Return the header of an account of the test's own."""
+    """Return the Authorization header of the test's own account."""
     return await logged_in(client)
 
 
 async def refused(client: httpx.AsyncClient, reason: str) -> str:
-    """Return how many requests were refused for that reason, as Prometheus is told."""
+    """Return the metric of requests that were refused for this reason."""
     lines = (await client.get("/metrics")).text.splitlines()
     sample = f'pycalc_requests_refused_total{{reason="{reason}"}} '
     return next(line.removeprefix(sample) for line in lines if line.startswith(sample))
@@ -54,7 +54,10 @@ def full(limit: ConcurrencyLimit) -> list[Slot]:
 async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """503 overloaded with Retry-After, counted, without looking at the token; then calculations go on."""
+    """With all slots taken, requests with and without a token get a counted 503 with Retry-After.
+
+    After a release calculations succeed.
+    """
     held = full(resources.calculator.slots)
     for given in (headers, {}):
         answer = await client.get("/fibonacci/10", headers=given)
@@ -68,7 +71,7 @@ async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
 async def test_a_head_is_refused_without_content(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """The status and the header fields of the GET, and no body; each refusal is counted once."""
+    """A refused HEAD has the status and header fields of the GET and no body, and is counted once."""
     held = full(resources.calculator.slots)
     answer = await client.head("/fibonacci/10", headers=headers)
     assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (503, "1", b"")
@@ -80,7 +83,7 @@ async def test_a_head_is_refused_without_content(
 async def test_a_request_that_the_servers_thread_admitted_is_not_checked_again(
     app: Application, resources: Resources, headers: dict[str, str], method: str
 ) -> None:
-    """It takes one slot, in the thread, and gives it back."""
+    """A request that the server's thread admitted takes one slot, and releases it at its end."""
     statuses = []
 
     async def receive() -> Message:
@@ -110,8 +113,8 @@ async def test_a_request_that_the_servers_thread_admitted_is_not_checked_again(
 async def test_one_user_leaves_slots_to_others(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """However much one user asks for: that user is refused when half is taken, and another is answered."""
-    await client.get("/fibonacci/1", headers=headers)  # a token that was seen before tells whose request it is
+    """A user who has taken half of the slots is refused, while another user is answered."""
+    await client.get("/fibonacci/1", headers=headers)  # the token must be known to count for its user
     greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     assert greedy is not None
     slots = resources.calculator.slots
@@ -125,7 +128,7 @@ async def test_one_user_leaves_slots_to_others(
 async def test_one_address_without_an_account_leaves_slots_to_users(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """Requests whose token is unknown count for their address, whatever token they make up."""
+    """Requests with unknown tokens count for their address, whatever the tokens are."""
     await client.get("/fibonacci/1", headers=headers)
     slots = resources.calculator.slots
     while slots.try_acquire("127.0.0.1") is not None:
@@ -139,7 +142,7 @@ async def test_one_address_without_an_account_leaves_slots_to_users(
 async def test_what_is_no_calculation_goes_on(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], path: str
 ) -> None:
-    """Health, metrics, accounts and the history are not refused."""
+    """With all slots taken health, metrics, accounts and history are still served."""
     held = full(resources.calculator.slots)
     assert (await client.get(path, headers=headers)).status_code == 200
     assert len(held) == resources.calculator.slots.taken
@@ -148,17 +151,17 @@ async def test_what_is_no_calculation_goes_on(
 async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """Answered, refused by its domain, too large, or one of a batch: nothing is under way afterwards."""
+    """Whether answered, undefined, too large or in a batch, a calculation releases its slot."""
     for path in ("/fibonacci/10", "/pow/0/-1", "/factorial/100000000", "/fibonacci/20000", "/nowhere"):
         await client.get(path, headers=headers)
     await client.post("/batch", headers=headers, json={"operations": [{"operation": "factorial", "input": {"n": 5}}]})
     assert resources.calculator.slots.taken == 0
 
 
-async def test_who_waits_for_a_worker_keeps_nobody_out(
+async def test_requests_that_wait_for_a_worker_hold_no_slot(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """However many want the same long result: they are not counted among those that the event loop has to do with."""
+    """Requests that wait for a worker hold no slot, because they do not occupy the event loop."""
     asking = [asyncio.create_task(client.get("/fibonacci/3000000", headers=headers)) for _ in range(20)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: value("pycalc_compute_running") == 1, "it is being computed")
@@ -169,7 +172,7 @@ async def test_who_waits_for_a_worker_keeps_nobody_out(
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """While others' batches and one of 3 have all slots, the next is refused before its body is read, and counted."""
+    """If other batches hold all slots, a batch is refused before its body is read, and counted."""
     slots = resources.batches.slots
     others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
@@ -188,7 +191,7 @@ async def test_batches_are_bounded_together(
 async def test_one_users_batches_leave_room_for_others(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """A user with half of what all batches may hold is refused the next; another user's is answered."""
+    """A user who holds half of the batch slots is refused, while another user is answered."""
     await client.get("/fibonacci/1", headers=headers)
     greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     slots = resources.batches.slots
@@ -199,7 +202,10 @@ async def test_one_users_batches_leave_room_for_others(
 
 
 async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.AsyncClient, resources: Resources) -> None:
-    """However many users send slowly, another one's batch is answered; one user sends 16 at once at most."""
+    """Slow bodies of many users do not keep another user's batch out.
+
+    One user may send 16 bodies at once.
+    """
     go_on = asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:
@@ -225,7 +231,7 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
 async def test_one_address_leaves_lookups_of_credentials_to_others(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """With half of the look-ups it is refused, for a key and for a refresh token; another address is served."""
+    """An address with half of the look-ups is refused for keys and refresh tokens; another address is served."""
     while resources.lookups.try_acquire("127.0.0.1") is not None:
         pass
     invented = {"Authorization": f"Bearer pck_{'x' * 43}"}
@@ -239,7 +245,7 @@ async def test_one_address_leaves_lookups_of_credentials_to_others(
 async def test_one_address_leaves_password_hashing_to_others(
     client: httpx.AsyncClient, resources: Resources, address: str, status: int
 ) -> None:
-    """With half of what may wait it is refused, a registration as well as a login; another address is served."""
+    """An address with half of the waiting password hashes is refused for registration and login; another is served."""
     slots = resources.password_slots
     while slots.try_acquire(address) is not None:
         pass
@@ -251,7 +257,7 @@ async def test_one_address_leaves_password_hashing_to_others(
 
 
 def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -> None:
-    """After many calculations at once over real connections, good ones and bad ones, none is held."""
+    """After many concurrent calculations over real connections, valid and invalid ones, no slot is held."""
     with httpx.Client(base_url=server.url) as client, ThreadPoolExecutor(8) as threads:
         given = new_person(client).headers
         paths = ["/fibonacci/10", "/fibonacci/x", "/fibonacci/300000", "/pow/2/0.5?precision=9000", "/fibonacci/1/2"]
@@ -260,10 +266,10 @@ def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -
         assert metric(client, "pycalc_calculations_under_way") == 0
 
 
-async def test_many_who_waited_for_one_result_go_on_a_few_at_a_time(
+async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixty who ask for the same long computation don't hold the event loop together when it is there."""
+    """When a shared long result arrives, its sixty waiting requests continue a few in each loop iteration."""
     calculator = resources.calculator
     caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
     plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))

@@ -1,4 +1,4 @@
-"""/readyz: what is needed to answer correctly makes it 503, what can be done without degrades."""
+"""Readiness: /readyz is 503 if a required component fails, and degraded if an optional one does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def failing(sentence: str) -> Callable[[], Awaitable[None]]:
 async def test_a_component_that_is_not_well_is_named(
     client: httpx.AsyncClient, resources: Resources, component: str, status: int
 ) -> None:
-    """With its sentence; the word is degraded, and the status says whether requests had better go elsewhere."""
+    """A failing component is named with its message; the status tells whether traffic should go elsewhere."""
     resources.pings[component] = failing("It is away.")
     answer = await client.get("/readyz")
     assert answer.status_code == status
@@ -52,7 +52,7 @@ async def test_a_component_that_is_not_well_is_named(
 
 
 async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Accounts and calculations go on while /readyz says degraded."""
+    """If the stream fails, accounts and calculations work, and /readyz says degraded."""
     resources.pings["stream"] = failing("It is away.")
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
@@ -62,7 +62,7 @@ async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient,
 
 
 async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
-    """What was found is told for a while; a dependency is asked once, however many ask the service."""
+    """A probe's result is reused for a while, so a thousand requests cause one probe of each dependency."""
     probes = 0
 
     async def ping() -> None:

@@ -66,22 +66,22 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that can stand alone."""
+    """Return a schema with its references resolved."""
     return {**schema, "components": document["components"]}
 
 
 class TestHealth:
-    """Alive and ready."""
+    """The health endpoints."""
 
     @pytest.mark.parametrize("path", ["/healthz", "/health"])
     def test_alive(self, client: httpx.Client, path: str) -> None:
-        """/healthz says so without a token; so does /health, where a front end keeps the other for itself."""
+        """/healthz answers without a token, and so does /health, for front ends that reserve the other path."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
     @pytest.mark.parametrize("path", ["/readyz", "/ready"])
     def test_ready(self, client: httpx.Client, path: str) -> None:
-        """/readyz, and /ready, name each dependency, its state and its latency."""
+        """/readyz and /ready name each dependency, its state and its latency."""
         answer = client.get(path)
         assert answer.status_code == 200
         body = answer.json()
@@ -92,7 +92,7 @@ class TestHealth:
             assert check["latency_ms"] >= 0
 
     def test_the_index_is_for_programs_and_for_people(self, client: httpx.Client) -> None:
-        """JSON for a JSON client, the console for a browser."""
+        """The index is JSON for a JSON client, and the console for a browser."""
         assert client.get("/").json()["operations"] == ["fibonacci", "factorial", "pow"]
         page = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
         assert page.headers["Content-Type"].startswith("text/html")
@@ -102,7 +102,7 @@ class TestDocuments:
     """The OpenAPI document and the pages that show it."""
 
     def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
-        """Each error status is there, as application/problem+json with the Problem schema; no operation is left out.
+        """Every operation documents each error status as application/problem+json with the Problem schema.
 
         Five are everywhere: any path may be asked by another method, without Host, at too great a length, or meet a
         fault. So is 412 where something is changed.
@@ -120,17 +120,17 @@ class TestDocuments:
         assert without == {"GET /": {412}, "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
         for name in PROBLEMS:
             for status, response in operations(document)[name]["responses"].items():
-                if status in ("414", "431"):  # the HTTP server answers by itself
+                if status in ("414", "431"):  # The HTTP server itself sends these.
                     assert "content" not in response, name
                 elif int(status) >= 400:
                     assert list(response["content"]) == ["application/problem+json"], (name, status)
 
     def test_the_frameworks_own_error_is_nowhere(self, client: httpx.Client) -> None:
-        """No reader is led to believe in an error body that never comes."""
+        """The framework's default error schema, which is never sent, is not in the document."""
         assert "HTTPValidationError" not in client.get("/openapi.json").text
 
     def test_examples_are_valid(self, document: dict[str, Any]) -> None:
-        """Each example of a problem fits the schema beside it; each schema's example fits the schema."""
+        """Each example of a problem or a schema is valid for its schema."""
         checked = 0
         for operation in operations(document).values():
             for response in operation["responses"].values():
@@ -147,7 +147,7 @@ class TestDocuments:
         assert checked > 20
 
     def test_answers_fit_their_schemas(self, client: httpx.Client, document: dict[str, Any]) -> None:
-        """What the short way encodes by hand is what the document promises."""
+        """The JSON that is encoded by hand is valid for the documented schemas."""
         person = new_person(client)
         for path, name in (
             ("/fibonacci/100", "GET /fibonacci/{n}"),
@@ -163,7 +163,7 @@ class TestDocuments:
             Draft202012Validator(resolved(document, schema)).validate(body)
 
     def test_every_representation_of_a_result_is_documented(self, document: dict[str, Any]) -> None:
-        """JSON and bare digits, whole (200) or in part (206), and the good copy (304), which has no body."""
+        """JSON and bare digits are documented for 200, 206 and, without a body, 304."""
         for name in ("GET /fibonacci/{n}", "GET /factorial/{n}", "GET /pow/{x}/{y}"):
             responses = operations(document)[name]["responses"]
             assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
@@ -176,7 +176,7 @@ class TestDocuments:
     def test_a_batch_is_documented_with_an_example_that_works(
         self, client: httpx.Client, document: dict[str, Any]
     ) -> None:
-        """The example fits its schema and is answered, in a body that fits the answer's schema."""
+        """The batch's example is valid, and its response is valid for the documented schema."""
         operation = operations(document)["POST /batch"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         example = document["components"]["schemas"]["Batch"]["example"]
@@ -188,7 +188,7 @@ class TestDocuments:
 
     @pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/problems", "/"])
     def test_pages_are_served_whole_from_here(self, client: httpx.Client, page: str) -> None:
-        """Every script and style of a page is this service's own, and is there."""
+        """Every script and style of a page is served by this service."""
         answer = client.get(page, headers={"Accept": "text/html"})
         assert answer.status_code == 200
         assert "//" not in answer.text.replace("http://www.w3.org/", "").replace("https://www.rfc-editor.org/", "")
@@ -198,17 +198,17 @@ class TestDocuments:
             assert client.get(httpx.URL(f"http://x{page}").join(address).path).status_code == 200, address
 
     def test_every_problem_type_is_explained_where_its_uri_leads(self, client: httpx.Client) -> None:
-        """``type`` is /docs/problems#slug, and the page has that anchor."""
+        """``type`` is /docs/problems#slug, and that page has the anchor."""
         page = client.get("/docs/problems").text
         for slug in ("validation-error", "result-too-large", "unauthorized", "overloaded", "internal-error"):
             assert f'id="{slug}"' in page
 
 
 class TestMetrics:
-    """What Prometheus sees, of a service of its own."""
+    """The metrics of a service of its own."""
 
     def test_the_numbers_add_up(self) -> None:
-        """Requests by route template, calculations by outcome, cache hits, commits, events; the queues empty again."""
+        """Requests by route, calculations by outcome, cache hits, commits and events add up, and queues are empty."""
         with pycalc() as server, httpx.Client(base_url=server.url, timeout=30) as client:
 
             def value(name: str, **labels: str) -> float:

@@ -1,4 +1,4 @@
-"""How the service ends: what it accepted is answered, its workers go with it, signals at any time are safe."""
+"""The service's end: accepted requests are answered, worker processes end too, and signals are safe at any time."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ import atexit, os, sys
 if "serve" in sys.orig_argv:
     atexit.register(os.abort)
 """
-"""What makes the interpreter abort when it ends as it usually does."""
+"""Code that makes the interpreter's regular shutdown abort."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """Run a service of its own, which the test ends."""
+    """Run a service that the test may end."""
     with pycalc(data=tmp_path, compute_workers="1") as running:
         yield running
 
@@ -51,7 +51,7 @@ def headers(server: Server) -> dict[str, str]:
 
 @asynccontextmanager
 async def computing(server: Server, headers: dict[str, str]) -> AsyncIterator[asyncio.Task[Answer]]:
-    """Begin a computation, and keep its worker from ending it within the context."""
+    """Begin a computation, and keep its worker from finishing within the block."""
     connection = await Connection.open(server.port)
     with httpx.Client(base_url=server.url) as client:
         await connection.ask(request("/factorial/20000", headers))
@@ -64,7 +64,7 @@ async def computing(server: Server, headers: dict[str, str]) -> AsyncIterator[as
 
 
 async def drained(connection: Connection) -> Answer:
-    """Ask on and on until an answer ends the connection, and return that one."""
+    """Send requests until a response closes the connection, and return that response."""
     last = await connection.ask(request("/healthz", {}))
     while connection.usable:
         last = await connection.ask(request("/healthz", {}))
@@ -72,7 +72,7 @@ async def drained(connection: Connection) -> Answer:
 
 
 async def connected(port: int) -> Connection:
-    """Connect to a server as soon as it listens."""
+    """Connect as soon as the server listens."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             with suppress(OSError):
@@ -81,19 +81,19 @@ async def connected(port: int) -> Connection:
 
 
 def at_work(pid: int, before: float = 0.0) -> bool:
-    """Return whether a worker has begun to compute: starting takes less processor time, which it had ``before``."""
+    """Return whether a worker is computing, judged by its processor time since ``before``."""
     with suppress(FileNotFoundError):
         return cpu_seconds(pid) > before + 0.5
     return False
 
 
 def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict[str, str]) -> None:
-    """In the middle of a computation too: nothing computes on for nobody."""
+    """If the service is killed its workers end too, even during a computation."""
 
     async def kill() -> list[int]:
         connection = await Connection.open(server.port)
         asking = asyncio.create_task(connection.ask(request(LONG, {**headers, "Accept": "text/plain"})))
-        await until(lambda: any(map(at_work, children(server.pid))), "a worker is at it")
+        await until(lambda: any(map(at_work, children(server.pid))), "a worker computes")
         workers = children(server.pid)
         os.kill(server.pid, signal.SIGKILL)
         with suppress(Unanswered):
@@ -105,8 +105,8 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
     wait_until(lambda: not any(map(alive, workers)), "the workers have ended")
 
 
-def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would end threads in the middle of native code, which aborts the process: a SIGTERM ends with status 0."""
+def test_the_interpreters_shutdown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM ends with status 0, without the interpreter's shutdown, which would abort threads in native code."""
     (tmp_path / "sitecustomize.py").write_text(_FAREWELL)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pycalc() as server:
@@ -118,7 +118,7 @@ def test_the_interpreter_takes_no_farewell(tmp_path: Path, monkeypatch: pytest.M
 def test_a_signal_to_the_whole_group_lets_a_computation_finish(
     server: Server, headers: dict[str, str], number: signal.Signals
 ) -> None:
-    """Ctrl-C, or a supervisor that signals every process: the answer comes, the exit status is 0."""
+    """If Ctrl-C or a supervisor signals all processes, a computation is still answered, and the exit status is 0."""
 
     async def stop() -> Answer:
         async with computing(server, headers) as asking:
@@ -134,7 +134,10 @@ def test_a_signal_to_the_whole_group_lets_a_computation_finish(
 def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     server: Server, headers: dict[str, str]
 ) -> None:
-    """A client that asks on and on has every request answered; the last answer says ``Connection: close``."""
+    """While draining a persistent client is answered until a response says ``Connection: close``.
+
+    New connections are refused.
+    """
 
     async def stop() -> tuple[Answer, Answer]:
         async with computing(server, headers) as asking:
@@ -143,7 +146,7 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
             assert last.field("connection") is None
             server.process.send_signal(signal.SIGTERM)
             last = await drained(connection)
-            with pytest.raises(OSError):  # noqa: PT011  # refused, or not answered at all
+            with pytest.raises(OSError):  # noqa: PT011  # refused, or without a response
                 await asyncio.wait_for(Connection.open(server.port), 1)
         return last, await asking
 
@@ -155,7 +158,7 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
 
 @pytest.mark.anyio
 async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
-    """It is made in the server's thread, and says ``Connection: close`` like every other answer then."""
+    """A refusal from the server's thread says ``Connection: close`` too while draining."""
     slots = resources.calculator.slots
     held = [slots.acquire(number) for number in range(slots.total)]
     stop = asyncio.Event()
@@ -177,17 +180,17 @@ async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Applicatio
 async def test_a_computation_that_would_take_too_long_is_refused_at_the_end(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Running, waiting and new ones get 503 unavailable, none is recorded; what needs no worker is still answered."""
+    """While draining, computations that would take too long get 503 and are not recorded; inline ones are answered."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     client.headers["Authorization"] = f"Bearer {session['access_token']}"
     client.headers["Accept"] = "text/plain"
-    before = {pid: cpu_seconds(pid) for pid in children(os.getpid())}  # servers of other tests, workers that wait
+    before = {pid: cpu_seconds(pid) for pid in children(os.getpid())}  # other tests' servers and idle workers
     asking = [asyncio.create_task(client.get(f"/fibonacci/{119_000_000 + n}")) for n in range(2)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: (value("pycalc_compute_running"), value("pycalc_compute_waiting")) == (1, 1), "both are there")
-    await until(lambda: any(at_work(pid, before.get(pid, 0.0)) for pid in children(os.getpid())), "a worker is at it")
+    await until(lambda: any(at_work(pid, before.get(pid, 0.0)) for pid in children(os.getpid())), "a worker computes")
     resources.computer.abandon()
     for answer in [*(await asyncio.gather(*asking)), await client.get("/fibonacci/100000000")]:
         assert (answer.status_code, json.loads(answer.content)["type"]) == (503, "/docs/problems#unavailable")

@@ -33,7 +33,7 @@ def by_wilson(n: int, prime: int) -> int:
 
 @pytest.mark.parametrize("n", [20_000, 25_281, 65_535, 65_536, 99_999])
 def test_each_prime_near_the_square_root(n: int) -> None:
-    """A modulus p·q for every prime p that the steps could meet, and some beyond: what FLINT's n! leaves."""
+    """The residue of n! modulo p·q equals FLINT's for every prime p that can occur, and for some beyond."""
     beyond = int(gmp.next_prime(10 * n))
     product = product_of(n)
     primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
@@ -43,7 +43,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
-    """Where planning has not looked for factors, a modulus made of all primes near sqrt(n) is split all the same."""
+    """A modulus made of all primes near sqrt(n) is split, even if planning has not searched for factors."""
     n = 30_011
     product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
@@ -56,8 +56,11 @@ def test_no_prime_makes_the_steps_fail() -> None:
 
 
 @pytest.mark.parametrize("prime", [14_143, 14_149, 28_289, 56_569, 56_591, 1_000_003])
-def test_a_factorial_that_nobody_could_multiply_out(prime: int) -> None:
-    """(2·10^8)! modulo p·q, p near sqrt(n) or beyond, q just above n: 0 modulo p, by Wilson's theorem modulo q."""
+def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
+    """(2·10^8)! modulo p·q is right for p near sqrt(n) or beyond, and q just above n.
+
+    The expected residue is 0 modulo p, and follows from Wilson's theorem modulo q.
+    """
     n = 200_000_000
     first = int(gmp.next_prime(n))
     second = int(gmp.next_prime(first))
@@ -70,14 +73,14 @@ def test_a_factorial_that_nobody_could_multiply_out(prime: int) -> None:
 
 
 def test_factors_beyond_trial_division() -> None:
-    """A plan whose search for primes ended below sqrt(n) splits the modulus before the first step."""
+    """If planning stopped its search for primes below sqrt(n), the modulus is split before the first step."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
     assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus
 
 
 def test_exponents_are_not_counted_further_than_needed() -> None:
-    """A modulus of 7,500 digits with all small primes, n one below it: 0, and the plan leaves nothing to do."""
+    """Planning alone finds that n! is 0 modulo n + 1, a number of 7,500 digits made of all small primes."""
     modulus = math.prod(primes_up_to(17_377))
     plan = plan_factorial(2 * modulus - 1, 2 * modulus)
     assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
@@ -86,7 +89,7 @@ def test_exponents_are_not_counted_further_than_needed() -> None:
 
 @pytest.mark.parametrize(("prime", "n"), [(3, 20_000), (101, 20_100), (20_011, 20_011)])
 def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
-    """One power more than n! has is not 0; one less is."""
+    """The residue of n! modulo a prime power is 0 up to the exponent in n!, and not 0 for the next exponent."""
     exponent = sum(n // prime**k for k in range(1, 20))
     product = product_of(n)
     for power in (exponent - 1, exponent, exponent + 1):
@@ -95,7 +98,7 @@ def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
 
 
 class TestChecks:
-    """A long residue is checked on another way than that on which it was found, and one that is wrong is seen."""
+    """The check of a long residue, which uses another method than its computation and detects a wrong one."""
 
     @pytest.mark.parametrize(
         ("n", "modulus"),
@@ -109,7 +112,7 @@ class TestChecks:
         ids=["wilson, odd", "wilson, even", "wilson, composite", "product", "steps"],
     )
     def test_right_and_wrong(self, n: int, modulus: int) -> None:
-        """The residue passes; one more, one less and 0 do not."""
+        """The right residue passes; one more, one less and 0 fail."""
         args = FactorialArgs(n)
         plan = FACTORIAL.plan_modulo(args, modulus)
         residue = FACTORIAL.modulo(args, modulus, plan.method)
@@ -118,7 +121,7 @@ class TestChecks:
             assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
 
     def test_the_check_costs_no_more_than_the_residue(self) -> None:
-        """(p - 4)! modulo a prime of 1,002 digits is 1/6: three factors are multiplied, not 10^1,002."""
+        """The check of (p - 4)! = 1/6 modulo a prime p of 1,002 digits multiplies three factors, not 10^1,002."""
         plan = Factorial().plan_modulo(FactorialArgs(LONG_PRIME - 4), LONG_PRIME)
         residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1

@@ -1,4 +1,4 @@
-"""Known values, from tables and identities that stand outside this code."""
+"""Known values, from tables and identities that are independent of this code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ F_1000 = (
 
 
 def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
-    """The result's text, after estimate, summary and verification have been held against it."""
+    """Return the result's text, after checking it against its estimate, summary and verification."""
     operation = OPERATIONS[name]
     args = operation.parse(raw)
     text = operation.compute(args, precision)
@@ -41,7 +41,7 @@ def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
     ],
 )
 def test_fibonacci_numbers(n: str, value: str) -> None:
-    """OEIS A000045."""
+    """Each Fibonacci number is that of OEIS A000045."""
     assert compute("fibonacci", {"n": n}) == value
 
 
@@ -57,7 +57,7 @@ def test_fibonacci_numbers(n: str, value: str) -> None:
     ],
 )
 def test_factorials(n: str, value: str) -> None:
-    """OEIS A000142."""
+    """Each factorial is that of OEIS A000142."""
     assert compute("factorial", {"n": n}) == value
 
 
@@ -118,19 +118,19 @@ def test_factorials(n: str, value: str) -> None:
     ],
 )
 def test_powers(x: str, y: str, value: str) -> None:
-    """Integers, decimals, fractions, exact roots and roundings (sqrt(2), sqrt(10), 2^(1/10) from tables)."""
+    """Integers, decimals, fractions, exact roots and roundings agree with tables (sqrt(2), sqrt(10), 2^(1/10))."""
     assert compute("pow", {"x": x, "y": y}) == value
 
 
 def test_a_thousand_digit_number_is_no_obstacle() -> None:
-    """CPython's limit of 4,300 digits is never met, neither by operands nor by results."""
+    """CPython's limit of 4,300 digits for int-str conversion applies neither to operands nor to results."""
     assert compute("pow", {"x": "1" + "0" * 4_999 + "1", "y": "2"}) == "1" + "0" * 4_999 + "2" + "0" * 4_999 + "1"
     assert compute("pow", {"x": "3" * 6_000, "y": "1"}) == "3" * 6_000
 
 
 @pytest.mark.parametrize("n", [10**18, 10**30, 10**18 - 1])
-def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
-    """F(10^18): size and ends agree with Binet's formula in mpmath and the last digits with exact matrix powers."""
+def test_summary_of_a_huge_fibonacci_number(n: int) -> None:
+    """Binet's formula in mpmath gives the size and leading digits of F(10^18), exact matrix powers the last digits."""
     operation = OPERATIONS["fibonacci"]
     summary = operation.summary(operation.parse({"n": str(n)}), 50)
     with mpmath.workdps(80):
@@ -141,8 +141,8 @@ def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [10**18, 10**6, 123_456_789])
-def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
-    """(10^18)!: size and ends agree with mpmath's log-gamma."""
+def test_summary_of_a_huge_factorial(n: int) -> None:
+    """The size and ends of (10^18)! agree with mpmath's log-gamma."""
     operation = OPERATIONS["factorial"]
     summary = operation.summary(operation.parse({"n": str(n)}), 50)
     with mpmath.workdps(80):
@@ -153,8 +153,8 @@ def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
 
 
 @pytest.mark.parametrize(("x", "y"), [(7, 10**18), (3, 10**18 + 1), (999_999_999, 10**17), (2, 10**40)])
-def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
-    """7^(10^18): size and leading digits agree with mpmath, trailing ones with modular powers."""
+def test_summary_of_a_huge_power(x: int, y: int) -> None:
+    """The size and leading digits of 7^(10^18) agree with mpmath, its trailing digits with modular powers."""
     operation = OPERATIONS["pow"]
     summary = operation.summary(operation.parse({"x": str(x), "y": str(y)}), 50)
     with mpmath.workdps(120):
@@ -165,7 +165,7 @@ def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
 
 
 def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
-    """0.5^(10^18) has 10^18 places and ends in the digits of 5^(10^18); nothing hangs."""
+    """0.5^(10^18) is summarised at once: it has 10^18 decimal places and ends in the digits of 5^(10^18)."""
     operation = OPERATIONS["pow"]
     args = operation.parse({"x": "0.5", "y": "1e18"})
     summary = operation.summary(args, 50)
@@ -174,7 +174,7 @@ def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
 
 
 def test_a_power_of_a_huge_power_of_ten_is_known() -> None:
-    """(1e999999999)^(1e18) is a one and zeros: never expanded, and its size is exact."""
+    """(1e999999999)^(1e18) is summarised as a one and zeros of exact number, without being expanded."""
     operation = OPERATIONS["pow"]
     args = operation.parse({"x": "1e999999999", "y": "1e18"})
     assert operation.estimate(args, 50).digits == 999_999_999 * 10**18 + 1

@@ -1,4 +1,4 @@
-"""What is accepted as a number, and what is said about anything else."""
+"""Number literals: which ones are accepted, and how the others are refused."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) 
     assert caught.value.detail.startswith("n ")
 
 
-def test_a_negative_natural_number_is_told_the_range() -> None:
-    """-1 and a text without digits are refused with one sentence, which says form and range."""
+def test_a_negative_natural_number_is_refused_with_the_range() -> None:
+    """-1 and a text without digits are refused with the same sentence, which states form and range."""
     for text in ("-1", "one"):
         with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, in the digits 0-9\.$"):
             OPERATIONS["fibonacci"].parse({"n": text})
 
 
 def test_a_missing_operand_is_refused() -> None:
-    """Every operand is required, and each missing one has its pointer."""
+    """Every operand is required, and the error of a missing one points to it."""
     with pytest.raises(InvalidInput) as caught:
         OPERATIONS["pow"].parse({})
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
@@ -76,7 +76,7 @@ def test_a_missing_operand_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [*NOT_DECIMAL, "1" * 10_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
 def test_a_wrong_decimal_is_refused_with_a_pointer(text: str) -> None:
-    """Anything but a decimal literal is a validation error at its own operand."""
+    """Anything but a decimal literal is a validation error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             OPERATIONS["pow"].parse(raw)
@@ -85,7 +85,7 @@ def test_a_wrong_decimal_is_refused_with_a_pointer(text: str) -> None:
 
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 def test_naturals_are_canonical(name: str) -> None:
-    """Leading zeros change neither the input shown nor the key."""
+    """Leading zeros change neither the displayed input nor the cache key."""
     operation = OPERATIONS[name]
     args = operation.parse({"n": "00042"})
     assert operation.input(args) == {"n": 42}
@@ -95,7 +95,7 @@ def test_naturals_are_canonical(name: str) -> None:
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", ["1" + "0" * 30, "7" * 5_000, "9" * 10_000])
 def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> None:
-    """10^30 and a 5,000-digit n are accepted, shown as strings, and said to be enormous; the key stays short."""
+    """10^30 and a 5,000-digit n are accepted, shown as strings and estimated as enormous, under a short cache key."""
     operation = OPERATIONS[name]
     args = operation.parse({"n": text})
     assert operation.input(args) == {"n": text}
@@ -144,7 +144,7 @@ def test_decimals_are_canonical(text: str, shown: int | str) -> None:
 
 
 def test_only_rounded_results_have_the_precision_in_their_key() -> None:
-    """Two precisions share the cached exact result and never a rounded one."""
+    """Exact results share one cache key for all precisions; rounded results have a key for each precision."""
     operation = OPERATIONS["pow"]
     exact, rounded = operation.parse({"x": "4", "y": "0.5"}), operation.parse({"x": "2", "y": "0.5"})
     assert operation.key(exact, 50) == operation.key(exact, 60)
@@ -161,7 +161,7 @@ def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> N
 
 
 def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
-    """1e999999999 as an exponent is refused, but 0, 1 and -1 take it."""
+    """The exponent 1e999999999 is refused, except for the bases 0, 1 and -1."""
     operation = OPERATIONS["pow"]
     for beyond in ("1e999999999", "-1e999999999", "1e10000"):
         with pytest.raises(InvalidInput) as caught:

@@ -1,4 +1,4 @@
-"""Results modulo m, far beyond what can be written out."""
+"""Results modulo m, for operands whose full results could not be written out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIBONACCI, FACTORIAL, POWER = OPERATIONS.values()
 
 
 def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
-    """The residue, after its estimate has been seen to be sane."""
+    """Return the residue, after checking that its estimate is plausible."""
     args = OPERATIONS[operation].parse(raw)
     assert 0 < OPERATIONS[operation].plan_modulo(args, modulus).seconds < 30
     return OPERATIONS[operation].modulo(args, modulus)
@@ -22,7 +22,7 @@ def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
 
 @pytest.mark.parametrize("modulus", [1, 2, 3, 4, 5, 7, 10, 25, 100, 1_000, 2**64, 10**40 + 7])
 def test_small_results_modulo_anything(modulus: int) -> None:
-    """F(n), n! and x^y modulo m are what the numbers themselves leave."""
+    """F(n), n! and x^y modulo m equal the remainders of the full numbers."""
     for n in range(60):
         assert modulo("fibonacci", {"n": str(n)}, modulus) == gmp.fib(n) % modulus
         assert modulo("factorial", {"n": str(n)}, modulus) == math.factorial(n) % modulus
@@ -30,7 +30,7 @@ def test_small_results_modulo_anything(modulus: int) -> None:
 
 
 def test_fibonacci_indices_of_a_thousand_digits() -> None:
-    """Pisano periods: F(n) mod 10 repeats after 60, mod 2^k after 3·2^(k-1), mod 10^9 after 15·10^8."""
+    """F(n) modulo m repeats with the Pisano period: 60 for 10, 3·2^(k-1) for 2^k, 15·10^8 for 10^9."""
     n = 10**1000 + 12_345
     assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 10) == gmp.fib(n % 60) % 10
     assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 2**16) == gmp.fib(n % (3 * 2**15)) % 2**16
@@ -40,7 +40,7 @@ def test_fibonacci_indices_of_a_thousand_digits() -> None:
 
 
 def test_exponents_of_a_thousand_digits() -> None:
-    """Fermat: x^y mod p depends on y mod p-1 alone."""
+    """x^y mod p depends on y mod p-1 alone (Fermat's little theorem)."""
     prime, y = 2**61 - 1, 7 * 10**1000 + 3
     assert modulo("pow", {"x": "3", "y": str(gmp.mpz(y))}, prime) == pow(3, y % (prime - 1), prime)
     assert modulo("pow", {"x": "3", "y": "-" + str(gmp.mpz(y))}, prime) == pow(3, -y % (prime - 1), prime)
@@ -51,7 +51,7 @@ def test_exponents_of_a_thousand_digits() -> None:
     ("x", "y", "modulus"), [("2", "-1", 10), ("0.5", "3", 4), ("6", "-2", 9), ("0.1", "1", 15), ("1/1", "1", 2)]
 )
 def test_no_inverse_no_residue(x: str, y: str, modulus: int) -> None:
-    """Where the denominator and m share a factor there is no residue: a domain error."""
+    """If the denominator and m share a factor, the residue is undefined: a domain error."""
     with pytest.raises((DomainError, InvalidInput)):
         modulo("pow", {"x": x, "y": y}, modulus)
 
@@ -88,7 +88,7 @@ def test_an_irrational_number_has_no_residue() -> None:
 
 @pytest.mark.parametrize("modulus", [0, -7])
 def test_a_modulus_below_one_is_refused(modulus: int) -> None:
-    """The pointer tells which field is wrong."""
+    """A modulus below one is refused with a pointer to its field."""
     for operation, raw in ((FIBONACCI, {"n": "5"}), (FACTORIAL, {"n": "5"}), (POWER, {"x": "2", "y": "3"})):
         with pytest.raises(InvalidInput) as caught:
             operation.modulo(operation.parse(raw), modulus)
@@ -112,13 +112,13 @@ def test_a_modulus_below_one_is_refused(modulus: int) -> None:
     ids=lambda modulus: f"{modulus.bit_length()} bits",
 )
 def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
-    """Primes, smooth numbers, squares and products: each way through gives what n! itself leaves."""
+    """Modulo primes, smooth numbers, squares and products n! leaves its own remainder, by every method."""
     for n in (19_999, 20_000, 50_020, 50_021, 65_536, 100_041):
         assert modulo("factorial", {"n": str(n)}, modulus) == gmp.fac(n) % modulus
 
 
 def test_factorials_with_a_huge_argument() -> None:
-    """The residue is 0 for n >= m, Wilson's theorem holds near a prime, and a smooth m divides."""
+    """The residue of n! is 0 for n >= m and for a smooth m that divides n!; near a prime Wilson's theorem holds."""
     prime = 2**61 - 1
     assert modulo("factorial", {"n": "9" * 5_000}, prime) == 0
     assert modulo("factorial", {"n": str(prime - 1)}, prime) == prime - 1
@@ -129,8 +129,8 @@ def test_factorials_with_a_huge_argument() -> None:
     assert modulo("factorial", {"n": str(100_003 // 2)}, 100_003) == half
 
 
-def test_what_would_take_for_ever_is_said_to() -> None:
-    """(10^18)! modulo a larger prime is not begun: its estimate is hours."""
+def test_an_endless_computation_is_estimated_as_such() -> None:
+    """(10^18)! modulo a larger prime is estimated to take hours, so its computation is not started."""
     args = FACTORIAL.parse({"n": str(10**18)})
     assert FACTORIAL.plan_modulo(args, 10**40 + 121).seconds > 1_000
     absurd = FACTORIAL.parse({"n": gmp.mpz(2**19_900).digits()})

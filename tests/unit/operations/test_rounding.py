@@ -14,7 +14,7 @@ POWER = OPERATIONS["pow"]
 
 
 def decimal_text(value: Fraction) -> str:
-    """The finite decimal of a fraction."""
+    """Return a fraction's finite decimal."""
     places = 0
     while value.denominator != 1:
         value *= 10
@@ -24,7 +24,7 @@ def decimal_text(value: Fraction) -> str:
 
 
 def root_of(square: Fraction, precision: int) -> str:
-    """The square root as the service gives it, verified."""
+    """Return the verified square root that the service computes."""
     args = POWER.parse({"x": decimal_text(square), "y": "0.5"})
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, 2**61 - 1)
@@ -33,7 +33,7 @@ def root_of(square: Fraction, precision: int) -> str:
 
 @pytest.mark.parametrize("distance", [10, 60, 500, 4_000])
 def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
-    """sqrt(1.23455² ± 10^-d) goes to 1.2346 or 1.2345, however near to the tie it is."""
+    """sqrt(1.23455² ± 10^-d) rounds to 1.2346 or 1.2345, however close to the tie it is."""
     square, epsilon = Fraction(123455, 100_000) ** 2, Fraction(1, 10**distance)
     assert root_of(square + epsilon, 5) == "1.2346"
     assert root_of(square - epsilon, 5) == "1.2345"
@@ -41,7 +41,7 @@ def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
 
 @pytest.mark.parametrize("distance", [30, 300, 4_000])
 def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
-    """sqrt(1 ± 10^-d) at 20 digits is 1.000..., and the last representable value below 1 is kept apart."""
+    """sqrt(1 ± 10^-d) at 20 digits is 1.000...; the largest representable value below 1 is not rounded up to it."""
     epsilon = Fraction(1, 10**distance)
     assert root_of(1 + epsilon, 20) == root_of(1 - epsilon, 20) == "1." + "0" * 19
     assert root_of(Fraction(1, 100) - epsilon, 20) == "0.1" + "0" * 19
@@ -73,7 +73,10 @@ def test_square_roots_agree_with_integer_square_roots(precision: int) -> None:
     ],
 )
 def test_the_form_of_a_rounded_text(x: str, y: str, precision: int, text: str) -> None:
-    """Plain from 0.000001 up to `precision` digits before the point, otherwise scientific; zeros show the precision."""
+    """Rounded texts are plain from 0.000001 up to `precision` integer digits, and scientific otherwise.
+
+    Trailing zeros show the precision.
+    """
     args = POWER.parse({"x": x, "y": y})
     assert POWER.compute(args, precision).decode() == text
     assert POWER.verify(args, precision, text.encode(), 2**61 - 1)
@@ -82,7 +85,7 @@ def test_the_form_of_a_rounded_text(x: str, y: str, precision: int, text: str) -
 
 @pytest.mark.parametrize("wrong", ["1.4143", "1.4141", "-1.4142", "1.41421", "1.414", "01.4142", "1.4142e+0", "x", ""])
 def test_a_wrong_rounding_is_found_out(wrong: str) -> None:
-    """One unit in the last place, another sign, length or form: none passes for sqrt(2) at 5 digits."""
+    """Verification refuses sqrt(2) at 5 digits with another last digit, sign, length or form."""
     args = POWER.parse({"x": "2", "y": "0.5"})
     assert POWER.verify(args, 5, b"1.4142", 2**61 - 1)
     assert not POWER.verify(args, 5, wrong.encode(), 2**61 - 1)

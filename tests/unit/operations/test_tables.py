@@ -1,4 +1,4 @@
-"""Tables of constants and enclosures, held against mpmath: an implementation that shares no code with ours."""
+"""Tables of constants and enclosures, compared with mpmath, an independent implementation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.services.operations.numbers.growth import IntegerPower
 from pycalc.services.operations.numbers.intervals import IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.primes import factorial_exponent, factorial_layers, primes_up_to, product
 
-PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # OEIS A000040
+PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # The first primes, from OEIS A000040.
 
 
 def test_the_bernoulli_numbers_of_stirlings_series() -> None:
@@ -28,7 +28,7 @@ def test_the_bernoulli_numbers_of_stirlings_series() -> None:
 
 @pytest.mark.parametrize("n", [1_000, 1_001, 12_345, 10**9, 10**18])
 def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
-    """log10 n! lies in the interval, which is as wide as the series' last term, B28 / (28·27·n^27), below n^-25."""
+    """log10 n! lies in the interval, which is as wide as the series' last term: B28 / (28·27·n^27), below n^-25."""
     with mpmath.workprec(700):
         low, high = map(_mpf, factorial._StirlingLogarithm(n)(IntervalArithmetic(600)))
         assert low < mpmath.loggamma(n + 1) / mpmath.log(10) < high
@@ -38,20 +38,20 @@ def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
 
 
 def _mpf(value: Any) -> Any:
-    """Return an MPFR number as mpmath's, exactly."""
+    """Return an MPFR number as an mpmath number, exactly."""
     mantissa, exponent = value.as_mantissa_exp()
     return mpmath.ldexp(int(mantissa), int(exponent))
 
 
 @pytest.mark.parametrize("limit", range(50))
 def test_the_sieve_ends_with_its_limit(limit: int) -> None:
-    """OEIS A000040: the limit itself belongs to the primes when it is one."""
+    """The sieve includes its limit if the limit is prime (OEIS A000040)."""
     assert primes_up_to(limit) == [prime for prime in PRIMES_BELOW_50 if prime <= limit]
 
 
 @pytest.mark.parametrize(("limit", "count"), [(10**3, 168), (10**4, 1_229), (10**5, 9_592), (10**6, 78_498)])
 def test_the_number_of_primes(limit: int, count: int) -> None:
-    """OEIS A006880."""
+    """The numbers of primes equal OEIS A006880."""
     assert len(primes_up_to(limit)) == count
 
 
@@ -63,7 +63,7 @@ def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: in
 
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
-    """Joined as the docstring says they are the factorial; no prime stands twice in a layer, and no 5 at all."""
+    """The joined layers equal n!; no layer repeats a prime, and none contains 5."""
     layers, zeros = factorial_layers(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):
@@ -75,7 +75,7 @@ def test_the_layers_of_a_factorial(n: int) -> None:
 
 @pytest.mark.parametrize("value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9"])
 def test_floor_and_nearest(value: str) -> None:
-    """The integer below, and the nearest one, halves upwards, as Fraction's exact arithmetic has them."""
+    """Floor and nearest integer agree with Fraction's exact arithmetic; halves round up."""
     arithmetic = IntervalArithmetic(200)
     exact = Fraction(value)
     quotient = arithmetic.divide(arithmetic.integer(exact.numerator), arithmetic.integer(exact.denominator)).low
@@ -88,7 +88,7 @@ def test_floor_and_nearest(value: str) -> None:
 
 
 def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
-    """Ziv's strategy, up to four million bits; then it is an error rather than a loop without end."""
+    """An undecided rounding is retried with twice the precision (Ziv's strategy), up to four million bits."""
     tried: list[int] = []
 
     def decides_above(bits: int) -> Callable[[IntervalArithmetic], bool | None]:
@@ -111,7 +111,7 @@ def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
 @pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789])
 @pytest.mark.parametrize("exponent", [0, 1, 2, 19, 20, 21, 300, 1_999, 2_000, 4_000, 4_001])
 def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
-    """They are those of the power that the interpreter works out, whichever way they are found."""
+    """A power's size, leading and trailing digits equal those of the interpreter's exact power, by every method."""
     text = str(mpz(base) ** exponent)
     power = IntegerPower(base, exponent)
     assert power.digits() == len(text)
@@ -132,18 +132,21 @@ def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
     ],
 )
 def test_times_between_measurements(costs: thresholds.Costs, size: float, expected: float) -> None:
-    """A straight line in logarithms: constant below the first measurement, of the last slope above the last one."""
+    """Times are interpolated linearly in logarithms.
+
+    They are constant below the first measurement and follow the last slope above the last one.
+    """
     assert thresholds.seconds(costs, size) == pytest.approx(expected)
 
 
 def test_the_time_of_what_is_far_too_large_is_finite() -> None:
-    """It is compared with deadlines and added up."""
+    """The time of a far too large operand is finite, because it is compared with deadlines and summed."""
     assert 1e200 < thresholds.seconds(((10, 1.0), (1_000, 1_000_000.0)), 1e300) < float("inf")
 
 
 @pytest.mark.parametrize("name", [name for name in vars(thresholds) if name.endswith("_SECONDS")])
 def test_measured_times_grow_with_the_size(name: str) -> None:
-    """A table that is out of order, or has no time for something, would estimate nonsense."""
+    """Each table of measured times is complete and increasing, because estimates depend on it."""
     costs = getattr(thresholds, name)
     sizes, times = zip(*costs, strict=True)
     assert list(sizes) == sorted({*sizes})

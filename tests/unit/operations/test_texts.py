@@ -1,4 +1,4 @@
-"""Reading results back: residues and facts of a text."""
+"""Residues and digit facts that are computed from a result's text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MERSENNE = 2**61 - 1
     ],
 )
 def test_the_residue_of_an_integer(text: str) -> None:
-    """An integer's residue is Python's own remainder (here by Horner's rule on the digits)."""
+    """An integer's residue is Python's own remainder, here by Horner's rule on the digits."""
     value = 0
     for digit in text.lstrip("-"):
         value = (value * 10 + int(digit)) % MERSENNE
@@ -35,7 +35,7 @@ def test_the_residue_of_an_integer(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0.5", "-0.5", "15.625", "0.000001", "123.456", "1/3", "-1/27", "100/9", "22/7"])
 def test_the_residue_of_a_rational_is_numerator_over_denominator(text: str) -> None:
-    """Decimals and fractions are taken modulo p by the inverse of their denominators."""
+    """The residue of a decimal or fraction is its numerator times the inverse of its denominator, modulo p."""
     value = Fraction(text)
     assert digits_residue(text.encode(), MERSENNE) * value.denominator % MERSENNE == value.numerator % MERSENNE
 
@@ -44,13 +44,13 @@ def test_the_residue_of_a_rational_is_numerator_over_denominator(text: str) -> N
     "text", [b"", b"abc", b"1/x", b"--1", b"1..5", b"NaN", b"Infinity", b"sNaN", b"1 2", b"1e5", b"+1", b"1.", b".5"]
 )
 def test_no_number_has_no_residue(text: bytes) -> None:
-    """Anything that is not a number raises ValueError."""
+    """A text that is not a number raises ValueError."""
     with pytest.raises(ValueError, match="not a number"):
         digits_residue(text, MERSENNE)
 
 
 def test_a_denominator_without_inverse_is_a_division_by_zero() -> None:
-    """1/p has no residue modulo p."""
+    """1/p modulo p raises ZeroDivisionError."""
     with pytest.raises(ZeroDivisionError):
         digits_residue(b"1/2305843009213693951", MERSENNE)
 

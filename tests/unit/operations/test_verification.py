@@ -1,4 +1,4 @@
-"""Verification lets the right text through and no wrong one."""
+"""Verification of results: the right text passes, and wrong ones fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "raw"), CASES)
 def test_one_changed_digit_is_always_found(name: str, raw: dict[str, str]) -> None:
-    """Each text with any one digit changed, dropped or doubled, or with the other sign, is refused."""
+    """A text with any one digit changed, dropped or doubled, or with the other sign, is refused."""
     operation = OPERATIONS[name]
     args = operation.parse(raw)
     text = operation.compute(args, 50)
@@ -54,13 +54,13 @@ def test_primes_are_random_primes_of_61_bits() -> None:
     "n", [*range(1, 70), 255, 256, 257, 1_023, 1_024, 1_025, 2_047, 2_048, 4_095, 4_096, 16_383, 16_384, 99_999]
 )
 def test_the_factorial_residue_in_square_root_time(n: int) -> None:
-    """The polynomial route agrees with n! itself, also where n is a power of two or one beside it."""
+    """The polynomial method agrees with n! itself, also where n is a power of two or next to one."""
     prime = random_prime()
     assert factorial_by_steps(n, prime) == gmp.fac(n) % prime
 
 
 def test_a_prime_that_divides_an_operand_is_replaced() -> None:
-    """A residue that is no check modulo an unlucky prime is taken modulo another one."""
+    """If a prime divides an operand, so that the residue would check nothing, another prime is drawn."""
     prime = 2**61 - 1
     power = OPERATIONS["pow"]
     for y, text in (("1", b"2305843009213693951"), ("-1", b"1/2305843009213693951")):
