@@ -200,11 +200,10 @@ def filling(seconds: float = 20.0) -> Finding:
 
 
 @contextmanager
-def _unwritable(server: Server, data: Path) -> Iterator[None]:
-    """Limit the file sizes of the service: its writes fail with EFBIG, which SQLite reports as an I/O error."""
+def _unwritable(server: Server, _: Path) -> Iterator[None]:
+    """Limit the file sizes of the service to 0: its writes fail with EFBIG, which SQLite reports as an I/O error."""
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
-    size = (data / "pycalc.db-wal").stat().st_size
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, before[1]))
     yield
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
 

@@ -11,9 +11,11 @@ from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 
-# The probe has its own row in the leases table: no other transaction locks it, and it needs no migration.
+# The probe has its own row in the leases table: no other transaction locks it, and it needs no migration. Its value
+# alternates, because SQLite commits an update to the same value without any write, even on a full disk.
 _PROBE = text(
-    "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) ON CONFLICT (name) DO UPDATE SET until_ms = 0"
+    "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) "
+    "ON CONFLICT (name) DO UPDATE SET until_ms = 1 - leases.until_ms"
 )
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 

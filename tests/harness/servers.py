@@ -107,7 +107,8 @@ def running(
                 break
             except OSError:
                 if process.poll() is not None or perf_counter() > deadline:
-                    raise RuntimeError(f"{name} did not start") from None
+                    said = log.read_text(errors="replace")[-2_000:] if log is not None else ""
+                    raise RuntimeError(f"{name} did not start, status {process.poll()}\n{said}") from None
                 sleep(0.005)
         yield Server(name, port, process.pid, perf_counter() - started, process)
     finally:

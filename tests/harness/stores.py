@@ -54,7 +54,6 @@ class MemoryHistoryStore:
         self.open.set()
 
     async def append(self, rows: Sequence[HistoryRow]) -> None:
-        """See HistoryStore."""
         self.batches.append(list(rows))
         await self.open.wait()
         if self.failure is not None:
@@ -64,25 +63,21 @@ class MemoryHistoryStore:
         self.rows += rows
 
     async def probe(self) -> None:
-        """See HistoryStore."""
         self.probes += 1
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         if self.failure is not None:
             raise self.failure
         rows = [row for row in self._matching(selection) if before is None or row.id < before]
         return rows[::-1][:limit]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         return [row for row in self._matching(selection) if row.id > after][:limit]
 
     async def prune(self, before: bytes, limit: int) -> int:
-        """See HistoryStore."""
         if self.failure is not None:
             raise self.failure
         bound = min([before, *self.unpublished])
@@ -120,36 +115,30 @@ class MemoryOutboxStore:
         self.entries.update(enumerate(rows, first))
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
         self.holder = self.holder or owner
         return self.holder == owner
 
     async def release(self, owner: bytes) -> None:
-        """See OutboxStore."""
         self.released = True
         if self.holder == owner:
             self.holder = None
 
     async def dead_letter(self, letters: Mapping[int, DeadLetter]) -> None:
-        """See OutboxStore."""
         await self.remove(list(letters))
         self.letters += letters.values()
 
     async def pending(self, limit: int) -> list[OutboxRow]:
-        """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
         return [OutboxRow(seq, row) for seq, row in islice(self.entries.items(), limit)]
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        """See OutboxStore."""
         for seq in seqs:
             del self.entries[seq]
 
     async def backlog(self) -> int:
-        """See OutboxStore."""
         if self.failure is not None:
             raise self.failure
         return len(self.entries)
@@ -165,7 +154,6 @@ class MemoryUserStore:
         self.token_hash: bytes | None = None
 
     async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
-        """See UserStore."""
         admin = None if granted_by is None else self.users.get(granted_by)
         if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
             raise Forbidden("Only an admin may do this.")
@@ -178,20 +166,16 @@ class MemoryUserStore:
         self.users[user.id] = user
 
     async def by_username(self, username: str) -> User | None:
-        """See UserStore."""
         return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
 
     async def by_id(self, user_id: bytes) -> User | None:
-        """See UserStore."""
         return self.users.get(user_id)
 
     async def page(self, after: str | None, limit: int) -> list[User]:
-        """See UserStore."""
         ordered = sorted(self.users.values(), key=lambda user: user.username.lower())
         return [user for user in ordered if after is None or user.username.lower() > after.lower()][:limit]
 
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
-        """See UserStore."""
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -204,14 +188,12 @@ class MemoryUserStore:
         return changed
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
-        """See UserStore."""
         if self.users[user_id].password_hash != before:
             return False
         self.users[user_id] = replace(self.users[user_id], password_hash=after)
         return True
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        """See UserStore."""
         if session_id not in self.sessions.open_ones or not await self.upgrade_hash(user_id, before, after):
             raise Unauthorized("The session has ended, or the password is another by now.")
         for session in [known for known in self.sessions.open_ones.values() if known.user_id == user_id]:
@@ -219,12 +201,10 @@ class MemoryUserStore:
                 await self.sessions.close(session.id)
 
     async def id_of(self, username: str) -> bytes | None:
-        """See UserStore."""
         everyone = (*self.users.values(), *reversed(self.retired))
         return next((user.id for user in everyone if user.username.lower() == username.lower()), None)
 
     async def delete(self, username: str) -> User:
-        """See UserStore."""
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -234,15 +214,12 @@ class MemoryUserStore:
         return user
 
     async def has_admin(self) -> bool:
-        """See UserStore."""
         return any(user.role is Role.ADMIN for user in self.users.values())
 
     async def bootstrap_hash(self) -> bytes | None:
-        """See UserStore."""
         return self.token_hash
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
-        """See UserStore."""
         if await self.has_admin() or (self.token_hash is not None and not replace):
             return False
         self.token_hash = token_hash
@@ -257,18 +234,15 @@ class MemorySessionStore:
         self.open_ones: dict[bytes, NewSession] = {}
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        """See SessionStore."""
         owner = self._users.users.get(session.user_id)
         if owner is None or owner.disabled or owner.password_hash != session.password_hash:
             raise Unauthorized("The account is gone, or its password is another by now.")
         self.open_ones[session.id] = session
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
-        """See SessionStore."""
         return await self._users.by_id(user_id) if session_id in self.open_ones else None
 
     async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
-        """See SessionStore."""
         session = self.open_ones.get(refresh.session_id)
         if session is None or session.family_hash != refresh.family_hash:
             return Rotation(None, False)
@@ -279,11 +253,9 @@ class MemorySessionStore:
         return Rotation(await self._users.by_id(session.user_id), False)
 
     async def close(self, session_id: bytes) -> None:
-        """See SessionStore."""
         self.open_ones.pop(session_id, None)
 
     async def close_all(self, user_id: bytes) -> None:
-        """See SessionStore."""
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}
 
 
@@ -295,19 +267,15 @@ class MemoryKeyStore:
         self.stored: dict[bytes, StoredKey] = {}
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """See KeyStore."""
         self.stored[key_hash] = key
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
-        """See KeyStore."""
         return [key for key in self.stored.values() if key.user_id == user_id]
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """See KeyStore."""
         key = self.stored.get(key_hash)
         owner = None if key is None else await self._users.by_id(key.user_id)
         return None if key is None or owner is None else KeyBearer(owner, key.id, key.expires_ms)
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
-        """See KeyStore."""
         self.stored = {digest: key for digest, key in self.stored.items() if key.id != key_id}

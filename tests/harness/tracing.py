@@ -16,5 +16,4 @@ class RecordingTracer(NoTracer):
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **_attributes: Attribute
     ) -> None:
-        """See Tracer."""
         self.recorded.append((name, parent))

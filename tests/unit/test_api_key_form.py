@@ -26,12 +26,10 @@ class NotingStore(MemoryKeyStore):
         self.asked: list[bytes] = []
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """See KeyStore."""
         self.limits.append(limit)
         await super().add(key, key_hash, limit)
 
     async def use(self, key_hash: bytes, now_ms: int) -> None:
-        """See KeyStore."""
         self.asked.append(key_hash)
 
 

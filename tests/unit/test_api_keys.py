@@ -27,7 +27,6 @@ class Store(MemoryKeyStore):
         self.gate.set()
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """See KeyStore."""
         self.asked += 1
         await self.gate.wait()
         return None

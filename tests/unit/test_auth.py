@@ -34,7 +34,6 @@ class SlowUserStore(MemoryUserStore):
         self.released = asyncio.Event()
 
     async def by_id(self, user_id: bytes) -> User | None:
-        """See UserStore."""
         self.reads += 1
         found = await super().by_id(user_id)
         if user_id == self.held:
@@ -72,12 +71,10 @@ class WatchedUserStore(MemoryUserStore):
         self._work = work
 
     async def by_username(self, username: str) -> User | None:
-        """See UserStore."""
         self._work.append("a read")
         return await super().by_username(username)
 
     async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
-        """See UserStore."""
         self._work.append("a write")
         await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by)
 
@@ -264,7 +261,6 @@ class OvertakenUserStore(MemoryUserStore):
         self.hashes: list[str] = []
 
     async def by_username(self, username: str) -> User | None:
-        """See UserStore."""
         found = await super().by_username(username)
         if found is not None and self.hashes:
             self.users[found.id] = replace(found, password_hash=self.hashes.pop())
@@ -300,7 +296,6 @@ class DemotingUserStore(MemoryUserStore):
     """Accounts of which an admin is demoted right after its role was read."""
 
     async def by_id(self, user_id: bytes) -> User | None:
-        """See UserStore."""
         found = await super().by_id(user_id)
         if found is not None:
             self.users[user_id] = replace(found, role=Role.USER)

@@ -25,7 +25,6 @@ class Patient:
         self.breaker = CircuitBreaker(self.probe, self.metrics, now)
 
     async def probe(self) -> None:
-        """See CircuitBreaker."""
         self.probes += 1
         assert str(self.breaker) == "half-open"
         if not self.well:

@@ -19,7 +19,6 @@ class Server:
         self.questions: list[asyncio.Future[Message]] = []
 
     def receive(self) -> asyncio.Future[Message]:
-        """See ASGI."""
         self.questions.append(asyncio.get_running_loop().create_future())
         return self.questions[-1]
 

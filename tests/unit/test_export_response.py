@@ -52,12 +52,10 @@ class Client:
         self._reads = reads
 
     async def receive(self) -> Message:
-        """See ASGI."""
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """See ASGI."""
         if self._reads is not None and len(self.messages) > self._reads:
             await asyncio.Event().wait()
         self.messages.append(message)

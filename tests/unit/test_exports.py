@@ -247,7 +247,6 @@ class BusyHistoryStore(MemoryHistoryStore):
         """Processor time of the event loop's thread, as the clock reports it."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         self.worked += 0.001 + 0.005 * bool(self.reads_at)
         self.reads_at.append(now())
         return await super().page(selection, before, limit)

@@ -45,7 +45,6 @@ class ReadHistoryStore(MemoryHistoryStore):
         self.failing = False
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        """See HistoryStore."""
         self.reads += 1
         if self.failing:
             raise StoreUnavailable("The database is not available.")

@@ -27,15 +27,13 @@ class FakeLeases:
         self.asked = self.released = 0
 
     def hands_on(self, digits: int) -> bool:
-        """See Leases."""
         return digits <= 1_000
 
     def claim(self, key: str) -> FakeLeases:
-        """See Leases."""
         return self
 
     async def take(self) -> bool | Result:
-        """See Claim; the last answer is repeated."""
+        """Return or raise the next answer; the last one is repeated."""
         self.asked += 1
         self.now += 0.1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -44,7 +42,6 @@ class FakeLeases:
         return answer
 
     def release(self) -> None:
-        """See Claim."""
         self.released += 1
 
 

@@ -256,7 +256,6 @@ class Distant(Counters):
         self.counted, self.answering = asyncio.Event(), asyncio.Event()
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore."""
         counted = await super().incr(key, expiry, amount)
         self.counted.set()
         await self.answering.wait()
@@ -299,23 +298,18 @@ class RoundTrips:
         return trips
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore."""
         return await self._answered(self._counters.incr(key, expiry, amount))
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore."""
         return await self._answered(self._counters.spend(key, expiry, amount, limit))
 
     async def get(self, key: str) -> int:
-        """See CounterStore."""
         return await self._answered(self._counters.get(key))
 
     async def get_expiry(self, key: str) -> float:
-        """See CounterStore."""
         return await self._answered(self._counters.get_expiry(key))
 
     async def clear(self, key: str) -> None:
-        """See CounterStore."""
         await self._answered(self._counters.clear(key))
 
     async def _answered(self, answer: Awaitable[T]) -> T:

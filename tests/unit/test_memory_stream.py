@@ -18,7 +18,7 @@ SECONDS = 10.0
 
 
 async def test_publishing_waits_for_the_commit() -> None:
-    """The outbox may forget an event only when the consumer has it in the database: a kill in between loses nothing."""
+    """Publishing waits for the consumer's commit, so that a kill in between loses no event from the outbox."""
     stream = MemoryStream("memory://", Metrics())
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing = asyncio.create_task(stream.publish(numbered(ADA, range(3))))
@@ -50,7 +50,7 @@ async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() 
 
 
 async def test_a_group_stays_when_its_last_member_leaves() -> None:
-    """A consumer that died takes no events, so the outbox keeps them; what nobody took is not given out later."""
+    """If the last consumer leaves, publishing fails and the outbox keeps the events; none is delivered later."""
     stream = MemoryStream("memory://", Metrics(), publish_seconds=0.05)
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage"):

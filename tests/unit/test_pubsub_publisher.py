@@ -19,7 +19,6 @@ class ClosedChannel:
     """A client whose calls are cancelled, as gRPC cancels them when the channel is closed."""
 
     async def publish(self, **_: Any) -> None:
-        """See PublisherAsyncClient."""
         await asyncio.sleep(0)
         raise asyncio.CancelledError
 

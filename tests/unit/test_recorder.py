@@ -153,7 +153,7 @@ async def test_the_ping_reports_failing_commits() -> None:
 
 
 async def test_the_ping_fails_until_a_write_succeeds() -> None:
-    """A failing ping tries a write by itself, because an unready service gets no requests, until one succeeds."""
+    """After a failed commit the ping fails until a probe succeeds; a service that is not ready gets no requests."""
     store = MemoryHistoryStore()
     async with recording(store, probe_seconds=0.001) as recorder:
         store.failure = StoreUnavailable("The database is read-only.")
@@ -171,8 +171,8 @@ async def test_the_ping_fails_until_a_write_succeeds() -> None:
         assert store.probes == after
 
 
-async def test_the_first_ping_says_whether_anything_can_be_written() -> None:
-    """The first ping tries a write, so that a read-only history is noticed before the first calculation."""
+async def test_a_probe_at_the_start_finds_a_read_only_history() -> None:
+    """After a failed probe the ping fails, so that a read-only history is noticed before the first calculation."""
     store = MemoryHistoryStore()
     store.failure = StoreUnavailable("The database is read-only.")
     async with recording(store, probe_seconds=0.001) as recorder:

@@ -62,7 +62,6 @@ class HeldByAnother(MemoryOutboxStore):
     asked = 0
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """See OutboxStore."""
         self.asked += 1
         return False
 
@@ -149,7 +148,6 @@ class NeverReleased(MemoryOutboxStore):
     """An outbox in a database that no longer answers when the lease is released."""
 
     async def release(self, owner: bytes) -> None:
-        """See OutboxStore."""
         await asyncio.Event().wait()
 
 
@@ -215,7 +213,6 @@ class NotingLeases(MemoryOutboxStore):
         self.asked: list[int] = []
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
-        """See OutboxStore."""
         self.asked.append(milliseconds)
         return await super().hold(owner, milliseconds)
 

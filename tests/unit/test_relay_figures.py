@@ -39,7 +39,6 @@ class CountedOutbox(MemoryOutboxStore):
     counted = 0
 
     async def backlog(self) -> int:
-        """See OutboxStore."""
         self.counted += 1
         return await super().backlog()
 

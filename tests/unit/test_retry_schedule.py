@@ -214,7 +214,6 @@ class SlowlyRefusing(ListeningStream):
     """A stream that takes too long to find several refused events in one batch."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """See Publisher."""
         if len(events) > 1 and {event.id for event in events} <= self.refused:
             self.attempts.append([event.id for event in events])
             raise StreamUnavailable("It takes too long to find out what is refused.")

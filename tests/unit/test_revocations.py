@@ -29,11 +29,9 @@ class MemoryRevocationStore:
         self.reads = 0
 
     async def newest(self) -> int:
-        """See RevocationStore."""
         return len(self.revoked)
 
     async def since(self, number: int) -> Revocations:
-        """See RevocationStore."""
         self.reads += 1
         if self.failing:
             raise StoreUnavailable("The database is not available.")

@@ -30,7 +30,6 @@ class Clock:
         self._seconds = list(seconds)
 
     async def send(self, _: Message) -> None:
-        """See ASGI."""
         self.now += self._seconds.pop(0)
 
 

@@ -27,7 +27,6 @@ class NotingStore(MemorySessionStore):
         self.opened: list[tuple[NewSession, SessionLimits]] = []
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        """See SessionStore."""
         self.opened.append((session, limits))
 
 

@@ -24,12 +24,10 @@ class Remote(Counters):
     unheard = False
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """See CounterStore."""
         self._require()
         return await super().incr(key, expiry, amount)
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """See CounterStore."""
         self._require()
         spent = await super().spend(key, expiry, amount, limit)
         if self.unheard:
@@ -37,7 +35,6 @@ class Remote(Counters):
         return spent
 
     async def get(self, key: str) -> int:
-        """See CounterStore."""
         self._require()
         return await super().get(key)
 

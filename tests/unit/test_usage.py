@@ -115,14 +115,12 @@ class MemoryTotals:
         """Set when all events have been counted before."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """See UsageStore."""
         if self.failure is not None:
             raise self.failure
         self.uses += uses
         return 0 if self.known else len(uses)
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
-        """See UsageStore."""
         return []
 
 
@@ -135,33 +133,28 @@ class MemoryDeadLetters:
         """The number of times that storing fails."""
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
-        """See DeadLetterStore."""
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("The database is not available.")
         self.letters += letters
 
     async def size(self) -> int:
-        """See DeadLetterStore."""
         return len(self.letters)
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
-        """See DeadLetterStore."""
         return self.letters[:limit]
 
     async def requeue(self, number: int) -> bool:
-        """See DeadLetterStore."""
         return False
 
     async def discard(self, number: int) -> bool:
-        """See DeadLetterStore."""
         return False
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
-    """In one batch: the bad one becomes a letter, the good one is counted, and both are taken."""
+    """In a batch the bad event is dead-lettered, the good one counted, and the batch committed."""
     stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryDeadLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
@@ -174,7 +167,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
-    """The alert on dead letters means that there is one to look at."""
+    """A dead letter is counted once it is stored, so that the alert means that there is one."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
@@ -188,7 +181,7 @@ async def test_only_stored_dead_letters_are_counted() -> None:
 
 @in_virtual_time
 async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
-    """All rows of a ``/batch`` carry one trace: it learns of the counting once, not for each row."""
+    """All rows of a ``/batch`` share one trace, which gets one span for the counting."""
     stream, tracer = MemoryStream("memory://", Metrics()), RecordingTracer()
     consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics(), tracer)
     await asyncio.sleep(0)
@@ -200,7 +193,7 @@ async def test_a_batch_is_counted_in_one_span_of_its_trace() -> None:
 
 @in_virtual_time
 async def test_a_consumer_that_fails_again_says_so() -> None:
-    """Its ping fails while nothing is counted, and is well again afterwards."""
+    """The consumer's ping fails while counting fails, and succeeds afterwards."""
     stream, totals = MemoryStream("memory://", Metrics(), publish_seconds=0.5), MemoryTotals()
     totals.failure = RuntimeError("a bug")
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), Metrics())
@@ -240,7 +233,7 @@ async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pyte
 
 @in_virtual_time
 async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
-    """A topic that is read again may be a week old; the events that are new in it are in time all the same."""
+    """Repeated events do not count for the lag, because a topic that is read again may be a week old."""
     stream, totals, metrics = MemoryStream("memory://", Metrics()), MemoryTotals(), Metrics()
     totals.known = True
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
@@ -262,19 +255,16 @@ class RememberingStream:
         self.committed = False
 
     async def receive(self) -> MessageBatch:
-        """See Member."""
         if self.committed:
             await asyncio.Event().wait()
         self.given += 1
         return MessageBatch([Delivery(event(), b"", "memory")], None)
 
     async def commit(self, batch: MessageBatch) -> None:
-        """See Member."""
         self.committed = True
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable."""
         yield self
 
 
@@ -299,11 +289,9 @@ class HangingMember:
         self.committing = False
 
     async def receive(self) -> MessageBatch:
-        """See Member."""
         return MessageBatch([Delivery(event(), b"", "memory")], None)
 
     async def commit(self, batch: MessageBatch) -> None:
-        """See Member."""
         self.committing = True
         await asyncio.Event().wait()
 
@@ -317,7 +305,6 @@ class HangingStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """See Consumable."""
         try:
             yield self.member
         finally:
@@ -333,6 +320,38 @@ async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
     async with asyncio.timeout(3):
         await consumer.aclose()
     assert stream.left
+
+
+class ClosingTotals(MemoryTotals):
+    """Totals during whose first count the consumer begins to close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing: asyncio.Task[None] | None = None
+        self.consumer: UsageConsumer | None = None
+
+    async def count(self, uses: Sequence[Use]) -> int:
+        if self.closing is None and self.consumer is not None:
+            self.closing = asyncio.create_task(self.consumer.aclose())
+            await asyncio.sleep(0)
+        return await super().count(uses)
+
+
+class LongStream(RememberingStream):
+    """A stream of three batches."""
+
+    async def receive(self) -> MessageBatch:
+        self.committed = self.given == 3
+        return await super().receive()
+
+
+@in_virtual_time
+async def test_a_closing_consumer_receives_no_further_batch() -> None:
+    """Closing finishes the current batch, and leaves the next one to other members."""
+    stream, totals = LongStream(), ClosingTotals()
+    totals.consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), Metrics())
+    await until(lambda: totals.closing is not None and totals.closing.done(), "the consumer is closed")
+    assert (stream.given, len(totals.uses), stream.committed) == (1, 1, True)
 
 
 def failures_of(metrics: Metrics) -> float:
@@ -352,7 +371,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
-    """From 100,000 dead letters on they are only counted; each one says when it was put aside and has 8 KiB."""
+    """From 100,000 dead letters on further ones are only counted; a stored one has its time and up to 8 KiB."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:

@@ -71,7 +71,7 @@ class BatchCalculator:
             except TimeoutError:
                 late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
                 rest = requests[len(found) :]
-                if not isinstance(rest[0], PycalcError):  # it was under way
+                if not isinstance(rest[0], PycalcError):  # the calculation that the deadline interrupted
                     self._calculator.count_error(rest[0][0], late)
                 found += [request if isinstance(request, PycalcError) else late for request in rest]
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]

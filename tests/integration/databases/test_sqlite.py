@@ -57,6 +57,18 @@ async def test_commits_are_durable(database: Database) -> None:
     assert await values() == ["wal", 2]
 
 
+async def test_every_probe_writes(database: Database, file: Path) -> None:
+    """Each probe changes the file, because SQLite commits an update to the same value without any write."""
+    history = SqlHistoryStore(database)
+    await history.probe()
+    with closing(sqlite3.connect(file)) as other:
+        versions = [other.execute("PRAGMA data_version").fetchone()]
+        for _ in range(3):
+            await history.probe()
+            versions.append(other.execute("PRAGMA data_version").fetchone())
+    assert len(set(versions)) == 4
+
+
 async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path) -> None:
     """The new folder and the database's files can't be read by other users of the machine."""
     await SqlHistoryStore(database).append([history_row()])

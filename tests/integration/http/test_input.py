@@ -196,7 +196,7 @@ async def test_a_modulus_below_1_has_one_sentence(client: httpx.AsyncClient) -> 
 
 
 async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient, admin: str) -> None:
-    """A sentence each: it names the field and says what is expected, in the validator's words nowhere."""
+    """Each message is a sentence that names the field and the expectation, without the validation library's phrases."""
     strange = {"a": [1], "role": 5, "disabled": "yes", "expires_in": 1, "name": "\n", "username": "?", "password": 3}
     strange |= {"email": "x", "confirm_password": 1, "refresh_token": 7, "current_password": [], "new_password": None}
     texts = [json.dumps(strange), "{}", "[]", '"x"']

@@ -88,7 +88,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Set
 async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
     """Registration, login, calculations, limits, readiness and history are as without Redis.
 
-    A calculation that is under way when Redis falls silent may be free.
+    Each time the circuit opens, the limit may miss one calculation.
     """
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
