@@ -15,11 +15,26 @@ from tests.harness.accounts import new_person
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
+OPERATIONS = {
+    "fibonacci": "{n}",
+    "factorial": "{n}",
+    "pow": "{x}/{y}",
+    "binomial": "{n}/{k}",
+    "catalan": "{n}",
+    "factorize": "{n}",
+    "gcd": "{a}/{b}",
+    "isprime": "{n}",
+    "lcm": "{a}/{b}",
+    "lucas": "{n}",
+    "modinverse": "{a}/{m}",
+    "nextprime": "{n}",
+    "primorial": "{n}",
+}
+"""The path of each operation behind its name."""
 PROBLEMS = {
-    "GET /fibonacci/{n}": {401, 412, 416, 422, 429, 503, 504},
-    "GET /factorial/{n}": {401, 412, 416, 422, 429, 503, 504},
-    "GET /pow/{x}/{y}": {401, 412, 416, 422, 429, 503, 504},
+    **{f"GET /{name}/{path}": {401, 412, 416, 422, 429, 503, 504} for name, path in OPERATIONS.items()},
     "POST /batch": {401, 408, 413, 415, 422, 429, 503},
+    "POST /evaluate": {401, 408, 413, 415, 422, 429, 503, 504},
     "POST /register": {401, 403, 408, 409, 413, 415, 422, 429, 503},
     "POST /login": {401, 408, 413, 415, 422, 429, 503},
     "POST /token/refresh": {401, 408, 413, 415, 422, 503},
@@ -93,7 +108,7 @@ class TestHealth:
 
     def test_the_index_is_for_programs_and_for_people(self, client: httpx.Client) -> None:
         """The index is JSON for a JSON client, and the console for a browser."""
-        assert client.get("/").json()["operations"] == ["fibonacci", "factorial", "pow"]
+        assert client.get("/").json()["operations"] == [*OPERATIONS, "evaluate"]
         page = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
         assert page.headers["Content-Type"].startswith("text/html")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from pycalc.errors import InvalidInput
@@ -139,8 +141,9 @@ def test_the_canonical_form_is_the_same_for_one_tree(texts: tuple[str, ...], exp
         ("fibonacci(1, 2)", 0, "takes 1 argument"),
         ("max()", 0, "takes at least 1 argument"),
         ("1e1000000000000000000000", 0, "within \u00b110^18"),
-        ("(" * 101 + "1" + ")" * 101, 101, "nested at most 100 deep"),
-        ("2^" * 101 + "1", 202, "nested at most 100 deep"),
+        ("(" * 101 + "1" + ")" * 101, 101, "at most 100 parentheses and exponents"),
+        ("2^" * 101 + "1", 202, "at most 100 parentheses and exponents"),
+        ("1/(1+" * 75 + "1" + ")" * 75, 373, "150 operations, within each other"),
         ("1" * 10_001, 10_000, "at most 10,000 characters"),
     ],
 )
@@ -157,14 +160,17 @@ def test_a_refusal_points_at_its_place(text: str, position: int, words: str) -> 
         "(" * 100 + "1" + ")" * 100,
         "1^" * 99 + "1",
         "abs(" * 99 + "1" + ")" * 99,
-        "-abs(1+2*" * 49 + "1" + ")" * 49,
+        "-abs(1+2*" * 37 + "1" + ")" * 37,
+        "1/(1+" * 74 + "2" + ")" * 74,
+        "sum(i,1,1,1+2*" * 49 + "1" + ")" * 49,
         "+".join("1" * 5_000),
         "-" * 9_999 + "1",
     ],
 )
 def test_what_is_within_the_bounds_has_a_value(text: str) -> None:
-    """100 levels and 10,000 characters are accepted, and computed without exhausting the interpreter's stack."""
+    """The deepest and longest expressions reach a worker and are computed within the interpreter's recursion limit."""
     args = EVALUATE.parse({"expression": text})
+    assert pickle.dumps(args)
     estimate = EVALUATE.estimate(args, 0)
     assert EVALUATE.result(args, 0, exact=estimate.exact).exact
 

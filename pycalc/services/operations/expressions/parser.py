@@ -30,13 +30,17 @@ from pycalc.services.operations.expressions.problems import invalid
 
 MOST_CHARACTERS = 10_000
 MOST_DEPTH = 100  # parentheses and exponents within each other
-_MOST_LEVELS = 200  # nodes within each other: each takes up to three frames of the interpreter's thousand
+# Operations within each other: Python 3.11 pickles each with up to five of its thousand levels of recursion.
+MOST_LEVELS = 150
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LOOPS = frozenset({"sum", "prod"})
 _AFTER_MOD = _COMPARISONS | {"", ")", ","}
 _ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # what ``1,000`` has after its first digit
 _LONGEST_SHOWN = 64
-_TOO_DEEP = f"An expression is nested at most {MOST_DEPTH} deep: write it with fewer levels."
+_TOO_DEEP = (
+    f"An expression has at most {MOST_DEPTH} parentheses and exponents, and {MOST_LEVELS} operations, within each "
+    "other: write it with fewer levels."
+)
 
 
 class Signature(NamedTuple):
@@ -61,7 +65,7 @@ def parse(text: str, functions: Mapping[str, Signature]) -> Node:
 def _require_shallow(root: Node) -> None:
     """Raise InvalidInput where a tree has too many levels."""
     level = [root]
-    for _ in range(_MOST_LEVELS):
+    for _ in range(MOST_LEVELS):
         level = [child for node in level for child in children(node)]
         if not level:
             return
