@@ -135,8 +135,12 @@ def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow Redis seconds for an answer, because the machine may be busy and the test is not about time."""
-    monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=5.0)))
+    """Allow Redis seconds for an answer, because the machine may be busy and the test is not about time.
+
+    No lease is renewed while a busy machine computes, which would be one more command to Redis.
+    """
+    times = Times(answer=5.0, store=5.0, lease=60.0, renewal=20.0)
+    monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=times))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pycalc.services.accounts.token_cache import TokenCache
 
 pytestmark = pytest.mark.anyio
 
-ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 900)
+# Valid for longer than any run of the tests takes.
+ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)
 
 
 class Told:
