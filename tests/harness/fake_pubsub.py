@@ -202,6 +202,8 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
         self._require_topic(wanted.topic)
         if wanted.name in self._queues:
             raise _Failure(Status.ALREADY_EXISTS, wanted.name)
+        if not 10 <= wanted.ack_deadline_seconds <= 600:
+            raise _Failure(Status.INVALID_ARGUMENT, "the ack deadline is not between 10 and 600 s")
         self._queues[wanted.name] = _Queue(wanted)
         return wanted
 

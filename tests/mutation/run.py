@@ -23,7 +23,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.mutation.mutants import Mutant, sample
-from tests.mutation.selection import Selection, record
+from tests.mutation.selection import Selection, names_bound, record
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "mutation"
@@ -116,13 +116,13 @@ class Accepted:
 
     def __init__(self) -> None:
         listed = tomllib.loads(Path(__file__).with_name("accepted.toml").read_text())
-        self._lines = {(entry["file"], entry["line"]) for entry in listed["survivor"]}
+        self._lines = {(entry["file"], line) for entry in listed["survivor"] for line in entry["lines"]}
         self._constants = {(entry["file"], name) for entry in listed["tuning"] for name in entry["constants"]}
 
     def __contains__(self, mutant: Mutant) -> bool:
-        return (mutant.path, mutant.after) in self._lines or (
-            (mutant.path, mutant.after.partition(" = ")[0]) in self._constants
-        )
+        if (mutant.path, mutant.after) in self._lines:
+            return True
+        return any((mutant.path, name) in self._constants for name in names_bound(mutant.source, mutant.line))
 
 
 def judge(

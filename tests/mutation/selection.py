@@ -101,6 +101,14 @@ def _statement(tree: ast.Module, line: int) -> tuple[ast.stmt, bool]:
     return found, in_function
 
 
+def names_bound(source: str, line: int) -> set[str]:
+    """Return the names that the statement of a line binds, and the parameters of a signature that begin in the line."""
+    statement, _ = _statement(ast.parse(source), line)
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return {node.arg for node in ast.walk(statement.args) if isinstance(node, ast.arg) and node.lineno == line}
+    return _assigned(statement)
+
+
 def _own_lines(statement: ast.stmt) -> range:
     """Return the lines of a statement without those of the statements in it."""
     inner = [child.lineno for child in ast.walk(statement) if isinstance(child, ast.stmt) and child is not statement]

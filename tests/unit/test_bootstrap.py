@@ -141,3 +141,14 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()
+
+
+async def test_the_command_line_s_first_admin_uses_up_the_token(tmp_path: Path) -> None:
+    """The operator's first admin makes the bootstrap token invalid; a further admin needs no token."""
+    users = MemoryUserStore()
+    await offer_bootstrap_token(users, tmp_path, replace=True)
+    accounts = accounts_over(users)
+    await accounts.create_admin(admin("ada"))
+    assert users.token_hash is None
+    await accounts.create_admin(admin("bob"))
+    assert [user.username for user in users.users.values()] == ["ada", "bob"]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycalc.cache.codec import COMPRESSED_BYTES, TooLong, decode, encode
+from pycalc.cache.redis.names import Names
 from pycalc.models.results import Facts, Result
 from tests.harness.results import digits, result
 
@@ -53,6 +54,18 @@ def test_what_was_written_is_read(text: bytes, facts: Facts, around: str) -> Non
     """A result that is encoded and decoded equals the original in every part."""
     written = Result(text, facts, around.encode(), around.encode())
     assert decode(NAME, encode(NAME, written), LONGEST) == written
+
+
+def test_the_bytes_of_format_1_stay() -> None:
+    """Releases that name the same format read each other's results; a change of these bytes needs another number."""
+    written = Result(b"55", Facts("55", "2", True, "55", "55", None), b"[", b"]")
+    body = (
+        b'{"length":2,"stored":true,"digits":"2","exact":true,"leading":"55","trailing":"55",'
+        b'"sha256":null,"head":"[","tail":"]"}\n55'
+    )
+    label = Names("pycalc", "7").label("fibonacci:10")
+    assert label == b"pycalc:7.1:fibonacci:10"
+    assert encode(label, written) == sealed(body, label)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])

@@ -57,6 +57,7 @@ class Following:
     def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
         self.history = ReadHistoryStore()
         self.metrics = Metrics()
+        self.clock_ns = clock_ns
         self.poller = HistoryPoller(self.history, self.metrics, shared=shared, clock_ns=clock_ns)
         self.feed = EventFeed(self.history, self.poller, self.metrics)
 
@@ -269,3 +270,16 @@ async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
     assert [(await anext(events)).id for _ in range(3)] == [bytes(16), rows[0].id, rows[1].id]
     with pytest.raises(Unauthorized):
         await anext(events)
+
+
+@in_virtual_time
+async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
+    """A row is committed within 2 s of its id, so after 2.5 s no earlier one can follow; the poll adds 0.25 s."""
+    async with sharing() as shared:
+        events = await shared.begin()
+        row = history_row(user_id=ADA)
+        made = shared.clock_ns()
+        row = row._replace(id=first_id_of_ms(made // 1_000_000)[:6] + b"\x70" + bytes(9))
+        await shared.history.append([row])
+        assert await take(events, 1) == [row.id]
+        assert 2.5 <= (shared.clock_ns() - made) / 1e9 <= 2.9

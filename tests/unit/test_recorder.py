@@ -15,6 +15,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.history.recorder import Recorder
 from tests.harness.stores import MemoryHistoryStore, history_row
 from tests.harness.tracing import RecordingTracer
+from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import found, until
 
 pytestmark = pytest.mark.anyio
@@ -333,3 +334,41 @@ async def test_a_commit_is_noted_in_each_trace_once() -> None:
     async with recording(MemoryHistoryStore(), tracer=tracer) as recorder:
         await asyncio.gather(recorder.record(traced[:2]), recorder.record(traced[2:]), recorder.record([history_row()]))
     assert tracer.recorded == [("commit", "trace 1"), ("commit", "trace 2")]
+
+
+async def test_a_bad_row_takes_no_other_one_along() -> None:
+    """Also of two rows in one commit the good one is stored."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(2)]
+        store.refused = {rows[1].id}
+        outcomes = await asyncio.gather(*[recorder.record([row]) for row in rows], return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), RowsRejected]
+        assert store.rows == rows[:1]
+
+
+class ProbedHistoryStore(MemoryHistoryStore):
+    """A history that notes when it is probed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probed: list[float] = []
+
+    async def probe(self) -> None:
+        self.probed.append(now())
+        await super().probe()
+
+
+@in_virtual_time
+async def test_a_database_that_fails_is_probed_once_a_second() -> None:
+    """After a failed commit the recorder writes one probe a second, until one succeeds."""
+    store = ProbedHistoryStore()
+    store.failure = StoreUnavailable("The database is not available.")
+    async with recording(store) as recorder:
+        began = now()
+        with pytest.raises(StoreUnavailable):
+            await recorder.record([history_row()])
+        await until(lambda: len(store.probed) == 2, "two probes")
+        store.failure = None
+        await found(partial(succeeds, recorder.ping), "the third one succeeds")
+    assert store.probed == pytest.approx([began + 1, began + 2, began + 3])

@@ -250,3 +250,29 @@ async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
     assert not relay._lease.held
     outbox.holder = b"another"
     assert not await relay._lead()
+
+
+@in_virtual_time
+async def test_a_relay_that_published_again_begins_with_a_short_backoff() -> None:
+    """The backoff grows with each failure in a row; a batch that is published ends the row."""
+    rows = [history_row(n) for n in range(2)]
+    outbox = MemoryOutboxStore(rows[:1])
+    stream = ListeningStream(outbox)
+    stream.failure = StreamUnavailable("The broker is down.")
+    failures: list[int] = []
+
+    def backoff(_error: Exception, failed: int, _longest: float) -> float:
+        failures.append(failed)
+        return 1.0
+
+    async with relaying(outbox, stream, backoff) as (relay, _):
+        await until(lambda: len(failures) == 2, "two failures")
+        stream.failure = None
+        await until(lambda: not outbox.entries, "the outbox is empty")
+        stream.failure = StreamUnavailable("The broker is down.")
+        outbox.add(rows[1:])
+        relay.wake()
+        await until(lambda: len(failures) == 3, "another failure")
+        stream.failure = None
+        await until(lambda: not outbox.entries, "the outbox is empty again")
+    assert failures == [1, 2, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from time import time_ns
 
 import pytest
 from structlog.testing import capture_logs
@@ -76,6 +77,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
     stream.refused = {rows[1].id}
+    before_ms = time_ns() // 1_000_000
     async with relaying(outbox, stream) as (relay, metrics):
         await until(lambda: len(outbox.entries) == 1, "the others have gone")
         later = history_row()
@@ -88,6 +90,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
     assert sum(rows[1].id in attempt for attempt in stream.attempts) >= 5
     (letter,) = outbox.letters
     assert (letter.stage, letter.event_id, letter.reason) == ("relay", rows[1].id, "too large")
+    assert before_ms <= letter.created_ms <= time_ns() // 1_000_000
 
 
 @in_virtual_time

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from hashlib import sha256
 from time import time_ns
 
 import pytest
 
-from pycalc.db.base import NewSession, SessionLimits
+from pycalc.db.base import NewSession, Refresh, Rotation, SessionLimits
 from pycalc.errors import Unauthorized
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
@@ -20,14 +21,19 @@ DAY_MS = 86_400_000
 
 
 class NotingStore(MemorySessionStore):
-    """A store that opens every session and records it with its limits."""
+    """A store that records sessions, their limits and refreshes, and refreshes none."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
         self.opened: list[tuple[NewSession, SessionLimits]] = []
+        self.presented: list[Refresh] = []
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         self.opened.append((session, limits))
+
+    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
+        self.presented.append(refresh)
+        return Rotation(None, False)
 
 
 async def test_how_long_a_session_lives() -> None:
@@ -51,3 +57,15 @@ async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
             await sessions.refresh("pcr_" + base64.urlsafe_b64encode(wrong).decode())
     with pytest.raises(Unauthorized):
         await sessions.refresh(base64.urlsafe_b64encode(raw).decode())
+
+
+async def test_an_earlier_release_s_refresh_token_fits() -> None:
+    """A session's id, 16 bytes that stay the same and 16 that change: tokens in this form are in clients' hands."""
+    store = NotingStore()
+    token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
+    with pytest.raises(Unauthorized):
+        await Sessions(store, IdSource(), Metrics()).refresh(token)
+    ((session_id, family_hash, refresh_hash, _, _),) = store.presented
+    assert session_id == b"i" * 16
+    assert family_hash == sha256(b"f" * 16).digest()
+    assert refresh_hash == sha256(b"f" * 16 + b"s" * 16).digest()

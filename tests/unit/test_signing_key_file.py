@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
+from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -20,12 +22,17 @@ OLD, NEW = "o" * 32, "n" * 40
 class Watched:
     """A key file, and the lists of keys that its watcher reported."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *poll_seconds: float) -> None:
         self.file = file
         self.file.write_text(OLD + "\n")
         self.metrics = Metrics()
         self.told: list[Sequence[str]] = []
-        self.watcher = SigningKeyFile(file, (OLD,), self.told.append, self.metrics, poll_seconds=0.01)
+        self.changed = asyncio.Event()
+        self.watcher = SigningKeyFile(file, (OLD,), self._replace, self.metrics, *poll_seconds)
+
+    def _replace(self, keys: Sequence[str]) -> None:
+        self.told.append(keys)
+        self.changed.set()
 
     @property
     def unreadable(self) -> float | None:
@@ -36,7 +43,7 @@ class Watched:
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     """Watch a file with a short poll interval."""
-    opened = Watched(tmp_path / "keys")
+    opened = Watched(tmp_path / "keys", 0.01)
     yield opened
     await opened.watcher.aclose()
 
@@ -106,3 +113,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A missing key file stops the start with a message that names it."""
     with pytest.raises(ValueError, match=r"keys can't be read: FileNotFoundError"):
         read_keys(tmp_path / "keys")
+
+
+@in_virtual_time
+async def test_a_new_key_is_in_force_within_a_second(tmp_path: Path) -> None:
+    """The file is read each second, so a change is reported when the next second is over."""
+    began = now()
+    watched = Watched(tmp_path / "keys")
+    watched.file.write_text(NEW)
+    await watched.changed.wait()
+    assert now() - began == pytest.approx(1)
+    await watched.watcher.aclose()

@@ -13,8 +13,7 @@ from pycalc.services.accounts.token_cache import TokenCache
 
 pytestmark = pytest.mark.anyio
 
-# Valid for longer than any run of the tests takes.
-ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)
+ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)  # valid however long a test run takes
 
 
 class Told:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import time_ns
 
 import pytest
 
@@ -401,3 +402,18 @@ async def test_a_report_has_10000_totals_at_most() -> None:
 
     await UsageReader(NotingTotals(), MemoryUserStore()).report(Principal(USER, "ada", Role.USER, USER, 0.0))
     assert asked == [10_000]
+
+
+@in_virtual_time
+async def test_the_lag_is_the_age_of_the_oldest_event() -> None:
+    """The lag of a batch is the time since its oldest calculation."""
+    stream, metrics = MemoryStream("memory://", Metrics()), Metrics()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), metrics)
+    await asyncio.sleep(0)
+    before_ms = time_ns() // 1_000_000
+    async with asyncio.timeout(5):
+        await stream.publish([event(last_of_day(before_ms - age)) for age in (3_000, 10_000)])
+    await consumer.aclose()
+    lag = metrics.registry.get_sample_value("pycalc_consumer_lag_seconds_sum")
+    assert lag is not None
+    assert 10 <= lag <= 10 + (time_ns() // 1_000_000 + 1 - before_ms) / 1000

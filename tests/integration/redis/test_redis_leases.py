@@ -153,6 +153,17 @@ async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended") is True
 
 
+async def test_releasing_a_claim_that_never_asked_sends_nothing(
+    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim is made for each calculation; Redis hears only of those that tried to take the lease."""
+    here, _ = pair
+    sent: list[object] = []
+    monkeypatch.setattr(here.cache._client, "post", lambda *command: sent.append(command))
+    here.cache.leases.claim(KEY).release()
+    assert sent == []
+
+
 async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_url: str) -> None:
     """A damaged value is identified by its digest when it is deleted, instead of being sent back."""
     async with (

@@ -181,6 +181,7 @@ async def test_batches_are_bounded_together(
     await until(lambda: slots.taken == slots.total, "the first is under way")
     second = await client.post("/batch", headers=headers, json=quick)
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
+    assert second.headers["Retry-After"] == "1"
     assert await refused(client, "batches") == "1.0"
     others.release()
     assert (await client.post("/batch", headers=headers, json=quick)).status_code == 200

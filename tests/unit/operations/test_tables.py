@@ -73,7 +73,9 @@ def test_the_layers_of_a_factorial(n: int) -> None:
     assert not any(5 in layer for layer in layers)
 
 
-@pytest.mark.parametrize("value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9"])
+@pytest.mark.parametrize(
+    "value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9", "1e80", "-3e70"]
+)
 def test_floor_and_nearest(value: str) -> None:
     """Floor and nearest integer agree with Fraction's exact arithmetic; halves round up."""
     arithmetic = IntervalArithmetic(200)

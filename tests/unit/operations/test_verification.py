@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Modular
 from pycalc.services.operations.factorial.residue import factorial_by_steps
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.modular import random_prime
@@ -69,3 +70,13 @@ def test_a_prime_that_divides_an_operand_is_replaced() -> None:
         assert not power.verify(args, 50, text + b"1", prime)
     root = power.parse({"x": str(prime * prime), "y": "0.5"})
     assert power.verify(root, 50, str(prime).encode(), prime)
+
+
+@pytest.mark.parametrize(("x", "y", "value"), [("1", "0.5", 1), ("0", "0.5", 0), ("-1", "0.2", -1), ("-1", "0.4", 1)])
+def test_the_residue_of_a_root_of_0_or_1_is_verified(x: str, y: str, value: int) -> None:
+    """Powers of 0, 1 and -1 are known without a root; every other residue is refused."""
+    prime = 2**61 - 1
+    power = OPERATIONS["pow"]
+    assert isinstance(power, Modular)
+    args = power.parse({"x": x, "y": y})
+    assert [power.agrees_modulo(args, (value + wrong) % prime, prime) for wrong in range(3)] == [True, False, False]

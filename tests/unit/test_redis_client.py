@@ -1,0 +1,31 @@
+"""The Redis client without a server: how long it waits, and the names that several releases share."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pycalc.cache.base import counter_digest
+from pycalc.cache.redis.breaker import State
+from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
+from pycalc.errors import AnswerLost
+from pycalc.observability.metrics import Metrics
+from tests.harness.virtual_time import in_virtual_time, now
+
+
+@in_virtual_time
+async def test_a_redis_that_hangs_delays_a_question_by_50_ms() -> None:
+    """A question that gets no reply ends after 50 ms, because computing the result may be faster than waiting."""
+    client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
+    client.breaker.state = State.CLOSED
+    began = now()
+    with pytest.raises(AnswerLost):
+        await client.ask(asyncio.Event().wait)
+    assert now() - began == pytest.approx(0.05)
+    await client.aclose()
+
+
+def test_a_counter_s_name_stays() -> None:
+    """Releases that run side by side count under the same name: BLAKE2b of 16 bytes (``b2sum -l 128``)."""
+    assert counter_digest("ada").hex() == "c6ef43c47f8c23627ee5b9f8f5cb406c"
