@@ -127,7 +127,7 @@ class Operation(Calculable[ArgsT]):
 
     # A longer result is verified before it is returned: every result of an operation that has 0 here.
     verified_above: ClassVar[int] = VERIFIED_DIGITS
-    # False: the result is no number but JSON text, and expressions do not call the operation.
+    # False: the result is no number but JSON text, and an expression calls the operation at its top only.
     numeric: ClassVar[bool] = True
 
     @abstractmethod

@@ -79,12 +79,14 @@ def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
         ("2^53", {}, "9007199254740992", True),
         ("2^0.5", {"precision": 10}, "1.414213562", False),
         ("4^0.5", {"precision": 10}, 2, True),
+        ("isprime(2^89 - 1)", {}, True, True),
+        ("factorize(2^10 - 1)", {}, [{"prime": prime, "exponent": 1} for prime in (3, 11, 31)], True),
     ],
 )
 def test_results_are_json_as_those_of_operations(
     client: httpx.Client, expression: str, more: dict[str, object], result: object, exact: bool
 ) -> None:
-    """A small integer is a number, everything else a string."""
+    """A small integer is a number, a boolean and a list are themselves, everything else is a string."""
     made = evaluate(client, expression, **more).json()
     assert (made["result"], made["exact"]) == (result, exact)
 

@@ -69,6 +69,14 @@ def value(text: str, precision: int = 0) -> str:
         ("2^100 <= 10^30", "false"),
         ("10^30 - 1 > 2^99", "true"),
         ("1/3 != 2/6", "false"),
+        ("isprime(2^127 - 1)", "true"),
+        ("(isprime(2^127 + 1))", "false"),
+        ("isprime(2^61 mod 1000)", "false"),
+        ("factorize(2^67 - 1)", '[{"prime":193707721,"exponent":1},{"prime":761838257287,"exponent":1}]'),
+        ("factorize(1)", "[]"),
+        ("nextprime(10^20) - 10^20", "39"),
+        ("gcd(nextprime(100), primorial(101))", "101"),
+        ("lucas(10) + catalan(5)", "165"),
     ],
 )
 def test_exact_values(text: str, expected: str | None) -> None:
@@ -132,6 +140,8 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
         ("sum(i, 1/2, 3, i)", 0, "whole numbers"),
         ("sum(i, 1, 10^18, i)", 0, "at most 1,000,000"),
         ("sum(i, -3, 3, 1/i)", 15, "division by zero"),
+        ("isprime(1/2)", 0, "isprime is not defined here: n must be a whole number of 0 or more"),
+        ("factorize(5 - 5)", 0, "factorize is not defined here: 0 is no product of primes"),
     ],
 )
 def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, words: str) -> None:
@@ -253,6 +263,9 @@ def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> N
         ("10^30 < 2^100", "false"),
         ("sum(i, 1, 100, i^2)", "338351"),
         ("0.5", "0.25"),
+        ("isprime(2^89 - 1)", "false"),
+        ("isprime(91)", "true"),
+        ("factorize(2^4 * 3)", '[{"prime":2,"exponent":4}]'),
     ],
 )
 def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
@@ -284,6 +297,17 @@ def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(evaluate, "_expressions", wrong)
     with pytest.raises(VerificationFailed):
         evaluate.result(evaluate.parse({"expression": "fibonacci(1000) * 3"}), 0, exact=True)
+
+
+@pytest.mark.parametrize("text", ["isprime(fibonacci(7) + 4)", "factorize(fibonacci(7) + 4)"])
+def test_a_wrong_argument_of_a_function_without_a_number_is_found(text: str) -> None:
+    """Its value has no residue, so its argument must have the right one."""
+    answer = EXPRESSIONS.compute(EXPRESSIONS.read(text.replace("4", "5")), 0)
+    right = {name: Function(operation) for name, operation in OPERATIONS.items() if not operation.numeric}
+    wrong = Expressions({**right, "fibonacci": _Wrong(OPERATIONS["fibonacci"])})
+    expression = wrong.read(text)
+    assert wrong.compute(expression, 0) == answer
+    assert not wrong.verify(expression, 0, answer, random_prime())
 
 
 def test_a_missing_expression_is_refused() -> None:

@@ -13,7 +13,7 @@ from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmet
 from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluation
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Comparison, Modulo, Node
+from pycalc.services.operations.expressions.nodes import Call, Comparison, Modulo, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -77,7 +77,9 @@ class Expressions:
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
         computing = sizer.seconds
-        sizer.residue(root, Size(None, None, PRIME_BITS))
+        parts = children(root) if self._is_no_number(root) else (root,)
+        for part in parts:
+            sizer.residue(part, Size(None, None, PRIME_BITS))
         if isinstance(root, Modulo):
             computing *= 2
         digits = _digits(size, precision)
@@ -111,8 +113,8 @@ class Expressions:
 
     def _computed(self, root: Node, precision: int, bits: int) -> Verified:
         value = Evaluation(Arithmetic(self._functions, precision, bits)).value(root)
-        if isinstance(value, bool):
-            return Verified(_boolean(value), True)
+        if isinstance(value, bool | bytes):
+            return Verified(value if isinstance(value, bytes) else _boolean(value), True)
         if is_exact(value):
             return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
@@ -120,17 +122,27 @@ class Expressions:
         return Verified(rounded(root.position, value, precision).text().encode(), False)
 
     def _agrees(self, root: Node, precision: int, bits: int, computed: Verified, prime: int) -> bool:
-        """Return whether an exact text agrees with the tree modulo ``prime``; the sides of a comparison must, too."""
+        """Return whether an exact text agrees with the tree modulo ``prime``.
+
+        Where the value is no number, the operands of the comparison or function must agree with their residues.
+        """
         arithmetic = Arithmetic(self._functions, precision, bits)
         evaluation = Evaluation(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
-        if not isinstance(root, Comparison):
+        if not self._is_no_number(root):
             return residue_or_none(computed.text, prime) == int(residues.of(root))
-        values = [evaluation.value(side) for side in (root.left, root.right)]
-        for side, value in zip((root.left, root.right), values, strict=True):
-            if is_exact(value) and residues.of(side) != residues.of_value(side.position, value):
+        operands = children(root)
+        values = [evaluation.value(operand) for operand in operands]
+        for operand, value in zip(operands, values, strict=True):
+            if is_exact(value) and residues.of(operand) != residues.of_value(operand.position, value):
                 raise DisagreementError
+        if isinstance(root, Call):
+            return self._functions[root.name].verifies(root.position, values, computed.text, prime)
         return computed.text == _boolean(arithmetic.value(root, values))
+
+    def _is_no_number(self, root: Node) -> bool:
+        """Return whether a tree's value is a boolean, or that of a function whose values are no numbers."""
+        return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
     @staticmethod
     def _settled(precision: int, attempt: Callable[[int], T]) -> T:

@@ -22,7 +22,7 @@ class Function:
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
-        self.signature = Signature(len(operation.parameters), len(operation.parameters))
+        self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
         """Return how many digits the value has, and the seconds to compute and verify it."""
@@ -30,8 +30,10 @@ class Function:
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
-        """Return the function's value, verified as the operation verifies it."""
+        """Return the function's value, verified as the operation verifies it; its text where it is no number."""
         text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+        if not self.signature.numeric:
+            return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
@@ -52,6 +54,10 @@ class Function:
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the value modulo a prime by another method than that of ``value``; None where there is none."""
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
+
+    def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
+        """Return whether ``text`` is the value, by the operation's independent route."""
+        return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:
         name = self._operation.name

@@ -75,6 +75,8 @@ class NodeSizes:
         if not all(value is not None for value in values) or isinstance(node, Comparison):
             return None
         if isinstance(node, Call) and node.name not in BUILT_IN:
+            if not self._functions[node.name].signature.numeric:
+                return None
             _, seconds = self._functions[node.name].estimate(node.position, values)
             if seconds > _FOLDED_SECONDS:
                 return None
@@ -191,4 +193,4 @@ def _samples(size: Size) -> list[Value]:
     if size.low is not None:
         low, high = size.low // 1, size.high // 1
         return [low, (low + high) // 2, high]
-    return [mpz(1) << ceil(size.bits)]
+    return [(mpz(1) << ceil(size.bits)) - 1]

@@ -33,7 +33,7 @@ class Evaluate(Calculable[Expression]):
     default_precision = 0
 
     def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
-        functions = {name: Function(operation) for name, operation in operations.items() if operation.numeric}
+        functions = {name: Function(operation) for name, operation in operations.items()}
         self._expressions = Expressions(functions)
         calls = "|".join(functions)
         # A call of a function with short literals, whose size is known at once.

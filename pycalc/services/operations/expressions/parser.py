@@ -44,10 +44,14 @@ _TOO_DEEP = (
 
 
 class Signature(NamedTuple):
-    """The number of arguments of a function; ``most`` is None where there is no limit."""
+    """The number of arguments of a function; ``most`` is None where there is no limit.
+
+    A function whose value is no number (``numeric`` is False) is called at the top of an expression only.
+    """
 
     least: int
     most: int | None
+    numeric: bool = True
 
 
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
@@ -90,6 +94,7 @@ class _Parser:
         self._depth = -1  # the whole is not nested
         self._in_arguments = False  # a comma separates arguments here
         self._variables: list[str] = []
+        self._alone: list[Call] = []  # the calls of functions whose values are no numbers
 
     def whole(self) -> Node:
         """Return the tree of the whole text."""
@@ -103,6 +108,10 @@ class _Parser:
                 raise self._error("An expression has one comparison: write a second expression for the other.")
         if self._token.kind != "end":
             raise self._unexpected()
+        for call in self._alone:
+            if call is not node:
+                detail = f"The value of {call.name} is no number to compute with: write {call.name}(...) alone."
+                raise invalid(call.position, detail)
         return node
 
     def _take(self) -> Token:
@@ -235,14 +244,17 @@ class _Parser:
                 self._take()
                 arguments.append(self._expression())
         self._expect(")")
-        least, most = self._functions[name.text]
+        least, most, numeric = self._functions[name.text]
         if len(arguments) < least or (most is not None and len(arguments) > most):
             wanted = f"{least}" if most == least else f"at least {least}"
             plural = "" if least == 1 else "s"
             raise invalid(name.position, f"{name.text} takes {wanted} argument{plural}, not {len(arguments)}.")
         if name.text == "pow":
             return Power(name.position, arguments[0], arguments[1])
-        return Call(name.position, name.text, tuple(arguments))
+        call = Call(name.position, name.text, tuple(arguments))
+        if not numeric:
+            self._alone.append(call)
+        return call
 
     def _loop(self, name: Token) -> Node:
         variable = self._take()

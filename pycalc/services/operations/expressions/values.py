@@ -9,7 +9,8 @@ from typing import Any
 
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
-# A GMP integer, a GMP fraction that is not whole, an enclosure, or the boolean of a comparison.
+# A GMP integer, a GMP fraction that is not whole, or an enclosure. At the top of a tree also the boolean of a
+# comparison, or the text of a value that is no number.
 Value = Any
 
 _WHOLE = type(mpz(0))
