@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import json_literal, quoted
-from pycalc.models.math import ELAPSED, Number, PrimePower
+from pycalc.models.math import ELAPSED, Number, Outcome
 from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
@@ -71,7 +71,7 @@ class HistoryItem(TypedDict):
     input: Annotated[
         dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
     ]
-    result: Annotated[Number | bool | list[PrimePower] | None, Field(description="null when over 1,000 digits")]
+    result: Annotated[Outcome | None, Field(description="null when over 1,000 digits")]
     digits: Number
     exact: bool
     leading: Annotated[Ends, Field(description="the first 20 digits")]
@@ -118,14 +118,14 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV: numbers bare, null empty, operands and lists as JSON text in quotes.
+    """Return a stored row as a line of CSV: numbers bare, null empty; operands, lists and objects as JSON in quotes.
 
     No cell is a formula to a spreadsheet: what begins with a sign is a number or a fraction, and nothing begins with
     ``=``, ``@`` or a control character (names begin with a letter or a digit, operands with a brace).
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""
-    if result.startswith("["):
+    if result.startswith(("[", "{")):
         result = '"{}"'.format(result.replace('"', '""'))
     return (
         f'{text_of_id(row.id)},{row.operation},"{operands}",{result},{row.digits},{_BOOLEAN[row.exact]},'

@@ -24,11 +24,11 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_literal(text: str) -> str:
-    """Return a result's text as JSON: a boolean, a list, an integer that every reader keeps exactly, or a string.
+    """Return a result's text as JSON: a boolean, a list or object, an integer that every reader keeps, or a string.
 
     RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
     """
-    if text in ("true", "false") or text.startswith("["):
+    if text in ("true", "false") or text.startswith(("[", "{")):
         return text
     if len(text) <= _SAFE_LENGTH and _INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
         return text

@@ -32,6 +32,15 @@ class PrimePower(TypedDict):
     exponent: Annotated[int, Field(description="how often the number is divisible by the prime")]
 
 
+class IntegerRoot(TypedDict):
+    """The floor of a root, and what is left of the number."""
+
+    root: Number
+    remainder: Annotated[Number, Field(description="the number less the power of the root")]
+
+
+Outcome = Number | bool | list[PrimePower] | IntegerRoot
+
 Operand = TypeAliasType(
     "Operand",
     Annotated[
@@ -64,11 +73,16 @@ class Calculation(TypedDict):
     operation: str
     input: Annotated[dict[str, Number], Field(description="the operands in canonical form")]
     result: Annotated[
-        Number | bool | list[PrimePower],
-        Field(description="a boolean is the value of a comparison or of isprime, a list that of factorize"),
+        Outcome,
+        Field(
+            description="a boolean is the value of a comparison or of isprime, a list that of factorize, an object "
+            "that of iroot"
+        ),
     ]
     digits: Annotated[int, Field(description="number of digits in the result")]
-    exact: Annotated[bool, Field(description="false: correctly rounded to the asked precision")]
+    exact: Annotated[
+        bool, Field(description="false: correctly rounded to the asked precision, or a root with a remainder")
+    ]
     cached: Annotated[bool, Field(description="whether the result was made by an earlier calculation")]
     elapsed_ms: Annotated[float, Field(description=ELAPSED)]
 

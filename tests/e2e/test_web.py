@@ -287,6 +287,16 @@ def test_rounded_result_says_so(console: Page) -> None:
     expect(console.locator("#outcome")).to_contain_text("rounded")
 
 
+def test_a_root_is_shown_with_its_remainder(console: Page) -> None:
+    """Both parts stand in the result and in the history, and a mark says that there is a remainder."""
+    calculate(console, "iroot", n="99", k="2")
+    expect(console.locator("#result")).to_have_text("9, remainder 18")
+    expect(console.locator("#outcome")).to_contain_text("remainder")
+    expect(console.locator("#outcome")).not_to_contain_text("rounded")
+    row = console.get_by_role("table").get_by_role("row", name=re.compile(r"^iroot\(99, 2\)")).first
+    expect(row).to_contain_text("9, remainder 18")
+
+
 @pytest.mark.parametrize(
     ("operation", "n", "result"),
     [

@@ -110,8 +110,8 @@ def expensive_cases() -> list[Case]:
 
 # The longest operand that is drawn for an operation that is one file, in digits.
 LONGEST = {
-    "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "isprime": 250, "lcm": 10_000, "lucas": 7,
-    "modinverse": 10_000, "nextprime": 150, "primorial": 7,
+    "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "iroot": 10_000, "isprime": 250, "lcm": 10_000,
+    "lucas": 7, "modinverse": 10_000, "nextprime": 150, "primorial": 7,
 }  # fmt: skip
 KINDS = ("value", "mod", "summary", "precision")
 
@@ -147,6 +147,8 @@ class Drawing:
         first = self._natural(longest)
         if operation in ("gcd", "lcm"):
             return first, self._natural(longest)
+        if operation == "iroot":
+            return first, str(self._length(40_000))
         if operation == "modinverse":
             return first, str(gmp.mpz(self._natural(longest)) + 1)
         return (first,)

@@ -26,7 +26,7 @@ LONGEST_SECONDS = 0.25
 DRAWN = 25
 ATTEMPTS = 5
 ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
-TWO_OPERANDS = ("binomial", "gcd", "lcm", "modinverse")
+TWO_OPERANDS = ("binomial", "gcd", "iroot", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_IN_REFERENCES = 0.8
 """The limit of 20 ms in units of the reference, which takes about 25 ms on the machine of the measurements."""

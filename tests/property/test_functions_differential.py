@@ -20,6 +20,11 @@ PARI = {
     "catalan": "binomial(2*{0}, {0}) / ({0} + 1)",
     "factorize": "factor({0})~",
     "gcd": "gcd({0}, {1})",
+    # The floor of a negative number's root is one below the root of what is left of it without its sign and 1.
+    "iroot": (
+        "my(n = {0}, k = {1}, r); if(n < 0 && k % 2 == 0, -1, "
+        "r = if(n < 0, -1 - sqrtnint(-n - 1, k), sqrtnint(n, k)); [r, n - r^k])"
+    ),
     "isprime": "isprime({0})",
     "lcm": "lcm({0}, {1})",
     "lucas": "fibonacci({0} - 1) + fibonacci({0} + 1)",
@@ -54,6 +59,10 @@ def drawn(name: str) -> Iterable[tuple[int, ...]]:
                 *(random.getrandbits(random.randint(11, bits)) for _ in range(300)),
             )
         ]
+    if name == "iroot":
+        small = [(n, k) for n in range(-30, 31) for k in range(1, 8)]
+        powers = [(random.randint(-1_000, 1_000) ** k + d, k) for k in range(1, 40) for d in range(-2, 3)]
+        return [*small, *powers, *((wide(3_000), random.randint(1, 60)) for _ in range(500)), (2**70, 71), (-9, 71)]
     if name == "binomial":
         small = [(random.randint(-40, 400), random.randint(-10, 420)) for _ in range(1_500)]
         return [*small, (10**18, 3), (10**30, 2), (-(10**30), 3), (10**9, 10**9 - 2), (2**61 + 5, 12_000)]
@@ -73,6 +82,8 @@ def in_pari_form(text: str) -> str:
     """Return a result's text as PARI prints it."""
     if text in ("true", "false"):
         return "1" if text == "true" else "0"
+    if text.startswith("{"):
+        return "[{root}, {remainder}]".format(**json.loads(text))
     if not text.startswith("["):
         return text
     factors = json.loads(text)
@@ -89,18 +100,19 @@ def test_every_result_is_that_of_pari(name: str) -> None:
     names = [parameter.name for parameter in operation.parameters]
     cases = list(drawn(name))
     for case, expected in zip(cases, by_pari(name, cases), strict=True):
-        args = operation.parse(dict(zip(names, map(str, case), strict=True)))
-        if expected == "-1" and name == "modinverse":
-            with pytest.raises(DomainError, match="no inverse"):
-                operation.compute(args, 50)
+        literals = dict(zip(names, map(str, case), strict=True))
+        if expected == "-1" and name in ("modinverse", "iroot"):
+            with pytest.raises(DomainError, match=r"no inverse|no real root"):
+                operation.compute(operation.parse(literals), 50)
             continue
+        args = operation.parse(literals)
         text = operation.compute(args, 50)
         assert in_pari_form(text.decode()) == expected, case
         assert operation.verify(args, 50, text, random_prime()), case
         assert describe(text).digits <= operation.estimate(args, 50).digits, case
 
 
-@pytest.mark.parametrize("name", [name for name in PARI if name not in ("factorize", "isprime")])
+@pytest.mark.parametrize("name", [name for name in PARI if name not in ("factorize", "iroot", "isprime")])
 def test_a_wrong_result_is_noticed(name: str) -> None:
     """The verification finds a result that is off by one, of the wrong sign, or no number at all."""
     operation = OPERATIONS[name]
@@ -122,3 +134,25 @@ def test_a_wrong_factorization_is_noticed(wrong: list[tuple[int, int]]) -> None:
     operation = OPERATIONS["factorize"]
     text = json.dumps([{"prime": prime, "exponent": exponent} for prime, exponent in wrong])
     assert not operation.verify(operation.parse({"n": "36"}), 50, text.encode(), random_prime())
+
+
+@pytest.mark.parametrize(("root", "remainder"), [(9, 19), (11, -21), (10, 1), (10, -1), (-10, 0), (11, 0), (0, 100)])
+def test_a_wrong_root_is_noticed(root: int, remainder: int) -> None:
+    """A root that is too small or too large is, and a remainder that does not fit it."""
+    operation = OPERATIONS["iroot"]
+    text = json.dumps({"root": root, "remainder": remainder}).encode()
+    assert not operation.verify(operation.parse({"n": "100", "k": "2"}), 50, text, random_prime())
+    assert operation.verify(operation.parse({"n": "100", "k": "2"}), 50, b'{"root":10,"remainder":0}', random_prime())
+
+
+def test_a_root_of_a_huge_degree_is_1() -> None:
+    """No power of 2 is as small as the number; a negative number's remainder would have as many digits."""
+    operation = OPERATIONS["iroot"]
+    args = operation.parse({"n": "1000", "k": "1e30"})
+    text = operation.compute(args, 50)
+    assert json.loads(text) == {"root": 1, "remainder": 999}
+    assert operation.verify(args, 50, text, random_prime())
+    assert not operation.verify(args, 50, b'{"root":1,"remainder":998}', random_prime())
+    minus_one = operation.parse({"n": "-1", "k": "1000001"})
+    assert json.loads(operation.compute(minus_one, 50)) == {"root": -1, "remainder": 0}
+    assert operation.estimate(operation.parse({"n": "-2", "k": str(10**300 + 1)}), 50).digits > 10**299

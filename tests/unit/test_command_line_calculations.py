@@ -31,6 +31,7 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         (("fibonacci", "1000000000000000000", "--mod", "10"), "5"),
         (("factorial", "20"), "2432902008176640000"),
         (("pow", "2.5", "-3"), "0.064"),
+        (("iroot", "1000003", "3"), '{"root":100,"remainder":3}'),
         (("pow", "2", "0.5", "--precision", "5"), "1.4142"),
     ],
 )

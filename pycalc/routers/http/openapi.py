@@ -46,7 +46,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "The id under which the calculation is recorded; the JSON form has it in its body.",
         {"type": "string", "format": "uuid"},
     ),
-    "X-Exact": ("`false` where the digits are rounded; else absent.", {"type": "string", "enum": ["false"]}),
+    "X-Exact": (
+        "`false` where the digits are rounded or a root has a remainder; else absent.",
+        {"type": "string", "enum": ["false"]},
+    ),
     "X-Request-ID": ("What the service's log calls the request.", {"type": "string"}),
 }
 _OF_PROBLEMS = {

@@ -96,6 +96,7 @@ def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
     if plan.task.view == "summary":
         tail = f'"leading":{quoted(facts.leading)},"trailing":{quoted(facts.trailing)},{tail}'
     else:
-        quote = '"' if facts.stored is None or json_literal(facts.stored) != facts.stored else ""
+        is_json = text[:1] in (b"[", b"{") or (facts.stored is not None and json_literal(facts.stored) == facts.stored)
+        quote = "" if is_json else '"'
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
     return Result(text, facts, head.encode(), tail.encode())

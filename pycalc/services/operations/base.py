@@ -35,8 +35,8 @@ class Estimate:
 
     ``digits`` counts the digit characters of the result's text: exactly, or at most that many.
     ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
-    False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
-    values take, in bytes.
+    False where the result is, or may be, rounded to ``precision`` significant digits, or a root with a remainder.
+    ``memory`` is what intermediate values take, in bytes.
     """
 
     digits: int
@@ -134,7 +134,7 @@ class Operation(Calculable[ArgsT]):
     def compute(self, args: ArgsT, precision: int) -> bytes:
         """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal.
 
-        Where ``numeric`` is False, the text is ``true``, ``false`` or a list in JSON.
+        Where ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 import {
   byId, clearFields, complete, copyButton, count, duration, element, field, hide, markField, saveBlob, showProblem,
 } from "./dom.js";
-import { LONGEST_SHOWN, showDigits, showEnds, textOf } from "./digits.js";
+import { LONGEST_SHOWN, reasonOf, showDigits, showEnds, textOf } from "./digits.js";
 import { Problem, authorized, readJson } from "./http.js";
 import { exampleFor, formula, notation, pathOf } from "./operations.js";
 
@@ -81,7 +81,7 @@ function facts(calculation) {
   return [
     element("span", { class: "fact" }, digits === 1 ? "1 digit" : `${count(digits)} digits`),
     exact === true ? element("span", { class: "chip" }, "exact") : null,
-    exact === false ? element("span", { class: "chip warn" }, "rounded") : null,
+    exact === false ? element("span", { class: "chip warn" }, reasonOf(calculation)) : null,
     cached ? element("span", { class: "chip" }, "cached") : null,
     element("span", { class: "fact" }, duration(calculation.elapsed_ms)),
   ].filter(Boolean);

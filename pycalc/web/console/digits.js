@@ -29,11 +29,15 @@ function block(text) {
   return node;
 }
 
-/** A result as text: the prime factors of a number as a product, everything else as it stands. */
+/** A result as text: prime factors as a product, a root with its remainder, everything else as it stands. */
 export function textOf(result) {
+  if (result?.root !== undefined) return `${result.root}, remainder ${result.remainder}`;
   if (!Array.isArray(result)) return String(result);
   return result.map(({ prime, exponent }) => (exponent > 1 ? `${prime}^${exponent}` : `${prime}`)).join(" × ") || "1";
 }
+
+/** Why a result is not exact, in a word. */
+export const reasonOf = ({ result }) => (result?.root === undefined ? "rounded" : "remainder");
 
 /** A number for the page: whole, or its first and last digits if it is very long. */
 export function showDigits(text, omittedLabel) {

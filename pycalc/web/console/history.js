@@ -1,7 +1,7 @@
 // The history: one page at a time, by the service's own cursors.
 
 import { download, offers, reuse } from "./calculator.js";
-import { textOf } from "./digits.js";
+import { reasonOf, textOf } from "./digits.js";
 import { byId, count, duration, element, hide, showProblem } from "./dom.js";
 import { Problem, authorized, readJson, session } from "./http.js";
 import { notation } from "./operations.js";
@@ -58,7 +58,7 @@ function row(item, admin) {
   const whole = item.result !== null && item.result !== undefined;
   const actions = offers(item.operation) ? [reuseButton, whole ? null : downloadButton(item)].filter(Boolean) : [];
   const cached = item.cached ? element("span", { class: "chip" }, "cached") : null;
-  const rounded = item.exact === false ? element("span", { class: "chip warn" }, "rounded") : null;
+  const inexact = item.exact === false ? element("span", { class: "chip warn" }, reasonOf(item)) : null;
   const cell = (kind, ...children) => element("td", { role: "cell", class: kind }, ...children);
   return element(
     "tr", { role: "row" },
@@ -66,7 +66,7 @@ function row(item, admin) {
     cell("mono value", brief(item)),
     cell("number digit-count", count(item.digits)),
     cell("number took", duration(item.elapsed_ms)),
-    cell("marks", cached, rounded),
+    cell("marks", cached, inexact),
     admin ? cell("user", String(item.user ?? "")) : null,
     cell("when", moment(item)),
     cell("actions", ...actions),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from pycalc.services.operations.numbers.primes import primes_up_to
 from tests.harness.accounts import new_person
 from tests.harness.servers import Server, pycalc
 
@@ -52,13 +56,16 @@ def errors_of(answer: httpx.Response) -> Any:
         ("isprime/170141183460469231731687303715884105727", True),
         ("isprime/3215031751", False),
         ("nextprime/100", 101),
+        ("iroot/1000003/3", {"root": 100, "remainder": 3}),
+        ("iroot/-10/3", {"root": -3, "remainder": 17}),
+        ("iroot/1e40/2", {"root": "100000000000000000000", "remainder": 0}),
         ("factorize/360", FACTORS_OF_360),
         ("factorize/1", []),
         (f"factorize/{4 * LARGE_PRIME}", [{"prime": 2, "exponent": 2}, {"prime": str(LARGE_PRIME), "exponent": 1}]),
     ],
 )
 def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, path: str, result: object) -> None:
-    """A number, a boolean or a list, the second time from the cache."""
+    """A number, a boolean, a list or an object, the second time from the cache."""
     first, second = (client.get(f"/{path}").raise_for_status().json() for _ in range(2))
     assert (first["result"], second["result"], second["cached"]) == (result, result, True)
     items = client.get("/secure-history").raise_for_status().json()["items"]
@@ -83,7 +90,55 @@ def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
     assert {row["result"] for row in csv.DictReader(lines) if row["input"] == '{"n":360}'} == {text}
 
 
-@pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12"])
+def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:
+    """In a batch, as bare text, in the export for spreadsheets, and in an event."""
+    body = {"operations": [{"operation": "iroot", "input": {"n": n, "k": 2}} for n in (99, 100)]}
+    made = client.post("/batch", json=body).raise_for_status().json()["results"]
+    assert [(each["result"], each["exact"]) for each in made] == [
+        ({"root": 9, "remainder": 18}, False),
+        ({"root": 10, "remainder": 0}, True),
+    ]
+    bare = [client.get(f"/iroot/{n}/2", headers={"Accept": "text/plain"}) for n in (99, 100)]
+    assert [answer.text for answer in bare] == ['{"root":9,"remainder":18}', '{"root":10,"remainder":0}']
+    assert [answer.headers.get("X-Exact") for answer in bare] == ["false", None]
+    lines = client.get("/secure-history", headers={"Accept": "text/csv"}).text.splitlines()
+    rows = [(row["result"], row["exact"], row["digits"]) for row in csv.DictReader(lines)]
+    assert set(rows) == {('{"root":9,"remainder":18}', "false", "0"), ('{"root":10,"remainder":0}', "true", "0")}
+    with client.stream("GET", "/events", headers={"Last-Event-ID": made[0]["id"]}) as events:
+        data = next(line for line in events.iter_lines() if line.startswith("data:"))
+    assert json.loads(data.removeprefix("data:"))["data"]["result"] == {"root": 10, "remainder": 0}
+
+
+@pytest.mark.parametrize("path", [f"iroot/{'7' * 5_000}/2", f"factorize/{prod(primes_up_to(1_000))}"])
+def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, path: str) -> None:
+    """An object or a list of over 1,000 characters is no string; the history has its digest."""
+    answer = client.get(f"/{path}").raise_for_status()
+    assert len(answer.content) > 2_000
+    assert isinstance(answer.json()["result"], list | dict)
+    bare = client.get(f"/{path}", headers={"Accept": "text/plain"}).raise_for_status()
+    assert json.loads(bare.text) == answer.json()["result"]
+    item = client.get("/secure-history").json()["items"][0]
+    assert (item["result"], item["sha256"]) == (None, sha256(bare.content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "sentence"),
+    [
+        ("iroot/-4/2", "domain-error", "k must be odd"),
+        ("iroot/4/0", "validation-error", "k must be a whole number of 1 or more"),
+        ("iroot/4/-1", "validation-error", "k must be a whole number of 0 or more"),
+        ("iroot/-2/1e18", "domain-error", "k must be odd"),
+        ("iroot/-2/1000000000000000001", "result-too-large", "more than 25,000,000 digits"),
+    ],
+)
+def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, kind: str, sentence: str) -> None:
+    """Each refusal says what is wrong with the degree."""
+    answer = client.get(f"/{path}")
+    assert (answer.status_code, answer.json()["type"]) == (422, f"/docs/problems#{kind}")
+    assert sentence in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12", "iroot/12/2"])
 @pytest.mark.parametrize(("option", "lacking"), [("mod=7", "residue"), ("view=summary", "summary")])
 def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: str, option: str, lacking: str) -> None:
     """The sentence says what the operation lacks, and the document does not offer it."""

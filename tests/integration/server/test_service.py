@@ -23,6 +23,7 @@ OPERATIONS = {
     "catalan": "{n}",
     "factorize": "{n}",
     "gcd": "{a}/{b}",
+    "iroot": "{n}/{k}",
     "isprime": "{n}",
     "lcm": "{a}/{b}",
     "lucas": "{n}",

@@ -23,8 +23,8 @@ class DigitFacts(NamedTuple):
 
 
 def describe(text: bytes) -> DigitFacts:
-    """Return the facts of a result's text, without sign, point, slash and exponent; a boolean or list has none."""
-    if text in (b"true", b"false") or text.startswith(b"["):
+    """Return the facts of a result's text, without sign, point, slash and exponent; one that is no number has none."""
+    if text in (b"true", b"false") or text.startswith((b"[", b"{")):
         return DigitFacts(0, "", "")
     end = text.rfind(b"e", -20_000)
     if end < 0:
