@@ -41,9 +41,17 @@ func main() {
 	if *summary.Summary.Digits.String != "208987640249978734" {
 		check(fmt.Errorf("F(10^18) has 208987640249978734 digits, got %s", *summary.Summary.Digits.String))
 	}
+	request := pycalc.NewCalculationRequest("fibonacci", map[string]pycalc.Operand{"n": {String: pycalc.PtrString("90")}})
+	posted, _, err := client.CalculationsAPI.Calculate(caller).CalculationRequest(*request).Execute()
+	check(err)
+	read, _, err := client.CalculationsAPI.GetCalculation(caller, posted.Calculation.Id).Execute()
+	check(err)
+	if read.Operation != "fibonacci" {
+		check(fmt.Errorf("the calculation is of fibonacci, got %s", read.Operation))
+	}
 	page, _, err := client.HistoryAPI.ListHistory(caller).Execute()
 	check(err)
-	if len(page.Items) != 2 {
-		check(fmt.Errorf("the history holds 2 calculations, got %d", len(page.Items)))
+	if len(page.Items) != 3 {
+		check(fmt.Errorf("the history holds 3 calculations, got %d", len(page.Items)))
 	}
 }

@@ -7,13 +7,15 @@ from typing import TypeVar
 
 from pycalc_api import AuthenticatedClient, Client
 from pycalc_api.api.accounts import log_in, register
-from pycalc_api.api.calculations import calculate_batch, fibonacci, pow_
+from pycalc_api.api.calculations import calculate, calculate_batch, fibonacci, get_calculation, pow_
 from pycalc_api.api.history import list_history
 from pycalc_api.models import (
     Batch,
     BatchResults,
     Calculation,
+    CalculationRequest,
     Credentials,
+    HistoryItem,
     HistoryPage,
     Problem,
     Registration,
@@ -57,9 +59,12 @@ def main(url: str) -> None:
     )
     half, problem = expect(BatchResults, calculate_batch.sync(client=client, body=batch)).results
     results += [expect(Calculation, half).result, expect(Problem, problem).status]
+    body = CalculationRequest.from_dict({"operation": "fibonacci", "input": {"n": 90}})
+    made = expect(Calculation, calculate.sync(client=client, body=body))
+    results += [made.result, expect(HistoryItem, get_calculation.sync(made.id, client=client)).result]
     page = expect(HistoryPage, list_history.sync(client=client))
     results += [len(page.items), page.items[-1].created_at.utcoffset().total_seconds()]
-    expected = [2971215073, False, "208987640249978734", 422, "0.5", 422, 4, 0.0]
+    expected = [2971215073, False, "208987640249978734", 422, "0.5", 422, *["2880067194370816120"] * 2, 5, 0.0]
     if results != expected:
         raise ValueError(f"expected {expected}, got {results}")
 

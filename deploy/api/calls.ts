@@ -49,5 +49,15 @@ const { data: batch } = await client.POST("/batch", {
 const [half, refused] = batch!.results;
 expectEqual(["result" in half! && half.result, isProblem(refused!) && refused.status], ["0.5", 422]);
 
+const { data: posted } = await client.POST("/calculations", {
+  headers,
+  body: { operation: "pow", input: { x: 2, y: 10 } },
+});
+const { data: read } = await client.GET("/calculations/{calculation_id}", {
+  headers,
+  params: { path: { calculation_id: posted!.id } },
+});
+expectEqual(read!.result, 1024);
+
 const { data: page } = await client.GET("/secure-history", { headers, params: { query: { limit: 2 } } });
-expectEqual(json(page).items.map((item) => item.operation), ["pow", "fibonacci"]);
+expectEqual(json(page).items.map((item) => item.operation), ["pow", "pow"]);

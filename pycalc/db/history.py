@@ -76,6 +76,11 @@ class SqlHistoryStore:
         rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
         return sorted(rows, reverse=True)[:limit]
 
+    async def find(self, identity: bytes) -> HistoryRow | None:
+        query = select(*_COLUMNS).where(history.c.id == identity)
+        found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if found is None else HistoryRow._make(found)
+
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         query = _matching(selection, after).order_by(history.c.id).limit(limit)
         rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
@@ -12,8 +12,8 @@ from pycalc.models.problems import Problem
 
 MAX_BATCH = 1_000  # calculations in one batch
 ELAPSED = (
-    "milliseconds from the request's arrival, in a batch from the calculation's turn, to the verified result; "
-    "recording after it does not count"
+    "milliseconds from the arrival of the request and its body, in a batch from the calculation's turn, to the "
+    "verified result; recording after it does not count"
 )
 
 Number = TypeAliasType(
@@ -122,6 +122,26 @@ CalculationResult = TypeAliasType(
     "CalculationResult",
     Annotated[Calculation | Summary, Field(description="a calculation; with `view=summary`, its size and ends")],
 )
+
+
+@with_config(
+    ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"operation": "pow", "input": {"x": "2", "y": "0.5"}, "precision": 30}},
+    )
+)
+class CalculationRequest(TypedDict):
+    """A calculation with its operands in the body."""
+
+    operation: str
+    input: Annotated[dict[str, Operand], Field(description="the operands by name")]
+    mod: NotRequired[Annotated[Operand, Field(description="the result modulo this whole number")]]
+    view: NotRequired[
+        Annotated[Literal["full", "summary"], Field(description="`summary`: size and ends instead of the result")]
+    ]
+    precision: NotRequired[
+        Annotated[Operand, Field(description="significant digits of a result that has no finite exact form")]
+    ]
 
 
 @with_config(ConfigDict(extra="forbid", json_schema_extra={"example": {"expression": "3^(10^12) mod 10^20"}}))

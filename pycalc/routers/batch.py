@@ -18,8 +18,9 @@ from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problems import problem_body, responses
 from pycalc.routers.http.representations import BatchResponse, Piece, json_around
-from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, read_batch
+from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
 from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.requests import read_batch
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 

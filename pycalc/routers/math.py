@@ -34,7 +34,7 @@ from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
 from pycalc.services.operations.numbers.literals import DECIMAL, INTEGER, MAX_LITERAL, NATURAL
 
-_ERRORS = (
+CALCULATION_ERRORS = (
     "validation-error",
     "domain-error",
     "result-too-large",
@@ -135,7 +135,7 @@ _add = partial(
     router.add_api_route,
     methods=["GET"],
     response_model=CalculationResult,
-    responses={**TEXT_RESPONSES, **responses(*_ERRORS)},
+    responses={**TEXT_RESPONSES, **responses(*CALCULATION_ERRORS)},
     dependencies=[Security(BEARER)],
     route_class_override=CalculationRoute,
 )

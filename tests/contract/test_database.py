@@ -188,6 +188,8 @@ class TestHistory:
         ]
         await history.append(rows)
         assert await history.page(ALL, None, 10) == rows[::-1]
+        assert [await history.find(row.id) for row in rows] == rows
+        assert await history.find(ids.next()) is None
 
     async def test_rows_and_events_are_stored_together_in_order(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore

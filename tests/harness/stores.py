@@ -74,6 +74,9 @@ class MemoryHistoryStore:
         rows = [row for row in self._matching(selection) if before is None or row.id < before]
         return rows[::-1][:limit]
 
+    async def find(self, identity: bytes) -> HistoryRow | None:
+        return next((row for row in self.rows if row.id == identity), None)
+
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         return [row for row in self._matching(selection) if row.id > after][:limit]
 

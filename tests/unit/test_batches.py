@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pycalc.errors import InvalidInput
-from pycalc.services.calculations.batch import read_batch
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.calculations.requests import read_batch
 
 ITEM = {"operation": "fibonacci", "input": {"n": 7}}
 

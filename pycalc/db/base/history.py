@@ -38,6 +38,9 @@ class HistoryStore(Protocol):
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` rows with ids below ``before``, newest first."""
 
+    async def find(self, identity: bytes) -> HistoryRow | None:
+        """Return the row of this id, None when there is none."""
+
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` rows with ids above ``after``, oldest first."""
 

@@ -1,19 +1,24 @@
-"""The response to one calculation, in the representation that the client prefers."""
+"""Requests for one calculation, and the response in the representation that the client prefers."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
+from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
-from pycalc.observability.requests import RequestContext, context_of
+from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.negotiation import ANY, conditions_of, is_current, matching
+from pycalc.routers.http.headers import with_location, with_quota
+from pycalc.routers.http.inputs import JSON, require_media_type
+from pycalc.routers.http.negotiation import ANY, RequestConditions, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
@@ -27,7 +32,9 @@ from pycalc.routers.http.representations import (
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.planning import Request, is_short
+from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.planning import Request as Calculation
+from pycalc.services.calculations.planning import is_short
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
@@ -66,47 +73,101 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 
 
+class Answering(NamedTuple):
+    """A response to make: how to get the result, and what is known of it before."""
+
+    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``check``, as Calculator.calculate does
+    digits: int
+    seconds: float  # the cost of the calculation
+    text: bool  # bare digits, not JSON
+    etags: Sequence[str] = ()  # of the bare digits; none in the response to a POST
+    created: bool = False  # the response is 201 with the calculation's path
+
+
+class CalculatedResponse(Response):
+    """A response that is calculated while it is sent, so that the client is watched meanwhile."""
+
+    def __init__(self, caller: Principal, respond_with: Callable[[Scope, Receive, Send], Awaitable[object]]) -> None:
+        """``respond_with`` calculates and responds; it raises errors before it sends anything."""
+        super().__init__()
+        self._caller = caller
+        self._respond_with = respond_with
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a slot of the calculations under way, calculate and respond."""
+        context = context_of(scope)
+        if context.quota is not None:
+            send = with_quota(context.quota, send)
+        context.release_slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id).release
+        await self._respond_with(scope, receive, send)
+
+
+async def read_counted(
+    request: Request, caller: Principal, resources: Resources, read: Callable[[bytes], Calculation]
+) -> Calculation:
+    """Return the calculation in a body, and count it; the limits are checked before the body is read."""
+    require_media_type(request, JSON)
+    if resources.calculation_limit is not None:
+        await resources.calculation_limit.require_some(caller.user_id)
+    with resources.long_bodies.acquire(caller.user_id):
+        calculation = read(await request.body())
+    await spend(request.scope, caller, resources)
+    return calculation
+
+
+async def spend(scope: Scope, caller: Principal, resources: Resources) -> None:
+    """Count a calculation towards the caller's quota; raises RateLimited when it is used up."""
+    if resources.calculation_limit is not None:
+        context_of(scope).quota = await resources.calculation_limit.spend(caller.user_id)
+
+
 async def calculate_and_respond(
-    scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Request
+    scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation, *, created: bool = False
 ) -> int:
-    """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent."""
-    resources, context = resources_of(scope), context_of(scope)
+    """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
+
+    The response to a POST is no representation of the resource that it was sent to: it has no ETag and no ranges.
+    """
+    resources = resources_of(scope)
     client = Client(receive)
+    validated = scope["method"] == "GET"
+    began = context_of(scope).arrived if validated else perf_counter()  # a client may send a body slowly
     try:
-        plan = resources.calculator.planned(calculation)
-        if plan is None:
-            planning = resources.calculator.plan(caller, calculation)
-            if is_short(*calculation):
-                plan = await planning
-            else:  # a worker plans: others may use the slot meanwhile
-                context.release_slot()
-                plan = await client.while_there(planning)
-        if plan.seconds > INLINE_SECONDS:
-            context.release_slot()
-        return await _respond(scope, resources, context, caller, plan, client, send)
+        plan = await plan_of(scope, caller, calculation, client)
+        conditions = conditions_of(scope)
+        if not validated:
+            conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
+        text = wants_text(plan, conditions)
+        etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
+        calculate = partial(resources.calculator.calculate, caller, plan, began)
+        answering = Answering(calculate, plan.digits, plan.seconds, text, etags, created)
+        return await respond(scope, caller, client, conditions, answering, send)
     finally:
         client.let_go()
 
 
-async def _respond(
-    scope: Scope,
-    resources: Resources,
-    context: RequestContext,
-    caller: Principal,
-    plan: Plan,
-    client: Client,
-    send: Send,
-) -> int:
-    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made.
+async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client) -> Plan:
+    """Return the plan of a calculation. While a worker plans or computes, others may use the request's slot."""
+    calculator, context = resources_of(scope).calculator, context_of(scope)
+    plan = calculator.planned(calculation)
+    if plan is None:
+        planning = calculator.plan(caller, calculation)
+        if is_short(*calculation):
+            plan = await planning
+        else:
+            context.release_slot()
+            plan = await client.while_there(planning)
+    if plan.seconds > INLINE_SECONDS:
+        context.release_slot()
+    return plan
 
-    The response to a POST is no representation of the resource that it was sent to: it has no ETag and no ranges.
-    """
-    conditions = conditions_of(scope)
-    validated = scope["method"] == "GET"
-    if not validated:
-        conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
-    text = wants_text(plan, conditions)
-    etags = etags_of(plan, resources.etag_key) if text and validated else ()
+
+async def respond(
+    scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, answering: Answering, send: Send
+) -> int:
+    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
+    resources, context = resources_of(scope), context_of(scope)
+    calculate, digits, seconds, text, etags, created = answering
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
     etag, held = None, False
@@ -115,12 +176,14 @@ async def _respond(
         held = etag is not None or conditions.if_none_match == ANY
     check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
     memory = None
-    if plan.digits > UNCOUNTED_BYTES and not held:
-        memory = resources.response_memory.acquire(caller.user_id, plan.digits)
+    if digits > UNCOUNTED_BYTES and not held:
+        memory = resources.response_memory.acquire(caller.user_id, digits)
     try:
-        calculation = resources.calculator.calculate(caller, plan, context.arrived, held=held, check=check)
-        answer = await (calculation if plan.seconds <= INLINE_SECONDS else client.while_there(calculation))
+        calculation = calculate(held=held, check=check)
+        answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
+        if created:
+            send = with_location(f"/calculations/{answer.id}", send)
         if held:
             return await send_not_modified(etag, answer, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:

@@ -60,6 +60,16 @@ def with_quota(quota: Quota, send: Send) -> Send:
     return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
 
 
+def with_location(path: str, send: Send) -> Send:
+    """Return a ``send`` that makes a response 201 with the path of what was created."""
+    send_located = with_headers([(b"location", path.encode())], send)
+
+    async def send_created(message: Message) -> None:
+        await send_located({**message, "status": 201} if message["type"] == "http.response.start" else message)
+
+    return send_created
+
+
 def with_headers(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
     """Return a ``send`` that adds header fields to the response."""
 

@@ -9,11 +9,11 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from pycalc.models.history import HistoryItem
-from pycalc.models.math import Batch, Evaluation
+from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.problems import responses
-from pycalc.services.operations import CALCULATIONS
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
 SCHEMAS = "#/components/schemas/"
 SERVERS = [{"url": "/", "description": "The service that this document comes from."}]
@@ -70,7 +70,7 @@ _OF_SERVER = {
 }
 _API_KEY = "apiKey"
 # The bodies that handlers read or write without FastAPI.
-_MODELS_OF_HANDLERS: Any = Batch | Evaluation | HistoryItem | Problem
+_MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
@@ -108,6 +108,7 @@ def complete(document: dict[str, Any]) -> None:
         name: {"description": description, "schema": schema} for name, (description, schema) in HEADERS.items()
     }
     schemas["BatchItem"]["properties"]["operation"]["enum"] = list(CALCULATIONS)
+    schemas["CalculationRequest"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
             if method != "get":  # resources that can be changed have no ETag, so every If-Match fails

@@ -48,14 +48,14 @@ def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
     return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
 
 
-def etags_of(plan: Plan, key: bytes) -> tuple[str, ...]:
+def etags_of(name: str, key: bytes) -> tuple[str, ...]:
     """Return the strong ETags of a result's bare digits: uncompressed, and in each of CODINGS.
 
-    Results never change, so an ETag is made from the calculation's key, without computing the result. It is an HMAC
+    Results never change, so an ETag is made from the result's ``name``, without computing the result. It is an HMAC
     with the secret ``key``, so that only a client that has received the result's headers knows the ETag.
     """
-    name = base64.urlsafe_b64encode(hmac.digest(key, plan.key.encode(), sha256)[:18]).decode()
-    return f'"{name}"', *(f'"{name}-{coding}"' for coding in CODINGS)
+    tag = base64.urlsafe_b64encode(hmac.digest(key, name.encode(), sha256)[:18]).decode()
+    return f'"{tag}"', *(f'"{tag}-{coding}"' for coding in CODINGS)
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:

@@ -1,25 +1,21 @@
-"""Batches: many calculations of one request, read from its body and calculated one after the other."""
+"""Batches: many calculations of one request, calculated one after the other."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from time import perf_counter
-from typing import Any
 
-from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PayloadTooLarge, PycalcError
+from pycalc.errors import ComputationTimeout, PayloadTooLarge, PycalcError
 from pycalc.models.auth import Principal
-from pycalc.models.json_text import pointer_step, read_json, shown
-from pycalc.models.math import MAX_BATCH
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
-from pycalc.services.calculations.planning import Request, default_options, options_of
+from pycalc.services.calculations.planning import Request
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.operations import CALCULATIONS
 
 BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
 _MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
@@ -113,55 +109,3 @@ class BatchCalculator:
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise
-
-
-def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the calculations in a batch's body; one that is not valid is replaced by its error.
-
-    Numbers are kept as written, never converted to floats. Raises InvalidInput, with JSON pointers, when the body is
-    not a batch.
-    """
-    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
-    if not isinstance(document, dict) or document.keys() != {"operations"}:
-        raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
-    items = document["operations"]
-    if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
-        raise InvalidInput.of(FieldProblem("/operations", f"operations must be a list of 1 to {MAX_BATCH:,} items."))
-    if problems := [problem for index, item in enumerate(items) for problem in _malformed(index, item)]:
-        raise InvalidInput.of(*problems)
-    return [_request(item["operation"], item["input"]) for item in items]
-
-
-def _literal(number: str) -> str:
-    """Return a JSON number's literal, and 5 for ``5.0``: some languages write integers like that."""
-    whole, _, fraction = number.partition(".")
-    return number if fraction.strip("0") else whole
-
-
-def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
-    """Yield the errors in the form of one item."""
-    at = f"/operations/{index}"
-    if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
-        yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
-        return
-    if not isinstance(item["operation"], str) or item["operation"] not in CALCULATIONS:
-        yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(CALCULATIONS)}.")
-    if not isinstance(item["input"], dict):
-        yield FieldProblem(f"{at}/input", "input must be an object with the operands and options.")
-        return
-    for name, value in item["input"].items():
-        if not isinstance(value, str):
-            yield FieldProblem(f"{at}/input{pointer_step(name)}", f"{shown(name)} must be a number or a string.")
-
-
-def _request(name: str, given: dict[str, str]) -> Request | PycalcError:
-    """Return one calculation's request; takes the operands out of ``given``, so that the options remain."""
-    operation = CALCULATIONS[name]
-    try:
-        literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
-        return name, literals, options_of(operation, given) if given else default_options(operation)
-    except KeyError as missing:
-        operand = missing.args[0]
-        return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))
-    except InvalidInput as error:
-        return error

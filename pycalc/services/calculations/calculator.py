@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, time_ns
 from typing import NamedTuple
 
-from pycalc.errors import ComputationTimeout, FieldProblem, InvalidInput, PycalcError, ResultTooLarge, RetryLater
+from pycalc.errors import (
+    ComputationTimeout,
+    FieldProblem,
+    InvalidInput,
+    PycalcError,
+    ResultTooLarge,
+    RetryLater,
+    VerificationFailed,
+)
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource, text_of_id
@@ -132,6 +140,17 @@ class Calculator:
             raise
         self._outcomes[name, "cached" if row.cached else "computed"].inc()
         return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
+
+    async def make_again(self, caller: Principal, row: HistoryRow, plan: Plan) -> Result:
+        """Return the result of a recorded calculation by its plan; nothing is recorded.
+
+        Raises VerificationFailed when it is not the result that was recorded, ResultTooLarge when the limit is lower
+        now, and the errors of the computer.
+        """
+        result = self.with_result(plan, await self._results.find(plan, caller.user_id), perf_counter()).result
+        if row.sha256 not in (None, result.facts.sha256):
+            raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
+        return result
 
     def with_result(self, plan: Plan, found: Found, began: float) -> Unrecorded:
         """Return a plan with its result; raises ResultTooLarge, or InvalidInput if even the digit count is too long."""

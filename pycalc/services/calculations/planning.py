@@ -21,6 +21,7 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
+ABBREVIATED = "..."  # within an operand that is shown by its ends, and in no literal
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
@@ -161,7 +162,7 @@ def _abbreviated(operand: int | str) -> int | str:
     if isinstance(operand, int) or len(operand) <= LONGEST_RECORDED:
         return operand
     digest = sha256(operand.encode()).hexdigest()
-    return f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"
+    return f"{operand[:20]}{ABBREVIATED}{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"
 
 
 def _invalid(name: str, detail: str) -> InvalidInput:

@@ -1,4 +1,4 @@
-"""Pages of the history."""
+"""Pages of the history, and single calculations of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
-from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.errors import FieldProblem, InvalidInput, NotFound
 from pycalc.models.auth import Principal
-from pycalc.models.history import encode_item
+from pycalc.models.history import HistoryRow, encode_item
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms, id_of_text, unix_ms
 from pycalc.services.accounts.authorization import visible_user_ids
 
@@ -64,11 +64,19 @@ async def filter_of(selection: HistorySelection, caller: Principal, users: UserS
 
 
 class HistoryReader:
-    """Pages of the history: one's own, or everyone's for an admin."""
+    """Recorded calculations: one's own, or everyone's for an admin."""
 
     def __init__(self, history: HistoryStore, users: UserStore) -> None:
         self._history = history
         self._users = users
+
+    async def one(self, caller: Principal, identity: bytes) -> HistoryRow:
+        """Return a calculation; raises NotFound when there is none of this id that the caller may see."""
+        visible = await visible_user_ids(self._users, caller, None)
+        row = await self._history.find(identity)
+        if row is None or (visible is not None and row.user_id not in visible):
+            raise NotFound("There is no such calculation.")
+        return row
 
     async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> Page:
         """Return up to ``limit`` calculations, newest first.

@@ -127,6 +127,16 @@ def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]
     require_same(theirs, nobodys, 403)
 
 
+def test_a_calculation_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Another user's calculation and its digits are 404, exactly like those of an unknown id."""
+    intruder, of = pair
+    for path in ("/calculations/{}", "/calculations/{}/digits"):
+        theirs, nobodys = (
+            client.get(path.format(name), headers=intruder.person.headers) for name in (of.calculations[0], NOWHERE)
+        )
+        require_same(theirs, nobodys, 404)
+
+
 def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
     """Resuming from another user's event yields only the caller's own events."""
     intruder, of = pair

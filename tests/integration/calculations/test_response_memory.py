@@ -78,6 +78,19 @@ class TestBudget:
         held.release()
         assert (await client.get("/fibonacci/6000001", headers=headers)).status_code == 200
 
+    async def test_it_bounds_calculations_as_resources(self, client: httpx.AsyncClient, resources: Resources) -> None:
+        """Made by POST or read again: 503 while the memory is taken, and nothing is held afterwards."""
+        client.headers.update(await logged_in(client))
+        body = {"operation": "fibonacci", "input": {"n": 6_000_000}}
+        digits = (await client.post("/calculations", json=body)).headers["Location"] + "/digits"
+        user = resources.authenticator.user_of(client.headers["Authorization"].removeprefix("Bearer ").encode())
+        with resources.response_memory.acquire(user, MEMORY // 2):
+            assert (await client.post("/calculations", json=body)).status_code == 503
+            assert (await client.get(digits)).status_code == 503
+        assert refused(resources) == 2
+        assert len((await client.get(digits)).content) == 1_253_926  # F(n) has floor(n*log10(phi) - log10(5)/2) + 1
+        assert resources.response_memory.taken == 0
+
     async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
         """A batch's results count one by one, and those without memory become problems."""
         powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(4)]

@@ -17,7 +17,8 @@ from tests.harness.in_process import changed
 pytestmark = pytest.mark.anyio
 
 DOCUMENT = create_app(Settings(_env_file=None)).openapi()
-VALUES = {"key_id": "019aab12-7c00-7123-8456-426614174000", "username": "nobody"}  # of path parameters; others are 3
+UUID = "019aab12-7c00-7123-8456-426614174000"
+VALUES = {"key_id": UUID, "calculation_id": UUID, "username": "nobody"}  # of path parameters; others are 3
 PAGES = ("/openapi.json", "/docs", "/redoc", "/docs/problems", "/web/console.css")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 # Header fields that the document does not mention: HTTP's own, and those that every response may have.
@@ -45,6 +46,10 @@ REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
     ("GET", "/", {**HTML, "If-Match": '"another"'}, None),
     ("POST", "/batch", {}, {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]}),
     ("POST", "/batch", {}, {}),
+    ("POST", "/calculations", {}, {"operation": "fibonacci", "input": {"n": 1}}),
+    ("POST", "/calculations", {}, {}),
+    ("GET", "/calculations/{calculation_id}", {}, None),
+    ("GET", "/calculations/{calculation_id}/digits", {}, None),
     ("POST", "/batch", {"Content-Type": "text/plain"}, {}),
     ("GET", "/batch", {}, None),
     ("POST", "/register", {}, registration(new_name())),

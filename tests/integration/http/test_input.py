@@ -27,6 +27,7 @@ BODIES = {
     ("POST", "/me/keys"): {"name": "report"},
     ("PUT", "/me/password"): {"current_password": PASSWORD, "new_password": "another good one"},
     ("PATCH", "/users/ada"): {"disabled": True},
+    ("POST", "/calculations"): {"operation": "fibonacci", "input": {"n": 1}},
     ("POST", "/batch"): {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]},
     ("POST", "/evaluate"): {"expression": "2^10"},
 }

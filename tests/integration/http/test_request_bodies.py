@@ -99,7 +99,7 @@ def records(log: Path, start: int) -> list[dict[str, Any]]:
     return [record for record in written if record["event"] != "identical records suppressed"]
 
 
-@pytest.mark.parametrize("path", [*OPEN, "/batch", "/me/keys"])
+@pytest.mark.parametrize("path", [*OPEN, "/batch", "/calculations", "/me/keys"])
 @pytest.mark.parametrize("framing", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: str, framing: bytes) -> None:
     """The parser or the service answers with 400 and at most one log line, and the service goes on."""
@@ -110,7 +110,7 @@ def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: st
     assert exchange(server.port, "GET", "/healthz").status == 200
 
 
-@pytest.mark.parametrize("path", [*OPEN, "/batch", "/me/keys"])
+@pytest.mark.parametrize("path", [*OPEN, "/batch", "/calculations", "/me/keys"])
 @pytest.mark.parametrize("framing", UNFINISHED.values(), ids=UNFINISHED.keys())
 def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
     logged: tuple[Server, Path], token: str, path: str, framing: bytes
@@ -185,20 +185,27 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     assert "8,192 bytes" in problem["detail"]
 
 
-def test_a_batch_may_have_a_mebibyte(server: Server) -> None:
-    """A batch has a limit of its own, which its 413 states."""
+@pytest.mark.parametrize(
+    ("path", "body", "limit", "status"),
+    [
+        ("/batch", b'{"operations":[{"operation":"fibonacci","input":{"n":10}}]}', MEBIBYTE, 200),
+        ("/calculations", b'{"operation":"fibonacci","input":{"n":10}}', 65_536, 201),
+    ],
+)
+def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
+    """A batch and a calculation have limits of their own, which their 413 states."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
-    body = b'{"operations":[{"operation":"fibonacci","input":{"n":10}}]}'.ljust(MEBIBYTE)
-    assert refused(server, "/batch", body, headers, chunked=False).status == 200
-    assert refused(server, "/batch", body + b" ", headers, chunked=False).json()["limit"] == MEBIBYTE
+    assert refused(server, path, body.ljust(limit), headers, chunked=False).status == status
+    assert refused(server, path, body.ljust(limit + 1), headers, chunked=False).json()["limit"] == limit
 
 
 @pytest.mark.anyio
-async def test_a_batch_is_authenticated_and_limited_before_it_is_read(
-    client: httpx.AsyncClient, resources: Resources
+@pytest.mark.parametrize("path", ["/batch", "/calculations"])
+async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(
+    client: httpx.AsyncClient, resources: Resources, path: str
 ) -> None:
-    """Without a token, or above the rate limit, a batch is refused before its body is read."""
+    """Without a token, or above the rate limit, a batch or a calculation is refused before its body is read."""
     taken = 0
 
     async def body() -> Any:
@@ -206,14 +213,14 @@ async def test_a_batch_is_authenticated_and_limited_before_it_is_read(
         taken += 1
         yield b"{"
 
-    assert (await client.post("/batch", content=body(), headers=JSON)).status_code == 401
+    assert (await client.post(path, content=body(), headers=JSON)).status_code == 401
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     resources.calculation_limit = calculation_limit("1/hour", resources.metrics)
     authorized = {"Authorization": f"Bearer {session['access_token']}"}
     assert (await client.get("/fibonacci/10", headers=authorized)).status_code == 200
-    answer = await client.post("/batch", content=body(), headers={**JSON, **authorized})
+    answer = await client.post(path, content=body(), headers={**JSON, **authorized})
     assert (answer.status_code, answer.headers["RateLimit"]) == (429, '"default";r=0;t=3600')
     assert taken == 0
 

@@ -35,7 +35,7 @@ async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient,
         yield b'{"username":'
         await asyncio.Event().wait()
 
-    for path in ("/login", "/batch"):
+    for path in ("/login", "/batch", "/calculations"):
         headers = {"Content-Type": "application/json", "Authorization": await _token(client)}
         answer = await client.post(path, content=stopping(), headers=headers)
         assert (answer.status_code, answer.headers["Content-Type"]) == (408, "application/problem+json")

@@ -84,6 +84,11 @@ BODIES = {
         {"operations": [{"operation": "pow", "input": {"x": SURROGATE, "y": "1"}}]},
         200,
     ),
+    "an operand alone": ("/calculations", {"operation": "fibonacci", "input": {"n": NUL}}, 422),
+    "an operand alone, half a character": ("/calculations", {"operation": "pow", "input": {"x": SURROGATE}}, 422),
+    "an operand's name": ("/calculations", {"operation": "fibonacci", "input": {SURROGATE: "1"}}, 422),
+    "an operation's name": ("/calculations", {"operation": SURROGATE, "input": {}}, 422),
+    "a member's name": ("/calculations", {"operation": "pow", "input": {}, SURROGATE: NUL}, 422),
     "an option's name": (
         "/batch",
         {"operations": [{"operation": "fibonacci", "input": {"n": 1, SURROGATE: "1"}}]},

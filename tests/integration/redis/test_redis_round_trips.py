@@ -156,7 +156,7 @@ def tag_of(path: str, resources: Resources) -> str:
     operands, _, query = path.partition("?mod=")
     name, *literals = operands[1:].split("/")
     options = DEFAULT_OPTIONS._replace(modulus=query or None)
-    return etags_of(make_plan(25_000_000, name, tuple(literals), options), resources.etag_key)[0]
+    return etags_of(make_plan(25_000_000, name, tuple(literals), options).key, resources.etag_key)[0]
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:

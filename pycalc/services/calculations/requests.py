@@ -1,0 +1,130 @@
+"""Requests for calculations, read from the bodies of HTTP requests and from recorded calculations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pycalc.errors import FieldProblem, InvalidInput, NotFound, PycalcError
+from pycalc.models.history import HistoryRow
+from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.models.math import MAX_BATCH
+from pycalc.services.calculations.planning import ABBREVIATED, Request, default_options, options_of
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import Calculable
+
+_OPTIONS = ("mod", "view", "precision")
+_FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view and precision where they are wanted.'
+
+
+def read_calculation(body: bytes) -> Request:
+    """Return the calculation in a body; raises InvalidInput, with JSON pointers, when there is none.
+
+    Numbers are kept as written, never converted to floats.
+    """
+    document = read_json(body, _literal)
+    if not isinstance(document, dict) or not {"operation", "input"} <= document.keys():
+        raise InvalidInput.of(FieldProblem("", _FORM))
+    options = {name: document[name] for name in _OPTIONS if name in document}
+    problems = [_unknown("", name) for name in document if name not in ("operation", "input", *_OPTIONS)]
+    problems += [*_calculation_problems("", document, OPERATIONS), *_not_literals("", options)]
+    if problems:
+        raise InvalidInput.of(*problems)
+    name, operands = document["operation"], document["input"]
+    known = {parameter.name for parameter in OPERATIONS[name].parameters}
+    if unknown := [_unknown("/input", operand) for operand in operands if operand not in known]:
+        raise InvalidInput.of(*unknown)
+    request = _request(name, {**operands, **options})
+    if isinstance(request, InvalidInput):
+        raise into_input(request, name)
+    return request
+
+
+def into_input(error: InvalidInput, operation: str) -> InvalidInput:
+    """Return an error whose pointers to operands lead into the body's ``input``."""
+    operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
+    problems = (
+        problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem
+        for problem in error.problems
+    )
+    return InvalidInput(error.detail, tuple(problems))
+
+
+def recorded_request(row: HistoryRow) -> Request:
+    """Return the request of a recorded calculation; raises NotFound when the row does not hold all of it."""
+    given = {name: str(value) for name, value in json.loads(row.input).items()}
+    if given.get("view") == "summary":
+        raise NotFound("This calculation is a summary, which has no digits: ask for it without view=summary.")
+    if any(ABBREVIATED in value for value in given.values()):
+        raise NotFound("The operands of this calculation are too long to be kept: send it again for its digits.")
+    operation = CALCULATIONS[row.operation]
+    literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
+    return row.operation, literals, options_of(operation, given)
+
+
+def read_batch(body: bytes) -> list[Request | PycalcError]:
+    """Return the calculations in a batch's body; one that is not valid is replaced by its error.
+
+    Numbers are kept as written, never converted to floats. Raises InvalidInput, with JSON pointers, when the body is
+    not a batch.
+    """
+    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
+    if not isinstance(document, dict) or document.keys() != {"operations"}:
+        raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
+    items = document["operations"]
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
+        raise InvalidInput.of(FieldProblem("/operations", f"operations must be a list of 1 to {MAX_BATCH:,} items."))
+    if problems := [problem for index, item in enumerate(items) for problem in _malformed(index, item)]:
+        raise InvalidInput.of(*problems)
+    return [_request(item["operation"], item["input"]) for item in items]
+
+
+def _literal(number: str) -> str:
+    """Return a JSON number's literal, and 5 for ``5.0``: some languages write integers like that."""
+    whole, _, fraction = number.partition(".")
+    return number if fraction.strip("0") else whole
+
+
+def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
+    """Yield the errors in the form of one item."""
+    at = f"/operations/{index}"
+    if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
+        yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
+        return
+    yield from _calculation_problems(at, item, CALCULATIONS)
+
+
+def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:
+    """Yield the errors in the form of the operation and the input of an object at a pointer."""
+    if not isinstance(item["operation"], str) or item["operation"] not in known:
+        yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(known)}.")
+    if isinstance(item["input"], dict):
+        yield from _not_literals(f"{at}/input", item["input"])
+    else:
+        yield FieldProblem(f"{at}/input", "input must be an object with the operands and options.")
+
+
+def _not_literals(at: str, given: dict[str, Any]) -> Iterator[FieldProblem]:
+    """Yield the problems of members that are neither numbers nor strings; here a number is its literal."""
+    for name, value in given.items():
+        if not isinstance(value, str):
+            yield FieldProblem(f"{at}{pointer_step(name)}", f"{shown(name)} must be a number or a string.")
+
+
+def _unknown(at: str, name: str) -> FieldProblem:
+    detail = f"There is no member {shown(name)}: leave it out, or correct its name."
+    return FieldProblem(f"{at}{pointer_step(name)}", detail)
+
+
+def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
+    """Return one calculation's request; takes the operands out of ``given``, so that the options remain."""
+    operation = CALCULATIONS[name]
+    try:
+        literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
+        return name, literals, options_of(operation, given) if given else default_options(operation)
+    except KeyError as missing:
+        operand = missing.args[0]
+        return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))
+    except InvalidInput as error:
+        return error

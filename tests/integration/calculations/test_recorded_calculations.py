@@ -1,0 +1,317 @@
+"""Calculations as resources: POST /calculations, GET /calculations/{id} and its digits."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+from gmpy2 import mpz
+
+from pycalc.errors import VerificationFailed
+from pycalc.models.auth import Principal, Role
+from pycalc.models.ids import IdSource, id_of_text
+from pycalc.resources.wiring import Resources
+from pycalc.services.calculations.planning import make_plan
+from pycalc.services.calculations.requests import recorded_request
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+from tests.harness.in_process import changed
+
+pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
+TEXT = {"Accept": "text/plain"}
+LONG = "7" * 10_000  # the longest literal
+SEVENS = 7 * (10**10_000 - 1) // 9  # its value
+# Invalid bodies, and the pointers of their errors.
+MALFORMED = {
+    "5": [""],
+    "{}": [""],
+    '{"operation": "pow"}': [""],
+    '{"operation": "sine", "input": {}}': ["/operation"],
+    '{"operation": "pow", "input": []}': ["/input"],
+    '{"operation": "pow", "input": {"x": "1"}}': ["/input/y"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1", "z": "1"}}': ["/input/z"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1", "mod": "5"}}': ["/input/mod"],
+    '{"operation": "pow", "input": {"x": null, "y": true}}': ["/input/x", "/input/y"],
+    '{"operation": "pow", "input": {"x": "one", "y": "two"}}': ["/input/x", "/input/y"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1"}, "more": 1}': ["/more"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1"}, "mod": 0}': ["/mod"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1"}, "mod": [5]}': ["/mod"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1"}, "view": "half"}': ["/view"],
+    '{"operation": "pow", "input": {"x": "1", "y": "1"}, "precision": 0}': ["/precision"],
+    '{"operation": "fibonacci", "input": {"n": "1"}, "precision": 5}': ["/precision"],
+    '{"operation": "fibonacci", "input": {"n": "1", "n": "2"}}': ["/input/n"],
+}
+NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return the settings with the changes that a test asks for."""
+    return changed(settings, **getattr(request, "param", {}))
+
+
+def having(**settings: object) -> pytest.MarkDecorator:
+    """Return a mark that changes settings for a test."""
+    return pytest.mark.parametrize("settings", [settings], indirect=True)
+
+
+@pytest.fixture
+async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return the client, logged in and without compression."""
+    await new_session(client)
+    client.headers["Accept-Encoding"] = "identity"
+    return client
+
+
+async def calculate(client: httpx.AsyncClient, operation: str, **body: object) -> httpx.Response:
+    """Post a calculation."""
+    return await client.post("/calculations", json={"operation": operation, **body})
+
+
+async def path_of(client: httpx.AsyncClient, operation: str, **body: object) -> str:
+    """Post a calculation; return its path."""
+    answer = await calculate(client, operation, **body)
+    assert answer.status_code == 201, answer.text
+    return answer.headers["Location"]
+
+
+async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Return the items of the caller's history, newest first."""
+    items: list[dict[str, Any]] = (await client.get("/secure-history")).json()["items"]
+    return items
+
+
+class TestMaking:
+    """Tests of POST /calculations."""
+
+    async def test_it_equals_the_calculation_by_path(self, caller: httpx.AsyncClient) -> None:
+        """A posted calculation has the members and values of the same calculation by path, and a Location."""
+        rows: list[tuple[dict[str, object], str]] = [
+            ({"operation": "fibonacci", "input": {"n": 100}}, "/fibonacci/100"),
+            ({"operation": "pow", "input": {"x": "2", "y": "-1"}}, "/pow/2/-1"),
+            ({"operation": "pow", "input": {"x": 2, "y": 0.5}, "precision": 30}, "/pow/2/0.5?precision=30"),
+            ({"operation": "factorial", "input": {"n": "1000"}, "mod": 1009}, "/factorial/1000?mod=1009"),
+            ({"operation": "fibonacci", "input": {"n": 10**7}, "view": "summary"}, "/fibonacci/10000000?view=summary"),
+        ]
+        for body, path in rows:
+            answer = await caller.post("/calculations", json=body)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (201, "application/json")
+            posted, got = answer.json(), (await caller.get(path)).json()
+            assert answer.headers["Location"] == f"/calculations/{posted['id']}"
+            assert [item["id"] for item in await recorded(caller)][:2] == [got["id"], posted["id"]]
+            for calculation in (posted, got):
+                assert calculation.pop("elapsed_ms") >= 0
+                del calculation["id"], calculation["cached"]
+            assert posted == got
+
+    async def test_a_number_is_the_digits_that_stand_in_the_body(self, caller: httpx.AsyncClient) -> None:
+        """A number is never converted to a float, which would be another number; ``5.0`` is 5."""
+        number = "0." + "1" * 40
+        body = '{"operation":"pow","input":{"x":' + number + ',"y":2.0}}'
+        answer = (await caller.post("/calculations", content=body, headers=JSON)).json()
+        assert answer["input"] == {"x": number, "y": 2}
+        square = str(int("1" * 40) ** 2)
+        assert answer["result"] == "0.0" + square.rjust(79, "0")
+
+    async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
+        """An operand may have 10,000 characters, but not one more."""
+        modulus = mpz(SEVENS + 1)
+        answer = await calculate(caller, "pow", input={"x": LONG, "y": LONG}, mod=modulus.digits())
+        assert answer.json()["result"] == mpz(pow(SEVENS, SEVENS, int(modulus))).digits()
+        refused = await calculate(caller, "pow", input={"x": LONG + "7", "y": "2"})
+        assert refused.json()["errors"] == [{"pointer": "/input/x", "detail": "x must have at most 10,000 characters."}]
+
+    async def test_errors_have_pointers(self, caller: httpx.AsyncClient) -> None:
+        """Each error has a pointer into the body and a sentence; nothing is recorded."""
+        for body, pointers in MALFORMED.items():
+            answer = await caller.post("/calculations", content=body, headers=JSON)
+            assert answer.status_code == 422
+            assert [error["pointer"] for error in answer.json()["errors"]] == pointers, body
+            assert all(error["detail"].endswith(".") for error in answer.json()["errors"])
+        assert await recorded(caller) == []
+
+    @having(max_digits=1_000)
+    async def test_an_error_is_no_calculation(self, caller: httpx.AsyncClient) -> None:
+        """A calculation that ends in an error is not recorded and has no Location."""
+        answers = [
+            await calculate(caller, "pow", input={"x": 0, "y": -1}),
+            await calculate(caller, "factorial", input={"n": 5_000}),
+            await caller.post("/calculations", content=b"{" + b" " * 65_536, headers=JSON),
+        ]
+        types = [answer.json()["type"].rpartition("#")[2] for answer in answers]
+        assert types == ["domain-error", "result-too-large", "payload-too-large"]
+        assert [answer.headers.get("Location") for answer in answers] == [None] * 3
+        assert await recorded(caller) == []
+
+    @having(rate_limit="3/minute")
+    async def test_it_counts_towards_the_quota(self, caller: httpx.AsyncClient) -> None:
+        """Posted calculations, refused ones and the reading of digits count towards the quota."""
+        path = await path_of(caller, "fibonacci", input={"n": 10})
+        assert (await calculate(caller, "fibonacci", input={"n": -1})).headers["RateLimit"].startswith('"default";r=1')
+        assert (await caller.get(f"{path}/digits")).headers["RateLimit"].startswith('"default";r=0')
+        for answer in (await calculate(caller, "fibonacci", input={"n": 10}), await caller.get(f"{path}/digits")):
+            assert (answer.status_code, "Retry-After" in answer.headers) == (429, True)
+        assert (await caller.get(path)).status_code == 200
+
+    async def test_the_bare_result(self, caller: httpx.AsyncClient) -> None:
+        """``Accept: text/plain`` gets the bare digits, with Location and without an ETag."""
+        body = {"operation": "fibonacci", "input": {"n": 90}}
+        answer = await caller.post("/calculations", json=body, headers={**TEXT, "Range": "bytes=0-1"})
+        assert (answer.status_code, answer.text) == (201, "2880067194370816120")
+        assert answer.headers["Location"] == f"/calculations/{answer.headers['X-Calculation-Id']}"
+        assert "ETag" not in answer.headers
+
+    async def test_a_long_result_is_streamed(self, caller: httpx.AsyncClient) -> None:
+        """A long result from a worker arrives complete."""
+        answer = await calculate(caller, "factorial", input={"n": 100_000})
+        assert answer.status_code == 201
+        assert answer.json()["result"] == mpz(math.factorial(100_000)).digits()
+
+
+class TestReading:
+    """Tests of GET /calculations/{id}."""
+
+    async def test_it_is_the_item_of_the_history(self, caller: httpx.AsyncClient) -> None:
+        """A calculation of any route is read as its history item; reading records nothing."""
+        await caller.get("/pow/2/0.5")
+        await caller.post("/batch", json={"operations": [{"operation": "fibonacci", "input": {"n": 90}}]})
+        await path_of(caller, "factorial", input={"n": 2_000})
+        items = await recorded(caller)
+        for item in items:
+            answer = await caller.get(f"/calculations/{item['id']}")
+            assert (answer.status_code, answer.json()) == (200, item)
+        assert await recorded(caller) == items
+
+    async def test_it_is_the_owners_and_the_admins(self, client: httpx.AsyncClient, settings: Settings) -> None:
+        """A calculation and its digits are 404 for everybody but their owner and an admin."""
+        admin, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
+        await client.post("/register", json=registration(admin, role="admin"), headers={"X-Bootstrap-Token": token})
+        await new_session(client)
+        path = await path_of(client, "fibonacci", input={"n": 100})
+        paths = (path, f"{path}/digits")
+        assert [(await client.get(path)).status_code for path in paths] == [200, 200]
+        del client.headers["Authorization"]
+        assert [(await client.get(path)).status_code for path in paths] == [401, 401]
+        await new_session(client)
+        for hidden in paths:
+            answer = await client.get(hidden)
+            assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such calculation.")
+        session = (await client.post("/login", json={"username": admin, "password": PASSWORD})).json()
+        client.headers["Authorization"] = f"Bearer {session['access_token']}"
+        assert [(await client.get(path)).status_code for path in paths] == [200, 200]
+
+    @pytest.mark.parametrize("name", ["019aab12-7c00-7123-8456-426614174000", "nothing", "1"])
+    async def test_an_unknown_id_is_not_found(self, caller: httpx.AsyncClient, name: str) -> None:
+        """An unknown id and a text that is no id are 404."""
+        for path in (f"/calculations/{name}", f"/calculations/{name}/digits"):
+            answer = await caller.get(path)
+            assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such calculation.")
+
+
+class TestDigits:
+    """Tests of GET /calculations/{id}/digits."""
+
+    @pytest.mark.parametrize("settings", [{}, NOT_CACHED], indirect=True)
+    async def test_they_equal_those_by_path(self, caller: httpx.AsyncClient) -> None:
+        """Digits from the history, the cache or a new computation are the same; reading records nothing."""
+        rows: list[tuple[dict[str, object], str]] = [
+            ({"operation": "fibonacci", "input": {"n": 100}}, "/fibonacci/100"),
+            ({"operation": "fibonacci", "input": {"n": 10_000}}, "/fibonacci/10000"),
+            ({"operation": "factorial", "input": {"n": 30_000}}, "/factorial/30000"),
+            ({"operation": "pow", "input": {"x": "-1.5", "y": 3_000}}, "/pow/-1.5/3000"),
+            ({"operation": "pow", "input": {"x": 2, "y": 0.5}, "precision": 3_000}, "/pow/2/0.5?precision=3000"),
+        ]
+        for body, path in rows:
+            expected = await caller.get(path, headers=TEXT)
+            location = (await caller.post("/calculations", json=body)).headers["Location"]
+            items = await recorded(caller)
+            answer = await caller.get(f"{location}/digits")
+            assert (answer.status_code, answer.content) == (200, expected.content), path
+            for name in ("Content-Type", "Repr-Digest", "Accept-Ranges", "Cache-Control", "Vary"):
+                assert answer.headers[name] == expected.headers[name], name
+            assert answer.headers["X-Calculation-Id"] == location.rpartition("/")[2]
+            assert answer.headers.get("X-Exact") == expected.headers.get("X-Exact")
+            assert await recorded(caller) == items
+
+    @having(**NOT_CACHED)
+    async def test_an_evaluation_is_made_again(self, caller: httpx.AsyncClient) -> None:
+        """The digits of an expression are made again from its recorded text."""
+        evaluation = await caller.post("/evaluate", json={"expression": "10^2000 + 1", "precision": 5})
+        answer = await caller.get(f"/calculations/{evaluation.json()['id']}/digits")
+        assert (answer.status_code, answer.text) == (200, "1" + "0" * 1_999 + "1")
+
+    @pytest.mark.parametrize("settings", [{}, NOT_CACHED], indirect=True)
+    @pytest.mark.parametrize("n", [100, 50_000])
+    async def test_ranges_and_validators(self, caller: httpx.AsyncClient, n: int) -> None:
+        """Ranges and conditions follow RFC 9110 sections 13 and 14."""
+        digits = f"{await path_of(caller, 'fibonacci', input={'n': n})}/digits"
+        whole = await caller.get(digits)
+        etag = whole.headers["ETag"]
+        rows: list[tuple[Mapping[str, str], int, bytes]] = [
+            ({"Range": "bytes=0-3"}, 206, whole.content[:4]),
+            ({"Range": "bytes=-5"}, 206, whole.content[-5:]),
+            ({"Range": "bytes=0-3", "If-Range": '"another"'}, 200, whole.content),
+            ({"Range": "bytes=0-3", "If-Match": etag}, 206, whole.content[:4]),
+            ({"If-None-Match": etag}, 304, b""),
+            ({"If-None-Match": "*"}, 304, b""),
+            ({"If-None-Match": '"another"'}, 200, whole.content),
+        ]
+        for headers, status, content in rows:
+            answer = await caller.get(digits, headers=headers)
+            assert (answer.status_code, answer.content) == (status, content), headers
+            assert answer.headers["ETag"] == etag
+        assert (await caller.get(digits, headers={"If-Match": '"another"'})).status_code == 412
+        beyond = await caller.get(digits, headers={"Range": "bytes=9999999-"})
+        assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole.content)}")
+        head = await caller.head(digits)
+        assert (head.status_code, head.content, head.headers["Content-Length"]) == (200, b"", str(len(whole.content)))
+        assert len(await recorded(caller)) == 1
+
+    async def test_they_are_compressed_when_asked_for(self, caller: httpx.AsyncClient) -> None:
+        """Compressed digits have an ETag of their own."""
+        digits = f"{await path_of(caller, 'factorial', input={'n': 2_000})}/digits"
+        plain = await caller.get(digits)
+        async with caller.stream("GET", digits, headers={"Accept-Encoding": "gzip"}) as answer:
+            packed = b"".join([part async for part in answer.aiter_raw()])
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["ETag"] == f'{plain.headers["ETag"][:-1]}-gzip"'
+        assert gzip.decompress(packed) == plain.content == mpz(math.factorial(2_000)).digits().encode()
+
+    async def test_a_summary_has_none(self, caller: httpx.AsyncClient) -> None:
+        """The digits of a summary are 404 with that reason."""
+        path = await path_of(caller, "fibonacci", input={"n": 10**6}, view="summary")
+        answer = await caller.get(f"{path}/digits")
+        assert answer.status_code == 404
+        assert answer.json()["detail"].startswith("This calculation is a summary, which has no digits")
+
+    async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient) -> None:
+        """With long operands, a short result is kept, and a long one cannot be made again."""
+        short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
+        assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
+        long = await path_of(caller, "pow", input={"x": LONG, "y": 2})
+        answer = await caller.get(f"{long}/digits")
+        assert answer.status_code == 404
+        assert answer.json()["detail"].startswith("The operands of this calculation are too long to be kept")
+
+    async def test_a_result_that_is_another_one_never_leaves(
+        self, caller: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        """A result that is made again must have the recorded digest."""
+        path = await path_of(caller, "fibonacci", input={"n": 10_000})
+        (item,) = await recorded(caller)
+        owner = Principal(b"u" * 16, "ada", Role.ADMIN, IdSource().next(), math.inf)
+        row = await resources.history._history.find(id_of_text(path.rpartition("/")[2]))
+        assert row is not None
+        plan = make_plan(25_000_000, *recorded_request(row))
+        result = await resources.calculator.make_again(owner, row, plan)
+        assert base64.b16encode(sha256(result.text).digest()).decode().lower() == item["sha256"]
+        with pytest.raises(VerificationFailed):
+            await resources.calculator.make_again(owner, row._replace(sha256=bytes(32)), plan)
