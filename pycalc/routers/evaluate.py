@@ -11,7 +11,7 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond
 from pycalc.routers.http.connection import max_body
 from pycalc.routers.http.deps import CallerDep, ResourcesDep, resources_of
-from pycalc.routers.http.headers import with_quota
+from pycalc.routers.http.headers import with_quotas
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import json_body
 from pycalc.routers.http.problems import responses
@@ -50,7 +50,7 @@ async def evaluate(request: Request, caller: CallerDep, resources: ResourcesDep)
     with resources.long_bodies.acquire(caller.user_id):
         calculation = read_evaluation(await request.body())
     if resources.calculation_limit is not None:
-        context_of(request.scope).quota = await resources.calculation_limit.spend(caller.user_id)
+        context_of(request.scope).quotas = await resources.calculation_limit.spend(caller.user_id)
     return _Evaluated(caller, calculation)
 
 
@@ -65,7 +65,7 @@ class _Evaluated(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calculate and respond; errors are raised before anything is sent."""
         resources, context, caller = resources_of(scope), context_of(scope), self._caller
-        if context.quota is not None:
-            send = with_quota(context.quota, send)
+        if context.quotas:
+            send = with_quotas(context.quotas, send)
         context.release_slot = resources.calculator.slots.acquire(caller.user_id).release
         await calculate_and_respond(scope, receive, send, caller, self._calculation)
