@@ -43,7 +43,7 @@ def cache() -> None:
         redis() as server,
         bare("granian") as yardstick,
         pycalc(cache_url=server.url, rate_limit="") as near,
-        pycalc(cache_url=f"{server.url}?max_bytes=0") as far,
+        pycalc(cache_url=f"{server.url}?max_bytes=0", rate_limit="") as far,
         pycalc(cache_url=f"{server.url}?max_bytes=0", rate_limit="100000000/hour") as limited,
         pycalc(cache_url="memory://?max_bytes=0") as without,
         TemporaryDirectory() as folder,

@@ -56,12 +56,13 @@ class FieldProblem(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """A rate limit of ``amount`` in ``window`` seconds, the amount left, and the seconds until it resets."""
+    """A rate limit of ``amount`` in ``window`` seconds, the amount left, the seconds until it resets, and its name."""
 
     amount: int
     window: int
     remaining: int
     reset: int
+    name: str
 
 
 class PycalcError(Exception):
@@ -230,15 +231,15 @@ class RetryLater(PycalcError):
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit; ``quota`` is its state, when the caller may know it."""
+    """The caller exceeded a rate limit; ``quotas`` is the state of its windows, when the caller may know it."""
 
     code = "rate-limited"
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: int = 1, quota: Quota | None = None) -> None:
-        PycalcError.__init__(self, detail, retry_after, quota)
+    def __init__(self, detail: str, retry_after: int = 1, quotas: tuple[Quota, ...] = ()) -> None:
+        PycalcError.__init__(self, detail, retry_after, quotas)
         self.retry_after = retry_after
-        self.quota = quota
+        self.quotas = quotas
 
 
 class Overloaded(RetryLater):

@@ -22,13 +22,13 @@ from pydantic_settings import (
 
 from pycalc.machine import cores, memory
 from pycalc.models.auth import MIN_KEY_LENGTH
-from pycalc.models.limits import parse_limit
+from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.models.times import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
 _ENV_FILE = ".env"
-_EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit"}
+_EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit", "pycalc_rate_limit"}
 # Kubernetes sets PYCALC_PORT to such a value where a Service is named pycalc, and variables with these endings.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
@@ -133,6 +133,12 @@ def _checked_limit(value: str) -> str:
     return value
 
 
+def _checked_limits(value: str) -> str:
+    if value:
+        parse_limits(value)
+    return value
+
+
 def _checked_age(value: str) -> str:
     if value:
         parse_age(value)
@@ -156,6 +162,7 @@ def _checked_origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, AfterValidator(_checked_limit)]
+_Limits = Annotated[str, AfterValidator(_checked_limits)]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 _Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_networks)]
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_origins)]
@@ -229,8 +236,11 @@ class Settings(BaseSettings):
     login_limit: _Limit = Field(
         "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
     )
-    register_limit: _Limit = Field("60/hour", description="registrations per address; empty: no limit")
-    rate_limit: _Limit = Field("", description="calculations per user, such as 600/minute; empty: no limit")
+    register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
+    rate_limit: _Limits = Field(
+        "6000/minute; 100000/day",
+        description="calculations per user, in one or several windows; a batch counts its operations; empty: no limit",
+    )
     trusted_proxies: _Networks = Field(
         (),
         description="addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "

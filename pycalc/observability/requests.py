@@ -44,7 +44,7 @@ class RequestContext:
     content_wanted: bool = True  # False for HEAD
     release_slot: Callable[[], None] = lambda: None
     caller: Principal | None = None
-    quota: Quota | None = None
+    quotas: tuple[Quota, ...] = ()  # the caller's rate limits after this request
     tried: str | None = None  # the user name of a login, for the audit log
     cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None

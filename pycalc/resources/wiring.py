@@ -36,16 +36,10 @@ from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.rate_limits import (
-    CalculationRateLimit,
-    LoginLimit,
-    RegistrationLimit,
-    calculation_limit,
-    login_limit,
-    registration_limit,
-)
+from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 

@@ -47,18 +47,18 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
-    quota: dict[str, str] = {}
+    fields: dict[str, str] = {}
     with ExitStack() as memory:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
         if resources.calculation_limit is not None:
             context = context_of(request.scope)
-            context.quota = await resources.calculation_limit.spend(caller.user_id, len(requests))
-            quota = quota_fields(context.quota)
+            context.quotas = await resources.calculation_limit.spend(caller.user_id, len(requests))
+            fields = quota_fields(context.quotas)
         work = resources.batches.calculate(caller, requests, memory)
         answers = await while_connected(request.receive, work)
-        return BatchResponse(answers, _pieces, quota, resources.computer.scheduler, memory.pop_all())
+        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, memory.pop_all())
 
 
 def _pieces(answer: Answer | PycalcError) -> Sequence[Piece]:

@@ -19,7 +19,7 @@ from pycalc.models.math import CalculationResult
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
-from pycalc.routers.http.headers import with_quota
+from pycalc.routers.http.headers import with_quotas
 from pycalc.routers.http.inputs import query_of
 from pycalc.routers.http.openapi import operation_id
 from pycalc.routers.http.problems import responses
@@ -84,9 +84,10 @@ class CalculationRoute(APIRoute):
         resources = resources_of(scope)
         context = context_of(scope)
         caller = await caller_of(scope, resources)
-        if resources.calculation_limit is not None:
-            context.quota = await resources.calculation_limit.spend(caller.user_id)
-            send = with_quota(context.quota, send)
+        limit = resources.calculation_limit
+        if limit is not None:
+            context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
+            send = with_quotas(context.quotas, send)
         query = scope["query_string"]
         options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
         request = (self.name, tuple(scope["path_params"].values()), options)

@@ -170,6 +170,7 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
         "PYCALC_BCRYPT_ROUNDS": "4",
         "PYCALC_LOGIN_LIMIT": "1000/minute",
         "PYCALC_REGISTER_LIMIT": "",
+        "PYCALC_RATE_LIMIT": "100000000/minute; 1000000000/day",
         "PYCALC_METRICS_SECONDS": "0",
         **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
     }

@@ -21,7 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     "leading": "1",
     "trailing": "2",
     "retry_after": 7,
-    "quota": Quota(600, 60, 0, 7),
+    "quotas": (Quota(600, 60, 0, 7, "minute"),),
     "length": 21,
     "session_id": bytes(16),
     "reason": "the driver's words",

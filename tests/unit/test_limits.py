@@ -14,13 +14,12 @@ from pycalc.cache.base import Spent
 from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
 from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
-    CalculationRateLimit,
     FailedLogins,
     RegistrationRateLimit,
     _Failures,
-    calculation_limit,
     login_limit,
     registration_limit,
 )
@@ -388,16 +387,99 @@ async def test_calculations_show_the_remaining_quota() -> None:
     """The remaining quota and the seconds to its reset are correct, also in a refusal, which spends nothing."""
     clock = Clock()
     limit = CalculationRateLimit("10/minute", Metrics(), clock=clock)
-    assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
+    assert await limit.spend(b"ada") == (Quota(10, 60, 9, 60, "minute"),)
     clock.now += 12.5
-    assert await limit.spend(b"ada", 4) == Quota(10, 60, 5, 48)
+    assert await limit.spend(b"ada", 4) == (Quota(10, 60, 5, 48, "minute"),)
     with pytest.raises(RateLimited) as refusal:
         await limit.spend(b"ada", 6)
-    assert (refusal.value.retry_after, refusal.value.quota) == (48, Quota(10, 60, 5, 48))
-    assert await limit.spend(b"ada", 5) == Quota(10, 60, 0, 48)
-    assert await limit.spend(b"bob") == Quota(10, 60, 9, 60)
+    assert refusal.value.retry_after == 48
+    assert refusal.value.quotas == (Quota(10, 60, 5, 48, "minute"),)
+    assert await limit.spend(b"ada", 5) == (Quota(10, 60, 0, 48, "minute"),)
+    assert await limit.spend(b"bob") == (Quota(10, 60, 9, 60, "minute"),)
     clock.now += 48
-    assert await limit.spend(b"ada") == Quota(10, 60, 9, 60)
+    assert await limit.spend(b"ada") == (Quota(10, 60, 9, 60, "minute"),)
+
+
+async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
+    """Whichever window refuses, the others are not charged, and the longest wait is named."""
+    clock = Clock()
+    limit = CalculationRateLimit("6/day; 4/minute", Metrics(), clock=clock)
+    assert await limit.spend(b"ada", 4) == (Quota(4, 60, 0, 60, "minute"), Quota(6, 86400, 2, 86400, "day"))
+    with pytest.raises(RateLimited) as refusal:
+        await limit.spend(b"ada")
+    assert refusal.value.retry_after == 60
+    assert refusal.value.quotas == (Quota(4, 60, 0, 60, "minute"), Quota(6, 86400, 2, 86400, "day"))
+    clock.now += 60
+    with pytest.raises(RateLimited, match="No more than 6 calculations in 86400 seconds") as refusal:
+        await limit.spend(b"ada", 3)
+    assert refusal.value.retry_after == 86400 - 60
+    assert refusal.value.quotas == (Quota(4, 60, 4, 60, "minute"), Quota(6, 86400, 2, 86340, "day"))
+    assert await limit.spend(b"ada", 2) == (Quota(4, 60, 2, 60, "minute"), Quota(6, 86400, 0, 86340, "day"))
+
+
+@pytest.mark.parametrize("size", [1, 7, 150])
+async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
+    """Counting in blocks admits exactly the limit, shows what is left exactly, and gives back what a window leaves."""
+    clock = Clock()
+    limit = CalculationRateLimit("500/minute; 1200/day", Metrics(), clock=clock)
+
+    async def calculate() -> int:
+        done = 0
+        while True:
+            try:
+                quotas = (size == 1 and limit.spend_ahead(b"ada")) or await limit.spend(b"ada", size)
+            except RateLimited:
+                return done
+            done += size
+            assert [quota.remaining for quota in quotas] == [500 - done, 1200 - counted - done]
+
+    counted = 0
+    per_minute = 500 // size * size
+    while counted + per_minute <= 1200:
+        counted += await calculate()
+        assert counted % per_minute == 0
+        clock.now += 60
+    counted += await calculate()
+    assert 1200 - size < counted <= 1200
+
+
+async def test_most_calculations_ask_no_counter() -> None:
+    """Of 600 calculations one in a hundred of the limit asks the counters; at a window's end the rest goes back."""
+    clock = Clock()
+    limit = CalculationRateLimit("6000/minute; 100000/day", Metrics(), clock=clock)
+    asked = 0
+    for _ in range(610):
+        if limit.spend_ahead(b"ada") is None:
+            await limit.spend(b"ada")
+            asked += 1
+    assert asked == 10
+    clock.now += 60
+    assert limit.spend_ahead(b"ada") is None
+    assert [quota.remaining for quota in await limit.spend(b"ada")] == [5_999, 100_000 - 611]
+
+
+async def test_concurrent_calculations_keep_their_blocks() -> None:
+    """Blocks that concurrent requests count at the same time add up."""
+    limit = CalculationRateLimit("1000/hour", Metrics())
+    await asyncio.gather(*(limit.spend(b"ada") for _ in range(50)))
+    (quota,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
+    assert quota.remaining == 1_000 - 51
+
+
+async def test_registrations_have_several_windows() -> None:
+    """An address may register as often as every window allows; the refusal names the longest wait."""
+    clock = Clock()
+    limit = RegistrationRateLimit("2/hour; 3/day", Metrics(), clock=clock)
+    await limit.admit(HERE)
+    await limit.admit(HERE)
+    with pytest.raises(RateLimited) as refusal:
+        await limit.admit(HERE)
+    assert refusal.value.retry_after == HOUR
+    clock.now += HOUR
+    await limit.admit(HERE)
+    with pytest.raises(RateLimited) as refusal:
+        await limit.admit(HERE)
+    assert refusal.value.retry_after == 23 * HOUR
 
 
 async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:

@@ -138,12 +138,12 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
     settings = Settings()
-    assert (settings.login_limit, settings.register_limit) == ("", "")
+    empty = {"login_limit": "", "register_limit": "", "rate_limit": ""}
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PORT", "")
     defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
-    assert settings.model_dump() == {**defaults, "login_limit": "", "register_limit": ""}
+    assert settings.model_dump() == {**defaults, **empty}
 
 
 @pytest.mark.parametrize(("megabytes", "share"), [(512, 128), (16_384, 1_024)])
@@ -300,6 +300,7 @@ def test_lines_of_an_env_file_are_settings() -> None:
         ("PYCALC_LOGIN_LIMIT", "1/minute;5/hour"),
         ("PYCALC_REGISTER_LIMIT", "0/hour"),
         ("PYCALC_RATE_LIMIT", "many/minute"),
+        ("PYCALC_RATE_LIMIT", "10/minute; 20/minute"),
         ("PYCALC_TRUSTED_PROXIES", "10.0.0.0/33"),
         ("PYCALC_TRUSTED_PROXIES", "10.0.0.1,proxy.internal"),
     ],
@@ -312,17 +313,17 @@ def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
 
 
 def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logins and registrations are limited by default; an empty setting switches that off.
-
-    Calculations are limited only by a setting.
-    """
+    """Logins, registrations and calculations are limited by default; an empty setting switches that off."""
     settings = Settings()
-    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("10/minute", "60/hour", "")
-    for name in ("PYCALC_LOGIN_LIMIT", "PYCALC_REGISTER_LIMIT"):
+    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == (
+        "10/minute",
+        "5/hour; 20/day",
+        "6000/minute; 100000/day",
+    )
+    for name in ("PYCALC_LOGIN_LIMIT", "PYCALC_REGISTER_LIMIT", "PYCALC_RATE_LIMIT"):
         monkeypatch.setenv(name, "")
-    monkeypatch.setenv("PYCALC_RATE_LIMIT", "600/minute")
     settings = Settings()
-    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("", "", "600/minute")
+    assert (settings.login_limit, settings.register_limit, settings.rate_limit) == ("", "", "")
 
 
 def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import with_location, with_quota
+from pycalc.routers.http.headers import with_location, with_quotas
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
@@ -96,8 +96,8 @@ class CalculatedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a slot of the calculations under way, calculate and respond."""
         context = context_of(scope)
-        if context.quota is not None:
-            send = with_quota(context.quota, send)
+        if context.quotas:
+            send = with_quotas(context.quotas, send)
         context.release_slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id).release
         await self._respond_with(scope, receive, send)
 
@@ -116,9 +116,9 @@ async def read_counted(
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources) -> None:
-    """Count a calculation towards the caller's quota; raises RateLimited when it is used up."""
+    """Count a calculation towards the caller's limits; raises RateLimited when one is reached."""
     if resources.calculation_limit is not None:
-        context_of(scope).quota = await resources.calculation_limit.spend(caller.user_id)
+        context_of(scope).quotas = await resources.calculation_limit.spend(caller.user_id)
 
 
 async def calculate_and_respond(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.types import Message, Scope, Send
@@ -47,17 +47,19 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def quota_fields(quota: Quota) -> dict[str, str]:
-    """Return the header fields of a rate limit (draft-ietf-httpapi-ratelimit-headers)."""
+def quota_fields(quotas: Sequence[Quota]) -> dict[str, str]:
+    """Return the header fields of rate limits (draft-ietf-httpapi-ratelimit-headers); nothing without a limit."""
+    if not quotas:
+        return {}
     return {
-        "RateLimit-Policy": f'"default";q={quota.amount};w={quota.window}',
-        "RateLimit": f'"default";r={quota.remaining};t={quota.reset}',
+        "RateLimit-Policy": ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}' for quota in quotas]),
+        "RateLimit": ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas]),
     }
 
 
-def with_quota(quota: Quota, send: Send) -> Send:
-    """Return a ``send`` that adds the header fields of a rate limit to the response."""
-    return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quota).items()], send)
+def with_quotas(quotas: Sequence[Quota], send: Send) -> Send:
+    """Return a ``send`` that adds the header fields of rate limits to the response."""
+    return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quotas).items()], send)
 
 
 def with_location(path: str, send: Send) -> Send:

@@ -36,8 +36,11 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.", {"type": "string"}),
     "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
     "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
-    "RateLimit": ("What is left of the quota (draft-ietf-httpapi-ratelimit-headers).", {"type": "string"}),
-    "RateLimit-Policy": ("The quota.", {"type": "string"}),
+    "RateLimit": (
+        "What is left of each rate limit, the shortest window first (draft-ietf-httpapi-ratelimit-headers).",
+        {"type": "string"},
+    ),
+    "RateLimit-Policy": ("The rate limits, the shortest window first.", {"type": "string"}),
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
     "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),

@@ -183,8 +183,8 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
     if isinstance(error, errors.RetryLater):
-        quota = error.quota if isinstance(error, errors.RateLimited) else None
-        return {"Retry-After": str(error.retry_after), **(quota_fields(quota) if quota else {})}
+        quotas = error.quotas if isinstance(error, errors.RateLimited) else ()
+        return {"Retry-After": str(error.retry_after), **quota_fields(quotas)}
     if isinstance(error, errors.UnsupportedCoding):
         return {"Accept-Encoding": ", ".join(error.accepted)}
     if isinstance(error, errors.UnsupportedMediaType):
@@ -200,9 +200,8 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     status = STATUS[error.code]
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
-    spent = context_of(request.scope).quota
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
-    headers = {**_headers(error), **(quota_fields(spent) if spent else {}), **named}
+    headers = {**_headers(error), **quota_fields(context_of(request.scope).quotas), **named}
     return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""Rate limits: failed logins by account and address, registrations by address, calculations by user (ADR 12, 20)."""
+"""Rate limits: failed logins by account and address, registrations by address (ADR 12, 20)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Protocol
 from limits import RateLimitItem, RateLimitItemPerHour
 from structlog import get_logger
 
-from pycalc.cache.base import CounterStore, Shared, Spent
-from pycalc.errors import Quota, RateLimited, Unauthorized, WrongPassword
-from pycalc.models.limits import parse_limit
+from pycalc.cache.base import CounterStore, Shared
+from pycalc.errors import RateLimited, Unauthorized, WrongPassword
+from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
+from pycalc.services.limits.counters import MAX_KEYS
+from pycalc.services.limits.windows import Window, counters_of, spend_all
 
 _HOUR = 3600
 _PER_ADDRESS = 10  # times the limit of an account, because many people may share an address
@@ -26,50 +27,6 @@ _PER_HOUR = 1.5  # the hourly limit of an account, in limits; any 60 minutes ove
 _TRY_SECONDS = 60  # for which a try still counts when its process has died
 
 _log = get_logger(__name__)
-
-
-def _counters(
-    name: str,
-    metrics: Metrics,
-    shared: Shared | None,
-    bound: int = MAX_KEYS,
-    clock: Callable[[], float] = monotonic,
-    *,
-    lenient: bool = False,
-) -> CounterStore:
-    """Return the counters of one limit: shared ones if the cache is shared, else ones in this process."""
-    own = Counters(bound, clock)
-    counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
-    metrics.limit_keys.labels(name).set_function(lambda: len(counters))
-    return counters
-
-
-class _Window:
-    """A limit over a set of counters."""
-
-    def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
-        self._limit = limit
-        self._counters = counters
-        self.amount = limit.amount
-
-    def name(self, key: str) -> str:
-        """Return the name of a key's counter."""
-        return self._limit.key_for(key)
-
-    async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
-        """Count ``cost`` if the limit allows it; return whether it does, and the key's quota."""
-        spent: Spent = await self._counters.spend(self.name(key), self._limit.get_expiry(), cost, self.amount)
-        window = self._limit.get_expiry()
-        seconds = max(0, ceil(spent.seconds)) or window
-        return spent.allowed, Quota(self.amount, window, self.amount - spent.used, seconds)
-
-    async def exhausted(self, key: str) -> bool:
-        """Return whether the limit is used up."""
-        return await self._counters.get(self.name(key)) >= self.amount
-
-    async def clear(self, key: str) -> None:
-        """Reset a key's count."""
-        await self._counters.clear(self.name(key))
 
 
 class _Failures:
@@ -83,7 +40,7 @@ class _Failures:
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
-        self._windows = [_Window(limit, counters) for limit in limits]
+        self._windows = [Window(limit, counters) for limit in limits]
         self._refused = metrics.rate_limited.labels(name)
 
     @asynccontextmanager
@@ -159,7 +116,7 @@ class FailedLogins:
             of_account.append(RateLimitItemPerHour(ceil(per_account.amount * _PER_HOUR)))
 
         def failures(name: str, limits: Sequence[RateLimitItem]) -> _Failures:
-            return _Failures(name, limits, _counters(name, metrics, shared, bound, clock), metrics)
+            return _Failures(name, limits, counters_of(name, metrics, shared, bound, clock), metrics)
 
         self._accounts = failures("login-account", of_account)
         self._addresses = failures("login-address", [per_address])
@@ -218,13 +175,15 @@ class RegistrationRateLimit:
         self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
     ) -> None:
         self._refused = metrics.rate_limited.labels("register")
-        self._window = _Window(parse_limit(limit), _counters("register", metrics, shared, clock=clock))
+        counters = counters_of("register", metrics, shared, clock=clock)
+        self._windows = [Window(each, counters) for each in parse_limits(limit)]
 
     async def admit(self, address: str) -> None:
-        allowed, quota = await self._window.spend(address)
-        if not allowed:
+        _, full = await spend_all(self._windows, address, 1)
+        if full:
             self._refused.inc()
-            raise RateLimited("Too many registrations from this address; try again later.", quota.reset)
+            detail = "Too many registrations from this address; try again later."
+            raise RateLimited(detail, max(quota.reset for quota in full))
 
 
 class NoRegistrationLimit:
@@ -232,34 +191,6 @@ class NoRegistrationLimit:
 
     async def admit(self, address: str) -> None:
         return
-
-
-class CalculationRateLimit:
-    """A limit on calculations by user. It has no null twin: without a limit, the hot path must not await one."""
-
-    def __init__(
-        self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._refused = metrics.rate_limited.labels("calculations")
-        counters = _counters("calculations", metrics, shared, clock=clock, lenient=True)
-        self._window = _Window(parse_limit(limit), counters)
-
-    async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited when the user may not do a single calculation now; count nothing otherwise."""
-        if await self._window.exhausted(user_id.hex()):
-            await self.spend(user_id)
-
-    async def spend(self, user_id: bytes, operations: int = 1) -> Quota:
-        """Count calculations, all of them or none, and return the user's quota; raises RateLimited."""
-        allowed, quota = await self._window.spend(user_id.hex(), operations)
-        if allowed:
-            return quota
-        self._refused.inc()
-        if operations > quota.amount:
-            detail = f"A batch of {operations} is more than the limit of {quota.amount} calculations ever allows."
-        else:
-            detail = f"No more than {quota.amount} calculations in {quota.window} seconds."
-        raise RateLimited(detail, quota.reset, quota)
 
 
 def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
@@ -270,8 +201,3 @@ def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> L
 def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> RegistrationLimit:
     """Return the limit of a setting; an empty setting means no limit."""
     return RegistrationRateLimit(limit, metrics, shared) if limit else NoRegistrationLimit()
-
-
-def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> CalculationRateLimit | None:
-    """Return the limit of a setting; None for an empty setting."""
-    return CalculationRateLimit(limit, metrics, shared) if limit else None

@@ -14,7 +14,8 @@ import pytest
 
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.rate_limits import CalculationRateLimit, FailedLogins, RegistrationRateLimit
+from pycalc.services.limits.calculation_rate import CalculationRateLimit
+from pycalc.services.limits.rate_limits import FailedLogins, RegistrationRateLimit
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
@@ -271,14 +272,14 @@ async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) 
     for path, accept in (("/fibonacci/10", "*/*"), ("/pow/2/10", "text/plain"), ("/factorial/5", "*/*")):
         answer = await client.get(path, headers={**headers, "Accept": accept})
         assert answer.status_code == 200
-        assert answer.headers["RateLimit-Policy"] == '"default";q=3;w=60'
+        assert answer.headers["RateLimit-Policy"] == '"minute";q=3;w=60'
         told.append(answer.headers["RateLimit"])
-    assert [text.partition(";t=")[0] for text in told] == [f'"default";r={remaining}' for remaining in (2, 1, 0)]
+    assert [text.partition(";t=")[0] for text in told] == [f'"minute";r={remaining}' for remaining in (2, 1, 0)]
     assert [text.partition(";t=")[2] for text in told] == ["60"] * 3
     refusal = await client.get("/fibonacci/10", headers=headers)
     seconds = assert_refused(refusal)
-    assert refusal.headers["RateLimit"] == f'"default";r=0;t={seconds}'
-    assert refusal.headers["RateLimit-Policy"] == '"default";q=3;w=60'
+    assert refusal.headers["RateLimit"] == f'"minute";r=0;t={seconds}'
+    assert refusal.headers["RateLimit-Policy"] == '"minute";q=3;w=60'
     assert (await client.get("/fibonacci/10", headers=await bearer(client))).status_code == 200
     assert (await client.get("/me", headers=headers)).status_code == 200
 
@@ -290,8 +291,8 @@ async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) ->
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
         answer = await client.get(path, headers=headers)
         assert answer.status_code == 422
-        assert answer.headers["RateLimit-Policy"] == '"default";q=9;w=60'
-        assert answer.headers["RateLimit"].startswith(f'"default";r={remaining};t=')
+        assert answer.headers["RateLimit-Policy"] == '"minute";q=9;w=60'
+        assert answer.headers["RateLimit"].startswith(f'"minute";r={remaining};t=')
     assert "RateLimit" not in (await client.get("/fibonacci/x")).headers
 
 
@@ -306,11 +307,27 @@ async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
 
     first = await batch(7)
     assert first.status_code == 200
-    assert first.headers["RateLimit"].startswith('"default";r=3;')
+    assert first.headers["RateLimit"].startswith('"minute";r=3;')
     refused = await batch(4)
     assert_refused(refused)
-    assert refused.headers["RateLimit"].startswith('"default";r=3;')
-    assert (await batch(3)).headers["RateLimit"].startswith('"default";r=0;')
+    assert refused.headers["RateLimit"].startswith('"minute";r=3;')
+    assert (await batch(3)).headers["RateLimit"].startswith('"minute";r=0;')
+
+
+@limited(login_limit="", rate_limit="5/day; 3/minute")
+@pytest.mark.usefixtures("still")
+async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
+    """The header fields list every window, the shortest first, in answers and in refusals."""
+    headers = await bearer(client)
+    policy = '"minute";q=3;w=60, "day";q=5;w=86400'
+    for left in (2, 1, 0):
+        answer = await client.get("/fibonacci/10", headers=headers)
+        assert (answer.status_code, answer.headers["RateLimit-Policy"]) == (200, policy)
+        assert answer.headers["RateLimit"] == f'"minute";r={left};t=60, "day";r={left + 2};t=86400'
+    refusal = await client.get("/fibonacci/10", headers=headers)
+    assert assert_refused(refusal) == 60
+    assert refusal.headers["RateLimit-Policy"] == policy
+    assert refusal.headers["RateLimit"] == '"minute";r=0;t=60, "day";r=2;t=86400'
 
 
 async def test_without_a_limit_there_are_no_quota_fields(client: httpx.AsyncClient, resources: Resources) -> None:

@@ -227,7 +227,7 @@ class TestLimits:
 
         statuses, left, logins = _undisturbed(narrow, used_up)
         assert statuses == [200] * 6 + [429] * 2
-        assert left == [f'"default";r={number}' for number in (5, 4, 3, 2, 1, 0, 0, 0)]
+        assert left == [f'"hour";r={number}' for number in (5, 4, 3, 2, 1, 0, 0, 0)]
         assert logins == [401] * 4 + [429] * 2
 
     def test_registrations_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:

@@ -14,7 +14,8 @@ from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
-from pycalc.services.limits.rate_limits import CalculationRateLimit, FailedLogins, RegistrationRateLimit
+from pycalc.services.limits.calculation_rate import CalculationRateLimit
+from pycalc.services.limits.rate_limits import FailedLogins, RegistrationRateLimit
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
 
@@ -84,20 +85,19 @@ async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, 
 async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
     """Calculations on both instances share one limit; refusals cost nothing, and a batch counts whole or not at all."""
     here, there = pair
-    assert (await here.calculations.spend(b"ada", 6))[:3] == (10, 60, 4)
-    assert (await there.calculations.spend(b"ada"))[:3] == (10, 60, 3)
+    assert (await here.calculations.spend(b"ada", 6))[0][:3] == (10, 60, 4)
+    assert (await there.calculations.spend(b"ada"))[0][:3] == (10, 60, 3)
     with pytest.raises(RateLimited) as refusal:
         await here.calculations.spend(b"ada", 4)
-    quota = refusal.value.quota
-    assert quota is not None
+    (quota,) = refusal.value.quotas
     assert quota[:3] == (10, 60, 3)
     assert 50 < quota.reset == refusal.value.retry_after <= 60
-    assert (await there.calculations.spend(b"ada", 3))[:3] == (10, 60, 0)
+    assert (await there.calculations.spend(b"ada", 3))[0][:3] == (10, 60, 0)
     for each in pair:
         with pytest.raises(RateLimited, match="No more than 10 calculations in 60 seconds"):
             await each.calculations.spend(b"ada")
         assert each.metric("pycalc_rate_limited_total", limit="calculations") >= 1
-    assert await here.calculations.spend(b"bob") == Quota(10, 60, 9, 60)
+    assert await here.calculations.spend(b"bob") == (Quota(10, 60, 9, 60, "minute"),)
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
@@ -166,7 +166,7 @@ async def test_without_redis_each_instance_counts_for_itself(
         requests.current.set({REQUEST: RequestContext()})
         asked = each.questions(monkeypatch)
         for left in (9, *range(9, -1, -1)):
-            assert (await each.calculations.spend(b"ada")).remaining == left
+            assert (await each.calculations.spend(b"ada"))[0].remaining == left
         with pytest.raises(RateLimited):
             await each.calculations.spend(b"ada")
         assert [await each.fail("ada") for _ in range(11)] == [0] * 10 + [60]
@@ -180,7 +180,7 @@ async def test_without_redis_each_instance_counts_for_itself(
         await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
         with pytest.raises(RateLimited):
             await each.calculations.spend(b"ada")
-    assert (await there.calculations.spend(b"bob", 10)).remaining == 0
+    assert (await there.calculations.spend(b"bob", 10))[0].remaining == 0
     assert await there.fail("ada") == 60
     assert await there.fail("bob") == 0
     for each in (here, there):
@@ -192,10 +192,10 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> N
     each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # Redis knows the script after this.
     own_redis.pause()
-    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6))).remaining == 4  # each in its own request
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6)))[0].remaining == 4  # each in its own request
     own_redis.resume()
     await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
-    assert (await asyncio.create_task(each.calculations.spend(b"ada", 4))).remaining == 0
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 4)))[0].remaining == 0
     with pytest.raises(RateLimited):
         await asyncio.create_task(each.calculations.spend(b"ada"))
     await each.aclose()
@@ -207,7 +207,7 @@ async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
     each = await instance(own_redis.url)
     with Client(port=own_redis.port) as client:
         client.config_set("maxmemory", "1")
-    assert [(await each.calculations.spend(b"ada")).remaining for _ in range(10)] == list(range(9, -1, -1))
+    assert [(await each.calculations.spend(b"ada"))[0].remaining for _ in range(10)] == list(range(9, -1, -1))
     with pytest.raises(RateLimited):
         await each.calculations.spend(b"ada")
     assert [await each.fail("ada") for _ in range(12)] == [0] * 10 + [60, 60]

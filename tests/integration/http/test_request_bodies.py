@@ -15,7 +15,7 @@ import pytest
 
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import MAX_BODY_BYTES
-from pycalc.services.limits.rate_limits import calculation_limit
+from pycalc.services.limits.calculation_rate import calculation_limit
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
 from tests.harness.metrics import metric
 from tests.harness.raw import Reply, exchange
@@ -221,7 +221,7 @@ async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(
     authorized = {"Authorization": f"Bearer {session['access_token']}"}
     assert (await client.get("/fibonacci/10", headers=authorized)).status_code == 200
     answer = await client.post(path, content=body(), headers={**JSON, **authorized})
-    assert (answer.status_code, answer.headers["RateLimit"]) == (429, '"default";r=0;t=3600')
+    assert (answer.status_code, answer.headers["RateLimit"]) == (429, '"hour";r=0;t=3600')
     assert taken == 0
 
 

@@ -109,7 +109,7 @@ async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Re
     assert [each["cached"] for each in batch["results"]] == [False, False, True]
     limit = (await client.get("/fibonacci/10")).headers["RateLimit"]
     opened = resources.metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") or 0
-    assert 85 <= int(limit.removeprefix('"default";r=').partition(";")[0]) <= 85 + opened
+    assert 85 <= int(limit.removeprefix('"minute";r=').partition(";")[0]) <= 85 + opened
     wrong = {"username": name, "password": "a wrong password"}
     statuses = [(await client.post("/login", json=wrong)).status_code for _ in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
