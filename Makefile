@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint format bench drill wheel up dashboards check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check mutate services lint format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -46,6 +46,9 @@ bench: $(VENV)/dev  ## measure speed and memory (needs wrk)
 
 drill: $(VENV)/dev  ## kill, fill, lock and flood real servers (strace, root for the full disk)
 	$(BIN)/python -m drills.run
+
+soak: $(VENV)/dev  ## load a service on PostgreSQL, Redis and Kafka for an hour; memory and latencies must stay level
+	$(BIN)/python -m drills.run soak
 
 mutate: $(VENV)/mutate  ## change the code in one place after another; list what no test notices (SAMPLE=200 SEED=1 ONLY=pycalc/services)
 	$(BIN)/python -m tests.mutation.run $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \

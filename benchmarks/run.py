@@ -16,6 +16,7 @@ from benchmarks.headline import headline
 from benchmarks.history import exports, pages
 from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
+from benchmarks.sizes import sizes
 from benchmarks.streams import streams
 from benchmarks.support.timing import CONNECTIONS
 
@@ -23,6 +24,7 @@ PARTS = {
     "headline": headline,
     "recording": recording,
     "streams": streams,
+    "sizes": sizes,
     "results": long_results,
     "memory": memory,
     "batches": batches,

@@ -20,6 +20,7 @@ from drills.streams.broker_errors import deleted_topic, over_the_limit, wrong_cr
 from drills.streams.killing import consumer_killing, relay_killing, three_relays
 from drills.streams.outages import broker_stops
 from drills.streams.poison import poison
+from drills.streams.soak import soak
 from drills.support.finding import Finding
 from drills.syncing import syncing
 from drills.timing import timing
@@ -47,6 +48,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"three-relays-{kind}": partial(three_relays, kind) for kind in STREAMS},
     **{f"consumer-killing-{kind}": partial(consumer_killing, kind) for kind in STREAMS},
     "poison-event": poison,
+    "soak": soak,
     **{f"topic-deleted-{kind}": partial(deleted_topic, kind) for kind in STREAMS},
     "over-the-limit": over_the_limit,
     **{f"wrong-credentials-{kind}": partial(wrong_credentials, kind) for kind in STREAMS},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -30,9 +30,11 @@ def burst(
     seconds: int,
     script: str | None = None,
     connections: int = CONNECTIONS,
+    headers: Mapping[str, str] | None = None,
 ) -> Load:
     """Request a path on many connections at once; every answer must be a 2xx."""
     options = ["-H", f"Authorization: Bearer {token}"] if token else []
+    options += [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
     options += ["-s", script] if script else []
     before = server.cpu_seconds()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", *options, server.url + path]

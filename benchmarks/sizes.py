@@ -1,0 +1,62 @@
+"""Results of 21 to 100,000 digits, computed and cached, beside bare FastAPI routes that answer the same text."""
+
+from __future__ import annotations
+
+import statistics
+from typing import NamedTuple
+
+from benchmarks.support.timing import burst
+from tests.harness.servers import Server, bare, log_in, pycalc
+
+ROUNDS = 3
+SECONDS = 2
+CONNECTIONS = 16
+SIZES = {"21": 100, "1 k": 4_783, "10 k": 47_845, "100 k": 478_465}
+"""The number of digits, and the Fibonacci number that has so many."""
+ENCODINGS = ("identity", "gzip", "zstd")
+
+
+class _Case(NamedTuple):
+    """A kind of answer: the service that gives it, and the bare route that gives the same text."""
+
+    title: str
+    server: Server
+    token: str
+    yardstick: str
+
+
+def sizes() -> None:
+    """Print the rate for each size and encoding, and its ratio to the bare route's rate in the same rounds."""
+    print(f"\n## Results by size, text/plain ({ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections, medians)\n")
+    print("The yardstick is a bare FastAPI route under Granian that computes, or that sends a text (hit).\n")
+    print("| digits | | yardstick/s | " + " | ".join(f"{encoding}/s" for encoding in ENCODINGS) + " |")
+    print("|---|---|---|" + "---|" * len(ENCODINGS))
+    with bare("granian") as plain, pycalc() as cached, pycalc(cache_url="memory://?max_bytes=0") as uncached:
+        cases = [
+            _Case("computed", uncached, log_in(uncached), "/fibonacci/"),
+            _Case("hit", cached, log_in(cached), "/text/"),
+        ]
+        for digits, n in SIZES.items():
+            for case in cases:
+                _print(digits, n, case, plain)
+
+
+def _print(digits: str, n: int, case: _Case, plain: Server) -> None:
+    rates: dict[str, list[float]] = {name: [] for name in ("yardstick", *ENCODINGS)}
+    for number in range(ROUNDS + 1):
+        round_ = {"yardstick": _rate(plain, f"{case.yardstick}{n}", None, "identity")}
+        for encoding in ENCODINGS:
+            round_[encoding] = _rate(case.server, f"/fibonacci/{n}", case.token, encoding)
+        if number:  # the first round warms up
+            for name, rate in round_.items():
+                rates[name].append(rate)
+    cells = [f"{statistics.median(rates['yardstick']):,.0f}"]
+    for encoding in ENCODINGS:
+        ratio = statistics.median(a / b for a, b in zip(rates[encoding], rates["yardstick"], strict=True))
+        cells.append(f"{statistics.median(rates[encoding]):,.0f} (**{ratio:.2f}**)")
+    print(f"| {digits} | {case.title} | {' | '.join(cells)} |", flush=True)
+
+
+def _rate(server: Server, path: str, token: str | None, encoding: str) -> float:
+    headers = {"Accept": "text/plain", "Accept-Encoding": encoding}
+    return burst(server, path, token, SECONDS, connections=CONNECTIONS, headers=headers).per_second

@@ -1,0 +1,154 @@
+"""A long, steady load with everything on: memory, descriptors and latencies stay level, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+
+from drills.streams.scene import Place, Scene, brokers, place_on, scene
+from drills.support.connection import Connection
+from drills.support.finding import Finding, faults
+from drills.support.load import Load
+from tests.harness.kafka import Kafka
+from tests.harness.postgres import Postgres, postgres
+from tests.harness.redis import Redis, redis
+from tests.harness.servers import Server, background
+
+# Stops a server, and starts it.
+Restart = tuple[Callable[[], object], Callable[[], object]]
+
+_CLIENTS = 200
+# A figure is level if the median of its last third is at most this many times the median of its first third.
+_LEVEL = 1.1
+# The share of the soak before figures must be level: ten minutes of an hour.
+_WARM_UP = 1 / 6
+# The number of samples of memory and descriptors.
+_SAMPLES = 120
+# The time for which each restarted server is away.
+_AWAY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Samples:
+    """Resident memory and open descriptors of the service, from the end of the warm-up to the end."""
+
+    memory_mib: list[float] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
+
+    def take(self, server: Server) -> None:
+        """Add one sample."""
+        self.memory_mib.append(server.memory_mib())
+        self.descriptors.append(sum(len(list((process / "fd").iterdir())) for process in server.processes()))
+
+
+class _SteadyLoad(Load):
+    """Clients that ask at a fixed rate, whatever the answers take."""
+
+    interval_seconds = 0.0
+
+    async def _exchange(self, connection: Connection, turn: int) -> None:
+        began = monotonic()
+        await super()._exchange(connection, turn)
+        await asyncio.sleep(max(0.0, began + self.interval_seconds - monotonic()))
+
+
+def soak(minutes: float = 60.0) -> Finding:
+    """Load a service on PostgreSQL, Redis and Kafka at half its capacity; restart each of the three six times."""
+    with postgres() as database, brokers("kafka") as broker, redis() as cache:
+        return soak_at(place_on(broker, database), database, cache, minutes)
+
+
+def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clients: int = _CLIENTS) -> Finding:
+    """Run the soak at a place that is there already; see soak."""
+    samples = _Samples()
+    with ExitStack() as stack:
+        stack.enter_context(background("consume", **where.settings))
+        running = stack.enter_context(scene(where, cache_url=cache.url, compute_workers="2"))
+        began = asyncio.run(_soak(where, running, samples, _restarts(where, database, cache), minutes * 60, clients))
+        found = running.faults("failed_requests")
+    thirds = _p99_by_third(running, began, minutes * 60)
+    return Finding(
+        "soak",
+        f"{minutes:g} minutes at half the capacity, {clients} clients; PostgreSQL, Redis, Kafka restarted 6 times each",
+        {
+            "requests": len(running.ledger.exchanges),
+            "memory MiB": _thirds(samples.memory_mib),
+            "descriptors": _thirds(samples.descriptors),
+            "p99 ms by third": ", ".join(f"{p99:.1f}" for p99 in thirds),
+        },
+        faults(
+            **found,
+            memory_grows=not _is_level(samples.memory_mib),
+            descriptors_grow=not _is_level(samples.descriptors),
+            slower=thirds[-1] > _LEVEL * thirds[0],
+        ),
+    )
+
+
+def _restarts(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
+    """Return how each server that the service uses is stopped and started."""
+    broker = where.broker
+    assert isinstance(broker, Kafka)  # noqa: S101  # `soak` chose it
+    return [(database.stop, database.start), (cache.kill, cache.start), (broker.pause, broker.resume)]
+
+
+async def _soak(
+    where: Place,
+    running: Scene,
+    samples: _Samples,
+    restarts: Sequence[Restart],
+    seconds: float,
+    clients: int,
+) -> float:
+    """Find the capacity, then ask at half of it; return when that began, by ``monotonic``."""
+    load = _SteadyLoad(running.ledger, running.tokens[0], patient=True)
+    trial = min(20.0, seconds * _WARM_UP)
+    async with load.on(running.server.port, clients):
+        await asyncio.sleep(trial)
+    load.interval_seconds = 2 * clients * trial / running.ledger.answered
+    began = monotonic()
+    async with load.on(running.server.port, clients):
+        restarting = asyncio.create_task(_restart(restarts, seconds / 6))
+        await asyncio.sleep(seconds * _WARM_UP)
+        for _ in range(_SAMPLES):
+            await asyncio.sleep(seconds * (1 - _WARM_UP) / _SAMPLES)
+            await asyncio.to_thread(samples.take, running.server)
+        restarting.cancel()
+    return began
+
+
+async def _restart(restarts: Sequence[Restart], interval: float) -> None:
+    while True:
+        for stop, start in restarts:
+            await asyncio.sleep(interval / len(restarts) - _AWAY_SECONDS)
+            await asyncio.to_thread(stop)
+            await asyncio.sleep(_AWAY_SECONDS)
+            await asyncio.to_thread(start)
+
+
+def _p99_by_third(running: Scene, began: float, seconds: float) -> list[float]:
+    """Return the 99th percentile of the answers' times in milliseconds, by third of the time after the warm-up."""
+    first, length = began + seconds * _WARM_UP, seconds * (1 - _WARM_UP) / 3
+    times: list[list[float]] = [[], [], []]
+    for exchange in running.ledger.since(first):
+        if exchange.status == 200:
+            times[min(2, int((exchange.sent - first) / length))].append(exchange.seconds * 1000)
+    return [statistics.quantiles(third, n=100)[98] for third in times]
+
+
+def _medians(samples: Sequence[float]) -> list[float]:
+    third = len(samples) // 3
+    return [statistics.median(samples[start : start + third]) for start in (0, third, 2 * third)]
+
+
+def _thirds(samples: Sequence[float]) -> str:
+    return ", ".join(f"{median:.0f}" for median in _medians(samples))
+
+
+def _is_level(samples: Sequence[float]) -> bool:
+    medians = _medians(samples)
+    return medians[-1] <= _LEVEL * medians[0]
