@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
-from hashlib import sha1
 from secrets import token_bytes
 from typing import Any
 
@@ -13,9 +11,7 @@ from redis.asyncio.lock import Lock
 
 from pycalc.cache.base import Claim
 from pycalc.cache.redis.client import RedisClient
-from pycalc.cache.redis.names import Names
-from pycalc.cache.redis.writer import INLINE_BYTES, Writer
-from pycalc.errors import CacheUnavailable
+from pycalc.cache.redis.writer import Writer
 from pycalc.models.results import Result
 
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
@@ -28,14 +24,20 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-# KEYS: result. ARGV: SHA-1. Deletes a result with this digest; the value itself may be too long to send back.
-_DISCARD_SCRIPT = """
-local stored = redis.call('GET', KEYS[1])
-if stored and redis.sha1hex(stored) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
 
-# Returns the result in a reply to GET, None when there is none or it is damaged; raises CacheUnavailable.
-Accept = Callable[[str, Any], Awaitable[Result | None]]
+# Returns the result in the value stored under a key, None when it is damaged; raises CacheUnavailable.
+Accept = Callable[[str, bytes], Awaitable[Result | None]]
+# Returns the name in Redis of a "result", or of a "lease" on one, from the result's key.
+Name = Callable[[str, str], bytes]
+
+
+def _taken(answer: Any) -> bytes | bool:
+    """Return the stored value, or whether the lease is held; raises TypeError for any other answer."""
+    if answer in (0, 1):
+        return bool(answer)
+    if not isinstance(answer, bytes):
+        raise TypeError("neither a value nor a lease")
+    return answer
 
 
 class RedisClaim:
@@ -43,85 +45,61 @@ class RedisClaim:
 
     def __init__(self, leases: RedisLeases, key: str) -> None:
         self._leases = leases
+        self._client = leases.client
         self._key = key
-        self._result = leases.names.result(leases.names.label(key))
-        self._lease = leases.names.lease(self._result)
+        self._result = leases.name("result", key)
+        self._lease = leases.name("lease", key)
         self._token = token_bytes(12)
-        self._unanswered = False
-        self._renewing: asyncio.Task[None] | None = None
+        self._may_hold = False
+        self._renewal: asyncio.TimerHandle | None = None
 
     async def take(self) -> Result | bool:
-        leases = self._leases
-        self._unanswered = True
-        reply = await leases.client.ask(leases.take, [self._result, self._lease], [self._token, leases.lease_ms])
-        self._unanswered = False
-        match reply:
-            case 0:
-                return False
-            case 1:
-                self._renewing = self._renewing or leases.start_renewing(self._lease, self._token)
-                return True
-            case bytes():
-                result = await leases.accept(self._key, reply)
-                if result is None:  # a damaged value is in the way of the next caller, unless it was replaced by now
-                    hashed = partial(sha1, reply, usedforsecurity=False)
-                    digest = await asyncio.to_thread(hashed) if len(reply) > INLINE_BYTES else hashed()
-                    await leases.client.ask(leases.discard, [self._result], [digest.hexdigest()])
-                return result or False
-        raise leases.client.unexpected_reply("no answer to a claim")
+        self._may_hold = True  # also when the answer is lost
+        names, arguments = [self._result, self._lease], [self._token, self._leases.lease_ms]
+        answer = await self._client.execute(_taken, self._leases.take, names, arguments)
+        self._may_hold = answer is True
+        if isinstance(answer, bytes):
+            result = await self._leases.accept(self._key, answer)
+            if result is None:  # a damaged value would be in the way of the next caller
+                await self._client.execute(bool, self._client.redis.delete, self._result)
+            return result or False
+        if answer and self._renewal is None:
+            self._renew_later()
+        return answer
 
     def release(self) -> None:
-        renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            self._leases.writer.after(self._result, partial(self._release_now, renewing))
-        elif self._unanswered:  # the lease may have been taken all the same
-            self._release_now()
+        if self._may_hold:
+            self._may_hold = False
+            self._leases.writer.after(self._result, self._release_now)
 
-    def _release_now(self, renewing: asyncio.Task[None] | None = None) -> None:
-        if renewing is not None:
-            renewing.cancel()
-        self._leases.client.post(self._leases.release, [self._lease], [self._token])
+    def _release_now(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._client.post(self._leases.release, [self._lease], [self._token])
+
+    def _renew_later(self) -> None:
+        def renew() -> None:
+            self._client.post(self._leases.renew, [self._lease], [self._token, self._leases.lease_ms])
+            self._renew_later()
+
+        self._renewal = asyncio.get_running_loop().call_later(self._client.times.renewal, renew)
 
 
 class RedisLeases:
     """Leases in Redis; a holder releases its lease when the result is stored, so the next one finds the result."""
 
-    def __init__(self, client: RedisClient, writer: Writer, names: Names, accept: Accept) -> None:
+    def __init__(self, client: RedisClient, writer: Writer, name: Name, accept: Accept) -> None:
         self.client = client
         self.writer = writer
-        self.names = names
+        self.name = name
         self.accept = accept
         self.lease_ms = int(client.times.lease * 1000)
         self.take = client.redis.register_script(_TAKE_SCRIPT)
-        self.discard = client.redis.register_script(_DISCARD_SCRIPT)
+        self.renew = client.redis.register_script(Lock.LUA_REACQUIRE_SCRIPT)
         self.release = client.redis.register_script(Lock.LUA_RELEASE_SCRIPT)
-        self._renew = client.redis.register_script(Lock.LUA_REACQUIRE_SCRIPT)
-        self._renewing: set[asyncio.Task[None]] = set()
 
     def hands_on(self, digits: int) -> bool:
         return self.writer.fits(digits)
 
     def claim(self, key: str) -> Claim:
         return RedisClaim(self, key)
-
-    def start_renewing(self, lease: bytes, token: bytes) -> asyncio.Task[None]:
-        """Renew a lease until this task is cancelled, the leases are closed, or the lease is another token's."""
-
-        async def renew() -> None:
-            held: Any = 1
-            while held:
-                await asyncio.sleep(self.client.times.renewal)
-                try:
-                    held = await self.client.ask(self._renew, [lease], [token, self.lease_ms])
-                except CacheUnavailable:
-                    continue
-
-        task = asyncio.get_running_loop().create_task(renew(), name="cache lease")
-        self._renewing.add(task)
-        task.add_done_callback(self._renewing.discard)
-        return task
-
-    def close(self) -> None:
-        """Renew no lease any more."""
-        for task in self._renewing:
-            task.cancel()
