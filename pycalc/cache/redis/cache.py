@@ -17,9 +17,8 @@ from pycalc.cache.codec import DIGITS_RATIO, FORMAT, TooLong, decode, off_loop
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times, value
 from pycalc.cache.redis.counters import RedisCounters
-from pycalc.cache.redis.leases import RedisLeases
 from pycalc.cache.redis.notifications import RedisRevocationNotifications
-from pycalc.cache.redis.writer import Writer
+from pycalc.cache.redis.results import RedisResults
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
@@ -49,9 +48,8 @@ class RedisCache:
         self._longest = int(max_value / DIGITS_RATIO)
         self._near = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
         self._client = RedisClient(_server(url, options), metrics, times)
-        self._writer = Writer(self._client, metrics, ttl_ms=ttl_ms, max_value=max_value)
+        self.leases = RedisResults(self._client, self._name, self._accept, metrics, ttl_ms=ttl_ms, max_value=max_value)
         self.revocations = RedisRevocationNotifications(self._client, f"{self._namespace}:revocations")
-        self.leases = RedisLeases(self._client, self._writer, self._name, self._accept)
         self._hits = metrics.cache_shared_hits
         self._damaged = metrics.cache_damaged
 
@@ -77,7 +75,7 @@ class RedisCache:
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
         await self._near.put(key, result)
         if cost >= _WORTH_SECONDS:
-            self._writer.put(self._name("result", key), result)
+            self.leases.put(key, result)
 
     async def ping(self) -> None:
         """Check that Redis reads, stores and runs scripts; raises CacheUnavailable if not.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
 from pycalc.cache.breaker import CircuitBreaker, CircuitState
@@ -135,10 +134,7 @@ class RedisClient:
 
     @asynccontextmanager
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
-        """Bound a command's time, and raise CacheUnavailable for its errors.
-
-        Open the breaker where a connection is of no use.
-        """
+        """Bound a command's time, raise CacheUnavailable for its errors, and open the breaker without a connection."""
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")
         try:
@@ -151,7 +147,7 @@ class RedisClient:
                 self.breaker.trip(str(error))
             raise CacheUnavailable(f"Redis refuses a command: {error}") from error
         except Exception as error:  # refused, ended, no certificate, or no Redis at the other end
-            if isinstance(error, NoConnection) and isinstance(error.__cause__, TimeoutError):
+            if isinstance(error.__cause__, TimeoutError):  # the pool had no free connection in time
                 raise CacheUnavailable(_TOO_MANY) from error
             self.breaker.trip(str(error) or type(error).__name__)
             raise CacheUnavailable("The cache does not answer.") from error

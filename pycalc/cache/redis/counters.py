@@ -47,10 +47,9 @@ class RedisCounters:
         return await self._client.execute(spent, self._spend, [self._name(key)], [int(expiry), amount, limit])
 
     async def get(self, key: str) -> int:
-        def counted(answer: Any) -> int:
-            return max(0, int(value(answer) or 0))
-
-        return await self._client.execute(counted, self._client.redis.get, self._name(key))
+        return await self._client.execute(
+            lambda answer: max(0, int(value(answer) or 0)), self._client.redis.get, self._name(key)
+        )
 
     async def get_expiry(self, key: str) -> float:
         milliseconds = await self._client.execute(int, self._client.redis.pttl, self._name(key))

@@ -20,7 +20,7 @@ from pycalc.cache import codec
 from pycalc.cache.base import LOCAL_TIER
 from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis import cache as redis_cache
-from pycalc.cache.redis import writer as redis_writer
+from pycalc.cache.redis import results as redis_results
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable
@@ -153,7 +153,7 @@ class TestSharing:
                 raise MemoryError
             return codec.encode(name, kept)
 
-        monkeypatch.setattr(redis_writer, "encode", failing)
+        monkeypatch.setattr(redis_results, "encode", failing)
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("pow:1:1", result(b"5"))
             await here.cache.put("pow:2:1", result(b"6"))
@@ -184,7 +184,7 @@ class TestSharing:
 
             return noted
 
-        monkeypatch.setattr(redis_writer, "encode", noting(codec.encode))
+        monkeypatch.setattr(redis_results, "encode", noting(codec.encode))
         monkeypatch.setattr(redis_cache, "decode", noting(codec.decode))
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("pow:3:1", result(digits(size)))
@@ -477,7 +477,7 @@ class TestOutages:
                 there.cache.revocations.publish()
                 await there.cache.put("fibonacci:1", result())
                 await there.cache.put("fibonacci:2", result(digits(100_000)))
-                await until(lambda: there.cache._writer._bytes == 0, "nothing waits to be stored")
+                await until(lambda: there.cache.leases._bytes == 0, "nothing waits to be stored")
         gc.collect()
         assert [record for record in caplog.records if record.name == "asyncio"] == []
 

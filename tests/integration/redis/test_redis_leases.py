@@ -12,7 +12,7 @@ from redis import Redis as Client
 from pycalc.cache import codec
 from pycalc.cache.base import Claim
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.redis import writer as redis_writer
+from pycalc.cache.redis import results as redis_results
 from pycalc.cache.redis.client import Times
 from pycalc.errors import AnswerLost
 from pycalc.models.results import Result
@@ -47,7 +47,7 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             going_on.wait(30)
         return codec.encode(name, kept)
 
-    monkeypatch.setattr(redis_writer, "encode", encoded)
+    monkeypatch.setattr(redis_results, "encode", encoded)
     yield going_on
     going_on.set()
 
