@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Protocol
 
 from pycalc.cache.base import Cache
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import scheme_of
 
 _CACHES = {
@@ -19,14 +19,14 @@ _CACHES = {
 
 class _Backend(Protocol):
     @staticmethod
-    async def of_url(url: str, metrics: Metrics, version: Callable[[], str]) -> Cache: ...
+    async def of_url(url: str, metrics: CacheMetrics, version: Callable[[], str]) -> Cache: ...
 
 
 def _any_version() -> str:
     return "0"
 
 
-async def open_cache(url: str, metrics: Metrics, version: Callable[[], str] = _any_version) -> Cache:
+async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = _any_version) -> Cache:
     """Open the cache that a URL names. A server that is away is waited for 2 s at most, and used once it is back.
 
     ``version`` returns the version of the arithmetic: a shared cache never returns results of another version. Raises

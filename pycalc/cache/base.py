@@ -20,19 +20,15 @@ class Cache(Protocol):
 
         ``cost`` is the time in seconds to compute the result. A tier whose look-up takes longer is skipped.
         """
-        ...
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
         """Keep a result if it fits and is worth keeping; raises CacheUnavailable when the cache does not answer."""
-        ...
 
     async def ping(self) -> None:
         """Check that the cache answers; raises CacheUnavailable if not."""
-        ...
 
     async def aclose(self) -> None:
         """Close the cache."""
-        ...
 
 
 class Spent(NamedTuple):
@@ -54,27 +50,21 @@ class CounterStore(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """Return the clock: seconds from an arbitrary moment."""
-        ...
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add to a counter and return the count; a new counter lives for ``expiry`` seconds."""
-        ...
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
         """Add all of the amount to a counter, or nothing when that would exceed the limit."""
-        ...
 
     async def get(self, key: str) -> int:
         """Return the count, 0 when there is no such counter."""
-        ...
 
     async def get_expiry(self, key: str) -> float:
         """Return the time by ``clock`` at which a counter expires; the present time if there is no such counter."""
-        ...
 
     async def clear(self, key: str) -> None:
         """Delete a counter."""
-        ...
 
 
 class RevocationNotifications(Protocol):
@@ -82,11 +72,9 @@ class RevocationNotifications(Protocol):
 
     def publish(self) -> None:
         """Notify all processes that somebody has lost a right; returns at once."""
-        ...
 
     def listen(self, heard: Callable[[], None]) -> None:
         """Call ``heard`` whenever there may be a revocation, until the cache is closed."""
-        ...
 
 
 class Claim(Protocol):
@@ -98,11 +86,9 @@ class Claim(Protocol):
         The lease is held until it is released or its process is gone. After CacheUnavailable it is not known whether
         this claim holds it.
         """
-        ...
 
     def release(self) -> None:
         """Release the lease once the result that was put before is stored or dropped; returns at once."""
-        ...
 
 
 class Leases(Protocol):
@@ -110,11 +96,9 @@ class Leases(Protocol):
 
     def hands_on(self, digits: int) -> bool:
         """Return whether a result of so many digits is short enough to be stored for other processes."""
-        ...
 
     def claim(self, key: str) -> Claim:
         """Return a claim to the result under a key, without asking yet; the caller releases it in the end."""
-        ...
 
 
 @runtime_checkable
@@ -124,13 +108,10 @@ class Shared(Protocol):
     @property
     def revocations(self) -> RevocationNotifications:
         """Return the notifications of revocations."""
-        ...
 
     @property
     def leases(self) -> Leases:
         """Return the leases on results."""
-        ...
 
     def counters(self, name: str) -> CounterStore:
         """Return the counters of one limit; each call raises CacheUnavailable when the cache does not answer."""
-        ...

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections.abc import Callable
 from hashlib import sha256
+from typing import TypeVar
 
 from pycalc.models.results import Facts, Result
 
@@ -13,13 +16,21 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+T = TypeVar("T")
+
 FORMAT = 1  # to be raised with each change of the encoding
+INLINE_BYTES = 64 * 1024  # longer values are coded in a thread, because it takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 DIGITS_RATIO = 0.43
 # Random digits are compressed to 0.425 of their length; log2(10)/8 = 0.415 is the least that any code could reach.
 _LEVEL = 1
 _DIGEST_BYTES = 16
 _WINDOW_LOG = 23  # our frames need no more than 8 MiB of memory to be expanded
+
+
+async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
+    """Return the result of coding a value of ``size`` bytes, done in a thread if the value is long."""
+    return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
 class TooLong(ValueError):

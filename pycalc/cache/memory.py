@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 
 from pycalc.models.results import Result
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import url_options, whole_option
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
@@ -18,7 +18,7 @@ _LARGEST_SHARE = 4  # a result over a quarter of the bound is not kept, because 
 class MemoryCache:
     """An LRU cache of at most ``max_bytes``."""
 
-    def __init__(self, max_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, max_bytes: int, metrics: CacheMetrics) -> None:
         if max_bytes < 0:
             raise ValueError("max_bytes must be 0 or more")
         self._max_bytes = max_bytes
@@ -28,7 +28,7 @@ class MemoryCache:
         metrics.cache_entries.set_function(lambda: len(self._entries))
 
     @classmethod
-    async def of_url(cls, url: str, metrics: Metrics, version: Callable[[], str]) -> MemoryCache:
+    async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
         """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
         return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 

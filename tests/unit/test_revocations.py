@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
@@ -107,3 +108,16 @@ async def test_a_notification_is_followed_at_once() -> None:
         watch.poll_now()
         await until(lambda: token_cache.get(ADA) is None, "Ada is forgotten")
         assert now() - began < 0.1  # The watcher polls once a second by itself.
+
+
+@in_virtual_time
+async def test_many_notifications_are_one_read() -> None:
+    """Notifications within 20 ms cause one read of the revocations, because each read costs the database."""
+    store = MemoryRevocationStore()
+    async with watching(store) as (token_cache, watch):
+        store.revoked.append(ADA)
+        for _ in range(15):
+            watch.poll_now()
+            await asyncio.sleep(0.001)
+        await until(lambda: token_cache.get(ADA) is None, "Ada is forgotten")
+        assert store.reads == 1

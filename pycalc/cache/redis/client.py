@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MasterDownError, MaxConnectionsError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
-from pycalc.cache.redis.breaker import CircuitBreaker
+from pycalc.cache.breaker import CircuitBreaker, CircuitState
 from pycalc.errors import AnswerLost, CacheUnavailable
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import CacheMetrics
 from pycalc.observability.requests import current_context
 
-STORES = 4  # results that are stored at the same time
-_CONNECTIONS = 32  # requests to Redis at the same time; others wait for a connection, within their time for a reply
-_CONNECTED_BY_PROBE = 4
-_QUESTIONS = 2_000
-_POSTS = 1_000
+T = TypeVar("T")
 
-Question = Callable[..., Awaitable[Any]]
+_CONNECTIONS = 32
+_CONNECTED_BY_PROBE = 4
+_COMMANDS = 2_000  # sent or waiting for a connection
+_TASKS = 1_000
+_LAST_SECONDS = 0.5
+_TOO_MANY = "The cache has too many commands to answer; retry in 1 s."
+
+Command = Callable[..., Awaitable[Any]]
 
 
 class Times(NamedTuple):
@@ -42,109 +45,110 @@ class Times(NamedTuple):
 DEFAULT_TIMES = Times()
 
 
-class RedisClient:
-    """A Redis server behind a circuit breaker: no question waits for longer than its time."""
+def value(answer: Any) -> bytes | None:
+    """Return the answer to GET; raises TypeError for one that Redis would not give."""
+    if not isinstance(answer, bytes | None):
+        raise TypeError("a value is no string")
+    return answer
 
-    def __init__(self, url: str, metrics: Metrics, times: Times, **connection_options: Any) -> None:
-        """``url`` without options; raises ValueError for a malformed one."""
+
+class RedisClient:
+    """A Redis server behind a circuit breaker: no command waits for longer than its time."""
+
+    def __init__(self, url: str, metrics: CacheMetrics, times: Times) -> None:
+        """Prepare connections to a server; raises ValueError for a malformed URL."""
         self.times = times
-        pool: ConnectionPool = ConnectionPool.from_url(
+        # A command that finds no free connection within half of its time is not sent, so Redis has the other half.
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
-            **connection_options,
             protocol=2,
             driver_info=None,
-            max_connections=_CONNECTIONS + STORES + _CONNECTED_BY_PROBE + 2,  # 2 for the subscriber
+            max_connections=_CONNECTIONS,
+            timeout=times.answer / 2,
             retry=Retry(NoBackoff(), 0),  # the breaker decides when to try again
             socket_timeout=None,
             socket_connect_timeout=times.connect,
         )
         self.redis = Redis.from_pool(pool)
         self.breaker = CircuitBreaker(self._probe, metrics)
-        self._slots = asyncio.Semaphore(_CONNECTIONS)
-        self._asked = 0
-        self._posts: set[asyncio.Task[None]] = set()
+        self._commands = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, question: Question, *arguments: Any, **options: Any) -> Any:
-        """Return the reply to a command or script; raises CacheUnavailable, and AnswerLost when the reply is late.
+    async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
+        """Return what ``read`` makes of the answer to a command or script; an error of it means a broken answer.
 
-        After a late reply the same HTTP request sends Redis nothing more, so that a hanging Redis delays it only once.
-        Only a reply that Redis had at least half of the time for counts against Redis.
+        Raises CacheUnavailable, and AnswerLost when the answer is late. Unless Redis has refused the command, the same
+        HTTP request sends nothing more after a failure, so that a hanging Redis delays it only once.
         """
-        self._require_closed()
         context = current_context()
         if context is not None and context.cache_late:
-            raise CacheUnavailable("The cache is not asked: it was late for this request.")
-        if self._asked >= _QUESTIONS:
-            raise CacheUnavailable("The cache has too many questions to answer.")
-        self._asked += 1
-        asked = None
+            raise CacheUnavailable("The cache is not used: it was late for this request.")
+        if self._commands >= _COMMANDS:
+            raise CacheUnavailable(_TOO_MANY)
+        began = monotonic()
+        self._commands += 1
         try:
-            with self._translated_errors():
-                async with asyncio.timeout(self.times.answer), self._slots:
-                    asked = monotonic()
-                    reply = await question(*arguments, **options)
-        except AnswerLost:
-            if context is not None:
+            async with self._bounded(self.times.answer):
+                answer = read(await command(*arguments, **options))
+        except CacheUnavailable as failure:
+            if context is not None and not isinstance(failure.__cause__, ResponseError):
                 context.cache_late = True
-            if asked is None:
-                raise CacheUnavailable("The cache has too many questions to answer.") from None
-            if monotonic() - asked > self.times.answer / 2:
-                self.breaker.late(asked)
+            if isinstance(failure, AnswerLost):
+                self.breaker.late(began)
             raise
         finally:
-            self._asked -= 1
+            self._commands -= 1
         self.breaker.answered()
-        return reply
+        return answer
 
-    def post(self, question: Question, *arguments: Any, **options: Any) -> None:
-        """Ask without waiting for the answer; a question that Redis does not take is lost."""
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start work that no request waits for, in a context of its own, because the request may end before."""
+        task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def post(self, command: Command, *arguments: Any) -> None:
+        """Execute a command without waiting for the answer; a command that Redis does not take is lost."""
 
         async def posted() -> None:
             with suppress(CacheUnavailable):
-                await self.ask(question, *arguments, **options)
+                await self.execute(int, command, *arguments)
 
-        if self.breaker.closed and len(self._posts) < _POSTS:
-            task = asyncio.get_running_loop().create_task(posted(), name="cache post", context=Context())
-            self._posts.add(task)
-            task.add_done_callback(self._posts.discard)
+        if self.breaker.state is CircuitState.CLOSED and len(self._tasks) < _TASKS:
+            self.start(posted())
 
     async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
-        """Store a value; raises CacheUnavailable. A late reply does not open the breaker: look-ups may be fast."""
-        self._require_closed()
-        with self._translated_errors():
-            async with asyncio.timeout(self.times.store):
-                await self.redis.set(name, value, px=ttl_ms)
-
-    def unexpected_reply(self, what: str) -> CacheUnavailable:
-        """Open the breaker, and return the error for a reply that Redis would not send."""
-        self.breaker.trip(what)
-        return CacheUnavailable("The cache answers something else.")
+        """Store a value; raises CacheUnavailable. A late answer does not open the breaker: look-ups may be fast."""
+        async with self._bounded(self.times.store):
+            await self.redis.set(name, value, px=ttl_ms)
 
     async def aclose(self) -> None:
-        """Give posts a moment to be sent, and close all connections."""
-        if self._posts:
-            await asyncio.wait(self._posts, timeout=self.times.answer)
+        """Finish the tasks if that is quick, and close all connections."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
+            for task in late:
+                task.cancel()
         await self.breaker.aclose()
         await self.redis.aclose()
 
-    def _require_closed(self) -> None:
-        if not self.breaker.closed:
-            raise CacheUnavailable(f"The cache is not asked: its circuit is {self.breaker}.")
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Raise CacheUnavailable for the driver's errors; open the breaker where a connection is of no use."""
+    @asynccontextmanager
+    async def _bounded(self, seconds: float) -> AsyncIterator[None]:
+        """Bound a command's time, raise CacheUnavailable for its errors, and open the breaker without a connection."""
+        if self.breaker.state is not CircuitState.CLOSED:
+            raise CacheUnavailable("The cache is not used: its circuit is open.")
         try:
-            yield
+            async with asyncio.timeout(seconds):
+                yield
         except TimeoutError as error:
             raise AnswerLost("The cache does not answer in time.") from error
         except ResponseError as error:
             if isinstance(error, ReadOnlyError | MasterDownError):  # demoted: another server may stand there by now
                 self.breaker.trip(str(error))
             raise CacheUnavailable(f"Redis refuses a command: {error}") from error
-        except MaxConnectionsError as error:
-            raise CacheUnavailable("The cache has too many questions to answer.") from error
         except Exception as error:  # refused, ended, no certificate, or no Redis at the other end
+            if isinstance(error.__cause__, TimeoutError):  # the pool had no free connection in time
+                raise CacheUnavailable(_TOO_MANY) from error
             self.breaker.trip(str(error) or type(error).__name__)
             raise CacheUnavailable("The cache does not answer.") from error
 
@@ -153,14 +157,9 @@ class RedisClient:
         pool = self.redis.connection_pool
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)
-        connections: list[Any] = []
-        try:
-            async with asyncio.timeout(self.times.connect):
-                while len(connections) < _CONNECTED_BY_PROBE:
-                    connections.append(await get_connection())
-        finally:
-            for connection in connections:
-                await pool.release(connection)
+        async with asyncio.timeout(self.times.connect), AsyncExitStack() as taken:
+            for _ in range(_CONNECTED_BY_PROBE):
+                taken.push_async_callback(pool.release, await get_connection())
         async with asyncio.timeout(self.times.answer):
             if await self.redis.ping() is not True:
                 raise CacheUnavailable("The cache does not answer a ping.")

@@ -8,7 +8,7 @@ from typing import Any
 from limits.aio.storage.redis.bridge import RedisBridge
 
 from pycalc.cache.base import Spent, counter_digest
-from pycalc.cache.redis.client import RedisClient
+from pycalc.cache.redis.client import RedisClient, value
 
 # KEYS: the counter. ARGV: seconds to live, amount, limit. Adds the amount unless the count would exceed the limit.
 # Returns whether it was added, the count, and the milliseconds to live.
@@ -32,36 +32,31 @@ class RedisCounters:
         self.clock = monotonic
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        count = self._whole(await self._client.ask(self._add, [self._name(key)], [int(expiry), amount]))
+        count = await self._client.execute(int, self._add, [self._name(key)], [int(expiry), amount])
         if count < 0:  # the counter had expired before something was taken from it
             await self.clear(key)
         return max(0, count)
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        match await self._client.ask(self._spend, [self._name(key)], [int(expiry), amount, limit]):
-            case [int(fits), int(count), int(left)]:
-                return Spent(fits == 1, min(count, limit), max(0, left) / 1000)
-        raise self._client.unexpected_reply("a counter is no number")
+        def spent(answer: Any) -> Spent:
+            match answer:
+                case [int(fits), int(count), int(milliseconds)]:
+                    return Spent(fits == 1, min(count, limit), max(0, milliseconds) / 1000)
+            raise TypeError("a counter is no number")
+
+        return await self._client.execute(spent, self._spend, [self._name(key)], [int(expiry), amount, limit])
 
     async def get(self, key: str) -> int:
-        reply = await self._client.ask(self._client.redis.get, self._name(key))
-        if reply is None:
-            return 0
-        if not isinstance(reply, bytes) or not reply.lstrip(b"-").isdigit():
-            raise self._client.unexpected_reply("a counter is no number")
-        return max(0, int(reply))
+        return await self._client.execute(
+            lambda answer: max(0, int(value(answer) or 0)), self._client.redis.get, self._name(key)
+        )
 
     async def get_expiry(self, key: str) -> float:
-        milliseconds = self._whole(await self._client.ask(self._client.redis.pttl, self._name(key)))
+        milliseconds = await self._client.execute(int, self._client.redis.pttl, self._name(key))
         return self.clock() + max(0, milliseconds) / 1000
 
     async def clear(self, key: str) -> None:
-        await self._client.ask(self._client.redis.delete, self._name(key))
+        await self._client.execute(int, self._client.redis.delete, self._name(key))
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
-
-    def _whole(self, reply: Any) -> int:
-        if not isinstance(reply, int):
-            raise self._client.unexpected_reply("a counter is no number")
-        return reply

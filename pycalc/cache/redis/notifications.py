@@ -10,7 +10,6 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter
 from pycalc.cache.redis.client import RedisClient
 
-_GATHER_SECONDS = 0.02  # notifications within this time count as one, because the database is read for each
 _LONGEST_PAUSE = 5.0
 
 _log = get_logger(__name__)
@@ -23,7 +22,6 @@ class RedisRevocationNotifications:
         self._client = client
         self._channel = channel
         self._listener: asyncio.Task[None] | None = None
-        self._gathering: asyncio.TimerHandle | None = None
 
     def publish(self) -> None:
         self._client.post(self._client.redis.publish, self._channel, b"")
@@ -33,8 +31,6 @@ class RedisRevocationNotifications:
 
     async def aclose(self) -> None:
         """Stop listening."""
-        if self._gathering is not None:
-            self._gathering.cancel()
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait({self._listener})
@@ -54,7 +50,7 @@ class RedisRevocationNotifications:
                             silent = False
                             if message["type"] in {"message", "subscribe"}:
                                 failures = 0
-                                self._gather(heard)
+                                heard()
                         elif silent:  # a host that vanishes ends no connection
                             raise TimeoutError("no sign of life")
                         else:
@@ -64,11 +60,3 @@ class RedisRevocationNotifications:
                 _log.info("no notifications of revocations", reason=str(error) or type(error).__name__)
             failures += 1
             await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))
-
-    def _gather(self, heard: Callable[[], None]) -> None:
-        def notify() -> None:
-            self._gathering = None
-            heard()
-
-        if self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(_GATHER_SECONDS, notify)

@@ -14,6 +14,8 @@ from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.token_cache import TokenCache
 
+_GATHER_SECONDS = 0.02  # notifications within this time cause one read of the database
+
 _log = get_logger(__name__)
 
 
@@ -60,6 +62,7 @@ class RevocationWatcher:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+                await asyncio.sleep(_GATHER_SECONDS)
             self._wake.clear()
             began = self._clock()
             try:

@@ -155,8 +155,8 @@ class TestMaking:
     async def test_it_counts_towards_the_quota(self, caller: httpx.AsyncClient) -> None:
         """Posted calculations, refused ones and the reading of digits count towards the quota."""
         path = await path_of(caller, "fibonacci", input={"n": 10})
-        assert (await calculate(caller, "fibonacci", input={"n": -1})).headers["RateLimit"].startswith('"default";r=1')
-        assert (await caller.get(f"{path}/digits")).headers["RateLimit"].startswith('"default";r=0')
+        assert (await calculate(caller, "fibonacci", input={"n": -1})).headers["RateLimit"].startswith('"minute";r=1')
+        assert (await caller.get(f"{path}/digits")).headers["RateLimit"].startswith('"minute";r=0')
         for answer in (await calculate(caller, "fibonacci", input={"n": 10}), await caller.get(f"{path}/digits")):
             assert (answer.status_code, "Retry-After" in answer.headers) == (429, True)
         assert (await caller.get(path)).status_code == 200

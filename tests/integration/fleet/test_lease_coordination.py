@@ -12,6 +12,7 @@ import pytest
 from redis import Redis as Client
 
 from pycalc.cache.base import Claim
+from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable, ComputationTimeout
@@ -152,7 +153,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance
     """The lease of a killed leader expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
-    here.cache._leases.close()
+    await here.cache.aclose()
     there.gate.set()
     assert await there.join() == MADE
     assert (there.made, there.outcomes()) == (1, {"leader": 1})
@@ -312,7 +313,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
     between.swallow_answers_to = b"EVALSHA"
     with pytest.raises(CacheUnavailable):
         await claim.take()
-    await until(lambda: here.cache._client.breaker.closed, "the cache is used again")
+    await until(lambda: here.cache._client.breaker.state is CircuitState.CLOSED, "the cache is used again")
     assert between.swallowed == 1
     return claim
 
@@ -323,7 +324,7 @@ async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple
     here.gate.set()
     there.gate.set()
     await here.join()
-    namespace = here.cache._names._namespace
+    namespace = here.cache._namespace
     await until(lambda: len(redis_server.results(namespace)) == 1, "it is stored")
     with Client(port=redis_server.port) as client:
         client.set(redis_server.results(namespace)[0], b"a stranger's")

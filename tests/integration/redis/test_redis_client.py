@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis.client import RedisClient, Times
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
@@ -19,6 +21,11 @@ pytestmark = pytest.mark.anyio
 PATIENT = Times(answer=5.0)
 
 
+def text(answer: Any) -> bytes | None:
+    """Return the answer to a GET."""
+    return None if answer is None else bytes(answer)
+
+
 @pytest.fixture
 async def client(redis_server: AnyRedis) -> AsyncIterator[RedisClient]:
     """Open a client."""
@@ -28,14 +35,14 @@ async def client(redis_server: AnyRedis) -> AsyncIterator[RedisClient]:
     await opened.aclose()
 
 
-async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
+async def test_each_command_has_its_own_answer(client: RedisClient) -> None:
     """Each command gets its own reply, also if other callers have been cancelled before theirs."""
     for _ in range(20):
-        asking = [asyncio.create_task(client.ask(client.redis.echo, str(n))) for n in range(100)]
+        sent = [asyncio.create_task(client.execute(bytes, client.redis.echo, str(n))) for n in range(100)]
         await asyncio.sleep(0)
-        for left in asking[::3]:
+        for left in sent[::3]:
             left.cancel()
-        answers = await asyncio.gather(*asking, return_exceptions=True)
+        answers = await asyncio.gather(*sent, return_exceptions=True)
         for n, answer in enumerate(answers):
             if n % 3:
                 assert answer == str(n).encode()
@@ -45,27 +52,27 @@ async def test_each_question_has_its_own_answer(client: RedisClient) -> None:
 
 async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
     """A refused command affects no concurrent one, and the breaker stays closed."""
-    answers: list[object] = await asyncio.gather(
-        client.ask(client.redis.echo, "1"),
-        client.ask(client.redis.execute_command, "NONSENSE"),
-        client.ask(client.redis.echo, "2"),
+    answers: Sequence[object] = await asyncio.gather(
+        client.execute(bytes, client.redis.echo, "1"),
+        client.execute(bytes, client.redis.execute_command, "NONSENSE"),
+        client.execute(bytes, client.redis.echo, "2"),
         return_exceptions=True,
     )
-    assert answers[::2] == [b"1", b"2"]
+    assert list(answers[::2]) == [b"1", b"2"]
     assert isinstance(answers[1], CacheUnavailable)
-    assert client.breaker.closed
+    assert client.breaker.state is CircuitState.CLOSED
 
 
-async def test_more_questions_than_the_bound_are_refused(client: RedisClient) -> None:
+async def test_more_commands_than_the_bound_are_refused(client: RedisClient) -> None:
     """A command above the bound is refused at once, and the others are answered."""
     answers = await asyncio.gather(
-        *(client.ask(client.redis.echo, str(n)) for n in range(2_100)), return_exceptions=True
+        *(client.execute(bytes, client.redis.echo, str(n)) for n in range(2_100)), return_exceptions=True
     )
     refused = [answer for answer in answers if isinstance(answer, CacheUnavailable)]
     assert len(refused) == 100
-    assert {str(refusal) for refusal in refused} == {"The cache has too many questions to answer."}
+    assert {str(refusal) for refusal in refused} == {"The cache has too many commands to answer; retry in 1 s."}
     assert answers[:2_000] == [str(n).encode() for n in range(2_000)]
-    assert client.breaker.closed
+    assert client.breaker.state is CircuitState.CLOSED
 
 
 async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
@@ -75,7 +82,7 @@ async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
     await client.breaker.begin()
     for _ in range(3):
         answers = await asyncio.gather(
-            *(client.ask(client.redis.echo, str(n)) for n in range(512)), return_exceptions=True
+            *(client.execute(bytes, client.redis.echo, str(n)) for n in range(512)), return_exceptions=True
         )
         assert {type(answer) for answer in answers} <= {bytes, CacheUnavailable, AnswerLost}
     assert metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") == 0
@@ -88,7 +95,8 @@ async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
     client = RedisClient(own_redis.url, metrics, Times(answer=0.3))
     await client.breaker.begin()
     own_redis.pause()
-    answers = await asyncio.gather(*(client.ask(client.redis.get, "key") for _ in range(20)), return_exceptions=True)
+    sent = (client.execute(text, client.redis.get, "key") for _ in range(20))
+    answers = await asyncio.gather(*sent, return_exceptions=True)
     own_redis.resume()
     assert AnswerLost in {type(answer) for answer in answers}
     assert metrics.registry.get_sample_value("pycalc_cache_circuit_opened_total") == 0
@@ -102,9 +110,9 @@ async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
     for _ in range(1_000):
         client.post(client.redis.incrby, "posted", 1)
     client.post(client.redis.set, "posted at the bound", "1")
-    await until(lambda: not client._posts, "all are posted")
-    assert await client.ask(client.redis.get, "posted") == b"1000"
-    assert await client.ask(client.redis.get, "posted at the bound") is None
+    await until(lambda: not client._tasks, "all are posted")
+    assert await client.execute(text, client.redis.get, "posted") == b"1000"
+    assert await client.execute(text, client.redis.get, "posted at the bound") is None
     await client.aclose()
 
 
@@ -112,9 +120,9 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClie
     """A script is sent as a digest, and with its text only if Redis does not know it."""
     script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
     for _ in range(2):
-        await client.ask(client.redis.script_flush)
+        await client.execute(bool, client.redis.script_flush)
         for _ in range(2):
-            assert await client.ask(script, ["no key"], [5]) == [b"5", None]
+            assert await client.execute(list, script, ["no key"], [5]) == [b"5", None]
 
 
 @pytest.mark.programs
@@ -125,22 +133,22 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     """During an outage at most three requests lose at most 50 ms; within 5 s after it Redis is used again."""
     client = RedisClient(own_real_redis.url, Metrics(), Times())
     await client.breaker.begin()
-    await until(lambda: client.breaker.closed, "it has begun well")
+    await until(lambda: client.breaker.state is CircuitState.CLOSED, "it has begun well")
     fail(own_real_redis)
     waits = []
-    while client.breaker.closed:
+    while client.breaker.state is CircuitState.CLOSED:
         began = monotonic()
         with pytest.raises(CacheUnavailable):
-            await asyncio.create_task(client.ask(client.redis.get, "key"))
+            await asyncio.create_task(client.execute(text, client.redis.get, "key"))
         waits.append(monotonic() - began)
     assert len(waits) <= 3
     assert max(waits) < 0.25  # Reserve for a busy machine.
     with pytest.raises(CacheUnavailable):
-        client.ask(client.redis.get, "key").send(None)
+        client.execute(text, client.redis.get, "key").send(None)
     await asyncio.sleep(1.0)  # Probes have become rare.
     heal(own_real_redis)
     began = monotonic()
-    await until(lambda: client.breaker.closed, "it is asked again", 5.0)
-    assert await client.ask(client.redis.get, "key") is None
+    await until(lambda: client.breaker.state is CircuitState.CLOSED, "it is asked again", 5.0)
+    assert await client.execute(text, client.redis.get, "key") is None
     assert monotonic() - began < 5.0
     await client.aclose()

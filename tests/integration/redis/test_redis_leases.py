@@ -11,8 +11,8 @@ from redis import Redis as Client
 
 from pycalc.cache import codec
 from pycalc.cache.base import Claim
-from pycalc.cache.redis import writer as redis_writer
-from pycalc.cache.redis.breaker import State
+from pycalc.cache.breaker import CircuitState
+from pycalc.cache.redis import results as redis_results
 from pycalc.cache.redis.client import Times
 from pycalc.errors import AnswerLost
 from pycalc.models.results import Result
@@ -20,7 +20,7 @@ from tests.harness.caches import Opened, opened
 from tests.harness.proxy import proxy
 from tests.harness.redis import AnyRedis
 from tests.harness.results import digits, result
-from tests.harness.waiting import found, until
+from tests.harness.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
@@ -43,11 +43,11 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     going_on = threading.Event()
 
     def encoded(name: bytes, kept: Result) -> bytes:
-        if len(kept.text) > redis_writer.INLINE_BYTES:
+        if len(kept.text) > codec.INLINE_BYTES:
             going_on.wait(30)
         return codec.encode(name, kept)
 
-    monkeypatch.setattr(redis_writer, "encode", encoded)
+    monkeypatch.setattr(redis_results, "encode", encoded)
     yield going_on
     going_on.set()
 
@@ -83,10 +83,10 @@ async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[O
     """A result that is dropped because the queue is full is counted, and its lease is released."""
     here, there = pair
     claim = await leading(here)
-    await here.cache.put(KEY, result())
-    claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
+    await here.cache.put(KEY, result())
+    claim.release()
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
 
@@ -132,7 +132,6 @@ async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     kept = result(digits(100_000))
     await here.cache.put(KEY, kept)
     claim.release()
-    await until(lambda: here.cache._writer._bytes_under_way > 0, "it is under way")
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
     await here.cache.ping()  # Earlier commands are done after this.
@@ -146,9 +145,9 @@ async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened
     """A lease whose release failed is not renewed, so that it expires by itself."""
     here, there = pair
     claim = await leading(here)
-    here.cache._client.breaker.state = State.OPEN
+    here.cache._client.breaker.state = CircuitState.OPEN
     claim.release()
-    here.cache._client.breaker.state = State.CLOSED
+    here.cache._client.breaker.state = CircuitState.CLOSED
     assert await there.cache.leases.claim(KEY).take() is False
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended") is True
 
@@ -165,14 +164,14 @@ async def test_releasing_a_claim_that_never_asked_sends_nothing(
 
 
 async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_url: str) -> None:
-    """A damaged value is identified by its digest when it is deleted, instead of being sent back."""
+    """A damaged value is deleted by its key, instead of being sent back."""
     async with (
         proxy(redis_server.port) as between,
         opened(redis_url.replace(str(redis_server.port), str(between.port))) as here,
     ):
-        claim, names = here.cache.leases.claim(KEY), here.cache._names
+        claim = here.cache.leases.claim(KEY)
         with Client(port=redis_server.port) as client:
-            client.set(names.result(names.label(KEY)), b"5" * 900_000)
+            client.set(here.cache._name("result", KEY), b"5" * 900_000)
         assert await claim.take() is False
         assert await claim.take() is True
         assert sum(map(len, between.received)) < 5_000

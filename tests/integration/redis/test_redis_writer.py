@@ -9,7 +9,7 @@ from time import thread_time
 import pytest
 from redis import Redis as Client
 
-from pycalc.cache.redis.client import STORES, Times
+from pycalc.cache.redis.client import Times
 from tests.harness.caches import Opened, opened
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.results import digits, result
@@ -63,16 +63,16 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) 
     assert sum(turns) > 0.030
 
 
-async def test_the_oldest_goes_first(own_redis: AnyRedis) -> None:
-    """If Redis takes nothing for a time, the oldest waiting results are dropped, and the newest is stored."""
+async def test_what_comes_to_a_full_queue_is_dropped(own_redis: AnyRedis) -> None:
+    """If Redis takes nothing for a time, the results beyond the bound are dropped, and the waiting ones are stored."""
     async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(600):
             await here.cache.put(f"pow:{n}:1", result(b"5"))
         assert dropped(here) == 600 - 512
-        await until(lambda: stored(own_redis) == 512, "what is left is stored")
+        await until(lambda: stored(own_redis) == 512, "what waits is stored")
         async with opened(own_redis.url, times=PATIENT) as there:
             found = [n for n in range(600) if await there.cache.get(f"pow:{n}:1") is not None]
-    assert found == list(range(600 - 512, 600))
+    assert found == list(range(512))
 
 
 async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
@@ -96,12 +96,11 @@ async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
 
 
 async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
-    """If the results being sent leave no room, the new result is dropped instead of waiting ones."""
+    """If the results being stored leave no room, the new result is dropped instead of waiting ones."""
     async with opened(f"{own_redis.url}?max_value=16000000", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             await here.cache.put("pow:1:1", result(b"5" * 20 * MIB))
-            await until(here.cache._writer._jobs.empty, "it is under way")
             for n in range(3):
                 await here.cache.put(f"pow:{n}:2", result(b"5"))
             await here.cache.put("pow:2:1", result(b"5" * 20 * MIB))
@@ -119,9 +118,9 @@ async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
             for n in range(1_000):
                 await here.cache.put(f"pow:{n}:1", result(texts[n % 4]))
                 await asyncio.sleep(0)
-            assert here.cache._writer._bytes <= BOUND
-            assert dropped(here) == 1_000 - (512 + STORES)
+            assert here.cache.leases._bytes <= BOUND
+            assert dropped(here) == 1_000 - 512
             client.execute_command("CLIENT", "UNPAUSE")
-            await until(lambda: stored(own_redis) == 512 + STORES, "what is left is stored")
-        writer = here.cache._writer
-        await until(lambda: writer._bytes == 0 and not writer._pending, "nothing is held any more")
+            await until(lambda: stored(own_redis) == 512, "what is left is stored")
+        writer = here.cache.leases
+        await until(lambda: writer._bytes == 0 and not writer._stores, "nothing is held any more")

@@ -1,0 +1,108 @@
+"""A circuit breaker: it stops requests to a server that does not answer, and probes the server until it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from math import inf
+from time import monotonic
+
+from structlog import get_logger
+
+from pycalc.backoff import full_jitter
+from pycalc.observability.metrics import CacheMetrics
+
+_LATE_ANSWERS = 3
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+_STEADY_SECONDS = 10.0
+
+_log = get_logger(__name__)
+
+
+class CircuitState(IntEnum):
+    """The breaker's states, as the metric shows them: only a closed breaker lets commands through."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+
+class CircuitBreaker:
+    """A breaker that opens after three late answers in a row, or at once when there is no connection."""
+
+    def __init__(
+        self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """``probe`` returns when the server is well, within a bounded time, and raises otherwise."""
+        self._probe = probe
+        self._clock = clock
+        self._openings = metrics.cache_circuit_opened
+        self._late_answers = 0
+        self._late_at = -inf
+        self._tripped = asyncio.Event()
+        self._probing: asyncio.Task[None] | None = None
+        self.state = CircuitState.OPEN
+        metrics.cache_circuit.set_function(lambda: self.state)
+
+    async def begin(self) -> None:
+        """Probe once; from now on the breaker closes after a good probe, and probes again while it is open."""
+        probed = asyncio.Event()
+        self._probing = asyncio.get_running_loop().create_task(self._run(probed), name="cache circuit")
+        await probed.wait()
+
+    def answered(self) -> None:
+        """Count an answer that came in time."""
+        self._late_answers = 0
+
+    def late(self, sent: float) -> None:
+        """Count a late answer to a command that was sent at ``sent``; the third in a row opens the breaker.
+
+        A command sent before the last late answer was counted belongs to the same stall, which counts once.
+        """
+        if sent < self._late_at:
+            return
+        self._late_at = self._clock()
+        self._late_answers += 1
+        if self._late_answers >= _LATE_ANSWERS:
+            self.trip(f"{_LATE_ANSWERS} answers in a row were late")
+
+    def trip(self, reason: str) -> None:
+        """Open the breaker; one that is open or being probed stays as it is."""
+        if self.state is not CircuitState.CLOSED:
+            return
+        _log.warning("cache circuit opened", reason=reason)
+        self._openings.inc()
+        self.state = CircuitState.OPEN
+        self._tripped.set()
+
+    async def aclose(self) -> None:
+        """Stop probing and leave the breaker open."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait({self._probing})
+        self.state = CircuitState.OPEN
+
+    async def _run(self, probed: asyncio.Event) -> None:
+        failures = 0
+        while True:
+            self.state = CircuitState.HALF_OPEN
+            try:
+                await self._probe()
+            except Exception as error:  # whatever the error is: the server is not well
+                self.state = CircuitState.OPEN
+                _log.info("cache circuit stays open", reason=str(error) or type(error).__name__)
+                probed.set()
+            else:
+                self.state = CircuitState.CLOSED
+                _log.info("cache circuit closed")
+                probed.set()
+                closed_at = self._clock()
+                self._late_answers = 0
+                self._tripped.clear()
+                await self._tripped.wait()
+                if self._clock() - closed_at > _STEADY_SECONDS:
+                    failures = 0  # a server that fails again sooner is left alone for longer
+            failures += 1
+            await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE, _FIRST_PAUSE))
