@@ -9,26 +9,34 @@ from getpass import getpass
 
 from pydantic import ValidationError
 
+from pycalc.cli.configuration import configure
 from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
 from pycalc.services.history.retention import prune as prune_history
-from pycalc.settings import Settings, sentence_of
+from pycalc.settings import sentence_of
 
 
-def migrate(settings: Settings) -> None:
+def migrate() -> None:
     """Create or upgrade the tables."""
-    asyncio.run(migrate_database(settings.database))
+    asyncio.run(migrate_database(configure().database))
     print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
-def create_admin(settings: Settings, username: str, email: str) -> None:
-    """Create an admin, with a password from the terminal or from standard input."""
+def create_admin(username: str, email: str) -> None:
+    """Create an admin, with a password typed twice at the terminal, or the first line of standard input."""
+    settings = configure()
+    if sys.stdin.isatty():
+        password = getpass("Password: ")
+        if getpass("Again: ") != password:
+            raise ValueError("the passwords are not the same")
+    else:
+        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     try:
         registration = Registration(
-            username=username, email=email, password=_read_password(), confirm_password=None, role=Role.ADMIN
+            username=username, email=email, password=password, confirm_password=None, role=Role.ADMIN
         )
     except ValidationError as error:
         raise ValueError(sentence_of(error)) from None
@@ -41,8 +49,9 @@ def create_admin(settings: Settings, username: str, email: str) -> None:
     print(f"{username} is an admin")  # noqa: T201  # for the person at the console
 
 
-def prune(settings: Settings, older_than: str) -> None:
+def prune(older_than: str) -> None:
     """Delete the calculations that are older than an age such as 365d."""
+    settings = configure()
 
     async def prune() -> int:
         age = parse_age(older_than)
@@ -51,13 +60,3 @@ def prune(settings: Settings, older_than: str) -> None:
 
     deleted = asyncio.run(prune())
     print(f"{deleted} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
-
-
-def _read_password() -> str:
-    """Return a password typed twice at the terminal, or the first line of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
-    password = getpass("Password: ")
-    if getpass("Again: ") != password:
-        raise ValueError("the passwords are not the same")
-    return password

@@ -9,10 +9,13 @@ from time import time_ns
 from typing import Any, Literal
 
 import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict
 
+from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
 from pycalc.observability.repeats import RepeatFilter
-from pycalc.observability.requests import current, described, log_fields_of
+from pycalc.observability.requests import LONGEST, context_of, current, header, request_id_of, trace_of
 
 Format = Literal["json", "google"]
 
@@ -20,19 +23,22 @@ _SEVERITIES = {"warn": "WARNING", "exception": "ERROR", "notset": "DEFAULT"}
 _GOOGLE = "logging.googleapis.com/"
 
 
-def _of_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add the fields of the current request to a record."""
+def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
+    """Add the time, in the format of the API's responses, and the current request's id, user and trace."""
+    fields: dict[str, object] = {}
     scope = current.get()
-    return event if scope is None else {**log_fields_of(scope), **event}
+    if scope is not None:
+        context = context_of(scope)
+        fields["request_id"] = request_id_of(scope)
+        if context.caller is not None:
+            fields["user_id"] = text_of_id(context.caller.user_id)
+        trace = context.trace or trace_of(header(scope, b"traceparent"))
+        if trace is not None:
+            fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
+    return {**fields, **event, "timestamp": timestamp(time_ns() // 1_000_000)}
 
 
-def _timed(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add the time, in the format of the API's responses, so that both sort together."""
-    event["timestamp"] = timestamp(time_ns() // 1_000_000)
-    return event
-
-
-def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _google(_: object, __: str, event: EventDict) -> EventDict:
     """Rename a record's fields to the special fields of Google Cloud Logging's structured logs."""
     level = str(event.pop("level", "info"))
     record: dict[str, Any] = {
@@ -49,8 +55,14 @@ def _google(_: object, __: str, event: structlog.typing.EventDict) -> structlog.
         record[f"{_GOOGLE}trace_sampled"] = event.pop("trace_sampled")
     scope = current.get()
     if scope is not None:
-        status = {"status": event["status"]} if "status" in event else {}
-        record["httpRequest"] = {**described(scope), **status}
+        agent = header(scope, b"user-agent")
+        record["httpRequest"] = {
+            "requestMethod": scope["method"],
+            "requestUrl": scope["path"][:LONGEST],
+            "protocol": f"HTTP/{scope.get('http_version', '1.1')}",
+            **({"userAgent": agent.decode("latin-1")[:LONGEST]} if agent else {}),
+            **({"status": event["status"]} if "status" in event else {}),
+        }
     return {**record, **event}
 
 
@@ -60,32 +72,21 @@ def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
     ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
     """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        _of_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        _timed,
+        _add_facts,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+    renamed = [_google] if form == "google" else []
+    last: list[Any] = [ProcessorFormatter.remove_processors_meta, *renamed, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([_google] if form == "google" else []),
-                structlog.processors.JSONRenderer(),
-            ],
-            foreign_pre_chain=shared,
-        )
-    )
+    handler.setFormatter(ProcessorFormatter(processors=last, foreign_pre_chain=shared))
     handler.addFilter(RepeatFilter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager, suppress
-from contextvars import Token
 from threading import Thread
 from typing import Any
 
@@ -18,12 +17,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from pycalc import __version__
-from pycalc.observability.requests import LONGEST, TraceContext, context_of, header, trace_of
-from pycalc.observability.tracing import NO_SPAN, Attribute
+from pycalc.observability.requests import LONGEST, METHODS, TraceContext, context_of, header, trace_of
+from pycalc.observability.tracing import NO_SPAN, Attribute, EndSpan, Tracer
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
-# Other methods are named HTTP, so that clients cannot create any number of span names.
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _CLOSE_SECONDS = 1.0
 
 
@@ -41,27 +38,7 @@ def _context_of_span(span: Span) -> TraceContext:
     return TraceContext(trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id), ids.trace_flags.sampled)
 
 
-class _RequestSpan:
-    """An OpenTelemetry span, attached as the current one until its end."""
-
-    def __init__(self, span: Span, method: str) -> None:
-        self._span = span
-        self._method = method
-        self._token: Token[context.Context] = context.attach(trace.set_span_in_context(span))
-
-    def end(self, route: str | None, status: int) -> None:
-        if self._span.is_recording():
-            self._span.set_attribute("http.response.status_code", status)
-            if route is not None:
-                self._span.update_name(f"{self._method} {route}")
-                self._span.set_attribute("http.route", route)
-            if status >= 500:
-                self._span.set_status(Status(StatusCode.ERROR))
-            self._span.end()
-        context.detach(self._token)
-
-
-class OpenTelemetryTracer:
+class OpenTelemetryTracer(Tracer):
     """A tracer whose spans wait in a bounded queue for a sending thread; a full queue drops spans."""
 
     on = True
@@ -73,8 +50,8 @@ class OpenTelemetryTracer:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("pycalc", __version__)
 
-    def begin(self, scope: MutableMapping[str, Any], /) -> _RequestSpan:
-        method: str = scope["method"] if scope["method"] in _METHODS else "HTTP"
+    def begin(self, scope: MutableMapping[str, Any], /) -> EndSpan:
+        method: str = scope["method"] if scope["method"] in METHODS else "HTTP"
         span = self._tracer.start_span(
             method,
             context=_remote(trace_of(header(scope, b"traceparent"))) or context.Context(),
@@ -82,7 +59,20 @@ class OpenTelemetryTracer:
             attributes={"http.request.method": method, "url.path": scope["path"][:LONGEST]},
         )
         context_of(scope).trace = _context_of_span(span)
-        return _RequestSpan(span, method)
+        token = context.attach(trace.set_span_in_context(span))
+
+        def end(route: str | None, status: int) -> None:
+            if span.is_recording():
+                span.set_attribute("http.response.status_code", status)
+                if route is not None:
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)
+                if status >= 500:
+                    span.set_status(Status(StatusCode.ERROR))
+                span.end()
+            context.detach(token)
+
+        return end
 
     def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
         if not trace.get_current_span().is_recording():

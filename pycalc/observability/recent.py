@@ -19,7 +19,6 @@ class Recent(Generic[T]):
     def __init__(
         self, call: Callable[[], Awaitable[T]], seconds: float, clock: Callable[[], float] = monotonic
     ) -> None:
-        """``clock`` returns seconds from any starting point."""
         self._call = call
         self._seconds = seconds
         self._clock = clock

@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-# Distinct records that are counted; beyond this the oldest is forgotten.
-_KEPT = 1_000
-# Fields that are ignored when comparing records.
-_OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}
+_KEPT = 1_000  # distinct records that are counted; beyond this the oldest is forgotten
+_OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # are not compared
 # The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"
 
@@ -34,7 +32,6 @@ class RepeatFilter(logging.Filter):
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` returns seconds from any starting point."""
         super().__init__()
         self._most = most
         self._seconds = seconds
@@ -47,24 +44,20 @@ class RepeatFilter(logging.Filter):
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)
+        expired = []
         with self._lock:
-            expired = self._expire()
+            while self._kinds:
+                oldest = next(iter(self._kinds.values()))
+                if len(self._kinds) < _KEPT and self._clock() < oldest.since + self._seconds:
+                    break
+                expired.append(self._kinds.popitem(last=False)[1])
             kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0, 0)
             wanted = kind.written < self._most
             self._kinds[key] = kind._replace(written=kind.written + wanted, suppressed=kind.suppressed + (not wanted))
         for old in expired:
-            get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=old.suppressed)
+            if old.suppressed:
+                get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=old.suppressed)
         return wanted
-
-    def _expire(self) -> list[_Kind]:
-        """Forget the kinds that are too old or too many; return those with suppressed records."""
-        expired = []
-        while self._kinds:
-            oldest = next(iter(self._kinds.values()))
-            if len(self._kinds) < _KEPT and self._clock() < oldest.since + self._seconds:
-                break
-            expired.append(self._kinds.popitem(last=False)[1])
-        return [kind for kind in expired if kind.suppressed]
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:

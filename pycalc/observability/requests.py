@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from pycalc.errors import Quota
 from pycalc.models.auth import Principal
-from pycalc.models.ids import text_of_id
 
 REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
 # The current request's ASGI scope. The fields of a log record are made from it only when something is logged.
@@ -20,6 +19,8 @@ current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", def
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")  # version 00, W3C Trace Context §3.2
 LONGEST = 256  # characters of a client's text that a log record repeats
+# Other methods are counted and traced under one name, so that clients cannot create any number of series and names.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class TraceContext(NamedTuple):
@@ -85,26 +86,3 @@ def request_id_of(scope: MutableMapping[str, Any]) -> str:
         given = header(scope, b"x-request-id") or b""
         context.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
     return context.request_id
-
-
-def log_fields_of(scope: MutableMapping[str, Any]) -> dict[str, object]:
-    """Return the fields that every log record of a request carries: request id, user id, trace id."""
-    fields: dict[str, object] = {"request_id": request_id_of(scope)}
-    context = context_of(scope)
-    if context.caller is not None:
-        fields["user_id"] = text_of_id(context.caller.user_id)
-    trace = context.trace or trace_of(header(scope, b"traceparent"))
-    if trace is not None:
-        fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
-    return fields
-
-
-def described(scope: MutableMapping[str, Any]) -> dict[str, object]:
-    """Return a request's fields in the form of Cloud Logging's HttpRequest."""
-    agent = header(scope, b"user-agent")
-    return {
-        "requestMethod": scope["method"],
-        "requestUrl": scope["path"][:LONGEST],
-        "protocol": f"HTTP/{scope.get('http_version', '1.1')}",
-        **({"userAgent": agent.decode("latin-1")[:LONGEST]} if agent else {}),
-    }

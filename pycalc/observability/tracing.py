@@ -1,36 +1,38 @@
 """Traces of a calculation's time, from the request to the consumer of its event.
 
-The code uses the ``Tracer`` protocol. Its OpenTelemetry implementation is imported only when tracing is switched on.
+The OpenTelemetry implementation is imported only when tracing is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from time import time_ns
-from typing import Any, Protocol
+from typing import Any
 
 Attribute = str | int | float | bool
+# Ends a request's span, given the path template that matched (None without one) and the status.
+EndSpan = Callable[[str | None, int], None]
+# One shared instance: it has no state.
+NO_SPAN: AbstractContextManager[object] = nullcontext()
 
 
-class RequestSpan(Protocol):
-    """The span of a request in progress."""
+class Tracer:
+    """The tracer of a service without tracing, and the base of others: its methods do nothing.
 
-    def end(self, route: str | None, status: int) -> None:
-        """End the span; ``route`` is the path template that matched, None without one."""
+    Subclasses make spans for sampled traces, and do nothing for other traces.
+    """
 
+    on = False  # False when no span is ever made, so that callers skip the preparation
 
-class Tracer(Protocol):
-    """A maker of spans for sampled traces; for other traces its methods do nothing."""
-
-    on: bool  # False when no span is ever made, so that callers skip the preparation
-
-    def begin(self, scope: MutableMapping[str, Any], /) -> RequestSpan | None:
+    def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
         """Begin the span of a request, within the trace that its ``traceparent`` names, and note it in the scope."""
+        return None
 
-    def span(self, name: str, /, **attributes: Attribute) -> AbstractContextManager[object]:
+    def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
         """Return a context manager that records a child span of the current span."""
+        return NO_SPAN
 
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
@@ -39,39 +41,13 @@ class Tracer(Protocol):
 
     def traceparent(self) -> str | None:
         """Return the ``traceparent`` of the current span; None where the trace is not sampled."""
+        return None
 
     async def aclose(self) -> None:
         """Send the remaining spans, and stop."""
 
 
-# One shared instance: it has no state.
-NO_SPAN: AbstractContextManager[object] = nullcontext()
-
-
-class NoTracer:
-    """The tracer that makes no spans, for a service without tracing."""
-
-    on = False
-
-    def begin(self, _scope: MutableMapping[str, Any], /) -> None:
-        pass
-
-    def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
-        return NO_SPAN
-
-    def record(
-        self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
-    ) -> None:
-        pass
-
-    def traceparent(self) -> str | None:
-        return None
-
-    async def aclose(self) -> None:
-        pass
-
-
-NO_TRACER = NoTracer()
+NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:

@@ -22,13 +22,11 @@ from pycalc.observability.recent import Recent
 
 __all__ = [
     "CONTENT_TYPE",
-    "AccountMetrics",
     "CacheMetrics",
     "CalculationMetrics",
     "EventMetrics",
     "HistoryMetrics",
     "Metrics",
-    "ServerMetrics",
 ]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

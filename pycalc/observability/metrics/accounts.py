@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from pycalc.observability.metrics.constructors import constructors
 
 
 class AccountMetrics:
     """Metrics of passwords, keys, tokens, rate limits and the audit log."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
+        counter, gauge, _ = constructors(registry)
         self.hashes_waiting = gauge("pycalc_password_hashes_waiting", "Password hashes queued or running")
         self.hashes_refused = counter(
             "pycalc_password_hashes_refused", "Logins and registrations refused because the queue was full"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+from pycalc.observability.metrics.constructors import constructors
 
 
 class CalculationMetrics:
     """Metrics of calculations and of the worker processes that compute them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        counter, gauge, seconds = constructors(registry)
         self.calculations = counter(
             "pycalc_calculations", "Calculations by operation and outcome", ("operation", "outcome")
         )
@@ -23,11 +19,8 @@ class CalculationMetrics:
             "pycalc_calculations_under_way", "Small calculations and batches that hold a slot"
         )
         self.batched_calculations = gauge("pycalc_batched_calculations", "Calculations of the batches in progress")
-        self.compute_seconds = histogram(
-            "pycalc_compute_duration_seconds",
-            "Seconds to compute and verify one result",
-            ("operation",),
-            buckets=SECONDS_BUCKETS,
+        self.compute_seconds = seconds(
+            "pycalc_compute_duration_seconds", "Seconds to compute and verify one result", ("operation",)
         )
         self.compute_running = gauge("pycalc_compute_running", "Computations in worker processes")
         self.compute_waiting = gauge("pycalc_compute_waiting", "Computations waiting for a worker")
@@ -50,8 +43,7 @@ class CacheMetrics:
     """Metrics of the cache of results, in this process and shared."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
+        counter, gauge, _ = constructors(registry)
         self.cache_misses = counter("pycalc_cache_misses", "Look-ups that found no result in any cache")
         self.cache_errors = counter("pycalc_cache_errors", "Look-ups that failed because a cache did not answer")
         self.cache_shared_hits = counter("pycalc_cache_shared_hits", "Results found in the shared cache")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+from pycalc.observability.metrics.constructors import constructors
 
 
 class EventMetrics:
     """Metrics of the relay, the stream, the usage consumer and the event feed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        counter, gauge, seconds = constructors(registry)
         self.outbox_backlog = gauge("pycalc_outbox_backlog", "Recorded events not yet published")
         self.outbox_oldest_seconds = gauge(
             "pycalc_outbox_oldest_seconds", "Seconds since the oldest unpublished event was recorded"
@@ -31,10 +27,9 @@ class EventMetrics:
         self.consumer_failures = counter(
             "pycalc_consumer_failures", "Failures after which the consumer retried or rejoined its group"
         )
-        self.consumer_lag = histogram(
+        self.consumer_lag = seconds(
             "pycalc_consumer_lag_seconds",
             "Seconds from recording to counting, for the oldest calculation of each batch",
-            buckets=SECONDS_BUCKETS,
         )
         self.stream_failures = counter("pycalc_stream_failures", "Failed calls to the stream", ("call",))
         self.events_refused = counter(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from prometheus_client import CollectorRegistry, Histogram
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+from pycalc.observability.metrics.constructors import constructors
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -15,13 +13,11 @@ class HistoryMetrics:
     """Metrics of the database, the recorder, exports and retention."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
-        self.commit_rows = histogram("pycalc_commit_rows", "Calculations in one commit of the recorder", buckets=_ROWS)
-        self.commit_seconds = histogram(
-            "pycalc_commit_duration_seconds", "Seconds for one commit of the recorder", buckets=SECONDS_BUCKETS
+        counter, gauge, seconds = constructors(registry)
+        self.commit_rows = Histogram(
+            "pycalc_commit_rows", "Calculations in one commit of the recorder", registry=registry, buckets=_ROWS
         )
+        self.commit_seconds = seconds("pycalc_commit_duration_seconds", "Seconds for one commit of the recorder")
         self.database_work = gauge("pycalc_database_work", "Database operations running or waiting", ("queue",))
         self.recorder_rows = gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit")
         self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")

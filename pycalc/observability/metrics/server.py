@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from pycalc.observability.metrics.buckets import SECONDS_BUCKETS
+from pycalc.observability.metrics.constructors import constructors
 
 
 class ServerMetrics:
     """Metrics of the server: processes, connections, requests and responses."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry)
-        histogram = partial(Histogram, registry=registry)
+        counter, gauge, seconds = constructors(registry)
         self.server_processes = gauge("pycalc_server_processes", "Server processes whose metrics are summed here")
         self.server_processes_lost = counter(
             "pycalc_server_processes_lost", "Server processes that ended and were replaced"
@@ -27,11 +23,10 @@ class ServerMetrics:
             ("reason",),
         )
         self.requests = counter("http_requests", "Requests answered", ("route", "method", "status"))
-        self.request_seconds = histogram(
+        self.request_seconds = seconds(
             "http_request_duration_seconds",
             "Seconds from a request's arrival to the last byte of its response",
             ("route", "method"),
-            buckets=SECONDS_BUCKETS,
         )
         self.requests_refused = counter(
             "pycalc_requests_refused", "Requests refused before any work was done for them", ("reason",)

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
-from pycalc.observability.requests import REQUEST, RequestContext, context_of
+from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
 from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.deps import key_of, resources_of, route_of
@@ -28,7 +28,6 @@ from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
 _UNMATCHED = "(none)"
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _UNCONTENDED = 128  # with fewer slots taken no user can have reached the fair share, so the user is not looked up
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_START: Message = {
@@ -87,11 +86,11 @@ class Application(FastAPI):
             for message in refused:
                 await send(message)
             return
-        route = span = None
+        route = end_span = None
         status = 500
         try:
             route = self._calculation(scope)
-            span = resources.tracer.begin(scope)
+            end_span = resources.tracer.begin(scope)
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
                 status = 400
@@ -117,8 +116,8 @@ class Application(FastAPI):
         finally:
             context.release_slot()
             self._observe(scope, status, perf_counter() - context.arrived)
-            if span is not None:
-                span.end(route_of(scope), status)
+            if end_span is not None:
+                end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Return the response to a calculation for which no slot is free, None for other requests.
@@ -168,7 +167,7 @@ class Application(FastAPI):
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope) or _UNMATCHED
-        method = scope["method"] if scope["method"] in _METHODS else "other"  # an invented method makes no new series
+        method = scope["method"] if scope["method"] in METHODS else "other"
         try:
             counter = self._counters[route, method, status]
             histogram = self._histograms[route, method]
