@@ -61,8 +61,9 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
-    keys, sessions = ApiKeys(SqlKeyStore(database), ids, metrics), Sessions(SqlSessionStore(database), ids, metrics)
-    authenticator = Authenticator(users, sessions, keys, passwords, tokens, token_cache)
+    keys = ApiKeys(SqlKeyStore(database), ids, metrics)
+    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics)
+    authenticator = Authenticator(users, sessions, keys, passwords, token_cache)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)

@@ -11,12 +11,11 @@ from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Re
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
-from pycalc.services.accounts.authenticator import Tokens
+from pycalc.services.accounts.sessions import Tokens
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
@@ -80,12 +79,11 @@ async def log_in(request: Request, credentials: Credentials, resources: Resource
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
             tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
-    return _session(tokens, resources)
+    return _session(tokens)
 
 
-def _session(tokens: Tokens, resources: Resources) -> Session:
-    lifetime = resources.authenticator.token_lifetime
-    return Session(access_token=tokens.access, expires_in=lifetime, refresh_token=tokens.refresh)
+def _session(tokens: Tokens) -> Session:
+    return Session(access_token=tokens.access, expires_in=tokens.expires_in, refresh_token=tokens.refresh)
 
 
 @router.post(
@@ -100,7 +98,7 @@ async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep
     The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
     with resources.lookups.acquire(address):
-        return _session(await resources.authenticator.refresh(refresh.refresh_token), resources)
+        return _session(await resources.authenticator.refresh(refresh.refresh_token))
 
 
 @router.post(

@@ -38,8 +38,8 @@ def authentication(
         PasswordHasher(metrics, 4, ["p" * 32]),
         ApiKeys(MemoryKeyStore(users), ids, metrics),
     )
-    sessions, tokens = Sessions(users.sessions, ids, metrics), TokenSigner(["k" * 32], ids, 3600)
+    sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics)
     return Authentication(
         Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created),
-        Authenticator(users, sessions, keys, passwords, tokens, token_cache),
+        Authenticator(users, sessions, keys, passwords, token_cache),
     )

@@ -12,6 +12,7 @@ from pycalc.db.base import NewSession, Refresh, Rotation, SessionLimits
 from pycalc.errors import Unauthorized
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.sessions import Sessions
 from tests.harness.stores import USER_ID, MemorySessionStore, MemoryUserStore
 
@@ -36,11 +37,17 @@ class NotingStore(MemorySessionStore):
         return Rotation(None, False)
 
 
+def sessions_in(store: MemorySessionStore) -> Sessions:
+    """Return the sessions of a store."""
+    ids = IdSource()
+    return Sessions(store, TokenSigner(["k" * 32], ids, 900), ids, Metrics())
+
+
 async def test_how_long_a_session_lives() -> None:
     """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 for each user."""
     store = NotingStore()
     before = time_ns() // 1_000_000
-    await Sessions(store, IdSource(), Metrics()).open(USER_ID, "hash")
+    await sessions_in(store).open(USER_ID, "hash")
     ((session, limits),) = store.opened
     assert limits == SessionLimits(idle_ms=7 * DAY_MS, absolute_ms=30 * DAY_MS, grace_ms=10_000, per_user=100)
     assert before <= session.now_ms <= time_ns() // 1_000_000
@@ -48,10 +55,12 @@ async def test_how_long_a_session_lives() -> None:
 
 async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
     """A refresh token consists of the session's id and 256 bits; any other form is refused."""
-    opened = await Sessions(NotingStore(), IdSource(), Metrics()).open(USER_ID, "hash")
-    raw = base64.urlsafe_b64decode(opened.refresh_token.removeprefix("pcr_"))
-    assert (raw[:16], len(raw)) == (opened.id, 48)
-    sessions = Sessions(MemorySessionStore(MemoryUserStore()), IdSource(), Metrics())
+    store = NotingStore()
+    tokens = await sessions_in(store).open(USER_ID, "hash")
+    ((session, _),) = store.opened
+    raw = base64.urlsafe_b64decode(tokens.refresh.removeprefix("pcr_"))
+    assert (raw[:16], len(raw)) == (session.id, 48)
+    sessions = sessions_in(MemorySessionStore(MemoryUserStore()))
     for wrong in (raw[:-1], raw + b"x", b""):
         with pytest.raises(Unauthorized):
             await sessions.refresh("pcr_" + base64.urlsafe_b64encode(wrong).decode())

@@ -50,7 +50,7 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
-    caller = resources.authenticator.recognize(token)
+    caller = resources.authenticator.token_cache.get(token)
     if caller is None:
         # Invented keys cost a look-up each, so their number is limited; an invalid access token costs none.
         is_key = token.startswith(KEY_PREFIX.encode())
@@ -65,7 +65,7 @@ def key_of(scope: Scope, resources: Resources) -> bytes | str:
 
     The token is not verified here.
     """
-    user = resources.authenticator.user_of(bearer_token(scope) or b"")
+    user = resources.authenticator.token_cache.user_of(bearer_token(scope) or b"")
     return address_of(scope, resources) if user is None else user
 
 

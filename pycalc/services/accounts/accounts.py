@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from structlog import get_logger
 
@@ -23,13 +23,6 @@ from pycalc.services.accounts.token_cache import TokenCache
 AdminRegistration = Literal["bootstrap", "open", "closed"]
 
 _audit = get_logger("pycalc.audit")
-
-
-class _Grant(NamedTuple):
-    """The permission to create an account, which the store checks again in the transaction that creates it."""
-
-    bootstrap_hash: bytes | None = None  # the SHA-256 of the bootstrap token, which is used up
-    admin_id: bytes | None = None  # the admin who creates the account
 
 
 class Accounts:
@@ -62,24 +55,27 @@ class Accounts:
         PYCALC_ADMIN_REGISTRATION says who may register an admin.
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
-        grant = _Grant()
+        bootstrap_hash = admin_id = None
         if registration.role is Role.ADMIN and self._admin_registration != "open":
             if self._admin_registration == "bootstrap" and bootstrap_token is not None:
-                grant = _Grant(bootstrap_hash=sha256(bootstrap_token.encode()).digest())
+                bootstrap_hash = sha256(bootstrap_token.encode()).digest()
             elif self._admin_registration == "bootstrap" and caller is not None:
                 await self._require_admin(caller)
-                grant = _Grant(admin_id=caller.user_id)
+                admin_id = caller.user_id
             else:
                 raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
-        return await self._create(registration, grant, caller.username if caller else None)
+        return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
         """Create an admin for the operator, and use up the bootstrap token; raises Conflict, InvalidInput."""
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
-        await self._create(registration, _Grant(bootstrap_hash=bootstrap_hash), "the command line")
+        await self._create(registration, "the command line", bootstrap_hash, None)
 
-    async def _create(self, registration: Registration, grant: _Grant, by: str | None) -> User:
+    async def _create(
+        self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
+    ) -> User:
+        """Create an account, if the store still has the bootstrap token or the admin that permits it."""
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),
@@ -89,7 +85,7 @@ class Accounts:
             role=registration.role,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
-        await self._users.add(user, burn_bootstrap=grant.bootstrap_hash, granted_by=grant.admin_id)
+        await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id)
         _audit.info("account created", user=user.username, role=user.role.value, by=by)
         if user.role is Role.ADMIN:
             self._on_admin_created()
@@ -126,11 +122,11 @@ class Accounts:
 
     async def keys(self, caller: Principal) -> list[StoredKey]:
         """Return the caller's API keys, oldest first."""
-        return await self._keys.of_user(caller.user_id)
+        return await self._keys.store.of_user(caller.user_id)
 
     async def key(self, caller: Principal, key_id: bytes) -> StoredKey:
         """Return one of the caller's API keys; raises NotFound."""
-        for key in await self._keys.of_user(caller.user_id):
+        for key in await self.keys(caller):
             if key.id == key_id:
                 return key
         raise NotFound("There is no such key.")
@@ -138,9 +134,10 @@ class Accounts:
     async def remove_key(self, caller: Principal, key_id: bytes) -> None:
         """Remove one of the caller's API keys, which is refused from now on; raises NotFound."""
         require_session(caller)
-        prefixes = {key.id: key.prefix for key in await self._keys.of_user(caller.user_id)}
-        await self._token_cache.revoke(self._keys.remove(caller.user_id, key_id), lambda p: p.credential_id == key_id)
-        _audit.info("key removed", user=caller.username, key=prefixes.get(key_id))
+        prefix = (await self.key(caller, key_id)).prefix
+        removing = self._keys.store.remove(caller.user_id, key_id)
+        await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
+        _audit.info("key removed", user=caller.username, key=prefix)
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
         """Return up to ``limit`` accounts by name, and the cursor of the next page; raises Forbidden, InvalidInput."""

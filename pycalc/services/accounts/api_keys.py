@@ -7,12 +7,12 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
-from time import monotonic, time_ns
+from time import monotonic
 
 from pycalc.db.base import KeyBearer, KeyStore
 from pycalc.models.auth import StoredKey
-from pycalc.models.ids import IdSource
-from pycalc.observability.metrics import Metrics
+from pycalc.models.ids import IdSource, now_ms
+from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.lookup_limit import LookupLimit
 
 PREFIX = "pck_"
@@ -27,21 +27,19 @@ _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
 class ApiKeys:
-    """The service that creates, lists, verifies and removes API keys."""
+    """The service that creates and verifies the API keys in ``store``."""
 
     def __init__(
         self,
         store: KeyStore,
         ids: IdSource,
-        metrics: Metrics,
+        metrics: AccountMetrics,
         clock: Callable[[], float] = monotonic,
-        clock_ns: Callable[[], int] = time_ns,
     ) -> None:
-        """``clock`` returns seconds since an arbitrary moment, ``clock_ns`` nanoseconds since 1970."""
-        self._store = store
+        """``clock`` returns seconds since an arbitrary moment."""
+        self.store = store
         self._ids = ids
         self._clock = clock
-        self._clock_ns = clock_ns
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # digest -> when to look the key up again
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
@@ -52,15 +50,11 @@ class ApiKeys:
         ``expires_in`` is the key's lifetime in seconds, None for no expiry.
         """
         text = PREFIX + secrets.token_urlsafe(32)
-        now = self._now_ms()
+        now = now_ms()
         expires = None if expires_in is None else now + expires_in * 1000
         key = StoredKey(self._ids.next(), user_id, name, text[:_VISIBLE_CHARACTERS], now, expires, None)
-        await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
+        await self.store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
         return key, text
-
-    async def of_user(self, user_id: bytes) -> list[StoredKey]:
-        """Return a user's keys, oldest first."""
-        return await self._store.of_user(user_id)
 
     async def bearer(self, text: str) -> KeyBearer | None:
         """Return the owner of a valid key, and note the key's use; return None for an invalid key.
@@ -73,7 +67,7 @@ class ApiKeys:
         if self._unknown.get(digest, 0.0) > self._clock():
             return None
         async with self._lookups.slot():
-            bearer = await self._store.use(digest, self._now_ms())
+            bearer = await self.store.use(digest, now_ms())
         if bearer is None:
             self._unknown[digest] = self._clock() + _UNKNOWN_SECONDS
             self._unknown.move_to_end(digest)
@@ -84,10 +78,3 @@ class ApiKeys:
     def forget_unknown(self) -> None:
         """Clear the memory of unknown keys, because an account may have been enabled."""
         self._unknown.clear()
-
-    async def remove(self, user_id: bytes, key_id: bytes) -> None:
-        """Remove a user's key; raises NotFound."""
-        await self._store.remove(user_id, key_id)
-
-    def _now_ms(self) -> int:
-        return self._clock_ns() // 1_000_000

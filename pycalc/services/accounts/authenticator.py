@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from random import SystemRandom
 from time import time
-from typing import NamedTuple
 
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Principal, User
-from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.sessions import OpenedSession, Sessions
+from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache
 
 _KEY_CACHE_SECONDS = 300.0
@@ -24,13 +22,6 @@ _JITTER_SECONDS = 0.02
 
 _audit = get_logger("pycalc.audit")
 _random = SystemRandom()
-
-
-class Tokens(NamedTuple):
-    """The token pair of a login or a refresh; both are secrets for the client alone."""
-
-    access: str
-    refresh: str
 
 
 class Authenticator:
@@ -42,60 +33,39 @@ class Authenticator:
         sessions: Sessions,
         keys: ApiKeys,
         passwords: PasswordHasher,
-        tokens: TokenSigner,
         token_cache: TokenCache,
     ) -> None:
+        """``token_cache`` tells whose a token is without any wait; ``authenticate`` fills it."""
         self._users = users
         self._sessions = sessions
         self._keys = keys
         self._passwords = passwords
-        self._tokens = tokens
-        self._token_cache = token_cache
-
-    @property
-    def token_lifetime(self) -> int:
-        """Return how long an access token is valid, in seconds."""
-        return self._tokens.lifetime
-
-    def recognize(self, token: bytes) -> Principal | None:
-        """Return the principal of a cached token, or None, after which the caller uses ``authenticate``."""
-        return self._token_cache.get(token)
-
-    def user_of(self, token: bytes) -> bytes | None:
-        """Return the user id of a cached token, even an expired one; safe to call from any thread."""
-        return self._token_cache.user_of(token)
+        self.token_cache = token_cache
 
     async def authenticate(self, token: bytes) -> Principal:
         """Return the principal of an access token or an API key, with the role that the store has now.
 
         Raises Unauthorized, and Overloaded when too many keys wait to be looked up.
         """
-        cached = self._token_cache.get(token)
+        cached = self.token_cache.get(token)
         if cached is not None:
             return cached
-        epoch = self._token_cache.epoch
+        epoch = self.token_cache.epoch
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:
             raise InvalidToken("The token is invalid: a token is ASCII text.") from None
-        principal = await (self._owner_of_key(text) if text.startswith(PREFIX) else self._owner_of_session(text))
-        self._token_cache.put(token, principal, epoch)
+        if text.startswith(PREFIX):
+            key = await self._keys.bearer(text)
+            if key is None:
+                raise InvalidToken("The API key is invalid, expired or revoked.")
+            until = time() + _KEY_CACHE_SECONDS
+            until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
+            principal = Principal(key.user.id, key.user.username, key.user.role, key.key_id, until, is_key=True)
+        else:
+            principal = await self._sessions.bearer(text)
+        self.token_cache.put(token, principal, epoch)
         return principal
-
-    async def _owner_of_session(self, token: str) -> Principal:
-        claims = self._tokens.verify(token)
-        user = await self._sessions.bearer(claims.user_id, claims.session_id)
-        if user is None:
-            raise InvalidToken("The session of this token has ended.")
-        return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at)
-
-    async def _owner_of_key(self, text: str) -> Principal:
-        key = await self._keys.bearer(text)
-        if key is None:
-            raise InvalidToken("The API key is invalid, expired or revoked.")
-        until = time() + _KEY_CACHE_SECONDS
-        until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
-        return Principal(key.user.id, key.user.username, key.user.role, key.key_id, until, is_key=True)
 
     async def log_in(self, username: str, password: str) -> Tokens:
         """Open a session; raises Unauthorized, with one message for all reasons, and Overloaded."""
@@ -106,9 +76,9 @@ class Authenticator:
             # Reading a row takes 30 µs longer than finding none. Jitter hides this in the tries that the limits allow.
             await asyncio.sleep(_random.uniform(0, _JITTER_SECONDS))
             raise Unauthorized("The username or the password is wrong.")
-        session = await self._sessions.open(user.id, await self._upgraded(user, password))
+        tokens = await self._sessions.open(user.id, await self._upgraded(user, password))
         _audit.info("session opened", user=user.username)
-        return self._issue(user, session)
+        return tokens
 
     async def _upgraded(self, user: User, password: str) -> str:
         """Replace an outdated password hash; return the stored hash that the password was verified against."""
@@ -127,37 +97,34 @@ class Authenticator:
     async def refresh(self, refresh_token: str) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized. Reuse of an old token ends its session."""
         try:
-            user, session = await self._sessions.refresh(refresh_token)
+            return await self._sessions.refresh(refresh_token)
         except RefreshTokenReused as reuse:
             ended = reuse.session_id
-            self._token_cache.evict_and_notify(lambda principal: principal.credential_id == ended)
+            self.token_cache.evict_and_notify(lambda principal: principal.credential_id == ended)
             raise
-        return self._issue(user, session)
 
     async def log_out(self, caller: Principal) -> None:
         """End the caller's session; its tokens are refused from now on."""
         require_session(caller)
         ended = caller.credential_id
-        await self._token_cache.revoke(self._sessions.close(ended), lambda principal: principal.credential_id == ended)
+        closing = self._sessions.store.close(ended)
+        await self.token_cache.revoke(closing, lambda principal: principal.credential_id == ended)
         _audit.info("session ended", user=caller.username)
 
     async def log_out_all(self, caller: Principal) -> None:
         """End all of the caller's sessions; API keys stay valid."""
         require_session(caller)
-        await self._token_cache.revoke(
-            self._sessions.close_all(caller.user_id),
+        await self.token_cache.revoke(
+            self._sessions.store.close_all(caller.user_id),
             lambda principal: principal.user_id == caller.user_id and not principal.is_key,
         )
         _audit.info("all sessions ended", user=caller.username)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
         """Sign with the first of these keys, and refuse tokens that none of them has signed, from now on."""
-        self._tokens.replace_keys(keys)
-        self._token_cache.evict(lambda principal: not principal.is_key)
-        _audit.info("signing keys replaced", newest=self._tokens.newest, listed=len(keys))
-
-    def _issue(self, user: User, session: OpenedSession) -> Tokens:
-        return Tokens(self._tokens.issue(user.id, session.id), session.refresh_token)
+        self._sessions.signer.replace_keys(keys)
+        self.token_cache.evict(lambda principal: not principal.is_key)
+        _audit.info("signing keys replaced", newest=self._sessions.signer.newest, listed=len(keys))
 
 
 def require_session(caller: Principal) -> None:

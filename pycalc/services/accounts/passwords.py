@@ -20,7 +20,7 @@ from structlog import get_logger
 
 from pycalc.errors import FieldProblem, InvalidInput, Overloaded
 from pycalc.machine import cores
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class PasswordHasher:
     A stored hash is the id of its key followed by bcrypt's own text: ``1f2e3d4c$2b$12$...``.
     """
 
-    def __init__(self, metrics: Metrics, rounds: int, keys: Sequence[str]) -> None:
+    def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
         """``keys`` are secrets that are not in the database. The first one makes new hashes, all of them verify."""
         if not keys:
             raise ValueError("at least one password key is needed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -11,7 +11,7 @@ from structlog import get_logger
 
 from pycalc.db.base import RevocationStore
 from pycalc.errors import PycalcError
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.token_cache import TokenCache
 
 _GATHER_SECONDS = 0.02  # notifications within this time cause one read of the database
@@ -30,7 +30,7 @@ class RevocationWatcher:
         self,
         store: RevocationStore,
         token_cache: TokenCache,
-        metrics: Metrics,
+        metrics: AccountMetrics,
         *,
         last_seen: int,
         clock: Callable[[], float] = monotonic,
@@ -64,19 +64,18 @@ class RevocationWatcher:
                 await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
                 await asyncio.sleep(_GATHER_SECONDS)
             self._wake.clear()
-            began = self._clock()
             try:
-                revocations = await self._store.since(self._last_seen)
+                await self._read()
             except PycalcError as error:
                 self._failures.inc()
                 _log.warning("revocations can't be read", error=str(error))
-                continue
-            if revocations.users is None:  # more than the store keeps, so everybody may be concerned
-                self._token_cache.evict(lambda principal: True)
-            elif revocations.users:
-                self._evict(revocations.users)
-            self._last_seen = revocations.newest
-            self._token_cache.trusted_until = began + self._trust_seconds
 
-    def _evict(self, users: Container[bytes]) -> None:
-        self._token_cache.evict(lambda principal: principal.user_id in users)
+    async def _read(self) -> None:
+        """Evict the tokens of users with a new revocation, and trust the others for a while."""
+        began = self._clock()
+        revocations = await self._store.since(self._last_seen)
+        users = revocations.users  # None: more than the store keeps, so everybody may be concerned
+        if users is None or users:
+            self._token_cache.evict(lambda principal: users is None or principal.user_id in users)
+        self._last_seen = revocations.newest
+        self._token_cache.trusted_until = began + self._trust_seconds

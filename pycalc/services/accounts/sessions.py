@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import NewSession, Refresh, SessionLimits, SessionStore
-from pycalc.errors import RefreshTokenReused, Unauthorized
-from pycalc.models.auth import User
+from pycalc.db.base import NewSession, RefreshHashes, SessionLimits, SessionStore
+from pycalc.errors import InvalidToken, RefreshTokenReused, Unauthorized
+from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource, now_ms, text_of_id
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import AccountMetrics
+from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.lookup_limit import LookupLimit
 
 _DAY_MS = 24 * 3600 * 1000
@@ -31,22 +32,24 @@ _REFUSAL = "The refresh token is invalid, expired or revoked."
 _audit = get_logger("pycalc.audit")
 
 
-class OpenedSession(NamedTuple):
-    """A session's id, and its refresh token, which is stored nowhere."""
+class Tokens(NamedTuple):
+    """The token pair of a login or a refresh; both are secrets for the client alone."""
 
-    id: bytes
-    refresh_token: str
+    access: str
+    refresh: str
+    expires_in: int  # seconds for which the access token is valid
 
 
 class Sessions:
-    """The service that opens, refreshes and closes sessions."""
+    """The service that opens and refreshes the sessions in ``store``, and verifies their access tokens."""
 
-    def __init__(self, store: SessionStore, ids: IdSource, metrics: Metrics) -> None:
-        self._store = store
+    def __init__(self, store: SessionStore, signer: TokenSigner, ids: IdSource, metrics: AccountMetrics) -> None:
+        self.store = store
+        self.signer = signer
         self._ids = ids
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
-    async def open(self, user_id: bytes, password_hash: str) -> OpenedSession:
+    async def open(self, user_id: bytes, password_hash: str) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         Raises Unauthorized when the account is gone or disabled, or has another hash by now.
@@ -54,11 +57,11 @@ class Sessions:
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
         session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms())
-        await self._store.open(session, LIMITS)
-        return OpenedSession(identity, token)
+        await self.store.open(session, LIMITS)
+        return self._tokens(user_id, identity, token)
 
-    async def refresh(self, token: str) -> tuple[User, OpenedSession]:
-        """Return the session's user and its next refresh token.
+    async def refresh(self, token: str) -> Tokens:
+        """Exchange a refresh token for new tokens of its session.
 
         Raises Unauthorized, Overloaded, and RefreshTokenReused when the reuse of an old token has ended the session.
         """
@@ -72,28 +75,27 @@ class Sessions:
         family = secret[:_FAMILY_BYTES]
         replacement, replacement_hash = _new_token(session_id, family)
         presented = sha256(secret).digest()
-        refresh = Refresh(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
+        hashes = RefreshHashes(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
         async with self._lookups.slot():
-            rotation = await self._store.rotate(refresh, LIMITS)
+            rotation = await self.store.rotate(hashes, LIMITS)
         if rotation.reused:
             user = rotation.user.username if rotation.user else None
             _audit.warning("refresh token reused: session ended", user=user, session=text_of_id(session_id))
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)
-        return rotation.user, OpenedSession(session_id, replacement)
+        return self._tokens(rotation.user.id, session_id, replacement)
 
-    async def bearer(self, user_id: bytes, session_id: bytes) -> User | None:
-        """Return the user of an open session, None when the session has ended or belongs to another user."""
-        return await self._store.bearer(user_id, session_id, now_ms(), LIMITS)
+    async def bearer(self, access_token: str) -> Principal:
+        """Return the user of an access token; raises InvalidToken."""
+        claims = self.signer.verify(access_token)
+        user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
+        if user is None:
+            raise InvalidToken("The session of this token has ended.")
+        return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at)
 
-    async def close(self, session_id: bytes) -> None:
-        """End a session."""
-        await self._store.close(session_id)
-
-    async def close_all(self, user_id: bytes) -> None:
-        """End all sessions of a user."""
-        await self._store.close_all(user_id)
+    def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
+        return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from structlog import get_logger
 
 from pycalc.models.auth import MIN_KEY_LENGTH
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import AccountMetrics
 
 _log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class SigningKeyFile:
         file: Path,
         keys: Sequence[str],
         replace: Callable[[Sequence[str]], None],
-        metrics: Metrics,
+        metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
         """``keys`` are the keys in force; ``replace`` is called with the new keys whenever the file's keys change."""

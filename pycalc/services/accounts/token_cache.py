@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import TypeVar
 
 from pycalc.models.auth import Principal
-from pycalc.observability.metrics import Metrics
+from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class TokenCache:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: AccountMetrics,
         notify: Callable[[], None] = lambda: None,
         *,
         clock: Callable[[], float] = monotonic,

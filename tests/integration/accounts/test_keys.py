@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from pycalc.resources.wiring import Resources
+from pycalc.services.accounts import api_keys
 from tests.harness.accounts import PASSWORD, new_name, registration
 
 pytestmark = pytest.mark.anyio
@@ -80,12 +81,12 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
 
 
-async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An expired key is refused and is not remembered beyond its expiry."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
-    resources.authenticator._keys._clock_ns = lambda: 2**62
+    monkeypatch.setattr(api_keys, "now_ms", lambda: 2**42)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
 
 

@@ -66,7 +66,7 @@ class TestBudget:
         """A user with half the memory gets 503 with Retry-After; other users and short results are served."""
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
-        user = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+        user = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
         held = resources.response_memory.acquire(user, MEMORY // 2)
         for path in (LONG, "/fibonacci/6000001"):
             answer = await client.get(path, headers=headers)

@@ -115,7 +115,7 @@ async def test_one_user_leaves_slots_to_others(
 ) -> None:
     """A user who has taken half of the slots is refused, while another user is answered."""
     await client.get("/fibonacci/1", headers=headers)  # the token must be known to count for its user
-    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    greedy = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     assert greedy is not None
     slots = resources.calculator.slots
     while slots.try_acquire(greedy) is not None:
@@ -194,7 +194,7 @@ async def test_one_users_batches_leave_room_for_others(
 ) -> None:
     """A user who holds half of the batch slots is refused, while another user is answered."""
     await client.get("/fibonacci/1", headers=headers)
-    greedy = resources.authenticator.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
+    greedy = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     slots = resources.batches.slots
     slots.acquire(greedy, slots.total // 2)
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
