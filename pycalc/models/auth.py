@@ -19,8 +19,7 @@ from pydantic import (
     field_validator,
 )
 
-from pycalc.models.expectations import expected
-from pycalc.models.formats import Timestamp, Uuid
+from pycalc.models.formats import Timestamp, Uuid, expected
 
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400

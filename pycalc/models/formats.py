@@ -1,12 +1,33 @@
-"""Values whose form the OpenAPI document names."""
+"""Forms of values: names for the OpenAPI document, and messages that say what a field expects.
+
+The messages replace the validator's own phrases.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from pycalc.models.expectations import expected
+# The type of the error of a field with an unexpected value; its context has the expectation, ``what``.
+EXPECTED = "expected"
+
+
+def expected(what: str) -> WrapValidator:
+    """Return an annotation that replaces every validation error of a field by "must be ``what``".
+
+    Put it last, after the constraints that it describes.
+    """
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except (ValidationError, ValueError):
+            raise PydanticCustomError(EXPECTED, "must be {what}", {"what": what}) from None
+
+    return WrapValidator(validate)
 
 
 def _in_digits(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
@@ -43,25 +43,23 @@ class HistoryRow(NamedTuple):
 
 
 @with_config(
-    ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "019aab12-7c00-7123-8456-426614174000",
-                "operation": "fibonacci",
-                "input": {"n": 100},
-                "result": "354224848179261915075",
-                "digits": 21,
-                "exact": True,
-                "leading": "35422484817926191507",
-                "trailing": "54224848179261915075",
-                "sha256": "c4c7bdb5a0e9b9a5f4e7ab9a4d23e0e3a41ac4fe4c36ca4de7b2b8b0cf2ac1a5",
-                "cached": False,
-                "elapsed_ms": 0.02,
-                "user": "ada",
-                "created_at": "2026-11-22T12:00:00.000Z",
-            }
+    json_schema_extra={
+        "example": {
+            "id": "019aab12-7c00-7123-8456-426614174000",
+            "operation": "fibonacci",
+            "input": {"n": 100},
+            "result": "354224848179261915075",
+            "digits": 21,
+            "exact": True,
+            "leading": "35422484817926191507",
+            "trailing": "54224848179261915075",
+            "sha256": "c4c7bdb5a0e9b9a5f4e7ab9a4d23e0e3a41ac4fe4c36ca4de7b2b8b0cf2ac1a5",
+            "cached": False,
+            "elapsed_ms": 0.02,
+            "user": "ada",
+            "created_at": "2026-11-22T12:00:00.000Z",
         }
-    )
+    }
 )
 class HistoryItem(TypedDict):
     """One calculation as the history shows it."""

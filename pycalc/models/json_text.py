@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,8 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
             raise _too_many()
         found = dict(pairs)
         if len(found) != len(pairs):
-            repeated.append((found, _first_repeated(pairs)))
+            times = Counter(name for name, _ in pairs)
+            repeated.append((found, next(name for name in times if times[name] > 1)))
         return found
 
     try:
@@ -78,7 +80,9 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
         detail = "The body is not valid JSON: send one JSON object, encoded in UTF-8."
         raise InvalidInput(detail, (FieldProblem("", detail),)) from None
     if repeated:
-        raise InvalidInput.of(_named_twice(document, *repeated[-1]))  # no later one can have replaced the last
+        owner, name = repeated[-1]  # the last one, because no later one can have replaced it
+        detail = f"{shown(name)} is given more than once: send each member of an object once."
+        raise InvalidInput.of(FieldProblem(_path_to(document, owner) + pointer_step(name), detail))
     return document
 
 
@@ -112,36 +116,19 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)  # NaN and Infinity are not JSON (RFC 8259 section 6)
 
 
-def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            break
-        seen.add(name)
-    return name
-
-
-def _named_twice(document: Any, owner: dict[str, Any], name: str) -> FieldProblem:
-    pointer = _path_to(document, owner) + pointer_step(name)
-    return FieldProblem(pointer, f"{shown(name)} is given more than once: send each member of an object once.")
-
-
 def _path_to(document: Any, wanted: dict[str, Any]) -> str:
     """Return the pointer to an object within a document.
 
     A place is the last step and the place before it: a whole pointer for each visited object would not fit in memory.
     """
+    place: _Place | None = None
     waiting: list[tuple[_Place | None, Any]] = [(None, document)]
     while waiting:
         place, value = waiting.pop()
         if value is wanted:
-            return _pointer(place)
+            break
         children = value.items() if isinstance(value, dict) else enumerate(value)
         waiting += [((step, place), child) for step, child in children if isinstance(child, dict | list)]
-    return ""
-
-
-def _pointer(place: _Place | None) -> str:
     steps = []
     while place is not None:
         step, place = place

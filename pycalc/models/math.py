@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from pycalc.models.formats import Ends, Uuid
@@ -51,20 +51,18 @@ Operand = TypeAliasType(
 
 
 @with_config(
-    ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "019aab12-7c00-7123-8456-426614174000",
-                "operation": "fibonacci",
-                "input": {"n": 100},
-                "result": "354224848179261915075",
-                "digits": 21,
-                "exact": True,
-                "cached": False,
-                "elapsed_ms": 0.02,
-            }
+    json_schema_extra={
+        "example": {
+            "id": "019aab12-7c00-7123-8456-426614174000",
+            "operation": "fibonacci",
+            "input": {"n": 100},
+            "result": "354224848179261915075",
+            "digits": 21,
+            "exact": True,
+            "cached": False,
+            "elapsed_ms": 0.02,
         }
-    )
+    }
 )
 class Calculation(TypedDict):
     """One calculation and its result."""
@@ -88,21 +86,19 @@ class Calculation(TypedDict):
 
 
 @with_config(
-    ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "019aab12-7c00-7123-8456-426614174000",
-                "operation": "fibonacci",
-                "input": {"n": "1000000000000000000", "view": "summary"},
-                "leading": "26289788186792204674",
-                "trailing": "41183788299560546875",
-                "digits": "208987640249978734",
-                "exact": True,
-                "cached": False,
-                "elapsed_ms": 0.1,
-            }
+    json_schema_extra={
+        "example": {
+            "id": "019aab12-7c00-7123-8456-426614174000",
+            "operation": "fibonacci",
+            "input": {"n": "1000000000000000000", "view": "summary"},
+            "leading": "26289788186792204674",
+            "trailing": "41183788299560546875",
+            "digits": "208987640249978734",
+            "exact": True,
+            "cached": False,
+            "elapsed_ms": 0.1,
         }
-    )
+    }
 )
 class Summary(TypedDict):
     """A result's size and ends, found without computing it."""
@@ -125,10 +121,8 @@ CalculationResult = TypeAliasType(
 
 
 @with_config(
-    ConfigDict(
-        extra="forbid",
-        json_schema_extra={"example": {"operation": "pow", "input": {"x": "2", "y": "0.5"}, "precision": 30}},
-    )
+    extra="forbid",
+    json_schema_extra={"example": {"operation": "pow", "input": {"x": "2", "y": "0.5"}, "precision": 30}},
 )
 class CalculationRequest(TypedDict):
     """A calculation with its operands in the body."""
@@ -144,7 +138,7 @@ class CalculationRequest(TypedDict):
     ]
 
 
-@with_config(ConfigDict(extra="forbid", json_schema_extra={"example": {"expression": "3^(10^12) mod 10^20"}}))
+@with_config(extra="forbid", json_schema_extra={"example": {"expression": "3^(10^12) mod 10^20"}})
 class Evaluation(TypedDict):
     """An expression to evaluate."""
 
@@ -171,16 +165,14 @@ class BatchItem(TypedDict):
 
 
 @with_config(
-    ConfigDict(
-        json_schema_extra={
-            "example": {
-                "operations": [
-                    {"operation": "pow", "input": {"x": "2", "y": "-1"}},
-                    {"operation": "fibonacci", "input": {"n": 1000, "mod": 97}},
-                ]
-            }
+    json_schema_extra={
+        "example": {
+            "operations": [
+                {"operation": "pow", "input": {"x": "2", "y": "-1"}},
+                {"operation": "fibonacci", "input": {"n": 1000, "mod": 97}},
+            ]
         }
-    )
+    }
 )
 class Batch(TypedDict):
     """Several calculations in one request."""

@@ -70,31 +70,28 @@ def use_of(event: Event) -> Use:
     if isinstance(event.content, HistoryRow):
         row = event.content
         digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
-        return _checked(Use(row.id, row.user_id, day, row.operation, bool(row.cached), digits, row.elapsed_us))
-    try:
-        item = json.loads(event.content)["data"]
-        operation, digits, elapsed_us = item["operation"], int(item["digits"]), round(item["elapsed_ms"] * 1000)
-        if "created_at" in item:
-            day = day_of(date.fromisoformat(item["created_at"][:10]))
-        if item.get("sha256", "") is None:
-            digits = _at_ends(digits, item["leading"], item["trailing"])
-        return _checked(Use(event.id, event.key, day, operation, bool(item["cached"]), digits, elapsed_us))
-    except (KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not an event of a calculation: {error!r}") from error
+        use = Use(row.id, row.user_id, day, row.operation, bool(row.cached), digits, row.elapsed_us)
+    else:
+        try:
+            item = json.loads(event.content)["data"]
+            digits, elapsed_us = int(item["digits"]), round(item["elapsed_ms"] * 1000)
+            if "created_at" in item:
+                day = day_of(date.fromisoformat(item["created_at"][:10]))
+            if item.get("sha256", "") is None:
+                digits = _at_ends(digits, item["leading"], item["trailing"])
+            use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"not an event of a calculation: {error!r}") from error
+    if not (isinstance(use.operation, str) and _NAME.fullmatch(use.operation)):
+        raise ValueError("not the name of an operation")
+    if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
+        raise ValueError("a day, a number of digits or a time out of bounds")
+    return use
 
 
 def _at_ends(digits: int, leading: str, trailing: str) -> int:
     """Return how many digits of a result without a value were delivered; a summary has no digest."""
     return min(digits, len(leading) + len(trailing))
-
-
-def _checked(use: Use) -> Use:
-    """Return a use; raises ValueError when its day, name or figures are out of bounds."""
-    if not _NAME.fullmatch(use.operation):
-        raise ValueError("not the name of an operation")
-    if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
-        raise ValueError("a day, a number of digits or a time out of bounds")
-    return use
 
 
 def day_of(day: date) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pycalc.db import open_database
-from pycalc.db.base import UserStore
+from pycalc.db.base import Database, UserStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
@@ -51,7 +51,7 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
     settings, metrics, shared = stack.settings, stack.metrics, backends.shared
     users, database, ids = backends.users, backends.database, backends.ids
     passwords = stack.closing(_hasher(settings, metrics))
-    bootstrap_token = await _bootstrap_token(settings, users, replace=not database.shared)
+    bootstrap_token = await _bootstrap_token(settings, users, database)
     key_file = _signing_key_file(settings)
     secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
@@ -96,7 +96,7 @@ async def prepare(settings: Settings) -> str | None:
     _signing_key_file(settings)
     await _hasher(settings, Metrics()).aclose()
     async with aclosing(await open_database(settings.database)) as database:
-        return await _bootstrap_token(settings, SqlUserStore(database), replace=not database.shared)
+        return await _bootstrap_token(settings, SqlUserStore(database), database)
 
 
 def _accounts(
@@ -127,9 +127,7 @@ def _password_keys(settings: Settings) -> list[str]:
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 
 
-async def _bootstrap_token(settings: Settings, users: UserStore, *, replace: bool) -> str | None:
+async def _bootstrap_token(settings: Settings, users: UserStore, database: Database) -> str | None:
     """Create or remove the bootstrap token as the settings say; return the token if it is new."""
-    if settings.admin_registration == "bootstrap":
-        return await offer_bootstrap_token(users, settings.data_dir, replace=replace)
-    forget_bootstrap_token(settings.data_dir)
-    return None
+    wanted = settings.admin_registration == "bootstrap"
+    return await offer_bootstrap_token(users, settings.data_dir, wanted=wanted, replace=not database.shared)

@@ -35,8 +35,12 @@ class Backends(NamedTuple):
 async def open_backends(stack: ResourceStack) -> Backends:
     """Open the database, the cache and the stream, in this order; raises StoreUnavailable or ValueError."""
     database = await stack.database()
+
+    def under_way(queue: str) -> float:
+        return database.under_way()[queue]
+
     for queue in database.under_way():
-        stack.metrics.database_work.labels(queue).set_function(partial(_work_in, database, queue))
+        stack.metrics.database_work.labels(queue).set_function(partial(under_way, queue))
     history = SqlHistoryStore(database)
     newest = await history.page(HistoryFilter(), None, 1)
     ids = IdSource(newest[0].id if newest else None, _log_ids_ahead)
@@ -44,10 +48,6 @@ async def open_backends(stack: ResourceStack) -> Backends:
     cache = stack.closing(await open_cache(stack.settings.cache_url, stack.metrics, arithmetic_version))
     shared = cache if isinstance(cache, Shared) else None
     return Backends(database, SqlUserStore(database), history, ids, cache, shared, await stack.stream())
-
-
-def _work_in(database: Database, queue: str) -> float:
-    return database.under_way()[queue]
 
 
 def _log_ids_ahead(seconds: float) -> None:

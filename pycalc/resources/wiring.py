@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+
+from prometheus_client import Counter
 
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
@@ -42,6 +43,9 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
+
+Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
+Recording = tuple[Recorder, HistoryPoller, Pings]
 
 _PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
@@ -88,7 +92,7 @@ class Resources:
     calculation_limit: CalculationRateLimit | None  # None without a limit, so that the hot path makes no call
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # makes the entity tags of results
-    pings: dict[str, Callable[[], Awaitable[None]]]
+    pings: Pings
     tracer: Tracer = NO_TRACER
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set at shutdown: open event streams end
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
@@ -130,20 +134,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
-        recording = _start_recording(stack, backends)
-        await recording.recorder.probe()
+        recording = await _start_recording(stack, backends)
         yield _services(stack, backends, recording, await open_account_services(stack, backends))
 
 
-class _Recording(NamedTuple):
-    """The parts that take a calculation from its commit to the subscribers of its event."""
-
-    recorder: Recorder
-    poller: HistoryPoller
-    pings: dict[str, Callable[[], Awaitable[None]]]
-
-
-def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
+async def _start_recording(stack: ResourceStack, backends: Backends) -> Recording:
     """Start the consumer, the relay and the recorder, so that each is closed after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
@@ -161,8 +156,9 @@ def _start_recording(stack: ResourceStack, backends: Backends) -> _Recording:
     recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
     if settings.history_retention:
         stack.closing(Retention(history, parse_age(settings.history_retention), metrics))
+    await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    return _Recording(recorder, poller, {name: part.ping for name, part in parts.items() if part is not None})
+    return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -173,62 +169,39 @@ async def _require_clock(ids: IdSource) -> None:
 
 
 def _services(
-    stack: ResourceStack, backends: Backends, recording: _Recording, account_services: AccountServices
+    stack: ResourceStack, backends: Backends, recording: Recording, account_services: AccountServices
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
-    database, users, history, _, cache, shared, stream = backends
-    computer = Computer(
-        metrics,
-        workers=settings.compute_workers,
-        timeout=settings.compute_timeout,
-        memory=settings.compute_memory,
-        tracer=tracer,
-    )
+    database, users, history, ids, cache, shared, stream = backends
+    recorder, poller, pings = recording
+    workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
+    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer)
     memory = response_memory(metrics, settings.response_memory)
-    coordination = Coordination(shared.leases if shared else None, metrics, settings.compute_timeout)
+    coordination = Coordination(shared.leases if shared else None, metrics, timeout)
     results = ResultFinder(cache, computer, coordination, metrics, tracer)
-    calculator = Calculator(
-        results,
-        computer,
-        recording.recorder,
-        backends.ids,
-        metrics,
-        max_digits=settings.max_digits,
-        tracer=tracer,
-    )
+    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer)
+
+    def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
+        return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
+
     return Resources(
         metrics=metrics,
         authenticator=account_services.authenticator,
         accounts=account_services.accounts,
         calculator=calculator,
-        batches=BatchCalculator(
-            calculator, results, computer.scheduler, memory, metrics, seconds=settings.compute_timeout
-        ),
+        batches=BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=timeout),
         computer=computer,
         response_memory=memory,
-        long_bodies=ConcurrencyLimit(
-            128,
-            metrics.requests_refused.labels("batches"),
-            "Too many long bodies are being received; retry in 1 s.",
-            each=16,
-            seconds=1,
-        ),
-        lookups=ConcurrencyLimit(
-            64,
-            metrics.lookups_refused.labels("address"),
-            "Too many credentials are being looked up; retry in 1 s.",
-            seconds=1,
-        ),
+        long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
+        lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
-        feed=EventFeed(history, recording.poller, metrics),
+        feed=EventFeed(history, poller, metrics),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),
-        password_slots=ConcurrencyLimit(
-            MAX_HASHES, metrics.hashes_refused, "Too many passwords are being hashed; retry in 1 s.", seconds=1
-        ),
+        password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
@@ -238,8 +211,8 @@ def _services(
             "database": database.ping,
             "cache": cache.ping,
             "stream": stream.ping,
-            "clock": partial(_require_clock, backends.ids),
-            **recording.pings,
+            "clock": partial(_require_clock, ids),
+            **pings,
         },
         tracer=tracer,
     )

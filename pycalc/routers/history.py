@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import Principal
-from pycalc.models.expectations import expected
-from pycalc.models.formats import PageLimit
+from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.models.times import Moment
 from pycalc.resources.wiring import Resources

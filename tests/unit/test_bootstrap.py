@@ -64,13 +64,13 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
     """The first start prints a token; a later start with the file in place prints none, and the token stays valid."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path, replace=True)
+    token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     file = tmp_path / "bootstrap-token"
     assert token is not None
     assert file.read_text().strip() == token
     assert file.stat().st_mode & 0o777 == 0o600
     assert users.token_hash == sha256(token.encode()).digest()
-    assert await offer_bootstrap_token(users, tmp_path, replace=True) is None
+    assert await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True) is None
     assert users.token_hash == sha256(token.encode()).digest()
 
 
@@ -78,10 +78,10 @@ async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None
 async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil: object) -> None:
     """If the file is lost or does not match, a new token replaces the old one, which becomes invalid."""
     users = MemoryUserStore()
-    first = await offer_bootstrap_token(users, tmp_path, replace=True)
+    first = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     assert callable(spoil)
     spoil(tmp_path / "bootstrap-token")
-    second = await offer_bootstrap_token(users, tmp_path, replace=True)
+    second = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     assert second not in (None, first)
     assert (tmp_path / "bootstrap-token").read_text().strip() == second
     with pytest.raises(Forbidden):
@@ -91,9 +91,9 @@ async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil
 async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
     """Once an admin exists no token is offered, and the file is removed."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path, replace=True)
+    token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     await accounts_over(users).register(admin("ada"), None, token)
-    assert await offer_bootstrap_token(users, tmp_path, replace=True) is None
+    assert await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True) is None
     assert not (tmp_path / "bootstrap-token").exists()
     assert users.token_hash is None
 
@@ -101,7 +101,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
     """Storing the admin consumes the token in the same transaction, so one of many registrations succeeds."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path, replace=True)
+    token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)
     outcomes = await asyncio.gather(
         *(accounts.register(admin(f"admin{n}"), None, token) for n in range(20)), return_exceptions=True
@@ -114,7 +114,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
 async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
     """An admin registration without the token is refused, and creates no account with a lesser role either."""
     users = MemoryUserStore()
-    await offer_bootstrap_token(users, tmp_path, replace=True)
+    await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
         await accounts_over(users).register(admin("ada"), None, token)
     assert not users.users
@@ -123,7 +123,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
 async def test_closed_means_closed(tmp_path: Path) -> None:
     """Under ``closed`` even the right token makes no admin."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path, replace=True)
+    token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
         await accounts_over(users, "closed").register(admin("ada"), None, token)
 
@@ -137,7 +137,7 @@ async def test_open_means_open() -> None:
 async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     """The token's file is removed before the first admin's registration is answered."""
     users = MemoryUserStore()
-    token = await offer_bootstrap_token(users, tmp_path, replace=True)
+    token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.expectations import EXPECTED
+from pycalc.models.formats import EXPECTED
 from pycalc.models.json_text import pointer_step, shown
 
 # The name of an input by the first step of a validation error's location.

@@ -40,15 +40,15 @@ def forget_bootstrap_token(data_dir: Path) -> None:
     (data_dir / TOKEN_FILE).unlink(missing_ok=True)
 
 
-async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, replace: bool) -> str | None:
-    """Ensure that one bootstrap token is valid while there is no admin; return the token if it is new.
+async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, wanted: bool, replace: bool) -> str | None:
+    """Ensure that one bootstrap token is valid while it is wanted and there is no admin; return it if it is new.
 
     The token has 256 bits. The store holds its SHA-256 only, and deletes it in the transaction that adds the admin.
     ``replace`` says whether to replace a token whose file is not in ``data_dir``; such a token of a shared database
     belongs to another instance.
     """
     file = data_dir / TOKEN_FILE
-    if await users.has_admin():
+    if not wanted or await users.has_admin():
         forget_bootstrap_token(data_dir)
         return None
     with suppress(FileNotFoundError):

@@ -99,17 +99,18 @@ class PasswordHasher:
 
         Return False for None (no such user) and for a hash whose key is not listed any more.
         """
-        key_id, bcrypt_hash = _split(self._dummy if hashed is None else hashed)
+        key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")
         known = hashed is not None and key_id in self._keys
         if key_id not in self._keys:
             _log.error("a password's key is not listed in PYCALC_PASSWORD_KEYS", key=key_id)
-            key_id, bcrypt_hash = _split(self._dummy)
+            key_id, _, bcrypt_hash = self._dummy.partition("$")
         prehash = self._prehash(key_id, password)
-        return await self._run(lambda: bcrypt.checkpw(prehash, bcrypt_hash.encode())) and known
+        return await self._run(lambda: bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())) and known
 
     def outdated(self, hashed: str) -> bool:
         """Return whether a hash was made with another key than the newest, or with another cost factor."""
-        return _split(hashed)[0] != self._newest or int(hashed.split("$")[2]) != self._rounds
+        key_id, _, rounds, _ = hashed.split("$")
+        return key_id != self._newest or int(rounds) != self._rounds
 
     async def aclose(self) -> None:
         """Wait for hashes under way and end the threads."""
@@ -128,9 +129,3 @@ class PasswordHasher:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._pending -= 1
-
-
-def _split(hashed: str) -> tuple[str, str]:
-    """Return the key id and bcrypt's text of a stored hash."""
-    key_id = hashed.partition("$")[0]
-    return key_id, hashed[len(key_id) :]

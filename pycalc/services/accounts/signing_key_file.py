@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from structlog import get_logger
@@ -53,23 +52,21 @@ class SigningKeyFile:
     async def aclose(self) -> None:
         """Stop the task."""
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task})
 
     async def _watch(self) -> None:
         logged = ""
         while True:
             await asyncio.sleep(self._poll_seconds)
+            problem = ""
             try:
                 keys = await asyncio.to_thread(read_keys, self._file)
+                if keys != self._keys:
+                    self._keys = keys
+                    self._replace(keys)
             except ValueError as error:
-                self._unreadable.set(1)
-                if str(error) != logged:  # log each problem once, not every second
-                    logged = str(error)
-                    _log.error("the signing keys were not replaced", problem=logged)
-                continue
-            logged = ""
-            self._unreadable.set(0)
-            if keys != self._keys:
-                self._keys = keys
-                self._replace(keys)
+                problem = str(error)
+                if problem != logged:  # log each problem once, not every second
+                    _log.error("the signing keys were not replaced", problem=problem)
+            logged = problem
+            self._unreadable.set(bool(problem))
