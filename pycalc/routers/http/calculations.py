@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -13,13 +12,12 @@ from pycalc.observability.requests import RequestContext, context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.negotiation import ANY, conditions_of, is_current, matching
+from pycalc.routers.http.negotiation import ANY, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     WHOLE,
     etags_of,
-    range_of,
     send_json,
     send_not_modified,
     send_text,
@@ -113,7 +111,9 @@ async def _respond(
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
         held = etag is not None or conditions.if_none_match == ANY
-    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
+    # A range is checked before the calculation is recorded.
+    ranged = text and conditions.range and not held
+    check = (lambda result: byte_range(conditions, etags[0], len(result.text))) if ranged else None
     memory = None
     if plan.digits > UNCOUNTED_BYTES and not held:
         memory = resources.response_memory.acquire(caller.user_id, plan.digits)
