@@ -69,6 +69,7 @@ class EventStream(StreamingResponse):
             if context_of(scope).content_wanted:
                 await super().__call__(scope, receive, send)
             else:
+                await self._events.aclose()  # before the response, so that a slow client keeps no slot
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
         finally:
