@@ -224,8 +224,8 @@ class ComputationTimeout(PycalcError):
 class RetryLater(PycalcError):
     """A temporary condition; the client may retry after ``retry_after`` seconds."""
 
-    def __init__(self, detail: str, retry_after: int = 1) -> None:
-        super().__init__(detail, retry_after)
+    def __init__(self, detail: str, retry_after: int = 1, *facts: object) -> None:
+        super().__init__(detail, retry_after, *facts)
         self.retry_after = retry_after
 
 
@@ -236,8 +236,7 @@ class RateLimited(RetryLater):
     title = "Too many requests"
 
     def __init__(self, detail: str, retry_after: int = 1, quota: Quota | None = None) -> None:
-        PycalcError.__init__(self, detail, retry_after, quota)
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after, quota)
         self.quota = quota
 
 
@@ -259,8 +258,7 @@ class StoreUnavailable(Unavailable):
     """The database does not answer or can't write; ``reason`` is for logs (``str`` has it), not for clients."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
-        PycalcError.__init__(self, detail, retry_after, reason)
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after, reason)
         self.reason = reason
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.main import State, create_app
+from pycalc.main import LifespanState, create_app
 from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
 from pycalc.server.client_sockets import ClientSockets
@@ -63,7 +63,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
-            state = cast("State", opened)
+            state = cast("LifespanState", opened)
             if stop.is_set():
                 return
             metrics = state["resources"].metrics
@@ -104,7 +104,9 @@ def print_banner(settings: Settings, token: str | None) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def listen(listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool) -> None:
+async def listen(
+    listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
+) -> None:
     """Serve requests until ``stop`` is set, then finish the accepted ones; ``shared`` says who owns the listener."""
     draining = asyncio.Event()
 

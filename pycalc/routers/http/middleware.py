@@ -22,6 +22,7 @@ from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
+from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problems import CLIENT_GONE, STATUS, bad_host, problem_body, quoted, response_to
 from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
@@ -58,6 +59,12 @@ class Application(FastAPI):
         self._cors = CrossOrigin(self._respond, cors_origins) if cors_origins else None
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, which is made and completed at the first call."""
+        if self.openapi_schema is None:
+            complete(super().openapi())
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put a RequestContext into a request's scope and respond; a HEAD is treated as a GET without content."""
