@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from pycalc.db.base import Database, NewSession, Refresh, Rotation, SessionLimits
+from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import user_of
@@ -18,7 +18,7 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
     return (sessions.c.created_ms < now_ms - limits.absolute_ms) | (sessions.c.used_ms < now_ms - limits.idle_ms)
 
 
-def _session_of(refresh: Refresh) -> ColumnElement[bool]:
+def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
     """Return the condition that selects a refresh token's session; sessions of early releases have no family."""
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
@@ -54,7 +54,7 @@ def _unpack(session: Row[Any]) -> _Chains:
     return chains
 
 
-def _rotate(connection: Connection, refresh: Refresh, limits: SessionLimits) -> Rotation:
+def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
     of_session, now_ms = _session_of(refresh), refresh.now_ms
     session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
@@ -135,7 +135,7 @@ class SqlSessionStore:
         )
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
-    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
+    async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         query = select(sessions.c.id).where(_session_of(refresh))
         if await self._database.read(lambda connection: connection.scalar(query)) is None:
             return Rotation(None, False)  # an invented token costs no write

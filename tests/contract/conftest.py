@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pycalc.db import open_database
-from pycalc.db.base import Database, NewSession, Refresh, SessionLimits
+from pycalc.db.base import Database, NewSession, RefreshHashes, SessionLimits
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
@@ -46,7 +46,7 @@ async def bystander(database: Database) -> AsyncIterator[User]:
     assert await users.by_id(bob.id) == bob
     assert await keys.of_user(bob.id) == [key]
     assert await sessions.bearer(bob.id, session.id, session.now_ms, limits) == bob
-    refresh = Refresh(session.id, session.family_hash, session.refresh_hash, b"S" * 32, session.now_ms)
+    refresh = RefreshHashes(session.id, session.family_hash, session.refresh_hash, b"S" * 32, session.now_ms)
     assert await sessions.rotate(refresh, limits) == (bob, False)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from pycalc.db.base import Database, NewSession, Refresh, SessionLimits
+from pycalc.db.base import Database, NewSession, RefreshHashes, SessionLimits
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
@@ -62,7 +62,7 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
     "logout": lambda stores, user: stores.sessions.close(SESSION),
     "logout everywhere": lambda stores, user: stores.sessions.close_all(user.id),
     "reuse of a refresh token": lambda stores, user: stores.sessions.rotate(
-        Refresh(SESSION, HASH, OTHER, OTHER, 1_001), LIMITS
+        RefreshHashes(SESSION, HASH, OTHER, OTHER, 1_001), LIMITS
     ),
     "removal of a key": lambda stores, user: stores.keys.remove(user.id, KEY),
     "one session too many": lambda stores, user: opened(stores, user, ids.next(), 1_002),

@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import text
 
-from pycalc.db.base import Database, NewSession, Refresh, Rotation, SessionLimits
+from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Unauthorized
@@ -50,7 +50,7 @@ async def rotated(
     sessions: SqlSessionStore, session: bytes, presented: bytes, replacement: bytes, now_ms: int, family: bytes = FAMILY
 ) -> Rotation:
     """Replace a refresh token's hash by another."""
-    return await sessions.rotate(Refresh(session, family, presented, replacement, now_ms), LIMITS)
+    return await sessions.rotate(RefreshHashes(session, family, presented, replacement, now_ms), LIMITS)
 
 
 async def bearer(sessions: SqlSessionStore, user_id: bytes, session: bytes, now_ms: int = START) -> User | None:

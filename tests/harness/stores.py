@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from pycalc.db.base import DeadLetter, HistoryFilter, KeyBearer, NewSession, OutboxRow, Refresh, Rotation, SessionLimits
+from pycalc.db.base import (
+    DeadLetter,
+    HistoryFilter,
+    KeyBearer,
+    NewSession,
+    OutboxRow,
+    RefreshHashes,
+    Rotation,
+    SessionLimits,
+)
 from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
@@ -242,7 +251,7 @@ class MemorySessionStore:
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         return await self._users.by_id(user_id) if session_id in self.open_ones else None
 
-    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
+    async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         session = self.open_ones.get(refresh.session_id)
         if session is None or session.family_hash != refresh.family_hash:
             return Rotation(None, False)

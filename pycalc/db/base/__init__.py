@@ -12,7 +12,7 @@ from pycalc.db.base.history import HistoryFilter, HistoryStore
 from pycalc.db.base.keys import KeyBearer, KeyStore
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.revocations import Revocations, RevocationStore
-from pycalc.db.base.sessions import NewSession, Refresh, Rotation, SessionLimits, SessionStore
+from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
 from pycalc.db.base.users import UserStore
 
@@ -28,7 +28,7 @@ __all__ = [
     "NewSession",
     "OutboxRow",
     "OutboxStore",
-    "Refresh",
+    "RefreshHashes",
     "RevocationStore",
     "Revocations",
     "Rotation",

@@ -18,7 +18,7 @@ class NewSession(NamedTuple):
     now_ms: int
 
 
-class Refresh(NamedTuple):
+class RefreshHashes(NamedTuple):
     """The hashes of a presented refresh token and of its replacement, at ``now_ms``, milliseconds since the epoch."""
 
     session_id: bytes
@@ -56,7 +56,7 @@ class SessionStore(Protocol):
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """Return the user of an open session, None when the session is idle or old beyond the limits."""
 
-    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
+    async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
         During the grace time a replaced token still gets another successor, which starts a chain of its own. An older

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import NewSession, Refresh, SessionLimits, SessionStore
+from pycalc.db.base import NewSession, RefreshHashes, SessionLimits, SessionStore
 from pycalc.errors import RefreshTokenReused, Unauthorized
 from pycalc.models.auth import User
 from pycalc.models.ids import IdSource, now_ms, text_of_id
@@ -72,7 +72,7 @@ class Sessions:
         family = secret[:_FAMILY_BYTES]
         replacement, replacement_hash = _new_token(session_id, family)
         presented = sha256(secret).digest()
-        refresh = Refresh(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
+        refresh = RefreshHashes(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
         async with self._lookups.slot():
             rotation = await self._store.rotate(refresh, LIMITS)
         if rotation.reused:
