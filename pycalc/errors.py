@@ -225,8 +225,8 @@ class ComputationTimeout(PycalcError):
 class RetryLater(PycalcError):
     """A temporary condition; the client may retry after ``retry_after`` seconds."""
 
-    def __init__(self, detail: str, retry_after: int = 1) -> None:
-        super().__init__(detail, retry_after)
+    def __init__(self, detail: str, retry_after: int = 1, *facts: object) -> None:
+        super().__init__(detail, retry_after, *facts)
         self.retry_after = retry_after
 
 
@@ -237,8 +237,7 @@ class RateLimited(RetryLater):
     title = "Too many requests"
 
     def __init__(self, detail: str, retry_after: int = 1, quotas: tuple[Quota, ...] = ()) -> None:
-        PycalcError.__init__(self, detail, retry_after, quotas)
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after, quotas)
         self.quotas = quotas
 
 
@@ -260,8 +259,7 @@ class StoreUnavailable(Unavailable):
     """The database does not answer or can't write; ``reason`` is for logs (``str`` has it), not for clients."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
-        PycalcError.__init__(self, detail, retry_after, reason)
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after, reason)
         self.reason = reason
 
     def __str__(self) -> str:

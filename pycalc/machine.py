@@ -24,9 +24,13 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return how many bytes of memory this process may use: the machine's, or a lower limit of a control group."""
-    limits = [_limit(folder) for folder in _folders(cgroups, own, "memory")]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([machine, *(limit for limit in limits if limit)])
+    limits = [machine]
+    for folder in _folders(cgroups, own, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):  # of versions 2 and 1
+            with suppress(OSError, ValueError):
+                limits.append(int((folder / name).read_text()) or machine)
+    return min(limits)
 
 
 def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
@@ -49,12 +53,4 @@ def _quota(folder: Path) -> float | None:
     with suppress(OSError, ValueError):
         microseconds = int((folder / "cpu.cfs_quota_us").read_text())
         return microseconds / int((folder / "cpu.cfs_period_us").read_text()) if microseconds > 0 else None
-    return None
-
-
-def _limit(folder: Path) -> int | None:
-    """Return a control group's limit in bytes, None without one."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            return int((folder / name).read_text())
     return None

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic_core import to_json
 from structlog import get_logger
 
@@ -18,7 +17,7 @@ from pycalc.routers import auth, batch, calculations, evaluate, events, history,
 from pycalc.routers.http.connection import BODY_SECONDS
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.middleware import Application
-from pycalc.routers.http.openapi import SERVERS, TAGS, complete, operation_id
+from pycalc.routers.http.openapi import SERVERS, TAGS, operation_id
 from pycalc.routers.http.problems import install_problems
 from pycalc.settings import Settings, read_settings, unknown_settings
 
@@ -28,7 +27,7 @@ Register, log in, press **Authorize**, calculate. Every calculation that was ans
 Errors are RFC 9457 problems. Integers beyond ±(2^53 - 1) are strings, so that no JSON reader rounds them."""
 
 
-class State(TypedDict):
+class LifespanState(TypedDict):
     """The state that the lifespan hands to every request."""
 
     resources: Resources
@@ -41,7 +40,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
     """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
@@ -71,22 +70,6 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         app.include_router(system.metrics_router)
     install_problems(app)
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                license_info=app.license_info,
-                servers=app.servers,
-                tags=app.openapi_tags,
-                routes=app.routes,
-            )
-            complete(app.openapi_schema)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
     document = Document(lambda: to_json(app.openapi()), "application/json")
     app.add_route("/openapi.json", document.respond, include_in_schema=False)
     return app

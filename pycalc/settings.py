@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -94,15 +95,6 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
     return "; ".join(problems)
 
 
-def _without_noise(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the variables without empty ones and without ports that Kubernetes sets for its Services."""
-    return {
-        name: value
-        for name, value in variables.items()
-        if (value or name in _EMPTY_MEANS_NONE) and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
-    }
-
-
 def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables expanded; raises ValueError for an unknown user or variable.
 
@@ -127,45 +119,30 @@ def _split(value: object) -> object:
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
-def _checked_limit(value: str) -> str:
-    if value:
-        parse_limit(value)
-    return value
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that calls ``check``, which raises ValueError, with each text that is not empty."""
+
+    def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in filter(None, (value,) if isinstance(value, str) else value):
+            check(text)
+        return value
+
+    return AfterValidator(checked)
 
 
-def _checked_limits(value: str) -> str:
-    if value:
-        parse_limits(value)
-    return value
-
-
-def _checked_age(value: str) -> str:
-    if value:
-        parse_age(value)
-    return value
-
-
-def _checked_networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        ip_network(value, strict=False)
-    return values
-
-
-def _checked_origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the origins; raises ValueError for one with a path, or with its scheme's own port (RFC 6454 §6.2)."""
-    for value in values:
-        found = _ORIGIN.fullmatch(value)
-        if found is None or found[2] == _OWN_PORT[found[1]]:
-            raise ValueError(f"{value!r} is not an origin such as https://app.example; there are no wildcards")
-    return values
+def _require_origin(text: str) -> None:
+    """Raise ValueError for a text with a path, or with its scheme's own port (RFC 6454 §6.2)."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None or found[2] == _OWN_PORT[found[1]]:
+        raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
 
 
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
-_Limit = Annotated[str, AfterValidator(_checked_limit)]
-_Limits = Annotated[str, AfterValidator(_checked_limits)]
+_Limit = Annotated[str, _checked(parse_limit)]
+_Limits = Annotated[str, _checked(parse_limits)]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-_Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_networks)]
-_Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_checked_origins)]
+_Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(partial(ip_network, strict=False))]
+_Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(_require_origin)]
 
 
 class Settings(BaseSettings):
@@ -250,7 +227,7 @@ class Settings(BaseSettings):
         (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
-    history_retention: Annotated[str, AfterValidator(_checked_age)] = Field(
+    history_retention: Annotated[str, _checked(parse_age)] = Field(
         "", description="how long calculations are kept, such as 365d; empty: for ever"
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
@@ -298,10 +275,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read variables and ``.env``; an empty variable means the default, unless empty is documented as no limit."""
+        """Read variables and ``.env``; an empty variable means the default, unless empty is documented as no limit.
+
+        Ports that Kubernetes sets for its Services are ignored.
+        """
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
-                source.env_vars = _without_noise(source.env_vars)
+                source.env_vars = {
+                    name: value
+                    for name, value in source.env_vars.items()
+                    if (value or name in _EMPTY_MEANS_NONE)
+                    and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
+                }
         return init_settings, env_settings, dotenv_settings
 
     @model_validator(mode="after")

@@ -34,7 +34,6 @@ USERS = 4
 # The pause between a client's requests; 16 clients make 250 to 320 requests a second.
 _PAUSE_SECONDS = 0.05
 _STEP_SECONDS = 0.2
-_LONGEST_WAIT = 60.0
 
 Broker = Kafka | PubSub
 
@@ -100,6 +99,9 @@ class Scene:
     ledger: Ledger = field(default_factory=Ledger)
     # Repeated deliveries that ``faults`` has seen.
     repeated: int = 0
+    # How long ``faults`` waits for events and totals, and the time between two looks at them.
+    longest_wait: float = 60.0
+    step_seconds: float = _STEP_SECONDS
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
@@ -115,8 +117,8 @@ class Scene:
         """Wait for a bounded time until all events are delivered and counted; return the unexpected faults."""
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
-            _wait(lambda: self.topic.missing(acknowledged) == 0)
-        _wait(lambda: self.counted() >= len(acknowledged) and self.miscounted() == 0)
+            self._wait(lambda: self.topic.missing(acknowledged) == 0)
+        self._wait(lambda: self.counted() >= len(acknowledged) and self.miscounted() == 0)
         rows = list(chain.from_iterable(over_http(self.server.url, token) for token in self.tokens))
         strangers = {event for event, _ in self.topic.deliveries()} - {row.id for row in rows}
         self.repeated = self.topic.repeated()
@@ -129,6 +131,12 @@ class Scene:
             "totals_unlike_the_history": self.miscounted(),
         }
         return {name: count for name, count in found.items() if name not in expected}
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds, for ``longest_wait`` seconds at most."""
+        deadline = monotonic() + self.longest_wait
+        while not condition() and monotonic() < deadline:
+            sleep(self.step_seconds)
 
     def _failed(self) -> str:
         """Return each status other than 200 with its count and its first and last time in seconds."""
@@ -206,13 +214,6 @@ async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {name} >= {fewest:g}")
         await asyncio.sleep(_STEP_SECONDS / 4)
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds, for some minutes at most."""
-    deadline = monotonic() + _LONGEST_WAIT
-    while not condition() and monotonic() < deadline:
-        sleep(_STEP_SECONDS)
 
 
 def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:

@@ -90,12 +90,12 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
     )
 
 
-class _AnswerLost(Exception):
+class _ReplyLost(Exception):
     """The connection broke after a statement was sent and before its answer arrived."""
 
 
 @dataclass
-class _WorkQueue:
+class _ConnectionQueue:
     """The connections for one kind of work, and the bounded set of its tasks, running or waiting."""
 
     engine: AsyncEngine
@@ -113,11 +113,11 @@ class PostgresDatabase:
         self._timeouts = timeouts
         engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
         self._queues = {
-            "read": _WorkQueue(engine(_READERS, default_transaction_read_only="on")),
-            "reserved": _WorkQueue(engine(1, default_transaction_read_only="on")),
-            "write": _WorkQueue(engine(_WRITERS), writes=True),
-            "insert": _WorkQueue(engine(_INSERTERS), writes=True),
-            "ping": _WorkQueue(engine(1)),
+            "read": _ConnectionQueue(engine(_READERS, default_transaction_read_only="on")),
+            "reserved": _ConnectionQueue(engine(1, default_transaction_read_only="on")),
+            "write": _ConnectionQueue(engine(_WRITERS), writes=True),
+            "insert": _ConnectionQueue(engine(_INSERTERS), writes=True),
+            "ping": _ConnectionQueue(engine(1)),
         }
         self._reconnected = -inf
         self._refused = False
@@ -264,7 +264,7 @@ class PostgresDatabase:
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise RowsRejected("The database rejects the values of these rows.") from error
-            except _AnswerLost:
+            except _ReplyLost:
                 lost = True
                 statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
             except StoreReadOnly as error:
@@ -286,7 +286,7 @@ class PostgresDatabase:
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
-        """Run a statement through the driver, in a transaction of its own; raises _AnswerLost."""
+        """Run a statement through the driver, in a transaction of its own; raises _ReplyLost."""
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:
@@ -295,4 +295,4 @@ class PostgresDatabase:
                 raise IntegrityError(statement, None, error) from error
             except (*_CONNECTION_ERRORS, OSError, asyncpg.InterfaceError) as error:
                 await connection.invalidate()
-                raise _AnswerLost from error
+                raise _ReplyLost from error

@@ -72,7 +72,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
     return connection
 
 
-class _WorkQueue:
+class _ThreadQueue:
     """Threads with a connection each, and their bounded queue, which also refuses work that has waited too long."""
 
     def __init__(
@@ -195,9 +195,9 @@ class SqliteDatabase:
             raise
         connect = partial(_connect, path, "ro", "query_only = ON")
         self._queues = {
-            "read": _WorkQueue(path, connect, "BEGIN", _READERS, clock),
-            "reserved": _WorkQueue(path, connect, "BEGIN", 1, clock),
-            "write": _WorkQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
+            "read": _ThreadQueue(path, connect, "BEGIN", _READERS, clock),
+            "reserved": _ThreadQueue(path, connect, "BEGIN", 1, clock),
+            "write": _ThreadQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
         }
 
     @classmethod

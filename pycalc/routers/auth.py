@@ -13,14 +13,15 @@ from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
-from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.openapi import NO_CONTENT, headers
+from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.services.accounts.sessions import Tokens
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
-def _account(user: User) -> Account:
+def account_of(user: User) -> Account:
+    """Return an account as its owner sees it."""
     return Account(
         id=text_of_id(user.id),
         username=user.username,
@@ -36,16 +37,7 @@ def _account(user: User) -> Account:
     openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
     responses={
         201: {"headers": headers("Location")},
-        **responses(
-            "unauthorized",
-            "forbidden",
-            "conflict",
-            "payload-too-large",
-            "validation-error",
-            "rate-limited",
-            "overloaded",
-            "unavailable",
-        ),
+        **responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
     },
 )
 async def register(
@@ -63,15 +55,10 @@ async def register(
     with resources.password_slots.acquire(address):
         user = await resources.accounts.register(registration, caller, x_bootstrap_token)
     response.headers["Location"] = f"/users/{quote(user.username)}"
-    return _account(user)
+    return account_of(user)
 
 
-@router.post(
-    "/login",
-    responses=responses(
-        "unauthorized", "payload-too-large", "validation-error", "rate-limited", "overloaded", "unavailable"
-    ),
-)
+@router.post("/login", responses=responses("payload-too-large", "rate-limited", "overloaded", "unavailable"))
 @oauth2_grant("password")
 async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
     """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, and gets OAuth2 errors."""
@@ -87,9 +74,7 @@ def _session(tokens: Tokens) -> Session:
 
 
 @router.post(
-    "/token/refresh",
-    operation_id="refreshToken",
-    responses=responses("unauthorized", "payload-too-large", "validation-error", "overloaded", "unavailable"),
+    "/token/refresh", operation_id="refreshToken", responses=responses("payload-too-large", "overloaded", "unavailable")
 )
 @oauth2_grant("refresh_token")
 async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep) -> Session:
@@ -101,47 +86,28 @@ async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep
         return _session(await resources.authenticator.refresh(refresh.refresh_token))
 
 
-@router.post(
-    "/logout",
-    status_code=204,
-    response_class=Response,
-    responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"),
-)
+@router.post("/logout", **NO_CONTENT, responses=responses("forbidden"))
 async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
 
 
-@router.post(
-    "/logout-all",
-    status_code=204,
-    response_class=Response,
-    responses=responses("unauthorized", "forbidden", "validation-error", "unavailable"),
-)
+@router.post("/logout-all", **NO_CONTENT, responses=responses("forbidden"))
 async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
 
 
-@router.get("/me", operation_id="getAccount", responses=responses("unauthorized", "validation-error", "unavailable"))
+@router.get("/me", operation_id="getAccount")
 async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
-    return _account(await resources.accounts.own(caller))
+    return account_of(await resources.accounts.own(caller))
 
 
 @router.put(
     "/me/password",
-    status_code=204,
-    response_class=Response,
-    responses=responses(
-        "unauthorized",
-        "forbidden",
-        "payload-too-large",
-        "validation-error",
-        "rate-limited",
-        "overloaded",
-        "unavailable",
-    ),
+    **NO_CONTENT,
+    responses=responses("forbidden", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
 )
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep

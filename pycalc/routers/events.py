@@ -19,7 +19,7 @@ from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.http.sending import ClientTooSlow
 
 HEARTBEAT_SECONDS = 15.0
@@ -33,18 +33,7 @@ _STREAM = {
     },
 }
 
-router = APIRouter(tags=["history"], route_class=StrictRoute)
-
-
-def _resume_from(last_event_id: str | None) -> bytes | None:
-    if not last_event_id:
-        return None
-    try:
-        return id_of_text(last_event_id)
-    except ValueError:
-        raise InvalidInput.of(
-            FieldProblem("/last-event-id", "Last-Event-ID must be the id of an event; leave it out to begin now.")
-        ) from None
+router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
 def _encode(event: Event) -> bytes:
@@ -77,12 +66,12 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head and, unless the request was a HEAD, the events; release the subscription in the end."""
         try:
-            if not context_of(scope).content_wanted:
-                await self._events.aclose()
+            if context_of(scope).content_wanted:
+                await super().__call__(scope, receive, send)
+            else:
+                await self._events.aclose()  # before the response, so that a slow client keeps no slot
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
-            else:
-                await super().__call__(scope, receive, send)
         finally:
             await self._body.aclose()
             if self._upcoming is not None:
@@ -120,7 +109,7 @@ class EventStream(StreamingResponse):
     "/events",
     operation_id="followEvents",
     response_class=StreamingResponse,
-    responses={200: _STREAM, **responses("validation-error", "unauthorized", "overloaded", "unavailable")},
+    responses={200: _STREAM, **responses("overloaded", "unavailable")},
 )
 async def events(
     request: Request,
@@ -133,6 +122,10 @@ async def events(
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)
 
-    following = resources.feed.subscribe(identify, _resume_from(last_event_id))
-    first = await anext(following)
-    return EventStream(first, following, identify, resources.stopping)
+    try:
+        after = id_of_text(last_event_id) if last_event_id else None
+    except ValueError:
+        detail = "Last-Event-ID must be the id of an event; leave it out to begin now."
+        raise InvalidInput.of(FieldProblem("/last-event-id", detail)) from None
+    following = resources.feed.subscribe(identify, after)
+    return EventStream(await anext(following), following, identify, resources.stopping)

@@ -11,7 +11,6 @@ from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.models.times import Moment
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.compression import CODINGS
 from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import ExportResponse
@@ -19,7 +18,7 @@ from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
 from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.services.history.exports import EXPORT_FORMATS
 from pycalc.services.history.reader import HistorySelection
 from pycalc.services.operations import CALCULATIONS
@@ -50,7 +49,7 @@ _EXPORTS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(tags=["history"], route_class=StrictRoute)
+router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
 class HistoryQuery(BaseModel):
@@ -77,36 +76,31 @@ class HistoryQuery(BaseModel):
     "/secure-history",
     operation_id="listHistory",
     response_model=HistoryPage,
-    responses={**_EXPORTS, **responses("validation-error", "unauthorized", "forbidden", "overloaded", "unavailable")},
+    responses={**_EXPORTS, **responses("forbidden", "overloaded", "unavailable")},
 )
 async def secure_history(
     request: Request, caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-    media_type = preferred(conditions_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
-    if media_type in EXPORT_FORMATS:
-        limit = query.limit if "limit" in query.model_fields_set else None
-        return await _export(request, resources, wanted, media_type, limit)
-    with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
-        page = await resources.history.page(caller, wanted, query.limit)
-    return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
-
-
-async def _export(
-    request: Request, resources: Resources, wanted: HistorySelection, media_type: str, limit: int | None
-) -> ExportResponse:
-    """Return an export whose first page has been read, so that an error is still sent as a problem."""
+    conditions = conditions_of(request.scope)
+    media_type = preferred(conditions.accept, (PAGE, *EXPORT_FORMATS)) or PAGE
+    if media_type == PAGE:
+        with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
+            page = await resources.history.page(caller, wanted, query.limit)
+        return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources)
 
     layout = EXPORT_FORMATS[media_type]
+    limit = query.limit if "limit" in query.model_fields_set else None
     pages = resources.exports.export(identify, wanted, layout, limit)
     headers = {
         "Content-Type": f"{media_type}{layout.parameters}",
         "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
         **_VARY,
     }
-    coding = preferred_coding(conditions_of(request.scope).accept_encoding, CODINGS)
+    coding = preferred_coding(conditions.accept_encoding, CODINGS)
+    # The first page is read here, so that an error is still sent as a problem.
     return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)

@@ -13,10 +13,10 @@ from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.times import timestamp
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.openapi import NO_CONTENT, headers
+from pycalc.routers.http.problems import OF_CALLERS, responses
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
 def _fields_of(key: StoredKey) -> dict[str, str | None]:
@@ -35,7 +35,7 @@ def _fields_of(key: StoredKey) -> dict[str, str | None]:
     status_code=201,
     responses={
         201: {"headers": headers("Location")},
-        **responses("unauthorized", "forbidden", "conflict", "payload-too-large", "validation-error", "unavailable"),
+        **responses("forbidden", "conflict", "payload-too-large"),
     },
 )
 async def create_key(
@@ -47,7 +47,7 @@ async def create_key(
     return CreatedApiKey.model_validate({**_fields_of(key), "key": text})
 
 
-@router.get("/me/keys", responses=responses("unauthorized", "validation-error", "unavailable"))
+@router.get("/me/keys")
 async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
     return [ApiKey.model_validate(_fields_of(key)) for key in await resources.accounts.keys(caller)]
@@ -63,18 +63,13 @@ async def _key_id(key_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
 KeyIdDep = Annotated[bytes, Depends(_key_id)]
 
 
-@router.get("/me/keys/{key_id}", responses=responses("unauthorized", "not-found", "validation-error", "unavailable"))
+@router.get("/me/keys/{key_id}", responses=responses("not-found"))
 async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> ApiKey:
     """Return one of one's own keys, without its text."""
     return ApiKey.model_validate(_fields_of(await resources.accounts.key(caller, key_id)))
 
 
-@router.delete(
-    "/me/keys/{key_id}",
-    status_code=204,
-    response_class=Response,
-    responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
-)
+@router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def remove_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""
     await resources.accounts.remove_key(caller, key_id)

@@ -12,9 +12,8 @@ from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
-from pycalc.models.service import DependencyState, Index, Liveness, Readiness
+from pycalc.models.service import Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
-from pycalc.resources.wiring import Health
 from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
@@ -36,9 +35,12 @@ def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Documen
 
 
 _CONSOLE = _page("index.html", vary="Accept, Accept-Encoding")
-_DOCS = _page("docs.html", styles=" 'unsafe-inline'")
-_REFERENCE = _page("redoc.html", styles=" 'unsafe-inline'")
-_PROBLEMS = _page("problems.html")
+for _path, _document in {
+    "/docs": _page("docs.html", styles=" 'unsafe-inline'"),
+    "/redoc": _page("redoc.html", styles=" 'unsafe-inline'"),
+    "/docs/problems": _page("problems.html"),
+}.items():
+    router.add_api_route(_path, _document.respond, include_in_schema=False)
 
 
 @cache
@@ -85,24 +87,6 @@ async def index(request: Request) -> Response:
     return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding"})
 
 
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> Response:
-    """Return the interactive documentation."""
-    return await _DOCS.respond(request)
-
-
-@router.get("/redoc", include_in_schema=False)
-async def redoc(request: Request) -> Response:
-    """Return the reference documentation."""
-    return await _REFERENCE.respond(request)
-
-
-@router.get("/docs/problems", include_in_schema=False)
-async def problems(request: Request) -> Response:
-    """Return the page that explains the problem types."""
-    return await _PROBLEMS.respond(request)
-
-
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself
 @router.get("/healthz", operation_id="getHealth")
 async def healthz() -> Liveness:
@@ -120,10 +104,12 @@ async def healthz() -> Liveness:
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency; 503 if one fails without which the service cannot work."""
     checks = await resources.check()
-    body = {
-        "status": "ok" if all(check.ok for check in checks) else "degraded",
-        "checks": {check.name: _state_of(check) for check in checks},
+    states = {
+        check.name: {"ok": check.ok, "latency_ms": check.latency_ms}
+        | ({} if check.detail is None else {"detail": check.detail})
+        for check in checks
     }
+    body = {"status": "ok" if all(check.ok for check in checks) else "degraded", "checks": states}
     return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
 
 
@@ -138,8 +124,3 @@ async def metrics(request: Request, resources: ResourcesDep) -> Response:
     exposition = await resources.metrics.exposition()
     body, fields = await compressed(exposition, conditions_of(request.scope).accept_encoding)
     return Response(body, headers=fields, media_type=CONTENT_TYPE)
-
-
-def _state_of(check: Health) -> DependencyState:
-    state: DependencyState = {"ok": check.ok, "latency_ms": check.latency_ms}
-    return state if check.detail is None else {**state, "detail": check.detail}

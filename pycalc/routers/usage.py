@@ -11,9 +11,9 @@ from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.problems import OF_CALLERS, responses
 
-router = APIRouter(tags=["history"], route_class=StrictRoute)
+router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
 class UsageQuery(BaseModel):
@@ -26,12 +26,7 @@ class UsageQuery(BaseModel):
     user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
-@router.get(
-    "/usage",
-    operation_id="getUsage",
-    response_model=UsageReport,
-    responses=responses("validation-error", "unauthorized", "forbidden", "unavailable"),
-)
+@router.get("/usage", operation_id="getUsage", response_model=UsageReport, responses=responses("forbidden"))
 async def usage(caller: CallerDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
     """Return totals by day and operation, counted from the event stream: one's own; an admin sees everyone's."""
     return Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")

@@ -9,28 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import User, UserAccount, UserChange, UserPage
 from pycalc.models.formats import PageLimit
-from pycalc.models.ids import text_of_id, unix_ms
-from pycalc.models.times import timestamp
+from pycalc.routers.auth import account_of
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.openapi import NO_CONTENT, headers
+from pycalc.routers.http.problems import OF_CALLERS, responses
 
 Username = Annotated[str, Path(max_length=254)]
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
 def _account(user: User) -> UserAccount:
-    return UserAccount(
-        id=text_of_id(user.id),
-        username=user.username,
-        email=user.email,
-        role=user.role,
-        created_at=timestamp(unix_ms(user.created_at)),
-        disabled=user.disabled,
-    )
+    return UserAccount(**dict(account_of(user)), disabled=user.disabled)
 
 
 class UsersQuery(BaseModel):
@@ -46,7 +38,7 @@ class UsersQuery(BaseModel):
     "/users",
     responses={
         200: {"headers": headers("Link")},
-        **responses("unauthorized", "forbidden", "validation-error", "unavailable"),
+        **responses("forbidden"),
     },
 )
 async def list_users(
@@ -62,21 +54,13 @@ async def list_users(
     return UserPage(items=[_account(user) for user in users], next_cursor=following)
 
 
-@router.get(
-    "/users/{username}",
-    responses=responses("unauthorized", "forbidden", "not-found", "validation-error", "unavailable"),
-)
+@router.get("/users/{username}", responses=responses("forbidden", "not-found"))
 async def get_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> UserAccount:
     """Return an account (admins only)."""
     return _account(await resources.accounts.named(caller, username))
 
 
-@router.patch(
-    "/users/{username}",
-    responses=responses(
-        "unauthorized", "forbidden", "not-found", "conflict", "payload-too-large", "validation-error", "unavailable"
-    ),
-)
+@router.patch("/users/{username}", responses=responses("forbidden", "not-found", "conflict", "payload-too-large"))
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
@@ -84,12 +68,7 @@ async def change_user(
     return _account(await resources.accounts.change(caller, username, change.role, change.disabled))
 
 
-@router.delete(
-    "/users/{username}",
-    status_code=204,
-    response_class=Response,
-    responses=responses("unauthorized", "forbidden", "not-found", "conflict", "validation-error", "unavailable"),
-)
+@router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Delete an account (admins only). Its tokens are refused at once; its history stays. The last admin can't go."""
     await resources.accounts.delete(caller, username)

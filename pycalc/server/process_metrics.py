@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
 from operator import add
 
 from prometheus_client import Metric
@@ -37,22 +36,6 @@ _MAXIMUM = {
 _MINIMUM = {"process_start_time_seconds"}
 
 
-def _is_creation(family: Metric) -> bool:
-    """Return whether a family holds the times at which the series of a counter began."""
-    return family.type == "gauge" and family.name.endswith("_created")
-
-
-def _combining(family: Metric) -> Callable[[float, float], float]:
-    """Return the function that combines two processes' values of a family."""
-    if family.type in _CUMULATIVE:
-        return add
-    if family.name in _MINIMUM or _is_creation(family):
-        return min
-    if family.name in _MAXIMUM or family.name.endswith("_seconds"):
-        return max
-    return add
-
-
 class Totals:
     """A sum of expositions, empty at first; a Prometheus collector."""
 
@@ -60,21 +43,23 @@ class Totals:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
-    def copy(self) -> Totals:
-        """Return an independent copy."""
-        return deepcopy(self)
-
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
         """Add an exposition in Prometheus' text format; of a process that has ``ended``, only the counters."""
         for family in text_string_to_metric_families(exposition.decode()):
-            if ended and family.type not in _CUMULATIVE and not _is_creation(family):
+            # A family of the times at which the series of a counter began is a gauge by its type.
+            created = family.type == "gauge" and family.name.endswith("_created")
+            if ended and family.type not in _CUMULATIVE and not created:
                 continue
+            combine: Callable[[float, float], float] = add
+            if family.name in _MINIMUM or created:
+                combine = min
+            elif family.type not in _CUMULATIVE and (family.name in _MAXIMUM or family.name.endswith("_seconds")):
+                combine = max
             self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             values = self._values.setdefault(family.name, {})
-            combined = _combining(family)
             for sample in family.samples:
                 key = (sample.name, tuple(sample.labels.items()))
-                values[key] = combined(values[key], sample.value) if key in values else sample.value
+                values[key] = combine(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
         """Yield the summed metric families, as prometheus_client asks of a collector."""
@@ -88,19 +73,6 @@ class Totals:
         return generate_latest(self)
 
 
-@dataclass(slots=True)
-class _Process:
-    """A server process, and its latest exposition."""
-
-    channel: SupervisorChannel
-    latest: bytes = b""
-
-    async def refresh(self) -> None:
-        """Request a new exposition; keep the latest when the process is busy or still starts."""
-        with suppress(Unavailable):
-            self.latest = await self.channel.request(_PROCESS_SECONDS) or self.latest
-
-
 class ProcessMetrics:
     """The sums of the metrics of all server processes, including those that have ended.
 
@@ -111,26 +83,30 @@ class ProcessMetrics:
         """``own`` are the supervisor's metrics, and ``seconds`` is the greatest age of the sums."""
         self._own = own
         self.total = Recent(self._total, seconds).get  # returns the sums as an exposition
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, SupervisorChannel] = {}
         self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
         """Add a process that holds the other end of this socket."""
         channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits for the process itself
         channel.respond = self.total
-        self._processes[number] = _Process(channel)
+        self._processes[number] = channel
 
     async def remove(self, number: int) -> None:
         """Remove a process that has ended, and keep its counts."""
-        process = self._processes.pop(number)
-        self._ended.add(process.latest, ended=True)
+        channel = self._processes.pop(number)
+        self._ended.add(channel.latest, ended=True)
         self._own.server_processes_lost.inc()
-        await process.channel.aclose()
+        await channel.aclose()
 
     async def _total(self) -> bytes:
-        await asyncio.gather(*(process.refresh() for process in self._processes.values()))
-        totals = self._ended.copy()
+        async def refresh(channel: SupervisorChannel) -> None:
+            with suppress(Unavailable):  # the process is busy or still starts, so its latest exposition counts
+                await channel.request(_PROCESS_SECONDS)
+
+        await asyncio.gather(*map(refresh, self._processes.values()))
+        totals = deepcopy(self._ended)
         totals.add(self._own.render())
-        for process in self._processes.values():
-            totals.add(process.latest)
+        for channel in self._processes.values():
+            totals.add(channel.latest)
         return totals.render()

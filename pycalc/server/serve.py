@@ -16,8 +16,10 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.main import State, create_app
+from pycalc.main import LifespanState, create_app
+from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
+from pycalc.server.client_sockets import ClientSockets
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
@@ -27,12 +29,13 @@ from pycalc.services.accounts.bootstrap import TOKEN_FILE
 from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
 
+_CLOSE = (b"connection", b"close")  # the connection ends after the response (RFC 9112 §9.6)
 # After the signal, responses say ``Connection: close`` until no request has arrived for _QUIET_SECONDS, for
 # _LAME_DUCK_SECONDS at most.
 _QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
 _COMPUTING_SECONDS = 5.0  # from the signal until computations under way are refused
-_DRAIN_SECONDS = 6.5  # from the signal until busy connections are dropped
+_CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until busy connections are dropped
 
 
 def serve(settings: Settings, inherited: int | None = None) -> None:
@@ -48,9 +51,6 @@ def serve(settings: Settings, inherited: int | None = None) -> None:
 
 
 async def _serve(settings: Settings, inherited: int | None) -> None:
-    def stop_without_supervisor() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
     async def own_metrics() -> bytes:
         return metrics.render()
 
@@ -58,11 +58,12 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
     watch(stop)
     supervisor = None
     if inherited is not None:
-        supervisor = await SupervisorChannel.open(socket.socket(fileno=os.dup(0)), gone=stop_without_supervisor)
+        end = socket.socket(fileno=os.dup(0))
+        supervisor = await SupervisorChannel.open(end, gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
     with bind(settings.host, settings.port) if inherited is None else socket.socket(fileno=inherited) as listener:
         app = create_app(settings)
         async with app.router.lifespan_context(app) as opened:
-            state = cast("State", opened)
+            state = cast("LifespanState", opened)
             if stop.is_set():
                 return
             metrics = state["resources"].metrics
@@ -103,24 +104,29 @@ def print_banner(settings: Settings, token: str | None) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201  # for the person at the console
 
 
-async def listen(listener: socket.socket, app: Application, state: State, stop: asyncio.Event, *, shared: bool) -> None:
+async def listen(
+    listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
+) -> None:
     """Serve requests until ``stop`` is set, then finish the accepted ones; ``shared`` says who owns the listener."""
     draining = asyncio.Event()
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, _closing(send) if draining.is_set() else send)
+        await app(scope, receive, with_headers((_CLOSE,), send) if draining.is_set() else send)
 
     def refusal(scope: Scope) -> tuple[Message, Message] | None:
         refused = app.refusal(scope)
-        return refused if refused is None or not draining.is_set() else (_last(refused[0]), refused[1])
+        if refused is None or not draining.is_set():
+            return refused
+        start, body = refused
+        return {**start, "headers": [*start["headers"], _CLOSE]}, body
 
     server = HttpServer(listener, entry, refusal, dict(state))
     gc.collect()
     gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
     resources = state["resources"]
-    guard = ConnectionGuard(
-        listener, max_connections(), resources.addresses, resources.reading_speed, resources.metrics
-    )
+    total = max_connections()
+    sockets = ClientSockets(listener, 2 * total)
+    guard = ConnectionGuard(sockets, total, resources.addresses, resources.reading_speed, resources.metrics)
     guarding = asyncio.ensure_future(guard.watch())
     serving = asyncio.ensure_future(server.serve())
     stopped = asyncio.ensure_future(stop.wait())
@@ -142,20 +148,4 @@ async def listen(listener: socket.socket, app: Application, state: State, stop: 
         await asyncio.sleep(_QUIET_SECONDS)
     server.stop()
     with suppress(TimeoutError):
-        await asyncio.wait_for(serving, began + _DRAIN_SECONDS - monotonic())
-
-
-def _closing(send: Send) -> Send:
-    """Return a ``send`` whose response is the connection's last."""
-
-    async def send_and_close(message: Message) -> None:
-        await send(_last(message))
-
-    return send_and_close
-
-
-def _last(message: Message) -> Message:
-    """Return an ASGI message; a response's start gets the field ``Connection: close`` (RFC 9112 §9.6)."""
-    if message["type"] != "http.response.start":
-        return message
-    return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await asyncio.wait_for(serving, began + _CONNECTION_DRAIN_SECONDS - monotonic())

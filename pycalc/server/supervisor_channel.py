@@ -17,16 +17,13 @@ _HEADER = struct.Struct("!cI")  # the kind of a message, and the length of its b
 _REQUEST, _RESPONSE = b"?", b"="
 
 
-async def _nothing() -> bytes:
-    return b""
-
-
 class SupervisorChannel:
     """One end of the channel. Either end may request the other's exposition, one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
         """``gone`` is called when the other end is closed."""
-        self.respond: Callable[[], Awaitable[bytes]] = _nothing  # returns the exposition for the other end
+        self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the exposition for the other end
+        self.latest = b""  # the other end's latest exposition
         self._reader = reader
         self._writer = writer
         self._response: asyncio.Future[bytes | None] | None = None
@@ -68,7 +65,9 @@ class SupervisorChannel:
                 body = await self._reader.readexactly(size)
                 if kind == _REQUEST:
                     self._responding = asyncio.create_task(self._respond())
-                elif self._response is not None and not self._response.done():
+                    continue
+                self.latest = body or self.latest
+                if self._response is not None and not self._response.done():
                     self._response.set_result(body)
         except (asyncio.IncompleteReadError, OSError):
             gone()
@@ -79,7 +78,7 @@ class SupervisorChannel:
 
     async def _respond(self) -> None:
         try:
-            body = await self.respond()
+            body = b"" if self.respond is None else await self.respond()
         except Exception:  # an empty response lets the other end make its next request
             _log.exception("the metrics could not be rendered")
             body = b""

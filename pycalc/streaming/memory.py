@@ -58,7 +58,7 @@ class _Group:
             return self._waiting.popleft()
 
 
-class _Member:
+class _MemoryMember:
     """A member of a group, see ``Member``."""
 
     def __init__(self, group: _Group) -> None:
@@ -108,7 +108,7 @@ class MemoryStream:
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
         joined = self._groups.setdefault(group, _Group())
-        member = _Member(joined)
+        member = _MemoryMember(joined)
         try:
             yield member
         finally:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from drills.streams import scene as streams
 from drills.streams.scene import Scene
 from drills.streams.topic_reader import Topic
 from drills.support.load import Ledger
@@ -102,16 +101,15 @@ def server(answers: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def scene(server: Server, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(server: Server, answers: Path, tmp_path: Path) -> Scene:
     """Return a drill's end without faults: two requests, answered, recorded, delivered and counted."""
-    monkeypatch.setattr(streams, "_LONGEST_WAIT", 0.01)
-    monkeypatch.setattr(streams, "_STEP_SECONDS", 0.005)
     ledger = Ledger()
     for identity in IDS[:2]:
         exchange = ledger.ask()
         exchange.status, exchange.ids = 200, (identity,)
     answer(answers, HISTORY, [total()])
-    return Scene(server, ["token"], told(tmp_path, (0, ADA), (1, ADA)), tmp_path / "log", ledger=ledger)
+    topic, log = told(tmp_path, (0, ADA), (1, ADA)), tmp_path / "log"
+    return Scene(server, ["token"], topic, log, ledger=ledger, longest_wait=0.01, step_seconds=0.005)
 
 
 def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]) -> None:

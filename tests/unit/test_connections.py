@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
-from pycalc.server import connections
+from pycalc.server.client_sockets import ClientSockets
 from pycalc.server.connections import ConnectionGuard
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.responses import ReadingSpeed
@@ -21,15 +23,15 @@ TOTAL = 8
 class Server:
     """A listening socket with its guard, a clock that the test sets, and the clients that have connected."""
 
-    def __init__(self, stack: ExitStack, proxies: tuple[str, ...] = ()) -> None:
+    def __init__(self, stack: ExitStack, proxies: tuple[str, ...] = (), **kernel: Any) -> None:
+        """``kernel``: what the guard's ClientSockets are given beside the listener."""
         self._stack = stack
         self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.now = 0.0
         self.metrics = Metrics()
         addresses, reading_speed = ClientAddresses(proxies), ReadingSpeed(seconds=10, rate=1_000)
-        self.guard = ConnectionGuard(
-            self.listener, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now
-        )
+        sockets = ClientSockets(self.listener, **{"most": 2 * TOTAL, **kernel})
+        self.guard = ConnectionGuard(sockets, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now)
 
     def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
         """Return a client from an address, and the server's end of its connection."""
@@ -140,27 +142,22 @@ def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
     assert server.cut("slow") is None
 
 
-def test_without_a_free_descriptor_connections_are_shared_all_the_same(
-    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_free_descriptor_connections_are_shared_all_the_same(stack: ExitStack, tmp_path: Path) -> None:
     """Without a free descriptor the guard still works, because a flood may have taken them all."""
-    server = Server(stack)
+    server = Server(stack, descriptors=tmp_path / "none is free", most=1_000)  # the test's process has many open files
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")
-    monkeypatch.setattr(connections, "_DESCRIPTORS", connections._DESCRIPTORS / "none is free")
-    monkeypatch.setattr(connections, "_TRIED", 1_000)  # the test's process has many open files
     server.guard.check()
     assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
     assert is_open(*other)
 
 
-def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack) -> None:
     """If the kernel does not report what clients have read, a warning is logged once.
 
     Connections are still shared between addresses; only slow readers are left to the HTTP server.
     """
-    monkeypatch.setattr(connections, "_TCP_INFO_BYTES", 1_000)
-    server = Server(stack)
+    server = Server(stack, info_bytes=1_000)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     server.connect("127.0.0.2")
     with capture_logs() as records:

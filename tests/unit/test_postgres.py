@@ -69,7 +69,7 @@ async def test_rows_are_inserted_once() -> None:
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
     """If the answer is lost, further tries with less time skip the rows that are already stored."""
-    database = Scripted(postgres._AnswerLost(), postgres._AnswerLost(), None)
+    database = Scripted(postgres._ReplyLost(), postgres._ReplyLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
     assert 0.3 > database.seconds[1] > database.seconds[2] > 0
@@ -77,7 +77,7 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
 
 async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
     """A refusal after a lost answer does not tell whether the first statement succeeded, so the insert is retried."""
-    database = Scripted(postgres._AnswerLost(), REFUSED, None)
+    database = Scripted(postgres._ReplyLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
 
@@ -85,7 +85,7 @@ async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
 async def test_an_answer_that_stays_lost_is_unknown() -> None:
     """If every answer is lost, the caller gets OutcomeUnknown."""
     began = monotonic()
-    database = Scripted(postgres._AnswerLost())
+    database = Scripted(postgres._ReplyLost())
     with pytest.raises(OutcomeUnknown):
         await database.insert(history, ROWS)
     assert monotonic() - began >= 0.3

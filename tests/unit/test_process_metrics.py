@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from copy import deepcopy
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -70,7 +71,7 @@ def test_a_process_that_has_ended_has_no_state() -> None:
     """An ended process leaves its counters and no gauges; adding to a copy leaves the original unchanged."""
     gone = Totals()
     gone.add(ONE, ended=True)
-    totals = gone.copy()
+    totals = deepcopy(gone)
     totals.add(OTHER)
     assert samples(totals.render())["calls_totala"] == 7.0
     assert samples(totals.render())["waiting"] == 2.0

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from pycalc.models.auth import Principal
-from pycalc.observability.requests import context_of
+from pycalc.observability.requests import context_of, header
 from pycalc.routers.http.deps import address_of, bearer_token, resources_of, route_of
 from pycalc.services.accounts.api_keys import PREFIX
 
 AUDITED = frozenset({401, 403, 429})  # statuses
 
 
-def _credential(scope: Scope, caller: Principal | None) -> str:
-    """Return the kind of a request's credential, valid or not."""
-    if caller is not None:
-        return "key" if caller.is_key else "session"
-    token = bearer_token(scope)
-    if token:
-        return "key" if token.startswith(PREFIX.encode()) else "token"
-    named = any(name == b"x-bootstrap-token" for name, _ in scope["headers"])
-    return "bootstrap token" if named else "none"
-
-
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
     """Write a refusal to the audit log."""
-    resources = resources_of(scope)
-    context = context_of(scope)
-    caller = context.caller
+    resources, context = resources_of(scope), context_of(scope)
+    caller, token = context.caller, bearer_token(scope)
+    if caller is not None:
+        credential = "key" if caller.is_key else "session"
+    elif token:  # an invalid one
+        credential = "key" if token.startswith(PREFIX.encode()) else "token"
+    else:
+        credential = "none" if header(scope, b"x-bootstrap-token") is None else "bootstrap token"
     tried = {} if context.tried is None else {"tried": context.tried}
     resources.refusal_log.refused(
         caller.username if caller else None,
@@ -35,7 +28,7 @@ def audit_refusal(scope: Scope, status: int, reason: str) -> None:
         method=scope["method"],
         route=route_of(scope) or "(none)",
         reason=reason,
-        credential=_credential(scope, caller),
+        credential=credential,
         address=address_of(scope, resources),
         **tried,
     )

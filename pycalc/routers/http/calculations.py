@@ -18,13 +18,12 @@ from pycalc.routers.http.connection import Client, ClientGone
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import with_location, with_quotas
 from pycalc.routers.http.inputs import JSON, require_media_type
-from pycalc.routers.http.negotiation import ANY, RequestConditions, conditions_of, is_current, matching
+from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     WHOLE,
     etags_of,
-    range_of,
     send_json,
     send_not_modified,
     send_text,
@@ -174,7 +173,9 @@ async def respond(
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
         held = etag is not None or conditions.if_none_match == ANY
-    check = partial(range_of, etag=etags[0], conditions=conditions) if text and conditions.range and not held else None
+    # A range is checked before the calculation is recorded.
+    ranged = text and conditions.range and not held
+    check = (lambda result: byte_range(conditions, etags[0], len(result.text))) if ranged else None
     memory = None
     if digits > UNCOUNTED_BYTES and not held:
         memory = resources.response_memory.acquire(caller.user_id, digits)

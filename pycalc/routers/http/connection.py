@@ -12,15 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 from structlog import get_logger
 
+from pycalc.observability.requests import header
 from pycalc.routers.http.deps import route_of
 
 T = TypeVar("T")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
 MAX_BODY_BYTES = 8 * 1024  # unless the route declares another limit with ``max_body``
-# A body may take BODY_SECONDS, and one second more for every _BODY_BYTES_A_SECOND bytes received.
+# A body may take BODY_SECONDS, and one second more for every BODY_BYTES_A_SECOND bytes received.
 BODY_SECONDS = 10.0
-_BODY_BYTES_A_SECOND = 16_384
+BODY_BYTES_A_SECOND = 16_384
 # A body trickles when its parts are small and have to be waited for. After _GRACE_SECONDS such a body is read only at
 # random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
 _SMALL_PART_BYTES = 1_024
@@ -48,9 +49,14 @@ class Client:
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the work's result; if the client hangs up before, cancel the work and raise ClientGone."""
+
+        async def disconnected() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+
         working = asyncio.ensure_future(work)
         if self._gone is None:
-            self._gone = asyncio.ensure_future(_disconnected(self._receive))
+            self._gone = asyncio.ensure_future(disconnected())
         try:
             await asyncio.wait({working, self._gone}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
@@ -72,11 +78,6 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         return await client.while_there(work)
     finally:
         client.let_go()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
@@ -102,9 +103,6 @@ class BodyTooLarge(HTTPException):
 
 class BodyBroken(HTTPException):
     """The body ended early, or its framing is invalid."""
-
-    def __init__(self) -> None:
-        super().__init__(400)
 
 
 class RequestBody:
@@ -137,13 +135,14 @@ class RequestBody:
         if self._whole:
             return await self._receive()
         limit = _max_bodies.get(self._scope.get("endpoint"), MAX_BODY_BYTES)
-        if _declared_length(self._scope) > limit:
+        declared = header(self._scope, b"content-length") or b""
+        if declared.isdigit() and int(declared) > limit:  # the received bytes are counted in any case
             raise BodyTooLarge(limit)
         message = await self._next()
         if message["type"] == "http.disconnect":
             self.broken = True
             _log.info("request body ended early", route=route_of(self._scope))
-            raise BodyBroken
+            raise BodyBroken(400)
         self._size += len(message.get("body", b""))
         if self._size > limit:
             raise BodyTooLarge(limit)
@@ -164,11 +163,5 @@ class RequestBody:
             raise HTTPException(408) from None
         size = len(message.get("body", b""))
         self._trickles = size < _SMALL_PART_BYTES and self._clock() - began > _NO_WAIT_SECONDS
-        self._deadline += size / _BODY_BYTES_A_SECOND
+        self._deadline += size / BODY_BYTES_A_SECOND
         return message
-
-
-def _declared_length(scope: Scope) -> int:
-    """Return the body's Content-Length, 0 if there is none; the received bytes are counted in any case."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(declared) if declared.isdigit() else 0

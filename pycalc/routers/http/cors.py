@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import Forbidden
-from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.headers import send_response
 from pycalc.routers.http.openapi import HEADERS
 from pycalc.routers.http.problems import response_to
 
@@ -40,5 +40,4 @@ class CrossOrigin(CORSMiddleware):
                 "This origin, method or header field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
             )
             response = await response_to(Request(scope), Forbidden(detail))
-        response.raw_headers = with_default_headers(response.raw_headers)
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)

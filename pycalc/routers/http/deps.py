@@ -40,11 +40,6 @@ def bearer_token(scope: Scope) -> bytes | None:
     return None
 
 
-def forwarded_for(scope: Scope) -> list[bytes]:
-    """Return the values of X-Forwarded-For, in their order."""
-    return [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-
-
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
     """Authenticate a request; return the caller. Raises Unauthorized or Overloaded."""
     token = bearer_token(scope)
@@ -95,7 +90,8 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 def address_of(scope: Scope, resources: Resources) -> str:
     """Return the client's address, which keys the limits of requests without a known user."""
     peer = scope.get("client")
-    return resources.addresses.client(peer[0] if peer else None, forwarded_for(scope))
+    forwarded_for = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return resources.addresses.client(peer[0] if peer else None, forwarded_for)
 
 
 def _address(request: Request, resources: ResourcesDep) -> str:

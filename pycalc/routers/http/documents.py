@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
-from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, compress_well
 from pycalc.routers.http.negotiation import conditions_of, is_current, matching, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
@@ -48,11 +47,11 @@ class Document:
         worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
         coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
         if coding is None:
-            return _WholeResponse(self._forms[None], self._media_type, {**self._headers, "ETag": tags[0]})
+            return _WholeResponse(self._forms[None], 200, {**self._headers, "ETag": tags[0]}, self._media_type)
         if coding not in self._forms:
             await asyncio.to_thread(self._make, coding)
         headers = {**self._headers, "ETag": tags[1 + CODINGS.index(coding)], "Content-Encoding": coding}
-        return _WholeResponse(self._forms[coding], self._media_type, headers)
+        return _WholeResponse(self._forms[coding], 200, headers, self._media_type)
 
     def _make(self, coding: str | None) -> None:
         """Make a form unless another thread has already made it."""
@@ -70,15 +69,10 @@ class Document:
 class _WholeResponse(Response):
     """A response whose content all requests share, so that it does not count towards the memory limit of one."""
 
-    def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(content, media_type=media_type, headers=headers)
-        self._content = content
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the content in parts of PART_BYTES."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if context_of(scope).content_wanted:
-            for start in range(0, len(self._content), PART_BYTES):
-                part = self._content[start : start + PART_BYTES]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+        for start in range(0, len(self.body), PART_BYTES):
+            part = self.body[start : start + PART_BYTES]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

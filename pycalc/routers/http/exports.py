@@ -47,25 +47,21 @@ class ExportResponse(Response):
             await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 
     async def _send(self, send: Send, *, content: bool) -> None:
+        last = b""
         async with aclosing(self._rest):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if not content or await self._send_pages(send):
-                last = self._compressed.end() if content and self._compressed is not None else b""
-                await send({"type": "http.response.body", "body": last})
-
-    async def _send_pages(self, send: Send) -> bool:
-        """Send the pages; return False if an error cut the export."""
-        page = self._first
-        try:
-            while True:
-                if page:
-                    body = page if self._compressed is None else await self._compressed.page(page)
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-                page = await anext(self._rest)
-        except StopAsyncIteration:
-            return True
-        except (PycalcError, ClientTooSlow) as error:
-            reason = error.code if isinstance(error, PycalcError) else "slow"
-            self._cut.labels(reason).inc()
-            _log.warning("export cut", reason=reason)
-            return False
+            page = self._first
+            try:
+                while content:
+                    if page:
+                        body = page if self._compressed is None else await self._compressed.page(page)
+                        await send({"type": "http.response.body", "body": body, "more_body": True})
+                    page = await anext(self._rest)
+            except StopAsyncIteration:
+                last = b"" if self._compressed is None else self._compressed.end()
+            except (PycalcError, ClientTooSlow) as error:
+                reason = error.code if isinstance(error, PycalcError) else "slow"
+                self._cut.labels(reason).inc()
+                _log.warning("export cut", reason=reason)
+                return
+            await send({"type": "http.response.body", "body": last})

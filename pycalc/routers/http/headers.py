@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, quote, urlencode
 
-from starlette.types import Message, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import Quota
 
@@ -32,6 +33,12 @@ def with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[b
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
+
+
+async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response with the header fields that every response carries."""
+    response.raw_headers = with_default_headers(response.raw_headers)
+    await response(scope, receive, send)
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:

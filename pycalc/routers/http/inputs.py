@@ -64,7 +64,11 @@ class StrictRoute(APIRoute):
                 raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
             if not takes_body:
                 return await handle(request)
-            body = await _body(request, accepted)
+            if media_type_of(request):  # a wrong type is refused before the body is read
+                require_media_type(request, *accepted)
+            body = await request.body()
+            if body:
+                require_media_type(request, *accepted)
             if grant and media_type_of(request) == FORM:
                 return await _answer_form(request, body, grant, handle)
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
@@ -103,16 +107,6 @@ def require_media_type(request: Request, *accepted: str) -> None:
         found = "has no Content-Type" if not given else "is of a type that this route does not take"
         wanted = " or ".join(f"Content-Type: {name}" for name in accepted)
         raise UnsupportedMediaType(f"The body {found}: send {wanted}.", accepted)
-
-
-async def _body(request: Request, accepted: tuple[str, ...]) -> bytes:
-    """Return a request's body; raises UnsupportedMediaType unless it is empty or of an accepted type."""
-    if media_type_of(request):
-        require_media_type(request, *accepted)
-    body = await request.body()
-    if body:
-        require_media_type(request, *accepted)
-    return body
 
 
 class _ReadRequest(Request):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
@@ -21,7 +21,8 @@ from pycalc.observability.requests import METHODS, REQUEST, RequestContext, cont
 from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import STRICT_TRANSPORT, with_default_headers, with_headers
+from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
+from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problems import CLIENT_GONE, STATUS, bad_host, problem_body, quoted, response_to
 from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
@@ -59,6 +60,12 @@ class Application(FastAPI):
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, which is made and completed at the first call."""
+        if self.openapi_schema is None:
+            complete(super().openapi())
+        return super().openapi()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put a RequestContext into a request's scope and respond; a HEAD is treated as a GET without content."""
         if scope["type"] != "http":
@@ -94,7 +101,7 @@ class Application(FastAPI):
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
                 status = 400
-                await _send_response(bad_host(Request(scope)), scope, receive, send)
+                await send_response(bad_host(Request(scope)), scope, receive, send)
             elif route is not None:
                 status = await route.answer(scope, receive, send)
             else:
@@ -112,7 +119,7 @@ class Application(FastAPI):
                 raise
             response = await response_to(Request(scope), error)
             status = response.status_code
-            await _send_response(response, scope, receive, send)
+            await send_response(response, scope, receive, send)
         finally:
             context.release_slot()
             self._observe(scope, status, perf_counter() - context.arrived)
@@ -202,8 +209,3 @@ def _without_content(send: Send) -> Send:
         await send(message)
 
     return send_without_content
-
-
-async def _send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    response.raw_headers = with_default_headers(response.raw_headers)
-    await response(scope, receive, send)

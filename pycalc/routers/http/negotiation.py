@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pycalc.errors import RangeNotSatisfiable
 from pycalc.observability.requests import context_of
 
 if TYPE_CHECKING:  # the relay and the consumer compress their metrics, and load no web framework
@@ -44,30 +45,20 @@ def conditions_of(scope: Scope) -> RequestConditions:
     return RequestConditions(**found) if found else _NONE
 
 
-def _quality(parameters: str) -> float:
-    """Return the weight among a member's parameters (RFC 9110 §12.4.2); a malformed weight counts as 0."""
-    for parameter in parameters.split(";"):
-        name, _, value = parameter.strip().partition("=")
-        if name.strip().lower() == "q":
-            return float(value) if _QVALUE.fullmatch(value.strip()) else 0.0
-    return 1.0
-
-
 def preferred(header: str, offered: Sequence[str]) -> str | None:
     """Return the media type of ``offered`` with the highest weight in an Accept field, the first among equals.
 
     The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
     none is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
     """
-    best: str | None = None
-    best_quality = 0.0
     weights = _weights(header)
-    for candidate in offered:
+
+    def quality(candidate: str) -> float:
         ranges = (candidate, candidate[: candidate.index("/")] + "/*", "*/*")
-        quality = next((weights[name] for name in ranges if name in weights), 0.0)
-        if quality > best_quality:
-            best, best_quality = candidate, quality
-    return best
+        return next((weights[name] for name in ranges if name in weights), 0.0)
+
+    best = max(offered, key=quality)  # the first among equals
+    return best if quality(best) else None
 
 
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
@@ -81,22 +72,26 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
     weights = _weights(header)
     other = weights.get("*", 0.0)
     identity = weights.get("identity", other)
-    best: str | None = None
-    best_quality = 0.0
-    for candidate in offered:
-        quality = weights.get(candidate, other)
-        welcome = quality >= identity if candidate in weights else quality > identity
-        if welcome and quality > best_quality:
-            best, best_quality = candidate, quality
-    return best
+
+    def quality(candidate: str) -> float:
+        weight = weights.get(candidate, other)
+        return weight if weight > identity or (weight == identity and candidate in weights) else 0.0
+
+    best = max(offered, key=quality)
+    return best if quality(best) else None
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the members of an Accept or Accept-Encoding, in lower case, with their weights."""
+    """Return the members of an Accept or Accept-Encoding, in lower case, with their weights (RFC 9110 §12.4.2)."""
     weights = {}
     for member in header.split(","):
-        name, _, parameters = member.partition(";")
-        weights[name.strip().lower()] = _quality(parameters) if parameters else 1.0
+        name, *parameters = member.split(";")
+        weight = 1.0
+        for parameter in reversed(parameters):  # the first "q" counts
+            key, _, value = parameter.strip().partition("=")
+            if key.strip().lower() == "q":
+                weight = float(value) if _QVALUE.fullmatch(value.strip()) else 0.0  # 0 for a malformed weight
+        weights[name.strip().lower()] = weight
     return weights
 
 
@@ -117,21 +112,19 @@ def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[i
     """Return the first byte and the end of the requested range; None for the whole representation.
 
     Several ranges, other units, malformed ones and a failed If-Range mean the whole (RFC 9110 §14.2). Raises
-    ValueError for a range outside of the representation.
+    RangeNotSatisfiable for a range outside of the representation.
     """
     found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
     if found is None or (conditions.if_range and conditions.if_range != etag):
         return None
     first_text, last_text, suffix_text = found.groups()
     if suffix_text:
-        suffix = int(suffix_text)
-        if not suffix or not length:
-            raise ValueError("an empty suffix")
-        return max(0, length - suffix), length
-    first = int(first_text)
-    end = min(length, int(last_text) + 1) if last_text else length
-    if last_text and int(last_text) < first:
-        return None
+        first, end = max(0, length - int(suffix_text)), length
+    else:
+        first, end = int(first_text), min(length, int(last_text) + 1) if last_text else length
+        if last_text and int(last_text) < first:
+            return None
     if first >= length:
-        raise ValueError("beyond the end")
+        detail = f"The range begins beyond the end of the result, which has {length:,} bytes: request an earlier range."
+        raise RangeNotSatisfiable(detail, length)
     return first, end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fastapi import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
@@ -26,10 +27,7 @@ TAGS = [
 # Header fields of responses: description and schema.
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
-    "Accept-Encoding": (
-        "The content codings of bodies that the route takes.",
-        {"type": "string"},
-    ),
+    "Accept-Encoding": ("The content codings of bodies that the route takes.", {"type": "string"}),
     "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
@@ -71,6 +69,7 @@ _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},
     "431": {"description": "The header fields are longer than the server reads. There is no body."},
 }
+NO_CONTENT: dict[str, Any] = {"status_code": 204, "response_class": Response}  # options of a route
 _API_KEY = "apiKey"
 # The bodies that handlers read or write without FastAPI.
 _MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
@@ -127,7 +126,11 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     if {BEARER.scheme_name: []} in security:
         security.append({_API_KEY: []})
     for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _without_null(parameter["schema"])
+        # Queries and header fields cannot express null.
+        choices = [choice for choice in parameter["schema"].get("anyOf", ()) if choice.get("type") != "null"]
+        if len(choices) == 1:
+            del parameter["schema"]["anyOf"]
+            parameter["schema"] |= choices[0]
     of_every_route = {str(status): entry for status, entry in responses("bad-request", "method-not-allowed").items()}
     operation["responses"] = dict(sorted({**of_every_route, **_OF_SERVER, **operation["responses"]}.items()))
     counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
@@ -135,14 +138,6 @@ def _complete_operation(operation: dict[str, Any]) -> None:
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
             names = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
             response["headers"] = headers(*names) | response.get("headers", {})
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a parameter's schema without null, which queries and header fields cannot express."""
-    choices: list[dict[str, Any]] = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
-    if len(choices) != 1:
-        return schema
-    return {name: value for name, value in schema.items() if name != "anyOf"} | choices[0]
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from pycalc.models.json_text import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
-from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
+from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.operations.numbers.gmp import text_of
@@ -70,21 +70,23 @@ MEANING: Mapping[str, str] = {
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service; the log knows more.",
 }
+_BODY_TIME = f"{BODY_SECONDS:g} s, plus 1 s for every {BODY_BYTES_A_SECOND // 1024} KiB"
+# The framework's errors by status: problem type, title and detail.
 _FRAMEWORK = {
-    400: "validation-error",
-    404: "not-found",
-    405: "method-not-allowed",
-    408: "request-timeout",
-    413: "payload-too-large",
+    400: ("validation-error", errors.InvalidInput.title, "The body could not be read: send it in the documented form."),
+    404: ("not-found", errors.NotFound.title, "There is no such path."),
+    405: (
+        "method-not-allowed",
+        "Method not allowed",
+        "The path does not support this method; Allow lists the methods that it supports.",
+    ),
+    408: (
+        "request-timeout",
+        "The request came too slowly",
+        f"The body arrived too slowly: send it within {_BODY_TIME}.",
+    ),
 }
-_FRAMEWORK_TITLES = {
-    "bad-request": "The request could not be read",
-    "method-not-allowed": "Method not allowed",
-    "request-timeout": "The request came too slowly",
-} | {
-    error.code: error.title
-    for error in (errors.InvalidInput, errors.NotFound, errors.PayloadTooLarge, errors.PycalcError)
-}
+_UNREADABLE = "The request could not be read"
 _PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -112,23 +114,19 @@ def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
 
 
 def _example(slug: str) -> dict[str, Any]:
-    example: dict[str, Any] = {
-        "type": TYPE_BASE + slug,
-        "title": slug.replace("-", " ").capitalize(),
-        "status": STATUS[slug],
-        "detail": MEANING[slug],
-        "instance": "/fibonacci/100",
+    members: dict[str, Any] = {
+        "validation-error": {
+            "errors": [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."}]
+        },
+        "payload-too-large": {"limit": 8192},
+        "result-too-large": {
+            "digits": "208987640249978734",
+            "limit": 25_000_000,
+            "leading": "26289788186792204674",
+            "trailing": "41183788299560546875",
+        },
     }
-    if slug == "validation-error":
-        example["errors"] = [
-            {"pointer": "/n", "detail": "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."}
-        ]
-    if slug == "payload-too-large":
-        example["limit"] = 8192
-    if slug == "result-too-large":
-        example |= {"digits": "208987640249978734", "limit": 25_000_000}
-        example |= {"leading": "26289788186792204674", "trailing": "41183788299560546875"}
-    return example
+    return _body(slug, slug.replace("-", " ").capitalize(), MEANING[slug], "/fibonacci/100", members.get(slug, {}))
 
 
 def quoted(path: str) -> str:
@@ -166,15 +164,14 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
             digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
             members |= {"digits": digits, "leading": error.leading, "trailing": error.trailing}
     if isinstance(error, errors.InvalidInput | errors.DomainError | errors.ResultTooLarge) and error.problems:
-        members["errors"] = [_place(problem) for problem in error.problems[:MAX_ERRORS]]
+        members["errors"] = [
+            {"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]}
+            | ({} if position is None else {"position": position})
+            for pointer, detail, position in error.problems[:MAX_ERRORS]
+        ]
         if len(error.problems) > MAX_ERRORS:
             detail += f" The first {MAX_ERRORS} of {len(error.problems):,} errors are listed."
     return _body(error.code, error.title, detail, instance, members)
-
-
-def _place(problem: errors.FieldProblem) -> dict[str, object]:
-    place: dict[str, object] = {"pointer": problem.pointer[:MAX_ECHO], "detail": problem.detail[:MAX_ECHO]}
-    return place if problem.position is None else {**place, "position": problem.position}
 
 
 def _headers(error: errors.PycalcError) -> dict[str, str]:
@@ -194,7 +191,12 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
     return {}
 
 
-async def _domain_error(request: Request, error: Exception) -> Response:
+async def _expected(request: Request, error: Exception) -> Response:
+    """Return the response to an error of the domain, of pydantic's validation, or of the connection."""
+    if isinstance(error, ClientGone):
+        return Response(status_code=CLIENT_GONE)  # only the metrics see it, because the client has hung up
+    if isinstance(error, RequestValidationError):
+        error = invalid_input(error.errors())
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
     body = problem_body(error, quoted(request.scope["path"]))
     status = STATUS[error.code]
@@ -205,16 +207,6 @@ async def _domain_error(request: Request, error: Exception) -> Response:
     return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
 
 
-async def _client_gone(_: Request, __: Exception) -> Response:
-    """Return a response that only the metrics see, because the client has hung up."""
-    return Response(status_code=CLIENT_GONE)
-
-
-async def _invalid_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for these
-    return await _domain_error(request, invalid_input(error.errors()))
-
-
 def _matches(request: Request, path: str, method: str) -> set[Match]:
     """Return the kinds of match (full, partial) that the application's routes have for a path and a method."""
     scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
@@ -223,29 +215,29 @@ def _matches(request: Request, path: str, method: str) -> set[Match]:
 
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
-    slug = "bad-request" if isinstance(error, BodyBroken) else _FRAMEWORK.get(error.status_code, "internal-error")
-    headers, path = error.headers, request.scope["path"]
-    detail = {
-        "not-found": "There is no such path.",
-        "method-not-allowed": "The path does not support this method; Allow lists the methods that it supports.",
-        "request-timeout": "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB.",
-        "bad-request": "The body ended early, or its framing is not valid HTTP: send the request again.",
-        "validation-error": "The body could not be read: send it in the documented form.",
-    }.get(slug, "The request could not be handled.")
+    path = request.scope["path"]
+    if isinstance(error, BodyTooLarge):
+        detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
+        title = errors.PayloadTooLarge.title
+        return problem(request, "payload-too-large", title, detail, error.headers, limit=error.limit)
+    if isinstance(error, BodyBroken):
+        detail = "The body ended early, or its framing is not valid HTTP: send the request again."
+        return problem(request, "bad-request", _UNREADABLE, detail, error.headers)
+    otherwise = ("internal-error", errors.PycalcError.title, "The request could not be handled.")
+    slug, title, detail = _FRAMEWORK.get(error.status_code, otherwise)
+    headers, members = error.headers, dict[str, object]()
     if slug == "not-found":
         without_empty_segments = "/" + "/".join(filter(None, path.split("/")))
         differs = path not in ("", without_empty_segments) and len(without_empty_segments) <= MAX_ECHO
         if differs and _matches(request, without_empty_segments, "GET"):
             detail += f" Did you mean {quoted(without_empty_segments)}?"
-    if slug == "method-not-allowed":
+    elif slug == "method-not-allowed":
         methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
         allowed = ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
         headers = {"Allow": ", ".join(allowed)}
-    members: dict[str, object] = {"errors": [{"pointer": "", "detail": detail}]} if slug == "validation-error" else {}
-    if isinstance(error, BodyTooLarge):
-        detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
-        members = {"limit": error.limit}
-    return problem(request, slug, _FRAMEWORK_TITLES[slug], detail, headers, **members)
+    elif slug == "validation-error":
+        members = {"errors": [{"pointer": "", "detail": detail}]}
+    return problem(request, slug, title, detail, headers, **members)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -256,10 +248,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 async def response_to(request: Request, error: Exception) -> Response:
     """Return the response to an error that the framework does not handle; log the error if it is unexpected."""
-    if isinstance(error, ClientGone):
-        return await _client_gone(request, error)
-    if isinstance(error, errors.PycalcError):
-        return await _domain_error(request, error)
+    if isinstance(error, ClientGone | errors.PycalcError):
+        return await _expected(request, error)
     _log.error("unexpected error", path=request.url.path, exc_info=error)
     return await _unexpected(request, error)
 
@@ -267,13 +257,16 @@ async def response_to(request: Request, error: Exception) -> Response:
 def bad_host(request: Request) -> Response:
     """Return the response to an HTTP/1.1 request without exactly one Host field with a value (RFC 9112 §3.2)."""
     detail = "An HTTP/1.1 request needs exactly one Host field, which names the host: send one."
-    return problem(request, "bad-request", _FRAMEWORK_TITLES["bad-request"], detail)
+    return problem(request, "bad-request", _UNREADABLE, detail)
 
 
 def install_problems(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
-    app.add_exception_handler(errors.PycalcError, _domain_error)
-    app.add_exception_handler(ClientGone, _client_gone)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for kind in (errors.PycalcError, ClientGone, RequestValidationError):
+        app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)
+
+
+# The responses of routes that authenticate their caller. A route's own entry for a status replaces the one here.
+OF_CALLERS = responses("unauthorized", "validation-error", "unavailable")

@@ -15,8 +15,6 @@ from typing import TypeVar
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import RangeNotSatisfiable
-from pycalc.models.results import Result
 from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
@@ -119,16 +117,6 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
-def range_of(result: Result, etag: str, conditions: RequestConditions) -> tuple[int, int] | None:
-    """Return the requested range of the bare digits, None for all of them; raises RangeNotSatisfiable."""
-    length = len(result.text)
-    try:
-        return byte_range(conditions, etag, length)
-    except ValueError:
-        detail = f"The range begins beyond the end of the result, which has {length:,} bytes: request an earlier range."
-        raise RangeNotSatisfiable(detail, length) from None
-
-
 async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
     """Send the bare digits, or a range of them; return the status. Raises RangeNotSatisfiable.
 
@@ -140,7 +128,7 @@ async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestCon
     headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer)]
     if etags:
         headers.append((b"accept-ranges", b"bytes"))
-    part = range_of(answer.result, etag, conditions)
+    part = byte_range(conditions, etag, len(text))
     digest = answer.result.facts.sha256
     whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
     if part is not None:

@@ -13,7 +13,7 @@ from pycalc.errors import Overloaded
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import with_default_headers
+from pycalc.routers.http.headers import send_response, with_default_headers
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed
 
@@ -99,8 +99,7 @@ class ResponseSender:
         except Overloaded as error:
             response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None
-            response.raw_headers = with_default_headers(response.raw_headers)
-            await response(self._scope, self._receive, self._send)
+            await send_response(response, self._scope, self._receive, self._send)
             return
         with slot:
             await self._begin()

@@ -37,7 +37,7 @@ _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that be
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
 _REFRESH_SECONDS = 5.0  # between updates of the gauges during a backoff: another relay may publish meanwhile
-_DRAIN_SECONDS = 1.5
+_OUTBOX_DRAIN_SECONDS = 1.5
 _RELEASE_SECONDS = 0.3
 
 _log = get_logger(__name__)
@@ -94,7 +94,7 @@ class Relay:
         self._closing.set()
         self._work.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(_OUTBOX_DRAIN_SECONDS):
                 await self._runner
         with suppress(TimeoutError):
             async with asyncio.timeout(_RELEASE_SECONDS):

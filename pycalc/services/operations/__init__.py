@@ -9,7 +9,15 @@ from types import MappingProxyType
 from typing import Any
 
 from pycalc.services.operations import functions
-from pycalc.services.operations.base import Calculable, Estimate, Modular, Operation, Parameter, Summarisable, Summary
+from pycalc.services.operations.base import (
+    Calculable,
+    Estimate,
+    Modular,
+    Operation,
+    Parameter,
+    ResultSummary,
+    Summarisable,
+)
 from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.factorial.operation import Factorial
 from pycalc.services.operations.fibonacci import Fibonacci
@@ -23,8 +31,8 @@ __all__ = [
     "Modular",
     "Operation",
     "Parameter",
+    "ResultSummary",
     "Summarisable",
-    "Summary",
 ]
 
 _FILES = sorted(module.name for module in iter_modules(functions.__path__, f"{functions.__name__}."))

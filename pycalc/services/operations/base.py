@@ -46,7 +46,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ResultSummary:
     """A result's size and ends.
 
     ``leading`` and ``trailing`` are the first and last (up to) 20 digit characters of its text: sign, point, slash and
@@ -165,7 +165,7 @@ class Summarisable(Operation[ArgsT]):
     """An operation that knows the size and the ends of a result without the result (``view=summary``)."""
 
     @abstractmethod
-    def summary(self, args: ArgsT, precision: int) -> Summary:
+    def summary(self, args: ArgsT, precision: int) -> ResultSummary:
         """Return the result's size and ends without the result, certain to the last digit, in milliseconds."""
 
     @abstractmethod

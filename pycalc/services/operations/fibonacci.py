@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp, text_of
@@ -62,11 +62,11 @@ class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
     def residue(self, args: FibonacciArgs, precision: int, prime: int) -> int:
         return fibonacci_residue(args.n, prime)
 
-    def summary(self, args: FibonacciArgs, precision: int) -> Summary:
+    def summary(self, args: FibonacciArgs, precision: int) -> ResultSummary:
         if args.n < _SMALL:
-            return Summary(*Ends.of_text(text_of(int(gmp.fib(args.n)))), exact=True)
+            return ResultSummary(*Ends.of_text(text_of(int(gmp.fib(args.n)))), exact=True)
         last = fibonacci_residue(args.n % _PISANO, 10**ENDS)
-        return Summary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
+        return ResultSummary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
 
     def summary_seconds(self, args: FibonacciArgs) -> float:
         return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, args.n.bit_length())

@@ -18,6 +18,8 @@ from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.virtual_time import in_virtual_time, now
 
+SENTENCE = "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB."
+SECONDS, KIB = 10, 16  # of the sentence
 SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
 
 
@@ -40,6 +42,7 @@ async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient,
         answer = await client.post(path, content=stopping(), headers=headers)
         assert (answer.status_code, answer.headers["Content-Type"]) == (408, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#request-timeout"
+        assert answer.json()["detail"] == SENTENCE
         labels = {"route": path, "method": "POST", "status": "408"}
         assert resources.metrics.registry.get_sample_value("http_requests_total", labels) == 1
 
@@ -69,17 +72,20 @@ async def taken(receive: Receive) -> None:
 
 @in_virtual_time
 async def test_each_part_of_a_body_gives_it_more_time() -> None:
-    """A body with 16 KiB a second is read whole, although it takes 40 s; afterwards 10 s are left for the next part."""
+    """A body has the time that the problem's detail names.
+
+    With 16 KiB a second it is read whole, although it takes 40 s; afterwards 10 s are left for the next part.
+    """
 
     @max_body(1_000_000)
     def endpoint() -> None: ...
 
-    part, began = bytes(5 * 16_384), now()
+    part, began = bytes(5 * KIB * 1024), now()
     receive_in_time = RequestBody({**SCOPE, "endpoint": endpoint}, arriving(*[(5.0, part)] * 8), clock=now)
     assert b"".join([(await receive_in_time())["body"] for _ in range(8)]) == part * 8
     with pytest.raises(HTTPException):
         await receive_in_time()
-    assert now() - began == pytest.approx(10 + 40)
+    assert now() - began == pytest.approx(SECONDS + 40)
 
 
 @in_virtual_time

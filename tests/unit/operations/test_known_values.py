@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from pycalc.services.operations import Summary
+from pycalc.services.operations import ResultSummary
 from pycalc.services.operations.numbers.texts import describe
 from tests.harness.mission import THREE
 
@@ -21,7 +21,7 @@ def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
     args = operation.parse(raw)
     text = operation.compute(args, precision)
     assert operation.verify(args, precision, text, 2**61 - 1)
-    summary: Summary = operation.summary(args, precision)
+    summary: ResultSummary = operation.summary(args, precision)
     estimate, facts = operation.estimate(args, precision), describe(text)
     assert (summary.digits, summary.leading, summary.trailing) == facts
     assert (estimate.digits, estimate.exact) == (facts.digits, summary.exact)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Negation, Node, Power
+from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node
 from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.values import (
@@ -56,7 +56,7 @@ class Arithmetic:
         self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
             Negation: lambda node, operands: self.negate(node.position, operands[0]),
             Chain: self._chain,
-            Power: lambda node, operands: self._power(node.position, *operands),
+            Exponentiation: lambda node, operands: self._power(node.position, *operands),
             Call: self._call,
             Comparison: self._comparison,
         }

@@ -6,12 +6,12 @@ from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
     Comparison,
+    Constant,
+    Exponentiation,
     Loop,
     Modulo,
     Negation,
     Node,
-    Number,
-    Power,
     Variable,
 )
 
@@ -26,7 +26,7 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
     on them. A node costs two calls, so that the deepest tree stays within the interpreter's limit of recursion.
     """
     match node:
-        case Number():
+        case Constant():
             return node.value.text()
         case Variable():
             return node.name
@@ -49,8 +49,8 @@ def _operation(node: Node) -> tuple[str, int]:
             for step in node.steps:
                 text += f" {step.operator} {canonical(step.operand, operand)}"
             return text, _LOOSE if node.is_sum else _PRODUCT
-        case Power(_, base, exponent):
-            negative = isinstance(exponent, Negation) and isinstance(exponent.operand, Number)
+        case Exponentiation(_, base, exponent):
+            negative = isinstance(exponent, Negation) and isinstance(exponent.operand, Constant)
             return f"{canonical(base, _FACTORIAL)}^{canonical(exponent, _LOOSE if negative else _ATOM)}", _POWER
         case Call():
             return f"{canonical(node.arguments[0], _ATOM)}!", _FACTORIAL

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Chain, Loop, Modulo, Node, Number, Variable, children
+from pycalc.services.operations.expressions.nodes import Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
 from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, is_carried
@@ -22,7 +22,7 @@ class DisagreementError(Exception):
     """A residue within the tree differs when it is computed in another way."""
 
 
-class Evaluation:
+class Evaluator:
     """One evaluation of a tree, with the values of its loops' variables.
 
     ``prime`` is 0, or the prime of a verification: residues within the tree are then computed modulo a multiple of
@@ -35,7 +35,7 @@ class Evaluation:
         self._variables: dict[str, Value] = {}
         self._sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
         self._special: Mapping[type, Callable[[Any], Value]] = {
-            Number: lambda node: number(node.position, node.value),
+            Constant: lambda node: number(node.position, node.value),
             Variable: lambda node: self._variables[node.name],
             Loop: self._loop,
             Modulo: self._modulo,

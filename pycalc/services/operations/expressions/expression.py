@@ -11,14 +11,14 @@ from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
 from pycalc.services.operations.expressions.canonical import canonical
-from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluation
+from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Comparison, Modulo, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
 from pycalc.services.operations.expressions.sizer import Sizer
-from pycalc.services.operations.expressions.sizes import Rounded, Size
+from pycalc.services.operations.expressions.sizes import Enclosed, Size
 from pycalc.services.operations.expressions.values import (
     UndecidedError,
     Value,
@@ -112,7 +112,7 @@ class Expressions:
         )
 
     def _computed(self, root: Node, precision: int, bits: int) -> Verified:
-        value = Evaluation(Arithmetic(self._functions, precision, bits)).value(root)
+        value = Evaluator(Arithmetic(self._functions, precision, bits)).value(root)
         if isinstance(value, bool | bytes):
             return Verified(value if isinstance(value, bytes) else _boolean(value), True)
         if is_exact(value):
@@ -127,7 +127,7 @@ class Expressions:
         Where the value is no number, the operands of the comparison or function must agree with their residues.
         """
         arithmetic = Arithmetic(self._functions, precision, bits)
-        evaluation = Evaluation(arithmetic, prime)
+        evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
         if not self._is_no_number(root):
             return residue_or_none(computed.text, prime) == int(residues.of(root))
@@ -174,7 +174,7 @@ def _digits(size: Size, precision: int) -> int:
     if size.value is not None:
         return sum(character.isdigit() for character in text_of_value(size.value))
     digits = max(1, size.digits + size.places)
-    if size.rounded is Rounded.NO:
+    if size.rounded is Enclosed.NO:
         return int(digits)
     rounded = precision + _LEADING_ZEROS
-    return rounded if size.rounded is Rounded.YES else max(rounded, int(digits))
+    return rounded if size.rounded is Enclosed.YES else max(rounded, int(digits))

@@ -12,13 +12,13 @@ from pycalc.errors import DomainError
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, IRRATIONAL, Arithmetic
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Negation, Node, Power, Step
+from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node, Step
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
     FOLDED_BITS,
     MARGIN,
-    Rounded,
+    Enclosed,
     Size,
     corners,
     least_difference,
@@ -57,7 +57,7 @@ class NodeSizes:
         self._combined: Mapping[type, Callable[[Any, Sequence[Size]], Size]] = {
             Negation: lambda _, sizes: negated(sizes[0]),
             Chain: self._chain,
-            Power: lambda node, sizes: self._power(node, *sizes),
+            Exponentiation: lambda node, sizes: self._power(node, *sizes),
             Call: self._call,
             Comparison: lambda _, sizes: Size(None, None, 1),
         }
@@ -80,7 +80,7 @@ class NodeSizes:
             _, seconds = self._functions[node.name].estimate(node.position, values)
             if seconds > _FOLDED_SECONDS:
                 return None
-        if not isinstance(node, Power):
+        if not isinstance(node, Exponentiation):
             return size_of(self._arithmetic.value(node, values))
         power = self._arithmetic.exact_power(node.position, *values)
         if power is not None:
@@ -89,7 +89,7 @@ class NodeSizes:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
         self.seconds += costs.rounded(max(self._precision, sizes[0].digits))
-        return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Rounded.YES)
+        return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Enclosed.YES)
 
     def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
         size = sizes[0]
@@ -130,16 +130,16 @@ class NodeSizes:
             low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
         return Size(low, high, left.bits + right.places, places, rounded=rounded)
 
-    def _power(self, node: Power, base: Size, exponent: Size) -> Size:
+    def _power(self, node: Exponentiation, base: Size, exponent: Size) -> Size:
         if base.value is not None and abs(base.value) in (0, 1):
             return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
         most = magnitude(exponent)
         natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
-        rounded = max(base.rounded, exponent.rounded, Rounded.MAYBE if exponent.places else Rounded.NO)
+        rounded = max(base.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
         bits, places = times(base.bits, most), times(base.places, most)
         if not natural:
             bits = places = max(bits, places, 1.0)
-        if rounded is not Rounded.YES and bits + places <= MOST_BITS:
+        if rounded is not Enclosed.YES and bits + places <= MOST_BITS:
             self.seconds += costs.power((bits + places) / BITS_PER_DIGIT)
         if rounded:
             self.seconds += costs.rounded(self._precision) + costs.root((base.bits + base.places) / BITS_PER_DIGIT)

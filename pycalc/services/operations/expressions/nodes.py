@@ -9,7 +9,7 @@ from pycalc.services.operations.numbers.literals import DecimalLiteral
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Constant:
     """A literal."""
 
     position: int
@@ -58,7 +58,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class Exponentiation:
     """``base ^ exponent``."""
 
     position: int
@@ -106,7 +106,7 @@ class Comparison:
     right: Node
 
 
-Node = Number | Variable | Negation | Chain | Power | Call | Loop | Modulo | Comparison
+Node = Constant | Variable | Negation | Chain | Exponentiation | Call | Loop | Modulo | Comparison
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -116,7 +116,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return (operand,)
         case Chain(_, first, steps):
             return (first, *(step.operand for step in steps))
-        case Power(_, left, right) | Modulo(_, left, right) | Comparison(_, _, left, right):
+        case Exponentiation(_, left, right) | Modulo(_, left, right) | Comparison(_, _, left, right):
             return left, right
         case Call(_, _, arguments):
             return arguments

@@ -16,12 +16,12 @@ from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
     Comparison,
+    Constant,
+    Exponentiation,
     Loop,
     Modulo,
     Negation,
     Node,
-    Number,
-    Power,
     Step,
     Variable,
     children,
@@ -193,7 +193,7 @@ class _Parser:
         if self._token.text in ("^", "**"):
             position = self._take().position
             self._enter()
-            node = Power(position, node, self._unary())
+            node = Exponentiation(position, node, self._unary())
             self._depth -= 1
         return Negation(minuses[0], node) if len(minuses) % 2 else node
 
@@ -201,7 +201,7 @@ class _Parser:
         token = self._take()
         if token.kind in ("based", "decimal"):
             self._refuse_thousands(token)
-            return Number(token.position, number_of(token))
+            return Constant(token.position, number_of(token))
         if token.text == "(":
             outside, self._in_arguments = self._in_arguments, False
             node = self._expression()
@@ -250,7 +250,7 @@ class _Parser:
             plural = "" if least == 1 else "s"
             raise invalid(name.position, f"{name.text} takes {wanted} argument{plural}, not {len(arguments)}.")
         if name.text == "pow":
-            return Power(name.position, arguments[0], arguments[1])
+            return Exponentiation(name.position, arguments[0], arguments[1])
         call = Call(name.position, name.text, tuple(arguments))
         if not numeric:
             self._alone.append(call)

@@ -6,14 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
-from pycalc.services.operations.expressions.nodes import Call, Chain, Loop, Negation, Node, Number, Power, Step
+from pycalc.services.operations.expressions.nodes import (
+    Call,
+    Chain,
+    Constant,
+    Exponentiation,
+    Loop,
+    Negation,
+    Node,
+    Step,
+)
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.sizer import MOST_EXPONENT_BITS, by_euler, exact_steps
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 
 if TYPE_CHECKING:
-    from pycalc.services.operations.expressions.evaluation import Evaluation
+    from pycalc.services.operations.expressions.evaluation import Evaluator
 
 
 class NotInvertibleError(ZeroDivisionError):
@@ -26,15 +35,15 @@ class Residues:
     With ``verifying``, the modulus is a random prime, and functions use a method that is independent of their value's.
     """
 
-    def __init__(self, evaluation: Evaluation, modulus: int, *, verifying: bool = False) -> None:
+    def __init__(self, evaluation: Evaluator, modulus: int, *, verifying: bool = False) -> None:
         self._evaluation = evaluation
         self._modulus = mpz(modulus)
         self._verifying = verifying
         self._nodes: Mapping[type, Callable[[Any], Value]] = {
-            Number: self._number,
+            Constant: self._number,
             Negation: lambda node: -self.of(node.operand) % self._modulus,
             Chain: self._chain,
-            Power: self._power,
+            Exponentiation: self._power,
             Call: self._call,
             Loop: self._loop,
         }
@@ -58,7 +67,7 @@ class Residues:
     def _exact(self, node: Node) -> Value:
         return self.of_value(node.position, self._evaluation.value(node))
 
-    def _number(self, node: Number) -> Value:
+    def _number(self, node: Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
         scale = pow(mpz(10), abs(exponent), self._modulus)
         return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self._modulus
@@ -78,7 +87,7 @@ class Residues:
             return left * self._divisor(right) % self._modulus
         return (left + right if step.operator == "+" else left - right) % self._modulus
 
-    def _power(self, node: Power) -> Value:
+    def _power(self, node: Exponentiation) -> Value:
         size = self._evaluation.size(node.exponent)
         if by_euler(size, self._modulus.bit_length()):
             return self._power_by_euler(node)
@@ -90,7 +99,7 @@ class Residues:
         base = self.of(node.base)
         return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
 
-    def _power_by_euler(self, node: Power) -> Value:
+    def _power_by_euler(self, node: Exponentiation) -> Value:
         """Return a power with a huge exponent e: a^e = a^(e mod φ + φ) modulo m, for any a, where e >= log2 m."""
         import flint  # takes longer to import than most expressions to compute
 

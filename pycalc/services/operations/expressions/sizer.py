@@ -13,12 +13,12 @@ from pycalc.services.operations.expressions.node_sizes import NodeSizes
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
+    Constant,
+    Exponentiation,
     Loop,
     Modulo,
     Negation,
     Node,
-    Number,
-    Power,
     Variable,
     children,
 )
@@ -27,7 +27,7 @@ from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
     FOLDED_BITS,
     MARGIN,
-    Rounded,
+    Enclosed,
     Size,
     log2_of,
     size_of,
@@ -62,7 +62,7 @@ class Sizer(NodeSizes):
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
-            Number: self._number,
+            Constant: self._number,
             Variable: lambda node: self._variables[node.name],
             Loop: self._loop,
             Modulo: self._modulo,
@@ -79,7 +79,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.NODE
         find = self._sizes.get(type(node), self._of_operands)
         size = find(node)
-        if size.rounded is not Rounded.YES:
+        if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
             if self._strict and not size.bits + size.places <= MOST_BITS:
                 raise too_large(node.position)
@@ -107,7 +107,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.NODE
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
-            case Number() | Variable():
+            case Constant() | Variable():
                 self.seconds += costs.multiply(digits)
             case Chain(_, first, steps):
                 exact = exact_steps(node)
@@ -122,7 +122,7 @@ class Sizer(NodeSizes):
                     self.seconds += costs.divide(digits) if step.operator in "*/" else costs.add(digits)
             case Negation(_, operand):
                 self.residue(operand, modulus)
-            case Power():
+            case Exponentiation():
                 self._residue_of_power(node, modulus)
             case Loop():
                 self._repeated(node, lambda: self.residue(node.body, modulus))
@@ -131,7 +131,7 @@ class Sizer(NodeSizes):
             case _:
                 self.size(node)
 
-    def _number(self, node: Number) -> Size:
+    def _number(self, node: Constant) -> Size:
         unscaled, exponent = node.value.unscaled, node.value.exponent
         bits = (log2_of(unscaled) + max(0, exponent) * BITS_PER_DIGIT) * MARGIN
         places = max(0, -exponent) * BITS_PER_DIGIT * MARGIN
@@ -199,7 +199,7 @@ class Sizer(NodeSizes):
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
 
-    def _residue_of_power(self, node: Power, modulus: Size) -> None:
+    def _residue_of_power(self, node: Exponentiation, modulus: Size) -> None:
         exponent = self._peek(node.exponent)
         if exponent.places:
             self.size(node)

@@ -15,7 +15,7 @@ MARGIN = 1 + 1e-9  # for the error of a logarithm
 BITS_PER_DIGIT = 3.32192809488737
 
 
-class Rounded(IntEnum):
+class Enclosed(IntEnum):
     """The degrees of certainty that a value is an enclosure."""
 
     NO = 0
@@ -35,7 +35,7 @@ class Size(NamedTuple):
     bits: float
     places: float = 0.0
     least: float = -inf
-    rounded: Rounded = Rounded.NO
+    rounded: Enclosed = Enclosed.NO
 
     @property
     def value(self) -> Value:
@@ -79,7 +79,7 @@ def times(bits: float, factor: float) -> float:
     return bits * factor if bits and factor else 0.0
 
 
-def rounded_of(*sizes: Size) -> Rounded:
+def rounded_of(*sizes: Size) -> Enclosed:
     """Return whether a value made of these is an enclosure."""
     return max(size.rounded for size in sizes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import lgamma, log
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial, plan_memory, plan_seconds
 from pycalc.services.operations.factorial.residue import factorial_residue
 from pycalc.services.operations.numbers import thresholds
@@ -64,10 +64,12 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
     def residue(self, args: FactorialArgs, precision: int, prime: int) -> int:
         return factorial_residue(args.n, prime)
 
-    def summary(self, args: FactorialArgs, precision: int) -> Summary:
+    def summary(self, args: FactorialArgs, precision: int) -> ResultSummary:
         if args.n < _SMALL:
-            return Summary(*Ends.of_text(text_of(int(gmp.fac(args.n)))), exact=True)
-        return Summary(*ends_by_logarithm(_StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True)
+            return ResultSummary(*Ends.of_text(text_of(int(gmp.fac(args.n)))), exact=True)
+        return ResultSummary(
+            *ends_by_logarithm(_StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True
+        )
 
     def summary_seconds(self, args: FactorialArgs) -> float:
         return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, args.n.bit_length())

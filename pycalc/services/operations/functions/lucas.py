@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
@@ -47,12 +47,12 @@ class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         return int(lucas_residues(args[0], prime)[0])
 
-    def summary(self, args: Integers, precision: int) -> Summary:
+    def summary(self, args: Integers, precision: int) -> ResultSummary:
         (n,) = args
         if n < _SMALL:
-            return Summary(*Ends.of_text(text_of(int(gmp.lucas(n)))), exact=True)
+            return ResultSummary(*Ends.of_text(text_of(int(gmp.lucas(n)))), exact=True)
         last = int(lucas_residues(n % _PERIOD, 10**ENDS)[0])
-        return Summary(*ends_by_logarithm(_logarithm(n), n.bit_length() + 20, last), exact=True)
+        return ResultSummary(*ends_by_logarithm(_logarithm(n), n.bit_length() + 20, last), exact=True)
 
     def summary_seconds(self, args: Integers) -> float:
         return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, args[0].bit_length())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, Summary
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import DecimalLiteral, key_of, parse_decimal
@@ -106,11 +106,11 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             return int(exact.encode()) % prime == value
         return exact is not None and _is_root(args, text_of(value).encode(), prime)
 
-    def summary(self, args: PowerArgs, precision: int) -> Summary:
+    def summary(self, args: PowerArgs, precision: int) -> ResultSummary:
         exact = args.exact
         if exact is not None:
-            return Summary(*exact.ends(), exact=True)
-        return Summary(*describe(self.compute(args, precision)), exact=False)
+            return ResultSummary(*exact.ends(), exact=True)
+        return ResultSummary(*describe(self.compute(args, precision)), exact=False)
 
     def summary_seconds(self, args: PowerArgs) -> float:
         return args.exact.ends_seconds() if args.exact else 0.0

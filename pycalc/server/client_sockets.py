@@ -1,0 +1,98 @@
+"""The connections of clients as the kernel reports them; Granian does not say when a client has read the last byte."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from structlog import get_logger
+
+_log = get_logger(__name__)
+_TCP_INFO_BYTES = 148
+_BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the kernel's ``struct tcp_info``
+
+
+class ClientConnection(NamedTuple):
+    """One client's connection."""
+
+    descriptor: int
+    peer: tuple[str, int]
+    acknowledged: int  # bytes received by the client since it connected
+    stalled: bool  # there are unsent bytes for which the client has no room
+
+
+class ClientSockets:
+    """The connections of this process to a listening socket."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        most: int,
+        descriptors: Path = Path("/proc/self/fd"),
+        info_bytes: int = _TCP_INFO_BYTES,
+    ) -> None:
+        """``most``: descriptors tried, from 0 on, when their folder cannot be listed; ``info_bytes``: of TCP_INFO."""
+        self._family = listener.family
+        self._port = listener.getsockname()[1]
+        self._most = most
+        self._descriptors = descriptors
+        self._info_bytes = info_bytes
+        self._warned = False
+
+    def connections(self) -> Iterator[ClientConnection]:
+        """Yield the connections, mostly in the order of their age."""
+        descriptors: Iterable[int]
+        try:
+            descriptors = sorted(map(int, os.listdir(self._descriptors)))
+        except OSError:  # listing the folder takes a descriptor, and all may be in use
+            descriptors = range(self._most)
+        for descriptor in descriptors:
+            try:
+                with self._borrowed(descriptor) as connection:
+                    if self._is_ours(connection):
+                        peer = connection.getpeername()[:2]
+                        yield ClientConnection(descriptor, peer, *self._progress(connection))
+            except OSError:  # not a socket, not connected, or closed meanwhile
+                continue
+
+    def shut_down(self, connection: ClientConnection) -> bool:
+        """Shut a connection down, so that the HTTP server closes it; return False if it has gone meanwhile."""
+        with suppress(OSError), self._borrowed(connection.descriptor) as still:  # it may have been closed meanwhile
+            if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
+                still.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
+
+    @contextmanager
+    def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
+        """Yield a socket object for a descriptor without owning it; raises OSError if the descriptor is not a socket.
+
+        The descriptor is not duplicated: it may have become SQLite's file, and closing a duplicate would drop its
+        locks.
+        """
+        borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
+        try:
+            yield borrowed
+        finally:
+            borrowed.detach()
+
+    def _is_ours(self, connection: socket.socket) -> bool:
+        name = connection.getsockname()
+        return isinstance(name, tuple) and name[1] == self._port  # that of a Unix socket is a string
+
+    def _progress(self, connection: socket.socket) -> tuple[int, bool]:
+        """Return the number of acknowledged bytes, and whether unsent bytes wait for the client."""
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
+        if len(info) < self._info_bytes:
+            if not self._warned:
+                self._warned = True
+                _log.warning("the kernel does not report what clients have read: slow readers stay connected")
+            return 0, False
+        (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
+        (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
+        return acknowledged, not_sent > 0
