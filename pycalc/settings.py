@@ -29,7 +29,13 @@ from pycalc.models.times import parse_age
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
 _ENV_FILE = ".env"
-_EMPTY_MEANS_NONE = {"pycalc_login_limit", "pycalc_register_limit", "pycalc_rate_limit"}
+_EMPTY_MEANS_NONE = {
+    "pycalc_login_limit",
+    "pycalc_register_limit",
+    "pycalc_rate_limit",
+    "pycalc_history_retention",
+    "pycalc_history_quota",
+}
 # Kubernetes sets PYCALC_PORT to such a value where a Service is named pycalc, and variables with these endings.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
@@ -140,6 +146,7 @@ def _require_origin(text: str) -> None:
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, _checked(parse_limit)]
 _Limits = Annotated[str, _checked(parse_limits)]
+_Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 _Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(partial(ip_network, strict=False))]
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(_require_origin)]
@@ -228,7 +235,13 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
     history_retention: Annotated[str, _checked(parse_age)] = Field(
-        "", description="how long calculations are kept, such as 365d; empty: for ever"
+        "90d", description="how long calculations are kept, such as 365d; empty: for ever"
+    )
+    history_quota: _Count = Field(
+        100_000,
+        ge=1,
+        description="calculations kept per user; one with more than 700 characters of operands and result counts as "
+        "three; empty: all",
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, delete, exists, select, text
+from sqlalchemy import Connection, Select, delete, func, select, text, true
 
-from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.base import Database, HistoryFilter, RowSize
 from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
@@ -50,8 +50,9 @@ def _rows(
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
 
-_undelivered = exists().where(outbox.c.history_id == history.c.id) | exists().where(
-    dead_letters.c.event_id == history.c.id
+_dead = select(dead_letters.c.event_id).where(dead_letters.c.event_id.is_not(None))
+_characters = (
+    func.length(history.c.input) + func.coalesce(func.length(history.c.result), 0) + func.length(history.c.digits)
 )
 
 
@@ -86,15 +87,30 @@ class SqlHistoryStore:
         rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
         return sorted(rows)[:limit]
 
-    async def prune(self, before: bytes, limit: int) -> int:
-        waiting = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1)
-        first = await self._database.read(lambda connection: connection.scalar(waiting))
+    async def user_after(self, user_id: bytes) -> bytes | None:
+        query = select(history.c.user_id).where(history.c.user_id > user_id).order_by(history.c.user_id).limit(1)
+        return await self._database.read(lambda connection: connection.scalar(query))
+
+    async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
+        query = select(history.c.id, _characters).where(history.c.user_id == user_id)
+        if before is not None:
+            query = query.where(history.c.id < before)
+        query = query.order_by(history.c.id.desc()).limit(limit)
+        return await self._database.read(lambda connection: [RowSize(*row) for row in connection.execute(query)])
+
+    async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
+        # The outbox has no index by history id. It is read as a whole before the transaction, which writers would
+        # wait for, and within the transaction only for entries that were added since.
+        waiting = select(func.min(outbox.c.history_id), func.max(outbox.c.seq))
+        first, newest = await self._database.read(lambda connection: connection.execute(waiting).one())
         bound = before if first is None else min(before, first)
+        requeued = select(outbox.c.history_id).where(outbox.c.seq > (newest or 0))
+        mine = true() if user_id is None else history.c.user_id == user_id
 
         def work(connection: Connection) -> int:
             oldest = (
                 select(history.c.id)
-                .where((history.c.id < bound) & ~_undelivered)
+                .where((history.c.id < bound) & mine & history.c.id.not_in(_dead) & history.c.id.not_in(requeued))
                 .order_by(history.c.id)
                 .limit(limit)
                 .with_for_update(skip_locked=True)  # concurrent prunes delete different rows

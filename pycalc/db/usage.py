@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pycalc.db.base import Database, UsageFilter
@@ -63,6 +63,11 @@ class SqlUsageStore:
             return await self._database.write(add_new)
         except IntegrityError as error:
             raise Conflict("Another consumer is counting some of these events; try again.") from error
+
+    async def forget(self, before: bytes, limit: int) -> int:
+        oldest = select(consumed.c.event_id).where(consumed.c.event_id < before).order_by(consumed.c.event_id)
+        old = delete(consumed).where(consumed.c.event_id.in_(oldest.limit(limit)))
+        return await self._database.write(lambda connection: connection.execute(old).rowcount)
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         columns = [usage.c.count, usage.c.cached, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
+from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
@@ -148,14 +149,17 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
     relay = stack.relay(database, stream) if settings.relay else None
     poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
-    def committed() -> None:
+    age = parse_age(settings.history_retention) if settings.history_retention else None
+    usage = SqlUsageStore(database)
+    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=settings.history_quota))
+
+    def committed(rows: Sequence[HistoryRow]) -> None:
         if relay is not None:
             relay.wake()
         poller.wake()
+        retention.recorded(rows)
 
     recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
-    if settings.history_retention:
-        stack.closing(Retention(history, parse_age(settings.history_retention), metrics))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}

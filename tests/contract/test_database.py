@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 
 from pycalc.db import open_database
-from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.tables import outbox as outbox_table
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
 from tests.harness.stores import history_row
 from tests.harness.waiting import until
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.anyio
 
@@ -337,6 +341,50 @@ class TestHistory:
         await outbox.remove([seqs[rows[2].id]])
         assert await history.prune(ids.next(), 100) == 4
         assert await history.page(ALL, None, 100) == []
+
+    async def test_pruning_a_user_leaves_the_others(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """Pruning one user's rows deletes that user's oldest ones only."""
+        rows = [history_row(n, user_id=ADA if n % 2 else BOB) for n in range(10)]
+        await history.append(rows)
+        await outbox.remove([entry.seq for entry in await outbox.pending(100)])
+        assert await history.prune(rows[8].id, 3, BOB) == 3
+        assert await history.prune(rows[8].id, 3, BOB) == 1
+        assert await history.prune(rows[8].id, 3, BOB) == 0
+        assert await history.page(ALL, None, 100) == [row for row in rows[::-1] if row.user_id == ADA or row == rows[8]]
+
+    async def test_pruning_spares_what_is_requeued_meanwhile(
+        self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """A row stays when its event is dead-lettered, and when it comes back to the outbox during a prune."""
+        rows = [history_row(n) for n in range(4)]
+        await history.append(rows)
+        entries = await outbox.pending(100)
+        await outbox.dead_letter({entries[1].seq: DeadLetter(0, "relay", rows[1].id, "", "", b"", 0)})
+        await outbox.remove([entry.seq for entry in entries if entry.row != rows[1]])
+        reading = database.read
+
+        async def read_before_the_requeue(work: Callable[[Connection], T]) -> T:
+            seen = await reading(work)
+            requeue = insert(outbox_table).values(history_id=rows[2].id)
+            await database.write(lambda connection: connection.execute(requeue))
+            return seen
+
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(database, "read", read_before_the_requeue)
+            assert await history.prune(ids.next(), 100) == 2
+        assert await history.page(ALL, None, 100) == [rows[2], rows[1]]
+
+    async def test_the_users_of_a_history_and_the_sizes_of_their_rows(self, history: SqlHistoryStore) -> None:
+        """Every user who has rows is found once, and the sizes of rows come newest first, in pages."""
+        users = sorted((ADA, BOB))
+        rows = [history_row(n, user_id=ADA) for n in range(8, 12)]
+        long = history_row(0, user_id=ADA)._replace(result=None, digits="1" * 30)
+        await history.append([*rows, long, history_row(user_id=BOB)])
+        assert [await history.user_after(each) for each in (bytes(16), *users)] == [*users, None]
+        sizes = [RowSize(long.id, 7 + 30), *(RowSize(row.id, len(row.input) + 2 + 1) for row in rows[::-1])]
+        assert await history.sizes(ADA, None, 3) == sizes[:3]
+        assert await history.sizes(ADA, sizes[2].id, 3) == sizes[3:]
+        assert await history.sizes(ids.next(), None, 3) == []
 
     async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
         """Simultaneous prunings delete each row once and keep the rows above the bound."""

@@ -136,3 +136,13 @@ class TestDeadLetters:
         (put,) = await letters.page(0, 10)
         assert await letters.requeue(put.number)
         assert [entry.row for entry in await outbox.pending(10)] == [rows[0]]
+
+
+async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
+    """Forgetting deletes the oldest ids below the bound; totals and younger ids stay, so that those count once."""
+    uses = [use() for _ in range(7)]
+    await usage.count(uses)
+    totals = await usage.totals(ALL, 10)
+    assert [await usage.forget(uses[5].event_id, 3) for _ in range(3)] == [3, 2, 0]
+    assert await usage.totals(ALL, 10) == totals
+    assert await usage.count(uses[5:]) == 0

@@ -15,12 +15,15 @@ from pycalc.db.base import (
     OutboxRow,
     RefreshHashes,
     Rotation,
+    RowSize,
     SessionLimits,
+    UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
+from pycalc.models.usage import Total, Use
 
 USER_ID = bytes.fromhex("019aab127c0071238456426614174000")
 _ids = IdSource()
@@ -89,11 +92,18 @@ class MemoryHistoryStore:
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         return [row for row in self._matching(selection) if row.id > after][:limit]
 
-    async def prune(self, before: bytes, limit: int) -> int:
+    async def user_after(self, user_id: bytes) -> bytes | None:
+        return min((row.user_id for row in self.rows if row.user_id > user_id), default=None)
+
+    async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
+        rows = await self.page(HistoryFilter((user_id,)), before, limit)
+        return [RowSize(row.id, len(row.input) + len(row.result or "") + len(row.digits)) for row in rows]
+
+    async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         if self.failure is not None:
             raise self.failure
         bound = min([before, *self.unpublished])
-        old = sorted(row for row in self.rows if row.id < bound)[:limit]
+        old = sorted(row for row in self.rows if row.id < bound and user_id in (None, row.user_id))[:limit]
         self.rows = [row for row in self.rows if row not in old]
         return len(old)
 
@@ -108,6 +118,26 @@ class MemoryHistoryStore:
             and (selection.since_ms is None or row.time_ms >= selection.since_ms)
             and (selection.until_ms is None or row.time_ms < selection.until_ms)
         ]
+
+
+class MemoryUsageStore:
+    """The record of counted events, in memory, without totals."""
+
+    def __init__(self) -> None:
+        self.counted: set[bytes] = set()
+
+    async def count(self, uses: Sequence[Use]) -> int:
+        before = len(self.counted)
+        self.counted |= {use.event_id for use in uses}
+        return len(self.counted) - before
+
+    async def forget(self, before: bytes, limit: int) -> int:
+        old = sorted(event_id for event_id in self.counted if event_id < before)[:limit]
+        self.counted -= set(old)
+        return len(old)
+
+    async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+        return []
 
 
 class MemoryOutboxStore:

@@ -65,7 +65,7 @@ async def service() -> AsyncIterator[Service]:
     metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
     cache = await open_cache("memory://", metrics, lambda: "1")
     computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
-    recorder = Recorder(history, metrics, lambda: None)
+    recorder = Recorder(history, metrics, lambda _: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)
     calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pycalc.errors import OutcomeUnknown, Overloaded, RowsRejected, StoreUnavailable
+from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.recorder import Recorder
 from tests.harness.stores import MemoryHistoryStore, history_row
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def recording(
-    store: MemoryHistoryStore, committed: Callable[[], None] = lambda: None, **bounds: Any
+    store: MemoryHistoryStore, committed: Callable[[Sequence[HistoryRow]], None] = lambda _: None, **bounds: Any
 ) -> AsyncIterator[Recorder]:
     """Run a recorder, and close it at the end."""
     recorder = Recorder(store, Metrics(), committed, **bounds)
@@ -46,7 +47,7 @@ async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
     """The caller waits until ``append`` has returned; then the row is stored and the relay was woken."""
     store, woken = MemoryHistoryStore(), asyncio.Event()
     store.open.clear()
-    async with recording(store, woken.set) as recorder:
+    async with recording(store, lambda _: woken.set()) as recorder:
         row = history_row()
         answer = recorder.record([row])
         await until(lambda: store.batches == [[row]], "the row is being committed")
@@ -268,7 +269,7 @@ async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> No
     """After ``max_age`` each row of a hanging commit gets OutcomeUnknown, which is counted; the commit goes on."""
     store, metrics = MemoryHistoryStore(), Metrics()
     store.open.clear()
-    recorder = Recorder(store, metrics, lambda: None, max_age=0.05)
+    recorder = Recorder(store, metrics, lambda _: None, max_age=0.05)
     answers = [recorder.record([history_row(n)]) for n in range(3)]
     outcomes = await asyncio.gather(*answers, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 3
@@ -301,7 +302,7 @@ async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
 async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> None:
     """Every row that was accepted before ``aclose`` is stored when it returns; later ones are refused."""
     store = MemoryHistoryStore()
-    recorder = Recorder(store, Metrics(), lambda: None, batch_rows=2)
+    recorder = Recorder(store, Metrics(), lambda _: None, batch_rows=2)
     answers = [recorder.record([history_row(n)]) for n in range(5)]
     await recorder.aclose()
     assert all(answer.done() and answer.exception() is None for answer in answers)
@@ -313,7 +314,7 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> 
 async def test_the_metrics_tell_of_commits_and_refusals() -> None:
     """Batch sizes and refusals by reason are counted, and the queue's gauges return to zero."""
     store, metrics = MemoryHistoryStore(), Metrics()
-    recorder = Recorder(store, metrics, lambda: None, max_rows=1)
+    recorder = Recorder(store, metrics, lambda _: None, max_rows=1)
     await recorder.record([history_row()])
     store.failure = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):

@@ -14,8 +14,8 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
-from pycalc.services.history.retention import BATCH, Retention, prune
-from tests.harness.stores import MemoryHistoryStore, history_row
+from pycalc.services.history.retention import BATCH, LONG_CHARACTERS, REDELIVERY, Retention, prune
+from tests.harness.stores import MemoryHistoryStore, MemoryUsageStore, history_row
 from tests.harness.virtual_time import in_virtual_time
 from tests.harness.waiting import until
 
@@ -29,12 +29,14 @@ def aged(age: timedelta, number: int = 0) -> HistoryRow:
 
 
 @asynccontextmanager
-async def retaining(history: MemoryHistoryStore, age: timedelta) -> AsyncIterator[Metrics]:
-    """Run the retention with this age, and stop it at the end."""
+async def retaining(
+    history: MemoryHistoryStore, age: timedelta | None = None, quota: int | None = None
+) -> AsyncIterator[tuple[Retention, Metrics]]:
+    """Run the retention with these bounds, and stop it at the end."""
     metrics = Metrics()
-    running = Retention(history, age, metrics)
+    running = Retention(history, MemoryUsageStore(), metrics, age=age, quota=quota)
     try:
-        yield metrics
+        yield running, metrics
     finally:
         await running.aclose()
 
@@ -99,7 +101,7 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
     """The service prunes at its start and again later; the metric counts both."""
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
-    async with retaining(history, DAY) as metrics:
+    async with retaining(history, DAY) as (_, metrics):
         await until(lambda: len(history.rows) == 1, "the old ones are gone")
         history.rows.append(aged(2 * DAY))
         await until(lambda: len(history.rows) == 1, "the next one is gone", step=60)
@@ -129,3 +131,98 @@ async def test_closing_does_not_wait_for_the_rest() -> None:
             await until(lambda: len(history.rows) <= 9 * BATCH, "the first batch is gone")
     assert len(history.rows) >= 5 * BATCH
     assert len(history.rows) % BATCH == 0
+
+
+OTHER = bytes([9]) * 16
+
+
+@in_virtual_time
+async def test_a_user_keeps_the_newest_rows() -> None:
+    """At its start the service trims every user's history to the quota, oldest first; other users lose nothing."""
+    history = MemoryHistoryStore()
+    many = [history_row(n) for n in range(2_345)]
+    few = [history_row(n, user_id=OTHER) for n in range(50)]
+    history.rows = [*many, *few]
+    async with retaining(history, quota=50) as (_, metrics):
+        await until(lambda: len(history.rows) <= 100, "all users are within the quota", step=1)
+        assert sorted(history.rows) == sorted([*many[-50:], *few])
+    assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == 2_295
+
+
+@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 30)])
+@in_virtual_time
+async def test_a_long_row_counts_as_three(characters: int, kept: int) -> None:
+    """A row with more characters than a short one's counts as three rows of the quota."""
+    history = MemoryHistoryStore()
+    rows = [history_row(n) for n in range(10, 100)]
+    history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
+    newest = history.rows[-kept:]
+    async with retaining(history, quota=90):
+        await asyncio.sleep(60)
+        assert history.rows == newest
+
+
+@in_virtual_time
+async def test_a_single_row_stays_whatever_it_counts() -> None:
+    """The newest row stays, even if it counts as more than the quota."""
+    history = MemoryHistoryStore()
+    history.rows = [history_row(n)._replace(result="5" * 1_000) for n in range(5)]
+    newest = history.rows[-1:]
+    async with retaining(history, quota=1):
+        await asyncio.sleep(60)
+        assert history.rows == newest
+
+
+@in_virtual_time
+async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
+    """A tenth of the quota newly recorded trims the user's history at once, not an hour later."""
+    history = MemoryHistoryStore()
+    async with retaining(history, quota=1_000) as (running, _):
+        await asyncio.sleep(60)
+        most = 0
+        for number in range(50):
+            rows = [history_row(number) for _ in range(100)]
+            await history.append(rows)
+            running.recorded(rows)
+            await asyncio.sleep(1)
+            most = max(most, len(history.rows))
+        assert len(history.rows) == 1_000
+        assert most <= 1_100
+
+
+@in_virtual_time
+async def test_the_quota_spares_unpublished_events() -> None:
+    """A row whose event is unpublished stays beyond the quota until the event is published."""
+    history = MemoryHistoryStore()
+    history.rows = [history_row(n) for n in range(10)]
+    history.unpublished = {history.rows[3].id}
+    kept, newest = history.rows[3:], history.rows[-5:]
+    async with retaining(history, quota=5):
+        await asyncio.sleep(60)
+        assert history.rows == kept
+        history.unpublished = set()
+        await asyncio.sleep(3_600)
+        assert history.rows == newest
+
+
+@in_virtual_time
+async def test_without_bounds_everything_is_kept() -> None:
+    """Without an age and a quota no row is deleted."""
+    history = MemoryHistoryStore()
+    history.rows = [aged(1_000 * DAY, n) for n in range(10)]
+    async with retaining(history) as (running, _):
+        running.recorded(history.rows)
+        await asyncio.sleep(7_200)
+        assert len(history.rows) == 10
+
+
+@in_virtual_time
+async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> None:
+    """The record of counted events goes when no stream can deliver them again, even if the history is kept."""
+    usage = MemoryUsageStore()
+    young = aged(REDELIVERY - timedelta(hours=1)).id
+    usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
+    running = Retention(MemoryHistoryStore(), usage, Metrics())
+    await asyncio.sleep(60)
+    assert usage.counted == {young}
+    await running.aclose()

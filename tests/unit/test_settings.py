@@ -138,7 +138,8 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
     settings = Settings()
-    empty = {"login_limit": "", "register_limit": "", "rate_limit": ""}
+    limits = {"login_limit": "", "register_limit": "", "rate_limit": ""}
+    empty = {**limits, "history_retention": "", "history_quota": None}
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PORT", "")
@@ -337,8 +338,20 @@ def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch
     assert str(ended.value).startswith(expected)
 
 
+def test_the_history_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default 100,000 rows of each user are kept, and all if the setting is empty."""
+    assert Settings().history_quota == 100_000
+    monkeypatch.setenv("PYCALC_HISTORY_QUOTA", "")
+    assert Settings().history_quota is None
+    monkeypatch.setenv("PYCALC_HISTORY_QUOTA", "0")
+    with pytest.raises(ValidationError):
+        Settings()
+
+
 def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default nothing is deleted; an invalid age is refused with a message."""
+    """By default 90 days are kept, and everything if the setting is empty; an invalid age is refused with a message."""
+    assert Settings().history_retention == "90d"
+    monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "")
     assert Settings().history_retention == ""
     monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "365d")
     assert Settings().history_retention == "365d"

@@ -121,6 +121,9 @@ class MemoryTotals:
         self.uses += uses
         return 0 if self.known else len(uses)
 
+    async def forget(self, before: bytes, limit: int) -> int:
+        return 0
+
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
-from pycalc.db.base.history import HistoryFilter, HistoryStore
+from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.keys import KeyBearer, KeyStore
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.revocations import Revocations, RevocationStore
@@ -32,6 +32,7 @@ __all__ = [
     "RevocationStore",
     "Revocations",
     "Rotation",
+    "RowSize",
     "SessionLimits",
     "SessionStore",
     "UsageFilter",

@@ -23,6 +23,13 @@ class HistoryFilter(NamedTuple):
     until_ms: int | None = None  # exclusive
 
 
+class RowSize(NamedTuple):
+    """The size of a history row: the characters of its texts that have no fixed length."""
+
+    id: bytes
+    characters: int
+
+
 class HistoryStore(Protocol):
     """Recorded calculations."""
 
@@ -44,9 +51,15 @@ class HistoryStore(Protocol):
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` rows with ids above ``after``, oldest first."""
 
-    async def prune(self, before: bytes, limit: int) -> int:
+    async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
-        A row with an unpublished event stays, and so do all later rows. ``before`` must lie in the past, so that no
-        row recorded meanwhile has a lower id.
+        With ``user_id`` only rows of that user are deleted. A row with an unpublished event stays, and so do all later
+        rows. ``before`` must lie in the past, so that no row recorded meanwhile has a lower id.
         """
+
+    async def user_after(self, user_id: bytes) -> bytes | None:
+        """Return the lowest user id above ``user_id`` that has rows, None when there is none."""
+
+    async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
+        """Return the sizes of up to ``limit`` of a user's rows with ids below ``before``, newest first."""

@@ -25,5 +25,11 @@ class UsageStore(Protocol):
         Raises Conflict, and adds nothing, when another consumer counts some of them at the same time: try again.
         """
 
+    async def forget(self, before: bytes, limit: int) -> int:
+        """Forget that up to ``limit`` events with ids below ``before`` were counted; return how many it were.
+
+        Such an event must not be delivered again: it would count a second time.
+        """
+
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         """Return up to ``limit`` sums by day and operation, newest day first."""

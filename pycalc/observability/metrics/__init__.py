@@ -22,6 +22,7 @@ from pycalc.observability.recent import Recent
 
 __all__ = [
     "CONTENT_TYPE",
+    "AccountMetrics",
     "CacheMetrics",
     "CalculationMetrics",
     "EventMetrics",

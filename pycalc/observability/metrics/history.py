@@ -27,4 +27,7 @@ class HistoryMetrics:
             "pycalc_history_exports_refused", "Exports refused because too many are in progress"
         )
         self.exports_cut = counter("pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",))
-        self.history_pruned = counter("pycalc_history_pruned", "Calculations deleted because of their age")
+        self.history_pruned = counter(
+            "pycalc_history_pruned",
+            "Calculations deleted because of their age, or because their user has more than the history quota",
+        )

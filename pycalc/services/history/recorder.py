@@ -31,7 +31,7 @@ class Recorder:
         self,
         history: HistoryStore,
         metrics: HistoryMetrics,
-        committed: Callable[[], None],
+        committed: Callable[[Sequence[HistoryRow]], None],
         *,
         max_rows: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
@@ -154,7 +154,7 @@ class Recorder:
         for entry in batch:
             if not entry.done.done():  # done: its caller was cancelled, or has got OutcomeUnknown
                 entry.done.set_result(None)
-        self._committed()
+        self._committed(rows)
 
     def _fail(self) -> None:
         """Record a failed write, and write probes until a probe or a commit succeeds."""

@@ -1,23 +1,37 @@
-"""Deletion of old calculations, oldest first, in small batches (ADR 16)."""
+"""Deletion of old calculations and of those beyond the users' quotas, oldest first, in small batches (ADR 16)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from structlog import get_logger
 
-from pycalc.db.base import HistoryStore
+from pycalc.db.base import HistoryStore, UsageStore
+from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
+# A row with more characters takes an overflow page of SQLite's, and so about as much disk as three shorter rows.
+LONG_CHARACTERS = 700
+LONG_WEIGHT = 3
+SLACK = 10  # a user's history is measured again after one part of the quota in so many
+REDELIVERY = timedelta(days=14)  # no stream may deliver an event again later: topics keep events for a week
+_PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
 _PAUSE_SECONDS = 0.05  # between two batches the recorder has the database to itself
+_READ_PAUSE_SECONDS = 0.01  # between two reads
 
 _log = get_logger(__name__)
+
+
+def _first_id(age: timedelta) -> bytes:
+    """Return the lowest id of calculations that are younger than ``age``."""
+    return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
 
 
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
@@ -25,38 +39,117 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
 
     A calculation with an unpublished event stays, and so do all later ones. Raises StoreUnavailable.
     """
-    before = first_id_of_ms(unix_ms(datetime.now(UTC) - age))
+    before = _first_id(age)
     while gone := await history.prune(before, BATCH):
         yield gone
 
 
-class Retention:
-    """A task that prunes the history at the start of the service and then once an hour."""
+class _ClosingError(Exception):
+    """The service is closing: the rest is left to the next start."""
 
-    def __init__(self, history: HistoryStore, age: timedelta, metrics: HistoryMetrics) -> None:
+
+class Retention:
+    """A task that keeps the history within its age and each user's quota.
+
+    It looks at everything at the start of the service and then once an hour, and at a user's history whenever this
+    process has recorded a tenth of the quota for that user. So no user has more than 1.1 quotas for long, plus as much
+    for each further process.
+    """
+
+    def __init__(
+        self,
+        history: HistoryStore,
+        usage: UsageStore,
+        metrics: HistoryMetrics,
+        *,
+        age: timedelta | None = None,
+        quota: int | None = None,
+    ) -> None:
+        """``age`` and ``quota`` (rows of each user): None for no bound."""
         self._history = history
+        self._usage = usage
         self._age = age
+        self._quota = quota
         self._pruned = metrics.history_pruned
+        self._recorded: Counter[bytes] = Counter()
+        self._due: set[bytes] = set()
+        self._wake = asyncio.Event()
         self._closing = asyncio.Event()
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="retention")
+        self._loop = asyncio.get_running_loop()
+        self._runner = self._loop.create_task(self._run(), name="retention")
+
+    def recorded(self, rows: Sequence[HistoryRow]) -> None:
+        """Count rows that were committed, to know whose history to measure."""
+        if self._quota is None:
+            return
+        for row in rows:
+            self._recorded[row.user_id] += 1
+            if self._recorded[row.user_id] * SLACK >= self._quota:
+                del self._recorded[row.user_id]
+                self._due.add(row.user_id)
+                self._wake.set()
 
     async def aclose(self) -> None:
         """Finish the current batch, and stop."""
         self._closing.set()
+        self._wake.set()
         await self._runner
 
     async def _run(self) -> None:
+        next_pass = self._loop.time()
         while not self._closing.is_set():
+            self._wake.clear()
             try:
-                async for gone in prune(self._history, self._age):
-                    self._pruned.inc(gone)
-                    await self._pause(_PAUSE_SECONDS)
-                    if self._closing.is_set():
-                        return
+                if self._loop.time() >= next_pass:
+                    next_pass += _PERIOD_SECONDS
+                    await self._look_at_everything()
+                while self._due:
+                    await self._trim(self._due.pop())
+            except _ClosingError:
+                return
             except Exception as error:  # the next hour's try may succeed
                 _log.warning("the history was not pruned", error=str(error))
-            await self._pause(_PERIOD_SECONDS)
+            if not self._due:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), next_pass - self._loop.time())
+
+    async def _look_at_everything(self) -> None:
+        self._recorded.clear()  # whoever records slowly is measured here; this bounds the counters
+        if self._age is not None:
+            async for gone in prune(self._history, self._age):
+                await self._deleted(gone)
+        user_id: bytes | None = bytes(16)
+        while self._quota is not None and user_id is not None:
+            user_id = await self._history.user_after(user_id)
+            if user_id is not None:
+                await self._trim(user_id)
+        while await self._usage.forget(_first_id(REDELIVERY), BATCH):
+            await self._pause(_PAUSE_SECONDS)
+
+    async def _trim(self, user_id: bytes) -> None:
+        """Delete a user's oldest rows beyond the quota."""
+        oldest = await self._oldest_kept(user_id)
+        while oldest is not None and (gone := await self._history.prune(oldest, BATCH, user_id)):
+            await self._deleted(gone)
+
+    async def _oldest_kept(self, user_id: bytes) -> bytes | None:
+        """Return the id of the oldest row within a user's quota, None when all rows are within it."""
+        weight, oldest = 0, None
+        while sizes := await self._history.sizes(user_id, oldest, _PAGE):
+            for row in sizes:
+                weight += LONG_WEIGHT if row.characters > LONG_CHARACTERS else 1
+                if weight > (self._quota or 0) and oldest is not None:
+                    return oldest
+                oldest = row.id
+            await self._pause(_READ_PAUSE_SECONDS)
+        return None
+
+    async def _deleted(self, rows: int) -> None:
+        self._pruned.inc(rows)
+        await self._pause(_PAUSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
+        """Leave the database to others for a while; raises _ClosingError when the service is closing."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
+            raise _ClosingError

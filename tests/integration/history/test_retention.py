@@ -138,10 +138,19 @@ def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
     assert kept(tmp_path) == young[::-1]
 
 
+def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
+    """With PYCALC_HISTORY_QUOTA the oldest rows beyond it go while the service runs."""
+    rows = rows_of_age(10, 1_000)
+    store(tmp_path, rows)
+    with pycalc(data=tmp_path, history_quota="100") as server, httpx.Client(base_url=server.url) as client:
+        wait_until(lambda: metric(client, "pycalc_history_pruned_total") == 900, "the oldest ones are gone")
+    assert kept(tmp_path) == rows[: -100 - 1 : -1]
+
+
 def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
-    """By default the history is kept for ever."""
+    """With an empty PYCALC_HISTORY_RETENTION the history is kept for ever."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
-    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
+    with pycalc(data=tmp_path, history_retention="") as server, httpx.Client(base_url=server.url) as client:
         assert metric(client, "pycalc_history_pruned_total") == 0
     assert kept(tmp_path) == old[::-1]
