@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 P = ParamSpec("P")
 
 
@@ -15,10 +18,11 @@ class _JumpingSelector(selectors.DefaultSelector):
     """A selector that advances the loop's clock instead of waiting for a timer."""
 
     now = 1_000.0
+    in_threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return the ready events; when there are none, advance the clock to the next timer."""
-        if timeout is None:
+        """Return the ready events; when there are none and no thread works, advance the clock to the next timer."""
+        if timeout is None or (self.in_threads and timeout > 0):
             return super().select()
         ready = super().select(0)
         if not ready:
@@ -29,7 +33,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop that never waits for a timer: while nothing else is ready, its clock jumps to the next one.
 
-    For code without sockets, processes and threads: those take real time, which does not pass here.
+    Work in the loop's threads takes no time. For code without sockets and processes: those take real time, which does
+    not pass here.
     """
 
     def __init__(self) -> None:
@@ -39,6 +44,16 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time, in seconds."""
         return self._jumping.now
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """Call a function in a thread; the clock stands still until it returns."""
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping.in_threads += 1
+        future.add_done_callback(self._returned)
+        return future
+
+    def _returned(self, future: object) -> None:
+        self._jumping.in_threads -= 1
 
 
 def now() -> float:

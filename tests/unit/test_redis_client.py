@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pycalc.cache.base import counter_digest
-from pycalc.cache.redis.breaker import State
+from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
 from pycalc.errors import AnswerLost
 from pycalc.observability.metrics import Metrics
@@ -15,13 +15,13 @@ from tests.harness.virtual_time import in_virtual_time, now
 
 
 @in_virtual_time
-async def test_a_redis_that_hangs_delays_a_question_by_50_ms() -> None:
-    """A question that gets no reply ends after 50 ms, because computing the result may be faster than waiting."""
+async def test_a_redis_that_hangs_delays_a_command_by_50_ms() -> None:
+    """A command that gets no answer ends after 50 ms, because computing the result may be faster than waiting."""
     client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
-    client.breaker.state = State.CLOSED
+    client.breaker.state = CircuitState.CLOSED
     began = now()
     with pytest.raises(AnswerLost):
-        await client.ask(asyncio.Event().wait)
+        await client.execute(bool, asyncio.Event().wait)
     assert now() - began == pytest.approx(0.05)
     await client.aclose()
 
