@@ -32,7 +32,7 @@ def calculate(operation: str, **given: str | None) -> None:
     """Print the result of an operation, given its operands and options; raises ValueError with a sentence."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler would wait for the end of the arithmetic
     calculation = CALCULATIONS[operation]
-    operands = tuple(given.pop(parameter.name) or "" for parameter in calculation.parameters)
+    operands = tuple((given.pop(parameter.name) or "").strip() for parameter in calculation.parameters)
     options = options_of(calculation, {name: value for name, value in given.items() if value is not None})
     try:
         plan = make_plan(_MOST_DIGITS, operation, operands, options)

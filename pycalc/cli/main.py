@@ -99,13 +99,18 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     return parser
 
 
+def _is_negative(command: str, word: str) -> bool:
+    """Return whether a word is an expression or an operand that begins with a minus."""
+    if command == "eval":
+        return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
+    return word.startswith("-") and word[1:2] in set(".0123456789")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; print an error as one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["eval"]:
-        # A space keeps an expression such as -1/3 from being read as an option.
-        options = {word for word in words if word.partition("=")[0] in _EVAL_OPTIONS}
-        words = [f" {word}" if word.startswith("-") and word not in options else word for word in words]
+    # A space keeps an expression or an operand such as -1/3 from being read as an option.
+    words = [f" {word}" if _is_negative(words[0], word) else word for word in words]
     with_operations = not words or words[0] not in (*_COMMANDS, "--version")
     parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
     chosen = vars(parser.parse_args(words))

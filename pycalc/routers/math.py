@@ -32,7 +32,7 @@ from pycalc.services.calculations.planning import (
 )
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
-from pycalc.services.operations.numbers.literals import DECIMAL, INTEGER, MAX_LITERAL, NATURAL
+from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
 
 CALCULATION_ERRORS = (
     "validation-error",
@@ -51,7 +51,7 @@ _POSITIVE = (
     "^(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
     "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)$"
 )
-_FORMS = {"natural": NATURAL, "integer": INTEGER, "decimal": DECIMAL}
+_FORMS = {"natural": NATURAL, "integer": INTEGER, "rational": RATIONAL}
 
 
 class _Segment(Convertor[str]):

@@ -74,7 +74,7 @@ def default_options(operation: Calculable[Any]) -> Options:
 
 def takes_precision(operation: Calculable[Any]) -> bool:
     """Return whether an operation's results may have to be rounded."""
-    return any(parameter.kind in ("decimal", "expression") for parameter in operation.parameters)
+    return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:

@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.literals import size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
-Kind = Literal["natural", "integer", "decimal", "expression"]
+Kind = Literal["natural", "integer", "rational", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 

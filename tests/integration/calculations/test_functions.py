@@ -72,6 +72,32 @@ def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, pa
     assert [item["result"] for item in items] == [result, result]
 
 
+@pytest.mark.parametrize(
+    ("path", "operands", "result"),
+    [
+        ("pow/2%2F3/5", {"x": "2/3", "y": 5}, "32/243"),
+        ("pow/2%2f3/-5", {"x": "2/3", "y": -5}, "7.59375"),
+        ("pow/-8%2F27/2%2F3", {"x": "-8/27", "y": "2/3"}, "4/9"),
+        ("pow/0xFF/2", {"x": 255, "y": 2}, 65025),
+        ("pow/2%2F3/5?mod=101", {"x": "2/3", "y": 5, "mod": 101}, 87),  # 32 * 243^-1 = 32 * 69
+    ],
+)
+def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict[str, object], result: object) -> None:
+    """The slash is escaped in a path and stands as it is in a batch, whose operands are those of the answer."""
+    answer = client.get(f"/{path}").raise_for_status().json()
+    assert (answer["input"], answer["result"], answer["exact"]) == (operands, result, True)
+    body = {"operations": [{"operation": "pow", "input": operands}]}
+    assert client.post("/batch", json=body).raise_for_status().json()["results"][0]["result"] == result
+    assert client.get("/secure-history?limit=1").json()["items"][0]["input"] == operands
+
+
+def test_a_fraction_without_residue_is_outside_the_domain(client: httpx.Client) -> None:
+    """The refusal names the common divisor of the denominator and the modulus."""
+    answer = client.get("/pow/2%2F15/1?mod=21")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
+    assert answer.json()["detail"].endswith("both are multiples of 3.")
+
+
 def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
     """In a batch, as bare text with its validators, and in the export for spreadsheets."""
     body = {
