@@ -20,12 +20,12 @@ from pycalc.services.operations import CALCULATIONS
 _MOST_DIGITS = 1_000_000_000
 
 
-def evaluate(expression: str | None, file: str | None, precision: str | None) -> None:
+def evaluate(expression: str | None, file: str | None, precision: str | None, base: str | None) -> None:
     """Print the value of an expression, or of the one in a file; ``-`` is standard input."""
     expression = (expression or "").strip()
     if file is not None:
         expression = (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip()
-    calculate("evaluate", expression=expression, precision=precision)
+    calculate("evaluate", expression=expression, precision=precision, base=base)
 
 
 def calculate(operation: str, **given: str | None) -> None:

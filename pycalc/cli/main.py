@@ -16,7 +16,7 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--file", "--help", "--precision"})
+_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision"})
 _COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # those that are no operations
 
 
@@ -53,6 +53,8 @@ def _add_operations(commands: Any) -> None:
             command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
         if takes_precision(operation):
             command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
+        if operation.numeric:
+            command.add_argument("--base", metavar="B", help="write an integer result in this base, from 2 to 36")
 
 
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
@@ -77,6 +79,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     source.add_argument("expression", nargs="?")
     source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
     evaluate.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational value")
+    evaluate.add_argument("--base", metavar="B", help="write an integer value in this base, from 2 to 36")
     if with_operations:
         _add_operations(commands)
 

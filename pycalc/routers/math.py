@@ -33,6 +33,7 @@ from pycalc.services.calculations.planning import (
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
 from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
+from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
 CALCULATION_ERRORS = (
     "validation-error",
@@ -117,6 +118,10 @@ def _documented(operation: Operation[Any]) -> Any:
         described = "significant digits of a result that has no finite exact form"
         annotation = Annotated[int, Query(ge=1, le=MAX_PRECISION, description=described)]
         parameters.append(parameter("precision", annotation, DEFAULT_PRECISION))
+    if operation.numeric:
+        described = "the base in which to write the result, an integer, in the digits 0-9 and a-z"
+        base = Annotated[int, Query(ge=SMALLEST, le=LARGEST, description=described)]
+        parameters.append(parameter("base", base, DECIMAL))
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__doc__ = operation.description
     return endpoint

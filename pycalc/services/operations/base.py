@@ -89,6 +89,8 @@ class Calculable(ABC, Generic[ArgsT]):
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
     default_precision: ClassVar[int] = 50
+    # False: the result is no number but JSON text. It has no other base, and an expression has it at its top only.
+    numeric: ClassVar[bool] = True
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -127,8 +129,6 @@ class Operation(Calculable[ArgsT]):
 
     # A longer result is verified before it is returned: every result of an operation that has 0 here.
     verified_above: ClassVar[int] = VERIFIED_DIGITS
-    # False: the result is no number but JSON text, and an expression calls the operation at its top only.
-    numeric: ClassVar[bool] = True
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
