@@ -35,8 +35,8 @@ class Estimate:
 
     ``digits`` counts the digit characters of the result's text: exactly, or at most that many.
     ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
-    False where the result is, or may be, rounded to ``precision`` significant digits, or a root with a remainder.
-    ``memory`` is what intermediate values take, in bytes.
+    False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
+    values take, in bytes.
     """
 
     digits: int
@@ -158,7 +158,11 @@ class Operation(Calculable[ArgsT]):
         text = self.compute(args, precision)
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
-        return Verified(text, exact)
+        return Verified(text, exact and self.is_exact(text))
+
+    def is_exact(self, text: bytes) -> bool:
+        """Return whether nothing is missing from a result that is not rounded, such as the remainder of a root."""
+        return True
 
 
 class Summarisable(Operation[ArgsT]):
