@@ -49,7 +49,7 @@ class Pulse:
 
 def parameters(case: Case) -> dict[str, str]:
     """Return the query parameters of a case."""
-    precision, modulus, summary = case.options
+    precision, modulus, summary, _ = case.options
     given = {"precision": str(precision)} if precision != 50 else {}
     if modulus is not None:
         given["mod"] = modulus

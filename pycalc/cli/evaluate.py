@@ -20,19 +20,19 @@ from pycalc.services.operations import CALCULATIONS
 _MOST_DIGITS = 1_000_000_000
 
 
-def evaluate(expression: str | None, file: str | None, precision: str | None) -> None:
+def evaluate(expression: str | None, file: str | None, precision: str | None, base: str | None) -> None:
     """Print the value of an expression, or of the one in a file; ``-`` is standard input."""
     expression = (expression or "").strip()
     if file is not None:
         expression = (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip()
-    calculate("evaluate", expression=expression, precision=precision)
+    calculate("evaluate", expression=expression, precision=precision, base=base)
 
 
 def calculate(operation: str, **given: str | None) -> None:
     """Print the result of an operation, given its operands and options; raises ValueError with a sentence."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler would wait for the end of the arithmetic
     calculation = CALCULATIONS[operation]
-    operands = tuple(given.pop(parameter.name) or "" for parameter in calculation.parameters)
+    operands = tuple((given.pop(parameter.name) or "").strip() for parameter in calculation.parameters)
     options = options_of(calculation, {name: value for name, value in given.items() if value is not None})
     try:
         plan = make_plan(_MOST_DIGITS, operation, operands, options)

@@ -16,7 +16,7 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--file", "--help", "--precision"})
+_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision"})
 _COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # those that are no operations
 
 
@@ -53,6 +53,8 @@ def _add_operations(commands: Any) -> None:
             command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
         if takes_precision(operation):
             command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
+        if operation.numeric:
+            command.add_argument("--base", metavar="B", help="write an integer result in this base, from 2 to 36")
 
 
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
@@ -77,6 +79,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     source.add_argument("expression", nargs="?")
     source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
     evaluate.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational value")
+    evaluate.add_argument("--base", metavar="B", help="write an integer value in this base, from 2 to 36")
     if with_operations:
         _add_operations(commands)
 
@@ -99,13 +102,18 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     return parser
 
 
+def _is_negative(command: str, word: str) -> bool:
+    """Return whether a word is an expression or an operand that begins with a minus."""
+    if command == "eval":
+        return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
+    return word.startswith("-") and word[1:2] in set(".0123456789")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; print an error as one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["eval"]:
-        # A space keeps an expression such as -1/3 from being read as an option.
-        options = {word for word in words if word.partition("=")[0] in _EVAL_OPTIONS}
-        words = [f" {word}" if word.startswith("-") and word not in options else word for word in words]
+    # A space keeps an expression or an operand such as -1/3 from being read as an option.
+    words = [f" {word}" if _is_negative(words[0], word) else word for word in words]
     with_operations = not words or words[0] not in (*_COMMANDS, "--version")
     parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
     chosen = vars(parser.parse_args(words))

@@ -103,7 +103,7 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
         f'{{"id":"{identity}","operation":{quoted(row.operation)},"input":{row.input},'
-        f'"result":{"null" if row.result is None else json_literal(row.result)},"digits":{json_literal(row.digits)},'
+        f'"result":{_result(row)},"digits":{json_literal(row.digits)},'
         f'"exact":{_BOOLEAN[row.exact]},"leading":{quoted(row.leading)},"trailing":{quoted(row.trailing)},'
         f'"sha256":{digest},'
         f'"cached":{_BOOLEAN[row.cached]},"elapsed_ms":{row.elapsed_us / 1000:.3f},"user":{quoted(row.username)},'
@@ -111,20 +111,32 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
     )
 
 
+def _result(row: HistoryRow) -> str:
+    """Return a row's result as JSON: in another base than ten it is a string, even if it looks like a number."""
+    if row.result is None:
+        return "null"
+    return quoted(row.result) if _in_another_base(row) else json_literal(row.result)
+
+
+def _in_another_base(row: HistoryRow) -> bool:
+    """Return whether the operands name a base; within a text, the quotes would be escaped."""
+    return '"base":' in row.input
+
+
 # The first line of a history as CSV (RFC 4180): the members of an item, in their order.
 CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV: numbers bare, null empty; operands, lists and objects as JSON in quotes.
+    """Return a stored row as a line of CSV: numbers bare, null empty; everything else as JSON in quotes.
 
     No cell is a formula to a spreadsheet: what begins with a sign is a number or a fraction, and nothing begins with
     ``=``, ``@`` or a control character (names begin with a letter or a digit, operands with a brace).
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""
-    if result.startswith(("[", "{")):
-        result = '"{}"'.format(result.replace('"', '""'))
+    if result.startswith(("[", "{")) or (result and _in_another_base(row)):
+        result = '"{}"'.format(_result(row).replace('"', '""'))
     return (
         f'{text_of_id(row.id)},{row.operation},"{operands}",{result},{row.digits},{_BOOLEAN[row.exact]},'
         f"{row.leading},{row.trailing},{'' if row.sha256 is None else row.sha256.hex()},{_BOOLEAN[row.cached]},"

@@ -74,7 +74,7 @@ class Calculation(TypedDict):
         Outcome,
         Field(
             description="a boolean is the value of a comparison or of isprime, a list that of factorize, an object "
-            "that of iroot"
+            "that of iroot; with `base` the digits are always a string"
         ),
     ]
     digits: Annotated[int, Field(description="number of digits in the result")]
@@ -155,6 +155,7 @@ class Evaluation(TypedDict):
     precision: NotRequired[
         Annotated[int, Field(ge=1, le=10_000, description="significant digits to round an irrational value to")]
     ]
+    base: NotRequired[Annotated[int, Field(ge=2, le=36, description="the base in which to write an integer value")]]
 
 
 class BatchItem(TypedDict):

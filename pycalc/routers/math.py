@@ -32,7 +32,8 @@ from pycalc.services.calculations.planning import (
 )
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
-from pycalc.services.operations.numbers.literals import DECIMAL, INTEGER, MAX_LITERAL, NATURAL
+from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
+from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
 CALCULATION_ERRORS = (
     "validation-error",
@@ -51,7 +52,7 @@ _POSITIVE = (
     "^(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
     "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)$"
 )
-_FORMS = {"natural": NATURAL, "integer": INTEGER, "decimal": DECIMAL}
+_FORMS = {"natural": NATURAL, "integer": INTEGER, "rational": RATIONAL}
 
 
 class _Segment(Convertor[str]):
@@ -117,6 +118,10 @@ def _documented(operation: Operation[Any]) -> Any:
         described = "significant digits of a result that has no finite exact form"
         annotation = Annotated[int, Query(ge=1, le=MAX_PRECISION, description=described)]
         parameters.append(parameter("precision", annotation, DEFAULT_PRECISION))
+    if operation.numeric:
+        described = "the base in which to write the result, an integer, in the digits 0-9 and a-z"
+        base = Annotated[int, Query(ge=SMALLEST, le=LARGEST, description=described)]
+        parameters.append(parameter("base", base, DECIMAL))
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__doc__ = operation.description
     return endpoint

@@ -31,6 +31,13 @@ def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
     return f"{unscaled}e{exponent}"
 
 
+@st.composite
+def fractions(draw: st.DrawFn, largest: int = 10**9) -> str:
+    """Return a fraction as a literal, often with a denominator that ten divides."""
+    denominator = draw(st.integers(1, largest)) * draw(st.sampled_from([1, 1, 10, 8, 625]))
+    return f"{draw(st.integers(-largest, largest))}/{denominator}"
+
+
 def rational(text: bytes) -> Fraction:
     """Return the number that a text means."""
     numerator, _, denominator = text.decode().partition("/")
@@ -49,8 +56,8 @@ def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
     return text, summary.exact
 
 
-@given(decimals(), st.integers(-60, 60))
-@settings(max_examples=300)
+@given(decimals() | fractions(), st.integers(-60, 60))
+@settings(max_examples=600)
 def test_integer_exponents_are_exact(x: str, y: int) -> None:
     """Whole exponents give the exact rational: a decimal if it terminates, otherwise a fraction in lowest terms."""
     assume(Fraction(x) != 0 or y >= 0)
@@ -79,8 +86,25 @@ def test_exact_roots_are_found(root: int, numerator: int, unit: str, scale: int)
     assert rational(text) == base**numerator
 
 
-@given(decimals(), decimals(digits=4, places=3), st.integers(1, 120))
-@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 12), st.integers(-5, 5), st.sampled_from(["", "-"]))
+@settings(max_examples=300)
+def test_exact_roots_of_fractions_are_found(above: int, below: int, degree: int, numerator: int, sign: str) -> None:
+    """((p/q)^b)^(a/b) is exactly (p/q)^a; that of a negative number is real where b is odd in lowest terms."""
+    text = f"{sign}{above**degree}/{below**degree}"
+    try:
+        found, exact = checked(text, f"{numerator}/{degree}", 20)
+    except DomainError:
+        assert sign
+        assert Fraction(numerator, degree).denominator % 2 == 0
+        return
+    power = Fraction(above, below) ** numerator
+    negative = sign and (Fraction(numerator, degree).numerator % 2)
+    assert exact
+    assert rational(found) == (-power if negative else power)
+
+
+@given(decimals() | fractions(), decimals(digits=4, places=3) | fractions(largest=5_000), st.integers(1, 120))
+@settings(max_examples=600, deadline=None)
 def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
     """An irrational power is within half a unit of the last place of an enclosure by FLINT."""
     base, exponent = Fraction(x), Fraction(y)
@@ -114,8 +138,8 @@ def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
         assert exact or abs(mpmath.mpf(text.decode()) / value - 1) < mpmath.mpf(10) ** -29
 
 
-@given(decimals(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
-@settings(max_examples=200)
+@given(decimals() | fractions(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
+@settings(max_examples=400)
 def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
     """A residue equals FLINT's modular power of numerator and inverse denominator, or is a domain error without one."""
     base = Fraction(x)

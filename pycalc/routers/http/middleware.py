@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from prometheus_client import Counter, Histogram
@@ -166,10 +167,16 @@ class Application(FastAPI):
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         matched = route and route.path_regex.match(path)
-        if not matched:
-            return None
+        if matched:
+            operands = matched.groupdict()
+        else:
+            # An escaped slash stands in an operand, a fraction. The server's ``path`` no longer shows that.
+            matched = route and route.path_regex.match(scope.get("raw_path", b"").decode("latin-1"))
+            if not matched:
+                return None
+            operands = {name: unquote(value) for name, value in matched.groupdict().items()}
         scope["route"] = route
-        scope["path_params"] = matched.groupdict()
+        scope["path_params"] = operands
         return route
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:

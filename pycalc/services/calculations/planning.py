@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from json import JSONEncoder
+from math import floor, log
 from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput, ResultTooLarge
@@ -16,6 +17,7 @@ from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import parse_natural, size_of
+from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST, base_seconds
 
 DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
@@ -37,6 +39,7 @@ class Options(NamedTuple):
     precision: int = DEFAULT_PRECISION
     modulus: str | None = None
     summary: bool = False
+    base: int = DECIMAL
 
 
 DEFAULT_OPTIONS = Options()
@@ -47,11 +50,15 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options from a request's other parameters; raises InvalidInput for an unknown or invalid one."""
     known = {"precision"} if takes_precision(operation) else set()
+    if operation.numeric:
+        known.add("base")
     for name in given:
         if name == "mod" and not isinstance(operation, Modular):
             raise _invalid(name, f"{operation.name} has no residue without its value: leave mod out.")
         if name == "view" and not isinstance(operation, Summarisable):
             raise _invalid(name, f"{operation.name} has no summary without its value: leave view out.")
+        if name == "base" and not operation.numeric:
+            raise _invalid(name, f"The result of {operation.name} is no integer: leave base out.")
         if name not in known | {"mod", "view"}:
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
     if given.get("view", "full") not in ("full", "summary"):
@@ -59,12 +66,21 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     summary = given.get("view") == "summary"
     if summary and "mod" in given:
         raise _invalid("view", "view=summary and mod exclude each other: leave one of them out.")
-    precision = given.get("precision")
-    if precision is not None and not (
-        precision.isascii() and precision.isdigit() and len(precision) <= 5 and 1 <= int(precision) <= MAX_PRECISION
-    ):
-        raise _invalid("precision", f"precision must be a whole number from 1 to {MAX_PRECISION:,}.")
-    return Options(operation.default_precision if precision is None else int(precision), given.get("mod"), summary)
+    if summary and "base" in given:
+        raise _invalid("base", "view=summary shows decimal digits: leave base out, or view.")
+    precision = _whole(given, "precision", operation.default_precision, 1, MAX_PRECISION)
+    base = _whole(given, "base", DECIMAL, SMALLEST, LARGEST)
+    return Options(precision, given.get("mod"), summary, base)
+
+
+def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """Return an option that is a whole number; raises InvalidInput."""
+    text = given.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= most:
+        return int(text)
+    raise _invalid(name, f"{name} must be a whole number from {least} to {most:,}.")
 
 
 def default_options(operation: Calculable[Any]) -> Options:
@@ -74,7 +90,7 @@ def default_options(operation: Calculable[Any]) -> Options:
 
 def takes_precision(operation: Calculable[Any]) -> bool:
     """Return whether an operation's results may have to be rounded."""
-    return any(parameter.kind in ("decimal", "expression") for parameter in operation.parameters)
+    return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
@@ -92,10 +108,24 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     InvalidInput or DomainError.
     """
     plan = _make_plan(max_digits, name, literals, options)
+    if options.base != DECIMAL:
+        plan = _in_base(plan, options.base, max_digits)
     if is_short(name, literals, options):
         return plan
     handover = HANDOVER_SECONDS
     return replace(plan, seconds=plan.seconds + handover, summary_seconds=plan.summary_seconds + handover)
+
+
+def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
+    """Return the plan for a result in another base; raises ResultTooLarge."""
+    digits = floor(plan.digits * log(10, base)) + 1
+    if plan.too_large or digits > max_digits:
+        detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller one."
+        raise ResultTooLarge(detail, None, max_digits, None, None)
+    seconds = plan.seconds + base_seconds(plan.digits)
+    memory = plan.memory + _MEMORY_PER_DIGIT * digits
+    key, task = f"{plan.key}&base={base}", plan.task._replace(base=base)
+    return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
 
 
 def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
@@ -103,6 +133,8 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
     inputs = operation.input(args)
+    if options.base != DECIMAL:
+        inputs["base"] = options.base
     key = operation.key(args, options.precision)
     if options.modulus is not None and isinstance(operation, Modular):
         modulus = parse_natural({"mod": options.modulus}, "mod", least=1)

@@ -14,6 +14,7 @@ from pycalc.services.calculations.planning import ends_of
 from pycalc.services.calculations.single_flight import Coordination, Found, SingleFlight
 from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Computer
 from pycalc.services.compute.plan import Plan
+from pycalc.services.operations.radix import DECIMAL
 
 _WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result costs the event loop
 
@@ -96,7 +97,9 @@ def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
     if plan.task.view == "summary":
         tail = f'"leading":{quoted(facts.leading)},"trailing":{quoted(facts.trailing)},{tail}'
     else:
-        is_json = text[:1] in (b"[", b"{") or (facts.stored is not None and json_literal(facts.stored) == facts.stored)
+        is_json = text[:1] in (b"[", b"{") or (
+            plan.task.base == DECIMAL and facts.stored is not None and json_literal(facts.stored) == facts.stored
+        )
         quote = "" if is_json else '"'
         head, tail = f'{head}"result":{quote}', f"{quote},{tail}"
     return Result(text, facts, head.encode(), tail.encode())

@@ -21,6 +21,7 @@ from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Summarisab
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
+from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
 
 INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
 _EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
@@ -41,13 +42,15 @@ class Task(NamedTuple):
     modulus: int = 0
     exact: bool = True
     method: Any = None  # of a residue, as planning chose it (``ResiduePlan``)
+    base: int = DECIMAL
 
 
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """Compute and verify one result; return its text and the facts about it.
 
     A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. Raises VerificationFailed
-    when the text does not agree with an independent residue.
+    when the text does not agree with an independent residue, and InvalidInput where a result in another base is not
+    an integer.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -57,7 +60,11 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
         text, exact = _modulo(operation, task)
     else:
         text, exact = operation.result(task.args, task.precision, exact=task.exact)
-    digits, leading, trailing = describe(text)
+    if task.base == DECIMAL:
+        digits, leading, trailing = describe(text)
+    else:
+        text = in_base(text, exact, task.base)
+        digits, leading, trailing = describe_in_base(text)
     if task.view == "summary":  # a rounded value has few digits, and is verified like any other
         return b"", Facts(None, str(digits), False, leading, trailing, None)
     stored = digits <= STORED_DIGITS and len(text) <= STORED_DIGITS + _EXTRA_CHARACTERS

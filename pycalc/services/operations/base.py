@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.literals import size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
-Kind = Literal["natural", "integer", "decimal", "expression"]
+Kind = Literal["natural", "integer", "rational", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 
@@ -35,8 +35,8 @@ class Estimate:
 
     ``digits`` counts the digit characters of the result's text: exactly, or at most that many.
     ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
-    False where the result is, or may be, rounded to ``precision`` significant digits, or a root with a remainder.
-    ``memory`` is what intermediate values take, in bytes.
+    False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
+    values take, in bytes.
     """
 
     digits: int
@@ -89,6 +89,8 @@ class Calculable(ABC, Generic[ArgsT]):
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
     default_precision: ClassVar[int] = 50
+    # False: the result is no number but JSON text. It has no other base, and an expression has it at its top only.
+    numeric: ClassVar[bool] = True
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -127,8 +129,6 @@ class Operation(Calculable[ArgsT]):
 
     # A longer result is verified before it is returned: every result of an operation that has 0 here.
     verified_above: ClassVar[int] = VERIFIED_DIGITS
-    # False: the result is no number but JSON text, and an expression calls the operation at its top only.
-    numeric: ClassVar[bool] = True
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
@@ -158,7 +158,11 @@ class Operation(Calculable[ArgsT]):
         text = self.compute(args, precision)
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
-        return Verified(text, exact)
+        return Verified(text, exact and self.is_exact(text))
+
+    def is_exact(self, text: bytes) -> bool:
+        """Return whether nothing is missing from a result that is not rounded, such as the remainder of a root."""
+        return True
 
 
 class Summarisable(Operation[ArgsT]):

@@ -80,6 +80,9 @@ def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
         ("2^0.5", {"precision": 10}, "1.414213562", False),
         ("4^0.5", {"precision": 10}, 2, True),
         ("isprime(2^89 - 1)", {}, True, True),
+        ("iroot(10^6 + 3, 3)", {}, {"root": 100, "remainder": 3}, False),
+        ("iroot(10^6, 3)", {}, {"root": 100, "remainder": 0}, True),
+        ("max(3, abs(-4))", {}, 4, True),
         ("factorize(2^10 - 1)", {}, [{"prime": prime, "exponent": 1} for prime in (3, 11, 31)], True),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -70,6 +71,105 @@ def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, pa
     assert (first["result"], second["result"], second["cached"]) == (result, result, True)
     items = client.get("/secure-history").raise_for_status().json()["items"]
     assert [item["result"] for item in items] == [result, result]
+
+
+@pytest.mark.parametrize(
+    ("path", "operands", "result"),
+    [
+        ("pow/2%2F3/5", {"x": "2/3", "y": 5}, "32/243"),
+        ("pow/2%2f3/-5", {"x": "2/3", "y": -5}, "7.59375"),
+        ("pow/-8%2F27/2%2F3", {"x": "-8/27", "y": "2/3"}, "4/9"),
+        ("pow/0xFF/2", {"x": 255, "y": 2}, 65025),
+        ("pow/2%2F3/5?mod=101", {"x": "2/3", "y": 5, "mod": 101}, 87),  # 32 * 243^-1 = 32 * 69
+    ],
+)
+def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict[str, object], result: object) -> None:
+    """The slash is escaped in a path and stands as it is in a batch, whose operands are those of the answer."""
+    answer = client.get(f"/{path}").raise_for_status().json()
+    assert (answer["input"], answer["result"], answer["exact"]) == (operands, result, True)
+    body = {"operations": [{"operation": "pow", "input": operands}]}
+    assert client.post("/batch", json=body).raise_for_status().json()["results"][0]["result"] == result
+    assert client.get("/secure-history?limit=1").json()["items"][0]["input"] == operands
+
+
+def test_a_fraction_without_residue_is_outside_the_domain(client: httpx.Client) -> None:
+    """The refusal names the common divisor of the denominator and the modulus."""
+    answer = client.get("/pow/2%2F15/1?mod=21")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
+    assert answer.json()["detail"].endswith("both are multiples of 3.")
+
+
+def test_a_result_in_another_base_is_a_text_of_its_own(client: httpx.Client) -> None:
+    """Digits, ends, validators, ranges, digest, cache and history speak of the text in that base."""
+    number = 3**2_000
+    text, path = format(number, "x"), "/pow/3/2000?base=16"
+    first, second = (client.get(path).raise_for_status().json() for _ in range(2))
+    assert (first["result"], first["digits"], first["cached"], second["cached"]) == (text, len(text), False, True)
+    assert first["input"] == {"x": 3, "y": 2000, "base": 16}
+    bare = client.get(path, headers={"Accept": "text/plain"})
+    digest = base64.b64encode(sha256(text.encode()).digest()).decode()
+    assert (bare.text, bare.headers["Repr-Digest"]) == (text, f"sha-256=:{digest}:")
+    in_decimal = client.get("/pow/3/2000", headers={"Accept": "text/plain"})
+    assert (in_decimal.text, in_decimal.headers["ETag"] != bare.headers["ETag"]) == (str(number), True)
+    current = {"Accept": "text/plain", "If-None-Match": bare.headers["ETag"]}
+    assert [client.get(each, headers=current).status_code for each in (path, "/pow/3/2000")] == [304, 200]
+    part = client.get(path, headers={"Accept": "text/plain", "Range": "bytes=10-19"})
+    assert (part.status_code, part.text) == (206, text[10:20])
+    item = client.get("/secure-history?limit=1").json()["items"][0]
+    assert (item["input"]["base"], item["digits"], item["result"]) == (16, len(text), text)
+    assert (item["leading"], item["trailing"]) == (text[:20], text[-20:])
+    assert item["sha256"] == sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("fibonacci/30?base=2", "11001011001000101000"),
+        ("fibonacci/30?base=10", 832040),
+        ("factorial/5?base=36", "3c"),
+        ("pow/-2/3?base=3", "-22"),
+        ("pow/36/0?base=36", "1"),
+        ("lucas/100?mod=100&base=2", "11011"),  # 27
+        ("pow/1389110/1?base=36", "true"),
+    ],
+)
+def test_digits_in_another_base_are_a_string(client: httpx.Client, path: str, expected: object) -> None:
+    """Also where they look like a decimal number: in the answer, the history, a batch, and quoted in CSV."""
+    answer = client.get(f"/{path}").raise_for_status().json()
+    assert answer["result"] == expected
+    body = {"operations": [{"operation": path.partition("/")[0], "input": answer["input"]}]}
+    assert client.post("/batch", json=body).json()["results"][0]["result"] == expected
+    items = client.get("/secure-history").json()["items"]
+    assert [item["result"] for item in items] == [expected, expected]
+    lines = client.get("/secure-history", headers={"Accept": "text/csv"}).text.splitlines()
+    assert {json.loads(row["result"]) for row in csv.DictReader(lines)} == {expected}
+
+
+def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> None:
+    """The base stands beside the expression; a value that is no integer is refused."""
+    answers = {}
+    for expression in ("2^100 - 1", "1/3", "1 < 2"):
+        answers[expression] = client.post("/evaluate", json={"expression": expression, "base": 32})
+    assert answers["2^100 - 1"].json()["result"] == "v" * 20
+    for refused in ("1/3", "1 < 2"):
+        assert errors_of(answers[refused])[0]["pointer"] == "/base"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("fibonacci/10?base=1", "base must be a whole number from 2 to 36."),
+        ("fibonacci/10?base=37", "base must be a whole number from 2 to 36."),
+        ("fibonacci/10?base=0x10", "base must be a whole number from 2 to 36."),
+        ("fibonacci/10?base=16&view=summary", "view=summary shows decimal digits: leave base out, or view."),
+        ("isprime/10?base=16", "The result of isprime is no integer: leave base out."),
+        ("pow/2/-1?base=16", "The result is no integer, which alone is written in another base: leave base out."),
+        ("pow/2/0.5?base=16", "The result is no integer, which alone is written in another base: leave base out."),
+    ],
+)
+def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, sentence: str) -> None:
+    """The sentence says what to leave out."""
+    assert errors_of(client.get(f"/{path}")) == [{"pointer": "/base", "detail": sentence}]
 
 
 def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
@@ -195,4 +295,4 @@ def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
         assert 'operation="triangular"' in client.get("/metrics").text
         documented = client.get("/openapi.json").json()["paths"]["/triangular/{n}"]["get"]
         assert (documented["operationId"], documented["summary"]) == ("triangular", "Triangular number")
-        assert [each["name"] for each in documented["parameters"]] == ["n"]
+        assert [each["name"] for each in documented["parameters"]] == ["n", "base"]

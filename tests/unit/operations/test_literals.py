@@ -40,14 +40,20 @@ NOT_NATURAL = (
     "-",
     "--1",
 )
-NOT_DECIMAL = (
+NOT_RATIONAL = (
     "",
     "abc",
     "NaN",
     "inf",
     "-inf",
-    "0x10",
-    "1_0",
+    "0x",
+    "0b2",
+    "0x_1",
+    "0x1.8",
+    "1__0",
+    "_1",
+    "1_",
+    "1_.5",
     "1.",
     ".",
     "1e",
@@ -57,7 +63,17 @@ NOT_DECIMAL = (
     "1 ",
     "\n2",
     "٣",
-    "1/2",
+    "1/0",
+    "0/0",
+    "1/",
+    "/2",
+    "1/-2",
+    "1/+2",
+    "1.5/2",
+    "1/2/3",
+    "1e2/3",
+    "0x1/2",
+    "1 /2",
 )
 
 
@@ -85,9 +101,9 @@ def test_a_missing_operand_is_refused() -> None:
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
 
 
-@pytest.mark.parametrize("text", [*NOT_DECIMAL, "1" * 10_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
-def test_a_wrong_decimal_is_refused_with_a_pointer(text: str) -> None:
-    """Anything but a decimal literal is a validation error that points to its operand."""
+@pytest.mark.parametrize("text", [*NOT_RATIONAL, "1" * 10_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
+def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
+    """Anything but a decimal, a whole number in another form or a fraction is an error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             THREE["pow"].parse(raw)
@@ -166,10 +182,24 @@ def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> Non
         ("-1.5e-999999", "-1.5e-999999"),
         ("0.001", "0.001"),
         ("100e-2", 1),
+        ("0xFF", 255),
+        ("-0b101", -5),
+        ("1_000.000_5", "1000.0005"),
+        ("1/2", "0.5"),
+        ("-6/4", "-1.5"),
+        ("+4/6", "2/3"),
+        ("-10/3", "-10/3"),
+        ("1/30", "1/30"),
+        ("600/9", "200/3"),
+        ("3/160", "0.01875"),
+        ("0/7", 0),
+        ("21/7", 3),
+        ("1_000/3", "1000/3"),
+        (f"1/{3**200}", f"1/{3**200}"),
     ],
 )
-def test_decimals_are_canonical(text: str, shown: int | str) -> None:
-    """Equal numbers are shown alike: safe integers as JSON numbers, all others as decimal strings."""
+def test_numbers_are_canonical(text: str, shown: int | str) -> None:
+    """Equal numbers are shown alike: safe integers as JSON numbers, decimals and fractions as strings."""
     operation = THREE["pow"]
     args = operation.parse({"x": text, "y": "1"})
     assert operation.input(args) == {"x": shown, "y": 1}
@@ -187,7 +217,17 @@ def test_only_rounded_results_have_the_precision_in_their_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y"), [("0", "-1"), ("0", "-0.5"), ("-8", "0.5"), ("-2", "1.25"), ("-1", "0.1"), ("-1e-3", "-2.5")]
+    ("x", "y"),
+    [
+        ("0", "-1"),
+        ("0", "-0.5"),
+        ("-8", "0.5"),
+        ("-2", "1.25"),
+        ("-1", "0.1"),
+        ("-1e-3", "-2.5"),
+        ("-4", "1/2"),
+        ("-1/3", "5/6"),
+    ],
 )
 def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> None:
     """Poles and even roots of negative numbers are domain errors, never NaN or a complex number."""

@@ -20,7 +20,7 @@ from pycalc.services.operations.expressions.values import (
     lowest,
 )
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.literals import DecimalLiteral
+from pycalc.services.operations.numbers.literals import RationalLiteral
 
 # The functions of an expression that are not operations of the registry.
 BUILT_IN: Mapping[str, Signature] = {
@@ -182,7 +182,7 @@ class Arithmetic:
         return combined(sign, position, left, right, self._bits)
 
 
-def number(position: int, literal: DecimalLiteral) -> Value:
+def number(position: int, literal: RationalLiteral) -> Value:
     """Return the value of a literal; raises ResultTooLarge."""
     require_size(position, abs(literal.exponent) * 3.33)
     scale = mpz(10) ** abs(literal.exponent)

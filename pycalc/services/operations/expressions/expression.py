@@ -140,6 +140,13 @@ class Expressions:
             return self._functions[root.name].verifies(root.position, values, computed.text, prime)
         return computed.text == _boolean(arithmetic.value(root, values))
 
+    def is_exact(self, expression: Expression, computed: Verified) -> bool:
+        """Return whether a verified value is exact, which a root with a remainder at the top is not."""
+        root = expression.root
+        if not computed.exact or not isinstance(root, Call) or root.name not in self._functions:
+            return computed.exact
+        return self._functions[root.name].is_exact(computed.text)
+
     def _is_no_number(self, root: Node) -> bool:
         """Return whether a tree's value is a boolean, or that of a function whose values are no numbers."""
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)

@@ -59,6 +59,10 @@ class Function:
         """Return whether ``text`` is the value, by the operation's independent route."""
         return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
+    def is_exact(self, text: bytes) -> bool:
+        """Return whether a value is exact; a root with a remainder is not."""
+        return self._operation.is_exact(text)
+
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:
         name = self._operation.name
         if not all(map(is_exact, values)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pycalc.errors import InvalidInput
 from pycalc.services.operations.expressions.problems import invalid
 from pycalc.services.operations.numbers.gmp import int_of, text_of
-from pycalc.services.operations.numbers.literals import MAX_EXPONENT, DecimalLiteral, lowest
+from pycalc.services.operations.numbers.literals import MAX_EXPONENT, RationalLiteral, lowest
 
 _DIGITS = "[0-9]+(?:_[0-9]+)*"
 _TOKEN = re.compile(
@@ -81,7 +81,7 @@ def separated_thousands(text: str, position: int) -> InvalidInput | None:
     return invalid(position, f"A number has no thousands separators: write {plain} or {underscored}.")
 
 
-def number_of(token: Token) -> DecimalLiteral:
+def number_of(token: Token) -> RationalLiteral:
     """Return the value of a literal; raises InvalidInput for an exponent beyond ±10^18."""
     digits = token.text.replace("_", "")
     if token.kind == "based":

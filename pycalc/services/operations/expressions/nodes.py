@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pycalc.services.operations.numbers.literals import DecimalLiteral
+from pycalc.services.operations.numbers.literals import RationalLiteral
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Constant:
     """A literal."""
 
     position: int
-    value: DecimalLiteral
+    value: RationalLiteral
 
 
 @dataclass(frozen=True, slots=True)

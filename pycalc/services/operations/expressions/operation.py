@@ -74,6 +74,6 @@ class Evaluate(Calculable[Expression]):
         for _ in range(_PRIMES):
             with suppress(ZeroDivisionError):  # the prime divides a denominator: another will not
                 if self._expressions.verify(args, precision, computed, random_prime()):
-                    return computed
+                    return computed._replace(exact=self._expressions.is_exact(args, computed))
                 break
         raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")

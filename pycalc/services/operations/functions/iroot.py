@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
-from pycalc.services.operations.base import Estimate, Parameter, Verified
+from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import integer_json
@@ -46,7 +46,7 @@ class IntegerRoot(IntegerOperation):
         # The remainder is not above n, or for a negative n below the k-th power of the root: at most 2^(bits + k).
         remainder_bits = bits + k if n < -1 else bits
         digits = digits_of_bits(bits // k + 2) + digits_of_bits(remainder_bits)
-        return Estimate(digits, seconds(_SECONDS, min(remainder_bits, _COUNTLESS)), exact=False)
+        return Estimate(digits, seconds(_SECONDS, min(remainder_bits, _COUNTLESS)), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         n, k = args
@@ -59,9 +59,8 @@ class IntegerRoot(IntegerOperation):
         found = {"root": integer_json(int(root)), "remainder": integer_json(int(remainder))}
         return json.dumps(found, separators=(",", ":")).encode()
 
-    def result(self, args: Integers, precision: int, *, exact: bool) -> Verified:
-        text = super().result(args, precision, exact=exact).text
-        return Verified(text, text.endswith(b'"remainder":0}'))
+    def is_exact(self, text: bytes) -> bool:
+        return text.endswith(b'"remainder":0}')
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
         """Return whether n is the k-th power of the root plus the remainder, and below the next k-th power."""

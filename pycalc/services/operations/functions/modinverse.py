@@ -7,9 +7,9 @@ from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
+from pycalc.services.operations.numbers.literals import shortened
 
 _INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
-_LONGEST_SHOWN = 60  # digits of a divisor that a message shows
 
 
 class ModularInverse(IntegerOperation):
@@ -35,8 +35,7 @@ class ModularInverse(IntegerOperation):
         try:
             return text_of(int(gmp.invert(a, m))).encode()
         except ZeroDivisionError:
-            divisor = text_of(int(gmp.gcd(a, m)))
-        shown = divisor if len(divisor) <= _LONGEST_SHOWN else f"{divisor[:20]}...{divisor[-20:]}"
+            shown = shortened(int(gmp.gcd(a, m)))
         detail = f"a has no inverse modulo m, because both are multiples of {shown}: only coprime ones have an inverse."
         raise DomainError(detail)
 

@@ -1,14 +1,14 @@
-"""Natural and decimal literals, exact at any length, and the keys made of them."""
+"""Natural and rational literals, exact at any length, and the keys made of them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.services.operations.numbers.gmp import int_of, text_of
+from pycalc.services.operations.numbers.gmp import gmp, int_of, mpz, text_of
 
 MAX_LITERAL = 10_000  # the longest literal accepted, in characters
 MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
@@ -17,30 +17,46 @@ SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exa
 _PADDING = 100
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _KEY_LENGTH = 200
+_LONGEST_SHOWN = 60  # digits of a number in a message
+_DIGITS = "[0-9](?:_?[0-9])*"
+_BASED = "0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB][01](?:_?[01])*"
 # 0xFF, 0b101, 1_000 and 1e6
-_NATURAL = r"0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB][01](?:_?[01])*|[0-9](?:_?[0-9])*(?:[eE]\+?[0-9]+)?"
+_NATURAL = rf"{_BASED}|{_DIGITS}(?:[eE]\+?[0-9]+)?"
 NATURAL = re.compile(f"(?:{_NATURAL})")
 INTEGER = re.compile(f"[+-]?(?:{_NATURAL})")
-DECIMAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
+# 0xFF, 1/3, 2.5, .5 and 1e-3
+RATIONAL = re.compile(
+    rf"([+-]?)(?:({_BASED})|({_DIGITS})/({_DIGITS})|"
+    rf"(?:({_DIGITS})(?:\.({_DIGITS}))?|\.({_DIGITS}))(?:[eE]([+-]?[0-9]+))?)"
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DecimalLiteral:
-    """The number ``unscaled``·10^``exponent`` in lowest form: ``unscaled`` is no multiple of ten; zero is (0, 0)."""
+class RationalLiteral:
+    """The number ``unscaled``·10^``exponent`` / ``denominator`` in lowest form; zero is (0, 0, 1).
+
+    ``unscaled`` is no multiple of ten; ``denominator`` is positive and coprime to ten and to ``unscaled``.
+    """
 
     unscaled: int
     exponent: int
+    denominator: int = 1
 
     def __repr__(self) -> str:
-        return f"DecimalLiteral({self.text()})"
+        return f"RationalLiteral({self.text()})"
 
     @property
     def is_integer(self) -> bool:
         """Return whether the number is whole."""
-        return self.exponent >= 0
+        return self.exponent >= 0 and self.denominator == 1
 
     def text(self) -> str:
-        """Return the canonical form: plain digits, or ``1.5e-200`` where those would need over 100 more zeros."""
+        """Return the canonical form: plain digits, ``1.5e-200`` where those would need over 100 more zeros, or p/q."""
+        if self.denominator > 1:
+            scale = mpz(10) ** abs(self.exponent)
+            value = gmp.mpq(self.unscaled, self.denominator)
+            value = value * scale if self.exponent >= 0 else value / scale
+            return f"{text_of(int(value.numerator))}/{text_of(int(value.denominator))}"
         sign = "-" if self.unscaled < 0 else ""
         digits = text_of(abs(self.unscaled))
         if 0 <= self.exponent <= _PADDING:
@@ -54,7 +70,7 @@ class DecimalLiteral:
 
     def json(self) -> int | str:
         """Return a JSON number where it is an integer within ±(2^53-1), otherwise the canonical text."""
-        if 0 <= self.exponent <= 15 and self.unscaled.bit_length() <= 53:
+        if self.is_integer and self.exponent <= 15 and self.unscaled.bit_length() <= 53:
             value = self.unscaled * 10**self.exponent
             return value if abs(value) <= SAFE_INTEGER else self.text()
         return self.text()
@@ -63,6 +79,12 @@ class DecimalLiteral:
 def integer_json(value: int) -> int | str:
     """Return an integer as a JSON value."""
     return value if abs(value) <= SAFE_INTEGER else text_of(value)
+
+
+def shortened(value: int) -> str:
+    """Return an integer as a message shows it: a long one by its ends."""
+    text = text_of(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
 
 def key_of(name: str, *operands: str) -> str:
@@ -132,15 +154,23 @@ def size_of(literal: str) -> int:
     return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
-def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldProblem:
-    """Return a decimal such as ``2``, ``-3``, ``2.5``, ``.5`` or ``1e3``, or the problem with its text."""
+def parse_rational(raw: Mapping[str, str], name: str) -> RationalLiteral | FieldProblem:
+    """Return a number such as ``2``, ``-3``, ``2.5``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``, or the problem with it."""
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         return text
-    match = DECIMAL.fullmatch(text)
+    match = RATIONAL.fullmatch(text)
     if match is None:
-        return FieldProblem(f"/{name}", f"{name} must be a decimal number such as 2, -3, 2.5 or 1e3.")
-    sign, whole, fraction, bare, power = match.groups()
+        return FieldProblem(f"/{name}", f"{name} must be a number such as 2, -3, 2.5, 1e3, 0xFF or 2/3.")
+    groups = (group and group.replace("_", "") for group in match.groups())
+    sign, based, numerator, denominator, whole, fraction, bare, power = groups
+    if based:
+        return lowest(sign, text_of(int(based, 0)), 0)
+    if denominator:
+        divisor = int_of(denominator)
+        if divisor == 0:
+            return FieldProblem(f"/{name}", f"{name} must have a denominator of 1 or more.")
+        return _quotient(sign, int_of(numerator), divisor)
     fraction = fraction or bare or ""
     exponent = int_of(power or "0")
     if abs(exponent) > MAX_EXPONENT:
@@ -148,10 +178,20 @@ def parse_decimal(raw: Mapping[str, str], name: str) -> DecimalLiteral | FieldPr
     return lowest(sign, (whole or "") + fraction, exponent - len(fraction))
 
 
-def lowest(sign: str, digits: str, exponent: int) -> DecimalLiteral:
+def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
+    """Return a fraction in lowest form: the twos and fives of its denominator become a power of ten."""
+    value = gmp.mpq(numerator, divisor)
+    rest, twos = gmp.remove(value.denominator, 2)
+    rest, fives = gmp.remove(rest, 5)
+    places = max(int(twos), int(fives))
+    scaled = int(value.numerator * mpz(2) ** (places - twos) * mpz(5) ** (places - fives))
+    return replace(lowest(sign, text_of(scaled), -places), denominator=int(rest))
+
+
+def lowest(sign: str, digits: str, exponent: int) -> RationalLiteral:
     """Return the number of this sign (``-`` or empty), these digits and this power of ten, in lowest form."""
     significant = digits.rstrip("0")
     if not significant:
-        return DecimalLiteral(0, 0)
+        return RationalLiteral(0, 0)
     unscaled = int_of(significant)
-    return DecimalLiteral(-unscaled if sign == "-" else unscaled, exponent + len(digits) - len(significant))
+    return RationalLiteral(-unscaled if sign == "-" else unscaled, exponent + len(digits) - len(significant))

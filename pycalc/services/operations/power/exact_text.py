@@ -9,7 +9,7 @@ from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, power_of_decimal
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.growth import Ends, IntegerPower
-from pycalc.services.operations.power.rational import ExactPower
+from pycalc.services.operations.power.rational import ExactPower, in_positive_power
 
 
 class Term(NamedTuple):
@@ -73,14 +73,11 @@ def exact_text(value: ExactPower) -> ExactText:
     """Return the form of an exact power: a fraction only where its decimal would not end."""
     if value.sign == 0:
         return ExactText(False, Term(IntegerPower(0, 1), 0), None)
-    twos, fives, rest, power = value.twos, value.fives, value.rest, value.power
-    if power < 0:
-        twos, fives, power = -twos, -fives, -power
-        if rest > 1:
-            above = _term(max(twos, 0), max(fives, 0), 1, power)
-            below = _term(max(-twos, 0), max(-fives, 0), rest, power)
-            return ExactText(value.sign < 0, above, below)
-    return ExactText(value.sign < 0, _term(twos, fives, rest, power), None)
+    sign, twos, fives, rest, power, below = in_positive_power(value)
+    if below == 1:
+        return ExactText(sign < 0, _term(twos, fives, rest, power), None)
+    numerator = _term(max(twos, 0), max(fives, 0), rest, power)
+    return ExactText(sign < 0, numerator, _term(max(-twos, 0), max(-fives, 0), below, power))
 
 
 def power_text(power: IntegerPower) -> str:

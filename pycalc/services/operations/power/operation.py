@@ -1,4 +1,4 @@
-"""Powers x^y of decimal literals: exact wherever a finite exact answer exists, otherwise correctly rounded."""
+"""Powers x^y of rational literals: exact wherever a finite exact answer exists, otherwise correctly rounded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.literals import DecimalLiteral, key_of, parse_decimal
+from pycalc.services.operations.numbers.literals import RationalLiteral, key_of, parse_rational
 from pycalc.services.operations.numbers.modular import checked_modulus
-from pycalc.services.operations.numbers.texts import describe, residue_or_none
+from pycalc.services.operations.numbers.texts import describe, inverse, residue_or_none
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
-from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, power_modulo, sign_of_power
+from pycalc.services.operations.power.rational import (
+    ExactPower,
+    exact_power,
+    fraction_of,
+    is_one,
+    power_modulo,
+    sign_of_power,
+)
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
 MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only where x is 0, 1 or -1
@@ -24,8 +31,8 @@ MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accept
 class PowerArgs:
     """The base and the exponent, and the exact power that they make, if they make one."""
 
-    x: DecimalLiteral
-    y: DecimalLiteral
+    x: RationalLiteral
+    y: RationalLiteral
     value: ExactPower | None = field(compare=False, repr=False)
     exact: ExactText | None = field(compare=False, repr=False)
 
@@ -40,12 +47,12 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         "where it is another rational, and otherwise correctly rounded to `precision` significant digits."
     )
     parameters = (
-        Parameter("x", "decimal", "The base, a decimal number.", "2.5"),
-        Parameter("y", "decimal", "The exponent, a decimal number.", "-3"),
+        Parameter("x", "rational", "The base, a decimal number or a fraction such as 2/3.", "2.5"),
+        Parameter("y", "rational", "The exponent, a decimal number or a fraction such as 2/3.", "-3"),
     )
 
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
-        x, y = parse_decimal(raw, "x"), parse_decimal(raw, "y")
+        x, y = parse_rational(raw, "x"), parse_rational(raw, "y")
         if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
             raise InvalidInput.of(*(operand for operand in (x, y) if isinstance(operand, FieldProblem)))
         if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
@@ -64,7 +71,8 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         exact = args.exact
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
-            size = max(precision, len(text_of(abs(args.x.unscaled))), len(text_of(abs(args.y.unscaled))))
+            parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
+            size = max(precision, *(len(text_of(abs(part))) for part in parts))
             return Estimate(digits, thresholds.seconds(thresholds.ROUNDED_SECONDS, size), False)
         return Estimate(exact.digits(), _exact_seconds(exact), True)
 
@@ -134,17 +142,17 @@ def _exact_seconds(exact: ExactText) -> float:
     return powers + min(exact.digits(), 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT
 
 
-def _is_trivial(x: DecimalLiteral) -> bool:
+def _is_trivial(x: RationalLiteral) -> bool:
     """Return whether every power of ``x`` is 0, 1 or -1."""
-    return abs(x.unscaled) <= 1 and x.exponent == 0
+    return x.unscaled == 0 or is_one(x)
 
 
 def _negative(args: PowerArgs) -> bool:
     return sign_of_power(args.x, args.y) < 0
 
 
-def _base_residue(x: DecimalLiteral, prime: int) -> int:
-    residue = x.unscaled * pow(10, x.exponent, prime) % prime
+def _base_residue(x: RationalLiteral, prime: int) -> int:
+    residue = x.unscaled * pow(10, x.exponent, prime) * inverse(x.denominator, prime) % prime
     if residue == 0:
         raise ZeroDivisionError("the prime divides the base")
     return residue

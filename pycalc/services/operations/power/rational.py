@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 from pycalc.errors import DomainError
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.literals import DecimalLiteral
+from pycalc.services.operations.numbers.literals import RationalLiteral, shortened
 
 # Beyond 2^34,000 no root of a literal (at most 10,000 digits, exponent at most 10^18) is exact but that of ±1.
 _LARGEST_ROOT = 34_000
 
 
 class ExactPower(NamedTuple):
-    """The number ``sign``·(2^``twos``·5^``fives``·``rest``)^``power``.
+    """The number ``sign``·(2^``twos``·5^``fives``·``rest``/``below``)^``power``.
 
-    ``sign`` is -1, 0 or 1, and ``rest`` >= 1 is coprime to ten. The others may be negative.
+    ``sign`` is -1, 0 or 1; ``rest`` and ``below`` are 1 or more, coprime to ten and to each other. The others may be
+    negative.
     """
 
     sign: int
@@ -25,10 +26,14 @@ class ExactPower(NamedTuple):
     fives: int
     rest: int
     power: int
+    below: int = 1
 
 
 class Fraction(NamedTuple):
-    """The fraction a / (2^``twos``·5^``fives``) in lowest terms; ``denominator`` is None where it is too large."""
+    """A fraction in lowest terms whose denominator has so many twos and fives.
+
+    ``denominator`` is None where it is too large for any exact root.
+    """
 
     numerator: int
     twos: int
@@ -36,7 +41,7 @@ class Fraction(NamedTuple):
     denominator: int | None
 
 
-def exact_power(x: DecimalLiteral, y: DecimalLiteral) -> ExactPower | None:
+def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
     """Return ``x``^``y`` as an exact power, or None where it is irrational; DomainError where it has no real value.
 
     A power with an exponent a/b in lowest terms is rational just where the prime factorization of x is a b-th power.
@@ -48,23 +53,31 @@ def exact_power(x: DecimalLiteral, y: DecimalLiteral) -> ExactPower | None:
             raise DomainError("0 has no negative powers.")
         return ExactPower(0, 0, 0, 1, 1)
     sign = sign_of_power(x, y)
-    if abs(x.unscaled) == 1 and x.exponent == 0:
+    if is_one(x):
         return ExactPower(sign, 0, 0, 1, 1)
     twos, fives, rest = _factors(x)
     if y.is_integer:
-        return ExactPower(sign, twos, fives, rest, y.unscaled * 10**y.exponent)
+        return ExactPower(sign, twos, fives, rest, y.unscaled * 10**y.exponent, x.denominator)
     fraction = fraction_of(y)
     if fraction.denominator is None:
         return None
-    root = _root(twos, fives, rest, fraction.denominator)
-    return None if root is None else ExactPower(sign, *root, fraction.numerator)
+    degree = fraction.denominator
+    above, below = _root(rest, degree), _root(x.denominator, degree)
+    if twos % degree or fives % degree or above is None or below is None:
+        return None
+    return ExactPower(sign, twos // degree, fives // degree, above, fraction.numerator, below)
+
+
+def is_one(x: RationalLiteral) -> bool:
+    """Return whether ``x`` is 1 or -1."""
+    return abs(x.unscaled) == 1 and x.exponent == 0 and x.denominator == 1
 
 
 @lru_cache(maxsize=256)
-def fraction_of(y: DecimalLiteral) -> Fraction:
+def fraction_of(y: RationalLiteral) -> Fraction:
     """Return a literal that is no integer, as a fraction in lowest terms."""
-    twos = fives = -y.exponent
-    numerator = y.unscaled
+    twos = fives = max(-y.exponent, 0)
+    numerator = y.unscaled * 10 ** max(y.exponent, 0)
     if numerator % 2 == 0:
         shared = min(twos, int(gmp.bit_scan1(abs(numerator))))
         numerator >>= shared
@@ -74,17 +87,17 @@ def fraction_of(y: DecimalLiteral) -> Fraction:
         numerator = int(mpz(numerator) // mpz(5) ** shared)
         fives -= shared
     fits = max(twos, fives) <= _LARGEST_ROOT
-    return Fraction(numerator, twos, fives, (5**fives << twos) if fits else None)
+    return Fraction(numerator, twos, fives, (5**fives << twos) * y.denominator if fits else None)
 
 
-def sign_of_power(x: DecimalLiteral, y: DecimalLiteral) -> int:
+def sign_of_power(x: RationalLiteral, y: RationalLiteral) -> int:
     """Return 1 or -1 for ``x`` other than zero; DomainError where a negative ``x`` would need an even root.
 
     An odd root of a negative number is real: (-32)^0.2 = -2.
     """
     if x.unscaled > 0:
         return 1
-    if y.is_integer:
+    if y.exponent >= 0:  # the denominator is odd
         return -1 if y.exponent == 0 and y.unscaled & 1 else 1
     fraction = fraction_of(y)
     if fraction.twos > 0:
@@ -92,39 +105,37 @@ def sign_of_power(x: DecimalLiteral, y: DecimalLiteral) -> int:
     return -1 if fraction.numerator & 1 else 1
 
 
-def _factors(x: DecimalLiteral) -> tuple[int, int, int]:
+def _factors(x: RationalLiteral) -> tuple[int, int, int]:
     rest, twos = gmp.remove(mpz(abs(x.unscaled)), 2)
     rest, fives = gmp.remove(rest, 5)
     return int(twos) + x.exponent, int(fives) + x.exponent, int(rest)
 
 
-def _root(twos: int, fives: int, rest: int, degree: int) -> tuple[int, int, int] | None:
-    if twos % degree or fives % degree:
+def _root(value: int, degree: int) -> int | None:
+    """Return the exact root of a positive integer, or None where it is irrational."""
+    if value == 1:
+        return 1
+    if degree >= value.bit_length():
         return None
-    if rest == 1:
-        return twos // degree, fives // degree, 1
-    if degree >= rest.bit_length():
-        return None
-    root, exact = gmp.iroot(mpz(rest), degree)
-    return (twos // degree, fives // degree, int(root)) if exact else None
+    root, exact = gmp.iroot(mpz(value), degree)
+    return int(root) if exact else None
 
 
-def denominator_and_numerator(value: ExactPower) -> tuple[int, int, int, int, int, int]:
-    """Return the exponents of 2, 5 and ``rest`` in the numerator, then in the denominator."""
-    forward = value.power >= 0
-    twos, fives = (value.twos, value.fives) if forward else (-value.twos, -value.fives)
-    above, below = (1, 0) if forward else (0, 1)
-    return max(twos, 0), max(fives, 0), above, max(-twos, 0), max(-fives, 0), below
+def in_positive_power(value: ExactPower) -> ExactPower:
+    """Return the same number with a power of 0 or more: a negative one exchanges numerator and denominator."""
+    if value.power >= 0:
+        return value
+    return ExactPower(value.sign, -value.twos, -value.fives, value.below, -value.power, value.rest)
 
 
 def power_modulo(value: ExactPower, modulus: int) -> int:
     """Return the value modulo ``modulus``; raises DomainError where its denominator has no inverse."""
-    exponent = abs(value.power)
-    twos, fives, rest, twos_below, fives_below, rest_below = denominator_and_numerator(value)
-    above = value.sign * _monomial(twos, fives, value.rest**rest, exponent, modulus)
-    below = _monomial(twos_below, fives_below, value.rest**rest_below, exponent, modulus)
-    if gcd(below, modulus) != 1:
-        raise DomainError("The denominator of the result has no inverse for this modulus.")
+    sign, twos, fives, rest, exponent, rest_below = in_positive_power(value)
+    above = sign * _monomial(max(twos, 0), max(fives, 0), rest, exponent, modulus)
+    below = _monomial(max(-twos, 0), max(-fives, 0), rest_below, exponent, modulus)
+    if (divisor := gcd(below, modulus)) != 1:
+        shown = shortened(divisor)
+        raise DomainError(f"The result's denominator has no inverse for this modulus: both are multiples of {shown}.")
     return int(above * gmp.invert(below, modulus) % modulus) if modulus > 1 else 0
 
 

@@ -6,7 +6,7 @@ import re
 
 from pycalc.services.operations.numbers.gmp import int_of, text_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
-from pycalc.services.operations.numbers.literals import MAX_LITERAL, DecimalLiteral
+from pycalc.services.operations.numbers.literals import MAX_LITERAL, RationalLiteral
 from pycalc.services.operations.numbers.rounded import PLAIN_FROM, Rounded
 
 _SHORT = 20
@@ -14,7 +14,7 @@ _FORM = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:e([+-][0-9]+))?")
 _SMALLEST_EXPONENT = -40_000
 
 
-def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int) -> Rounded:
+def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
     """Return |``x``|^``y`` (irrational) to the nearest number of ``precision`` digits, with the sign given.
 
     Both ends of an enclosure of 10^(y·log10|x|) are rounded; the precision is raised until they agree (Ziv). An
@@ -35,7 +35,7 @@ def rounded_power(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precisio
     return settled(attempt, _bits(x, y, precision))
 
 
-def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
+def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
     """Return the exact number of digit characters in the rounded value's text.
 
     A short rounding is enough, unless it gives a power of ten: then only a full rounding determines the exponent.
@@ -47,7 +47,7 @@ def rounded_digits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
     return precision - rounded.exponent if PLAIN_FROM <= rounded.exponent < 0 else precision
 
 
-def encloses(x: DecimalLiteral, y: DecimalLiteral, negative: bool, precision: int, text: bytes) -> bool:
+def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
 
     ln(text ± half a unit) must enclose y·ln|x|. It is another route than the one that computed the text: natural
@@ -90,31 +90,40 @@ def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
     return candidate if len(significant) == precision and candidate.text().encode() == text else None
 
 
-def _bits(x: DecimalLiteral, y: DecimalLiteral, precision: int) -> int:
+def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
     """Return a first precision: the bits of the logarithm's whole part and of the result's digits, and 64 more."""
-    magnitude = abs(x.exponent).bit_length() + x.unscaled.bit_length().bit_length()
+    longest = max(x.unscaled.bit_length(), x.denominator.bit_length())
+    magnitude = abs(x.exponent).bit_length() + longest.bit_length()
     magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
     return magnitude + precision * 3322 // 1000 + 64
 
 
-def _times(arithmetic: IntervalArithmetic, log: Interval, y: DecimalLiteral) -> Interval:
+def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
     """Return ``log``·``y``; below 10^-40,000 only a bound of y is used, which no precision served can tell from it."""
     if y.exponent >= _SMALLEST_EXPONENT:
-        product = arithmetic.multiply(log, arithmetic.integer(y.unscaled))
-        return arithmetic.divide(product, arithmetic.integer(10**-y.exponent))
+        product = arithmetic.multiply(log, arithmetic.integer(y.unscaled * 10 ** max(y.exponent, 0)))
+        return arithmetic.divide(product, arithmetic.integer(10 ** max(-y.exponent, 0) * y.denominator))
     bound = arithmetic.divide(arithmetic.integer(1), arithmetic.integer(10 ** (-_SMALLEST_EXPONENT - MAX_LITERAL)))
     zero = arithmetic.integer(0)
     enclosure = Interval(zero.low, bound.high) if y.unscaled > 0 else Interval(-bound.high, zero.high)
     return arithmetic.multiply(log, enclosure)
 
 
-def _logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral) -> Interval:
+def _significand(arithmetic: IntervalArithmetic, x: RationalLiteral) -> Interval:
+    """Return |x| without its power of ten."""
+    above = arithmetic.integer(abs(x.unscaled))
+    return above if x.denominator == 1 else arithmetic.divide(above, arithmetic.integer(x.denominator))
+
+
+def _logarithm(arithmetic: IntervalArithmetic, x: RationalLiteral, y: RationalLiteral) -> Interval:
     """Return y·log10|x|."""
-    log = arithmetic.log10(arithmetic.integer(abs(x.unscaled)))
+    log = arithmetic.log10(_significand(arithmetic, x))
     return _times(arithmetic, arithmetic.add(log, arithmetic.integer(x.exponent)), y)
 
 
-def _natural_logarithm(arithmetic: IntervalArithmetic, x: DecimalLiteral, y: DecimalLiteral, ten: Interval) -> Interval:
+def _natural_logarithm(
+    arithmetic: IntervalArithmetic, x: RationalLiteral, y: RationalLiteral, ten: Interval
+) -> Interval:
     """Return y·ln|x|, with ``ten`` = ln 10."""
-    log = arithmetic.log(arithmetic.integer(abs(x.unscaled)))
+    log = arithmetic.log(_significand(arithmetic, x))
     return _times(arithmetic, arithmetic.add(log, arithmetic.multiply(ten, arithmetic.integer(x.exponent))), y)

@@ -1,0 +1,59 @@
+"""Integers in the bases from 2 to 36."""
+
+from __future__ import annotations
+
+import re
+
+from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
+from pycalc.services.operations.base import VERIFIED_DIGITS
+from pycalc.services.operations.numbers.gmp import mpz
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import ENDS, DigitFacts, digits_residue
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+SMALLEST, LARGEST = 2, 36
+DECIMAL = 10
+_INTEGER = re.compile(rb"-?[0-9]+")
+_PIECE = 1_000  # digits that are read at once: the time for a piece is quadratic in them
+# Reading the decimal digits, writing those of the slowest base, and the verification, by the decimal digits.
+_SECONDS: Costs = (
+    (30, 3e-6), (1_000, 1.5e-5), (3_000, 9e-5), (10_000, 3e-4), (33_000, 1e-3), (1e5, 5e-3), (1e6, 0.25), (1e7, 5.0),
+)  # fmt: skip
+
+
+def base_seconds(digits: int) -> float:
+    """Return how long ``in_base`` takes on one core for so many decimal digits."""
+    return seconds(_SECONDS, digits)
+
+
+def in_base(text: bytes, exact: bool, base: int) -> bytes:
+    """Return an integer's decimal text in another base, in the digits 0-9 and a-z.
+
+    A long text is verified: both must have the same residue modulo a random prime. Raises InvalidInput for a text that
+    is not an exact integer.
+    """
+    if not exact or not _INTEGER.fullmatch(text):
+        detail = "The result is no integer, which alone is written in another base: leave base out."
+        raise InvalidInput.of(FieldProblem("/base", detail))
+    written: bytes = mpz(text.decode()).digits(base).encode()
+    if len(text) > VERIFIED_DIGITS:
+        prime = random_prime()
+        if residue_in_base(written, base, prime) != digits_residue(text, prime):
+            raise VerificationFailed(f"a result of {len(text)} digits in base {base} did not agree with its residue")
+    return written
+
+
+def residue_in_base(text: bytes, base: int, prime: int) -> int:
+    """Return the residue of an integer's text in a base, in linear time."""
+    digits = text.removeprefix(b"-").decode()
+    residue, scale = 0, pow(base, _PIECE, prime)
+    for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
+        if piece := digits[max(0, start) : start + _PIECE]:
+            residue = int(residue * scale + mpz(piece, base) % prime) % prime
+    return -residue % prime if text.startswith(b"-") else residue
+
+
+def describe_in_base(text: bytes) -> DigitFacts:
+    """Return the facts of an integer's text in any base."""
+    digits = text.removeprefix(b"-")
+    return DigitFacts(len(digits), digits[:ENDS].decode(), digits[-ENDS:].decode())

@@ -1,0 +1,89 @@
+"""Integers in other bases, against Python's own reading of them."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+
+from pycalc.errors import InvalidInput, ResultTooLarge
+from pycalc.services.calculations.planning import Options, make_plan
+from pycalc.services.compute.worker import execute
+from pycalc.services.operations.numbers.gmp import text_of
+from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.radix import describe_in_base, in_base, residue_in_base
+
+LIMIT = 10_000
+
+
+def read(text: bytes, base: int) -> int:
+    """Return the number of a text, digit by digit."""
+    value = 0
+    for digit in text.removeprefix(b"-").decode():
+        value = value * base + int(digit, base)
+    return -value if text.startswith(b"-") else value
+
+
+@pytest.mark.parametrize("base", range(2, 37))
+def test_a_text_in_a_base_is_the_same_number(base: int) -> None:
+    """Every base writes small and long numbers of both signs without leading zeros, in 0-9 and a-z."""
+    random = Random(base)  # noqa: S311  # operands, no secrets
+    numbers = [
+        *range(-40, 41),
+        base**7 - 1,
+        base**7,
+        *(random.getrandbits(random.randint(1, 7_000)) for _ in range(40)),
+    ]
+    for number in (sign * each for each in numbers for sign in (1, -1)):
+        text = in_base(text_of(number).encode(), True, base)
+        assert read(text, base) == number
+        assert text.removeprefix(b"-")[:1] != b"0" or number == 0
+        assert set(text.removeprefix(b"-")) <= set(b"0123456789abcdefghijklmnopqrstuvwxyz"[:base])
+        prime = random_prime()
+        assert residue_in_base(text, base, prime) == number % prime
+
+
+def test_one_wrong_digit_is_noticed() -> None:
+    """The residue of a long text changes with any of its digits."""
+    text = in_base(str(7**5_000).encode(), True, 36)
+    prime = random_prime()
+    for place in range(0, len(text), 97):
+        wrong = bytearray(text)
+        wrong[place] = ord("0") if wrong[place] != ord("0") else ord("1")
+        assert residue_in_base(bytes(wrong), 36, prime) != pow(7, 5_000, prime)
+
+
+def test_the_facts_are_those_of_the_text() -> None:
+    """The sign is no digit, and the ends have letters; an e is a digit there."""
+    assert describe_in_base(b"-1e5") == (3, "1e5", "1e5")
+    text = format(2**100 - 1, "x").encode()
+    assert describe_in_base(text) == (25, "f" * 20, "f" * 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "exact"), [(b"1.5", True), (b"1/3", True), (b"true", True), (b"1e20", False), (b"141", False)]
+)
+def test_only_an_exact_integer_has_another_base(text: bytes, exact: bool) -> None:
+    """A decimal, a fraction, a boolean and a rounded integer are refused."""
+    with pytest.raises(InvalidInput) as caught:
+        in_base(text, exact, 16)
+    assert [problem.pointer for problem in caught.value.problems] == ["/base"]
+
+
+@pytest.mark.parametrize(("base", "digits"), [(2, 9_999), (3, 6_309), (16, 2_500), (36, 1_934)])
+def test_the_plan_counts_the_digits_of_the_base(base: int, digits: int) -> None:
+    """2^9998 has so many digits, by logarithms; the plan has them or one more, and a key and operands of its own."""
+    plan = make_plan(LIMIT, "pow", ("2", "9998"), Options(base=base))
+    text, facts = execute(plan.task)
+    assert (len(text or b""), facts.digits) == (digits, str(digits))
+    assert digits <= plan.digits <= digits + 1
+    assert (plan.key, json.loads(plan.input)["base"]) == (f"pow:2:9998&base={base}", base)
+
+
+@pytest.mark.parametrize(("y", "base"), [(10_000, 2), (33_300, 9), (52_000, 36)])
+def test_a_text_over_the_limit_is_refused(y: int, base: int) -> None:
+    """The limit is that of the text in the base; its ends are not known there."""
+    with pytest.raises(ResultTooLarge, match=f"10,000 digits in base {base}") as caught:
+        make_plan(LIMIT, "pow", ("2", str(y)), Options(base=base))
+    assert (caught.value.digits, caught.value.limit) == (None, LIMIT)
