@@ -57,6 +57,15 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
     assert execute(power_of_ten(digits)) == (text, facts)
 
 
+@pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
+    """The text goes into the history up to 1,000 digits, not counting the sign; of a longer result only its ends."""
+    text = sign + "7" + "0" * (digits - 1)
+    args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
+    assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
+
+
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's reply has the Unix times before and after the work."""
     times = iter([100, 200])
