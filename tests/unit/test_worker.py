@@ -66,6 +66,13 @@ def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bo
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
 
 
+def test_a_rounded_summary_says_so() -> None:
+    """The summary of sqrt(2) is marked as rounded, that of a power of ten as exact."""
+    root = Task("pow", POWER.parse({"x": "2", "y": "0.5"}), 5, "summary", exact=False)
+    assert execute(root) == (b"", Facts(None, "5", False, "14142", "14142", None))
+    assert execute(power_of_ten(2, view="summary")) == (b"", Facts(None, "2", True, "10", "10", None))
+
+
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's reply has the Unix times before and after the work."""
     times = iter([100, 200])

@@ -12,6 +12,7 @@ from gmpy2 import mpz
 
 from pycalc.errors import DomainError
 from pycalc.services.operations import OPERATIONS, Modular, Summarisable
+from pycalc.services.operations.integer_operation import digits_of_bits
 from pycalc.services.operations.numbers.texts import describe
 
 PRIME = 2**60 + 33  # of 61 bits, like the random primes of verifications
@@ -222,3 +223,10 @@ def is_refused_when_read(name: str, operand: int) -> bool:
     except DomainError:
         return True
     return False
+
+
+@pytest.mark.parametrize("bits", [*range(1, 400), 33_219, 33_220, 332_192, 332_193, 3_321_928])
+def test_the_most_digits_of_so_many_bits(bits: int) -> None:
+    """The estimate is the length of the largest number of so many bits, or one more."""
+    longest = len(mpz(2**bits - 1).digits())
+    assert longest <= digits_of_bits(bits) <= longest + 1
