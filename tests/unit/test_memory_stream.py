@@ -63,3 +63,19 @@ async def test_a_group_stays_when_its_last_member_leaves() -> None:
         await member.commit(batch)
         await publishing
     assert [delivery.event for delivery in batch.deliveries] == [second]
+
+
+async def test_a_commit_covers_the_batches_before_it_and_none_after_it() -> None:
+    """Of three received batches a commit of the second ends the publishing of the first two."""
+    stream = MemoryStream("memory://", Metrics())
+    async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
+        publishing, batches = [], []
+        for event in numbered(ADA, range(3)):
+            publishing.append(asyncio.create_task(stream.publish([event])))
+            batches.append(await member.receive())
+        await member.commit(batches[1])
+        await asyncio.gather(*publishing[:2])
+        await asyncio.sleep(0)
+        assert not publishing[2].done()
+        await member.commit(batches[2])
+        await publishing[2]

@@ -19,6 +19,7 @@ from pycalc.services.calculations.planning import (
     options_of,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
+from pycalc.services.compute.plan import BASE_MEMORY
 from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
 
@@ -187,3 +188,11 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
 def test_the_name_of_a_member_in_a_pointer() -> None:
     """A member's name in a pointer is escaped by RFC 6901, section 3, also with half a surrogate pair."""
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
+
+
+@pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
+def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...]) -> None:
+    """A computation takes up to 4.3 bytes for each digit, as measured, beside the memory of a small one."""
+    plan = make_plan(LIMIT, name, operands, DEFAULT_OPTIONS)
+    assert plan.digits > 30_000
+    assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits

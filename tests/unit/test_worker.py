@@ -57,6 +57,22 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
     assert execute(power_of_ten(digits)) == (text, facts)
 
 
+@pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
+    """The text goes into the history up to 1,000 digits, not counting the sign; of a longer result only its ends."""
+    text = sign + "7" + "0" * (digits - 1)
+    args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
+    assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
+
+
+def test_a_rounded_summary_says_so() -> None:
+    """The summary of sqrt(2) is marked as rounded, that of a power of ten as exact."""
+    root = Task("pow", POWER.parse({"x": "2", "y": "0.5"}), 5, "summary", exact=False)
+    assert execute(root) == (b"", Facts(None, "5", False, "14142", "14142", None))
+    assert execute(power_of_ten(2, view="summary")) == (b"", Facts(None, "2", True, "10", "10", None))
+
+
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's reply has the Unix times before and after the work."""
     times = iter([100, 200])
