@@ -70,7 +70,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
     one_segment = "/" not in text
     expected = {
         f"/{quoted}": 404,
-        f"/fibonacci/{quoted}": 401 if one_segment else 404,
+        f"/fibonacci/{quoted}": 401,  # an escaped slash belongs to the operand
         f"/users/{quoted}": 401 if one_segment else 404,
         f"/me?{quoted}": 401,
     }
