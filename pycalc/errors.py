@@ -24,7 +24,7 @@ The tree::
     │   ├── Overloaded          overloaded             a bounded queue is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
-    │       │   ├── StoreReadOnly                  the database answers reads and refuses writes
+    │       │   ├── StoreReadOnly                      the database answers reads and refuses writes
     │       │   └── OutcomeUnknown                     a write was begun; its outcome is not known
     │       ├── CacheUnavailable
     │       │   └── AnswerLost                         a command was sent; its reply is late
@@ -109,7 +109,10 @@ class DomainError(PycalcError):
 
 
 class ResultTooLarge(PycalcError):
-    """The result has more than ``limit`` digits: ``digits`` of them, if known, as are then its first and last ones."""
+    """The result has more than ``limit`` digits.
+
+    If their number is known, ``digits`` has it, and ``leading`` and ``trailing`` are the first and last digits.
+    """
 
     code = "result-too-large"
     title = "The result is too large to write out"

@@ -72,7 +72,10 @@ def unknown_settings() -> list[str]:
 
 
 def _service_links(variables: Mapping[str, str]) -> set[str]:
-    """Return the names of variables that Kubernetes made for its Services, known by NAME_PORT=tcp://... or the host."""
+    """Return the names of variables that Kubernetes made for its Services.
+
+    A Service is recognised by NAME_PORT=tcp://..., or by NAME_SERVICE_HOST together with NAME_SERVICE_PORT.
+    """
     links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
     services = {name.removesuffix("_PORT") for name in links}
     for name in variables:

@@ -37,7 +37,7 @@ class Use(NamedTuple):
 
 
 class Total(NamedTuple):
-    """The sums of a day and an operation."""
+    """The totals of one operation on one day."""
 
     day: int
     operation: str

@@ -9,10 +9,10 @@ from pycalc.models.history import HistoryRow
 
 
 class HistoryFilter(NamedTuple):
-    """A selection of history rows; None does not restrict.
+    """A selection of history rows; a field that is None selects all.
 
-    The id bounds find rows by an index and are wider than the time bounds, because an id may be some seconds ahead of
-    the clock. The time bounds, in milliseconds since the epoch, decide.
+    The time bounds, in milliseconds since the epoch, are exact. The id bounds let the database use its index. They are
+    wider, because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None

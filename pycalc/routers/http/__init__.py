@@ -1,1 +1,1 @@
-"""HTTP that all routes share."""
+"""HTTP machinery that the routes share."""

@@ -63,7 +63,7 @@ class TextStream:
 
 
 def compress_well(content: bytes, coding: str) -> bytes:
-    """Return a document, compressed at a high level for many responses; a megabyte takes tens of milliseconds."""
+    """Compress at a high level, for a document that many responses send; a megabyte takes tens of milliseconds."""
     if coding == "gzip":
         return zlib.compress(content, 9, _GZIP)
     return zstd.compress(content, 10)

@@ -149,7 +149,7 @@ class Accounts:
         return users[:limit], base64.urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return an account; raises Forbidden, NotFound."""
+        """Return the account of this name to an admin; raises Forbidden, NotFound."""
         await self._require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:

@@ -189,7 +189,7 @@ class Calculator:
         self._outcomes[operation, outcome].inc()
 
     def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
-        """Return the row of a calculation, to be queued at once: ids must grow in the order of the recorder's queue."""
+        """Return the row of a calculation; queue it before the next await, so that ids grow in the queue's order."""
         now_ms = time_ns() // 1_000_000  # read before the id is made, which is never earlier
         return HistoryRow(
             self._ids.next(),

@@ -88,7 +88,7 @@ class Recorder:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
-        """Check that the history can be written; the result shows in ``ping``."""
+        """Check that the history can be written; after a failure ``ping`` raises."""
         try:
             await self._history.probe()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The part of an operation that is the same for all whole-number operands: reading and naming them."""
+"""The common part of operations on whole numbers: reading and naming their operands."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]:
-    """Return a client's settings, later layers over earlier ones."""
+    """Return a client's settings; a later layer overrides the earlier ones."""
 
     def note(error: KafkaError) -> None:
         if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason

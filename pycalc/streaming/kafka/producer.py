@@ -63,7 +63,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count one report; keep its error in ``errors``, a part of the outcome."""
+        """Count one report; add its error to ``errors``, one of the outcome's dictionaries."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)

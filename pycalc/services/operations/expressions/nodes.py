@@ -59,7 +59,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Exponentiation:
-    """``base ^ exponent``."""
+    """A power, ``base ^ exponent``."""
 
     position: int
     base: Node

@@ -141,7 +141,7 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value, which need not be computed, and count only the time to find them."""
+        """Return the bounds of a node's value; count the time to find the bounds, not the time to compute the value."""
         self.seconds += costs.PEEK
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 

@@ -18,7 +18,7 @@ _SECONDS: Costs = (
 _COUNTLESS = 10**300
 
 
-class IntegerRoot(IntegerOperation):
+class IntegerRootOperation(IntegerOperation):
     """The largest whole number whose k-th power is not above n, and what n is above that power."""
 
     name = "iroot"
@@ -73,4 +73,4 @@ class IntegerRoot(IntegerOperation):
         return bool(remainder >= 0 and power + remainder == n and n < (root + 1) ** k)
 
 
-OPERATION = IntegerRoot()
+OPERATION = IntegerRootOperation()

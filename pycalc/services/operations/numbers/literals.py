@@ -88,7 +88,7 @@ def shortened(value: int) -> str:
 
 
 def key_of(name: str, *operands: str) -> str:
-    """Return ``name:operand:...``, with long operands hashed."""
+    """Return the key of an operation and its operands, ``name:operand:...``; long operands are hashed together."""
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
