@@ -146,7 +146,7 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
 async def test_the_command_line_s_first_admin_uses_up_the_token(tmp_path: Path) -> None:
     """The operator's first admin makes the bootstrap token invalid; a further admin needs no token."""
     users = MemoryUserStore()
-    await offer_bootstrap_token(users, tmp_path, replace=True)
+    await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)
     await accounts.create_admin(admin("ada"))
     assert users.token_hash is None

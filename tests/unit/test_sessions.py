@@ -8,7 +8,7 @@ from time import time_ns
 
 import pytest
 
-from pycalc.db.base import NewSession, Refresh, Rotation, SessionLimits
+from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.errors import Unauthorized
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
@@ -27,12 +27,12 @@ class NotingStore(MemorySessionStore):
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
         self.opened: list[tuple[NewSession, SessionLimits]] = []
-        self.presented: list[Refresh] = []
+        self.presented: list[RefreshHashes] = []
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         self.opened.append((session, limits))
 
-    async def rotate(self, refresh: Refresh, limits: SessionLimits) -> Rotation:
+    async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         self.presented.append(refresh)
         return Rotation(None, False)
 
@@ -73,7 +73,7 @@ async def test_an_earlier_release_s_refresh_token_fits() -> None:
     store = NotingStore()
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):
-        await Sessions(store, IdSource(), Metrics()).refresh(token)
+        await sessions_in(store).refresh(token)
     ((session_id, family_hash, refresh_hash, _, _),) = store.presented
     assert session_id == b"i" * 16
     assert family_hash == sha256(b"f" * 16).digest()

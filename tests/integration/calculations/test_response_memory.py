@@ -83,7 +83,9 @@ class TestBudget:
         client.headers.update(await logged_in(client))
         body = {"operation": "fibonacci", "input": {"n": 6_000_000}}
         digits = (await client.post("/calculations", json=body)).headers["Location"] + "/digits"
-        user = resources.authenticator.user_of(client.headers["Authorization"].removeprefix("Bearer ").encode())
+        user = resources.authenticator.token_cache.user_of(
+            client.headers["Authorization"].removeprefix("Bearer ").encode()
+        )
         with resources.response_memory.acquire(user, MEMORY // 2):
             assert (await client.post("/calculations", json=body)).status_code == 503
             assert (await client.get(digits)).status_code == 503
