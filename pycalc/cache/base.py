@@ -49,7 +49,7 @@ class CounterStore(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Return the clock: seconds from an arbitrary moment."""
+        """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add to a counter and return the count; a new counter lives for ``expiry`` seconds."""
@@ -78,7 +78,7 @@ class RevocationNotifications(Protocol):
 
 
 class Claim(Protocol):
-    """One caller's claim to compute a result; the right to do so is a lease, once it is taken."""
+    """A request for the lease on a result: whoever holds the lease computes the result."""
 
     async def take(self) -> Result | bool:
         """Return the stored result; if there is none, try to take the lease, and return whether this claim holds it.

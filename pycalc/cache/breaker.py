@@ -53,7 +53,7 @@ class CircuitBreaker:
         await probed.wait()
 
     def answered(self) -> None:
-        """Count an answer that came in time."""
+        """Begin a new count of late answers, because an answer came in time."""
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
@@ -69,7 +69,7 @@ class CircuitBreaker:
             self.trip(f"{_LATE_ANSWERS} answers in a row were late")
 
     def trip(self, reason: str) -> None:
-        """Open the breaker; one that is open or being probed stays as it is."""
+        """Open the breaker if it is closed; ``reason`` is logged."""
         if self.state is not CircuitState.CLOSED:
             return
         _log.warning("cache circuit opened", reason=reason)

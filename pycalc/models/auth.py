@@ -143,7 +143,7 @@ class Registration(BaseModel):
 
 
 class Credentials(BaseModel):
-    """A login."""
+    """The username and password of a login."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -168,7 +168,7 @@ class UserAccount(Account):
 
 
 class UserPage(BaseModel):
-    """A page of the accounts, by name."""
+    """A page of the list of accounts, which is sorted by name."""
 
     items: list[UserAccount]
     next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")

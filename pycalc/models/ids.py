@@ -70,7 +70,7 @@ def now_ms() -> int:
 
 
 def text_of_id(value: bytes) -> str:
-    """Return an id's canonical text, 36 characters."""
+    """Return an id as UUID text of 36 characters, in lower case."""
     text = value.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

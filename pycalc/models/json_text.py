@@ -91,7 +91,7 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value, or its text when it has more digits than ``int`` reads: no field accepts that."""
+    """Return a number's value; of an integer with more digits than ``int`` reads, its text, which no field accepts."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)
@@ -117,10 +117,8 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _path_to(document: Any, wanted: dict[str, Any]) -> str:
-    """Return the pointer to an object within a document.
-
-    A place is the last step and the place before it: a whole pointer for each visited object would not fit in memory.
-    """
+    """Return the JSON pointer to an object within a document."""
+    # Each visited object has its last step and a reference to its owner's: whole pointers would need too much memory.
     place: _Place | None = None
     waiting: list[tuple[_Place | None, Any]] = [(None, document)]
     while waiting:

@@ -101,7 +101,7 @@ class Calculation(TypedDict):
     }
 )
 class Summary(TypedDict):
-    """A result's size and ends, found without computing it."""
+    """The number of digits of a result, and its first and last digits, found without computing the result."""
 
     id: Uuid
     operation: str
@@ -188,6 +188,6 @@ BatchResult = TypeAliasType(
 
 
 class BatchResults(TypedDict):
-    """The results of a batch in its order: each a calculation or a problem (RFC 9457)."""
+    """The results of a batch, in the order of its operations."""
 
     results: list[BatchResult]

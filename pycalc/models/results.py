@@ -1,4 +1,4 @@
-"""A computed result, as it is kept and sent: its text once, and the facts about it."""
+"""A computed result: its text, and the facts about it that the history stores."""
 
 from __future__ import annotations
 

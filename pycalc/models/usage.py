@@ -65,7 +65,7 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return the part of an event that the totals count; raises ValueError when it is missing or out of bounds."""
+    """Return the figures of an event that the totals add up; raises ValueError when one is missing or out of bounds."""
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content

@@ -27,7 +27,7 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class ResourceStack:
-    """The open resources of a process; the exit stack closes them in reverse order, also after a failed start."""
+    """A builder of a process's resources; the exit stack closes them in reverse order, also after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
         """``service_name`` is the name of the process in traces."""

@@ -69,7 +69,7 @@ class Health:
 
 @dataclass(slots=True)
 class Resources:
-    """The services that the routers use."""
+    """The services and limits that the routers use, and the health of their dependencies."""
 
     metrics: Metrics
     authenticator: Authenticator

@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 
 
 class RedisCache:
-    """A Cache that is Shared, with a local tier in this process in front of Redis."""
+    """A cache that processes share in Redis, with a local tier in front of it in each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
         """Prepare what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
@@ -103,9 +103,9 @@ class RedisCache:
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:
-        """Return the result in a stored value, None for a damaged one, which will be overwritten.
+        """Decode a stored value and keep its result in the local tier; return None for a damaged value.
 
-        Raises CacheUnavailable for a result that is too long for this process, but may be good for others.
+        Raises CacheUnavailable when this process accepts no result of that length; others may.
         """
         try:
             result = await off_loop(len(stored), decode, self._name("result", key), stored, self._longest)

@@ -75,10 +75,11 @@ class RedisClient:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
-        """Return what ``read`` makes of the answer to a command or script; an error of it means a broken answer.
+        """Execute a command or script; return its answer as ``read`` converts it.
 
-        Raises CacheUnavailable, and AnswerLost when the answer is late. Unless Redis has refused the command, the same
-        HTTP request sends nothing more after a failure, so that a hanging Redis delays it only once.
+        Raises CacheUnavailable, and AnswerLost when the answer is late. An answer that ``read`` does not accept opens
+        the breaker. After a failure the same HTTP request sends nothing more, so that a hanging Redis delays it only
+        once; a command that Redis refuses is no failure of this kind.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -102,7 +103,7 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start work that no request waits for, in a context of its own, because the request may end before."""
+        """Start a task outside of the current request, which may end before the task; ``aclose`` waits for it."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -124,7 +125,7 @@ class RedisClient:
             await self.redis.set(name, value, px=ttl_ms)
 
     async def aclose(self) -> None:
-        """Finish the tasks if that is quick, and close all connections."""
+        """Wait half a second for the tasks, cancel those that are left, and close all connections."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
             for task in late:

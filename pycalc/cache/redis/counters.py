@@ -22,7 +22,7 @@ return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('
 
 
 class RedisCounters:
-    """A CounterStore of the keys under a prefix. Each call raises CacheUnavailable."""
+    """A CounterStore in Redis; the names of its keys begin with ``prefix``. Each call raises CacheUnavailable."""
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client

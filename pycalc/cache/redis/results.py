@@ -44,9 +44,9 @@ _log = get_logger(__name__)
 
 
 class RedisResults:
-    """The writer of results, and the Leases on them; beyond its bounds further results are dropped.
+    """The results in Redis: stored in the background, within bounds, and guarded by leases while they are computed.
 
-    A holder releases its lease when the result is stored, so the next one finds the result.
+    A lease is released once its result is stored, so that the next process finds the result.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RedisResults:
         return RedisClaim(self, key)
 
     def put(self, key: str, result: Result) -> None:
-        """Store a result under its key soon."""
+        """Store a result in the background, or drop it and count why."""
         size = len(result.text)
         if not self.hands_on(size):
             self._dropped.labels("size").inc()
@@ -122,7 +122,7 @@ class RedisResults:
 
 
 def _taken(answer: Any) -> bytes | bool:
-    """Return the stored value, or whether the lease is held; raises TypeError for any other answer."""
+    """Return the stored result, or whether the claim holds the lease; raises TypeError for any other answer."""
     if answer in (0, 1):
         return bool(answer)
     if not isinstance(answer, bytes):
@@ -131,7 +131,7 @@ def _taken(answer: Any) -> bytes | bool:
 
 
 class RedisClaim:
-    """A Claim by a token, which stands under the lease's key and is renewed until the lease is released."""
+    """A claim in Redis: the lease is a key that holds this claim's token and expires unless it is renewed."""
 
     def __init__(self, results: RedisResults, key: str) -> None:
         self._results = results

@@ -1,6 +1,6 @@
 """The metrics, in a registry of each application's own: no metric is global.
 
-Each family of metrics is a class in a file of its own. ``Metrics`` has them all; the event services take theirs alone.
+Each family of metrics is a class in a file of its own. ``Metrics`` has them all; most services take one family alone.
 """
 
 from __future__ import annotations

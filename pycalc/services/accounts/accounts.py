@@ -26,9 +26,9 @@ _audit = get_logger("pycalc.audit")
 
 
 class Accounts:
-    """The service that creates, changes and deletes accounts, and audits every change.
+    """The service that creates, changes and deletes accounts, and writes every change to the audit log.
 
-    Whether the caller is an admin is read from the store, not from the cached token.
+    The role of a caller is read from the store, because a cached token may have an outdated one.
     """
 
     def __init__(
@@ -75,7 +75,10 @@ class Accounts:
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
-        """Create an account, if the store still has the bootstrap token or the admin that permits it."""
+        """Create an account.
+
+        The store checks again, in the same transaction, that the bootstrap token or the admin still permits it.
+        """
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),

@@ -1,4 +1,4 @@
-"""Refused requests in the audit log, limited in rate."""
+"""The audit log of refused requests, with a limit on the records per second."""
 
 from __future__ import annotations
 

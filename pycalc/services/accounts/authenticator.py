@@ -35,7 +35,7 @@ class Authenticator:
         passwords: PasswordHasher,
         token_cache: TokenCache,
     ) -> None:
-        """``token_cache`` tells whose a token is without any wait; ``authenticate`` fills it."""
+        """``token_cache`` holds the principals of verified tokens; requests look there first."""
         self._users = users
         self._sessions = sessions
         self._keys = keys

@@ -113,7 +113,7 @@ class PasswordHasher:
         return key_id != self._newest or int(rounds) != self._rounds
 
     async def aclose(self) -> None:
-        """Wait for hashes under way and end the threads."""
+        """Wait for the running hashes, then end the threads."""
         await asyncio.to_thread(self._threads.shutdown)
 
     def _prehash(self, key_id: str, password: str) -> bytes:

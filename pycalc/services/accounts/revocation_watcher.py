@@ -71,7 +71,7 @@ class RevocationWatcher:
                 _log.warning("revocations can't be read", error=str(error))
 
     async def _read(self) -> None:
-        """Evict the tokens of users with a new revocation, and trust the others for a while."""
+        """Evict the tokens of users with a new revocation; trust the other tokens for ``trust_seconds``."""
         began = self._clock()
         revocations = await self._store.since(self._last_seen)
         users = revocations.users  # None: more than the store keeps, so everybody may be concerned

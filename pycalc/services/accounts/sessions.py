@@ -1,4 +1,4 @@
-"""Sessions: refresh tokens, rotated at each use; reuse of an old one ends the session (ADR 11, RFC 9700 §4.14)."""
+"""Sessions. A refresh token is replaced at each use, and reuse of an old one ends the session (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _audit = get_logger("pycalc.audit")
 
 
 class Tokens(NamedTuple):
-    """The token pair of a login or a refresh; both are secrets for the client alone."""
+    """The access token and the refresh token of a session; both are secrets."""
 
     access: str
     refresh: str
@@ -87,7 +87,7 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Return the user of an access token; raises InvalidToken."""
+        """Verify an access token; return its user with the role that the store has now. Raises InvalidToken."""
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:

@@ -67,9 +67,9 @@ class TokenCache:
             self._principals.popitem(last=False)
 
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        """Change the store, then evict the principals for which ``revoked`` is true; return the change's result.
+        """Await ``change``, which revokes rights in the store, then evict the principals for which ``revoked`` is true.
 
-        Both steps complete even when the caller is cancelled, so a client that hangs up can't separate them.
+        Return the result of ``change``. Both steps complete even when the caller is cancelled by a client's hanging up.
         """
 
         async def change_and_evict() -> T:
