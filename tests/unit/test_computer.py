@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import anyio.to_process
 import pytest
 
-from pycalc.errors import Unavailable
+from pycalc.errors import Overloaded, Unavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.compute.computer import Computer
 
@@ -40,3 +41,19 @@ async def test_an_idle_worker_that_has_just_died_is_replaced(
     with pytest.raises(Unavailable) if refused else nullcontext():
         await computer._ready_worker()
     assert left == 0
+
+
+@pytest.mark.anyio
+async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system opens no file in memory, the request is refused for 5 s, and counted."""
+
+    def refuse(_name: str) -> int:
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    metrics = Metrics()
+    computer = Computer(metrics, workers=1, timeout=30, memory=1 << 30)
+    with pytest.raises(Overloaded, match="retry in 5 s") as refusal:
+        await computer.call(bytes(16), len, b"")
+    assert refusal.value.retry_after == 5
+    assert metrics.registry.get_sample_value("pycalc_compute_refused_total", {"reason": "memory"}) == 1
