@@ -127,7 +127,12 @@ class Drawing:
         if operation == "pow":
             return self._power(kind)
         if operation in LONGEST:
-            return Case("drawn", operation, self._operands(operation))
+            if kind == "value":
+                return Case("drawn", operation, self._operands(operation))
+            n = self._random.randrange(10 ** self._length(18))
+            literals = (str(n), str(self._random.randint(0, n)))[: 2 if operation == "binomial" else 1]
+            smooth = self._random.choice([2, 3, 5, 10, 101, 30_011]) ** self._length(120)
+            return Case("drawn", operation, literals, Options(modulus=str(smooth)))
         options = DEFAULT_OPTIONS
         longest = 8 if operation == "fibonacci" else 6
         if kind == "summary":

@@ -58,6 +58,8 @@ def is_good(plan: Plan) -> bool:
     [
         *((operation, kind) for operation in THREE for kind in KINDS if kind != "precision" or operation == "pow"),
         *((operation, "value") for operation in LONGEST if operation != "factorize"),
+        ("binomial", "mod"),
+        ("catalan", "mod"),
     ],
 )
 def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
@@ -101,7 +103,8 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
     natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
     modulus = st.integers(1, 10**45).map(str)
     options = st.one_of(
-        st.builds(Options, st.integers(1, 100), st.none(), st.booleans()),
+        st.builds(Options, st.integers(1, 100), st.none(), st.booleans(), st.just(10)),
+        st.builds(lambda base: Options(base=base), st.integers(2, 36)),
         st.builds(lambda m: Options(modulus=m), modulus),
     )
     single = st.tuples(st.sampled_from(["fibonacci", "factorial"]), st.tuples(natural), options)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ def errors_of(answer: httpx.Response) -> Any:
         ("isprime/170141183460469231731687303715884105727", True),
         ("isprime/3215031751", False),
         ("nextprime/100", 101),
+        ("binomial/1000000000000000000/500000000000000000?mod=5", 0),
+        ("binomial/1000000000000000000/3?mod=1000000007", math.comb(10**18, 3) % (10**9 + 7)),
+        ("catalan/30?mod=1000", 304),
         ("iroot/1000003/3", {"root": 100, "remainder": 3}),
         ("iroot/-10/3", {"root": -3, "remainder": 17}),
         ("iroot/1e40/2", {"root": "100000000000000000000", "remainder": 0}),
@@ -172,6 +175,36 @@ def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, s
     assert errors_of(client.get(f"/{path}")) == [{"pointer": "/base", "detail": sentence}]
 
 
+@pytest.mark.parametrize(
+    ("path", "digits"), [("binomial/1e18/4e17", 292285253238628856), ("catalan/1e18", "602059991327962364")]
+)
+def test_the_size_of_a_value_that_is_never_computed(client: httpx.Client, path: str, digits: int | str) -> None:
+    """It is log10 of the value, here of Stirling's formula at 60 digits; a value over the limit is refused with it."""
+    summary = client.get(f"/{path}?view=summary").raise_for_status().json()
+    assert int(summary["digits"]) == int(digits)
+    refused = client.get(f"/{path}").json()
+    assert (refused["type"], refused["leading"]) == ("/docs/problems#result-too-large", summary["leading"])
+
+
+@pytest.mark.parametrize("path", ["binomial/1e18/1e17", "catalan/1e18"])
+def test_a_modulus_that_is_too_hard_is_refused(client: httpx.Client, path: str) -> None:
+    """The sentence says which modulus is not."""
+    (place,) = errors_of(client.get(f"/{path}?mod={(2**89 - 1) * (2**107 - 1)}"))
+    assert place["pointer"] == "/mod"
+    assert "too hard to factor" in place["detail"]
+
+
+def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> None:
+    """A residue of 1,100 digits, modulo powers of the primes below 100, agrees with that modulo their product."""
+    base = math.prod(primes_up_to(100))
+    long, short = (
+        int(client.get(f"/binomial/1e18/3e17?mod={modulus}").raise_for_status().json()["result"])
+        for modulus in (base**30, base)
+    )
+    assert long > 10**1_000
+    assert long % base == short
+
+
 def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
     """In a batch, as bare text with its validators, and in the export for spreadsheets."""
     body = {
@@ -209,7 +242,7 @@ def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:
     assert json.loads(data.removeprefix("data:"))["data"]["result"] == {"root": 10, "remainder": 0}
 
 
-@pytest.mark.parametrize("path", [f"iroot/{'7' * 5_000}/2", f"factorize/{prod(primes_up_to(1_000))}"])
+@pytest.mark.parametrize("path", [f"iroot/{'7' * 5_000}/2", f"factorize/{math.prod(primes_up_to(1_000))}"])
 def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, path: str) -> None:
     """An object or a list of over 1,000 characters is no string; the history has its digest."""
     answer = client.get(f"/{path}").raise_for_status()

@@ -30,7 +30,7 @@ def test_the_bernoulli_numbers_of_stirlings_series() -> None:
 def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
     """log10 n! lies in the interval, which is as wide as the series' last term: B28 / (28·27·n^27), below n^-25."""
     with mpmath.workprec(700):
-        low, high = map(_mpf, factorial._StirlingLogarithm(n)(IntervalArithmetic(600)))
+        low, high = map(_mpf, factorial.StirlingLogarithm(n)(IntervalArithmetic(600)))
         assert low < mpmath.loggamma(n + 1) / mpmath.log(10) < high
         last_term = abs(mpmath.bernoulli(28)) / (28 * 27 * mpmath.mpf(n) ** 27 * mpmath.log(10))
         assert last_term < mpmath.mpf(n) ** -25

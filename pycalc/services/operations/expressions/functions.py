@@ -39,7 +39,10 @@ class Function:
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the value modulo ``modulus``, which an operation without residues computes in full."""
         if isinstance(self._operation, Modular):
-            return self._operation.plan_modulo(self._arguments(position, values), modulus)
+            try:
+                return self._operation.plan_modulo(self._arguments(position, values), modulus)
+            except InvalidInput as error:
+                raise undefined(position, error.detail) from None
         digits, seconds = self.estimate(position, values)
         if digits * BITS_PER_DIGIT > MOST_BITS:
             raise too_large(position)

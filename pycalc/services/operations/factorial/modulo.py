@@ -51,7 +51,7 @@ def plan_factorial(n: int, modulus: int) -> FactorialPlan:
     if n < _DIRECT_BELOW:
         return FactorialPlan(1, modulus, whole=True)
     smooth, rough = 1, mpz(modulus)
-    for prime in _small_divisors(rough, limit):
+    for prime in small_divisors(rough, limit):
         rough, exponent = gmp.remove(rough, prime)
         if factorial_exponent(n, prime, enough=exponent) < exponent:
             return FactorialPlan(1, modulus, whole=True)
@@ -88,7 +88,7 @@ def _steps(plan: FactorialPlan, n: int) -> tuple[float, int]:
     return sqrt(factors) if factors < 10**300 else 1e150, plan.rough.bit_length()
 
 
-def _small_divisors(modulus: Any, limit: int) -> list[int]:
+def small_divisors(modulus: Any, limit: int) -> list[int]:
     """Return the prime factors of ``modulus`` up to ``limit``."""
     common = gmp.gcd(modulus, gmp.primorial(limit))
     divisors = []

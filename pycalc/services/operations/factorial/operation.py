@@ -67,9 +67,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
     def summary(self, args: FactorialArgs, precision: int) -> ResultSummary:
         if args.n < _SMALL:
             return ResultSummary(*Ends.of_text(text_of(int(gmp.fac(args.n)))), exact=True)
-        return ResultSummary(
-            *ends_by_logarithm(_StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True
-        )
+        return ResultSummary(*ends_by_logarithm(StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True)
 
     def summary_seconds(self, args: FactorialArgs) -> float:
         return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, args.n.bit_length())
@@ -100,7 +98,7 @@ def factorial_digits(n: int) -> int:
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
-    return digits_by_logarithm(approximate, _StirlingLogarithm(n), 2 * n.bit_length() + 60)
+    return digits_by_logarithm(approximate, StirlingLogarithm(n), 2 * n.bit_length() + 60)
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
@@ -127,7 +125,7 @@ def factorial_decimal(n: int, levels: int) -> bytes:
     return (text + "0" * zeros).encode()
 
 
-class _StirlingLogarithm:
+class StirlingLogarithm:
     """log10 n! for n >= 1,000 by Stirling's series, whose error is below its first term left out (below n^-25)."""
 
     def __init__(self, n: int) -> None:

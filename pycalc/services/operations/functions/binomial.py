@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from math import ceil, lgamma, log, log10
+from typing import Any
 
-from pycalc.services.operations.base import ByResidue, Estimate, Parameter
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
+from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
+from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
 from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.texts import inverse
+from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.modular import checked_modulus
+from pycalc.services.operations.numbers.texts import ENDS, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SHORT_PRODUCT = 10_000  # so many factors are multiplied one by one modulo the prime
@@ -19,9 +24,11 @@ _SECONDS: Costs = (
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, where k is small beside n
 _SECONDS_PER_FACTOR = 3e-7  # of the verification
 _LARGEST_FLOAT = 10**15
+_SHORT = 1_000  # up to this k, size and ends are read off the coefficient itself
+_COUNTLESS = 10**300
 
 
-class Binomial(IntegerOperation, ByResidue[Integers]):
+class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     """n over k, for any whole n; 0 where k is below 0, or above an n that is not negative."""
 
     name = "binomial"
@@ -34,10 +41,11 @@ class Binomial(IntegerOperation, ByResidue[Integers]):
         Parameter("n", "integer", "How many things there are.", "50"),
         Parameter("k", "integer", "How many of them are chosen.", "25"),
     )
+    quick_modulo_length = 4
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         _, n, k = _normal(args)
-        digits = _most_digits(n, k)
+        digits = _digits(n, k)
         size = min(digits, 10**150)
         time = seconds(_SECONDS, size)
         if 16 * k < n:
@@ -62,6 +70,32 @@ class Binomial(IntegerOperation, ByResidue[Integers]):
             below = factorial_residue(k, prime) * factorial_residue(n - k, prime) % prime
         return sign * above * inverse(below, prime) % prime
 
+    def summary(self, args: Integers, precision: int) -> ResultSummary:
+        _, n, k = _normal(args)
+        if k <= _SHORT:
+            return ResultSummary(*Ends.of_text(self.compute(args, precision).decode().lstrip("-")), exact=True)
+        last: int = plan_binomial(n, k, 10**ENDS).method.residue(n, k)
+        return ResultSummary(*ends_by_logarithm(binomial_logarithm(n, k), 2 * n.bit_length() + 20, last), exact=True)
+
+    def summary_seconds(self, args: Integers) -> float:
+        _, n, k = _normal(args)
+        return self.estimate(args, 1).seconds if k <= _SHORT else binomial_summary_seconds(n)
+
+    def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
+        _, n, k = _normal(args)
+        estimate = self.estimate(args, 1)
+        return plan_binomial(n, k, checked_modulus(modulus), estimate.seconds, estimate.digits)
+
+    def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
+        sign, n, k = _normal(args)
+        plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
+        return sign * plan.residue(n, k) % modulus
+
+    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether ``residue`` is the sum of the two coefficients above it in Pascal's triangle."""
+        n, k = args
+        return (self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus) - residue) % modulus == 0
+
 
 def _normal(args: Integers) -> tuple[int, int, int]:
     """Return a sign (or 0), n and the smaller of k and n - k, for an n >= 0."""
@@ -74,20 +108,23 @@ def _normal(args: Integers) -> tuple[int, int, int]:
     return sign, n, min(k, n - k)
 
 
-def _most_digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k, or a few more."""
+def _digits(n: int, k: int) -> int:
+    """Return the number of digits of n over k, or a few more where k is small."""
     if k == 0:
         return 1
+    if _SHORT < k < _COUNTLESS:
+        approximate = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10) if n < 10**9 else 1e9
+        return digits_by_logarithm(approximate, binomial_logarithm(n, k), 2 * n.bit_length() + 60)
     if n < _LARGEST_FLOAT:
         logarithm = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
         return ceil(logarithm * (1 + 1e-9) + n * 1e-14) + 1
     # n over k is at most (3n/k)^k, since k! is at least (k/e)^k.
-    return ceil(k * (log10(3 * n) - log10(k)) * (1 + 1e-9)) + 1 if k < 10**300 else k
+    return ceil(k * (log10(3 * n) - log10(k)) * (1 + 1e-9)) + 1 if k < _COUNTLESS else k
 
 
 def _verification_seconds(n: int, k: int) -> float:
     if k <= _SHORT_PRODUCT or n >= 2**61:
-        return _SECONDS_PER_FACTOR * min(k, 10**300)
+        return _SECONDS_PER_FACTOR * min(k, _COUNTLESS)
     return sum(map(factorial_residue_seconds, (n, k, n - k)))
 
 

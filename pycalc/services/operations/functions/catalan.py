@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from math import ceil, log10
+from math import lgamma, log, log10
+from typing import Any
 
-from pycalc.services.operations.base import ByResidue, Estimate, Parameter
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
+from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
+from pycalc.services.operations.binomials.modulo import plan_binomial
 from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.texts import inverse
+from pycalc.services.operations.numbers.growth import Ends, Logarithm, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
+from pycalc.services.operations.numbers.modular import checked_modulus
+from pycalc.services.operations.numbers.texts import ENDS, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_LOG_4 = log10(4)
+_SMALL = 1_001
 _COUNTLESS = 10**300
 _SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1e-5), (6e3, 7e-5), (1e4, 1.4e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
@@ -19,31 +25,88 @@ _SECONDS: Costs = (
 )  # fmt: skip
 
 
-class Catalan(IntegerOperation, ByResidue[Integers]):
+class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     """The n-th Catalan number, for n >= 0."""
 
     name = "catalan"
     title = "Catalan number"
     description = "The n-th Catalan number, the number of ways to nest n pairs of parentheses, in full; C(0) = 1."
     parameters = (Parameter("n", "natural", "The index, from 0.", "30"),)
+    quick_modulo_length = 4
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        n = min(args[0], _COUNTLESS)
-        digits = max(1, ceil(n * _LOG_4))  # C(n) is at most 4^n
+        (n,) = args
+        digits = _digits(n)
         verification = 0.0
         if digits > self.verified_above:
             verification = factorial_residue_seconds(n) + factorial_residue_seconds(2 * n)
-        return Estimate(digits, seconds(_SECONDS, digits) + verification, True)
+        return Estimate(digits, seconds(_SECONDS, min(digits, _COUNTLESS)) + verification, True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
-        return gmp.divexact(gmp.bincoef(2 * n, n), n + 1).digits().encode()  # type: ignore[no-any-return]
+        return _catalan(n).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, by factorials modulo it."""
         (n,) = args
         half = factorial_residue(n, prime)
         return factorial_residue(2 * n, prime) * inverse(half * half * (n + 1) % prime, prime) % prime
+
+    def summary(self, args: Integers, precision: int) -> ResultSummary:
+        (n,) = args
+        if n < _SMALL:
+            return ResultSummary(*Ends.of_text(_catalan(n).digits()), exact=True)
+        last = self.modulo(args, 10**ENDS)
+        return ResultSummary(*ends_by_logarithm(_logarithm(n), 2 * n.bit_length() + 20, last), exact=True)
+
+    def summary_seconds(self, args: Integers) -> float:
+        return 2 * binomial_summary_seconds(args[0])
+
+    def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
+        (n,) = args
+        estimate = self.estimate(args, 1)
+        given = (checked_modulus(modulus), estimate.seconds, estimate.digits)
+        plans = [plan_binomial(2 * n, k, *given) for k in (n, max(n - 1, 0))]
+        method = tuple(plan.method for plan in plans)
+        return ResiduePlan(sum(plan.seconds for plan in plans), max(plan.memory for plan in plans), method)
+
+    def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
+        """Return 2n over n less 2n over n - 1, modulo ``modulus``."""
+        (n,) = args
+        middle, beside = method or self.plan_modulo(args, modulus).method
+        difference: int = middle.residue(2 * n, n) - (beside.residue(2 * n, n - 1) if n else 0)
+        return difference % modulus
+
+    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether ``residue`` is 2n - 1 over n - 1 less 2n - 1 over n - 2, as Pascal's triangle has it."""
+        (n,) = args
+        estimate = self.estimate(args, 1)
+        near, far = (
+            plan_binomial(2 * n - 1, k, modulus, estimate.seconds, estimate.digits).method.residue(2 * n - 1, k)
+            for k in (n - 1, n - 2)
+        )
+        return bool((near - far - residue) % modulus == 0)
+
+
+def _catalan(n: int) -> Any:
+    return gmp.divexact(gmp.bincoef(2 * n, n), n + 1)
+
+
+def _digits(n: int) -> int:
+    if n < _SMALL:
+        return int(_catalan(n).num_digits())
+    approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
+    return digits_by_logarithm(approximate, _logarithm(n), 2 * n.bit_length() + 60)
+
+
+def _logarithm(n: int) -> Logarithm:
+    """Return log10 C(n), that of 2n over n less that of n + 1."""
+    middle = binomial_logarithm(2 * n, n)
+
+    def logarithm(arithmetic: IntervalArithmetic) -> Interval:
+        return arithmetic.subtract(middle(arithmetic), arithmetic.log10(arithmetic.integer(n + 1)))
+
+    return logarithm
 
 
 OPERATION = Catalan()

@@ -1,0 +1,26 @@
+"""The size and the first digits of large binomial coefficients, by Stirling's series."""
+
+from __future__ import annotations
+
+from pycalc.services.operations.factorial.operation import StirlingLogarithm
+from pycalc.services.operations.numbers.growth import Logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
+from pycalc.services.operations.numbers.thresholds import Costs, seconds
+
+# By the bits of n.
+_SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
+
+
+def binomial_logarithm(n: int, k: int) -> Logarithm:
+    """Return log10 of n over k, for 1,000 <= ``k`` <= n - 1,000."""
+
+    def logarithm(arithmetic: IntervalArithmetic) -> Interval:
+        below = arithmetic.add(StirlingLogarithm(k)(arithmetic), StirlingLogarithm(n - k)(arithmetic))
+        return arithmetic.subtract(StirlingLogarithm(n)(arithmetic), below)
+
+    return logarithm
+
+
+def binomial_summary_seconds(n: int) -> float:
+    """Return how long the first digits and the residue modulo 10^20 take on one core."""
+    return seconds(_SUMMARY_SECONDS, n.bit_length())

@@ -1,0 +1,155 @@
+"""n over k modulo any m, from its residues modulo the powers of primes in m (Chinese remainder theorem)."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.services.operations.base import ResiduePlan
+from pycalc.services.operations.binomials.prime_powers import (
+    carries,
+    modulo_prime,
+    modulo_prime_power,
+    modulo_prime_power_seconds,
+    modulo_prime_seconds,
+)
+from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_memory, plan_seconds, small_divisors
+from pycalc.services.operations.factorial.residue import factorial_by_steps
+from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.texts import inverse
+
+_DIRECT_BELOW = 20_000
+_FIRST_LIMIT = 1_000  # the largest prime factor that is looked for first, which takes little time
+_TRIAL_LIMIT = 10**6  # the largest prime factor of m that planning looks for
+_PRIMALITY_BITS = 4_000
+_FACTORED_BITS = 128  # of what is left of m then: a longer composite number is not factored
+_QUICK_BITS = 5_000  # of n, for all primes together: so many are divided when the time is estimated
+_MOST_WHOLE = 30_000_000  # digits of a coefficient that is computed and divided
+_SECONDS_PER_FACTOR = 3e-7
+
+
+class BinomialPlan(NamedTuple):
+    """The parts of m: powers of primes, and ``rough``, whose prime factors are above k, and above n with ``steps``.
+
+    ``whole`` means that the coefficient itself is divided.
+    """
+
+    powers: tuple[tuple[int, int], ...]
+    rough: int
+    steps: bool = False
+    whole: bool = False
+
+    def residue(self, n: int, k: int) -> int:
+        """Return n over k modulo m."""
+        if self.whole:
+            return int(gmp.bincoef(n, k) % self.rough)
+        result, modulus = _unit_residue(n, k, self.rough, self.steps), self.rough
+        for prime, exponent in self.powers:
+            part, found = prime**exponent, 0
+            if carries(n, k, prime) < exponent:
+                found = modulo_prime(n, k, prime) if exponent == 1 else modulo_prime_power(n, k, prime, exponent)
+            result += modulus * ((found - result) * inverse(modulus, part) % part)
+            modulus *= part
+        return result
+
+
+def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
+    """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
+
+    ``whole_seconds`` is the cost of the coefficient itself, of ``whole_digits``. Raises InvalidInput for a modulus that
+    would have to be factored and is too large for that.
+    """
+    if whole_digits > _MOST_WHOLE:
+        whole_seconds = inf
+    whole = ResiduePlan(whole_seconds, min(whole_digits, _MOST_WHOLE) / 2, BinomialPlan((), modulus, whole=True))
+    if n < _DIRECT_BELOW:
+        return whole
+    powers, rough = [], mpz(modulus)
+    for limit in (_FIRST_LIMIT, min(n, _TRIAL_LIMIT)):
+        for prime in small_divisors(rough, limit) if rough > 1 else ():
+            rough, exponent = gmp.remove(rough, prime)
+            powers.append((prime, int(exponent)))
+    rough = int(rough)
+    steps = n <= limit
+    if k > limit and rough > 1:
+        factors = _factors(rough)
+        if factors is None:
+            if whole_seconds < inf:
+                return whole
+            raise _unfactored()
+        steps = True
+        powers += [(prime, exponent) for prime, exponent in factors if prime <= n]
+        for prime, exponent in factors:
+            rough //= prime**exponent if prime <= n else 1
+    plan = BinomialPlan(tuple(powers), rough, steps)
+    best = ResiduePlan(_seconds(plan, n, k), _memory(plan, n, k), plan)
+    return whole if whole_seconds < best.seconds else best
+
+
+def _unfactored() -> InvalidInput:
+    detail = (
+        "mod is too hard to factor for these operands: take one whose prime factors are below 10^6, but for a part of "
+        "at most 38 digits or a prime."
+    )
+    return InvalidInput.of(FieldProblem("/mod", detail))
+
+
+def _factors(rough: int) -> list[tuple[int, int]] | None:
+    """Return the prime factors of a number without small ones, or None where it would take too long to find them."""
+    if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
+        return [(rough, 1)]
+    if rough.bit_length() > _FACTORED_BITS:
+        return None
+    import flint  # takes 70 ms; a worker plans where it is needed
+
+    return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
+
+
+def _unit_residue(n: int, k: int, modulus: int, steps: bool) -> int:
+    """Return n over k modulo a number that is coprime to k!, and with ``steps`` to n!."""
+    if modulus == 1:
+        return 0
+    if steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
+        below = factorial_by_steps(k, modulus) * factorial_by_steps(n - k, modulus)
+        return factorial_by_steps(n, modulus) * inverse(below, modulus) % modulus
+    above = below = mpz(1)
+    for index in range(k):
+        above = above * (n - index) % modulus
+        below = below * (index + 1) % modulus
+    return int(above * inverse(below, modulus) % modulus)
+
+
+def _product_seconds(k: int, modulus: int) -> float:
+    by_bits = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, modulus.bit_length())
+    return min(k, 10**300) * (_SECONDS_PER_FACTOR + by_bits)
+
+
+def _steps_seconds(n: int, k: int, modulus: int) -> float:
+    return sum(plan_seconds(FactorialPlan(1, modulus), each) for each in (n, k, n - k))
+
+
+def _left(plan: BinomialPlan, n: int, k: int) -> list[tuple[int, int]]:
+    """Return the powers of primes that do not divide the coefficient; all of them where that takes long to find."""
+    if n.bit_length() * len(plan.powers) > _QUICK_BITS:
+        return list(plan.powers)
+    return [(prime, exponent) for prime, exponent in plan.powers if carries(n, k, prime) < exponent]
+
+
+def _seconds(plan: BinomialPlan, n: int, k: int) -> float:
+    total = 1e-5
+    for prime, exponent in _left(plan, n, k):
+        by_digits = modulo_prime_seconds(n, prime)
+        total += by_digits if exponent == 1 else modulo_prime_power_seconds(n, prime, exponent)
+    if plan.rough == 1:
+        return total
+    product = _product_seconds(k, plan.rough)
+    return total + (min(product, _steps_seconds(n, k, plan.rough)) if plan.steps else product)
+
+
+def _memory(plan: BinomialPlan, n: int, k: int) -> float:
+    steps = plan.steps and plan.rough > 1 and _steps_seconds(n, k, plan.rough) < _product_seconds(k, plan.rough)
+    primes = [prime for prime, exponent in _left(plan, n, k) if exponent == 1]
+    by_digits = max((plan_memory(FactorialPlan(1, prime), prime - 1) for prime in primes), default=0.0)
+    return max(by_digits, plan_memory(FactorialPlan(1, plan.rough), n) if steps else 0.0)

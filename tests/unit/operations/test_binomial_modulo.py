@@ -1,0 +1,125 @@
+"""Binomial coefficients and Catalan numbers without their values: residues, sizes and ends."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from random import Random
+from typing import cast
+
+import pytest
+
+from pycalc.errors import InvalidInput
+from pycalc.services.operations import OPERATIONS, Modular, Summarisable
+from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
+from pycalc.services.operations.binomials.prime_powers import carries, modulo_prime, modulo_prime_power
+from pycalc.services.operations.integer_operation import Integers
+
+BINOMIAL, CATALAN = (cast("Modular[Integers]", OPERATIONS[name]) for name in ("binomial", "catalan"))
+# Powers of small primes, a prime between them and n, squares of it, primes above n, and products of all of these.
+MODULI = (
+    1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2, 2**61 - 1, (2**61 - 1) * (2**31 - 1),
+    6**20 * 30_011 * (2**89 - 1),
+)  # fmt: skip
+# The product over the primes p up to n of p to its exponent in n over k.
+PARI = """\
+residue(n, k, m) = {
+  my(r = Mod(1, m), e, q);
+  forprime(p = 2, n, e = 0; q = p; while(q <= n, e += n\\q - k\\q - (n - k)\\q; q *= p); if(e, r *= Mod(p, m)^e));
+  return(lift(r));
+};
+"""
+
+
+def residue(n: int, k: int, modulus: int) -> int:
+    """Return n over k modulo m from the parts of m, never by the coefficient itself."""
+    plan: BinomialPlan = plan_binomial(n, min(k, n - k), modulus).method
+    assert not plan.whole
+    return plan.residue(n, min(k, n - k))
+
+
+def test_residues_are_those_of_pari() -> None:
+    """For n from 20,000 to 80,000, any k, and moduli of all kinds."""
+    random = Random(19)  # noqa: S311  # operands, no secrets
+    cases = []
+    for _ in range(200):
+        n = random.randint(20_000, 80_000)
+        cases.append((n, random.randint(0, n), random.choice([*MODULI, random.randint(1, 10**12)])))
+    program = PARI + "\n".join(f"print(residue({n}, {k}, {m}))" for n, k, m in cases) + "\n"
+    command = ["gp", "--quiet", "--fast", "--stacksize", "200M"]
+    done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=300, check=True)
+    assert [residue(*case) for case in cases] == [int(line) for line in done.stdout.splitlines()]
+
+
+def test_prime_powers_agree_with_the_coefficients() -> None:
+    """Exhaustively for small n, with carries and without: also where the power divides the coefficient."""
+    for prime, exponent in ((2, 1), (2, 9), (3, 4), (5, 3), (7, 1), (11, 2)):
+        modulus = prime**exponent
+        for n in range(130):
+            for k in range(n + 1):
+                expected, carried = math.comb(n, k), carries(n, k, prime)
+                assert expected % prime**carried == 0 != expected % prime ** (carried + 1)
+                if carried < exponent:
+                    assert modulo_prime_power(n, k, prime, exponent) == expected % modulus
+                if carried == 0:
+                    assert modulo_prime(n, k, prime) == expected % prime
+
+
+@pytest.mark.parametrize("modulus", MODULI)
+@pytest.mark.parametrize("n", [10**18, 10**18 - 1, 2**60 - 1, 30_011**3 + 5])
+def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
+    """With a small k the residue is that of the value; with a large one it obeys Pascal's rule."""
+    for k in (0, 1, 5, 1_500):
+        assert residue(n, k, modulus) == math.comb(n, k) % modulus
+    if modulus in (1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2):
+        for k in (30_011**2, n // 3):
+            assert (residue(n - 1, k - 1, modulus) + residue(n - 1, k, modulus) - residue(n, k, modulus)) % modulus == 0
+
+
+def test_the_residue_of_a_negative_n_has_its_sign() -> None:
+    """N over k is (-1)^k times k - n - 1 over k there, and 0 outside the triangle."""
+    for n, k in ((-30, 7), (-30, 8), (30, 7), (7, 30), (0, 0), (-1, 5), (-40_000, 21_001)):
+        args = BINOMIAL.parse({"n": str(n), "k": str(k)})
+        value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)
+        assert BINOMIAL.modulo(args, 2**61 - 1) == value
+        assert BINOMIAL.modulo_agrees(args, 10**9, None, BINOMIAL.modulo(args, 10**9), 7)
+        assert not BINOMIAL.modulo_agrees(args, 10**9, None, BINOMIAL.modulo(args, 10**9) + 1, 7)
+
+
+@pytest.mark.parametrize("modulus", [2, 10, 97, 2**40 * 9, 10**30, 2**61 - 1])
+def test_catalan_numbers(modulus: int) -> None:
+    """2n over n, divided by n + 1, which may share factors with the modulus."""
+    for n in (*range(40), 9_999, 10_007, 30_011):
+        expected = math.comb(2 * n, n) // (n + 1) % modulus
+        assert CATALAN.modulo((n,), modulus) == expected
+        if n > 2:
+            assert CATALAN.modulo_agrees((n,), modulus, None, expected, 7)
+            assert modulus == 1 or not CATALAN.modulo_agrees((n,), modulus, None, expected + 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("binomial", (3_000, 1_001)), ("binomial", (3_000, 1_999)), ("binomial", (-3_000, 2_000)),
+        ("binomial", (10**9, 1_200)), ("binomial", (10**30, 1_001)), ("binomial", (60_000, 30_000)),
+        ("binomial", (10**18, 3)), ("binomial", (10**18, 1)), ("binomial", (5, 9)), ("catalan", (0,)),
+        ("catalan", (1_000,)), ("catalan", (1_001,)), ("catalan", (40_000,)),
+    ],
+)  # fmt: skip
+def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integers) -> None:
+    """On both sides of the sizes at which logarithms take the value's place."""
+    operation = cast("Summarisable[Integers]", OPERATIONS[name])
+    text = operation.compute(args, 50).decode().lstrip("-")
+    summary = operation.summary(args, 50)
+    assert (summary.digits, summary.leading, summary.trailing) == (len(text), text[:20], text[-20:])
+
+
+def test_a_modulus_that_would_have_to_be_factored_is_refused() -> None:
+    """A product of two long primes is, unless k is small or the value short; a long prime is not."""
+    hard = (2**89 - 1) * (2**107 - 1)
+    with pytest.raises(InvalidInput, match="too hard to factor") as caught:
+        plan_binomial(10**18, 10**17, hard)
+    assert [problem.pointer for problem in caught.value.problems] == ["/mod"]
+    assert plan_binomial(10**18, 10**17, 2**521 - 1).seconds > 10**4
+    assert residue(10**18, 12_345, hard) == math.comb(10**18, 12_345) % hard
+    assert BINOMIAL.modulo((3_000_000, 2_000), hard) == math.comb(3_000_000, 2_000) % hard
