@@ -12,6 +12,7 @@ from pycalc.services.operations.factorial.residue import factorial_residue, fact
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 from pycalc.services.operations.numbers.modular import checked_modulus
 from pycalc.services.operations.numbers.texts import ENDS, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
@@ -38,7 +39,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         "(k - n - 1) over k; for a negative k it is 0."
     )
     parameters = (
-        Parameter("n", "integer", "How many things there are.", "50"),
+        Parameter("n", "integer", "How many things there are.", "50", LONGEST_OPERAND),
         Parameter("k", "integer", "How many of them are chosen.", "25"),
     )
     quick_modulo_length = 4
