@@ -121,8 +121,8 @@ async def listen(
         return {**start, "headers": [*start["headers"], _CLOSE]}, body
 
     server = HttpServer(listener, entry, refusal, dict(state))
-    gc.collect()
     gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
+    gc.enable()
     resources = state["resources"]
     total = max_connections()
     sockets = ClientSockets(listener, 2 * total)
