@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmarks.support.timing import burst
 from tests.harness.servers import Server, bare, log_in, pycalc
 
-ROUNDS = 3
+ROUNDS = 1
 SECONDS = 2
 CONNECTIONS = 16
 SIZES = {"21": 100, "1 k": 4_783, "10 k": 47_845, "100 k": 478_465}

@@ -95,7 +95,6 @@ class Resources:
     etag_key: bytes  # makes the entity tags of results
     pings: Pings
     tracer: Tracer = NO_TRACER
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set at shutdown: open event streams end
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
     _checked: Recent[list[Health]] = field(init=False)
 

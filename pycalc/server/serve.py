@@ -136,7 +136,7 @@ async def listen(
         serving.result()
         raise OSError("the server ended by itself")
     began = monotonic()
-    resources.stopping.set()
+    resources.feed.end()
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, resources.computer.abandon)
     if not shared:
         refuse_connections(listener)

@@ -17,7 +17,7 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.event_feed import MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_EACH, EventFeed
-from pycalc.services.events.history_poller import MAX_BEHIND, HistoryPoller
+from pycalc.services.events.history_poller import HEARTBEAT, HEARTBEAT_SECONDS, MAX_BEHIND, HistoryPoller
 from tests.harness.stores import MemoryHistoryStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
@@ -203,6 +203,27 @@ async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
     events = await alone.begin()
     await alone.poller.aclose()
     assert [event async for event in events] == []
+
+
+@in_virtual_time
+async def test_heartbeats_while_nothing_happens() -> None:
+    """The feed yields a heartbeat at each interval without an event while the caller is authorised; then it raises."""
+    rights = [True] * 4  # for the marker and three heartbeats
+
+    async def identify() -> Principal:
+        if not rights:
+            raise Unauthorized("The session has ended.")
+        rights.pop()
+        return Principal(ADA, "name", Role.USER, ADA, 0.0)
+
+    async with sharing() as shared:
+        events = shared.feed.subscribe(identify, None)
+        await anext(events)
+        began = now()
+        assert [await anext(events) for _ in range(3)] == [HEARTBEAT] * 3
+        with pytest.raises(Unauthorized):
+            await anext(events)
+        assert now() - began == pytest.approx(4 * HEARTBEAT_SECONDS)
 
 
 async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:

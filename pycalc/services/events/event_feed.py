@@ -9,7 +9,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
 from pycalc.observability.metrics import EventMetrics
-from pycalc.services.events.history_poller import HistoryPoller, Subscriber
+from pycalc.services.events.history_poller import HEARTBEAT, HistoryPoller, Subscriber
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
@@ -33,7 +33,8 @@ class EventFeed:
         """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
         The first event has no payload and only marks the position after which the others come. ``identify`` is called
-        before each event and raises when the caller has lost its rights. The feed ends when the service stops, when
+        before each event, HEARTBEAT too, and raises when the caller has lost its rights. The feed ends when the
+        service stops, when
         the caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits, and
         StoreUnavailable.
         """
@@ -46,12 +47,18 @@ class EventFeed:
                 async for event in self._follow(user_id, seen, subscriber):
                     if (await identify()).is_admin != caller.is_admin:
                         return
-                    if event.id > seen or is_ahead(seen):
+                    if event is HEARTBEAT:
+                        yield event
+                    elif event.id > seen or is_ahead(seen):
                         seen = event.id
                         yield event
 
+    def end(self) -> None:
+        """End all feeds, and those that begin later at once."""
+        self._poller.end()
+
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield the recorded events from ``after`` to the subscriber's position, then the subscriber's events."""
+        """Yield the recorded events from ``after`` to the subscriber's position, then what the subscriber yields."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:
