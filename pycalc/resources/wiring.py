@@ -200,7 +200,7 @@ def _services(
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
-        feed=EventFeed(history, poller, metrics),
+        feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),

@@ -13,18 +13,18 @@ from pycalc.services.events.history_poller import HEARTBEAT, HistoryPoller, Subs
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
-MAX_SUBSCRIBERS = 1_000
 MAX_SUBSCRIBERS_EACH = 20
 
 
 class EventFeed:
     """The event feed, with a limit of subscribers in total and per user."""
 
-    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics) -> None:
+    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics, total: int) -> None:
+        """``total`` is the limit of subscribers in total."""
         self._history = history
         self._poller = poller
         self._limit = ConcurrencyLimit(
-            MAX_SUBSCRIBERS, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
+            total, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
         )
 
     async def subscribe(
