@@ -59,3 +59,6 @@ def cold_start() -> None:
     for name, each in seconds.items():
         off = bare_python if name.startswith("import") else 0
         print(f"| {name} | {(statistics.median(each) - off) * 1000:.0f} | {(max(each) - off) * 1000:.0f} |")
+    theirs, _, ours = (seconds[name] for name in starts)
+    ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
+    print(f"\n- pycalc, a database that is there / bare FastAPI: **{ratio:.2f}** (target 1.5)")

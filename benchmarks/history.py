@@ -18,7 +18,7 @@ from tests.harness.servers import Server, post, pycalc
 SMALL, LARGE = 10_000, 10_000_000
 REQUESTS = 2_000
 _UNCOUNTED = 100
-TARGET = 1.5
+TARGET = 1.2
 EXPORTED = 1_000_000
 # Users that have a full page of each kind in the small history too.
 BUSY = USERS[:5]

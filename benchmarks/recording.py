@@ -33,3 +33,6 @@ def recording() -> None:
             statistics.median(values) for values in zip(*((x.per_second, x.cpu_us, x.p99_ms) for x in of), strict=True)
         )
         print(f"| {name} | {rate:.0f} | {cpu:.0f} | {p99:.1f} |")
+    pairs = zip(loads["PostgreSQL"], loads["SQLite"], strict=True)
+    ratio = statistics.median(shared.per_second / embedded.per_second for shared, embedded in pairs)
+    print(f"\n- PostgreSQL / SQLite: **{ratio:.2f}** (target 0.9)")

@@ -11,6 +11,7 @@ from benchmarks.cache import cache
 from benchmarks.cold_start import cold_start
 from benchmarks.estimates import estimates
 from benchmarks.event_loop import event_loop
+from benchmarks.event_streams import event_streams
 from benchmarks.fleet import fleet
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
@@ -24,6 +25,7 @@ PARTS = {
     "headline": headline,
     "recording": recording,
     "streams": streams,
+    "event-streams": event_streams,
     "sizes": sizes,
     "results": long_results,
     "memory": memory,

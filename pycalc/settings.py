@@ -272,6 +272,9 @@ class Settings(BaseSettings):
         description="memory for all worker processes together, beyond what they use at their start, bytes; "
         "default: half of the memory that the service may use",
     )
+    event_streams: int = Field(
+        1_000, ge=1, le=100_000, description="event streams (GET /events) of each server process; a user may have 20"
+    )
     log_format: Literal["json", "google"] = Field(
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",

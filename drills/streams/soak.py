@@ -112,19 +112,23 @@ async def _soak(
     load.interval_seconds = 2 * clients * trial / running.ledger.answered
     began = monotonic()
     async with load.on(running.server.port, clients):
-        restarting = asyncio.create_task(_restart(restarts, seconds / 6))
+        settling = seconds / 6 / len(restarts)
+        restarting = asyncio.create_task(_restart(restarts, seconds / 6, began + seconds - settling))
         await asyncio.sleep(seconds * _WARM_UP)
         for _ in range(_SAMPLES):
             await asyncio.sleep(seconds * (1 - _WARM_UP) / _SAMPLES)
             await asyncio.to_thread(samples.take, running.server)
-        restarting.cancel()
+        await restarting
     return began
 
 
-async def _restart(restarts: Sequence[Restart], interval: float) -> None:
+async def _restart(restarts: Sequence[Restart], interval: float, latest: float) -> None:
+    """Restart one server after another, each once in an interval, until ``latest`` by ``monotonic``."""
     while True:
         for stop, start in restarts:
             await asyncio.sleep(interval / len(restarts) - _AWAY_SECONDS)
+            if monotonic() > latest:
+                return
             await asyncio.to_thread(stop)
             await asyncio.sleep(_AWAY_SECONDS)
             await asyncio.to_thread(start)

@@ -22,6 +22,9 @@ def serve(listener: int | None) -> None:
 
         supervise(settings)
     else:
+        import gc
+
+        gc.disable()  # hardly any object of a start is garbage; `listen` enables garbage collection again
         from pycalc.server.serve import serve
 
         serve(settings, listener)

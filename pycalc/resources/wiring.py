@@ -95,7 +95,6 @@ class Resources:
     etag_key: bytes  # makes the entity tags of results
     pings: Pings
     tracer: Tracer = NO_TRACER
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set at shutdown: open event streams end
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
     _checked: Recent[list[Health]] = field(init=False)
 
@@ -201,7 +200,7 @@ def _services(
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users),
-        feed=EventFeed(history, poller, metrics),
+        feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),

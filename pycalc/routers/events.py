@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
@@ -21,8 +20,8 @@ from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.http.sending import ClientTooSlow
+from pycalc.services.events.history_poller import HEARTBEAT
 
-HEARTBEAT_SECONDS = 15.0
 _STREAM = {
     "description": "Server-sent events: `id` is the event's id, `data` a CloudEvents 1.0 JSON object.",
     "content": {
@@ -45,21 +44,12 @@ def _encode(event: Event) -> bytes:
 class EventStream(StreamingResponse):
     """A stream of events, with a heartbeat comment when nothing happens.
 
-    The stream ends when the service stops, when the client's rights end, or when the client reads too slowly.
+    The stream ends when the events end, when the client's rights end, or when the client reads too slowly.
     """
 
-    def __init__(
-        self,
-        first: Event,
-        events: AsyncGenerator[Event],
-        identify: Callable[[], Awaitable[Principal]],
-        stopping: asyncio.Event,
-    ) -> None:
-        """``identify`` raises PycalcError when the client's rights have ended."""
+    def __init__(self, first: Event, events: AsyncGenerator[Event]) -> None:
+        """Stream ``first`` and then ``events``, which a PycalcError ends."""
         self._events = events
-        self._identify = identify
-        self._stopping = stopping
-        self._upcoming: asyncio.Future[Event] | None = None
         self._body = self._lines(first)
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -74,9 +64,6 @@ class EventStream(StreamingResponse):
                 await send({"type": "http.response.body", "body": b""})
         finally:
             await self._body.aclose()
-            if self._upcoming is not None:
-                self._upcoming.cancel()
-                await asyncio.gather(self._upcoming, return_exceptions=True)
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
@@ -85,24 +72,10 @@ class EventStream(StreamingResponse):
             await super().stream_response(send)
 
     async def _lines(self, first: Event) -> AsyncGenerator[bytes]:
-        stopped = asyncio.ensure_future(self._stopping.wait())
-        try:
-            yield _encode(first)
-            while not stopped.done():
-                if self._upcoming is None:
-                    self._upcoming = asyncio.ensure_future(anext(self._events))
-                awaited: set[asyncio.Future[Any]] = {self._upcoming, stopped}
-                await asyncio.wait(awaited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if self._upcoming.done():
-                    event, self._upcoming = self._upcoming.result(), None
-                    yield _encode(event)
-                elif not stopped.done():
-                    await self._identify()
-                    yield b": heartbeat\n\n"
-        except (StopAsyncIteration, PycalcError):
-            return
-        finally:
-            stopped.cancel()
+        yield _encode(first)
+        with suppress(PycalcError):
+            async for event in self._events:
+                yield b": heartbeat\n\n" if event is HEARTBEAT else _encode(event)
 
 
 @router.get(
@@ -128,4 +101,4 @@ async def events(
         detail = "Last-Event-ID must be the id of an event; leave it out to begin now."
         raise InvalidInput.of(FieldProblem("/last-event-id", detail)) from None
     following = resources.feed.subscribe(identify, after)
-    return EventStream(await anext(following), following, identify, resources.stopping)
+    return EventStream(await anext(following), following)

@@ -15,13 +15,12 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from pycalc.models.math import CalculationResult
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.headers import with_quotas
 from pycalc.routers.http.inputs import query_of
-from pycalc.routers.http.openapi import operation_id
+from pycalc.routers.http.openapi import json_content, operation_id
 from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
@@ -136,12 +135,16 @@ def _path(operation: Operation[Any]) -> str:
     return f"/{operation.name}/" + "/".join(f"{{{parameter.name}:segment}}" for parameter in operation.parameters)
 
 
+_RESULT = {
+    **TEXT_RESPONSES[200],
+    "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]},
+}
+
 router = APIRouter(tags=["calculations"], generate_unique_id_function=operation_id)
 _add = partial(
     router.add_api_route,
     methods=["GET"],
-    response_model=CalculationResult,
-    responses={**TEXT_RESPONSES, **responses(*CALCULATION_ERRORS)},
+    responses={**TEXT_RESPONSES, 200: _RESULT, **responses(*CALCULATION_ERRORS)},
     dependencies=[Security(BEARER)],
     route_class_override=CalculationRoute,
 )

@@ -121,8 +121,8 @@ async def listen(
         return {**start, "headers": [*start["headers"], _CLOSE]}, body
 
     server = HttpServer(listener, entry, refusal, dict(state))
-    gc.collect()
     gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
+    gc.enable()
     resources = state["resources"]
     total = max_connections()
     sockets = ClientSockets(listener, 2 * total)
@@ -136,7 +136,7 @@ async def listen(
         serving.result()
         raise OSError("the server ended by itself")
     began = monotonic()
-    resources.stopping.set()
+    resources.feed.end()
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, resources.computer.abandon)
     if not shared:
         refuse_connections(listener)

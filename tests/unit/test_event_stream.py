@@ -9,11 +9,11 @@ import pytest
 from starlette.types import Message, Scope
 
 from pycalc.errors import Unauthorized
-from pycalc.models.auth import Principal, Role
 from pycalc.models.events import Event, event_of
 from pycalc.observability.requests import REQUEST, RequestContext
-from pycalc.routers.events import HEARTBEAT_SECONDS, EventStream
+from pycalc.routers.events import EventStream
 from pycalc.routers.http.sending import in_time
+from pycalc.services.events.history_poller import HEARTBEAT
 from pycalc.services.limits.responses import ReadingSpeed
 from tests.harness.stores import history_row
 from tests.harness.virtual_time import in_virtual_time, now
@@ -28,12 +28,11 @@ SCOPES: list[Scope] = [
 
 
 class Following:
-    """A subscriber's events and its access rights."""
+    """A subscriber's events."""
 
-    def __init__(self, told: int, rights: int = 1_000) -> None:
+    def __init__(self, told: int) -> None:
         self.ended = False
         self._told = told
-        self._rights = rights
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the given number of events, then wait for ever."""
@@ -42,19 +41,11 @@ class Following:
                 yield event_of(history_row())
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)  # Like a source that releases something when it is closed.
             self.ended = True
-
-    async def identify(self) -> Principal:
-        """Return the caller; raise Unauthorized after the given number of calls."""
-        if not self._rights:
-            raise Unauthorized("The session has ended.")
-        self._rights -= 1
-        return Principal(bytes(16), "ada", Role.USER, bytes(16), 0.0)
 
     def stream(self) -> EventStream:
         """Return the response."""
-        return EventStream(FIRST, self.events(), self.identify, asyncio.Event())
+        return EventStream(FIRST, self.events())
 
 
 async def nothing() -> Message:
@@ -64,18 +55,20 @@ async def nothing() -> Message:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@in_virtual_time
-async def test_heartbeats_while_nothing_happens(scope: Scope) -> None:
-    """A comment is sent at each interval while the client is authorised; then the stream ends."""
-    following, sent, began = Following(told=0, rights=3), list[bytes](), now()
+async def test_heartbeats_until_the_rights_end(scope: Scope) -> None:
+    """A heartbeat is sent as a comment; the stream ends when the client's rights end."""
+    sent = list[bytes]()
+
+    async def events() -> AsyncGenerator[Event]:
+        yield HEARTBEAT
+        yield HEARTBEAT
+        raise Unauthorized("The session has ended.")
 
     async def send(message: Message) -> None:
         sent.append(message.get("body", b""))
 
-    await following.stream()(scope, nothing, send)
-    assert now() - began == pytest.approx(4 * HEARTBEAT_SECONDS)
-    assert sent == [b"", b": connected\n\n", *[b": heartbeat\n\n"] * 3, b""]
-    assert following.ended
+    await EventStream(FIRST, events())(scope, nothing, send)
+    assert sent == [b"", b": connected\n\n", b": heartbeat\n\n", b": heartbeat\n\n", b""]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -122,7 +115,7 @@ async def test_a_head_response_keeps_no_slot() -> None:
         sending.set()
         await asyncio.Event().wait()
 
-    stream = EventStream(FIRST, events, following.identify, asyncio.Event())
+    stream = EventStream(FIRST, events)
     answering = asyncio.create_task(stream({**SCOPES[0], REQUEST: RequestContext(content_wanted=False)}, nothing, send))
     async with asyncio.timeout(10):
         await sending.wait()

@@ -16,13 +16,16 @@ from pycalc.models.events import Event
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms
 from pycalc.observability.metrics import Metrics
-from pycalc.services.events.event_feed import MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_EACH, EventFeed
-from pycalc.services.events.history_poller import MAX_BEHIND, HistoryPoller
+from pycalc.services.events.event_feed import MAX_SUBSCRIBERS_EACH, EventFeed
+from pycalc.services.events.history_poller import HEARTBEAT, HEARTBEAT_SECONDS, MAX_BEHIND, HistoryPoller
 from tests.harness.stores import MemoryHistoryStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
+
+TOTAL = 200
+"""The limit of subscribers in total."""
 
 ADA, BOB = b"a" * 16, b"b" * 16
 
@@ -59,7 +62,7 @@ class Following:
         self.metrics = Metrics()
         self.clock_ns = clock_ns
         self.poller = HistoryPoller(self.history, self.metrics, shared=shared, clock_ns=clock_ns)
-        self.feed = EventFeed(self.history, self.poller, self.metrics)
+        self.feed = EventFeed(self.history, self.poller, self.metrics, TOTAL)
 
     async def record(self, *rows: HistoryRow) -> None:
         """Commit rows as this process would."""
@@ -205,6 +208,27 @@ async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
     assert [event async for event in events] == []
 
 
+@in_virtual_time
+async def test_heartbeats_while_nothing_happens() -> None:
+    """The feed yields a heartbeat at each interval without an event while the caller is authorised; then it raises."""
+    rights = [True] * 4  # for the marker and three heartbeats
+
+    async def identify() -> Principal:
+        if not rights:
+            raise Unauthorized("The session has ended.")
+        rights.pop()
+        return Principal(ADA, "name", Role.USER, ADA, 0.0)
+
+    async with sharing() as shared:
+        events = shared.feed.subscribe(identify, None)
+        await anext(events)
+        began = now()
+        assert [await anext(events) for _ in range(3)] == [HEARTBEAT] * 3
+        with pytest.raises(Unauthorized):
+            await anext(events)
+        assert now() - began == pytest.approx(4 * HEARTBEAT_SECONDS)
+
+
 async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
     """A change of the caller's role ends the stream, because the role decides which events it may contain."""
     roles = [Role.ADMIN, Role.USER]
@@ -229,9 +253,9 @@ async def test_followers_are_bounded(alone: Following) -> None:
 
 
 async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
-    """Fifty users who open as many streams as they may leave some to another user."""
+    """Users who open as many streams as they may leave some to another user."""
     streams = []
-    for number in range(MAX_SUBSCRIBERS // MAX_SUBSCRIBERS_EACH):
+    for number in range(TOTAL // MAX_SUBSCRIBERS_EACH):
         with suppress(Overloaded):
             while True:
                 streams.append(await alone.begin(user=number.to_bytes(16)))

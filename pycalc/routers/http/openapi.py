@@ -79,7 +79,12 @@ _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 def json_body(model: str) -> dict[str, Any]:
     """Return the OpenAPI entry of a JSON body that a handler reads without FastAPI."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": SCHEMAS + model}}}}}
+    return {"requestBody": {"required": True, "content": json_content(model)}}
+
+
+def json_content(model: str) -> dict[str, Any]:
+    """Return the OpenAPI entry of a JSON body; FastAPI would build validators for a response model at each start."""
+    return {"application/json": {"schema": {"$ref": SCHEMAS + model}}}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from hashlib import sha256
 from time import time
 from typing import NamedTuple
 
-import jwt
-
 from pycalc.errors import InvalidToken
 from pycalc.models.ids import IdSource, id_of_text, text_of_id
 
@@ -25,7 +23,7 @@ _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _HEADER = {"alg", "kid", "typ"}  # any other member (jku, x5u, crit) is refused unread
 _TEXTS = ("iss", "aud", "sub", "jti", "sid")
 _NUMBERS = ("iat", "nbf", "exp", "ver")
-_MALFORMED = (jwt.PyJWTError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
+_MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _REFUSAL = "The token is invalid, expired or revoked."
 
 
@@ -55,6 +53,8 @@ class TokenSigner:
 
     def issue(self, user_id: bytes, session_id: bytes) -> str:
         """Return a new token for a user's session."""
+        import jwt  # PyJWT loads all of cryptography, which the first response need not wait for
+
         now = int(time())
         claims = {
             "iss": ISSUER,
@@ -74,6 +74,8 @@ class TokenSigner:
         """Return the claims of a valid access token of this service; raises InvalidToken for anything else."""
         if len(token) > LONGEST_TOKEN or not _FORM.fullmatch(token):
             raise InvalidToken(_REFUSAL)
+        import jwt  # for the same reason
+
         try:
             header = jwt.get_unverified_header(token)
             if header.keys() != _HEADER or header["typ"] != TOKEN_TYPE:
@@ -98,5 +100,5 @@ class TokenSigner:
             if claims["ver"] != VERSION or max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
                 raise InvalidToken(_REFUSAL)
             return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))
-        except _MALFORMED as error:
+        except (jwt.PyJWTError, *_MALFORMED) as error:
             raise InvalidToken(_REFUSAL) from error

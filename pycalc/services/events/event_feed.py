@@ -9,22 +9,22 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import is_ahead
 from pycalc.observability.metrics import EventMetrics
-from pycalc.services.events.history_poller import HistoryPoller, Subscriber
+from pycalc.services.events.history_poller import HEARTBEAT, HistoryPoller, Subscriber
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 _PAGE = 200
-MAX_SUBSCRIBERS = 1_000
 MAX_SUBSCRIBERS_EACH = 20
 
 
 class EventFeed:
     """The event feed, with a limit of subscribers in total and per user."""
 
-    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics) -> None:
+    def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics, total: int) -> None:
+        """``total`` is the limit of subscribers in total."""
         self._history = history
         self._poller = poller
         self._limit = ConcurrencyLimit(
-            MAX_SUBSCRIBERS, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
+            total, metrics.subscribers_refused, "Too many clients follow events.", each=MAX_SUBSCRIBERS_EACH
         )
 
     async def subscribe(
@@ -33,7 +33,8 @@ class EventFeed:
         """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
         The first event has no payload and only marks the position after which the others come. ``identify`` is called
-        before each event and raises when the caller has lost its rights. The feed ends when the service stops, when
+        before each event, HEARTBEAT too, and raises when the caller has lost its rights. The feed ends when the
+        service stops, when
         the caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits, and
         StoreUnavailable.
         """
@@ -46,12 +47,18 @@ class EventFeed:
                 async for event in self._follow(user_id, seen, subscriber):
                     if (await identify()).is_admin != caller.is_admin:
                         return
-                    if event.id > seen or is_ahead(seen):
+                    if event is HEARTBEAT:
+                        yield event
+                    elif event.id > seen or is_ahead(seen):
                         seen = event.id
                         yield event
 
+    def end(self) -> None:
+        """End all feeds, and those that begin later at once."""
+        self._poller.end()
+
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield the recorded events from ``after`` to the subscriber's position, then the subscriber's events."""
+        """Yield the recorded events from ``after`` to the subscriber's position, then what the subscriber yields."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:

@@ -24,6 +24,8 @@ _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
 _REPEATED_MS = 1_000  # is read again after the clock was set back, so that no event is lost
+HEARTBEAT_SECONDS = 15.0
+HEARTBEAT = Event(b"", b"", b"")  # yielded after HEARTBEAT_SECONDS without an event
 MAX_BEHIND = 2_048  # a subscriber with more events in its queue is dropped
 
 _log = get_logger(__name__)
@@ -50,7 +52,14 @@ class Subscriber:
         self._events.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        while (event := await self._events.get()) is not None:
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    event = await self._events.get()
+            except TimeoutError:
+                event = HEARTBEAT
+            if event is None:
+                return
             yield event
 
 
@@ -71,6 +80,7 @@ class HistoryPoller:
         self._subscribers: dict[bytes | None, set[Subscriber]] = defaultdict(set)
         self._dropped = metrics.subscribers_dropped
         self._position = b""
+        self._ended = False
         self._reading = asyncio.Lock()
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
@@ -94,6 +104,8 @@ class HistoryPoller:
                 self._position = newest[0].id if newest else b""
             subscriber = Subscriber(self._position)
             self._subscribers[user_id].add(subscriber)
+            if self._ended:
+                subscriber.end()
         if self._runner is None:
             empty = Context()  # the task must not log under the first subscriber's request
             self._runner = asyncio.create_task(self._run(), name="history poller", context=empty)
@@ -102,14 +114,19 @@ class HistoryPoller:
         finally:
             self._forget(user_id, subscriber)
 
+    def end(self) -> None:
+        """End all subscriptions after their queued events, and those that begin later at once."""
+        self._ended = True
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.end()
+
     async def aclose(self) -> None:
         """End all subscriptions."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait({self._runner})
-        for subscribers in self._subscribers.values():
-            for subscriber in subscribers:
-                subscriber.end()
+        self.end()
 
     def _count(self) -> int:
         return sum(map(len, self._subscribers.values()))

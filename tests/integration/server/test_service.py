@@ -12,6 +12,7 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.accounts import new_person
+from tests.harness.metrics import metric
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
@@ -259,6 +260,13 @@ class TestMetrics:
             wait_until(lambda: value("pycalc_events_published_total") == 4, "all four events are published")
             wait_until(lambda: value("pycalc_outbox_backlog") == 0, "the backlog is empty")
             assert value("pycalc_recorder_queue_rows") == 0
+
+    def test_a_running_service_collects_garbage(self, client: httpx.Client) -> None:
+        """Garbage collection, which waits while a service starts, happens while it serves."""
+        before = metric(client, "python_gc_collections_total")
+        batch = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(1_000)]}
+        client.post("/batch", json=batch, headers=new_person(client).headers).raise_for_status()
+        assert metric(client, "python_gc_collections_total") > before
 
 
 FIBONACCI = "/fibonacci/{n}"

@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from pathlib import Path
 
 import httpx
 import pytest
 
 from drills.support.connection import Answer, Connection, Unanswered, request
+from pycalc.models.auth import Principal, Role
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.middleware import Application
 from pycalc.server.granian_worker import bind
@@ -158,7 +160,11 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
 
 @pytest.mark.anyio
 async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
-    """A refusal from the server's thread says ``Connection: close`` too while draining."""
+    """A refusal from the server's thread says ``Connection: close`` too while draining, which ends event feeds."""
+
+    async def identify() -> Principal:
+        return Principal(bytes(16), "ada", Role.USER, bytes(16), inf)
+
     slots = resources.calculator.slots
     held = [slots.acquire(number) for number in range(slots.total)]
     stop = asyncio.Event()
@@ -167,8 +173,11 @@ async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Applicatio
         listening = asyncio.create_task(listen(listener, app, app.state.lifespan, stop, shared=False))
         connection = await connected(port)
         before = await connection.ask(request("/fibonacci/10", {}))
+        feed = resources.feed.subscribe(identify, None)
+        await anext(feed)
         stop.set()
-        await resources.stopping.wait()
+        assert [event async for event in feed] == []
+        assert len([event async for event in resources.feed.subscribe(identify, None)]) == 1  # the marker
         last = await connection.ask(request("/fibonacci/10", {}))
         await listening
     assert (before.status, before.field("connection")) == (503, None)
