@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,9 +105,7 @@ async def prepare(settings: Settings) -> str | None:
 def _accounts(
     settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
 ) -> Accounts:
-    def on_admin_created() -> None:
-        forget_bootstrap_token(settings.data_dir)
-
+    on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
     return Accounts(users, keys, passwords, cache, ids, settings.admin_registration, on_admin_created)
 
 
