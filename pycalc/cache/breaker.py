@@ -17,6 +17,7 @@ _LATE_ANSWERS = 3
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 _STEADY_SECONDS = 10.0
+_LONGEST_REASON = 200  # characters: an error may repeat a broken answer, of any length
 
 _log = get_logger(__name__)
 
@@ -72,7 +73,7 @@ class CircuitBreaker:
         """Open the breaker if it is closed; ``reason`` is logged."""
         if self.state is not CircuitState.CLOSED:
             return
-        _log.warning("cache circuit opened", reason=reason)
+        _log.warning("cache circuit opened", reason=reason[:_LONGEST_REASON])
         self._openings.inc()
         self.state = CircuitState.OPEN
         self._tripped.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class AccountServices(NamedTuple):
 
     authenticator: Authenticator
     accounts: Accounts
+    keys: ApiKeys
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # makes the entity tags of results; the same on all instances
 
@@ -61,14 +63,14 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
-    keys = ApiKeys(SqlKeyStore(database), ids, metrics)
+    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
     sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics)
     authenticator = Authenticator(users, sessions, keys, passwords, token_cache)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, keys, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
@@ -83,8 +85,9 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         aclosing(await open_database(settings.database)) as database,
         aclosing(_hasher(settings, metrics)) as passwords,
     ):
-        users, keys = SqlUserStore(database), ApiKeys(SqlKeyStore(database), ids, metrics)
-        yield _accounts(settings, users, keys, passwords, TokenCache(metrics), ids)
+        token_cache = TokenCache(metrics)
+        keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
+        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -102,9 +105,7 @@ async def prepare(settings: Settings) -> str | None:
 def _accounts(
     settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
 ) -> Accounts:
-    def on_admin_created() -> None:
-        forget_bootstrap_token(settings.data_dir)
-
+    on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
     return Accounts(users, keys, passwords, cache, ids, settings.admin_registration, on_admin_created)
 
 

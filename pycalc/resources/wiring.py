@@ -23,6 +23,7 @@ from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.accounts import Accounts
+from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import MAX_HASHES
@@ -74,6 +75,7 @@ class Resources:
     metrics: Metrics
     authenticator: Authenticator
     accounts: Accounts
+    keys: ApiKeys
     calculator: Calculator
     batches: BatchCalculator
     computer: Computer
@@ -191,6 +193,7 @@ def _services(
         metrics=metrics,
         authenticator=account_services.authenticator,
         accounts=account_services.accounts,
+        keys=account_services.keys,
         calculator=calculator,
         batches=BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=timeout),
         computer=computer,

@@ -42,7 +42,7 @@ async def create_key(
     request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
 ) -> CreatedApiKey:
     """Make an API key, to be sent as a bearer token. Its text is shown this once."""
-    key, text = await resources.accounts.create_key(caller, request.name, request.expires_in)
+    key, text = await resources.keys.create(caller, request.name, request.expires_in)
     response.headers["Location"] = f"/me/keys/{text_of_id(key.id)}"
     return CreatedApiKey.model_validate({**_fields_of(key), "key": text})
 
@@ -50,7 +50,7 @@ async def create_key(
 @router.get("/me/keys")
 async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
-    return [ApiKey.model_validate(_fields_of(key)) for key in await resources.accounts.keys(caller)]
+    return [ApiKey.model_validate(_fields_of(key)) for key in await resources.keys.all_of(caller)]
 
 
 async def _key_id(key_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
@@ -66,10 +66,10 @@ KeyIdDep = Annotated[bytes, Depends(_key_id)]
 @router.get("/me/keys/{key_id}", responses=responses("not-found"))
 async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> ApiKey:
     """Return one of one's own keys, without its text."""
-    return ApiKey.model_validate(_fields_of(await resources.accounts.key(caller, key_id)))
+    return ApiKey.model_validate(_fields_of(await resources.keys.get(caller, key_id)))
 
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def remove_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""
-    await resources.accounts.remove_key(caller, key_id)
+    await resources.keys.remove(caller, key_id)

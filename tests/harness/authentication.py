@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time
+from time import monotonic, time
 from typing import NamedTuple
 
+from pycalc.db.base import KeyStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
@@ -22,7 +23,13 @@ class Authentication(NamedTuple):
     """The account services and the authenticator."""
 
     accounts: Accounts
+    keys: ApiKeys
     authenticator: Authenticator
+
+
+def keys_in(store: KeyStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> ApiKeys:
+    """Return the API keys of a store."""
+    return ApiKeys(store, TokenCache(metrics), IdSource(), metrics, clock)
 
 
 def authentication(
@@ -33,13 +40,11 @@ def authentication(
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
-    token_cache, passwords, keys = (
-        TokenCache(metrics, wall_clock=wall_clock),
-        PasswordHasher(metrics, 4, ["p" * 32]),
-        ApiKeys(MemoryKeyStore(users), ids, metrics),
-    )
+    token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])
+    keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics)
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics)
     return Authentication(
         Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created),
+        keys,
         Authenticator(users, sessions, keys, passwords, token_cache),
     )

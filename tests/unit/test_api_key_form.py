@@ -8,13 +8,14 @@ from time import time_ns
 
 import pytest
 
-from pycalc.models.auth import StoredKey
-from pycalc.models.ids import IdSource
+from pycalc.models.auth import Principal, Role, StoredKey
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts.api_keys import ApiKeys
+from tests.harness.authentication import keys_in
 from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
+
+CALLER = Principal(USER_ID, "ada", Role.USER, b"s" * 16, 2e9)
 
 
 class NotingStore(MemoryKeyStore):
@@ -37,21 +38,21 @@ async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
     """The 12 visible characters, four of them the fixed prefix, identify a key; only the whole key's hash is stored."""
     store = NotingStore()
     before = time_ns() // 1_000_000
-    key, text = await ApiKeys(store, IdSource(), Metrics()).create(USER_ID, "notebook", 60)
+    key, text = await keys_in(store, Metrics()).create(CALLER, "notebook", 60)
     assert re.fullmatch(r"pck_[A-Za-z0-9_-]{43}", text)
     assert (key.prefix, key.name, len(key.prefix)) == (text[:12], "notebook", 12)
     assert list(store.stored) == [sha256(text.encode()).digest()]
     assert store.limits == [50]
     assert before <= key.created_ms <= time_ns() // 1_000_000
     assert key.expires_ms == key.created_ms + 60_000
-    key, _ = await ApiKeys(store, IdSource(), Metrics()).create(USER_ID, "for ever", None)
+    key, _ = await keys_in(store, Metrics()).create(CALLER, "for ever", None)
     assert key.expires_ms is None
 
 
 async def test_only_what_looks_like_a_key_is_looked_up() -> None:
     """A text that does not have the form of a key causes no database read."""
     store = NotingStore()
-    keys = ApiKeys(store, IdSource(), Metrics())
+    keys = keys_in(store, Metrics())
     right = "pck_" + "a" * 43
     for text in (right, right[:-1], right + "a", right[:-1] + "=", "pcx_" + "a" * 43):
         assert await keys.bearer(text) is None

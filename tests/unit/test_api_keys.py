@@ -9,9 +9,9 @@ import pytest
 
 from pycalc.db.base import KeyBearer
 from pycalc.errors import Overloaded
-from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
+from pycalc.services.accounts.api_keys import PREFIX
+from tests.harness.authentication import keys_in
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ def invented() -> str:
 async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
     """An unknown key is looked up once a second; in between it is refused from memory."""
     store, clock, key = Store(), Clock(), invented()
-    keys = ApiKeys(store, IdSource(), Metrics(), clock)
+    keys = keys_in(store, Metrics(), clock)
     for _ in range(100):
         assert await keys.bearer(key) is None
     assert store.asked == 1
@@ -62,7 +62,7 @@ async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
 async def test_unknown_keys_are_remembered_within_bounds() -> None:
     """At the bound the oldest unknown key is forgotten for the newest, and the metric shows their number."""
     store, metrics = Store(), Metrics()
-    keys = ApiKeys(store, IdSource(), metrics, Clock())
+    keys = keys_in(store, metrics, Clock())
     first = invented()
     await keys.bearer(first)
     for _ in range(10_000):
@@ -76,7 +76,7 @@ async def test_invented_keys_take_two_lookups_at_a_time() -> None:
     """Look-ups of unknown keys use two connections at most; a few wait, and the rest are refused and counted."""
     store, metrics = Store(), Metrics()
     store.gate.clear()
-    keys = ApiKeys(store, IdSource(), metrics, Clock())
+    keys = keys_in(store, metrics, Clock())
     asking = [asyncio.ensure_future(keys.bearer(invented())) for _ in range(200)]
     refused = [task for task in asking if task.done() or await _is_refused(task)]
     assert store.asked == 2
@@ -96,7 +96,7 @@ async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
 async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
     """Enabling an account again forgets that its keys were remembered as unknown."""
     store = Store()
-    keys = ApiKeys(store, IdSource(), Metrics(), Clock())
+    keys = keys_in(store, Metrics(), Clock())
     key = invented()
     await keys.bearer(key)
     keys.forget_unknown()

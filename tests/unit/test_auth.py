@@ -245,7 +245,7 @@ async def test_a_cached_token_ends_with_its_signing_key() -> None:
     services = authentication(MemoryUserStore())
     token = await opened(services, "ada")
     caller = await services.authenticator.authenticate(token)
-    _, text = await services.accounts.create_key(caller, "program", None)
+    _, text = await services.keys.create(caller, "program", None)
     await services.authenticator.authenticate(text.encode())
     services.authenticator.replace_keys(["n" * 32])
     with pytest.raises(Unauthorized):

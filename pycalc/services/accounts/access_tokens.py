@@ -21,8 +21,10 @@ _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahea
 # character unused, and these must be zero.
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _HEADER = {"alg", "kid", "typ"}  # any other member (jku, x5u, crit) is refused unread
-_TEXTS = ("iss", "aud", "sub", "jti", "sid")
-_NUMBERS = ("iat", "nbf", "exp", "ver")
+_CLAIMS: dict[str, type] = {
+    **dict.fromkeys(("iss", "aud", "sub", "jti", "sid"), str),
+    **dict.fromkeys(("iat", "nbf", "exp", "ver"), int),
+}
 _MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _REFUSAL = "The token is invalid, expired or revoked."
 
@@ -87,16 +89,14 @@ class TokenSigner:
                 issuer=ISSUER,
                 audience=AUDIENCE,
                 options={
-                    "require": [*_NUMBERS, *_TEXTS],
+                    "require": list(_CLAIMS),
                     "strict_aud": True,
                     "verify_iat": False,  # PyJWT has one leeway for iat, nbf and exp; exp must have none,
                     "verify_nbf": False,  # so these two are compared below
                 },
             )
-            if any(type(claims[name]) is not int for name in _NUMBERS):
-                raise TypeError("a claim that should be an integer")
-            if any(type(claims[name]) is not str for name in _TEXTS):
-                raise TypeError("a claim that should be a string")
+            if any(type(claims[name]) is not kind for name, kind in _CLAIMS.items()):
+                raise TypeError("a claim of another type")
             if claims["ver"] != VERSION or max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
                 raise InvalidToken(_REFUSAL)
             return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))

@@ -1,4 +1,4 @@
-"""Accounts: registration, a user's own password and API keys, and administration by admins."""
+"""Accounts: registration, a user's own password, and administration by admins."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from structlog import get_logger
 
 from pycalc.db.base import UserStore
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, NotFound, WrongPassword
-from pycalc.models.auth import Principal, Registration, Role, StoredKey, User
+from pycalc.models.auth import Principal, Registration, Role, User
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.api_keys import ApiKeys
-from pycalc.services.accounts.authenticator import require_session
+from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -115,32 +115,6 @@ class Accounts:
             lambda other: other.user_id == user.id and not other.is_key and other.credential_id != kept,
         )
         _audit.info("password changed", user=user.username)
-
-    async def create_key(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
-        """Return a new API key and its text, which is not stored; raises Conflict when the user has too many."""
-        require_session(caller)
-        key, text = await self._keys.create(caller.user_id, name, expires_in)
-        _audit.info("key created", user=caller.username, key=key.prefix)
-        return key, text
-
-    async def keys(self, caller: Principal) -> list[StoredKey]:
-        """Return the caller's API keys, oldest first."""
-        return await self._keys.store.of_user(caller.user_id)
-
-    async def key(self, caller: Principal, key_id: bytes) -> StoredKey:
-        """Return one of the caller's API keys; raises NotFound."""
-        for key in await self.keys(caller):
-            if key.id == key_id:
-                return key
-        raise NotFound("There is no such key.")
-
-    async def remove_key(self, caller: Principal, key_id: bytes) -> None:
-        """Remove one of the caller's API keys, which is refused from now on; raises NotFound."""
-        require_session(caller)
-        prefix = (await self.key(caller, key_id)).prefix
-        removing = self._keys.store.remove(caller.user_id, key_id)
-        await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
-        _audit.info("key removed", user=caller.username, key=prefix)
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
         """Return up to ``limit`` accounts by name, and the cursor of the next page; raises Forbidden, InvalidInput."""

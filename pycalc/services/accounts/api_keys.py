@@ -9,11 +9,16 @@ from collections.abc import Callable
 from hashlib import sha256
 from time import monotonic
 
+from structlog import get_logger
+
 from pycalc.db.base import KeyBearer, KeyStore
-from pycalc.models.auth import StoredKey
+from pycalc.errors import NotFound
+from pycalc.models.auth import Principal, StoredKey
 from pycalc.models.ids import IdSource, now_ms
 from pycalc.observability.metrics import AccountMetrics
+from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.lookup_limit import LookupLimit
+from pycalc.services.accounts.token_cache import TokenCache
 
 PREFIX = "pck_"
 _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to guess one
@@ -25,36 +30,61 @@ _UNKNOWN_SECONDS = 1.0
 _MAX_UNKNOWN = 10_000
 _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
+_audit = get_logger("pycalc.audit")
+
 
 class ApiKeys:
-    """The service that creates and verifies the API keys in ``store``."""
+    """The service that creates, lists, verifies and removes API keys; only a session may create or remove one."""
 
     def __init__(
         self,
         store: KeyStore,
+        token_cache: TokenCache,
         ids: IdSource,
         metrics: AccountMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """``clock`` returns seconds since an arbitrary moment."""
-        self.store = store
+        self._store = store
+        self._token_cache = token_cache
         self._ids = ids
         self._clock = clock
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # digest -> when to look the key up again
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
-    async def create(self, user_id: bytes, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
-        """Return a new key and its text, which is not stored; raises Conflict when the user has too many keys.
+    async def create(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
+        """Return a new key of the caller's and its text, which is not stored; raises Conflict above 50 keys.
 
         ``expires_in`` is the key's lifetime in seconds, None for no expiry.
         """
+        require_session(caller)
         text = PREFIX + secrets.token_urlsafe(32)
         now = now_ms()
         expires = None if expires_in is None else now + expires_in * 1000
-        key = StoredKey(self._ids.next(), user_id, name, text[:_VISIBLE_CHARACTERS], now, expires, None)
-        await self.store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
+        key = StoredKey(self._ids.next(), caller.user_id, name, text[:_VISIBLE_CHARACTERS], now, expires, None)
+        await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
+        _audit.info("key created", user=caller.username, key=key.prefix)
         return key, text
+
+    async def all_of(self, caller: Principal) -> list[StoredKey]:
+        """Return the caller's keys, oldest first."""
+        return await self._store.of_user(caller.user_id)
+
+    async def get(self, caller: Principal, key_id: bytes) -> StoredKey:
+        """Return one of the caller's keys; raises NotFound."""
+        for key in await self.all_of(caller):
+            if key.id == key_id:
+                return key
+        raise NotFound("There is no such key.")
+
+    async def remove(self, caller: Principal, key_id: bytes) -> None:
+        """Remove one of the caller's keys, which is refused from now on; raises NotFound."""
+        require_session(caller)
+        prefix = (await self.get(caller, key_id)).prefix
+        removing = self._store.remove(caller.user_id, key_id)
+        await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
+        _audit.info("key removed", user=caller.username, key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
         """Return the owner of a valid key, and note the key's use; return None for an invalid key.
@@ -67,7 +97,7 @@ class ApiKeys:
         if self._unknown.get(digest, 0.0) > self._clock():
             return None
         async with self._lookups.slot():
-            bearer = await self.store.use(digest, now_ms())
+            bearer = await self._store.use(digest, now_ms())
         if bearer is None:
             self._unknown[digest] = self._clock() + _UNKNOWN_SECONDS
             self._unknown.move_to_end(digest)

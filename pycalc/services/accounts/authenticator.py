@@ -10,9 +10,10 @@ from time import time
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
+from pycalc.errors import InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Principal, User
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
+from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache
@@ -125,9 +126,3 @@ class Authenticator:
         self._sessions.signer.replace_keys(keys)
         self.token_cache.evict(lambda principal: not principal.is_key)
         _audit.info("signing keys replaced", newest=self._sessions.signer.newest, listed=len(keys))
-
-
-def require_session(caller: Principal) -> None:
-    """Raise Forbidden for an API key, which must not create keys, change passwords or end sessions."""
-    if caller.is_key:
-        raise Forbidden("An API key can't do this; log in and use the access token.")

@@ -1,4 +1,4 @@
-"""Access to records: users see their own, admins see everyone's."""
+"""Permissions: what needs a session, and whose records a caller may see."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken
 from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
 from pycalc.models.ids import id_of_text, text_of_id
+
+
+def require_session(caller: Principal) -> None:
+    """Raise Forbidden for an API key, which must not create keys, change passwords or end sessions."""
+    if caller.is_key:
+        raise Forbidden("An API key can't do this; log in and use the access token.")
 
 
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:

@@ -52,7 +52,7 @@ def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
         above = above * units.product(n) % modulus
         below = below * units.product(k) * units.product(rest) % modulus
         n, k, rest = n // prime, k // prime, rest // prime
-    return above * inverse(below, modulus) % modulus
+    return int(above * inverse(below, modulus) % modulus)
 
 
 def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
