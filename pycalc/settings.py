@@ -140,7 +140,7 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _require_origin(text: str) -> None:
-    """Raise ValueError for a text with a path, or with its scheme's own port (RFC 6454 §6.2)."""
+    """Raise ValueError unless the text is an origin; the scheme's own port must be left out (RFC 6454 §6.2)."""
     found = _ORIGIN.fullmatch(text)
     if found is None or found[2] == _OWN_PORT[found[1]]:
         raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")

@@ -1,4 +1,4 @@
-"""The current request: the facts that its layers share, and the fields of its log records."""
+"""The current request: the facts that its layers and its log records share."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record a span that ends now once in each of the traces; ``operation`` is OpenTelemetry's messaging operation."""
+    """Record one span, which ends now, in each trace; ``operation`` is OpenTelemetry's messaging operation."""
     ended_ns = time_ns()
     for traceparent in dict.fromkeys(filter(None, traceparents)):
         tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})

@@ -1,1 +1,1 @@
-"""The HTTP views."""
+"""The routes, one file for each resource."""
