@@ -15,7 +15,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -124,6 +124,18 @@ class Accepted:
             return True
         return any((mutant.path, name) in self._constants for name in names_bound(mutant.source, mutant.line))
 
+    def outdated(self, files: set[str]) -> Iterator[str]:
+        """Yield the entries of these files, and of files that are gone, that no mutant matches any more."""
+        for file in {file for file, _ in self._lines | self._constants}:
+            gone = not (ROOT / file).exists()
+            if not gone and file not in files:
+                continue
+            mutants = [] if gone else list(sample(ROOT, [file], None, seed=1))
+            lines = {mutant.after for mutant in mutants}
+            names = {name for mutant in mutants for name in names_bound(mutant.source, mutant.line)}
+            for known, matched in ((self._lines, lines), (self._constants, names)):
+                yield from (f"{file}: {text}" for path, text in known if path == file and text not in matched)
+
 
 def judge(
     mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
@@ -173,6 +185,8 @@ def main() -> None:
         killed, survived, known = (scores[package, verdict] for verdict in ("killed", "SURVIVED", "accepted"))
         score = killed / max(killed + survived, 1)
         print(f"{package}: {killed} killed, {survived} survived, {known} accepted: {score:.2f}")
+    for entry in sorted(accepted.outdated({mutant.path for mutant in mutants})):
+        print(f"accepted.toml has an entry that no mutant matches: remove or renew it: {entry}")
 
 
 if __name__ == "__main__":
