@@ -34,9 +34,8 @@ class EventFeed:
 
         The first event has no payload and only marks the position after which the others come. ``identify`` is called
         before each event, HEARTBEAT too, and raises when the caller has lost its rights. The feed ends when the
-        service stops, when
-        the caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits, and
-        StoreUnavailable.
+        service stops, when the caller's role changes, or when the client reads too slowly. Raises Overloaded above the
+        limits, and StoreUnavailable.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
