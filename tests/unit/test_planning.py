@@ -226,9 +226,10 @@ def test_the_name_of_a_member_in_a_pointer() -> None:
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
 
 
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, Options(base=2)])
 @pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
-def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...]) -> None:
+def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...], options: Options) -> None:
     """A computation takes up to 4.3 bytes for each digit, as measured, beside the memory of a small one."""
-    plan = make_plan(LIMIT, name, operands, DEFAULT_OPTIONS)
+    plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits
