@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from pycalc.services.calculations.planning import (
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import BASE_MEMORY
+from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
 
@@ -233,3 +236,19 @@ def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, 
     plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits
+
+
+def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cheap operation of known operands is computed while planning; a prime search of milliseconds is not."""
+    computed: list[str] = []
+    for name in ("gcd", "nextprime"):
+        compute = OPERATIONS[name].compute
+
+        def noted(args: Any, precision: int, name: str = name, compute: Callable[..., bytes] = compute) -> bytes:
+            computed.append(name)
+            return compute(args, precision)
+
+        monkeypatch.setattr(OPERATIONS[name], "compute", noted)
+    make_plan(LIMIT, "evaluate", ("gcd(12, 18) + 1",), DEFAULT_OPTIONS)
+    make_plan(LIMIT, "evaluate", ("nextprime(10^300) + 1",), DEFAULT_OPTIONS)
+    assert set(computed) == {"gcd"}
