@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import cast
 
 import pytest
@@ -77,7 +77,9 @@ async def service() -> AsyncIterator[Service]:
 
 async def test_a_calculation_is_computed_once_and_recorded_twice(service: Service) -> None:
     """The second calculation comes from the cache and is recorded as cached."""
+    before_ms = time_ns() // 1_000_000
     await service.one("fibonacci", "100")
+    assert before_ms <= service.history.rows[0].time_ms <= time_ns() // 1_000_000
     assert service.outcomes("fibonacci") == {"computed": 1}
     await service.one("fibonacci", "100")
     assert [(row.result, row.digits, row.exact, row.cached) for row in service.history.rows] == [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycalc.cache.codec import COMPRESSED_BYTES, TooLong, decode, encode
+from pycalc.cache.codec import COMPRESSED_BYTES, FORMAT, TooLong, decode, encode
 from pycalc.models.results import Facts, Result
 from tests.harness.results import digits, result
 
@@ -62,7 +62,7 @@ def test_the_bytes_of_format_1_stay() -> None:
         b'{"length":2,"stored":true,"digits":"2","exact":true,"leading":"55","trailing":"55",'
         b'"sha256":null,"head":"[","tail":"]"}\n55'
     )
-    assert encode(NAME, written) == sealed(body, NAME)
+    assert (FORMAT, encode(NAME, written)) == (1, sealed(body, NAME))
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])

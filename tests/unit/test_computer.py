@@ -12,6 +12,7 @@ import pytest
 
 from pycalc.errors import Overloaded, Unavailable
 from pycalc.observability.metrics import Metrics
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
 from pycalc.services.compute.computer import Computer
 
 
@@ -57,3 +58,15 @@ async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch:
         await computer.call(bytes(16), len, b"")
     assert refusal.value.retry_after == 5
     assert metrics.registry.get_sample_value("pycalc_compute_refused_total", {"reason": "memory"}) == 1
+
+
+@pytest.mark.anyio
+async def test_what_is_cheap_needs_no_worker() -> None:
+    """A cheap computation runs in this process, where handing it over would cost more; a long one needs a worker."""
+    computer = Computer(Metrics(), workers=1, timeout=30, memory=1 << 30)
+    computer.abandon()  # workers are refused from now on
+    cheap = make_plan(1_000_000, "fibonacci", ("10",), DEFAULT_OPTIONS)
+    assert (await computer.compute(cheap, bytes(16)))[0] == b"55"
+    long = make_plan(1_000_000, "fibonacci", ("1000000",), DEFAULT_OPTIONS)
+    with pytest.raises(Unavailable):
+        await computer.compute(long, bytes(16))

@@ -307,3 +307,22 @@ async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
         await shared.history.append([row])
         assert await take(events, 1) == [row.id]
         assert 2.5 <= (shared.clock_ns() - made) / 1e9 <= 2.9
+
+
+async def test_when_a_fast_clock_is_set_right_events_go_on() -> None:
+    """After a clock that was ten minutes fast is set right, rows with lower ids than the last event are delivered."""
+    clock = time_ns() + 600 * 10**9
+    following = Following(shared=False, clock_ns=lambda: clock)
+
+    def row() -> HistoryRow:
+        return history_row(user_id=ADA)._replace(id=first_id_of_ms(clock // 1_000_000)[:6] + b"\x70" + bytes(9))
+
+    events = await following.begin()
+    before = row()
+    await following.record(before)
+    assert await take(events, 1) == [before.id]
+    clock = time_ns()
+    after = row()
+    await following.record(after)
+    assert await take(events, 1) == [after.id]
+    await following.poller.aclose()

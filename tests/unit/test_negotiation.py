@@ -41,6 +41,7 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/plain;q=0.1234", None),
         ("text/plain;q=1.000, application/json;q=0.999", "text/plain"),
         ("text/plain, application/json;q=1", "application/json"),
+        ("text/plain;charset=utf-8, application/json;q=1", "application/json"),
         ("text/plain;q=0.000, application/json;q=0", None),
         ("text/plain ; Q=0.9 , application/json ; q=0.1", "text/plain"),
         ("text/plain;charset=utf-8;q=0.3, application/json;q=0.2", "text/plain"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from pycalc.services.calculations.planning import (
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import BASE_MEMORY
+from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
 
@@ -226,9 +229,26 @@ def test_the_name_of_a_member_in_a_pointer() -> None:
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
 
 
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, Options(base=2)])
 @pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
-def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...]) -> None:
+def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...], options: Options) -> None:
     """A computation takes up to 4.3 bytes for each digit, as measured, beside the memory of a small one."""
-    plan = make_plan(LIMIT, name, operands, DEFAULT_OPTIONS)
+    plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits
+
+
+def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cheap operation of known operands is computed while planning; a prime search of milliseconds is not."""
+    computed: list[str] = []
+    for name in ("gcd", "nextprime"):
+        compute = OPERATIONS[name].compute
+
+        def noted(args: Any, precision: int, name: str = name, compute: Callable[..., bytes] = compute) -> bytes:
+            computed.append(name)
+            return compute(args, precision)
+
+        monkeypatch.setattr(OPERATIONS[name], "compute", noted)
+    make_plan(LIMIT, "evaluate", ("gcd(12, 18) + 1",), DEFAULT_OPTIONS)
+    make_plan(LIMIT, "evaluate", ("nextprime(10^300) + 1",), DEFAULT_OPTIONS)
+    assert set(computed) == {"gcd"}

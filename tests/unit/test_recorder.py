@@ -373,3 +373,19 @@ async def test_a_database_that_fails_is_probed_once_a_second() -> None:
         store.failure = None
         await found(partial(succeeds, recorder.ping), "the third one succeeds")
     assert store.probed == pytest.approx([began + 1, began + 2, began + 3])
+
+
+async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> None:
+    """While the last commit runs, a row is refused at once: it would be lost when the process ends."""
+    store = MemoryHistoryStore()
+    store.open.clear()
+    async with recording(store) as recorder:
+        row = history_row()
+        last = recorder.record([row])
+        closing = asyncio.create_task(recorder.aclose())
+        await until(lambda: store.batches == [[row]], "the last commit has begun")
+        with pytest.raises(StoreUnavailable, match="shutting down"):
+            recorder.record([history_row()])
+        store.open.set()
+        await asyncio.gather(closing, last)
+    assert store.rows == [row]

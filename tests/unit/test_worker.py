@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -78,3 +80,21 @@ def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([100, 200])
     monkeypatch.setattr(worker, "time_ns", lambda: next(times))
     assert timed(abs, -3)[:3] == (3, 100, 200)
+
+
+LIMITED = """
+import resource
+from pathlib import Path
+from pycalc.services.compute.worker import be_ready, limited
+
+be_ready()
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+limit = limited(10, 64 << 20, "/dev/null", lambda: resource.getrlimit(resource.RLIMIT_AS)[0])
+print(limit - int(status["VmSize"].split()[0]) * 1024)
+"""
+
+
+def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
+    """The limit of the address space is what the worker had at its start and what the computation may take."""
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    assert 48 << 20 < int(done.stdout) <= 64 << 20

@@ -39,7 +39,9 @@ def checked(name: str, *operands: int) -> int:
     for wrong in (value - 1, value + 1, -value or 2):
         assert not operation.verify(args, 50, mpz(wrong).digits().encode(), PRIME), (name, operands, wrong)
     assert not operation.verify(args, 50, b"x", PRIME)
-    assert operation.estimate(args, 50).digits >= describe(text).digits
+    estimate = operation.estimate(args, 50)
+    assert estimate.digits >= describe(text).digits
+    assert estimate.seconds > 0
     return value
 
 
