@@ -69,7 +69,10 @@ class Calculation(TypedDict):
 
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
     operation: str
-    input: Annotated[dict[str, Number], Field(description="the operands in canonical form")]
+    input: Annotated[
+        dict[str, Number],
+        Field(description="the operands in canonical form; those over 20,000 characters by their ends and SHA-256"),
+    ]
     result: Annotated[
         Outcome,
         Field(
@@ -128,13 +131,19 @@ class CalculationRequest(TypedDict):
     """A calculation with its operands in the body."""
 
     operation: str
-    input: Annotated[dict[str, Operand], Field(description="the operands by name")]
+    input: Annotated[
+        dict[str, Operand],
+        Field(description="the operands by name: up to 10,000 characters, or as many as the operation's path states"),
+    ]
     mod: NotRequired[Annotated[Operand, Field(description="the result modulo this whole number")]]
     view: NotRequired[
         Annotated[Literal["full", "summary"], Field(description="`summary`: size and ends instead of the result")]
     ]
     precision: NotRequired[
         Annotated[Operand, Field(description="significant digits of a result that has no finite exact form")]
+    ]
+    base: NotRequired[
+        Annotated[Operand, Field(description="the base from 2 to 36 in which to write an integer result")]
     ]
 
 

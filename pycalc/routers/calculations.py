@@ -23,7 +23,7 @@ from pycalc.routers.http.calculations import (
     CalculatedResponse,
     calculate_and_respond,
     plan_of,
-    read_counted,
+    posted,
     respond,
     spend,
 )
@@ -38,8 +38,10 @@ from pycalc.routers.math import CALCULATION_ERRORS
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.requests import into_input, read_calculation, recorded_request
+from pycalc.services.operations import OPERATIONS
 
-_MAX_BODY = 64 * 1024  # three literals of the greatest length, and room for escapes
+# The longest operands of an operation, and room for everything else.
+_MAX_BODY = max(sum(each.longest for each in operation.parameters) for operation in OPERATIONS.values()) + 64 * 1024
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -61,15 +63,15 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 @max_body(_MAX_BODY)
 async def calculate(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Calculate with the operands in the body; `Location` is where the calculation and its digits can be read again."""
-    calculation = await read_counted(request, caller, resources, read_calculation)
+    return await posted(request, caller, resources, read_calculation, _create)
 
-    async def calculated(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await calculate_and_respond(scope, receive, send, caller, calculation, created=True)
-        except InvalidInput as error:
-            raise into_input(error, calculation[0]) from None
 
-    return CalculatedResponse(caller, calculated)
+async def _create(scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation) -> None:
+    """Calculate and respond with 201; the pointers of errors lead into the body."""
+    try:
+        await calculate_and_respond(scope, receive, send, caller, calculation, created=True)
+    except InvalidInput as error:
+        raise into_input(error, calculation[0]) from None
 
 
 async def _recorded(
@@ -117,13 +119,15 @@ async def digits(request: Request, row: RecordedDep, caller: CallerDep, resource
 async def _send_digits(
     scope: Scope, receive: Receive, send: Send, caller: Principal, row: HistoryRow, asked: Calculation | None
 ) -> None:
-    """Send the digits that a row holds, or those of the calculation that it ``asked`` for, made again."""
+    """Send the digits that a row holds, those of the calculation that it ``asked`` for, made again, or cached ones."""
     resources = resources_of(scope)
     client = Client(receive)
 
     async def read(*, held: bool, check: Callable[[Result], object] | None) -> Answer:
-        if plan is None or held:
+        if row.result is not None or held:
             result = _result_of(row)
+        elif plan is None:
+            result = await resources.calculator.kept(row)
         else:
             result = await resources.calculator.make_again(caller, row, plan)
         if check is not None:
@@ -132,8 +136,9 @@ async def _send_digits(
 
     try:
         plan = None if asked is None else await plan_of(scope, caller, asked, client)
-        size, seconds = (0, 0.0) if plan is None else (plan.digits, plan.seconds)
+        seconds = 0.0 if plan is None else plan.seconds
         etags = etags_of(text_of_id(row.id), resources.etag_key)
+        size = int(row.digits) if plan is None else plan.digits
         answering = Answering(read, size, seconds, text=True, etags=etags)
         await respond(scope, caller, client, conditions_of(scope), answering, send)
     finally:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from fastapi import APIRouter, Request, Response
 
 from pycalc.models.math import Calculation
-from pycalc.routers.http.calculations import (
-    POSTED_RESPONSE,
-    CalculatedResponse,
-    calculate_and_respond,
-    read_counted,
-)
+from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted
 from pycalc.routers.http.connection import max_body
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
@@ -46,6 +39,4 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
 async def evaluate(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Evaluate an expression exactly, over `+ - * / // % ^ !`, `mod`, comparisons, and the operations by name."""
-    calculation = await read_counted(request, caller, resources, read_evaluation)
-    respond = partial(calculate_and_respond, caller=caller, calculation=calculation)
-    return CalculatedResponse(caller, respond)
+    return await posted(request, caller, resources, read_evaluation, calculate_and_respond)

@@ -128,7 +128,7 @@ def _documented(operation: Operation[Any]) -> Any:
 
 
 def _annotation(parameter: Parameter) -> object:
-    limits: Any = {"max_length": MAX_LITERAL, "pattern": f"^{_FORMS[parameter.kind].pattern}$"}
+    limits: Any = {"max_length": parameter.longest, "pattern": f"^{_FORMS[parameter.kind].pattern}$"}
     return Annotated[str, Path(description=parameter.description, examples=[parameter.example], **limits)]
 
 

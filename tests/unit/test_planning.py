@@ -17,6 +17,7 @@ from pycalc.services.calculations.planning import (
     is_short,
     make_plan,
     options_of,
+    recorded_key,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import BASE_MEMORY
@@ -167,6 +168,41 @@ def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
         digest = sha256(operand.encode()).hexdigest()
         short = f"{'7' * 20}...12345678901234567891 (1001 characters, SHA-256 {digest})"
         assert json.loads(plan.recorded_input) == {"x": operand if length == 1_000 else short, "y": 1}
+
+
+def test_a_long_operand_is_shown_by_its_ends() -> None:
+    """An answer shows an operand above 20,000 characters as the history does, so that it is not sent back in full."""
+    for length in (20_000, 20_001):
+        operand = "7" * length
+        plan = make_plan(LIMIT, "gcd", (operand, "6"), DEFAULT_OPTIONS)
+        digest = sha256(operand.encode()).hexdigest()
+        short = f"{'7' * 20}...{'7' * 20} ({length} characters, SHA-256 {digest})"
+        assert json.loads(plan.recorded_input) == {"a": short, "b": 6}
+        assert json.loads(plan.input) == {"a": operand if length == 20_000 else short, "b": 6}
+
+
+@pytest.mark.parametrize(
+    ("name", "literals", "options"),
+    [
+        ("gcd", ("7" * 1_001, "6"), DEFAULT_OPTIONS),
+        ("pow", ("7" * 1_001, "0.5"), Options(precision=60)),
+        ("pow", ("7" * 1_001, "2"), Options(modulus="9" * 1_001)),
+        ("pow", ("7" * 1_001, "2"), Options(base=7)),
+    ],
+)
+def test_the_key_of_a_long_operand_is_that_of_the_recorded_input(
+    name: str, literals: tuple[str, ...], options: Options
+) -> None:
+    """A recorded calculation leads to its cached result without its operands; every operand and option counts."""
+    plan = make_plan(LIMIT, name, literals, options)
+    assert plan.key == recorded_key(name, plan.recorded_input)
+    others = [
+        make_plan(LIMIT, name, (literals[0] + "1", literals[1]), options),
+        make_plan(LIMIT, name, (literals[0], literals[1] + "5"), options),
+    ]
+    if options != DEFAULT_OPTIONS:
+        others.append(make_plan(LIMIT, name, literals, DEFAULT_OPTIONS))
+    assert plan.key not in {other.key for other in others}
 
 
 def test_a_summary_takes_operands_of_1000_characters_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
-from pycalc.routers.http.connection import Client, ClientGone
+from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import with_location, with_quotas
 from pycalc.routers.http.inputs import JSON, require_media_type
@@ -42,6 +43,8 @@ _OTHER_VERSION = (
     "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
+_BODY_SLOT_BYTES = 1024 * 1024  # of a body that is being read, for each slot
+_COPIES = 4  # of a body in memory: the body, its literals, and what a worker process is sent
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -83,35 +86,60 @@ class Answering(NamedTuple):
     created: bool = False  # the response is 201 with the calculation's path
 
 
+Respond = Callable[[Scope, Receive, Send, Principal, Calculation], Awaitable[object]]
+
+
 class CalculatedResponse(Response):
     """A response that is calculated while it is sent, so that the client is watched meanwhile."""
 
-    def __init__(self, caller: Principal, respond_with: Callable[[Scope, Receive, Send], Awaitable[object]]) -> None:
-        """``respond_with`` calculates and responds; it raises errors before it sends anything."""
+    def __init__(
+        self,
+        caller: Principal,
+        respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
+        memory: ExitStack | None = None,
+    ) -> None:
+        """``respond_with`` calculates and responds; it raises errors before it sends anything.
+
+        ``memory`` is closed when the response is sent.
+        """
         super().__init__()
         self._caller = caller
         self._respond_with = respond_with
+        self._memory = memory or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a slot of the calculations under way, calculate and respond."""
         context = context_of(scope)
         if context.quotas:
             send = with_quotas(context.quotas, send)
-        context.release_slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id).release
-        await self._respond_with(scope, receive, send)
+        with self._memory:
+            context.release_slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id).release
+            await self._respond_with(scope, receive, send)
 
 
-async def read_counted(
-    request: Request, caller: Principal, resources: Resources, read: Callable[[bytes], Calculation]
-) -> Calculation:
-    """Return the calculation in a body, and count it; the limits are checked before the body is read."""
+async def posted(
+    request: Request,
+    caller: Principal,
+    resources: Resources,
+    read: Callable[[bytes], Calculation],
+    respond_with: Respond,
+) -> CalculatedResponse:
+    """Read and count the calculation in a body; the limits are checked before the body is read."""
     require_media_type(request, JSON)
     if resources.calculation_limit is not None:
         await resources.calculation_limit.require_some(caller.user_id)
-    with resources.long_bodies.acquire(caller.user_id):
-        calculation = read(await request.body())
-    await spend(request.scope, caller, resources)
-    return calculation
+    with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
+        body = await request.body()
+        calculation = read(body)
+
+    async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond_with(scope, receive, send, caller, calculation)
+
+    with ExitStack() as memory:
+        if len(body) > UNCOUNTED_BYTES:
+            memory.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
+        await spend(request.scope, caller, resources)
+        return CalculatedResponse(caller, respond_to_post, memory.pop_all())
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources) -> None:

@@ -134,9 +134,8 @@ class RequestBody:
         """Return the next ASGI message."""
         if self._whole:
             return await self._receive()
-        limit = _max_bodies.get(self._scope.get("endpoint"), MAX_BODY_BYTES)
-        declared = header(self._scope, b"content-length") or b""
-        if declared.isdigit() and int(declared) > limit:  # the received bytes are counted in any case
+        limit, declared = _limit_and_length(self._scope)
+        if declared > limit:  # the received bytes are counted in any case
             raise BodyTooLarge(limit)
         message = await self._next()
         if message["type"] == "http.disconnect":
@@ -165,3 +164,15 @@ class RequestBody:
         self._trickles = size < _SMALL_PART_BYTES and self._clock() - began > _NO_WAIT_SECONDS
         self._deadline += size / BODY_BYTES_A_SECOND
         return message
+
+
+def most_bytes_of_body(scope: Scope) -> int:
+    """Return the most bytes that a request's body may have: its declared length, or the maximum of its route."""
+    limit, declared = _limit_and_length(scope)
+    return min(declared or limit, limit)
+
+
+def _limit_and_length(scope: Scope) -> tuple[int, int]:
+    """Return the maximum of a request's route, and the body's Content-Length or 0."""
+    declared = header(scope, b"content-length") or b""
+    return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else 0

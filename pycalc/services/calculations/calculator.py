@@ -11,6 +11,7 @@ from pycalc.errors import (
     ComputationTimeout,
     FieldProblem,
     InvalidInput,
+    NotFound,
     PycalcError,
     ResultTooLarge,
     RetryLater,
@@ -22,7 +23,7 @@ from pycalc.models.ids import IdSource, text_of_id
 from pycalc.models.results import Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan
+from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.calculations.single_flight import Found
 from pycalc.services.compute.computer import Computer
@@ -150,6 +151,14 @@ class Calculator:
         result = self.with_result(plan, await self._results.find(plan, caller.user_id), perf_counter()).result
         if row.sha256 not in (None, result.facts.sha256):
             raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
+        return result
+
+    async def kept(self, row: HistoryRow) -> Result:
+        """Return the cached result of a recorded calculation without its operands; raises NotFound if there is none."""
+        result = await self._results.kept(recorded_key(row.operation, row.input))
+        if result is None or result.facts.sha256 != row.sha256:
+            detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
+            raise NotFound(f"{detail}send it again for its digits.")
         return result
 
     def with_result(self, plan: Plan, found: Found, began: float) -> Unrecorded:

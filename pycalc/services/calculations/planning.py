@@ -24,6 +24,7 @@ MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
 ABBREVIATED = "..."  # within an operand that is shown by its ends, and in no literal
+_LONGEST_SHOWN = 20_000  # an answer shows a longer operand in the same way
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
@@ -95,6 +96,8 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
     """Return whether planning takes well under a millisecond: for large operands it takes up to half a second."""
+    if sum(map(len, literals)) > _LONGEST_SHORT:
+        return False
     size = sum(map(size_of, literals)) + size_of(options.modulus or "")
     if size > _LONGEST_SHORT or options.precision > _LONGEST_SHORT:
         return False
@@ -124,7 +127,8 @@ def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
         raise ResultTooLarge(detail, None, max_digits, None, None)
     seconds = plan.seconds + base_seconds(plan.digits)
     memory = plan.memory + _MEMORY_PER_DIGIT * digits
-    key, task = f"{plan.key}&base={base}", plan.task._replace(base=base)
+    key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"  # the recorded input has it
+    task = plan.task._replace(base=base)
     return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
 
 
@@ -135,7 +139,6 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     inputs = operation.input(args)
     if options.base != DECIMAL:
         inputs["base"] = options.base
-    key = operation.key(args, options.precision)
     if options.modulus is not None and isinstance(operation, Modular):
         modulus = parse_natural({"mod": options.modulus}, "mod", least=1)
         text = text_of(modulus)
@@ -145,10 +148,16 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
         seconds = residue.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * len(text) + int(min(2 * residue.memory, _MOST_MEMORY))
-        return Plan(task, f"{key}?mod={named}", *_inputs_json(inputs), seconds, len(text), seconds, memory)
+        texts = _inputs_json(inputs)
+        key = _key(operation, args, options.precision, texts, f"?mod={named}")
+        return Plan(task, key, *texts, seconds, len(text), seconds, memory)
     estimate = operation.estimate(args, options.precision)
     if not estimate.exact and options.precision != operation.default_precision:
         inputs["precision"] = options.precision
+    if options.summary:
+        inputs["view"] = "summary"
+    texts = _inputs_json(inputs)
+    key = _key(operation, args, options.precision, texts)
     if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
             detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one, or for a residue."
@@ -156,15 +165,14 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         task = Task(name, args, options.precision, exact=estimate.exact)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
         time = estimate.seconds
-        return Plan(task, key, *_inputs_json(inputs), time, estimate.digits, time, memory)
+        return Plan(task, key, *texts, time, estimate.digits, time, memory)
     summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
             detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
             raise _invalid(names[0], detail)
-        return Plan(summary, f"{key}?summary", *_inputs_json({**inputs, "view": "summary"}), seconds)
-    texts = _inputs_json(inputs)
+        return Plan(summary, f"{key}?summary", *texts, seconds)
     if estimate.digits > max_digits:
         return Plan(summary, f"{key}?ends", *texts, seconds, too_large=True)
     memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
@@ -181,17 +189,36 @@ def ends_of(plan: Plan) -> Plan:
     )
 
 
+def recorded_key(operation: str, recorded_input: str) -> str:
+    """Return the canonical name of a result whose recorded input shows an operand by its digest.
+
+    The recorded calculation itself gives this name, so its result is found in the cache without the operands.
+    """
+    return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
+
+
+def _key(operation: Calculable[Any], args: Any, precision: int, texts: tuple[str, str], suffix: str = "") -> str:
+    _, recorded = texts
+    if ABBREVIATED in recorded:
+        return recorded_key(operation.name, recorded)
+    return operation.key(args, precision) + suffix
+
+
 def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
     """Return the operands and options as JSON: as the answer shows them, and as the history does."""
     text = _encode(inputs)
     if len(text) <= LONGEST_RECORDED:
         return text, text
-    return text, _encode({name: _abbreviated(value) for name, value in inputs.items()})
+    shown, recorded = (
+        _encode({name: _abbreviated(value, longest) for name, value in inputs.items()})
+        for longest in (_LONGEST_SHOWN, LONGEST_RECORDED)
+    )
+    return shown, recorded
 
 
-def _abbreviated(operand: int | str) -> int | str:
-    """Return an operand in the form that the history shows, which bounds the size of an event."""
-    if isinstance(operand, int) or len(operand) <= LONGEST_RECORDED:
+def _abbreviated(operand: int | str, longest: int) -> int | str:
+    """Return an operand in full up to a length, and a longer one by its ends, its length and its digest."""
+    if isinstance(operand, int) or len(operand) <= longest:
         return operand
     digest = sha256(operand.encode()).hexdigest()
     return f"{operand[:20]}{ABBREVIATED}{operand[-20:]} ({len(operand)} characters, SHA-256 {digest})"

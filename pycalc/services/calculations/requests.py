@@ -14,8 +14,9 @@ from pycalc.services.calculations.planning import ABBREVIATED, Request, default_
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Calculable
 
-_OPTIONS = ("mod", "view", "precision")
-_FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view and precision where they are wanted.'
+_OPTIONS = ("mod", "view", "precision", "base")
+_MOST_COMMAS = 1_000  # a body of more values would hold the event loop for longer than two long operands do
+_FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, precision and base where they are wanted.'
 
 
 def read_calculation(body: bytes) -> Request:
@@ -23,6 +24,8 @@ def read_calculation(body: bytes) -> Request:
 
     Numbers are kept as written, never converted to floats.
     """
+    if body.count(b",") > _MOST_COMMAS:
+        raise InvalidInput.of(FieldProblem("", _FORM))
     document = read_json(body, _literal)
     if not isinstance(document, dict) or not {"operation", "input"} <= document.keys():
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -51,13 +54,16 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
     return InvalidInput(error.detail, tuple(problems))
 
 
-def recorded_request(row: HistoryRow) -> Request:
-    """Return the request of a recorded calculation; raises NotFound when the row does not hold all of it."""
+def recorded_request(row: HistoryRow) -> Request | None:
+    """Return the request of a recorded calculation, None when the row does not hold its operands in full.
+
+    Raises NotFound for a summary, which has no digits.
+    """
     given = {name: str(value) for name, value in json.loads(row.input).items()}
     if given.get("view") == "summary":
         raise NotFound("This calculation is a summary, which has no digits: ask for it without view=summary.")
     if any(ABBREVIATED in value for value in given.values()):
-        raise NotFound("The operands of this calculation are too long to be kept: send it again for its digits.")
+        return None
     operation = CALCULATIONS[row.operation]
     literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
     return row.operation, literals, options_of(operation, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
@@ -65,6 +66,10 @@ class ResultFinder:
                 raise
             found = await self._coordinate(plan, user)  # the full queue was that of the user who came first
         return Found(found.result, cached=found.cached or facts_only)
+
+    async def kept(self, key: str) -> Result | None:
+        """Return the result under a key from the cache, None when it is not there."""
+        return await self._look_up(key, inf)
 
     async def _coordinate(self, plan: Plan, user: bytes) -> Found:
         return await self._coordination.join(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import VerificationFailed
-from pycalc.services.operations.numbers.literals import size_of
+from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
 
@@ -16,17 +16,22 @@ Kind = Literal["natural", "integer", "rational", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 
+_LONGEST_SHOWN = 200  # characters of the operands in a message
 VERIFIED_DIGITS = 1_000  # longer results of operations are verified before they are returned
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation."""
+    """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation.
+
+    ``longest`` is the most characters of its literal.
+    """
 
     name: str
     kind: Kind
     description: str
     example: str
+    longest: int = MAX_LITERAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,8 @@ class Operation(Calculable[ArgsT]):
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
         text = self.compute(args, precision)
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
-            raise VerificationFailed(f"{self.name}{self.input(args)} did not agree with its residue")
+            given = str(self.input(args))[:_LONGEST_SHOWN]
+            raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:

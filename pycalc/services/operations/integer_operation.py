@@ -31,7 +31,7 @@ class IntegerOperation(Operation[Integers]):
         for parameter in self.parameters:
             read = parse_natural if parameter.kind == "natural" else parse_integer
             try:
-                values.append(read(raw, parameter.name))
+                values.append(read(raw, parameter.name, most=parameter.longest))
             except InvalidInput as error:
                 problems += error.problems
         if problems:

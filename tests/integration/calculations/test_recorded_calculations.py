@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
+from time import perf_counter
 from typing import Any
 
 import httpx
@@ -122,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """An operand may have 10,000 characters, but not one more."""
+        """An operand of pow may have 10,000 characters, but not one more."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
@@ -146,7 +147,7 @@ class TestMaking:
         answers = [
             await calculate(caller, "pow", input={"x": 0, "y": -1}),
             await calculate(caller, "factorial", input={"n": 5_000}),
-            await caller.post("/calculations", content=b"{" + b" " * 65_536, headers=JSON),
+            await caller.post("/calculations", content=b"{" + b" " * 2_065_536, headers=JSON),
         ]
         types = [answer.json()["type"].rpartition("#")[2] for answer in answers]
         assert types == ["domain-error", "result-too-large", "payload-too-large"]
@@ -170,6 +171,21 @@ class TestMaking:
         assert (answer.status_code, answer.text) == (201, "2880067194370816120")
         assert answer.headers["Location"] == f"/calculations/{answer.headers['X-Calculation-Id']}"
         assert "ETag" not in answer.headers
+
+    async def test_the_time_of_the_body_does_not_count(self, caller: httpx.AsyncClient) -> None:
+        """``elapsed_ms`` counts from the end of the body, however slowly a client sends it."""
+        sent = 0.0
+
+        async def body() -> AsyncIterator[bytes]:
+            nonlocal sent
+            yield b'{"operation":"fibonacci",'
+            for _ in range(20):  # other requests take time meanwhile
+                await caller.get("/me")
+            sent = perf_counter()
+            yield b'"input":{"n":10}}'
+
+        answer = await caller.post("/calculations", content=body(), headers=JSON)
+        assert answer.json()["elapsed_ms"] <= (perf_counter() - sent) * 1_000
 
     async def test_a_long_result_is_streamed(self, caller: httpx.AsyncClient) -> None:
         """A long result from a worker arrives complete."""
@@ -294,14 +310,23 @@ class TestDigits:
         assert answer.status_code == 404
         assert answer.json()["detail"].startswith("This calculation is a summary, which has no digits")
 
-    async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient) -> None:
-        """With long operands, a short result is kept, and a long one cannot be made again."""
+    @pytest.mark.parametrize(("settings", "status"), [({}, 200), (NOT_CACHED, 404)], indirect=["settings"])
+    async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient, status: int) -> None:
+        """With long operands, a short result is kept, and a long one is read while it is cached."""
         short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
         assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
-        long = await path_of(caller, "pow", input={"x": LONG, "y": 2})
-        answer = await caller.get(f"{long}/digits")
-        assert answer.status_code == 404
-        assert answer.json()["detail"].startswith("The operands of this calculation are too long to be kept")
+        cases: list[tuple[float, dict[str, object]]] = [
+            (2, {}),
+            (2, {"base": 7}),
+            (2, {"mod": "3" + "0" * 9_998 + "1"}),
+            (0.5, {"precision": 2_000}),
+        ]
+        for exponent, options in cases:
+            path = await path_of(caller, "pow", input={"x": f"{LONG[1:]}8", "y": exponent}, **options)
+            assert (await caller.get(f"{path}/digits")).status_code == status, options
+        expression = await caller.post("/evaluate", json={"expression": "+".join(["12345678"] * 300) + "+10^2000"})
+        answer = await caller.get(f"/calculations/{expression.json()['id']}/digits")
+        assert answer.status_code == status
 
     async def test_a_result_that_is_another_one_never_leaves(
         self, caller: httpx.AsyncClient, resources: Resources
@@ -312,7 +337,9 @@ class TestDigits:
         owner = Principal(b"u" * 16, "ada", Role.ADMIN, IdSource().next(), math.inf)
         row = await resources.history._history.find(id_of_text(path.rpartition("/")[2]))
         assert row is not None
-        plan = make_plan(25_000_000, *recorded_request(row))
+        request = recorded_request(row)
+        assert request is not None
+        plan = make_plan(25_000_000, *request)
         result = await resources.calculator.make_again(owner, row, plan)
         assert base64.b16encode(sha256(result.text).digest()).decode().lower() == item["sha256"]
         with pytest.raises(VerificationFailed):

@@ -143,6 +143,13 @@ def test_forms_of_whole_numbers_are_one_number(name: str, text: str, value: int)
     assert len(keys) == 1
 
 
+@pytest.mark.parametrize("text", ["1__0", "_1", "1_", "1_e6", "0x", "0x_f", "0xf_", "0b2", "0b1__1", "1e_6", "1e6_0"])
+def test_groups_of_digits_have_digits_on_both_sides(text: str) -> None:
+    """An underscore stands between two digits only."""
+    with pytest.raises(InvalidInput):
+        OPERATIONS["gcd"].parse({"a": text, "b": "1"})
+
+
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", ["1" + "0" * 30, "7" * 5_000, "9" * 10_000])
 def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> None:

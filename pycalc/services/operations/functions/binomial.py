@@ -8,6 +8,7 @@ from pycalc.services.operations.base import ByResidue, Estimate, Parameter
 from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 from pycalc.services.operations.numbers.texts import inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
@@ -31,7 +32,7 @@ class Binomial(IntegerOperation, ByResidue[Integers]):
         "(k - n - 1) over k; for a negative k it is 0."
     )
     parameters = (
-        Parameter("n", "integer", "How many things there are.", "50"),
+        Parameter("n", "integer", "How many things there are.", "50", LONGEST_OPERAND),
         Parameter("k", "integer", "How many of them are chosen.", "25"),
     )
 

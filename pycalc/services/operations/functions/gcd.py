@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
-from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds
+from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds, text_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 
 
 class Gcd(IntegerOperation):
@@ -15,13 +16,14 @@ class Gcd(IntegerOperation):
     title = "Greatest common divisor"
     description = "The largest whole number that divides both a and b; 0 if both are 0."
     parameters = (
-        Parameter("a", "integer", "A whole number.", "1071"),
-        Parameter("b", "integer", "Another whole number.", "462"),
+        Parameter("a", "integer", "A whole number.", "1071", LONGEST_OPERAND),
+        Parameter("b", "integer", "Another whole number.", "462", LONGEST_OPERAND),
     )
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         short, long = sorted(value.bit_length() for value in args)
-        return Estimate(digits_of_bits(short or long), gcd_seconds(*args), True)
+        time = gcd_seconds(*args) if short else max(gcd_seconds(*args), text_seconds(long))
+        return Estimate(digits_of_bits(short or long), time, True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         return text_of(int(gmp.gcd(*args))).encode()

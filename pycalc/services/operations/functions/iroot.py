@@ -8,7 +8,7 @@ from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.literals import integer_json
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, integer_json
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 # The root, its text and its verification, by the bits of n.
@@ -28,7 +28,7 @@ class IntegerRootOperation(IntegerOperation):
         "is exact where the remainder is 0."
     )
     parameters = (
-        Parameter("n", "integer", "The number to take the root of.", "1000003"),
+        Parameter("n", "integer", "The number to take the root of.", "1000003", LONGEST_OPERAND),
         Parameter("k", "natural", "The degree of the root, from 1; odd for a negative n.", "3"),
     )
     numeric = False

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
-from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds
+from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds, text_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
-from pycalc.services.operations.numbers.thresholds import Costs, seconds
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 
-# The product and its text, by its bits; and the verification, in times of the divisor.
-_TEXT_SECONDS: Costs = (
-    (64, 5e-7),
-    (1_000, 3e-6),
-    (3_300, 9e-6),
-    (10_000, 4e-5),
-    (33_200, 2.4e-4),
-    (332_000, 7e-3),
-    (3_320_000, 0.13),
-)
+# The verification, in times of the divisor.
 _VERIFICATION_FACTOR = 1.7
 
 
@@ -28,15 +19,15 @@ class Lcm(IntegerOperation):
     title = "Least common multiple"
     description = "The smallest whole number above 0 that both a and b divide; 0 if one of them is 0."
     parameters = (
-        Parameter("a", "integer", "A whole number.", "21"),
-        Parameter("b", "integer", "Another whole number.", "6"),
+        Parameter("a", "integer", "A whole number.", "21", LONGEST_OPERAND),
+        Parameter("b", "integer", "Another whole number.", "6", LONGEST_OPERAND),
     )
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         bits = sum(value.bit_length() for value in args)
         digits = digits_of_bits(bits)
         verification = _VERIFICATION_FACTOR if digits > self.verified_above else 0.0
-        return Estimate(digits, seconds(_TEXT_SECONDS, bits) + (1 + verification) * gcd_seconds(*args), True)
+        return Estimate(digits, text_seconds(bits) + (1 + verification) * gcd_seconds(*args), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         return text_of(int(gmp.lcm(*args))).encode()

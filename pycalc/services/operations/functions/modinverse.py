@@ -7,7 +7,7 @@ from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
-from pycalc.services.operations.numbers.literals import shortened
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
 
 _INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
 
@@ -19,8 +19,8 @@ class ModularInverse(IntegerOperation):
     title = "Modular inverse"
     description = "The x from 0 to m - 1 for which a times x leaves the remainder 1 when divided by m."
     parameters = (
-        Parameter("a", "integer", "The number to invert.", "3"),
-        Parameter("m", "natural", "The modulus, from 1.", "11"),
+        Parameter("a", "integer", "The number to invert.", "3", LONGEST_OPERAND),
+        Parameter("m", "natural", "The modulus, from 1.", "11", LONGEST_OPERAND),
     )
 
     def check(self, args: Integers) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.services.operations.numbers.gmp import gmp, int_of, mpz, text_of
 
-MAX_LITERAL = 10_000  # the longest literal accepted, in characters
+MAX_LITERAL = 10_000  # the longest literal, in characters, except for operands that may be longer
+LONGEST_OPERAND = 1_000_000  # the longest literal of such an operand
 MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
 SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 
@@ -18,8 +19,8 @@ _PADDING = 100
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _KEY_LENGTH = 200
 _LONGEST_SHOWN = 60  # digits of a number in a message
-_DIGITS = "[0-9](?:_?[0-9])*"
-_BASED = "0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB][01](?:_?[01])*"
+_DIGITS = "[0-9]+(?:_[0-9]+)*"
+_BASED = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*"
 # 0xFF, 0b101, 1_000 and 1e6
 _NATURAL = rf"{_BASED}|{_DIGITS}(?:[eE]\+?[0-9]+)?"
 NATURAL = re.compile(f"(?:{_NATURAL})")
@@ -95,13 +96,13 @@ def key_of(name: str, *operands: str) -> str:
     return f"{name}:{text}"
 
 
-def required(raw: Mapping[str, str], name: str) -> str | FieldProblem:
-    """Return the literal's text, or a FieldProblem when it is missing or too long."""
+def required(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> str | FieldProblem:
+    """Return the literal's text, or a FieldProblem when it is missing or has more than ``most`` characters."""
     text = raw.get(name)
     if not isinstance(text, str):
         return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
-    if len(text) > MAX_LITERAL:
-        return FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} characters.")
+    if len(text) > most:
+        return FieldProblem(f"/{name}", f"{name} must have at most {most:,} characters.")
     return text
 
 
@@ -110,12 +111,13 @@ def natural_problem(name: str, least: int = 0) -> FieldProblem:
     return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
 
 
-def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
+def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
     """Return a natural number of ``least`` or more, such as 12, 1_000, 1e6, 0xFF or 0b101.
 
-    Raises InvalidInput for anything else, and for more than MAX_LITERAL digits.
+    Raises InvalidInput for anything else, for more than ``most`` characters, and for an exponent that makes more than
+    MAX_LITERAL digits.
     """
-    text = required(raw, name)
+    text = required(raw, name, most)
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
@@ -123,9 +125,9 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0) -> int:
     raise InvalidInput.of(natural_problem(name, least))
 
 
-def parse_integer(raw: Mapping[str, str], name: str) -> int:
-    """Return an integer, which may have a sign; raises InvalidInput for anything else."""
-    text = required(raw, name)
+def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
+    """Return an integer, which may have a sign; raises InvalidInput as ``parse_natural`` does."""
+    text = required(raw, name, most)
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
     if INTEGER.fullmatch(text):
@@ -141,7 +143,7 @@ def _magnitude(name: str, text: str) -> int:
         return int(plain, 0)
     digits, _, power = plain.lower().partition("e")
     zeros = int_of(power or "0")
-    if len(digits) + zeros > MAX_LITERAL:
+    if len(digits) + zeros > max(MAX_LITERAL, len(text)):  # a short text never stands for a long number
         raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} digits."))
     return int_of(digits + "0" * zeros)
 
