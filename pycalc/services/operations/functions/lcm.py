@@ -6,18 +6,9 @@ from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
-from pycalc.services.operations.numbers.thresholds import Costs, seconds
+from pycalc.services.operations.numbers.thresholds import text_seconds
 
-# The product and its text, by its bits; and the verification, in times of the divisor.
-_TEXT_SECONDS: Costs = (
-    (64, 5e-7),
-    (1_000, 3e-6),
-    (3_300, 9e-6),
-    (10_000, 4e-5),
-    (33_200, 2.4e-4),
-    (332_000, 7e-3),
-    (3_320_000, 0.13),
-)
+# How many times as long as the divisor the verification takes.
 _VERIFICATION_FACTOR = 1.7
 
 
@@ -36,7 +27,7 @@ class Lcm(IntegerOperation):
         bits = sum(value.bit_length() for value in args)
         digits = digits_of_bits(bits)
         verification = _VERIFICATION_FACTOR if digits > self.verified_above else 0.0
-        return Estimate(digits, seconds(_TEXT_SECONDS, bits) + (1 + verification) * gcd_seconds(*args), True)
+        return Estimate(digits, text_seconds(bits) + (1 + verification) * gcd_seconds(*args), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         return text_of(int(gmp.lcm(*args))).encode()
