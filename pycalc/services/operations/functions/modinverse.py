@@ -8,6 +8,7 @@ from pycalc.services.operations.integer_operation import IntegerOperation, Integ
 from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
+from pycalc.services.operations.numbers.thresholds import text_seconds
 
 _INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
 
@@ -28,7 +29,8 @@ class ModularInverse(IntegerOperation):
             raise InvalidInput.of(FieldProblem("/m", "m must be a whole number of 1 or more, in the digits 0-9."))
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        return Estimate(digits_of_bits(args[1].bit_length()), gcd_seconds(*args) * _INVERSE_FACTOR, True)
+        bits = args[1].bit_length()
+        return Estimate(digits_of_bits(bits), _INVERSE_FACTOR * gcd_seconds(*args) + text_seconds(bits), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         a, m = args
