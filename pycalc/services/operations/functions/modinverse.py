@@ -10,7 +10,7 @@ from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
 from pycalc.services.operations.numbers.thresholds import text_seconds
 
-_INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
+_INVERSE_FACTOR = 1.3  # how much longer the extended algorithm takes than the greatest common divisor
 
 
 class ModularInverse(IntegerOperation):
