@@ -42,6 +42,7 @@ from pycalc.services.history.retention import Retention
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
@@ -180,11 +181,14 @@ def _services(
     database, users, history, ids, cache, shared, stream = backends
     recorder, poller, pings = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer)
+    seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
+    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)
     results = ResultFinder(cache, computer, coordination, metrics, tracer)
-    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer)
+    calculator = Calculator(
+        results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
+    )
 
     def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
         return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
@@ -195,14 +199,14 @@ def _services(
         accounts=account_services.accounts,
         keys=account_services.keys,
         calculator=calculator,
-        batches=BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=timeout),
+        batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         computer=computer,
         response_memory=memory,
         long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
         lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
-        usage=UsageReader(SqlUsageStore(database), users),
+        usage=UsageReader(SqlUsageStore(database), users, (seconds, digits)),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),
