@@ -256,6 +256,11 @@ class Settings(BaseSettings):
         description="calculations kept per user; one with more than 700 characters of operands and result counts as "
         "three; empty: all",
     )
+    min_free_disk: int = Field(
+        256 * 1024**2,
+        ge=0,
+        description="bytes that stay free on the disk of an SQLite file: calculations are refused below; 0: no reserve",
+    )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     response_memory: int = Field(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 from prometheus_client import Counter
@@ -35,6 +36,7 @@ from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.usage import UsageReader
+from pycalc.services.history.disk_space import DiskSpace
 from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
@@ -161,7 +163,11 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
         poller.wake()
         retention.recorded(rows)
 
-    recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
+    disk = None
+    if settings.min_free_disk and not database.shared:
+        folder = Path(settings.database.removeprefix("sqlite:///")).parent
+        disk = stack.closing(DiskSpace(folder, settings.min_free_disk, metrics))
+    recorder = stack.closing(Recorder(history, metrics, committed, disk=disk, tracer=stack.tracer))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}
