@@ -12,6 +12,7 @@ from time import perf_counter
 
 from prometheus_client import Counter
 
+from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.history import HistoryRow
@@ -44,6 +45,7 @@ from pycalc.services.history.retention import Retention
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
@@ -189,6 +191,7 @@ def _services(
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
+    stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)
     results = ResultFinder(cache, computer, coordination, metrics, tracer)

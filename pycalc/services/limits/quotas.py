@@ -1,13 +1,18 @@
-"""Quotas: what each user may use of the service in a window of the clock (ADR 27)."""
+"""Quotas: what each user may use of the service in a window of the clock (ADR 27).
+
+Charges and checks are steps in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time
 from typing import Protocol
+from uuid import uuid4
 
+from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import QuotaExceeded
 from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
@@ -32,6 +37,18 @@ class UserQuota(Protocol):
     def states(self, user_id: bytes) -> list[QuotaState]:
         """Return the user's state, as a list that is empty without a quota."""
 
+    def now(self) -> int:
+        """Return the time in seconds since the epoch."""
+
+    def unstored(self) -> list[QuotaUse]:
+        """Return the uses with charges that are not stored."""
+
+    def stored(self, uses: Sequence[QuotaUse]) -> None:
+        """Note that these uses are stored; what was charged meanwhile is still to be stored."""
+
+    def learn(self, totals: Sequence[QuotaTotal]) -> None:
+        """Take over what other processes have charged."""
+
 
 class NoQuota:
     """A UserQuota without a limit."""
@@ -49,6 +66,18 @@ class NoQuota:
     def states(self, user_id: bytes) -> list[QuotaState]:
         return []
 
+    def now(self) -> int:
+        return 0
+
+    def unstored(self) -> list[QuotaUse]:
+        return []
+
+    def stored(self, uses: Sequence[QuotaUse]) -> None:
+        return
+
+    def learn(self, totals: Sequence[QuotaTotal]) -> None:
+        return
+
 
 NO_QUOTA = NoQuota()
 
@@ -57,9 +86,17 @@ NO_QUOTA = NoQuota()
 class _WindowUse:
     """A user's use of a quota in one window."""
 
+    user_id: bytes
     ends: int  # seconds since the epoch
-    used: float = 0.0
+    id: bytes = field(default_factory=lambda: uuid4().bytes)
+    charged: float = 0.0  # by this process
+    others: float = 0.0  # charged by other processes, as far as is known
     held: float = 0.0
+
+    @property
+    def used(self) -> float:
+        """Return what all processes have charged."""
+        return self.charged + self.others
 
 
 class WindowQuota:
@@ -75,6 +112,7 @@ class WindowQuota:
         self._window = limit.seconds
         self._clock = clock
         self._uses: dict[bytes, _WindowUse] = {}
+        self._unstored: dict[bytes, _WindowUse] = {}
         self._refused = metrics.rate_limited.labels(name)
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
@@ -93,7 +131,10 @@ class WindowQuota:
         raise QuotaExceeded(detail, retry_after, self._name, self._limit, round(use.used, 6), use.ends)
 
     def charge(self, user_id: bytes, amount: float) -> None:
-        self._use_of(user_id).used += amount
+        use = self._use_of(user_id)
+        use.charged += amount
+        if len(self._unstored) < _MAX_USERS:  # while the database is away
+            self._unstored[use.id] = use
 
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
@@ -109,6 +150,30 @@ class WindowQuota:
         use = self._use_of(user_id)
         return [QuotaState(self._name, self._limit, round(use.used, 6), self._window, use.ends)]
 
+    def now(self) -> int:
+        return int(self._clock())
+
+    def unstored(self) -> list[QuotaUse]:
+        now = self._clock()
+        for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
+            del self._unstored[ended]
+        return [
+            QuotaUse(use.id, use.user_id, self._name, use.ends, _millionths(use.charged))
+            for use in self._unstored.values()
+        ]
+
+    def stored(self, uses: Sequence[QuotaUse]) -> None:
+        for stored in uses:
+            use = self._unstored.get(stored.id)
+            if use is not None and _millionths(use.charged) == stored.used:
+                del self._unstored[stored.id]
+
+    def learn(self, totals: Sequence[QuotaTotal]) -> None:
+        for total in totals:
+            use = self._uses.get(total.user_id)
+            if use is not None and (self._name, use.ends) == (total.quota, total.ends):
+                use.others = total.used / 1e6
+
     def _use_of(self, user_id: bytes) -> _WindowUse:
         """Return the user's use in the present window."""
         now = self._clock()
@@ -117,8 +182,12 @@ class WindowQuota:
             self._uses.pop(user_id, None)
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
-            use = self._uses[user_id] = _WindowUse((int(now) // self._window + 1) * self._window)
+            use = self._uses[user_id] = _WindowUse(user_id, (int(now) // self._window + 1) * self._window)
         return use
+
+
+def _millionths(amount: float) -> int:
+    return round(amount * 1e6)
 
 
 def compute_quota(limit: str, metrics: Metrics) -> UserQuota:

@@ -12,7 +12,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
-from tests.harness.in_process import changed
+from tests.harness.in_process import changed, in_process
+from tests.harness.waiting import found
 
 pytestmark = pytest.mark.anyio
 
@@ -134,3 +135,21 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
     ada = await bearer(client)
     assert (await client.get("/pow/10/9999", headers=ada)).status_code == 200
     assert (await client.get("/usage", headers=ada)).json()["quotas"] == []
+
+
+@limited(digits_quota="10kB/day")
+async def test_a_restart_forgets_no_use(settings: Settings) -> None:
+    """What was used before a restart is used after it, a second after the first charge."""
+    async with in_process(settings) as client:
+        ada = await bearer(client)
+        assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200
+    async with in_process(settings) as client:
+        assert (await client.get("/pow/10/99", headers=ada)).status_code == 200
+
+        async def used_before() -> float | None:
+            (_, digits) = (await client.get("/usage", headers=ada)).json()["quotas"]
+            used: float = digits["used"]
+            return used if used > 100 else None
+
+        assert await found(used_before, "the earlier use is known") == 9_100
+        assert (await client.get("/pow/10/999", headers=ada)).status_code == 429
