@@ -21,6 +21,7 @@ The tree::
     ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline or limit of memory
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── RateLimited         rate-limited
+    │   ├── QuotaExceeded       quota-exceeded         carries the quota, its limit, what is used, and when it resets
     │   ├── Overloaded          overloaded             a bounded queue is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
@@ -242,6 +243,21 @@ class RateLimited(RetryLater):
     def __init__(self, detail: str, retry_after: int = 1, quotas: tuple[Quota, ...] = ()) -> None:
         super().__init__(detail, retry_after, quotas)
         self.quotas = quotas
+
+
+class QuotaExceeded(RetryLater):
+    """The caller has used up a quota; ``resets_at`` is in seconds since the epoch."""
+
+    code = "quota-exceeded"
+    title = "A quota is used up"
+
+    def __init__(self, detail: str, retry_after: int, quota: str, limit: float, used: float, resets_at: int) -> None:
+        PycalcError.__init__(self, detail, retry_after, quota, limit, used, resets_at)
+        self.retry_after = retry_after
+        self.quota = quota
+        self.limit = limit
+        self.used = used
+        self.resets_at = resets_at
 
 
 class Overloaded(RetryLater):

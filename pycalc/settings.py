@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from pycalc.machine import cores, memory
 from pycalc.models.auth import MIN_KEY_LENGTH
-from pycalc.models.limits import parse_limit, parse_limits
+from pycalc.models.limits import parse_bytes, parse_limit, parse_limits, parse_seconds
 from pycalc.models.times import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -35,6 +35,8 @@ _EMPTY_MEANS_NONE = {
     "pycalc_rate_limit",
     "pycalc_history_retention",
     "pycalc_history_quota",
+    "pycalc_compute_quota",
+    "pycalc_digits_quota",
 }
 # Kubernetes sets PYCALC_PORT to such a value where a Service is named pycalc, and variables with these endings.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -149,6 +151,8 @@ def _require_origin(text: str) -> None:
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, _checked(parse_limit)]
 _Limits = Annotated[str, _checked(parse_limits)]
+_Seconds = Annotated[str, _checked(parse_seconds)]
+_Bytes = Annotated[str, _checked(parse_bytes)]
 _Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 _Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(partial(ip_network, strict=False))]
@@ -228,6 +232,12 @@ class Settings(BaseSettings):
         "6000/minute; 100000/day",
         description="calculations per user, in one or several windows; a batch counts its operations; empty: no limit",
     )
+    compute_quota: _Seconds = Field(
+        "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
+    )
+    digits_quota: _Bytes = Field(
+        "5GB/day", description="bytes of results sent per user, in a minute, an hour or a day; empty: no quota"
+    )
     trusted_proxies: _Networks = Field(
         (),
         description="addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
@@ -245,6 +255,11 @@ class Settings(BaseSettings):
         ge=1,
         description="calculations kept per user; one with more than 700 characters of operands and result counts as "
         "three; empty: all",
+    )
+    min_free_disk: int = Field(
+        256 * 1024**2,
+        ge=0,
+        description="bytes that stay free on the disk of an SQLite file: calculations are refused below; 0: no reserve",
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")

@@ -85,6 +85,13 @@ ALERTS = (
         "{{ $labels.instance }} can't record calculations ({{ $labels.reason }}) and refuses them",
     ),
     Alert(
+        "PycalcDiskLow",
+        "page",
+        "<disk_free> < 2 * <disk_reserve>",
+        "1m",
+        "{{ $labels.instance }} has {{ $value | humanize1024 }}B of disk left, and will soon refuse calculations",
+    ),
+    Alert(
         "PycalcCommitsSlow",
         "ticket",
         "histogram_quantile(0.99, sum by (instance, le) (rate(<commit_seconds>_bucket[5m]))) > 0.25",

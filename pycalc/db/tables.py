@@ -114,6 +114,18 @@ Index(None, usage.c.day)
 
 consumed = Table("consumed", metadata, Column("event_id", _ID, primary_key=True), sqlite_with_rowid=False)
 
+quota_uses = Table(
+    "quota_uses",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("quota", String(16), nullable=False),
+    Column("ends", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+Index(None, quota_uses.c.user_id, quota_uses.c.ends)
+Index(None, quota_uses.c.ends)
+
 dead_letters = Table(
     "dead_letters",
     metadata,

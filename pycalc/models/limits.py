@@ -1,8 +1,15 @@
-"""The notation of rate limits, such as ``10/minute``."""
+"""The notation of rate limits, such as ``10/minute``, and of quotas, such as ``5GB/day``."""
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 from limits import RateLimitItem, parse_many
+
+_QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
+_UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
 
 
 def parse_limits(text: str) -> list[RateLimitItem]:
@@ -24,3 +31,27 @@ def parse_limit(text: str) -> RateLimitItem:
     if len(limits) > 1:
         raise ValueError(f"{text!r} has several limits; give one, such as 10/minute")
     return limits[0]
+
+
+class UserLimit(NamedTuple):
+    """An amount, in seconds of work or in bytes, that a user may use in a window of so many seconds."""
+
+    amount: int
+    seconds: int
+
+
+def parse_seconds(text: str) -> UserLimit:
+    """Return a quota of time such as ``300s/hour``; raises ValueError with a sentence."""
+    return _parse_quota(text, ("s",), "300s/hour")
+
+
+def parse_bytes(text: str) -> UserLimit:
+    """Return a quota of bytes such as ``5GB/day``; raises ValueError with a sentence."""
+    return _parse_quota(text, ("B", "kB", "MB", "GB", "TB"), "5GB/day")
+
+
+def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
+    found = _QUOTA.fullmatch(text)
+    if found is None or found[2] not in units:
+        raise ValueError(f"{text!r} is not a quota such as {example}; leave it empty for none")
+    return UserLimit(int(found[1]) * _UNITS[found[2]], _PERIODS[found[3]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, NamedTuple
 
@@ -11,10 +12,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pycalc.models.events import Event
-from pycalc.models.formats import Day
+from pycalc.models.formats import Day, Timestamp
 from pycalc.models.history import HistoryRow
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
+from pycalc.models.times import timestamp
 
 _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -47,6 +49,27 @@ class Total(NamedTuple):
     compute_us: int
 
 
+class QuotaState(NamedTuple):
+    """A user's use of a quota in the present window; ``resets_at`` in seconds since the epoch."""
+
+    name: str
+    limit: float
+    used: float
+    window: int
+    resets_at: int
+
+
+class QuotaItem(TypedDict):
+    """One of the caller's quotas."""
+
+    name: Annotated[str, Field(description="`compute`: seconds of computing; `digits`: bytes of results")]
+    limit: float
+    used: Annotated[float, Field(description="since the present window began")]
+    remaining: float
+    window: Annotated[int, Field(description="length of a window, seconds")]
+    resets_at: Annotated[Timestamp, Field(description="when the next window begins")]
+
+
 class UsageItem(TypedDict):
     """The totals of a day and an operation."""
 
@@ -59,9 +82,10 @@ class UsageItem(TypedDict):
 
 
 class UsageReport(TypedDict):
-    """Usage totals, the newest day first."""
+    """Usage totals, the newest day first, and the caller's quotas."""
 
     items: list[UsageItem]
+    quotas: list[QuotaItem]
 
 
 def use_of(event: Event) -> Use:
@@ -99,12 +123,23 @@ def day_of(day: date) -> int:
     return day.toordinal() - _EPOCH_DAY
 
 
-def encode_report(totals: list[Total]) -> str:
+def encode_report(totals: list[Total], states: Sequence[QuotaState]) -> str:
     """Return a UsageReport as JSON text."""
+    quotas = [
+        QuotaItem(
+            name=state.name,
+            limit=state.limit,
+            used=state.used,
+            remaining=round(max(0, state.limit - state.used), 6),
+            window=state.window,
+            resets_at=timestamp(state.resets_at * 1000),
+        )
+        for state in states
+    ]
     items = ",".join(
         f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":{quoted(total.operation)},'
         f'"count":{total.calculations},"cached":{total.cached},"digits":{json_literal(str(total.digits))},'
         f'"compute_ms":{total.compute_us / 1000:.3f}}}'
         for total in totals
     )
-    return f'{{"items":[{items}]}}'
+    return f'{{"items":[{items}],"quotas":{json.dumps(quotas)}}}'

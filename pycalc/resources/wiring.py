@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 from prometheus_client import Counter
 
+from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.history import HistoryRow
@@ -35,6 +37,7 @@ from pycalc.services.compute.computer import Computer
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.usage import UsageReader
+from pycalc.services.history.disk_space import DiskSpace
 from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
@@ -42,6 +45,8 @@ from pycalc.services.history.retention import Retention
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quota_keeper import QuotaKeeper
+from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
@@ -160,7 +165,11 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
         poller.wake()
         retention.recorded(rows)
 
-    recorder = stack.closing(Recorder(history, metrics, committed, tracer=stack.tracer))
+    disk = None
+    if settings.min_free_disk and not database.shared:
+        folder = Path(settings.database.removeprefix("sqlite:///")).parent
+        disk = stack.closing(DiskSpace(folder, settings.min_free_disk, metrics))
+    recorder = stack.closing(Recorder(history, metrics, committed, disk=disk, tracer=stack.tracer))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}
@@ -180,11 +189,15 @@ def _services(
     database, users, history, ids, cache, shared, stream = backends
     recorder, poller, pings = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer)
+    seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
+    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
+    stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)
     results = ResultFinder(cache, computer, coordination, metrics, tracer)
-    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer)
+    calculator = Calculator(
+        results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
+    )
 
     def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
         return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
@@ -195,14 +208,14 @@ def _services(
         accounts=account_services.accounts,
         keys=account_services.keys,
         calculator=calculator,
-        batches=BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=timeout),
+        batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         computer=computer,
         response_memory=memory,
         long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
         lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
-        usage=UsageReader(SqlUsageStore(database), users),
+        usage=UsageReader(SqlUsageStore(database), users, (seconds, digits)),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),

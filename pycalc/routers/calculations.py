@@ -127,7 +127,7 @@ async def _send_digits(
         if row.result is not None or held:
             result = _result_of(row)
         elif plan is None:
-            result = await resources.calculator.kept(row)
+            result = await resources.calculator.kept(caller, row)
         else:
             result = await resources.calculator.make_again(caller, row, plan)
         if check is not None:

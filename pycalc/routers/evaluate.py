@@ -29,6 +29,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
             "result-too-large",
             "unauthorized",
             "rate-limited",
+            "quota-exceeded",
             "payload-too-large",
             "computation-timeout",
             "overloaded",

@@ -42,6 +42,7 @@ CALCULATION_ERRORS = (
     "range-not-satisfiable",
     "unauthorized",
     "rate-limited",
+    "quota-exceeded",
     "computation-timeout",
     "overloaded",
     "unavailable",

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from time import perf_counter, time_ns
-from typing import cast
 
 import pytest
 
@@ -24,7 +23,6 @@ from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
 from pycalc.services.compute.loop_scheduler import LoopScheduler
-from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from tests.harness.stores import USER_ID, MemoryHistoryStore
@@ -69,7 +67,7 @@ async def service() -> AsyncIterator[Service]:
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)
     calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)
-    batches = BatchCalculator(calculator, results, computer.scheduler, memory, metrics, seconds=30.0)
+    batches = BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=30.0)
     yield Service(calculator, batches, history, metrics)
     await recorder.aclose()
     await cache.aclose()
@@ -142,20 +140,19 @@ async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Ser
     assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
 
 
-class HangingResults:
-    """A finder of results that never answers."""
-
-    async def find(self, plan: Plan, user: bytes) -> None:
-        """Wait until the caller is cancelled."""
-        await asyncio.Event().wait()
+async def hang(*_: object) -> None:
+    """Wait until the caller is cancelled."""
+    await asyncio.Event().wait()
 
 
-async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(service: Service) -> None:
+async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Errors stay the answers to themselves; only the calculation that was cut off counts as a timeout."""
     metrics = Metrics()
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
-    results = cast("ResultFinder", HangingResults())
-    batches = BatchCalculator(service.calculator, results, LoopScheduler(), memory, metrics, seconds=0.0)
+    monkeypatch.setattr(service.calculator, "find", hang)
+    batches = BatchCalculator(service.calculator, LoopScheduler(), memory, metrics, seconds=0.0)
     wrong = InvalidInput("n is missing.")
     seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
     answers = await batches.calculate(ADA, [wrong, seven, wrong, seven], ExitStack())

@@ -139,7 +139,8 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
     settings = Settings()
     limits = {"login_limit": "", "register_limit": "", "rate_limit": ""}
-    empty = {**limits, "history_retention": "", "history_quota": None}
+    empty: dict[str, object] = {**limits, **dict.fromkeys(("history_retention", "compute_quota", "digits_quota"), "")}
+    empty["history_quota"] = None
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PORT", "")
@@ -336,6 +337,17 @@ def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch
         main(["serve"])
     expected = "pycalc: bad settings: PYCALC_LOGIN_LIMIT: 'ten/minute' is not a limit such as 10/minute"
     assert str(ended.value).startswith(expected)
+
+
+def test_computing_and_results_have_quotas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default a user has 300 seconds of computing an hour and 5 GB of results a day; empty settings mean none."""
+    assert (Settings().compute_quota, Settings().digits_quota) == ("300s/hour", "5GB/day")
+    monkeypatch.setenv("PYCALC_COMPUTE_QUOTA", "")
+    monkeypatch.setenv("PYCALC_DIGITS_QUOTA", "")
+    assert (Settings().compute_quota, Settings().digits_quota) == ("", "")
+    monkeypatch.setenv("PYCALC_DIGITS_QUOTA", "5/day")
+    with pytest.raises(ValidationError, match="'5/day' is not a quota such as 5GB/day"):
+        Settings()
 
 
 def test_the_history_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_the_last_day_is_counted() -> None:
     """9999-12-31 can be counted and written, and so can the largest figures of an event."""
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
-    assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)])
+    assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)], [])
 
 
 @pytest.mark.parametrize(

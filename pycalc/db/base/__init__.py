@@ -11,6 +11,7 @@ from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.keys import KeyBearer, KeyStore
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
+from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
@@ -28,6 +29,9 @@ __all__ = [
     "NewSession",
     "OutboxRow",
     "OutboxStore",
+    "QuotaStore",
+    "QuotaTotal",
+    "QuotaUse",
     "RefreshHashes",
     "RevocationStore",
     "Revocations",

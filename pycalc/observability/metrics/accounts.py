@@ -16,7 +16,7 @@ class AccountMetrics:
         self.hashes_refused = counter(
             "pycalc_password_hashes_refused", "Logins and registrations refused because the queue was full"
         )
-        self.rate_limited = counter("pycalc_rate_limited", "Requests refused by a limit", ("limit",))
+        self.rate_limited = counter("pycalc_rate_limited", "Requests refused by a limit or a quota", ("limit",))
         self.audit_suppressed = counter(
             "pycalc_audit_suppressed", "Refusals left out of the audit log because of its rate limit", ("caller",)
         )

@@ -22,6 +22,10 @@ class HistoryMetrics:
         self.recorder_rows = gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit")
         self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")
         self.recorder_refused = counter("pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",))
+        self.disk_free = gauge("pycalc_disk_free_bytes", "Bytes free on the disk of the SQLite file")
+        self.disk_reserve = gauge(
+            "pycalc_disk_reserve_bytes", "Bytes that stay free on that disk: calculations are refused below"
+        )
         self.exports = gauge("pycalc_history_exports", "Exports of the history in progress")
         self.exports_refused = counter(
             "pycalc_history_exports_refused", "Exports refused because too many are in progress"

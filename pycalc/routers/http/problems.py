@@ -16,6 +16,7 @@ from structlog import get_logger
 from pycalc import errors
 from pycalc.models.json_text import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
+from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, BodyBroken, BodyTooLarge, ClientGone
@@ -41,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "payload-too-large": 413,
     "unsupported-media-type": 415,
     "rate-limited": 429,
+    "quota-exceeded": 429,
     "computation-timeout": 504,
     "overloaded": 503,
     "unavailable": 503,
@@ -65,6 +67,7 @@ MEANING: Mapping[str, str] = {
     "payload-too-large": "The request's body has more than `limit` bytes; batches may be longer than other bodies.",
     "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
+    "quota-exceeded": "The caller has used up `quota`: `limit`, `used`, `resets_at`. Nothing was computed or recorded.",
     "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
@@ -119,6 +122,12 @@ def _example(slug: str) -> dict[str, Any]:
             "errors": [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."}]
         },
         "payload-too-large": {"limit": 8192},
+        "quota-exceeded": {
+            "quota": "compute",
+            "limit": 300,
+            "used": 300.02,
+            "resets_at": "2026-11-29T11:00:00.000Z",
+        },
         "result-too-large": {
             "digits": "208987640249978734",
             "limit": 25_000_000,
@@ -163,6 +172,9 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
         if error.digits is not None:
             digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
             members |= {"digits": digits, "leading": error.leading, "trailing": error.trailing}
+    if isinstance(error, errors.QuotaExceeded):
+        members |= {"quota": error.quota, "limit": error.limit, "used": error.used}
+        members["resets_at"] = timestamp(error.resets_at * 1000)
     if isinstance(error, errors.InvalidInput | errors.DomainError | errors.ResultTooLarge) and error.problems:
         members["errors"] = [
             {"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]}

@@ -12,7 +12,6 @@ from pycalc.models.auth import Principal
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
 from pycalc.services.calculations.planning import Request
-from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
@@ -28,7 +27,6 @@ class BatchCalculator:
     def __init__(
         self,
         calculator: Calculator,
-        results: ResultFinder,
         scheduler: LoopScheduler,
         memory: ConcurrencyLimit,
         metrics: Metrics,
@@ -36,7 +34,6 @@ class BatchCalculator:
     ) -> None:
         """``memory``: the response memory, bytes; ``seconds``: the deadline of one batch."""
         self._calculator = calculator
-        self._results = results
         self._scheduler = scheduler
         self._memory = memory
         self._seconds = seconds
@@ -105,7 +102,7 @@ class BatchCalculator:
 
     async def _find(self, caller: Principal, plan: Plan, began: float) -> Unrecorded:
         try:
-            return self._calculator.with_result(plan, await self._results.find(plan, caller.user_id), began)
+            return await self._calculator.find(caller, plan, began)
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise

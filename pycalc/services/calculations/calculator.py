@@ -25,11 +25,11 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.calculations.single_flight import Found
 from pycalc.services.compute.computer import Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.numbers.gmp import int_of
 
@@ -69,14 +69,16 @@ class Calculator:
         *,
         max_digits: int,
         tracer: Tracer = NO_TRACER,
+        quota: UserQuota = NO_QUOTA,
     ) -> None:
-        """``max_digits``: the most digits of a result, or of all results of a batch together."""
+        """``max_digits``: of a result, or of all results of a batch together; ``quota``: bytes of a user's answers."""
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
         self._recorder = recorder
         self._ids = ids
         self._tracer = tracer
+        self._quota = quota
         # A small calculation holds a slot from its arrival on, a batch while it is calculated.
         self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
@@ -129,8 +131,7 @@ class Calculator:
         name = plan.task.operation
         try:
             facts_only = held and plan.summary_seconds < plan.seconds
-            found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
-            calculation = self.with_result(plan, found, began)
+            calculation = await self.find(caller, plan, began, facts_only=facts_only, sent=not held)
             if check is not None:
                 check(calculation.result)
             with self._tracer.span("record"):
@@ -148,21 +149,35 @@ class Calculator:
         Raises VerificationFailed when it is not the result that was recorded, ResultTooLarge when the limit is lower
         now, and the errors of the computer.
         """
-        result = self.with_result(plan, await self._results.find(plan, caller.user_id), perf_counter()).result
+        result = (await self.find(caller, plan, perf_counter())).result
         if row.sha256 not in (None, result.facts.sha256):
             raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
         return result
 
-    async def kept(self, row: HistoryRow) -> Result:
-        """Return the cached result of a recorded calculation without its operands; raises NotFound if there is none."""
+    async def kept(self, caller: Principal, row: HistoryRow) -> Result:
+        """Return the cached result of a recorded calculation without its operands.
+
+        Raises NotFound if there is none, and QuotaExceeded.
+        """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
             detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
             raise NotFound(f"{detail}send it again for its digits.")
+        self._quota.require(caller.user_id, len(result.text))
+        self._quota.charge(caller.user_id, len(result.text))
         return result
 
-    def with_result(self, plan: Plan, found: Found, began: float) -> Unrecorded:
-        """Return a plan with its result; raises ResultTooLarge, or InvalidInput if even the digit count is too long."""
+    async def find(
+        self, caller: Principal, plan: Plan, began: float, *, facts_only: bool = False, sent: bool = True
+    ) -> Unrecorded:
+        """Return a plan with its result; if it is ``sent``, its bytes are charged to the caller's quota.
+
+        Raises QuotaExceeded, ResultTooLarge, InvalidInput if even the digit count is too long, and the errors of the
+        computer.
+        """
+        if sent:
+            self._quota.require(caller.user_id, plan.digits)
+        found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
         facts = found.result.facts
         if plan.too_large:
             detail = "The result has more digits than are written out here."
@@ -170,6 +185,8 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
+        if sent:
+            self._quota.charge(caller.user_id, len(found.result.text))
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
 
     async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:

@@ -6,7 +6,7 @@ from math import inf
 from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
-from pycalc.errors import CacheUnavailable, Overloaded
+from pycalc.errors import CacheUnavailable, Overloaded, QuotaExceeded
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import CacheMetrics
@@ -61,10 +61,10 @@ class ResultFinder:
             found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, user))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
-        except Overloaded:
+        except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
-            found = await self._coordinate(plan, user)  # the full queue was that of the user who came first
+            found = await self._coordinate(plan, user)  # the full queue or quota was that of the user who came first
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:

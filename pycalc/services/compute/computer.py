@@ -23,6 +23,7 @@ from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
+from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
 
 INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
 _SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
@@ -46,9 +47,10 @@ class Computer:
         timeout: float,
         memory: int,
         tracer: Tracer = NO_TRACER,
+        quota: UserQuota = NO_QUOTA,
         proc: Path = Path("/proc"),
     ) -> None:
-        """``timeout``: seconds for each computation; ``memory``: bytes for all workers together.
+        """``timeout``: seconds for each computation; ``memory``: bytes for all workers; ``quota``: seconds of a user.
 
         Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing.
         """
@@ -57,6 +59,7 @@ class Computer:
             raise OSError(f"worker processes hand results over through {proc}, which is not mounted here")
         self._metrics = metrics
         self._tracer = tracer
+        self.quota = quota
         self._timeout = timeout
         self._most_memory = memory // workers
         self.scheduler = LoopScheduler()
@@ -71,8 +74,8 @@ class Computer:
     async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         """Return a verified result's text and the facts about it.
 
-        Raises ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is waiting,
-        Unavailable when the worker died, VerificationFailed when the result did not agree with its residue.
+        Raises QuotaExceeded, ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is
+        waiting, Unavailable when the worker died, VerificationFailed when the result did not agree with its residue.
         Cancellation kills the computation.
         """
         started = perf_counter()
@@ -81,7 +84,10 @@ class Computer:
             if plan.seconds <= INLINE_SECONDS:
                 if plan.seconds > _SHORT_SECONDS:
                     await self.scheduler.time_slice(plan.seconds)
+                self.quota.require(user, plan.seconds)
+                began = perf_counter()
                 inline, facts = execute(task)
+                self.quota.charge(user, perf_counter() - began)
                 text: bytes | mmap.mmap = inline or b""
             else:
                 with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
@@ -96,7 +102,7 @@ class Computer:
     async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
         if plan.seconds > _MOST_DEADLINES * self._timeout:
             raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
-        async with self._until_abandoned(), self._admission.slot(user):
+        async with self._worker_slot(user, min(plan.seconds, self._timeout)):
             with self._memory_file() as memory:
                 file = self._path_of(memory)
                 if self._tracer.on:
@@ -106,6 +112,20 @@ class Computer:
                 else:
                     text, facts = await self._in_worker(plan.memory, memory, execute, plan.task, file)
                 return (_mapped(memory) if text is None else text), facts
+
+    @asynccontextmanager
+    async def _worker_slot(self, user: bytes, seconds: float) -> AsyncIterator[None]:
+        """Hold a slot for a worker, and charge the user for the time in it; ``seconds`` is an estimate.
+
+        The estimate counts from before the wait for the slot, so that computations side by side stay within the quota.
+        """
+        with self.quota.held(user, seconds):
+            async with self._until_abandoned(), self._admission.slot(user):
+                began = perf_counter()
+                try:
+                    yield
+                finally:
+                    self.quota.charge(user, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
         """Start a worker unless one is idle; raises Unavailable."""
@@ -133,7 +153,7 @@ class Computer:
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
         """Call a light function in a worker, such as planning long operands, and return its result."""
-        async with self._until_abandoned(), self._admission.slot(user):
+        async with self._worker_slot(user, 0.0):
             with self._memory_file() as memory:
                 return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
 

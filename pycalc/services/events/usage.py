@@ -19,6 +19,7 @@ from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
+from pycalc.services.limits.quotas import UserQuota
 from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
@@ -150,19 +151,24 @@ def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
 
 
 class UsageReader:
-    """The reader of usage totals: a user's own, or everybody's for an admin."""
+    """The reader of usage totals: a user's own, or everybody's for an admin; and of what is left of the quotas."""
 
-    def __init__(self, usage: UsageStore, users: UserStore) -> None:
+    def __init__(self, usage: UsageStore, users: UserStore, quotas: Sequence[UserQuota] = ()) -> None:
         self._usage = usage
         self._users = users
+        self._quotas = quotas
 
     async def report(
         self, caller: Principal, *, since: date | None = None, until: date | None = None, user: str | None = None
     ) -> str:
-        """Return a UsageReport as JSON for ``since`` <= day < ``until``; raises Forbidden for another user's totals."""
+        """Return a UsageReport as JSON for ``since`` <= day < ``until``, with the state of the caller's quotas.
+
+        Raises Forbidden for another user's totals.
+        """
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),
             since=None if since is None else day_of(since),
             until=None if until is None else day_of(until),
         )
-        return encode_report(await self._usage.totals(selection, MAX_ITEMS))
+        states = [state for quota in self._quotas for state in quota.states(caller.user_id)]
+        return encode_report(await self._usage.totals(selection, MAX_ITEMS), states)

@@ -19,6 +19,7 @@ from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavaila
 from pycalc.models.history import HistoryRow
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.services.history.disk_space import DiskSpace
 from pycalc.services.history.row_queue import ROW_BYTES, Entry, RowQueue
 
 _log = get_logger(__name__)
@@ -38,12 +39,15 @@ class Recorder:
         max_age: float = 1.25,
         batch_rows: int = ROWS_PER_STATEMENT,
         probe_seconds: float = 1.0,
+        disk: DiskSpace | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
+        """``committed`` is called with the rows of each commit; ``disk`` refuses rows while too little is free."""
         self._history = history
         self._tracer = tracer
         self._metrics = metrics
         self._committed = committed
+        self._disk = disk
         self._max_age = max_age
         self._batch_rows = batch_rows
         self._queue = RowQueue(max_rows, max_bytes)
@@ -64,8 +68,12 @@ class Recorder:
 
         The future raises StoreUnavailable when the commit failed or the rows were withdrawn after ``max_age``; they
         are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
-        This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs.
+        This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs or when the
+        disk is nearly full.
         """
+        if self._disk is not None and self._disk.low:
+            self._metrics.recorder_refused.labels("disk").inc(len(rows))
+            self._disk.require()
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
@@ -82,7 +90,9 @@ class Recorder:
         return done
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable while a commit hangs, and after a failed commit until a write succeeds."""
+        """Raise StoreUnavailable while a commit hangs, the disk is full, and from a failed to a good commit."""
+        if self._disk is not None:
+            self._disk.require()
         hangs = monotonic() - self._commit_began > self._max_age
         if self._runner.done() or hangs or self._failing:
             raise StoreUnavailable("Calculations are not being recorded.")

@@ -1,0 +1,41 @@
+"""The interface of the quotas' use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class QuotaUse(NamedTuple):
+    """A user's use of a quota in one window and in one process.
+
+    The id is of the use, so storing a later figure replaces the earlier one, and storing one twice changes nothing.
+    """
+
+    id: bytes
+    user_id: bytes
+    quota: str
+    ends: int  # the window's end, seconds since the epoch
+    used: int  # in millionths
+
+
+class QuotaTotal(NamedTuple):
+    """The sum of a user's uses of a quota in one window, in millionths."""
+
+    user_id: bytes
+    quota: str
+    ends: int
+    used: int
+
+
+class QuotaStore(Protocol):
+    """The use of quotas by all processes, which outlasts each of them."""
+
+    async def save(self, uses: Sequence[QuotaUse]) -> None:
+        """Store uses, and replace those that are stored under the same ids."""
+
+    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
+        """Return the totals of these users in windows that end after ``now``, without the uses with ids in ``but``."""
+
+    async def forget(self, now: int, limit: int) -> int:
+        """Delete up to ``limit`` uses whose windows ended by ``now``; return how many were deleted."""

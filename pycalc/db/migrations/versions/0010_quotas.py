@@ -1,0 +1,24 @@
+"""The users' use of their quotas."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Create the table; use before this revision is not counted."""
+    op.create_table(
+        "quota_uses",
+        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("quota", sa.String(16), nullable=False),
+        sa.Column("ends", sa.BigInteger(), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_quota_uses"),
+    )
+    op.create_index("ix_quota_uses_user_id_ends", "quota_uses", ["user_id", "ends"])
+    op.create_index("ix_quota_uses_ends", "quota_uses", ["ends"])

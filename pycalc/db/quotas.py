@@ -1,0 +1,41 @@
+"""The SQL of the quotas' use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+
+from pycalc.db.base import Database, QuotaTotal, QuotaUse
+from pycalc.db.rows import insert_rows
+from pycalc.db.tables import quota_uses
+
+_REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used"
+
+
+class SqlQuotaStore:
+    """The use of quotas in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, uses: Sequence[QuotaUse]) -> None:
+        if uses:
+            rows = sorted(uses)  # concurrent processes lock in one order
+            await self._database.write(lambda connection: insert_rows(connection, quota_uses, rows, _REPLACE))
+
+    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
+        key = (quota_uses.c.user_id, quota_uses.c.quota, quota_uses.c.ends)
+        query = (
+            select(*key, func.sum(quota_uses.c.used))
+            .where(quota_uses.c.user_id.in_(user_ids) & (quota_uses.c.ends > now) & quota_uses.c.id.not_in(but))
+            .group_by(*key)
+        )
+        return await self._database.read(
+            lambda connection: [QuotaTotal(*row[:3], int(row[3])) for row in connection.execute(query)]
+        )
+
+    async def forget(self, now: int, limit: int) -> int:
+        ended = select(quota_uses.c.id).where(quota_uses.c.ends <= now).limit(limit)
+        old = delete(quota_uses).where(quota_uses.c.id.in_(ended))
+        return await self._database.write(lambda connection: connection.execute(old).rowcount)

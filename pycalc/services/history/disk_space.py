@@ -1,0 +1,68 @@
+"""A watch on the disk of the SQLite file: recording stops before the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from structlog import get_logger
+
+from pycalc.errors import StoreUnavailable
+from pycalc.observability.metrics import HistoryMetrics
+
+_RETRY_SECONDS = 30
+
+_log = get_logger(__name__)
+
+
+class DiskSpace:
+    """A task that reads a disk's free space each second.
+
+    A second is short enough: the recorder writes some 30 MB a second at most. The rest of the disk is for what must go
+    on, such as logins, publishing and deletions.
+    """
+
+    def __init__(self, folder: Path, least: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
+        """``least``: bytes that stay free; ``seconds``: between two readings."""
+        self._folder = folder
+        self._least = least
+        self._seconds = seconds
+        self._free = metrics.disk_free
+        self.low = False  # less than the reserve is free
+        metrics.disk_reserve.set(least)
+        self._read()
+        self._closing = asyncio.Event()
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="disk space")
+
+    def require(self) -> None:
+        """Raise StoreUnavailable while less than the reserve is free."""
+        if self.low:
+            detail = "The disk is nearly full, so calculations can't be recorded: the operator must free some space."
+            raise StoreUnavailable(detail, _RETRY_SECONDS)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        self._closing.set()
+        await self._runner
+
+    async def _run(self) -> None:
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            try:
+                await asyncio.to_thread(self._read)
+            except OSError as error:  # a disk that is gone is the database's error to report
+                _log.warning("the free disk space can't be read", folder=str(self._folder), error=str(error))
+
+    def _read(self) -> None:
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
+        self._free.set(free)
+        low, before = free < self._least, self.low
+        self.low = low
+        if low and not before:
+            _log.error("the disk is nearly full: calculations are refused", free=free, reserve=self._least)
+        elif before and not low:
+            _log.info("the disk has enough space again: calculations are recorded", free=free)

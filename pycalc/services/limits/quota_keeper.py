@@ -1,0 +1,82 @@
+"""The database behind the quotas: what this process charges is stored, and what others charge is read (ADR 27)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from structlog import get_logger
+
+from pycalc.db.base import QuotaStore, QuotaUse
+from pycalc.services.limits.quotas import UserQuota
+
+_SECONDS = 1.0
+_ROUNDS = 3  # in which the totals of a user are read after a charge
+_BATCH = 200  # users or uses in one transaction
+_FORGET_SECONDS = 3_600.0
+_PAUSE_SECONDS = 0.05  # between two batches of deletions
+
+T = TypeVar("T")
+
+_log = get_logger(__name__)
+
+
+def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
+    return [whole[start : start + _BATCH] for start in range(0, len(whole), _BATCH)]
+
+
+class QuotaKeeper:
+    """A task that stores the charges of this process once a second, and then reads the totals of the active users."""
+
+    def __init__(self, store: QuotaStore, quotas: Sequence[UserQuota], *, seconds: float = _SECONDS) -> None:
+        """``seconds``: between two rounds; a crash loses the charges of so many seconds."""
+        self._store = store
+        # The last rounds' uses: others may have charged those users in the same second, and have stored it later.
+        self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
+        self._seconds = seconds
+        self._closing = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._runner = self._loop.create_task(self._run(), name="quotas")
+
+    async def aclose(self) -> None:
+        """Store what is not stored yet, and stop."""
+        self._closing.set()
+        await self._runner
+
+    async def _run(self) -> None:
+        next_forgetting = self._loop.time()
+        while True:
+            last = self._closing.is_set()
+            try:
+                for quota, recent in self._quotas:
+                    await self._store_and_read(quota, recent)
+                if not last and self._loop.time() >= next_forgetting:
+                    next_forgetting += _FORGET_SECONDS
+                    await self._forget()
+            except Exception as error:  # the charges stay in force here, and the next round stores them
+                _log.warning("the use of quotas was not stored", error=str(error))
+            if last:
+                return
+            await self._pause(self._seconds)
+
+    async def _store_and_read(self, quota: UserQuota, recent: deque[list[QuotaUse]]) -> None:
+        uses = quota.unstored()
+        for part in _parts(uses):
+            await self._store.save(part)
+            quota.stored(part)
+        recent.append(uses)
+        own = {use.user_id: use.id for stored in recent for use in stored}
+        for users in _parts(list(own)):
+            quota.learn(await self._store.totals(users, quota.now(), [own[user_id] for user_id in users]))
+
+    async def _forget(self) -> None:
+        now = max(quota.now() for quota, _ in self._quotas)
+        while await self._store.forget(now, _BATCH) and not self._closing.is_set():
+            await self._pause(_PAUSE_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)

@@ -1,0 +1,59 @@
+"""Contract tests of the quotas' use that every database must pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.db.base import Database, QuotaTotal, QuotaUse
+from pycalc.db.quotas import SqlQuotaStore
+from pycalc.models.ids import IdSource
+
+pytestmark = pytest.mark.anyio
+
+ids = IdSource()
+ADA, BOB = ids.next(), ids.next()
+NOW, HOUR = 1_800_000_000, 3_600
+
+
+@pytest.fixture
+def store(database: Database) -> SqlQuotaStore:
+    """Return a store without uses."""
+    return SqlQuotaStore(database)
+
+
+def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) -> QuotaUse:
+    """Return the use of another process."""
+    return QuotaUse(ids.next(), user, quota, ends, used)
+
+
+async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
+    """Totals are by user, quota and window, of these users only, and without the caller's own uses."""
+    own, other = use(ADA, 5), use(ADA, 7 * 10**15)
+    await store.save([own, other, use(ADA, 11), use(ADA, 13, "digits"), use(BOB, 17), use(ids.next(), 19)])
+    totals = await store.totals([ADA, BOB], NOW, [own.id])
+    assert sorted(totals) == sorted(
+        [
+            QuotaTotal(ADA, "compute", NOW + HOUR, 7 * 10**15 + 11),
+            QuotaTotal(ADA, "digits", NOW + HOUR, 13),
+            QuotaTotal(BOB, "compute", NOW + HOUR, 17),
+        ]
+    )
+    assert await store.totals([ids.next()], NOW, []) == []
+
+
+async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
+    """A use that is stored again, alone or with others, counts once, with its last figure."""
+    first = use(ADA, 5)
+    await store.save([first])
+    await store.save([first])
+    await store.save([first._replace(used=8), use(ADA, 1)])
+    await store.save([])
+    assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 9)]
+
+
+async def test_ended_windows_do_not_count_and_are_forgotten(store: SqlQuotaStore) -> None:
+    """A window that has ended adds nothing; forgetting deletes such uses in batches and no others."""
+    await store.save([use(ADA, 1), *(use(ADA, 2, ends=NOW - number) for number in range(5))])
+    assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 1)]
+    assert [await store.forget(NOW, 3) for _ in range(3)] == [3, 2, 0]
+    assert await store.totals([ADA], 0, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 1)]

@@ -1,0 +1,155 @@
+"""Quotas over HTTP: what is refused and how, and what ``GET /usage`` shows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from pycalc.models.ids import id_of_text
+from pycalc.observability.metrics import Metrics
+from pycalc.resources.wiring import Resources
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.in_process import changed, in_process
+from tests.harness.waiting import found
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return settings with the quotas that a test asks for."""
+    return changed(settings, **getattr(request, "param", {}))
+
+
+def limited(**settings: str) -> pytest.MarkDecorator:
+    """Return a parametrisation with other quotas."""
+    return pytest.mark.parametrize("settings", [settings], indirect=True)
+
+
+async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
+    """Open a new account's session and return the header that says who is calling."""
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == 201
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+def refused(metrics: Metrics, quota: str) -> float:
+    """Return how many refusals of a quota were counted."""
+    return metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": quota}) or 0.0
+
+
+@limited(digits_quota="10kB/day")
+async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
+    """Every byte of a result counts, from the cache too; what would exceed the quota is refused before it is made."""
+    ada, bob = await bearer(client), await bearer(client)
+    for _ in range(2):
+        assert (await client.get("/pow/10/3999", headers=ada)).status_code == 200
+    answer = await client.get("/pow/10/2999", headers={**ada, "Accept": "text/plain"})
+    body = answer.json()
+    assert (answer.status_code, answer.headers["Content-Type"]) == (429, "application/problem+json")
+    assert body["type"].endswith("#quota-exceeded")
+    assert (body["quota"], body["limit"], body["used"]) == ("digits", 10_000, 8_000)
+    assert body["resets_at"].endswith("T00:00:00.000Z")
+    assert 0 < int(answer.headers["Retry-After"]) <= 86_400
+    assert refused(resources.metrics, "digits") == 1
+    assert (await client.get("/pow/10/999", headers=ada)).status_code == 200
+    assert (await client.get("/pow/10/2999", headers=bob)).status_code == 200
+    history = (await client.get("/secure-history", headers=ada)).json()["items"]
+    assert [item["digits"] for item in history] == [1_000, 4_000, 4_000]
+
+
+@limited(digits_quota="10kB/day")
+async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient) -> None:
+    """A 304 sends no digits, so it is not charged."""
+    ada = {**await bearer(client), "Accept": "text/plain"}
+    first = await client.get("/pow/10/8999", headers=ada)
+    again = await client.get("/pow/10/8999", headers={**ada, "If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert (await client.get("/pow/10/8999", headers=ada)).status_code == 429
+
+
+@limited(digits_quota="10kB/day")
+async def test_items_of_a_batch_are_refused_one_by_one(client: httpx.AsyncClient) -> None:
+    """In a batch, each item that is over the quota is a problem of its own; the others are answered and recorded."""
+    ada = await bearer(client)
+    operations = [{"operation": "pow", "input": {"x": 10, "y": size - 1}} for size in (6_000, 6_000, 3_000)]
+    results = (await client.post("/batch", json={"operations": operations}, headers=ada)).json()["results"]
+    assert [result.get("status", result.get("digits")) for result in results] == [6_000, 429, 3_000]
+    assert results[1]["quota"] == "digits"
+
+
+async def id_of(client: httpx.AsyncClient, headers: dict[str, str]) -> bytes:
+    """Return the caller's id."""
+    return id_of_text((await client.get("/me", headers=headers)).json()["id"])
+
+
+@limited(compute_quota="60s/day")
+async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
+    """Inline and worker time are charged; beyond the quota only what is cached is answered."""
+    ada = await bearer(client)
+    used = [0.0]
+    for path in ("/fibonacci/10", "/factorial/30000"):
+        assert (await client.get(path, headers=ada)).status_code == 200
+        (compute, _) = (await client.get("/usage", headers=ada)).json()["quotas"]
+        assert compute["remaining"] == pytest.approx(60 - compute["used"], abs=1e-6)
+        used.append(compute["used"])
+    assert 0.0 < used[1] < used[2] < 60.0
+    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    for path in ("/fibonacci/11", "/factorial/30001", f"/gcd/{'1' * 5_000}/3"):
+        answer = await client.get(path, headers=ada)
+        body = answer.json()
+        assert (answer.status_code, body["quota"], body["limit"]) == (429, "compute", 60), path
+        assert body["used"] == pytest.approx(60 + used[2], abs=1e-5)
+    assert refused(resources.metrics, "compute") == 3
+    assert (await client.get("/factorial/30000", headers=ada)).json()["cached"] is True
+
+
+@limited(compute_quota="60s/hour")
+async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
+    """Whoever waits for a computation that another user's quota refuses gets the result by the own quota."""
+    ada, bob = await bearer(client), await bearer(client)
+    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
+    assert [answer.status_code for answer in answers] == [429, 200]
+
+
+async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
+    """``GET /usage`` has the default quotas, what the caller has used of them, and when they reset."""
+    ada = await bearer(client)
+    await client.get("/fibonacci/100", headers=ada)
+    compute, digits = (await client.get("/usage", headers=ada)).json()["quotas"]
+    assert (compute["name"], compute["limit"], compute["window"]) == ("compute", 300, 3_600)
+    assert 0 < compute["used"] < 1
+    assert (digits["name"], digits["limit"], digits["window"]) == ("digits", 5_000_000_000, 86_400)
+    assert (digits["used"], digits["remaining"]) == (21, 4_999_999_979)
+    assert digits["resets_at"].endswith("T00:00:00.000Z")
+
+
+@limited(compute_quota="", digits_quota="")
+async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) -> None:
+    """Empty settings mean no quotas."""
+    ada = await bearer(client)
+    assert (await client.get("/pow/10/9999", headers=ada)).status_code == 200
+    assert (await client.get("/usage", headers=ada)).json()["quotas"] == []
+
+
+@limited(digits_quota="10kB/day")
+async def test_a_restart_forgets_no_use(settings: Settings) -> None:
+    """What was used before a restart is used after it, a second after the first charge."""
+    async with in_process(settings) as client:
+        ada = await bearer(client)
+        assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200
+    async with in_process(settings) as client:
+        assert (await client.get("/pow/10/99", headers=ada)).status_code == 200
+
+        async def used_before() -> float | None:
+            (_, digits) = (await client.get("/usage", headers=ada)).json()["quotas"]
+            used: float = digits["used"]
+            return used if used > 100 else None
+
+        assert await found(used_before, "the earlier use is known") == 9_100
+        assert (await client.get("/pow/10/999", headers=ada)).status_code == 429

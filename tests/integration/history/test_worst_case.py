@@ -1,0 +1,125 @@
+"""The worst that one account and one address can do with the default settings, as the operations guide states it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pycalc.db import open_database
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.usage import SqlUsageStore
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import IdSource
+from pycalc.models.limits import parse_bytes, parse_limits, parse_seconds
+from pycalc.models.usage import Use
+from pycalc.services.history.retention import LONG_CHARACTERS, LONG_WEIGHT, REDELIVERY, SLACK
+from pycalc.settings import Settings
+from tests.deploy.images import ROOT
+from tests.harness.stores import USER_ID, history_row
+
+pytestmark = pytest.mark.anyio
+
+DAY = 86_400
+ROWS = 2_048
+# Three operands of the longest form that is recorded, with their names, and the longest result that is stored.
+LONGEST_CHARACTERS = 3 * 1_000 + 40 + 1_000 + 4
+
+ids = IdSource()
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes in use in a closed SQLite file."""
+    with sqlite3.connect(path) as connection:
+        pages, free, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+    connection.close()
+    return int((pages - free) * size)
+
+
+def _row(characters: int) -> HistoryRow:
+    """Return a calculation with so many characters of texts, and all else as long as it can be."""
+    result = "5" * min(1_000, characters - 20)
+    return history_row()._replace(
+        username="u" * 32,
+        input="x" * (characters - len(result) - 4),
+        result=result,
+        digits="1000",
+        leading="1" * 20,
+        trailing="2" * 20,
+        elapsed_us=10**9,
+        traceparent="0" * 55,
+        created_ms=1 << 41,
+    )
+
+
+async def bytes_of_row(path: Path, characters: int) -> float:
+    """Return the bytes that a published calculation with so many characters of texts takes in an SQLite file."""
+    before = 0
+    for number in range(2):
+        database = await open_database(f"sqlite:///{path}")
+        history, outbox = SqlHistoryStore(database), SqlOutboxStore(database)
+        rows = [_row(characters) for _ in range(ROWS)]
+        for start in range(0, ROWS, 128):
+            await history.append(rows[start : start + 128])
+        await outbox.remove([entry.seq for entry in await outbox.pending(ROWS)])
+        await database.aclose()
+        if number == 0:
+            before = size_of(path)
+    return (size_of(path) - before) / ROWS
+
+
+async def bytes_of_counted_event(path: Path) -> float:
+    """Return the bytes that the record of a counted event takes in an SQLite file."""
+    before = 0
+    for number in range(2):
+        database = await open_database(f"sqlite:///{path}")
+        usage = SqlUsageStore(database)
+        for _ in range(ROWS // 128):
+            await usage.count([Use(ids.next(), USER_ID, 1, "pow", False, 1, 1) for _ in range(128)])
+        await database.aclose()
+        if number == 0:
+            before = size_of(path)
+    return (size_of(path) - before) / ROWS
+
+
+def stated() -> dict[str, list[str]]:
+    """Return the rows of the guide's table of worst cases, by their first column."""
+    section = (ROOT / "docs/operations.md").read_text().partition("## The worst case\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (one \w+) \|(.*)\|$", section)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+
+
+async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
+    """With default settings an account keeps less than 250 MB, in calculations as long as they can be recorded.
+
+    Between two trims of its history it records a tenth of the quota, and what one minute's limit lets in.
+    """
+    settings = Settings()
+    assert settings.history_quota is not None
+    minute, day = parse_limits(settings.rate_limit)
+    assert (minute.get_expiry(), day.get_expiry()) == (60, DAY)
+    rows = settings.history_quota * (1 + 1 / SLACK) + minute.amount
+    short = rows * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
+    long = rows / LONG_WEIGHT * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
+    counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
+    assert max(short, long) + counted < 250e6
+
+
+def test_the_guide_states_what_the_defaults_let_in() -> None:
+    """The guide's table has the computing time and the bytes of answers in a day that follow from the defaults."""
+    settings = Settings()
+    seconds, digits = parse_seconds(settings.compute_quota), parse_bytes(settings.digits_quota)
+    hours = seconds.amount * DAY / seconds.seconds / 3_600
+    gigabytes = digits.amount * DAY / digits.seconds / 1e9
+    calculations = parse_limits(settings.rate_limit)[-1].amount
+    accounts = parse_limits(settings.register_limit)[-1].amount
+    assert (hours, gigabytes) <= (2, 5)
+    assert stated() == {
+        name: [f"{n * calculations:,}", f"{n * hours:g} h", f"{n * gigabytes:g} GB", f"{n * 250 / 1_000:g} GB"]
+        for name, n in (("one account", 1), ("one address", accounts))
+    }

@@ -1,0 +1,115 @@
+"""The keeper of the quotas over a store in memory, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pycalc.db.base import QuotaTotal, QuotaUse
+from pycalc.errors import QuotaExceeded, StoreUnavailable
+from pycalc.models.limits import UserLimit
+from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.quota_keeper import QuotaKeeper
+from pycalc.services.limits.quotas import NO_QUOTA, WindowQuota
+from tests.harness.virtual_time import in_virtual_time, now
+
+ADA, BOB = bytes([1]) * 16, bytes([2]) * 16
+
+
+class MemoryQuotaStore:
+    """Uses in memory."""
+
+    def __init__(self) -> None:
+        self.uses: dict[bytes, QuotaUse] = {}
+        self.failure: Exception | None = None
+
+    async def save(self, uses: Sequence[QuotaUse]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.uses |= {use.id: use for use in uses}
+
+    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
+        others = [use for use in self.uses.values() if use.user_id in user_ids and use.ends > now and use.id not in but]
+        keys = {(use.user_id, use.quota, use.ends) for use in others}
+        return [QuotaTotal(*key, sum(use.used for use in others if use[1:4] == key)) for key in keys]
+
+    async def forget(self, now: int, limit: int) -> int:
+        ended = [use.id for use in self.uses.values() if use.ends <= now][:limit]
+        self.uses = {key: use for key, use in self.uses.items() if key not in ended}
+        return len(ended)
+
+
+@asynccontextmanager
+async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
+    """Run a process with a quota of 300 seconds an hour."""
+    quota = WindowQuota("compute", "seconds", UserLimit(300, 3_600), Metrics(), clock=now)
+    keeper = QuotaKeeper(store, [quota, NO_QUOTA])
+    try:
+        yield quota
+    finally:
+        await keeper.aclose()
+
+
+@in_virtual_time
+async def test_processes_add_up() -> None:
+    """What three processes charge adds up exactly, and all of them refuse what is beyond the quota a second later."""
+    store = MemoryQuotaStore()
+    async with process(store) as first, process(store) as second, process(store) as third:
+        for charge in (40.25, 50.5):
+            for each in (first, second, third):
+                each.charge(ADA, charge)
+            await asyncio.sleep(3)
+        for each in (first, second, third):
+            each.charge(ADA, 0.25)
+        await asyncio.sleep(3)
+        for each in (first, second, third):
+            assert each.states(ADA)[0].used == 3 * (40.25 + 50.5 + 0.25)
+            each.require(ADA, 27.0)
+            with pytest.raises(QuotaExceeded):
+                each.require(ADA, 27.5)
+            each.require(BOB, 300.0)
+
+
+@in_virtual_time
+async def test_a_restart_forgets_nothing() -> None:
+    """A process that is closed has stored all charges; its successor knows them a second after its first charge."""
+    store = MemoryQuotaStore()
+    async with process(store) as before:
+        before.charge(ADA, 299.5)
+    async with process(store) as after:
+        after.charge(ADA, 0.75)
+        await asyncio.sleep(1.5)
+        with pytest.raises(QuotaExceeded):
+            after.require(ADA)
+        assert after.states(ADA)[0].used == 300.25
+
+
+@in_virtual_time
+async def test_charges_outlast_an_outage_of_the_database() -> None:
+    """While the database is away charges stay in force in the process, and they are stored afterwards, once."""
+    store = MemoryQuotaStore()
+    store.failure = StoreUnavailable("The database is not available.")
+    async with process(store) as quota:
+        quota.charge(ADA, 200.0)
+        await asyncio.sleep(60)
+        with pytest.raises(QuotaExceeded):
+            quota.require(ADA, 100.5)
+        store.failure = None
+        quota.charge(ADA, 1.0)
+        await asyncio.sleep(3)
+        assert [use.used for use in store.uses.values()] == [201_000_000]
+
+
+@in_virtual_time
+async def test_ended_windows_are_forgotten() -> None:
+    """The uses of ended windows are deleted; the next window begins with nothing used."""
+    store = MemoryQuotaStore()
+    async with process(store) as quota:
+        quota.charge(ADA, 300.0)
+        await asyncio.sleep(3)
+        await asyncio.sleep(2 * 3_600)
+        quota.require(ADA, 300.0)
+        assert store.uses == {}

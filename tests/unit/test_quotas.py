@@ -1,0 +1,130 @@
+"""Quotas of users in windows of the clock, in virtual hours."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.errors import QuotaExceeded
+from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
+from pycalc.models.usage import QuotaState
+from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.quotas import NO_QUOTA, WindowQuota, compute_quota, digits_quota
+
+ADA, BOB = bytes([1]) * 16, bytes([2]) * 16
+HOUR = 3_600
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    now = 10 * HOUR + 600.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock at ten minutes past the hour."""
+    return Clock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Return a registry of its own."""
+    return Metrics()
+
+
+@pytest.fixture
+def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
+    """Return a quota of 300 seconds an hour."""
+    return WindowQuota("compute", "seconds of computing", UserLimit(300, HOUR), metrics, clock=clock)
+
+
+def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
+    """What is used up is refused with the figures until the window ends; other users are not concerned."""
+    quota.charge(ADA, 299.5)
+    quota.require(ADA)
+    quota.charge(ADA, 2.0)
+    with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds; 0 are left") as no:
+        quota.require(ADA)
+    assert (no.value.quota, no.value.limit, no.value.used, no.value.resets_at) == ("compute", 300, 301.5, 11 * HOUR)
+    assert 3_000 <= no.value.retry_after <= 3_001
+    assert metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": "compute"}) == 1
+    quota.require(BOB)
+    clock.now = 11 * HOUR - 0.5
+    with pytest.raises(QuotaExceeded):
+        quota.require(ADA)
+    clock.now = 11 * HOUR
+    quota.require(ADA, 300.0)
+    assert quota.states(ADA) == [QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)]
+
+
+def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> None:
+    """An amount that is more than what is left is refused, a smaller one is not, and a refusal charges nothing."""
+    quota.charge(ADA, 290.0)
+    with pytest.raises(QuotaExceeded, match="10 are left"):
+        quota.require(ADA, 10.5)
+    quota.require(ADA, 10.0)
+    assert quota.states(ADA)[0].used == 290.0
+
+
+def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
+    """Estimates of running work count as used until the work ends, whether it succeeds or fails."""
+    with quota.held(ADA, 200.0):
+        with pytest.raises(QuotaExceeded, match="100 are left"), quota.held(ADA, 150.0):
+            pytest.fail("the work was admitted")
+        with quota.held(ADA, 100.0), pytest.raises(QuotaExceeded):
+            quota.require(ADA)
+    with pytest.raises(RuntimeError), quota.held(ADA, 300.0):
+        raise RuntimeError
+    with quota.held(ADA, 300.0):
+        pass
+    assert quota.states(ADA)[0].used == 0.0
+
+
+def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
+    """An estimate of the last window is not taken from the next one."""
+    with quota.held(ADA, 100.0):
+        clock.now += HOUR
+        quota.charge(ADA, 90.0)
+    with pytest.raises(QuotaExceeded):
+        quota.require(ADA, 210.5)
+    quota.require(ADA, 210.0)
+
+
+def test_without_a_quota_nothing_is_refused() -> None:
+    """An empty setting makes no quota and shows none."""
+    assert compute_quota("", Metrics()) is NO_QUOTA
+    assert digits_quota("", Metrics()) is NO_QUOTA
+    NO_QUOTA.charge(ADA, 1e30)
+    NO_QUOTA.require(ADA, 1e30)
+    with NO_QUOTA.held(ADA, 1e30):
+        assert NO_QUOTA.states(ADA) == []
+
+
+def test_quotas_are_read() -> None:
+    """Settings give seconds or bytes, decimal multiples included, in a minute, an hour or a day."""
+    assert parse_seconds("300s/hour") == (300, HOUR)
+    assert parse_seconds("1s/minute") == (1, 60)
+    assert parse_bytes("5GB/day") == (5_000_000_000, 86_400)
+    assert [parse_bytes(f"2{unit}/hour").amount for unit in ("B", "kB", "MB", "TB")] == [
+        2,
+        2_000,
+        2 * 10**6,
+        2 * 10**12,
+    ]
+
+
+@pytest.mark.parametrize("text", ["300/hour", "0s/hour", "300s", "300s/week", "5GB/day", "-1s/day", "1.5s/day", " "])
+def test_what_is_no_quota_of_time_is_refused(text: str) -> None:
+    """Another form is refused with a sentence that shows the right one."""
+    with pytest.raises(ValueError, match="is not a quota such as 300s/hour"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize("text", ["5/day", "5GiB/day", "5gb/day", "300s/hour", "\u0665GB/day"])
+def test_what_is_no_quota_of_bytes_is_refused(text: str) -> None:
+    """Another form is refused with a sentence that shows the right one."""
+    with pytest.raises(ValueError, match="is not a quota such as 5GB/day"):
+        parse_bytes(text)
