@@ -1,4 +1,4 @@
-"""The database behind the quotas: what this process charges is stored, and what others charge is read (ADR 27)."""
+"""The database behind the quotas: what this process charges is stored, and what others charge is read (ADR 28)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quotas: what each user may use of the service in a window of the clock (ADR 27).
+"""Quotas: what each user may use of the service in a window of the clock (ADR 28).
 
 Charges and checks are steps in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
 """
