@@ -37,6 +37,7 @@ def headline() -> None:
         _ratio("pycalc serve / bare FastAPI under Uvicorn", loads[b.name], loads[a.name])
         _ratio("both under Uvicorn", loads[c.name], loads[a.name])
         _ratio("both under Granian", loads[b.name], loads[d.name])
+        print(f"- memory of pycalc, idle: **{idle[b.name]:.0f} MiB** (target 80)")
 
 
 def _median(loads: list[Load], name: str) -> float:
