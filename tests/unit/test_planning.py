@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pycalc.errors import InvalidInput
+from pycalc.errors import InvalidInput, ResultTooLarge
 from pycalc.models.json_text import pointer_step
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
@@ -252,3 +252,13 @@ def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pyt
     make_plan(LIMIT, "evaluate", ("gcd(12, 18) + 1",), DEFAULT_OPTIONS)
     make_plan(LIMIT, "evaluate", ("nextprime(10^300) + 1",), DEFAULT_OPTIONS)
     assert set(computed) == {"gcd"}
+
+
+def test_a_result_with_as_many_digits_as_allowed_is_returned() -> None:
+    """One digit more is too large: the answer has the ends only, or for an operation without a summary an error."""
+    assert not make_plan(1_000, "pow", ("10", "999"), DEFAULT_OPTIONS).too_large
+    assert make_plan(999, "pow", ("10", "999"), DEFAULT_OPTIONS).too_large
+    digits = make_plan(LIMIT, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS).digits
+    assert make_plan(digits, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS).digits == digits
+    with pytest.raises(ResultTooLarge):
+        make_plan(digits - 1, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS)

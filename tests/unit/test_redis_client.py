@@ -26,6 +26,25 @@ async def test_a_redis_that_hangs_delays_a_command_by_50_ms() -> None:
     await client.aclose()
 
 
+@in_virtual_time
+async def test_closing_ends_what_hangs_after_half_a_second() -> None:
+    """A command that is still under way half a second after the end began is cancelled."""
+    client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
+    ended: list[float] = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(now())
+
+    began = now()
+    client.start(hang())
+    await client.aclose()
+    await asyncio.sleep(0)
+    assert ended == pytest.approx([began + 0.5])
+
+
 def test_a_counter_s_name_stays() -> None:
     """Releases that run side by side count under the same name: BLAKE2b of 16 bytes (``b2sum -l 128``)."""
     assert counter_digest("ada").hex() == "c6ef43c47f8c23627ee5b9f8f5cb406c"
