@@ -220,10 +220,17 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline or at its limit of memory."""
+    """The computation was stopped at its deadline or at its limit of memory.
+
+    ``found`` is the part of a result that was found before, as JSON, where the operation finds it in parts.
+    """
 
     code = "computation-timeout"
     title = "The computation took too long"
+
+    def __init__(self, detail: str, found: str | None = None) -> None:
+        super().__init__(detail, found)
+        self.found = found
 
 
 class RetryLater(PycalcError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -68,7 +69,7 @@ MEANING: Mapping[str, str] = {
     "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "quota-exceeded": "The caller has used up `quota`: `limit`, `used`, `resets_at`. Nothing was computed or recorded.",
-    "computation-timeout": "The computation was stopped at its deadline, or at its limit of memory.",
+    "computation-timeout": "The computation was stopped at its deadline (`found`: factors by then) or limit of memory.",
     "overloaded": "A bounded queue is full; `Retry-After` says when to come back.",
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service; the log knows more.",
@@ -175,6 +176,8 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     if isinstance(error, errors.QuotaExceeded):
         members |= {"quota": error.quota, "limit": error.limit, "used": error.used}
         members["resets_at"] = timestamp(error.resets_at * 1000)
+    if isinstance(error, errors.ComputationTimeout) and error.found is not None:
+        members["found"] = json.loads(error.found)
     if isinstance(error, errors.InvalidInput | errors.DomainError | errors.ResultTooLarge) and error.problems:
         members["errors"] = [
             {"pointer": pointer[:MAX_ECHO], "detail": detail[:MAX_ECHO]}

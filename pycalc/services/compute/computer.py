@@ -24,11 +24,14 @@ from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
 from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
+from pycalc.services.operations import CALCULATIONS
+from pycalc.services.operations.base import Stepwise
 
 INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
 _SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
 _MOST_DEADLINES = 4  # a longer estimate is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
+_MOST_FOUND = 16 * 1024  # bytes of what was found before the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")
@@ -100,7 +103,8 @@ class Computer:
         return text, facts
 
     async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
-        if plan.seconds > _MOST_DEADLINES * self._timeout:
+        in_steps = isinstance(CALCULATIONS[plan.task.operation], Stepwise)
+        if plan.seconds > _MOST_DEADLINES * self._timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(user, min(plan.seconds, self._timeout)):
             with self._memory_file() as memory:
@@ -194,7 +198,11 @@ class Computer:
                     limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
-            raise ComputationTimeout(f"This was stopped after {self._timeout:g} s: ask for smaller operands.") from None
+            detail = f"This was stopped after {self._timeout:g} s: ask for smaller operands."
+            found = os.pread(memory, _MOST_FOUND, 0)
+            # The file of a killed worker may be incomplete; what another operation has written is no list.
+            is_list = found.startswith(b"[") and found.endswith(b"]")
+            raise ComputationTimeout(detail, found.decode() if is_list else None) from None
         except anyio.BrokenWorkerProcess as error:
             if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()

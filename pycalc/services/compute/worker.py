@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from pycalc.errors import DomainError, VerificationFailed
 from pycalc.models.results import STORED_DIGITS, Facts
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Summarisable, Verified, View
+from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Stepwise, Summarisable, Verified, View
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
@@ -48,9 +48,9 @@ class Task(NamedTuple):
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """Compute and verify one result; return its text and the facts about it.
 
-    A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. Raises VerificationFailed
-    when the text does not agree with an independent residue, and InvalidInput where a result in another base is not
-    an integer.
+    A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. What is found of a result
+    step by step is written there meanwhile. Raises VerificationFailed when the text does not agree with an independent
+    residue, and InvalidInput where a result in another base is not an integer.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -58,6 +58,10 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
         return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     if task.view == "modulo" and isinstance(operation, Modular):
         text, exact = _modulo(operation, task)
+    elif file is not None and isinstance(operation, Stepwise):
+        for text in operation.steps(task.args):
+            Path(file).write_bytes(text)
+        text, exact = operation.verified(task.args, task.precision, text, exact=task.exact)
     else:
         text, exact = operation.result(task.args, task.precision, exact=task.exact)
     if task.base == DECIMAL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
@@ -160,7 +160,10 @@ class Operation(Calculable[ArgsT]):
         return True
 
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        text = self.compute(args, precision)
+        return self.verified(args, precision, self.compute(args, precision), exact=exact)
+
+    def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
+        """Return a computed text as a result; raises VerificationFailed."""
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
@@ -169,6 +172,18 @@ class Operation(Calculable[ArgsT]):
     def is_exact(self, text: bytes) -> bool:
         """Return whether nothing is missing from a result that is not rounded, such as the remainder of a root."""
         return True
+
+
+class Stepwise(Operation[ArgsT]):
+    """An operation that finds its result in parts: at the deadline, the parts found so far are known."""
+
+    @abstractmethod
+    def steps(self, args: ArgsT) -> Iterator[bytes]:
+        """Yield what is found so far, in the form of a result, and at last the result."""
+
+    def compute(self, args: ArgsT, precision: int) -> bytes:
+        *_, text = self.steps(args)
+        return text
 
 
 class Summarisable(Operation[ArgsT]):

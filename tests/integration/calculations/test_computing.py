@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from pathlib import Path
@@ -105,6 +106,21 @@ class TestWorkers:
             items = client.get("/secure-history", headers=person.headers).json()["items"]
             assert [item["id"] for item in items] == [made]
             assert client.get("/factorial/20001", headers=person.headers).status_code == 200
+
+    def test_factors_that_are_found_before_the_deadline_are_in_the_problem(self) -> None:
+        """Two primes of 300 bits are not found; those below 1,000 and one of 30 bits are, each with its exponent."""
+        primes = [int(gmpy2.next_prime(2**bits)) for bits in (30, 300, 301)]
+        with (
+            pycalc(compute_timeout="8", compute_workers="1") as server,
+            httpx.Client(base_url=server.url, timeout=60) as client,
+        ):
+            headers = new_person(client).headers
+            answer = client.get(f"/factorize/{360 * math.prod(primes)}", headers=headers)
+            assert (answer.status_code, answer.json()["type"]) == (504, "/docs/problems#computation-timeout")
+            assert [(each["prime"], each["exponent"]) for each in answer.json()["found"]] == [
+                (2, 3), (3, 2), (5, 1), (primes[0], 1),
+            ]  # fmt: skip
+            assert client.get("/secure-history", headers=headers).json()["items"] == []
 
     def test_a_worker_that_dies_is_unavailability_and_the_next_one_works(self, tmp_path: Path) -> None:
         """A killed worker is a 503 with Retry-After and records nothing; a retry succeeds."""

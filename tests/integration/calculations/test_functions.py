@@ -206,7 +206,7 @@ def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> N
 
 
 def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
-    """In a batch, as bare text with its validators, and in the export for spreadsheets."""
+    """In a batch, as bare text with its validators, in the export for spreadsheets, and in an event."""
     body = {
         "operations": [{"operation": "factorize", "input": {"n": 360}}, {"operation": "isprime", "input": {"n": 97}}]
     }
@@ -221,6 +221,9 @@ def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
     assert never_computed.status_code == 304
     lines = client.get("/secure-history?operation=factorize", headers={"Accept": "text/csv"}).text.splitlines()
     assert {row["result"] for row in csv.DictReader(lines) if row["input"] == '{"n":360}'} == {text}
+    with client.stream("GET", "/events", headers={"Last-Event-ID": bare.headers["X-Calculation-Id"]}) as events:
+        data = next(line for line in events.iter_lines() if line.startswith("data:"))
+    assert json.loads(data.removeprefix("data:"))["data"]["result"] == FACTORS_OF_360
 
 
 def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:

@@ -46,7 +46,8 @@ def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
     """
     modulus: int = prime**exponent
     units = _Units(prime, exponent, n)
-    above, below = prime ** carries(n, k, prime), 1
+    above: int = prime ** carries(n, k, prime)
+    below = 1
     rest = n - k
     while n:
         above = above * units.product(n) % modulus

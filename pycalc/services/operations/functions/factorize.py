@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
 
 from pycalc.errors import DomainError
-from pycalc.services.operations.base import Estimate, Parameter
+from pycalc.services.operations.base import Estimate, Parameter, Stepwise
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp, int_of
 from pycalc.services.operations.numbers.literals import integer_json
@@ -18,6 +19,8 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 _SMALL_PRIMES = primes_up_to(1_000)
 _SMALL_SECONDS = 3e-5
 _LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
+_SHORTEST_BY_CURVES = 180  # bits: the quadratic sieve splits a shorter number within a second or two
+_CURVES_BITS = (24, 32, 40, 48)
 # The quadratic sieve for two primes of the same size, by the bits of their product.
 # FLINT takes 70 ms to import, so that the smallest is above what the event loop may compute.
 _SECONDS: Costs = (
@@ -26,7 +29,7 @@ _SECONDS: Costs = (
 )  # fmt: skip
 
 
-class Factorize(IntegerOperation):
+class Factorize(IntegerOperation, Stepwise[Integers]):
     """The primes that n is a product of, in ascending order, with their exponents."""
 
     name = "factorize"
@@ -48,16 +51,23 @@ class Factorize(IntegerOperation):
             return Estimate(0, _SMALL_SECONDS + 2 * proof_seconds(rest), True)
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, rest.bit_length()), True)
 
-    def compute(self, args: Integers, precision: int) -> bytes:
+    def steps(self, args: Integers) -> Iterator[bytes]:
+        """Yield the primes below 1,000; then those that elliptic curves find, by size; then all."""
         factors, rest = _divided(args[0])
+        for bits in _CURVES_BITS:
+            if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
+                break
+            yield _text(factors)
+            found, rest = _by_curves(rest, bits)
+            factors += found
         if is_proved_prime(rest):
             factors.append((rest, 1))
         elif rest > 1:
+            yield _text(factors)
             import flint  # takes 70 ms, so that no estimate for it allows the event loop
 
             factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
-        found = [{"prime": integer_json(prime), "exponent": exponent} for prime, exponent in sorted(factors)]
-        return json.dumps(found, separators=(",", ":")).encode()
+        yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
         """Return whether the product is n, and every factor a proved prime that is larger than the one before."""
@@ -76,6 +86,20 @@ def _divided(n: int) -> tuple[list[tuple[int, int]], int]:
         if exponent:
             factors.append((small, int(exponent)))
     return factors, int(rest)
+
+
+def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the prime factors of so many bits that are found, with their exponents, and what is left of ``n``."""
+    import flint
+
+    found = [(int(factor), int(exponent)) for factor, exponent in flint.fmpz(n).factor_smooth(bits)]
+    primes = [(factor, exponent) for factor, exponent in found if is_proved_prime(factor)]
+    return primes, n // prod(prime**exponent for prime, exponent in primes)
+
+
+def _text(factors: list[tuple[int, int]]) -> bytes:
+    found = [{"prime": integer_json(prime), "exponent": exponent} for prime, exponent in sorted(factors)]
+    return json.dumps(found, separators=(",", ":")).encode()
 
 
 OPERATION = Factorize()
