@@ -187,3 +187,47 @@ class Drawing:
         if form == 3:
             return text_of(primorial(length)).rjust(length, "0")
         return str(self._random.randint(1, 9)) + "".join(self._random.choices("0123456789", k=length - 1))
+
+
+# Parts of long expressions; the letters stand for numbers of random lengths. `{i}` is the variable of a loop.
+_LONG_PARTS = (
+    "{b}^{n}", "fibonacci({n})", "{s}!", "lucas({n})", "binomial({s}, {s} // 3)", "{b}^{n} // {c}^{s}",
+    "{b}^{n} * {c}^{n}", "({b}^{n} + {c}) % ({c}^{s} + 1)", "({b}/{c})^{s}", "fibonacci({n})^3", "primorial({n})",
+)  # fmt: skip
+_LOOPS = (
+    "sum(i, 1, {t}, {body})", "prod(i, 1, {t}, {body})", "sum(i, {t}, 2 * {t}, {body})",
+    "sum(i, 1, {r}, sum(j, 1, i, {body} + j))",
+)  # fmt: skip
+_BODIES = (
+    "i", "i^2", "i^{k}", "i * (i + 1) // 2", "{b}^i mod {m}", "i^{n} mod {m}", "fibonacci(i) mod {m}", "(i % 7) + 1",
+    "i // 3 + {b}", "abs(i - {b}) + 1", "2 * i + 1", "max(i, {b})",
+)  # fmt: skip
+_LONG_BODIES = ("fibonacci(i)", "{b}^i", "i!", "binomial({r}, i)", "1/i", "i/(i + 1)", "1/{b}^i", "{b}^i // (i + 1)")
+_RESIDUES = (
+    "{b}^(10^{k}) mod {m}", "fibonacci(10^{k}) mod {m}", "({b}^{n} + {c}^{n} * {s}!) mod {m}", "{s}! mod {m}",
+    "{b}^{c}^{n} mod {m}", "sum(i, 1, {t}, {b}^i) mod {m}", "({b}^{n} // {c}) mod {m}",
+)  # fmt: skip
+
+
+def long_expression(random: Random) -> str:
+    """Return a random expression whose value takes about a millisecond to a second."""
+
+    def number(least: int, most: int) -> str:
+        return str(round(exp(log(least) + random.random() * log(most / least))))
+
+    def filled(form: str) -> str:
+        letters = {
+            "b": number(2, 1_000), "c": number(2, 1_000), "n": number(300, 300_000), "s": number(100, 20_000),
+            "t": number(300, 100_000), "r": number(30, 600), "k": number(2, 60), "m": number(10**3, 10**30),
+        }  # fmt: skip
+        return form.format(**letters)
+
+    kind = random.random()
+    if kind < 0.35:
+        parts = [filled(random.choice(_LONG_PARTS)) for _ in range(random.randint(1, 4))]
+        return random.choice((" + ", " - ", " * ")).join(f"({part})" for part in parts)
+    if kind < 0.65:
+        return filled(random.choice(_LOOPS).replace("{body}", random.choice(_BODIES)))
+    if kind < 0.8:
+        return filled(random.choice(_LOOPS[:2]).replace("{body}", random.choice(_LONG_BODIES)).replace("{t}", "{s}"))
+    return filled(random.choice(_RESIDUES))

@@ -15,7 +15,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import execute
 from tests.harness.mission import THREE
-from tests.harness.operands import KINDS, LONGEST, Drawing
+from tests.harness.operands import KINDS, LONGEST, Drawing, long_expression
 
 LIMIT = 25_000_000
 FACTOR = 4
@@ -70,6 +70,18 @@ def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
         try:
             plan = make_plan(LIMIT, case.operation, case.literals, case.options)
             assert plan.seconds > LONGEST_SECONDS or is_good(plan), case
+        except PycalcError:
+            continue
+
+
+def test_an_expression_takes_as_long_as_estimated() -> None:
+    """Random sums, products, powers, fractions and residues take the estimated time within a factor of four."""
+    random = Random(15)  # noqa: S311  # operands, no secrets
+    for _ in range(4 * DRAWN):
+        expression = long_expression(random)
+        try:
+            plan = make_plan(LIMIT, "evaluate", (expression,), Options(0))
+            assert plan.seconds > LONGEST_SECONDS or is_good(plan), expression
         except PycalcError:
             continue
 

@@ -69,11 +69,12 @@ class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
         return ResultSummary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
 
     def summary_seconds(self, args: FibonacciArgs) -> float:
+        if args.n < _SMALL:
+            return 3e-6 + args.n * 1.2e-9
         return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, args.n.bit_length())
 
     def plan_modulo(self, args: FibonacciArgs, modulus: int) -> ResiduePlan:
-        a_bit = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, checked_modulus(modulus).bit_length())
-        return ResiduePlan(2e-6 + args.n.bit_length() * a_bit)
+        return ResiduePlan(thresholds.fibonacci_residue_seconds(args.n, checked_modulus(modulus)))
 
     def modulo(self, args: FibonacciArgs, modulus: int, method: Any = None) -> int:
         return fibonacci_residue(args.n, checked_modulus(modulus))

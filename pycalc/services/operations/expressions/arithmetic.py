@@ -116,6 +116,8 @@ class Arithmetic:
                 return self.multiply(position, left, right)
         if is_exact(right) and not right:
             raise undefined(position, "This is a division by zero: only a divisor other than 0 has a quotient.")
+        if sign != "/" and is_whole(left) and is_whole(right):
+            return left // right if sign == "//" else left % right
         if sign != "/":
             quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
             return (

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS, Costs, seconds
 
-NODE = 5e-7  # the interpreter's share of a node's value and of its verification
-PEEK = 2e-5  # the bounds of a small part, which an evaluation needs for a decision
+NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
+JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
+PEEK = 3e-6  # the bounds of a small part, which an evaluation needs for a decision
+RESIDUE = 4e-6  # the beginning of a residue within a tree
 WHOLE = 5e-5  # what every expression takes, however small
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
 _GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.29), (1e7, 5.0))
 _TEXT: Costs = ((20, 1e-7), (1e3, 2.9e-6), (1e4, 6.7e-5), (1e5, 4.2e-3), (1e6, 0.049), (1e7, 1.0))
 _ROUNDED: Costs = ((50, 1.5e-4), (500, 4.4e-4), (1_000, 9.6e-4), (3_000, 6e-3), (10_000, 0.04))
+_FACTOR: Costs = ((20, 1e-5), (50, 2e-5), (64, 5e-5), (75, 2e-4), (100, 5e-4), (110, 1e-3), (128, 4e-3))
+_SHORTEST_PIECE = 300  # digits; shorter factors take no less time for each digit of the longer one
 
 
 def add(digits: float) -> float:
@@ -19,29 +23,41 @@ def add(digits: float) -> float:
     return 2e-11 * digits
 
 
-def multiply(digits: float) -> float:
-    """Return the seconds for a product of two numbers of so many digits."""
-    return seconds(_MULTIPLY, digits)
+def multiply(left: float, right: float) -> float:
+    """Return the seconds for a product of numbers of so many digits: the longer one in pieces of the shorter."""
+    short, long = sorted((left, right))
+    piece = max(short, min(long, _SHORTEST_PIECE), 1.0)
+    return seconds(_MULTIPLY, piece) * max(1.0, long / piece)
 
 
-def divide(digits: float) -> float:
-    """Return the seconds for a quotient."""
-    return 2.5 * multiply(digits)
+def join(digits: float, terms: float) -> float:
+    """Return the seconds to multiply so many terms, as a balanced tree, to a product of so many digits."""
+    total, parts = 0.0, 1
+    while parts < terms:
+        half = digits / parts / 2
+        total += parts * multiply(half, half)
+        parts *= 2
+    return total
+
+
+def divide(left: float, right: float) -> float:
+    """Return the seconds for a quotient of numbers of so many digits."""
+    return 1.2 * multiply(max(left - right, 0.0), right)
 
 
 def power(digits: float) -> float:
     """Return the seconds for a power of so many digits."""
-    return 0.7 * multiply(digits)
+    return 0.7 * seconds(_MULTIPLY, digits)
 
 
 def root(digits: float) -> float:
     """Return the seconds to find whether a number has an exact root."""
-    return multiply(digits)
+    return seconds(_MULTIPLY, digits)
 
 
-def gcd(digits: float) -> float:
-    """Return the seconds to bring a fraction to its lowest terms."""
-    return seconds(_GCD, digits)
+def gcd(left: float, right: float) -> float:
+    """Return the seconds for the greatest common divisor of numbers of so many digits."""
+    return seconds(_GCD, min(left, right)) + divide(max(left, right), min(left, right))
 
 
 def text(digits: float) -> float:
@@ -61,4 +77,4 @@ def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
 
 def factor(bits: float) -> float:
     """Return the seconds to find the prime factors of a modulus."""
-    return 1e-3 if bits <= 64 else 0.05
+    return seconds(_FACTOR, bits)

@@ -34,6 +34,7 @@ class Evaluator:
         self._prime = prime
         self._variables: dict[str, Value] = {}
         self._sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
+        self._loop_sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
         self._special: Mapping[type, Callable[[Any], Value]] = {
             Constant: lambda node: number(node.position, node.value),
             Variable: lambda node: self._variables[node.name],
@@ -58,8 +59,7 @@ class Evaluator:
         """Return the bounds of a node's value, without the value."""
         if not self._variables:
             return self._sizer.size(node)
-        variables = {name: size_of(value) for name, value in self._variables.items()}
-        return Sizer(self.functions, self._arithmetic.precision, variables, strict=False).size(node)
+        return self._loop_sizer.size_with(node, {name: size_of(value) for name, value in self._variables.items()})
 
     def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
         """Yield the value of a loop's body for each value of its variable."""
@@ -116,7 +116,7 @@ class Evaluator:
         try:
             if not self._prime:
                 return Residues(self, modulus).of(node)
-            wider = Residues(self, modulus * self._prime).of(node)
+            wider = Residues(self, modulus, self._prime).of(node)
             if wider % self._prime != Residues(self, self._prime, verifying=True).of(node):
                 raise DisagreementError
             return wider % modulus

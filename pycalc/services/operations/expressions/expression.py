@@ -13,7 +13,7 @@ from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmet
 from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Comparison, Modulo, Node, children
+from pycalc.services.operations.expressions.nodes import Call, Comparison, Loop, Modulo, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -83,7 +83,8 @@ class Expressions:
         if isinstance(root, Modulo):
             computing *= 2
         digits = _digits(size, precision)
-        seconds = sizer.seconds + computing + costs.WHOLE + costs.text(digits)
+        written = min(digits, sizer.typical) if isinstance(root, Loop) else digits
+        seconds = sizer.seconds + computing + costs.WHOLE + costs.text(written)
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
@@ -161,7 +162,10 @@ class Expressions:
             except UndecidedError as error:
                 position = error.position
                 bits *= 2
-        detail = "This part cannot be decided: it is too close to a value where its rounding or its order changes."
+        detail = (
+            "This part cannot be decided: it is too close to a value where its rounding or its order changes. Write it "
+            "so that irrational parts do not cancel."
+        )
         raise undefined(position, detail)
 
 
@@ -180,8 +184,8 @@ def _digits(size: Size, precision: int) -> int:
     """
     if size.value is not None:
         return sum(character.isdigit() for character in text_of_value(size.value))
-    digits = max(1, size.digits + size.places)
-    if size.rounded is Enclosed.NO:
-        return int(digits)
     rounded = precision + _LEADING_ZEROS
-    return rounded if size.rounded is Enclosed.YES else max(rounded, int(digits))
+    if size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
+        return rounded
+    digits = max(1, int(size.digits + size.places))
+    return digits if size.rounded is Enclosed.NO else max(rounded, digits)

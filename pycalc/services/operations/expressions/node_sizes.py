@@ -98,27 +98,47 @@ class NodeSizes:
         return size
 
     def _step(self, step: Step, left: Size, right: Size) -> Size:
-        digits = (left.bits + left.places + right.bits + right.places) / BITS_PER_DIGIT
-        if left.places or right.places or step.operator == "/":
-            self.seconds += costs.gcd(digits / 2)
-        if step.operator == "+":
-            self.seconds += costs.add(digits)
-            return sum_of(left, right)
-        if step.operator == "-":
-            self.seconds += costs.add(digits)
-            return sum_of(left, negated(right))._replace(least=least_difference(left, right))
-        if step.operator == "*":
-            self.seconds += costs.multiply(digits / 2)
-            return product_of(left, right)
-        self.seconds += costs.divide(digits)
-        if step.operator == "/":
-            return self._quotient(step.position, left, right)
-        if step.operator == "//":
-            quotient = self._quotient(step.position, left, right)
-            return whole_of(quotient)
+        self._count_step(step.operator, left, right)
+        match step.operator:
+            case "+":
+                return sum_of(left, right)
+            case "-":
+                return sum_of(left, negated(right))._replace(least=least_difference(left, right))
+            case "*":
+                return product_of(left, right)
+            case "/":
+                return self._quotient(step.position, left, right)
+            case "//":
+                return whole_of(self._quotient(step.position, left, right))
         self._quotient(step.position, left, right)
         low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
+
+    def _count_step(self, operator: str, left: Size, right: Size) -> None:
+        """Count the time of an operator: GMP keeps fractions in lowest terms, by divisors of their parts."""
+        (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
+        if operator in "+-":
+            self.seconds += costs.add(a + b + c + d)
+            if b or d:
+                self.seconds += costs.gcd(b, d) + costs.multiply(a, d) + costs.multiply(b, c)
+            return
+        if operator in ("//", "%") and not (b or d):
+            self.seconds += costs.divide(a, c)
+            return
+        if operator == "*":
+            self.seconds += costs.multiply(a, c)
+        else:
+            c, d = d, c  # a quotient is a product with the reciprocal
+        if b or d:
+            self.seconds += costs.gcd(a, d) + costs.gcd(b, c) + costs.multiply(b, d)
+        if operator in ("//", "%"):
+            self.seconds += costs.divide(a + c, b + d)
+
+    def _worked_with(self, size: Size) -> tuple[float, float]:
+        """Return the digits of a value's numerator and denominator; an enclosure has those of the precision."""
+        if size.rounded is Enclosed.YES:
+            return self._precision, 0.0
+        return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
 
     def _quotient(self, position: int, left: Size, right: Size) -> Size:
         if right.value == 0:
@@ -163,7 +183,7 @@ class NodeSizes:
             bits, places = max(size.bits for size in sizes), max(size.places for size in sizes)
             return Size(low, high, bits, places, min(size.least for size in sizes), rounded_of(*sizes))
         if node.name in BUILT_IN:
-            self.seconds += costs.divide((first.bits + first.places) / BITS_PER_DIGIT)
+            self.seconds += costs.divide(first.bits / BITS_PER_DIGIT, first.places / BITS_PER_DIGIT)
             return whole_of(first)
         digits, seconds = self._largest_call(node, sizes)
         self.seconds += seconds + costs.text(digits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
@@ -30,14 +31,16 @@ class NotInvertibleError(ZeroDivisionError):
 
 
 class Residues:
-    """Residues modulo ``modulus`` in the scope of an evaluation.
+    """Residues modulo the product of ``factors`` in the scope of an evaluation.
 
-    With ``verifying``, the modulus is a random prime, and functions use a method that is independent of their value's.
+    Only the factors one by one are small enough for their prime factorization. With ``verifying``, the modulus is a
+    random prime, and functions use a method that is independent of their value's.
     """
 
-    def __init__(self, evaluation: Evaluator, modulus: int, *, verifying: bool = False) -> None:
+    def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False) -> None:
         self._evaluation = evaluation
-        self._modulus = mpz(modulus)
+        self._factors = factors
+        self._modulus = mpz(prod(factors))
         self._verifying = verifying
         self._nodes: Mapping[type, Callable[[Any], Value]] = {
             Constant: self._number,
@@ -89,7 +92,7 @@ class Residues:
 
     def _power(self, node: Exponentiation) -> Value:
         size = self._evaluation.size(node.exponent)
-        if by_euler(size, self._modulus.bit_length()):
+        if by_euler(size, max(factor.bit_length() for factor in self._factors)):
             return self._power_by_euler(node)
         if size.bits > MOST_EXPONENT_BITS:
             raise too_large(node.exponent.position)
@@ -101,10 +104,8 @@ class Residues:
 
     def _power_by_euler(self, node: Exponentiation) -> Value:
         """Return a power with a huge exponent e: a^e = a^(e mod φ + φ) modulo m, for any a, where e >= log2 m."""
-        import flint  # takes longer to import than most expressions to compute
-
-        order = int(flint.fmpz(int(self._modulus)).euler_phi())
-        exponent = Residues(self._evaluation, order, verifying=False).of(node.exponent) + order
+        orders = _totient(self._factors)
+        exponent = Residues(self._evaluation, *orders).of(node.exponent) + prod(orders)
         return pow(self.of(node.base), exponent, self._modulus)
 
     def _call(self, node: Call) -> Value:
@@ -134,3 +135,18 @@ class Residues:
             return pow(value, -1, self._modulus)
         except (ValueError, ZeroDivisionError):
             raise NotInvertibleError from None
+
+
+def _totient(factors: tuple[int, ...]) -> list[int]:
+    """Return Euler's φ of the product of ``factors``, as one number for each of them, which is no larger."""
+    import flint  # takes longer to import than most expressions to compute
+
+    seen: set[int] = set()
+    totients = []
+    for factor in factors:
+        totient = int(factor)
+        for prime in {int(prime) for prime, _ in flint.fmpz(totient).factor()} - seen:
+            totient = totient // prime * (prime - 1)
+            seen.add(prime)
+        totients.append(totient)
+    return totients

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from math import ceil, inf, log2
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
@@ -32,8 +33,9 @@ from pycalc.services.operations.expressions.sizes import (
     log2_of,
     size_of,
 )
-from pycalc.services.operations.expressions.values import is_whole, residue_of
+from pycalc.services.operations.expressions.values import Value, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 _CALL = 50  # the cost of an operation's residue, in those of a power with an exponent of its argument's size
@@ -45,10 +47,28 @@ MOST_EXPONENT_BITS = 1 << 24
 CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
+_MOST_NESTED = 2  # loops within each other whose costs are means
+_SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
+
+
+class Repeated(NamedTuple):
+    """The number of a loop's terms at most, the bounds of its body, and the mean size of the body's values.
+
+    ``nested`` says whether each of the first denominators is a multiple of the one before, as those of 1/2^i are.
+    """
+
+    terms: int
+    bounds: Size
+    bits: float
+    places: float
+    nested: bool
+
+
 class Sizer(NodeSizes):
     """An estimate of a tree, in the scope of its loops' variables.
 
     ``seconds`` adds up what the values and residues asked for take on one core, and ``memory`` the bytes.
+    ``typical`` is the likely number of digits of the last loop, which may be far below its bound.
     ``certain`` says whether only bounds went into them. With ``strict``, a value that is too large is refused; without,
     the sizes of a tree's nodes are kept.
     """
@@ -58,9 +78,11 @@ class Sizer(NodeSizes):
     ) -> None:
         super().__init__(functions, precision, strict=strict)
         self.memory = 0.0
+        self.typical = inf
         self._variables = variables
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
+        self._nested = 0  # loops around the current node whose costs are means
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],
@@ -87,6 +109,12 @@ class Sizer(NodeSizes):
             self._found[id(node)] = size
         return size
 
+    def size_with(self, node: Node, variables: dict[str, Size]) -> Size:
+        """Return the bounds of a node's value for these variables."""
+        self._variables = variables
+        self._found.clear()
+        return self.size(node)
+
     def _of_operands(self, node: Node) -> Size:
         first, *others = children(node)
         sizes = [self._carried(node) or self.size(first), *map(self.size, others)]
@@ -102,13 +130,13 @@ class Sizer(NodeSizes):
         self.residue(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
-    def residue(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a node's residue modulo a number of this size."""
+    def residue(self, node: Node, modulus: Size) -> Size:
+        """Count the cost of a node's residue modulo a number of this size; return the residue's size."""
         self.seconds += costs.NODE
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case Constant() | Variable():
-                self.seconds += costs.multiply(digits)
+                self.seconds += costs.multiply(digits, digits)
             case Chain(_, first, steps):
                 exact = exact_steps(node)
                 if exact:
@@ -119,7 +147,8 @@ class Sizer(NodeSizes):
                     self.residue(step.operand, modulus)
                     # A divisor without an inverse costs the value in full.
                     self.certain = self.certain and step.operator != "/"
-                    self.seconds += costs.divide(digits) if step.operator in "*/" else costs.add(digits)
+                    if step.operator in "*/":
+                        self.seconds += 3 * costs.multiply(digits, digits)
             case Negation(_, operand):
                 self.residue(operand, modulus)
             case Exponentiation():
@@ -130,6 +159,7 @@ class Sizer(NodeSizes):
                 self._residue_of_call(node, modulus)
             case _:
                 self.size(node)
+        return Size(None, None, modulus.bits)
 
     def _number(self, node: Constant) -> Size:
         unscaled, exponent = node.value.unscaled, node.value.exponent
@@ -146,17 +176,22 @@ class Sizer(NodeSizes):
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 
     def _loop(self, node: Loop) -> Size:
-        body: list[Size] = []
-        terms = self._repeated(node, lambda: body.append(self.size(node.body)))
+        loop = self._repeated(node, lambda: self.size(node.body))
+        terms, size = loop.terms, loop.bounds
         if not terms:
             return size_of(mpz(0) if node.name == "sum" else mpz(1))
-        (size,) = body
         places = size.places * terms
         bits = size.bits * terms if node.name == "prod" else size.bits + size.places * (terms - 1) + log2(terms)
-        digits = (bits + places) / BITS_PER_DIGIT
+        self.typical = max(1.0, (loop.bits + loop.places) * (1 if loop.nested else terms) / BITS_PER_DIGIT)
+        above, below = loop.bits * terms / BITS_PER_DIGIT, loop.places * terms / BITS_PER_DIGIT
         if bits + places <= MOST_BITS:
-            joins = max(1.0, log2(terms)) if node.name == "prod" or size.places else 0.0
-            self.seconds += joins * (costs.gcd(digits / 2) if size.places else costs.multiply(digits / 2))
+            if node.name == "prod":
+                self.seconds += costs.join(above, terms)
+            if size.places and loop.nested:  # the denominators divide each other: the last one is that of the sum
+                self.seconds += 3 * terms * costs.multiply(below / terms, below / terms)
+            elif size.places:
+                parts = 1 if node.name == "prod" else 2
+                self.seconds += parts * (costs.join(below, terms) + costs.gcd(above / 2, below / 2))
         if node.name == "prod":
             return Size(None, None, bits, places, rounded=size.rounded)
         low, high = (
@@ -164,8 +199,12 @@ class Sizer(NodeSizes):
         )
         return Size(low, high, bits, places, rounded=size.rounded)
 
-    def _repeated(self, node: Loop, count: Callable[[], None]) -> int:
-        """Count the cost of a loop's body for all its terms; return how many terms there are at most."""
+    def _repeated(self, node: Loop, count: Callable[[], Size]) -> Repeated:
+        """Count the cost of a loop's body for all its terms.
+
+        The bounds of the body are those for all values of the variable. Its cost is a weighted mean of that for five of
+        them (Simpson's rule), or in deeply nested loops that of the bounds.
+        """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
             if bound.value is not None and not is_whole(bound.value):
@@ -174,19 +213,47 @@ class Sizer(NodeSizes):
             detail = f"This {node.name} may have too many terms: at most {MOST_TERMS:,} are added or multiplied."
             raise undefined(node.position, detail)
         if last.high < first.low:
-            return 0
+            return Repeated(0, first, 0.0, 0.0, nested=False)
         outer = self._variables.get(node.variable)
         whole = first.value is not None and last.value is not None
         bits = max(log2_of(first.low.numerator), log2_of(last.high.numerator))
         self._variables[node.variable] = Size(first.low, last.high, bits, 0.0, first.least)
-        before = self.seconds
-        count()
+        before, depth = self.seconds, self._nested
+        self._nested = _MOST_NESTED
+        bounds = count()
+        memory = self.memory
+        found = [(1.0, bounds, self.seconds - before)]
+        nested = False
+        self._nested = depth
+        if whole and depth < _MOST_NESTED:
+            self._nested += 1
+            found.clear()
+            for quarter, weight in enumerate(_SIMPSON):
+                self._variables[node.variable] = size_of(first.low + (last.high - first.low) * quarter // 4)
+                start = self.seconds
+                found.append((weight, count(), self.seconds - start))
+            if bounds.places and node.name == "sum":
+                nested = self._denominators_are_nested(node, first.low, count)
+            self._nested = depth
         terms = int(last.high - first.low) + 1
-        self.seconds = before + (self.seconds - before) * terms
+        mean = sum(weight * seconds for weight, _, seconds in found)
+        self.seconds, self.memory = before + (mean + costs.JOIN) * terms, memory
         self.certain = self.certain and whole
         if outer is not None:
             self._variables[node.variable] = outer
-        return terms
+        mean_bits = sum(weight * size.bits for weight, size, _ in found)
+        mean_places = sum(weight * size.places for weight, size, _ in found)
+        return Repeated(terms, bounds, mean_bits, mean_places, nested)
+
+    def _denominators_are_nested(self, node: Loop, first: Value, count: Callable[[], Size]) -> bool:
+        values = []
+        for index in range(1, 5):
+            self._variables[node.variable] = size_of(first + index)
+            values.append(count().value)
+        if any(value is None for value in values):
+            return False
+        denominators = [value.denominator for value in values]
+        return all(right % left == 0 for left, right in pairwise(denominators))
 
     def _modulo(self, node: Modulo) -> Size:
         operand, modulus = self._peek(node.operand), self.size(node.modulus)
@@ -194,6 +261,7 @@ class Sizer(NodeSizes):
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
+        self.seconds += costs.RESIDUE
         self.residue(node.operand, modulus)
         if modulus.high is None:
             return Size(None, None, modulus.bits)
@@ -207,8 +275,10 @@ class Sizer(NodeSizes):
         self.residue(node.base, modulus)
         bits = modulus.bits
         if by_euler(exponent, bits):
-            self.seconds += costs.factor(bits) + costs.residue_of_power(bits, bits)
-            self.residue(node.exponent, Size(None, None, bits))
+            # The verification has a prime beside the modulus.
+            self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
+            # Totients have ever more small factors.
+            self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
             raise too_large(node.exponent.position)

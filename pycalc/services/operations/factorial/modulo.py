@@ -37,7 +37,7 @@ class FactorialPlan(NamedTuple):
         if self.mirror is not None:
             return _joined(self.smooth, self.rough, _wilson(self.mirror, self.rough))
         smooth, rough = self.smooth, self.rough
-        if largest_inverted(n) > self.searched and rough > n:
+        if rough > n and largest_inverted(n) > self.searched:
             dividing, rough = _split(rough, gmp.primorial(largest_inverted(n)))
             smooth *= dividing
         return _joined(smooth, rough, factorial_by_steps(n, rough)) if rough > n else 0

@@ -70,6 +70,8 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
         return ResultSummary(*ends_by_logarithm(StirlingLogarithm(args.n), 2 * args.n.bit_length() + 20, 0), exact=True)
 
     def summary_seconds(self, args: FactorialArgs) -> float:
+        if args.n < _SMALL:
+            return 3e-6 + args.n * 3e-8
         return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, args.n.bit_length())
 
     def plan_modulo(self, args: FactorialArgs, modulus: int) -> ResiduePlan:

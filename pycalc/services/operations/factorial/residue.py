@@ -42,7 +42,7 @@ def factorial_residue_seconds(n: int) -> float:
     """Return how long ``factorial_residue`` takes on one core."""
     if n < FACTORIAL_RESIDUE_STEPS:
         return n * 1e-7
-    steps = min(isqrt(n), 10**150) * n.bit_length() / 20
+    steps = min(isqrt(n), 10**150) * max(1.0, n.bit_length() / 20)
     return steps * FACTORIAL_RESIDUE_SECONDS[0][1]
 
 

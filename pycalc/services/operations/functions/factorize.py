@@ -19,7 +19,11 @@ _SMALL_PRIMES = primes_up_to(1_000)
 _SMALL_SECONDS = 3e-5
 _LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
 # The quadratic sieve for two primes of the same size, by the bits of their product.
-_SECONDS: Costs = ((20, 6e-4), (64, 8e-4), (100, 8e-3), (128, 0.028), (160, 0.18), (200, 3.9), (230, 24.0))
+# FLINT takes 70 ms to import, so that the smallest is above what the event loop may compute.
+_SECONDS: Costs = (
+    (20, 4e-4), (64, 6e-4), (70, 1.3e-3), (75, 2e-3), (90, 2.9e-3), (100, 3.9e-3), (110, 7e-3), (120, 0.0135),
+    (128, 0.022), (140, 0.044), (150, 0.09), (160, 0.19), (200, 3.9), (230, 24.0),
+)  # fmt: skip
 
 
 class Factorize(IntegerOperation):

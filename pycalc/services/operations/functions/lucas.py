@@ -18,14 +18,9 @@ _LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 _SMALL = 20_000
 _PERIOD = 15 * 10 ** (ENDS - 1)  # of the Lucas numbers modulo 10^20
 _SECONDS: thresholds.Costs = (
-    (21, 6e-6),
-    (900, 1e-5),
-    (1_100, 3.2e-5),
-    (1e4, 1.3e-4),
-    (1e5, 3.5e-3),
-    (1e6, 0.07),
-    (1e7, 1.3),
-)
+    (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.05e-4), (2.1e4, 4.4e-4),
+    (6.3e4, 2e-3), (2.1e5, 0.0098), (1e6, 0.07), (2.1e6, 0.176), (1e7, 1.3),
+)  # fmt: skip
 
 
 class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
@@ -55,11 +50,12 @@ class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return ResultSummary(*ends_by_logarithm(_logarithm(n), n.bit_length() + 20, last), exact=True)
 
     def summary_seconds(self, args: Integers) -> float:
+        if args[0] < _SMALL:
+            return 3e-6 + args[0] * 1.2e-9
         return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, args[0].bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
-        a_bit = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, checked_modulus(modulus).bit_length())
-        return ResiduePlan(2e-6 + args[0].bit_length() * a_bit)
+        return ResiduePlan(thresholds.fibonacci_residue_seconds(args[0], checked_modulus(modulus)))
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return int(lucas_residues(args[0], checked_modulus(modulus))[0])

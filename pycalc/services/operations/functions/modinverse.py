@@ -5,11 +5,11 @@ from __future__ import annotations
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
-from pycalc.services.operations.numbers.divisors import gcd_seconds
+from pycalc.services.operations.numbers.divisors import gcd_seconds, text_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
 
-_INVERSE_FACTOR = 1.7  # how much longer the extended algorithm takes than the greatest common divisor
+_INVERSE_FACTOR = 1.3  # how much longer the extended algorithm takes than the greatest common divisor
 
 
 class ModularInverse(IntegerOperation):
@@ -28,7 +28,8 @@ class ModularInverse(IntegerOperation):
             raise InvalidInput.of(FieldProblem("/m", "m must be a whole number of 1 or more, in the digits 0-9."))
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        return Estimate(digits_of_bits(args[1].bit_length()), gcd_seconds(*args) * _INVERSE_FACTOR, True)
+        bits = args[1].bit_length()
+        return Estimate(digits_of_bits(bits), _INVERSE_FACTOR * gcd_seconds(*args) + text_seconds(bits), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         a, m = args

@@ -108,7 +108,7 @@ class IntegerPower(NamedTuple):
     def ends_seconds(self) -> float:
         """Return how long ``ends`` takes on one core, within a factor of about two."""
         if self._is_short:
-            return 1e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
+            return 5e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
 
     def ends(self) -> Ends:

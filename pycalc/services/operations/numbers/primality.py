@@ -8,6 +8,7 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
 _PROVED_BY_BASES = 3_317_044_064_679_887_385_961_981
 _BASES_SECONDS = 6e-6
+_EVEN_SECONDS = 5e-6
 # FLINT's proof for a prime, by its bits.
 _PROOF_SECONDS: Costs = (
     (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
@@ -38,8 +39,10 @@ def is_proved_prime(n: int) -> bool:
 def proof_seconds(n: int) -> float:
     """Return how long ``is_proved_prime`` takes on one core."""
     bits = n.bit_length()
+    if n < 3 or not n % 2:
+        return _EVEN_SECONDS
     test = seconds(_TEST_SECONDS, bits)
-    composite = n < 3 or not n % 2 or bits > _LONGEST_TESTED or not gmp.is_strong_prp(n, 2)
+    composite = bits > _LONGEST_TESTED or not gmp.is_strong_prp(n, 2)
     return test if composite else test + prime_proof_seconds(n)
 
 

@@ -19,28 +19,48 @@ FACTORIAL_RESIDUE_STEPS = 10_000
 
 Costs = tuple[tuple[float, float], ...]
 
-FIBONACCI_SECONDS: Costs = ((21, 1e-5), (1e3, 2.6e-5), (1e4, 1.8e-4), (2e5, 0.012), (2e6, 0.14), (2e7, 2.3))
-POWER_SECONDS: Costs = ((50, 1e-5), (1e3, 2.3e-5), (1e4, 1.6e-4), (1.9e5, 0.008), (1.9e6, 0.089), (2e7, 1.25))
-FACTORIAL_SECONDS: Costs = ((65, 1.2e-5), (1.1e3, 9e-5), (9e3, 5e-4), (4.5e5, 0.037), (5.6e6, 0.62), (2.1e7, 2.8))
-ROUNDED_SECONDS: Costs = ((50, 1.5e-4), (500, 4.4e-4), (1_000, 9.6e-4), (3_000, 6e-3), (10_000, 0.04))
+# A value and its verification, which results of more than 1,000 digits have, by the digits of the result.
+FIBONACCI_SECONDS: Costs = (
+    (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.1e-4), (2.1e4, 4.5e-4),
+    (6.3e4, 2e-3), (2.1e5, 0.0105), (2.1e6, 0.13), (2e7, 2.1),
+)  # fmt: skip
+POWER_SECONDS: Costs = (
+    (48, 5.5e-6), (480, 8e-6), (1_000, 1.1e-5), (1_001, 2.8e-5), (2_400, 4.4e-5), (4_800, 8e-5), (1.4e4, 2.7e-4),
+    (4.8e4, 1.3e-3), (9.5e4, 3.4e-3), (2.4e5, 8.5e-3), (4.8e5, 0.018), (1.4e6, 0.063), (4.8e6, 0.2), (2e7, 1.15),
+)  # fmt: skip
+FACTORIAL_SECONDS: Costs = (
+    (19, 5e-6), (160, 6.2e-6), (375, 9e-6), (1_000, 1.7e-5), (1_001, 7.3e-5), (2_000, 1.25e-4), (4_100, 2.2e-4),
+    (9_100, 4.6e-4), (2e4, 1.03e-3), (4.4e4, 2.3e-3), (1.2e5, 7e-3), (4.6e5, 0.033), (9.7e5, 0.079), (2.6e6, 0.24),
+    (5.6e6, 0.55), (2.1e7, 2.6),
+)  # fmt: skip
+ROUNDED_SECONDS: Costs = (
+    (10, 3.3e-5), (50, 4.3e-5), (200, 7.5e-5), (500, 1.7e-4), (999, 3.6e-4), (1_000, 8.3e-4), (3_000, 4.6e-3),
+    (10_000, 0.034),
+)  # fmt: skip
+ROUNDED_SECONDS_PER_DIGIT = 1e-8  # of the operands
+# The size and the ends of a result, by the bits of the index, or of the precision that a power needs.
 FIBONACCI_SUMMARY_SECONDS: Costs = (
-    (64, 1e-4), (330, 1.1e-4), (1_000, 2e-4), (3_300, 6.6e-4), (10_000, 3.6e-3), (33_200, 0.025),
+    (60, 8e-5), (200, 9e-5), (330, 1.1e-4), (660, 1.4e-4), (1_000, 1.9e-4), (2_000, 3.5e-4), (3_000, 5.7e-4),
+    (10_000, 3.6e-3), (33_200, 0.025),
 )  # fmt: skip
 POWER_SUMMARY_SECONDS: Costs = (
-    (64, 5e-5), (330, 1e-4), (1_000, 2.5e-4), (3_300, 8.9e-4), (10_000, 3.7e-3), (33_200, 0.022),
+    (230, 4e-5), (480, 9e-5), (900, 1.05e-4), (1_150, 1.4e-4), (2_300, 2.6e-4), (3_300, 4.5e-4), (10_000, 2.7e-3),
+    (33_200, 0.018),
 )  # fmt: skip
-# The size and the ends of a result, by the bits of the index, or of the precision that a power needs.
 FACTORIAL_SUMMARY_SECONDS: Costs = (
-    (64, 2.3e-4), (330, 3.7e-4), (1_000, 6.5e-4), (3_300, 2.5e-3), (10_000, 0.014), (33_200, 0.09),
+    (60, 2.3e-4), (100, 2.4e-4), (200, 2.7e-4), (330, 3.1e-4), (660, 4.6e-4), (1_000, 6.4e-4), (2_000, 1.4e-3),
+    (3_000, 2.3e-3), (10_000, 0.014), (33_200, 0.09),
 )  # fmt: skip
+# Each bit of the index or the exponent of a residue, by the bits of the modulus.
 FIBONACCI_RESIDUE_SECONDS: Costs = (
-    (64, 3.3e-7), (600, 6.5e-7), (1_000, 1e-6), (2_000, 2.7e-6), (4_000, 7.7e-6), (8_000, 2.3e-5), (33_200, 2e-4),
+    (10, 1.1e-7), (64, 2.9e-7), (200, 5.4e-7), (600, 5.5e-7), (1_000, 9e-7), (2_000, 2.4e-6), (4_000, 6.8e-6),
+    (8_000, 1.9e-5), (16_000, 5.5e-5), (33_200, 1.6e-4),
 )  # fmt: skip
-# Each bit of the index or the exponent, by the bits of the modulus.
 POWER_RESIDUE_SECONDS: Costs = (
-    (64, 8e-9), (200, 4.4e-8), (600, 1.4e-7), (1_000, 3.1e-7), (2_000, 1.1e-6), (4_000, 4e-6), (8_000, 1.1e-5),
+    (64, 6e-9), (200, 4.5e-8), (600, 1.45e-7), (1_000, 3.2e-7), (2_000, 1.15e-6), (4_000, 4.2e-6), (8_000, 9.5e-6),
     (33_200, 8.2e-5),
 )  # fmt: skip
+RESIDUE_OVERHEAD = 5e-6  # any residue, however small
 TEXT_SECONDS_PER_DIGIT = 5e-9  # for digits that are only written and checked, such as appended zeros
 # A step of the O(sqrt(n)) residue of n!, by the bits of the modulus; there are sqrt(n)·log2(n)/20 of them.
 FACTORIAL_RESIDUE_SECONDS: Costs = (
@@ -50,7 +70,10 @@ FACTORIAL_RESIDUE_BYTES = 400
 # The memory of the O(sqrt(n)) residue of n!, times sqrt(n), and that for each bit of the modulus.
 FACTORIAL_RESIDUE_BYTES_PER_BIT = 5
 # n! by GMP and one division, by n.
-FACTORIAL_PRODUCT_SECONDS: Costs = ((1e3, 2e-5), (1e5, 6e-3), (1e6, 0.12), (1e7, 2.4))
+FACTORIAL_PRODUCT_SECONDS: Costs = (
+    (20, 1.5e-6), (300, 2.5e-6), (1e3, 7e-6), (5e3, 6.5e-5), (1e4, 1.8e-4), (2e4, 5.7e-4), (1e5, 5.8e-3), (1e6, 0.115),
+    (1e7, 2.3),
+)  # fmt: skip
 
 
 def seconds(costs: Costs, size: float) -> float:
@@ -61,3 +84,14 @@ def seconds(costs: Costs, size: float) -> float:
     (x0, y0), (x1, y1) = costs[right - 1], costs[right]
     slope = log(y1 / y0) / log(x1 / x0)
     return y0 * exp(min(slope * (log(size) - log(x0)), 600.0))
+
+
+def fibonacci_residue_seconds(n: int, modulus: int) -> float:
+    """Return the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling.
+
+    The first doublings are cheap: their values are below a long modulus.
+    """
+    width = modulus.bit_length()
+    wide = max(0, n.bit_length() - width.bit_length())
+    least = seconds(FIBONACCI_RESIDUE_SECONDS, 64)
+    return RESIDUE_OVERHEAD + n.bit_length() * least / 3 + (wide + 1) * seconds(FIBONACCI_RESIDUE_SECONDS, width)

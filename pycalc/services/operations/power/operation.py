@@ -9,6 +9,7 @@ from typing import Any
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.numbers import thresholds
+from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import RationalLiteral, key_of, parse_rational
 from pycalc.services.operations.numbers.modular import checked_modulus
@@ -72,8 +73,9 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
             parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
-            size = max(precision, *(len(text_of(abs(part))) for part in parts))
-            return Estimate(digits, thresholds.seconds(thresholds.ROUNDED_SECONDS, size), False)
+            size = sum(len(text_of(part)) for part in parts)
+            seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
+            return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
         return Estimate(exact.digits(), _exact_seconds(exact), True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
@@ -126,9 +128,16 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
         bits = checked_modulus(modulus).bit_length()
         if args.value is None:
-            return ResiduePlan(1e-5)
-        exponents = sum(abs(part).bit_length() for part in (args.value.twos, args.value.fives, args.value.power))
-        return ResiduePlan(1e-5 + (64 + exponents) * thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits))
+            return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
+        value = args.value
+        exponents = sum(abs(part).bit_length() for part in (value.twos, value.fives, value.power))
+        twos = (modulus & -modulus).bit_length() - 1
+        a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
+        if twos:  # GMP computes modulo the power of two apart, which is much cheaper where it is long
+            a_bit += max(1.2e-8, thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, twos) / 4)
+        whole = min(value.twos, value.fives, value.power) >= 0 and value.below == 1
+        division = 0.0 if whole else 3 * gcd_seconds(modulus, modulus)
+        return ResiduePlan(2 * thresholds.RESIDUE_OVERHEAD + (1 + exponents) * a_bit + division)
 
     def modulo(self, args: PowerArgs, modulus: int, method: Any = None) -> int:
         if args.value is None:

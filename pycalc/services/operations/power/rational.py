@@ -140,7 +140,7 @@ def power_modulo(value: ExactPower, modulus: int) -> int:
 
 
 def _monomial(twos: int, fives: int, rest: int, exponent: int, modulus: int) -> int:
-    if exponent == 0:
+    if exponent == 0 or (twos == fives == 0 and rest == 1):
         return 1 % modulus
     base = gmp.powmod(2, twos, modulus) * gmp.powmod(5, fives, modulus) * rest
     return int(gmp.powmod(base, exponent, modulus))
