@@ -22,9 +22,13 @@ _MOST_DIGITS = 1_000_000_000
 
 def evaluate(expression: str | None, file: str | None, precision: str | None, base: str | None) -> None:
     """Print the value of an expression, or of the one in a file; ``-`` is standard input."""
-    expression = (expression or "").strip()
     if file is not None:
-        expression = (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip()
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        try:
+            expression = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
+            raise ValueError(detail) from None
     calculate("evaluate", expression=expression, precision=precision, base=base)
 
 

@@ -36,6 +36,9 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         (("pow", "-2/3", "3"), "-8/27"),
         (("pow", "2/3", "5", "--mod", "101"), "87"),
         (("iroot", "1000003", "3"), '{"root":100,"remainder":3}'),
+        (("gcd", "-0x0C", "-1_8"), "6"),
+        (("isprime", "91"), "false"),
+        (("eval", "factorize(12)"), '[{"prime":2,"exponent":2},{"prime":3,"exponent":1}]'),
         (("pow", "2", "0.5", "--precision", "5"), "1.4142"),
     ],
 )
@@ -43,6 +46,17 @@ def test_a_result_is_a_line_on_standard_output(words: tuple[str, ...], expected:
     """The bare result and nothing else; the status is 0."""
     done = run(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """The sentence names the file and the place; a byte order mark at the start is no part of the expression."""
+    file = tmp_path / "input.txt"
+    file.write_bytes(b"1 + \xff")
+    done = run("eval", "-f", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"pycalc: {file} is no UTF-8 text: byte 5 begins no character. Save it as UTF-8.\n"
+    file.write_bytes(b"\xef\xbb\xbf6 * 7\r\n")
+    assert run("eval", "-f", str(file)).stdout == "42\n"
 
 
 def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path) -> None:
