@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any
 
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from tests.harness.accounts import new_person
-from tests.harness.hostile import ADVERSARIAL
+from tests.harness.hostile import hostile
 from tests.harness.servers import Server, pycalc
 
 DEADLINE = 2.0
@@ -185,14 +187,15 @@ def test_batches_evaluate_too(client: httpx.Client) -> None:
     assert [row["operation"] for row in history(client)] == ["fibonacci", "evaluate", "evaluate"]
 
 
-def test_no_hostile_expression_passes_the_deadline(tmp_path: Path) -> None:
-    """Each one gets its answer or its problem in time, and the service goes on computing."""
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.programs)])
+def test_no_hostile_expression_passes_the_deadline(tmp_path: Path, count: int) -> None:
+    """Each adversarial or random one gets its answer or its problem in time, and the service goes on computing."""
     with (
         pycalc(data=tmp_path, compute_timeout=str(DEADLINE)) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         client.headers.update(new_person(client).headers)
-        for expression in ADVERSARIAL:
+        for expression in islice(hostile(Random(count)), count):  # noqa: S311  # no secrets
             began = monotonic()
             body = json.dumps({"expression": expression})
             answer = client.post("/evaluate", content=body, headers={"Content-Type": "application/json"})
