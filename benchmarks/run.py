@@ -15,6 +15,7 @@ from benchmarks.event_streams import event_streams
 from benchmarks.fleet import fleet
 from benchmarks.headline import headline
 from benchmarks.history import exports, pages
+from benchmarks.operations import operations
 from benchmarks.recording import recording
 from benchmarks.results import batches, long_results, memory
 from benchmarks.sizes import sizes
@@ -35,6 +36,7 @@ PARTS = {
     "attack": attack,
     "event-loop": event_loop,
     "estimates": estimates,
+    "operations": operations,
     "history": pages,
     "export": exports,
     "cold-start": cold_start,
