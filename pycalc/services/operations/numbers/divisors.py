@@ -18,12 +18,27 @@ _SECONDS: Costs = (
     (3_320_000, 0.3),
 )
 _DIVISION_SECONDS_PER_BIT = 1e-10
+# A product and its text, by its bits.
+_TEXT_SECONDS: Costs = (
+    (64, 5e-7),
+    (1_000, 3e-6),
+    (3_300, 9e-6),
+    (10_000, 4e-5),
+    (33_200, 2.4e-4),
+    (332_000, 7e-3),
+    (3_320_000, 0.13),
+)
 
 
 def gcd_seconds(a: int, b: int) -> float:
     """Return how long the greatest common divisor takes on one core."""
     short, long = sorted((a.bit_length(), b.bit_length()))
     return seconds(_SECONDS, short) + long * _DIVISION_SECONDS_PER_BIT
+
+
+def text_seconds(bits: int) -> float:
+    """Return how long a product of so many bits and its text take on one core."""
+    return seconds(_TEXT_SECONDS, bits)
 
 
 def are_coprime(a: Any, b: Any) -> bool:

@@ -61,10 +61,6 @@ POWER_RESIDUE_SECONDS: Costs = (
     (33_200, 8.2e-5),
 )  # fmt: skip
 RESIDUE_OVERHEAD = 5e-6  # any residue, however small
-# The text of an integer, by its bits.
-_TEXT_SECONDS: Costs = (
-    (64, 4e-7), (1_000, 2.4e-6), (3_300, 7e-6), (10_000, 3.2e-5), (33_200, 1.9e-4), (332_000, 5.5e-3), (3_320_000, 0.1),
-)  # fmt: skip
 TEXT_SECONDS_PER_DIGIT = 5e-9  # for digits that are only written and checked, such as appended zeros
 # A step of the O(sqrt(n)) residue of n!, by the bits of the modulus; there are sqrt(n)·log2(n)/20 of them.
 FACTORIAL_RESIDUE_SECONDS: Costs = (
@@ -99,8 +95,3 @@ def fibonacci_residue_seconds(n: int, modulus: int) -> float:
     wide = max(0, n.bit_length() - width.bit_length())
     least = seconds(FIBONACCI_RESIDUE_SECONDS, 64)
     return RESIDUE_OVERHEAD + n.bit_length() * least / 3 + (wide + 1) * seconds(FIBONACCI_RESIDUE_SECONDS, width)
-
-
-def text_seconds(bits: int) -> float:
-    """Return the seconds to write an integer in decimal digits."""
-    return seconds(_TEXT_SECONDS, bits)
