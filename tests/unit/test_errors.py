@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, Any] = {
     "session_id": bytes(16),
     "reason": "the driver's words",
     "facts": "more",
+    "found": "[]",
     "accepted": ("application/json",),
     "refused": {bytes(16): "too large"},
 }
