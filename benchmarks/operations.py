@@ -63,6 +63,11 @@ YARDSTICKS: Mapping[str, Yardstick] = {
     "lcm": Yardstick(
         lambda a, b: gmpy2.lcm(a, b).digits(), lambda a, b: str(flint.fmpz(a).lcm(flint.fmpz(b))), "Str(lcm({0}, {1}))"
     ),
+    "iroot": Yardstick(
+        lambda n, k: gmpy2.iroot_rem(mpz(n), k)[0].digits(),
+        lambda n, k: str(flint.fmpz(n).root(k)),
+        "sqrtnint({0}, {1})",
+    ),
     "modinverse": Yardstick(lambda a, m: gmpy2.invert(a, m).digits(), None, "Str(lift(Mod({0}, {1})^-1))"),
     "isprime": Yardstick(None, lambda n: flint.fmpz(n).is_prime(), "isprime({0})"),
     "nextprime": Yardstick(
@@ -81,7 +86,8 @@ OPERANDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "primorial": ((100,), (230_000,), (23_000_000,)),
     "gcd": ((1071, 462), _LONG),
     "lcm": ((21, 6), _LONG),
-    "modinverse": ((3, 11), (_LONG[0], _LONG[1] // 3**9 * 2 + 1)),
+    "iroot": ((1_000_000, 3), (_LONG[0], 3)),
+    "modinverse": ((3, 11), (2**33_000, 3**20_800)),
     "isprime": ((97,), (2**127 - 1,), (_PRIME,)),
     "nextprime": ((100,), (10**20,), (10**99,)),
     "factorize": ((360,), (10**20 - 1,), (_SEMIPRIME,)),
@@ -144,7 +150,7 @@ def _pari_seconds(expression: str, about: float) -> float:
     program = f"t = getwalltime(); for(k = 1, {times}, {expression}); print(getwalltime() - t);\n"
     command = ["gp", "--quiet", "--fast", "--stacksize", "2G"]
     done = subprocess.run(command, input=program, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1]) / 1000 / times
+    return max(1.0, float(done.stdout.split()[-1])) / 1000 / times
 
 
 def _shown(operand: int) -> str:
