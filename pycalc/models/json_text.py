@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 64  # characters of a client's name that a message repeats
 _Place = tuple[str | int, "_Place | None"]
 _ENCODER = json.JSONEncoder()
 _MOST_OBJECTS = 1_024
-_NUMBERS_PER_OBJECT = 4
+_PARTS_PER_OBJECT = 4
 _LONGEST_INTEGER = 4_000
 
 
@@ -45,15 +45,17 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
     """Return the document in a body; raises InvalidInput, with a pointer to a member that is named twice.
 
     ``number`` converts the literal of each number, by default to ``int`` or ``float``. A body with more than
-    ``most_objects`` objects, or four times as many numbers, is refused: each of them costs the event loop a call.
+    ``most_objects`` objects, or four times as many numbers or lists, is refused: many of them hold the event loop.
     """
+    if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
+        raise _too_many()
     repeated: list[tuple[dict[str, Any], str]] = []
     objects = numbers = 0
 
     def literal(text: str) -> Any:
         nonlocal numbers
         numbers += 1
-        if numbers > _NUMBERS_PER_OBJECT * most_objects:
+        if numbers > _PARTS_PER_OBJECT * most_objects:
             raise _too_many()
         return _number(text) if number is None else number(text)
 
@@ -87,7 +89,7 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
 
 
 def _too_many() -> InvalidInput:
-    return InvalidInput.of(FieldProblem("", "The body holds more objects or numbers than any request needs."))
+    return InvalidInput.of(FieldProblem("", "The body holds more objects, lists or numbers than any request needs."))
 
 
 def _number(text: str) -> int | float | str:
