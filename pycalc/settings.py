@@ -266,7 +266,7 @@ class Settings(BaseSettings):
     response_memory: int = Field(
         default_factory=lambda: min(1024**3, memory() // 4),
         ge=1024**2,
-        description="memory for responses over 64 KiB that are being made or sent, bytes; "
+        description="memory for responses and bodies over 64 KiB under way, bytes; "
         "default: a quarter of the memory that the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
