@@ -10,7 +10,8 @@ from pycalc.db.base import Database, QuotaTotal, QuotaUse
 from pycalc.db.rows import insert_rows
 from pycalc.db.tables import quota_uses
 
-_REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used"
+# A use only grows: a write that was delayed does not replace a later one.
+_REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 
 class SqlQuotaStore:

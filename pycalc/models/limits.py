@@ -9,6 +9,7 @@ from limits import RateLimitItem, parse_many
 
 _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
 _UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
 
 
@@ -54,4 +55,7 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
     found = _QUOTA.fullmatch(text)
     if found is None or found[2] not in units:
         raise ValueError(f"{text!r} is not a quota such as {example}; leave it empty for none")
-    return UserLimit(int(found[1]) * _UNITS[found[2]], _PERIODS[found[3]])
+    amount = int(found[1]) * _UNITS[found[2]]
+    if amount > _MOST:
+        raise ValueError(f"{text!r} is more than a database can count, {_MOST:,}; leave it empty for none")
+    return UserLimit(amount, _PERIODS[found[3]])

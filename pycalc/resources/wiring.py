@@ -191,7 +191,7 @@ def _services(
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
-    stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
+    quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)
     results = ResultFinder(cache, computer, coordination, metrics, tracer)
@@ -215,7 +215,7 @@ def _services(
         lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
-        usage=UsageReader(SqlUsageStore(database), users, (seconds, digits)),
+        usage=UsageReader(SqlUsageStore(database), users, quotas),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics),
         addresses=ClientAddresses(settings.trusted_proxies),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -35,7 +34,7 @@ from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problems import responses
 from pycalc.routers.http.representations import etags_of
 from pycalc.routers.math import CALCULATION_ERRORS
-from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.requests import into_input, read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
@@ -123,15 +122,15 @@ async def _send_digits(
     resources = resources_of(scope)
     client = Client(receive)
 
-    async def read(*, held: bool, check: Callable[[Result], object] | None) -> Answer:
+    async def read(*, held: bool, measure: Measure | None) -> Answer:
         if row.result is not None or held:
             result = _result_of(row)
+            if measure is not None:
+                measure(result)  # raises RangeNotSatisfiable
         elif plan is None:
-            result = await resources.calculator.kept(caller, row)
+            result = await resources.calculator.kept(caller, row, measure)
         else:
-            result = await resources.calculator.make_again(caller, row, plan)
-        if check is not None:
-            check(result)
+            result = await resources.calculator.make_again(caller, row, plan, measure)
         return Answer(text_of_id(row.id), result, cached=True, elapsed_us=row.elapsed_us)
 
     try:

@@ -51,6 +51,14 @@ async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
     assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 9)]
 
 
+async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> None:
+    """A use only grows, so a lower figure that arrives late changes nothing."""
+    late = use(ADA, 5)
+    await store.save([late._replace(used=8)])
+    await store.save([late])
+    assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 8)]
+
+
 async def test_ended_windows_do_not_count_and_are_forgotten(store: SqlQuotaStore) -> None:
     """A window that has ended adds nothing; forgetting deletes such uses in batches and no others."""
     await store.save([use(ADA, 1), *(use(ADA, 2, ends=NOW - number) for number in range(5))])

@@ -13,6 +13,8 @@ from pycalc.db.base import (
     KeyBearer,
     NewSession,
     OutboxRow,
+    QuotaTotal,
+    QuotaUse,
     RefreshHashes,
     Rotation,
     RowSize,
@@ -321,3 +323,28 @@ class MemoryKeyStore:
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         self.stored = {digest: key for digest, key in self.stored.items() if key.id != key_id}
+
+
+class MemoryQuotaStore:
+    """Uses in memory."""
+
+    def __init__(self) -> None:
+        self.uses: dict[bytes, QuotaUse] = {}
+        self.failure: Exception | None = None
+
+    async def save(self, uses: Sequence[QuotaUse]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.uses |= {use.id: use for use in uses}
+
+    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
+        if self.failure is not None:
+            raise self.failure
+        others = [use for use in self.uses.values() if use.user_id in user_ids and use.ends > now and use.id not in but]
+        keys = {(use.user_id, use.quota, use.ends) for use in others}
+        return [QuotaTotal(*key, sum(use.used for use in others if use[1:4] == key)) for key in keys]
+
+    async def forget(self, now: int, limit: int) -> int:
+        ended = [use.id for use in self.uses.values() if use.ends <= now][:limit]
+        self.uses = {key: use for key, use in self.uses.items() if key not in ended}
+        return len(ended)

@@ -190,14 +190,14 @@ async def test_a_summary_is_an_answer_without_the_value(service: Service) -> Non
 
 
 async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: Service) -> None:
-    """If the check of a condition refuses a result, computed or cached, it is not recorded and counts as refused."""
+    """If the measure of a range refuses a result, computed or cached, it is not recorded and counts as refused."""
 
-    def check(result: Result) -> None:
+    def measure(result: Result) -> int:
         raise RangeNotSatisfiable("Beyond the end.", len(result.text))
 
     plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
     for _ in range(2):
         with pytest.raises(RangeNotSatisfiable) as refused:
-            await service.calculator.calculate(ADA, plan, perf_counter(), check=check)
+            await service.calculator.calculate(ADA, plan, perf_counter(), measure=measure)
         assert refused.value.length == 21
     assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"refused": 2})

@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import QuotaExceeded, StoreUnavailable
 from pycalc.models.limits import UserLimit
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import NO_QUOTA, WindowQuota
+from tests.harness.stores import MemoryQuotaStore
 from tests.harness.virtual_time import in_virtual_time, now
 
 ADA, BOB = bytes([1]) * 16, bytes([2]) * 16
 
 
-class MemoryQuotaStore:
-    """Uses in memory."""
-
-    def __init__(self) -> None:
-        self.uses: dict[bytes, QuotaUse] = {}
-        self.failure: Exception | None = None
-
-    async def save(self, uses: Sequence[QuotaUse]) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.uses |= {use.id: use for use in uses}
-
-    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        others = [use for use in self.uses.values() if use.user_id in user_ids and use.ends > now and use.id not in but]
-        keys = {(use.user_id, use.quota, use.ends) for use in others}
-        return [QuotaTotal(*key, sum(use.used for use in others if use[1:4] == key)) for key in keys]
-
-    async def forget(self, now: int, limit: int) -> int:
-        ended = [use.id for use in self.uses.values() if use.ends <= now][:limit]
-        self.uses = {key: use for key, use in self.uses.items() if key not in ended}
-        return len(ended)
+def quota_of_an_hour() -> WindowQuota:
+    """Return a quota of 300 seconds an hour."""
+    return WindowQuota("compute", "seconds", UserLimit(300, 3_600), Metrics(), clock=now)
 
 
 @asynccontextmanager
 async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
     """Run a process with a quota of 300 seconds an hour."""
-    quota = WindowQuota("compute", "seconds", UserLimit(300, 3_600), Metrics(), clock=now)
+    quota = quota_of_an_hour()
     keeper = QuotaKeeper(store, [quota, NO_QUOTA])
     try:
         yield quota
@@ -113,3 +95,31 @@ async def test_ended_windows_are_forgotten() -> None:
         await asyncio.sleep(2 * 3_600)
         quota.require(ADA, 300.0)
         assert store.uses == {}
+
+
+@in_virtual_time
+async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -> None:
+    """A process learns a user's earlier use a second after it first sees the user, without a charge of its own."""
+    store = MemoryQuotaStore()
+    async with process(store) as before:
+        before.charge(ADA, 299.5)
+    async with process(store) as after:
+        after.require(ADA, 1.0)
+        await asyncio.sleep(1.5)
+        with pytest.raises(QuotaExceeded):
+            after.require(ADA, 1.0)
+
+
+@in_virtual_time
+async def test_what_is_shown_includes_other_processes() -> None:
+    """``GET /usage`` shows what all processes have charged, also on one that has not seen the user."""
+    store = MemoryQuotaStore()
+    async with process(store) as before:
+        before.charge(ADA, 299.5)
+    quota = quota_of_an_hour()
+    keeper = QuotaKeeper(store, [quota, NO_QUOTA])
+    assert [state.used for state in await keeper.states(ADA)] == [299.5]
+    store.failure = StoreUnavailable("The database is not available.")
+    assert [state.used for state in await keeper.states(ADA)] == [299.5]
+    store.failure = None
+    await keeper.aclose()

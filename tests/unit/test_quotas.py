@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pycalc.errors import QuotaExceeded
+from pycalc.errors import Overloaded, QuotaExceeded
 from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
@@ -46,7 +46,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
     quota.charge(ADA, 299.5)
     quota.require(ADA)
     quota.charge(ADA, 2.0)
-    with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds; 0 are left") as no:
+    with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds: wait") as no:
         quota.require(ADA)
     assert (no.value.quota, no.value.limit, no.value.used, no.value.resets_at) == ("compute", 300, 301.5, 11 * HOUR)
     assert 3_000 <= no.value.retry_after <= 3_001
@@ -70,17 +70,39 @@ def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> No
 
 
 def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
-    """Estimates of running work count as used until the work ends, whether it succeeds or fails."""
+    """Estimates of running work are reserved until the work ends, whether it succeeds or fails."""
     with quota.held(ADA, 200.0):
-        with pytest.raises(QuotaExceeded, match="100 are left"), quota.held(ADA, 150.0):
+        with pytest.raises(Overloaded, match="retry in 1 s"), quota.held(ADA, 150.0):
             pytest.fail("the work was admitted")
-        with quota.held(ADA, 100.0), pytest.raises(QuotaExceeded):
-            quota.require(ADA)
+        with quota.held(ADA, 100.0), pytest.raises(Overloaded), quota.held(ADA, 0.5):
+            pytest.fail("the work was admitted")
     with pytest.raises(RuntimeError), quota.held(ADA, 300.0):
         raise RuntimeError
     with quota.held(ADA, 300.0):
         pass
     assert quota.states(ADA)[0].used == 0.0
+
+
+def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
+    """What is only reserved is not used up: small work goes on, and nobody is sent away until the reset."""
+    with quota.held(ADA, 300.0):
+        quota.require(ADA, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "advice"),
+    [
+        (0.0, 301.0, "hour seconds, and this would take about 301: ask for less."),
+        (290.0, 20.0, "hour seconds; 10 are left: wait for the reset, or ask for less."),
+        (300.0, 0.0, "hour seconds: wait for the reset."),
+    ],
+)
+def test_a_refusal_says_what_helps(quota: WindowQuota, used: float, asked: float, advice: str) -> None:
+    """Whoever has something left may ask for less, others wait; what exceeds the whole quota is never admitted."""
+    quota.charge(ADA, used)
+    with pytest.raises(QuotaExceeded) as refused:
+        quota.require(ADA, asked)
+    assert refused.value.detail == f"No more than 300 seconds of computing in {advice}".replace("hour", "3600")
 
 
 def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
@@ -91,6 +113,13 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
     with pytest.raises(QuotaExceeded):
         quota.require(ADA, 210.5)
     quota.require(ADA, 210.0)
+
+
+def test_a_quota_that_no_database_counts_is_refused() -> None:
+    """Millionths of the amount must fit into 64 bits."""
+    assert parse_bytes("9TB/day").amount == 9 * 10**12
+    with pytest.raises(ValueError, match="more than a database can count"):
+        parse_bytes("10TB/day")
 
 
 def test_without_a_quota_nothing_is_refused() -> None:

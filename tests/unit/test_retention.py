@@ -191,6 +191,22 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
 
 
 @in_virtual_time
+async def test_long_rows_are_measured_by_their_weight() -> None:
+    """Whoever records long rows is measured after a tenth of the quota by weight, which is a third of the rows."""
+    history = MemoryHistoryStore()
+    async with retaining(history, quota=900) as (running, _):
+        await asyncio.sleep(60)
+        most = 0
+        for number in range(60):
+            rows = [history_row(number)._replace(result="5" * LONG_CHARACTERS) for _ in range(10)]
+            await history.append(rows)
+            running.recorded(rows)
+            await asyncio.sleep(1)
+            most = max(most, len(history.rows))
+        assert most <= 330
+
+
+@in_virtual_time
 async def test_the_quota_spares_unpublished_events() -> None:
     """A row whose event is unpublished stays beyond the quota until the event is published."""
     history = MemoryHistoryStore()

@@ -20,9 +20,11 @@ from pycalc.models.usage import Total, Use, encode_report, use_of
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events import usage as usage_module
 from pycalc.services.events.usage import UsageConsumer, UsageReader
+from pycalc.services.limits.quota_keeper import QuotaKeeper
+from pycalc.services.limits.quotas import NO_QUOTA
 from pycalc.streaming.base import Delivery, Member, MessageBatch
 from pycalc.streaming.memory import MemoryStream
-from tests.harness.stores import MemoryUserStore, history_row
+from tests.harness.stores import MemoryQuotaStore, MemoryUserStore, history_row
 from tests.harness.tracing import RecordingTracer
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
@@ -403,7 +405,10 @@ async def test_a_report_has_10000_totals_at_most() -> None:
             asked.append(limit)
             return []
 
-    await UsageReader(NotingTotals(), MemoryUserStore()).report(Principal(USER, "ada", Role.USER, USER, 0.0))
+    quotas = QuotaKeeper(MemoryQuotaStore(), [NO_QUOTA])
+    reader = UsageReader(NotingTotals(), MemoryUserStore(), quotas)
+    await reader.report(Principal(USER, "ada", Role.USER, USER, 0.0))
+    await quotas.aclose()
     assert asked == [10_000]
 
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
 from pycalc.models.auth import Principal
+from pycalc.models.results import Result
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
@@ -32,7 +33,7 @@ from pycalc.routers.http.representations import (
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
 from pycalc.services.compute.computer import INLINE_SECONDS
@@ -78,7 +79,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 class Answering(NamedTuple):
     """A response to make: how to get the result, and what is known of it before."""
 
-    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``check``, as Calculator.calculate does
+    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
     digits: int
     seconds: float  # the cost of the calculation
     text: bool  # bare digits, not JSON
@@ -201,14 +202,12 @@ async def respond(
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
         held = etag is not None or conditions.if_none_match == ANY
-    # A range is checked before the calculation is recorded.
-    ranged = text and conditions.range and not held
-    check = (lambda result: byte_range(conditions, etags[0], len(result.text))) if ranged else None
+    measure = _measure(conditions, etags if text else (), held=held)
     memory = None
     if digits > UNCOUNTED_BYTES and not held:
         memory = resources.response_memory.acquire(caller.user_id, digits)
     try:
-        calculation = calculate(held=held, check=check)
+        calculation = calculate(held=held, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
         if created:
@@ -229,3 +228,21 @@ async def respond(
     finally:
         if memory is not None:
             memory.release()
+
+
+def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:
+    """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
+
+    The function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are empty for JSON.
+    """
+    ranged = bool(etags and conditions.range) and not held
+    if not (held or ranged) and conditions.content:
+        return None
+
+    def measure(result: Result) -> int:
+        found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
+        if held or not conditions.content:
+            return 0
+        return len(result.text) if found is None else found[1] - found[0]
+
+    return measure

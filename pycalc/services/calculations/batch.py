@@ -57,6 +57,7 @@ class BatchCalculator:
         batches are under way, in total or of this user. Raises the recorder's errors.
         """
         found: list[Unrecorded | PycalcError] = []
+        self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
             try:
                 async with asyncio.timeout(self._seconds):

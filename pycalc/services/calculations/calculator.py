@@ -47,6 +47,10 @@ class Answer(NamedTuple):
     elapsed_us: int
 
 
+# Returns how many bytes of a result are sent.
+Measure = Callable[[Result], int]
+
+
 class Unrecorded(NamedTuple):
     """A calculation with its result, not recorded yet."""
 
@@ -54,6 +58,7 @@ class Unrecorded(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int
+    sent: int  # bytes of the result, which were charged to the caller's quota
 
 
 class Calculator:
@@ -117,44 +122,49 @@ class Calculator:
         began: float,
         *,
         held: bool = False,
-        check: Callable[[Result], object] | None = None,
+        measure: Measure | None = None,
     ) -> Answer:
         """Find a plan's result, record the calculation, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
         ``held`` means that the client already has the result: one that is not cached is then described by its size and
-        ends, if that is cheaper. ``check`` is called with the result; if it raises a PycalcError, nothing is recorded.
+        ends, if that is cheaper. ``measure`` returns how many bytes of the result are sent, by default all of them; if
+        it raises a PycalcError, nothing is recorded. These bytes are charged to the caller's quota.
 
         Raises ResultTooLarge, with the result's size and ends, for a plan that is too large, and the errors of the
         computer and of the recorder.
         """
         name = plan.task.operation
         try:
+            self.require_room()
             facts_only = held and plan.summary_seconds < plan.seconds
-            calculation = await self.find(caller, plan, began, facts_only=facts_only, sent=not held)
-            if check is not None:
-                check(calculation.result)
-            with self._tracer.span("record"):
-                row = self._row(caller, calculation)
-                await self._recorder.record([row])
+            calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
+            row = self._row(caller, calculation)
+            await self._record(caller, [row], calculation.sent)
         except PycalcError as error:
             self.count_error(name, error)
             raise
         self._outcomes[name, "cached" if row.cached else "computed"].inc()
         return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
 
-    async def make_again(self, caller: Principal, row: HistoryRow, plan: Plan) -> Result:
-        """Return the result of a recorded calculation by its plan; nothing is recorded.
+    def require_room(self) -> None:
+        """Raise StoreUnavailable while nothing can be recorded because the disk is nearly full."""
+        self._recorder.require_room()
+
+    async def make_again(
+        self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
+    ) -> Result:
+        """Return the result of a recorded calculation by its plan; nothing is recorded, and its bytes are charged.
 
         Raises VerificationFailed when it is not the result that was recorded, ResultTooLarge when the limit is lower
         now, and the errors of the computer.
         """
-        result = (await self.find(caller, plan, perf_counter())).result
-        if row.sha256 not in (None, result.facts.sha256):
+        found = await self.find(caller, plan, perf_counter(), measure)
+        if row.sha256 not in (None, found.result.facts.sha256):
             raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
-        return result
+        return found.result
 
-    async def kept(self, caller: Principal, row: HistoryRow) -> Result:
+    async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation without its operands.
 
         Raises NotFound if there is none, and QuotaExceeded.
@@ -163,19 +173,18 @@ class Calculator:
         if result is None or result.facts.sha256 != row.sha256:
             detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
             raise NotFound(f"{detail}send it again for its digits.")
-        self._quota.require(caller.user_id, len(result.text))
-        self._quota.charge(caller.user_id, len(result.text))
+        self._charge(caller, result, measure)
         return result
 
     async def find(
-        self, caller: Principal, plan: Plan, began: float, *, facts_only: bool = False, sent: bool = True
+        self, caller: Principal, plan: Plan, began: float, measure: Measure | None = None, *, facts_only: bool = False
     ) -> Unrecorded:
-        """Return a plan with its result; if it is ``sent``, its bytes are charged to the caller's quota.
+        """Return a plan with its result, and charge the bytes of it that are sent to the caller's quota.
 
         Raises QuotaExceeded, ResultTooLarge, InvalidInput if even the digit count is too long, and the errors of the
         computer.
         """
-        if sent:
+        if measure is None and plan.task.view != "summary":
             self._quota.require(caller.user_id, plan.digits)
         found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
         facts = found.result.facts
@@ -185,17 +194,32 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
+        sent = self._charge(caller, found.result, measure)
+        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
+
+    def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
+        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left."""
+        sent = len(result.text) if measure is None else measure(result)
         if sent:
-            self._quota.charge(caller.user_id, len(found.result.text))
-        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6))
+            self._quota.require(caller.user_id, sent)
+            self._quota.charge(caller.user_id, sent)
+        return sent
+
+    async def _record(self, caller: Principal, rows: Sequence[HistoryRow], sent: int) -> None:
+        """Record rows, or take back the charge for the bytes that are then not sent."""
+        try:
+            with self._tracer.span("record"):
+                await self._recorder.record(rows)
+        except PycalcError:
+            self._quota.charge(caller.user_id, -sent)
+            raise
 
     async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:
         """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
         if not calculations:
             return []
-        with self._tracer.span("record"):
-            rows = [self._row(caller, each) for each in calculations]
-            await self._recorder.record(rows)
+        rows = [self._row(caller, each) for each in calculations]
+        await self._record(caller, rows, sum(each.sent for each in calculations))
         outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)

@@ -119,12 +119,14 @@ class Computer:
 
     @asynccontextmanager
     async def _worker_slot(self, user: bytes, seconds: float) -> AsyncIterator[None]:
-        """Hold a slot for a worker, and charge the user for the time in it; ``seconds`` is an estimate.
+        """Hold a slot for a worker, and charge the user for the time in it.
 
-        The estimate counts from before the wait for the slot, so that computations side by side stay within the quota.
+        ``seconds`` is an estimate. It is reserved with the slot, so that a user's computations that run at the same
+        time stay within the quota.
         """
-        with self.quota.held(user, seconds):
-            async with self._until_abandoned(), self._admission.slot(user):
+        self.quota.require(user, seconds)
+        async with self._until_abandoned(), self._admission.slot(user):
+            with self.quota.held(user, seconds):
                 began = perf_counter()
                 try:
                     yield

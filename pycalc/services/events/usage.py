@@ -19,7 +19,7 @@ from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
-from pycalc.services.limits.quotas import UserQuota
+from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
@@ -153,7 +153,7 @@ def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
 class UsageReader:
     """The reader of usage totals: a user's own, or everybody's for an admin; and of what is left of the quotas."""
 
-    def __init__(self, usage: UsageStore, users: UserStore, quotas: Sequence[UserQuota] = ()) -> None:
+    def __init__(self, usage: UsageStore, users: UserStore, quotas: QuotaKeeper) -> None:
         self._usage = usage
         self._users = users
         self._quotas = quotas
@@ -170,5 +170,5 @@ class UsageReader:
             since=None if since is None else day_of(since),
             until=None if until is None else day_of(until),
         )
-        states = [state for quota in self._quotas for state in quota.states(caller.user_id)]
-        return encode_report(await self._usage.totals(selection, MAX_ITEMS), states)
+        totals = await self._usage.totals(selection, MAX_ITEMS)
+        return encode_report(totals, await self._quotas.states(caller.user_id))

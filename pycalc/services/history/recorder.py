@@ -71,9 +71,7 @@ class Recorder:
         This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs or when the
         disk is nearly full.
         """
-        if self._disk is not None and self._disk.low:
-            self._metrics.recorder_refused.labels("disk").inc(len(rows))
-            self._disk.require()
+        self.require_room(len(rows))
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
@@ -89,8 +87,14 @@ class Recorder:
         self._arrival.set()
         return done
 
+    def require_room(self, rows: int = 1) -> None:
+        """Raise StoreUnavailable while the disk is nearly full, so that nothing is computed in vain."""
+        if self._disk is not None and self._disk.low:
+            self._metrics.recorder_refused.labels("disk").inc(rows)
+            self._disk.require()
+
     async def ping(self) -> None:
-        """Raise StoreUnavailable while a commit hangs, the disk is full, and from a failed to a good commit."""
+        """Raise StoreUnavailable while a commit hangs, the disk is nearly full, or the last write failed."""
         if self._disk is not None:
             self._disk.require()
         hangs = monotonic() - self._commit_began > self._max_age

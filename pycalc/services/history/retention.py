@@ -34,6 +34,11 @@ def _first_id(age: timedelta) -> bytes:
     return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
 
 
+def _weight(characters: int) -> int:
+    """Return as how many short rows a row with so many characters counts."""
+    return LONG_WEIGHT if characters > LONG_CHARACTERS else 1
+
+
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``; yield the number of rows after each batch, once it is durable.
 
@@ -83,7 +88,7 @@ class Retention:
         if self._quota is None:
             return
         for row in rows:
-            self._recorded[row.user_id] += 1
+            self._recorded[row.user_id] += _weight(len(row.input) + len(row.result or "") + len(row.digits))
             if self._recorded[row.user_id] * SLACK >= self._quota:
                 del self._recorded[row.user_id]
                 self._due.add(row.user_id)
@@ -137,7 +142,7 @@ class Retention:
         weight, oldest = 0, None
         while sizes := await self._history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
-                weight += LONG_WEIGHT if row.characters > LONG_CHARACTERS else 1
+                weight += _weight(row.characters)
                 if weight > (self._quota or 0) and oldest is not None:
                     return oldest
                 oldest = row.id

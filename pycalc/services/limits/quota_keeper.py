@@ -11,13 +11,14 @@ from typing import TypeVar
 from structlog import get_logger
 
 from pycalc.db.base import QuotaStore, QuotaUse
+from pycalc.errors import StoreUnavailable
+from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import UserQuota
 
 _SECONDS = 1.0
 _ROUNDS = 3  # in which the totals of a user are read after a charge
 _BATCH = 200  # users or uses in one transaction
 _FORGET_SECONDS = 3_600.0
-_PAUSE_SECONDS = 0.05  # between two batches of deletions
 
 T = TypeVar("T")
 
@@ -46,6 +47,13 @@ class QuotaKeeper:
         self._closing.set()
         await self._runner
 
+    async def states(self, user_id: bytes) -> list[QuotaState]:
+        """Return the state of a user's quotas, with what other processes have charged by now."""
+        with suppress(StoreUnavailable):  # what this process knows is shown
+            for quota, _ in self._quotas:
+                quota.learn(await self._store.totals([user_id], quota.now(), [quota.id_of(user_id)]))
+        return [state for quota, _ in self._quotas for state in quota.states(user_id)]
+
     async def _run(self) -> None:
         next_forgetting = self._loop.time()
         while True:
@@ -53,14 +61,15 @@ class QuotaKeeper:
             try:
                 for quota, recent in self._quotas:
                     await self._store_and_read(quota, recent)
-                if not last and self._loop.time() >= next_forgetting:
-                    next_forgetting += _FORGET_SECONDS
-                    await self._forget()
+                # One batch a round, so that storing does not wait.
+                if self._loop.time() >= next_forgetting and await self._store.forget(self._now(), _BATCH) < _BATCH:
+                    next_forgetting = self._loop.time() + _FORGET_SECONDS
             except Exception as error:  # the charges stay in force here, and the next round stores them
                 _log.warning("the use of quotas was not stored", error=str(error))
             if last:
                 return
-            await self._pause(self._seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)
 
     async def _store_and_read(self, quota: UserQuota, recent: deque[list[QuotaUse]]) -> None:
         uses = quota.unstored()
@@ -72,11 +81,5 @@ class QuotaKeeper:
         for users in _parts(list(own)):
             quota.learn(await self._store.totals(users, quota.now(), [own[user_id] for user_id in users]))
 
-    async def _forget(self) -> None:
-        now = max(quota.now() for quota, _ in self._quotas)
-        while await self._store.forget(now, _BATCH) and not self._closing.is_set():
-            await self._pause(_PAUSE_SECONDS)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+    def _now(self) -> int:
+        return max(quota.now() for quota, _ in self._quotas)

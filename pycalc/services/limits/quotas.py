@@ -13,38 +13,44 @@ from typing import Protocol
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import QuotaExceeded
+from pycalc.errors import Overloaded, QuotaExceeded
 from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
-_MAX_USERS = 50_000  # whose use of a quota is kept; beyond, the one that was kept longest is forgotten
+_MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry is dropped and read again
 
 
 class UserQuota(Protocol):
     """A quota of each user. Every step is done in memory, at once."""
 
     def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded when nothing is left, or less than ``amount``."""
+        """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
 
     def charge(self, user_id: bytes, amount: float) -> None:
         """Add an amount to what the user has used."""
 
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        """Reserve an estimated amount for the duration of the work; raises QuotaExceeded, as ``require`` does."""
+        """Reserve an estimated amount for the duration of the work.
+
+        Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
+        """
 
     def states(self, user_id: bytes) -> list[QuotaState]:
         """Return the user's state, as a list that is empty without a quota."""
+
+    def id_of(self, user_id: bytes) -> bytes:
+        """Return the id under which this process stores what it charges to the user in the present window."""
 
     def now(self) -> int:
         """Return the time in seconds since the epoch."""
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses with charges that are not stored."""
+        """Return the uses with charges that are not stored, and those that are new here."""
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Note that these uses are stored; what was charged meanwhile is still to be stored."""
+        """Mark these uses as stored; what was charged meanwhile is still to be stored."""
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
         """Take over what other processes have charged."""
@@ -65,6 +71,9 @@ class NoQuota:
 
     def states(self, user_id: bytes) -> list[QuotaState]:
         return []
+
+    def id_of(self, user_id: bytes) -> bytes:
+        return b""
 
     def now(self) -> int:
         return 0
@@ -118,28 +127,32 @@ class WindowQuota:
 
     def require(self, user_id: bytes, amount: float = 0.0) -> None:
         use = self._use_of(user_id)
-        taken = use.used + use.held
-        if taken + amount <= self._limit and taken < self._limit:
+        left = self._limit - use.used
+        if left > 0 and amount <= left:
             return
         self._refused.inc()
-        left = max(0.0, self._limit - taken)
-        detail = (
-            f"No more than {self._limit:,.10g} {self._noun} in {self._window} seconds; {left:,.10g} are left: "
-            f"wait for the reset, or ask for less."
-        )
+        detail = f"No more than {self._limit:,.10g} {self._noun} in {self._window} seconds"
+        if amount > self._limit:
+            detail += f", and this would take about {amount:,.3g}: ask for less."
+        elif left > 0:
+            detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
+        else:
+            detail += ": wait for the reset."
         retry_after = max(1, int(use.ends - self._clock()) + 1)
         raise QuotaExceeded(detail, retry_after, self._name, self._limit, round(use.used, 6), use.ends)
 
     def charge(self, user_id: bytes, amount: float) -> None:
         use = self._use_of(user_id)
         use.charged += amount
-        if len(self._unstored) < _MAX_USERS:  # while the database is away
-            self._unstored[use.id] = use
+        self._store_later(use)
 
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
         self.require(user_id, amount)
         use = self._use_of(user_id)
+        if use.used + use.held + amount > self._limit:
+            self._refused.inc()
+            raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
         use.held += amount
         try:
             yield
@@ -149,6 +162,9 @@ class WindowQuota:
     def states(self, user_id: bytes) -> list[QuotaState]:
         use = self._use_of(user_id)
         return [QuotaState(self._name, self._limit, round(use.used, 6), self._window, use.ends)]
+
+    def id_of(self, user_id: bytes) -> bytes:
+        return self._use_of(user_id).id
 
     def now(self) -> int:
         return int(self._clock())
@@ -183,7 +199,12 @@ class WindowQuota:
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
             use = self._uses[user_id] = _WindowUse(user_id, (int(now) // self._window + 1) * self._window)
+            self._store_later(use)  # after which the keeper reads what other processes have charged
         return use
+
+    def _store_later(self, use: _WindowUse) -> None:
+        if len(self._unstored) < _MAX_USERS:  # more only while the database is away
+            self._unstored[use.id] = use
 
 
 def _millionths(amount: float) -> int:

@@ -73,6 +73,29 @@ async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient
 
 
 @limited(digits_quota="10kB/day")
+async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
+    """A HEAD and an unsatisfiable range send no digits, and a range only its own."""
+    ada = {**await bearer(client), "Accept": "text/plain"}
+    path = "/pow/10/8999"
+
+    async def used() -> float:
+        (_, digits) = (await client.get("/usage", headers={**ada, "Accept": "*/*"})).json()["quotas"]
+        return float(digits["used"])
+
+    assert (await client.head(path, headers=ada)).status_code == 200
+    assert (await client.get(path, headers={**ada, "Range": "bytes=9000-"})).status_code == 416
+    assert await used() == 0
+    assert (await client.get(path, headers={**ada, "Range": "bytes=10-109"})).status_code == 206
+    assert await used() == 100
+    assert (await client.get(f"{path}?view=summary", headers={**ada, "Accept": "*/*"})).status_code == 200
+    assert await used() == 100
+    identity = (await client.get(path, headers=ada)).headers["X-Calculation-Id"]
+    assert await used() == 9_100
+    again = await client.get(f"/calculations/{identity}/digits", headers={**ada, "Range": "bytes=0-899"})
+    assert (again.status_code, await used()) == (206, 10_000)
+
+
+@limited(digits_quota="10kB/day")
 async def test_items_of_a_batch_are_refused_one_by_one(client: httpx.AsyncClient) -> None:
     """In a batch, each item that is over the quota is a problem of its own; the others are answered and recorded."""
     ada = await bearer(client)
