@@ -1,6 +1,6 @@
-"""Quotas: what each user may use of the service in a window of the clock (ADR 28).
+"""Quotas: how much of the service each user may use in a fixed window of time (ADR 28).
 
-Charges and checks are steps in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
+Charges and checks happen in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
-_MAX_USERS = 50_000  # whose use of a quota is kept; beyond, the one that was kept longest is forgotten
+_MAX_USERS = 50_000  # whose use of a quota is in memory; above this the oldest use is dropped
 
 
 class UserQuota(Protocol):
-    """A quota of each user. Every step is done in memory, at once."""
+    """A quota of each user, in memory: no method waits."""
 
     def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded when nothing is left, or less than ``amount``."""
+        """Raise QuotaExceeded when nothing, or less than ``amount``, is left."""
 
     def charge(self, user_id: bytes, amount: float) -> None:
         """Add an amount to what the user has used."""
 
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        """Reserve an estimated amount for the duration of the work; raises QuotaExceeded, as ``require`` does."""
+        """Reserve an estimated amount within the context; raises QuotaExceeded as ``require`` does."""
 
     def states(self, user_id: bytes) -> list[QuotaState]:
-        """Return the user's state, as a list that is empty without a quota."""
+        """Return the user's state in a list, which is empty if there is no limit."""
 
     def now(self) -> int:
-        """Return the time in seconds since the epoch."""
+        """Return the time in seconds since the epoch; 0 if there is no limit."""
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses with charges that are not stored."""
+        """Return the uses with charges that are not stored; drop those whose window has ended."""
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Note that these uses are stored; what was charged meanwhile is still to be stored."""
+        """Mark these uses as stored, except those that were charged again meanwhile."""
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        """Take over what other processes have charged."""
+        """Set what other processes have charged to these totals."""
 
 
 class NoQuota:
@@ -95,7 +95,7 @@ class _WindowUse:
 
     @property
     def used(self) -> float:
-        """Return what all processes have charged."""
+        """Return what all processes are known to have charged."""
         return self.charged + self.others
 
 
@@ -133,7 +133,7 @@ class WindowQuota:
     def charge(self, user_id: bytes, amount: float) -> None:
         use = self._use_of(user_id)
         use.charged += amount
-        if len(self._unstored) < _MAX_USERS:  # while the database is away
+        if len(self._unstored) < _MAX_USERS:  # bounds the memory while the database fails
             self._unstored[use.id] = use
 
     @contextmanager
@@ -175,7 +175,7 @@ class WindowQuota:
                 use.others = total.used / 1e6
 
     def _use_of(self, user_id: bytes) -> _WindowUse:
-        """Return the user's use in the present window."""
+        """Return the user's use in the present window; the first call creates it."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now:
