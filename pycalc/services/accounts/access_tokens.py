@@ -1,4 +1,4 @@
-"""Access tokens: JWTs after RFC 9068, signed with HMAC-SHA256 by listed keys that ``kid`` names."""
+"""Access tokens: JWTs as in RFC 9068, signed with HMAC-SHA256; the header's ``kid`` identifies the signing key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycalc.models.ids import IdSource, id_of_text, text_of_id
 ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  # RFC 9068 §2.1
 ISSUER = AUDIENCE = "pycalc"
-VERSION = 1  # of the claims; a token of another version is refused, so that no claim is misread
+VERSION = 1  # of the claims; a token of another version is refused, because its claims may mean something else
 LONGEST_TOKEN = 2_048
 _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahead of ours
 # Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last
@@ -41,13 +41,13 @@ class TokenSigner:
     """A signer and verifier of access tokens: the newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """``lifetime`` is how long a token is valid, in seconds."""
+        """``keys`` are sorted, newest first; ``lifetime`` is how long a token is valid, in seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Use these keys from now on, the newest first; raises ValueError for an empty list."""
+        """Sign with the first of these keys from now on, and verify with all; raises ValueError for an empty list."""
         if not keys:
             raise ValueError("at least one signing key is needed")
         self._keys = {sha256(b"kid" + key.encode()).hexdigest()[:16]: key for key in keys}
@@ -76,7 +76,7 @@ class TokenSigner:
         """Return the claims of a valid access token of this service; raises InvalidToken for anything else."""
         if len(token) > LONGEST_TOKEN or not _FORM.fullmatch(token):
             raise InvalidToken(_REFUSAL)
-        import jwt  # for the same reason
+        import jwt  # not at the top of the module, because it loads all of cryptography
 
         try:
             header = jwt.get_unverified_header(token)

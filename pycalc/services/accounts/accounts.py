@@ -28,7 +28,7 @@ _audit = get_logger("pycalc.audit")
 class Accounts:
     """The service that creates, changes and deletes accounts, and writes every change to the audit log.
 
-    The role of a caller is read from the store, because a cached token may have an outdated one.
+    A caller's role is read from the store, because the role of a cached token may be outdated.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Accounts:
         self._on_admin_created = on_admin_created
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
-        """Create an account; raises Conflict, Forbidden, InvalidInput, Overloaded.
+        """Create an account; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
 
-        PYCALC_ADMIN_REGISTRATION says who may register an admin.
+        Raises Conflict, Forbidden, InvalidInput, Unauthorized and Overloaded.
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = admin_id = None
@@ -67,7 +67,10 @@ class Accounts:
         return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for the operator, and use up the bootstrap token; raises Conflict, InvalidInput."""
+        """Create an admin for the operator; the first admin uses up the bootstrap token.
+
+        Raises Conflict, Forbidden when another first admin is created meanwhile, InvalidInput and Overloaded.
+        """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
         await self._create(registration, "the command line", bootstrap_hash, None)
@@ -102,7 +105,10 @@ class Accounts:
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
-        """Store a new password and end the caller's other sessions; raises Forbidden, InvalidInput, WrongPassword."""
+        """Store a new password and end the caller's other sessions.
+
+        Raises WrongPassword, InvalidInput, Forbidden for an API key, Unauthorized and Overloaded.
+        """
         require_session(caller)
         user = await self.own(caller)
         require_uncommon(new, "/new_password", user.username, user.email)
@@ -117,7 +123,10 @@ class Accounts:
         _audit.info("password changed", user=user.username)
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
-        """Return up to ``limit`` accounts by name, and the cursor of the next page; raises Forbidden, InvalidInput."""
+        """Return up to ``limit`` accounts in the order of their names, and the cursor of the next page.
+
+        Raises Unauthorized, Forbidden and InvalidInput.
+        """
         await self._require_admin(caller)
         users = await self._users.page(None if cursor is None else _name_of(cursor), limit + 1)
         if len(users) <= limit:
@@ -126,7 +135,7 @@ class Accounts:
         return users[:limit], base64.urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return the account of this name to an admin; raises Forbidden, NotFound."""
+        """Return the account of this name to an admin; raises Unauthorized, Forbidden and NotFound."""
         await self._require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:
@@ -134,7 +143,10 @@ class Accounts:
         return user
 
     async def change(self, caller: Principal, username: str, role: Role | None, disabled: bool | None) -> User:
-        """Change an account's role, disable or enable it; None keeps a value. Raises Forbidden, NotFound, Conflict."""
+        """Change an account's role, or disable or enable the account; None leaves a property unchanged.
+
+        Raises Unauthorized, Forbidden, NotFound, and Conflict when no admin would be left.
+        """
         await self._require_admin(caller)
         user = await self._token_cache.revoke(self._users.change(username, role, disabled), _is_named(username))
         self._keys.forget_unknown()
@@ -143,13 +155,16 @@ class Accounts:
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
-        """Delete an account, whose tokens are refused from now on; raises Forbidden, NotFound, Conflict."""
+        """Delete an account. This process refuses its tokens from now on, and other processes do so within seconds.
+
+        Raises Unauthorized, Forbidden, NotFound, and Conflict for the last admin.
+        """
         await self._require_admin(caller)
         user = await self._token_cache.revoke(self._users.delete(username), _is_named(username))
         _audit.info("account deleted", user=user.username, by=caller.username)
 
     async def _require_admin(self, caller: Principal) -> None:
-        """Raise Forbidden unless the caller is an admin in the store, with a session rather than an API key."""
+        """Raise Forbidden for an API key or a role other than admin in the store, Unauthorized as ``own`` does."""
         require_session(caller)
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")

@@ -23,9 +23,9 @@ from pycalc.services.accounts.token_cache import TokenCache
 PREFIX = "pck_"
 _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to guess one
 _MAX_PER_USER = 50
-_LOOKUPS = 2
+_LOOKUPS = 2  # at once
 # An unknown key is refused for this long without a look-up. Nobody can send a key before it exists, so a new key works
-# at once everywhere. The key of an account that another process enables again works within this time.
+# at once everywhere. If another process enables an account again, its keys work here after at most this time.
 _UNKNOWN_SECONDS = 1.0
 _MAX_UNKNOWN = 10_000
 _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -54,9 +54,10 @@ class ApiKeys:
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
-        """Return a new key of the caller's and its text, which is not stored; raises Conflict above 50 keys.
+        """Create a key for the caller; return it and its text, of which only a hash and the beginning are stored.
 
-        ``expires_in`` is the key's lifetime in seconds, None for no expiry.
+        ``expires_in`` is the key's lifetime in seconds, None for no expiry. Raises Forbidden for an API key, Conflict
+        when the caller has 50 keys, and Unauthorized when the account is deleted.
         """
         require_session(caller)
         text = PREFIX + secrets.token_urlsafe(32)
@@ -79,7 +80,11 @@ class ApiKeys:
         raise NotFound("There is no such key.")
 
     async def remove(self, caller: Principal, key_id: bytes) -> None:
-        """Remove one of the caller's keys, which is refused from now on; raises NotFound."""
+        """Remove one of the caller's keys.
+
+        This process refuses the key from now on, and other processes do so within seconds.
+        Raises NotFound, and Forbidden for a caller with an API key.
+        """
         require_session(caller)
         prefix = (await self.get(caller, key_id)).prefix
         removing = self._store.remove(caller.user_id, key_id)
@@ -87,9 +92,9 @@ class ApiKeys:
         _audit.info("key removed", user=caller.username, key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
-        """Return the owner of a valid key, and note the key's use; return None for an invalid key.
+        """Return the owner of a valid key, and store the time of its use; return None for an invalid key.
 
-        Raises Overloaded when too many keys wait to be looked up.
+        Raises Overloaded when too many keys wait to be looked up, or when this one has waited for a second.
         """
         if _FORM.fullmatch(text) is None:
             return None
@@ -106,5 +111,5 @@ class ApiKeys:
         return bearer
 
     def forget_unknown(self) -> None:
-        """Clear the memory of unknown keys, because an account may have been enabled."""
+        """Forget which keys are unknown, because the account of one may have been enabled."""
         self._unknown.clear()

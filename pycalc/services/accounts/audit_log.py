@@ -24,11 +24,11 @@ class RefusalLog:
     def __init__(self, metrics: AccountMetrics, clock: Callable[[], float] = monotonic) -> None:
         """``clock`` returns seconds since an arbitrary moment."""
         self._clock = clock
-        self._buckets = dict.fromkeys(("known", "unknown"), (_BURST_RECORDS, clock()))  # tokens at a time
+        self._buckets = dict.fromkeys(("known", "unknown"), (_BURST_RECORDS, clock()))  # tokens, refill time
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
 
     def refused(self, user: str | None, **facts: str | int) -> None:
-        """Log a refused request, or only count it when the bucket is empty; ``facts`` must hold no secret."""
+        """Log a refused request, or only count it if the caller's bucket is empty; ``facts`` must hold no secret."""
         caller = "unknown" if user is None else "known"
         tokens, filled_at = self._buckets[caller]
         now = self._clock()

@@ -44,7 +44,9 @@ class Authenticator:
         self.token_cache = token_cache
 
     async def authenticate(self, token: bytes) -> Principal:
-        """Return the principal of an access token or an API key, with the role that the store has now.
+        """Return the principal of an access token or an API key, from the cache or else from the store.
+
+        A change of the account by another process may take seconds to reach the cache.
 
         Raises Unauthorized, and Overloaded when too many keys wait to be looked up.
         """
@@ -69,12 +71,15 @@ class Authenticator:
         return principal
 
     async def log_in(self, username: str, password: str) -> Tokens:
-        """Open a session; raises Unauthorized, with one message for all reasons, and Overloaded."""
+        """Open a session; raises Unauthorized and Overloaded.
+
+        The error is the same for an unknown user, a wrong password and a disabled account.
+        """
         user = await self._users.by_username(username)
         right = await self._passwords.check(password, user.password_hash if user else None)
         if not right or user is None or user.disabled:
             _audit.warning("login refused", user=username)
-            # Reading a row takes 30 µs longer than finding none. Jitter hides this in the tries that the limits allow.
+            # Finding no row is 30 µs faster than reading one. Jitter hides this in the attempts that the limits allow.
             await asyncio.sleep(_random.uniform(0, _JITTER_SECONDS))
             raise Unauthorized("The username or the password is wrong.")
         tokens = await self._sessions.open(user.id, await self._upgraded(user, password))
@@ -82,7 +87,10 @@ class Authenticator:
         return tokens
 
     async def _upgraded(self, user: User, password: str) -> str:
-        """Replace an outdated password hash; return the stored hash that the password was verified against."""
+        """Replace an outdated password hash; return the newest hash that the password agrees with.
+
+        If the password was changed meanwhile, this is no longer the stored hash, and no session can be opened with it.
+        """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash
         try:
@@ -91,12 +99,15 @@ class Authenticator:
             return user.password_hash
         if await self._users.upgrade_hash(user.id, user.password_hash, upgraded):
             return upgraded
-        now = await self._users.by_id(user.id)  # another login has upgraded the hash, or the password has changed
+        now = await self._users.by_id(user.id)  # another login has upgraded the hash, or the password was changed
         right = now is not None and await self._passwords.check(password, now.password_hash)
         return now.password_hash if now is not None and right else user.password_hash
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """Exchange a refresh token for new tokens; raises Unauthorized. Reuse of an old token ends its session."""
+        """Exchange a refresh token for new tokens; raises Unauthorized and Overloaded.
+
+        The reuse of an old token ends its session; it raises RefreshTokenReused, a kind of Unauthorized.
+        """
         try:
             return await self._sessions.refresh(refresh_token)
         except RefreshTokenReused as reuse:
@@ -105,7 +116,10 @@ class Authenticator:
             raise
 
     async def log_out(self, caller: Principal) -> None:
-        """End the caller's session; its tokens are refused from now on."""
+        """End the caller's session; raises Forbidden for an API key.
+
+        This process refuses the session's tokens from now on, and other processes do so within seconds.
+        """
         require_session(caller)
         ended = caller.credential_id
         closing = self._sessions.store.close(ended)
@@ -113,7 +127,7 @@ class Authenticator:
         _audit.info("session ended", user=caller.username)
 
     async def log_out_all(self, caller: Principal) -> None:
-        """End all of the caller's sessions; API keys stay valid."""
+        """End all of the caller's sessions; API keys stay valid. Raises Forbidden for a caller with an API key."""
         require_session(caller)
         await self.token_cache.revoke(
             self._sessions.store.close_all(caller.user_id),
@@ -122,7 +136,10 @@ class Authenticator:
         _audit.info("all sessions ended", user=caller.username)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Sign with the first of these keys, and refuse tokens that none of them has signed, from now on."""
+        """Sign with the first of these keys from now on, and refuse access tokens that none of them has signed.
+
+        Raises ValueError for an empty list.
+        """
         self._sessions.signer.replace_keys(keys)
         self.token_cache.evict(lambda principal: not principal.is_key)
         _audit.info("signing keys replaced", newest=self._sessions.signer.newest, listed=len(keys))

@@ -1,4 +1,4 @@
-"""Permissions: what needs a session, and whose records a caller may see."""
+"""Permissions: which actions need a session, and whose records a caller may see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycalc.models.ids import id_of_text, text_of_id
 
 
 def require_session(caller: Principal) -> None:
-    """Raise Forbidden for an API key, which must not create keys, change passwords or end sessions."""
+    """Raise Forbidden for an API key, which must not change keys, passwords, sessions or accounts."""
     if caller.is_key:
         raise Forbidden("An API key can't do this; log in and use the access token.")
 
@@ -20,9 +20,11 @@ async def visible_user_ids(users: UserStore, caller: Principal, user: str | None
     """Return the ids of the users whose records the caller selects; None means all users.
 
     ``user`` is an account's id, or its name in any letter case. A name that no account has selects the account that
-    was deleted last under that name. The caller's role is read from the store, not from the cached token.
+    was deleted last under that name.
 
-    Raises Forbidden when a user selects another user, and Unauthorized when the caller's account is gone.
+    Raises Forbidden when a caller who is no admin selects another user. An admin's account is read from the store,
+    because the cached token may be outdated. Raises Forbidden when the account has lost the role, and Unauthorized
+    when it is deleted or disabled.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):

@@ -16,7 +16,7 @@ PASSWORD_KEY_FILE = "password-key"  # noqa: S105  # a file's name
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, atomically."""
+    """Write a file atomically, readable by its owner only."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     part.unlink(missing_ok=True)
@@ -28,7 +28,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def development_key(file: Path) -> str:
-    """Return the key in a file; the first call creates it."""
+    """Return the key in a file; create the file with a new key if there is none."""
     with suppress(FileNotFoundError):
         return file.read_text().strip()
     write_private(file, secrets.token_hex(32))
@@ -41,11 +41,13 @@ def forget_bootstrap_token(data_dir: Path) -> None:
 
 
 async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, wanted: bool, replace: bool) -> str | None:
-    """Ensure that one bootstrap token is valid while it is wanted and there is no admin; return it if it is new.
+    """Ensure that a bootstrap token is valid, and return it if it is new; else return None.
+
+    If no token is ``wanted`` or an admin exists, only remove the token's file.
 
     The token has 256 bits. The store holds its SHA-256 only, and deletes it in the transaction that adds the admin.
-    ``replace`` says whether to replace a token whose file is not in ``data_dir``; such a token of a shared database
-    belongs to another instance.
+    ``replace`` decides whether to replace a valid token whose file is not in ``data_dir``. In a shared database such
+    a token belongs to another instance and must be kept.
     """
     file = data_dir / TOKEN_FILE
     if not wanted or await users.has_admin():

@@ -24,14 +24,14 @@ from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
 
-MAX_HASHES = 32  # running or queued
-_THREADS = max(1, cores() // 2)  # the other cores are left to calculations during a flood of logins
+MAX_HASHES = 32  # running and queued ones together
+_THREADS = max(1, cores() // 2)  # leaves the other cores to calculations during a flood of logins
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")
 _MIN_WORD_LENGTH = 3
 _MIN_OWN_CHARACTERS = 4
 _CONTEXT = b"pycalc password v1"
-_UNKEYED = ""  # the key id of hashes made before there were keys: they begin with bcrypt's own ``$``
+_UNKEYED = ""  # the key id of hashes without a key, which begin with bcrypt's own ``$``
 # Salt and digest of an unknown password. Checking against them takes as long as checking against a user's hash.
 _DUMMY_HASH = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
@@ -46,8 +46,8 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput, with this JSON pointer, for a password that is easy to guess.
 
-    These are the 3,000 most common passwords of 8 characters or more, and passwords with fewer than 4 characters
-    besides the username, the local part of the e-mail address and the words of this service.
+    These are the 3,000 most common passwords of 8 characters or more, and those that are shorter than 4 characters
+    without the username, the local part of the e-mail address and the words of this service.
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
@@ -71,7 +71,7 @@ class PasswordHasher:
     """
 
     def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
-        """``keys`` are secrets that are not in the database. The first one makes new hashes, all of them verify."""
+        """``keys`` are secrets outside the database. The first makes new hashes, all verify; ValueError for none."""
         if not keys:
             raise ValueError("at least one password key is needed")
         # Eight characters of a digest identify a key. They are too few to confirm a guess of the key.
@@ -95,9 +95,9 @@ class PasswordHasher:
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether the password has this hash; every call costs one hash. Raises Overloaded.
+        """Return whether the password has this hash; raises Overloaded. Every call takes the time of one hash.
 
-        Return False for None (no such user) and for a hash whose key is not listed any more.
+        Return False for None (no such user), and for a hash whose key is no longer listed.
         """
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")
         known = hashed is not None and key_id in self._keys
@@ -108,16 +108,16 @@ class PasswordHasher:
         return await self._run(lambda: bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())) and known
 
     def outdated(self, hashed: str) -> bool:
-        """Return whether a hash was made with another key than the newest, or with another cost factor."""
+        """Return whether a hash was made with a key other than the newest, or with another cost factor."""
         key_id, _, rounds, _ = hashed.split("$")
         return key_id != self._newest or int(rounds) != self._rounds
 
     async def aclose(self) -> None:
-        """Wait for the running hashes, then end the threads."""
+        """Wait for the running and queued hashes, then end the threads."""
         await asyncio.to_thread(self._threads.shutdown)
 
     def _prehash(self, key_id: str, password: str) -> bytes:
-        """Return 44 bytes that depend on the whole password: bcrypt reads 72 bytes only, and stops at a NUL."""
+        """Return a keyed hash of the whole password, in 44 bytes: bcrypt reads only 72 bytes, and stops at a NUL."""
         return base64.b64encode(hmac.digest(self._keys[key_id], password.encode(), "sha256"))
 
     async def _run(self, work: Callable[[], T]) -> T:

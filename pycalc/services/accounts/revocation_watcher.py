@@ -1,4 +1,4 @@
-"""Polls for revocations by other processes, so that requests need not read the database (ADR 11)."""
+"""Polling for revocations by other processes, so that most requests need not read the database (ADR 11)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _log = get_logger(__name__)
 class RevocationWatcher:
     """A task that evicts tokens which any process on the database has revoked.
 
-    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that each token is looked up in the
-    store. The same holds for a process that was frozen for a while, as serverless platforms do.
+    Cached tokens are trusted for ``trust_seconds`` after a successful read. Later, each token is looked up in the store
+    until a read succeeds again. This also covers a process that a serverless platform froze for a while.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """``last_seen`` is the number of the newest revocation that the cache need not know of."""
+        """``last_seen`` is the number of the newest revocation that the cache already reflects."""
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures
@@ -71,10 +71,10 @@ class RevocationWatcher:
                 _log.warning("revocations can't be read", error=str(error))
 
     async def _read(self) -> None:
-        """Evict the tokens of users with a new revocation; trust the other tokens for ``trust_seconds``."""
+        """Evict the tokens of users with a new revocation, and trust the other tokens for ``trust_seconds``."""
         began = self._clock()
         revocations = await self._store.since(self._last_seen)
-        users = revocations.users  # None: more than the store keeps, so everybody may be concerned
+        users = revocations.users  # None: old revocations were dropped unread, so any user may be affected
         if users is None or users:
             self._token_cache.evict(lambda principal: users is None or principal.user_id in users)
         self._last_seen = revocations.newest

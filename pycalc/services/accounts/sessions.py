@@ -1,4 +1,4 @@
-"""Sessions. A refresh token is replaced at each use, and reuse of an old one ends the session (RFC 9700 §4.14)."""
+"""Sessions whose refresh token is replaced at each use; reuse of an old one ends the session (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ID_BYTES = 16
 # session, so it is refused without ending the session.
 _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
-_LOOKUPS = 4
+_LOOKUPS = 4  # at once
 _REFUSAL = "The refresh token is invalid, expired or revoked."
 
 _audit = get_logger("pycalc.audit")
@@ -52,7 +52,7 @@ class Sessions:
     async def open(self, user_id: bytes, password_hash: str) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
-        Raises Unauthorized when the account is gone or disabled, or has another hash by now.
+        Raises Unauthorized when the account is deleted or disabled, or no longer has this hash.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -64,6 +64,7 @@ class Sessions:
         """Exchange a refresh token for new tokens of its session.
 
         Raises Unauthorized, Overloaded, and RefreshTokenReused when the reuse of an old token has ended the session.
+        A replaced token still works for 10 s, unless its replacement is used before.
         """
         try:
             raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
@@ -87,7 +88,7 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Verify an access token; return its user with the role that the store has now. Raises InvalidToken."""
+        """Verify an access token and its session; return the user with the stored role. Raises InvalidToken."""
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:
@@ -99,6 +100,6 @@ class Sessions:
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of its secret, which is stored."""
+    """Return a new refresh token for a session, and the SHA-256 of its secret, which the store keeps."""
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

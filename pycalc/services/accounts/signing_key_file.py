@@ -1,4 +1,4 @@
-"""A file of signing keys that is read again while the service runs: rotation without a restart (ADR 13)."""
+"""A file of signing keys that is read each second, so that keys can be rotated without a restart (ADR 13)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _log = get_logger(__name__)
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """Return the keys of a file, one a line, newest first; raises ValueError with a message that holds no key."""
+    """Return the keys of a file, which holds one a line, newest first.
+
+    Raises ValueError, without any key in its message, when the file can't be read, is empty or holds an invalid key.
+    """
     try:
         keys = tuple(filter(None, map(str.strip, file.read_text().splitlines())))
     except (OSError, UnicodeDecodeError) as error:
@@ -28,9 +31,9 @@ def read_keys(file: Path) -> tuple[str, ...]:
 
 
 class SigningKeyFile:
-    """A task that reads the key file each second and reports new keys.
+    """A task that reads the key file each second and passes new keys on.
 
-    While the file is unreadable or holds a weak key, the keys in force stay.
+    While the file can't be read or is invalid, the present keys stay in force.
     """
 
     def __init__(

@@ -28,12 +28,12 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """``notify`` is called after each revocation by this process, so that other processes read it at once."""
+        """``notify`` is called after each revocation by this process, to make other processes read it at once."""
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
-        self.epoch = 0  # the number of revocations; ``put`` refuses a principal that was read before the last one
+        self.epoch = 0  # the number of evictions; ``put`` refuses a principal that was read before the last one
         self.trusted_until = math.inf  # by ``clock``; the revocation watcher extends it after each read
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
@@ -59,7 +59,7 @@ class TokenCache:
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store at ``epoch``, unless a revocation has happened since."""
+        """Cache a principal that was read from the store at ``epoch``, unless principals were evicted since."""
         if epoch != self.epoch:
             return
         self._principals[token] = principal
@@ -69,7 +69,8 @@ class TokenCache:
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
         """Await ``change``, which revokes rights in the store, then evict the principals for which ``revoked`` is true.
 
-        Return the result of ``change``. Both steps complete even when the caller is cancelled by a client's hanging up.
+        Return the result of ``change``. Both steps complete even if the caller is cancelled. The eviction happens even
+        if ``change`` fails, because its transaction may have been committed.
         """
 
         async def change_and_evict() -> T:
@@ -86,7 +87,7 @@ class TokenCache:
         self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals, and let no principal be cached whose read from the store is under way."""
+        """Evict principals, and prevent the caching of principals that are being read from the store."""
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]

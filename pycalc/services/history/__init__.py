@@ -1,1 +1,1 @@
-"""The recorded calculations: written, read, exported and deleted."""
+"""The history of calculations: recording, reading, exports and deletion."""

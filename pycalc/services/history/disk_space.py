@@ -1,4 +1,4 @@
-"""A watch on the disk of the SQLite file: recording stops before the disk is full."""
+"""Monitoring of the disk of the SQLite file, so that recording stops before the disk is full."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _log = get_logger(__name__)
 class DiskSpace:
     """A task that reads a disk's free space each second.
 
-    A second is short enough: the recorder writes some 30 MB a second at most. The rest of the disk is for what must go
-    on, such as logins, publishing and deletions.
+    A second is short enough, because the recorder writes at most some 30 MB a second. The reserve is for writes that
+    must continue, such as logins, publishing and deletions.
     """
 
     def __init__(self, folder: Path, least: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """``least``: bytes that stay free; ``seconds``: between two readings."""
+        """``least`` is the reserve in bytes, ``seconds`` the time between two readings; raises OSError."""
         self._folder = folder
         self._least = least
         self._seconds = seconds
@@ -53,7 +53,7 @@ class DiskSpace:
                 await asyncio.wait_for(self._closing.wait(), self._seconds)
             try:
                 await asyncio.to_thread(self._read)
-            except OSError as error:  # a disk that is gone is the database's error to report
+            except OSError as error:  # if the disk is gone, the database reports that
                 _log.warning("the free disk space can't be read", folder=str(self._folder), error=str(error))
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""Exports of the history: a complete selection, in reads of limited size (ADR 16)."""
+"""Exports of the history: complete selections, in reads of limited size (ADR 16)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_EXPORTS = 8
 MAX_EXPORTS_EACH = 2
 
 _PAUSE_FACTOR = 8  # an export pauses for this multiple of the time that the loop spent on others during its last read
-_LONGEST_PAUSE = 0.1
+_LONGEST_PAUSE = 0.1  # seconds
 
 Identify = Callable[[], Awaitable[Principal]]
 
@@ -43,7 +43,7 @@ EXPORT_FORMATS = {  # by media type
 
 
 class Exports:
-    """Exports of the history, with a concurrency limit in total and per user.
+    """The service that exports the history, with a concurrency limit in total and per user.
 
     One export reads at a time, and pauses afterwards in proportion to the event loop's other work. Exports therefore
     slow down on a busy service and use the whole machine on an idle one.
@@ -76,10 +76,12 @@ class Exports:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded selection, or its newest ``limit`` calculations, newest first; yield at least once.
 
-        Ids grow with commits, so reading downwards meets every row that existed at the start once, and no later row.
-        No transaction is open during a yield. ``identify`` is called before each yield and raises when the caller has
-        lost its rights. Raises Overloaded above the limits, Forbidden, InvalidInput and StoreUnavailable; after the
-        first yield an exception means that the export is incomplete.
+        Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
+        left out, except those that another process commits within about 2 s of the start. No transaction is open
+        during a yield. ``identify`` is called before each yield, and raises when the caller has lost its rights.
+
+        Raises Overloaded above the limits, Unauthorized, Forbidden, InvalidInput and StoreUnavailable. After the first
+        yield an exception means that the export is incomplete.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)
@@ -102,9 +104,9 @@ class Exports:
                 text, before, left = "", rows[-1].id, left - size
 
     def _pause_after(self, worked: float, rows: int) -> float:
-        """Return the pause after a read during which the event loop's thread worked for so many seconds.
+        """Return the pause in seconds after a read during which the event loop's thread worked for ``worked`` seconds.
 
-        The shortest full read so far estimates the export's own work. More than twice that time was work for others.
+        The shortest full read so far estimates the export's own work. Time beyond twice that counts as work for others.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

@@ -1,4 +1,4 @@
-"""Pages of the history, and single calculations of it."""
+"""Reading of the history: pages and single calculations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ID_LENGTH = 36
 
 
 class HistorySelection(NamedTuple):
-    """A client's selection of calculations; a field that is None does not restrict it."""
+    """A client's selection of calculations; a field that is None selects all."""
 
     cursor: str | None = None  # a page's next_cursor or an item's id: selects older calculations
     operation: str | None = None
@@ -36,7 +36,7 @@ class Page(NamedTuple):
 
 
 def cursor_id(text: str | None) -> bytes | None:
-    """Return the id of a cursor's calculation; raises InvalidInput for a malformed cursor."""
+    """Return the id of a cursor's calculation, None for None; raises InvalidInput for a malformed cursor."""
     if text is None:
         return None
     try:
@@ -51,7 +51,10 @@ def cursor_id(text: str | None) -> bytes | None:
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
-    """Return the store's filter, ``since`` <= time < ``until``; raises Forbidden when a user asks for another's."""
+    """Return the store's filter of a selection, with ``since`` <= time < ``until``.
+
+    Raises Forbidden and Unauthorized as ``visible_user_ids`` does.
+    """
     since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
     return HistoryFilter(
         user_ids=await visible_user_ids(users, caller, selection.user),
@@ -64,14 +67,17 @@ async def filter_of(selection: HistorySelection, caller: Principal, users: UserS
 
 
 class HistoryReader:
-    """Recorded calculations: one's own, or everyone's for an admin."""
+    """A reader of recorded calculations: the caller's own, or everyone's for an admin."""
 
     def __init__(self, history: HistoryStore, users: UserStore) -> None:
         self._history = history
         self._users = users
 
     async def one(self, caller: Principal, identity: bytes) -> HistoryRow:
-        """Return a calculation; raises NotFound when there is none of this id that the caller may see."""
+        """Return the calculation of this id; raises NotFound when there is none, or the caller may not see it.
+
+        Raises Forbidden or Unauthorized when an admin has lost the role or the account.
+        """
         visible = await visible_user_ids(self._users, caller, None)
         row = await self._history.find(identity)
         if row is None or (visible is not None and row.user_id not in visible):
@@ -81,7 +87,7 @@ class HistoryReader:
     async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> Page:
         """Return up to ``limit`` calculations, newest first.
 
-        Raises Forbidden when a user asks for another's, InvalidInput for a malformed cursor.
+        Raises Forbidden and Unauthorized as ``visible_user_ids`` does, and InvalidInput for a malformed cursor.
         """
         history_filter = await filter_of(selection, caller, self._users)
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)

@@ -1,7 +1,7 @@
 """Group commit of the history: a calculation is answered after its transaction is durable (ADR 5).
 
 Rows that arrive while a commit runs form the next commit, so no timer delays a row. The queue is bounded by rows,
-bytes and age, and no caller waits longer than that age. The row of a cancelled caller stays queued.
+bytes and age. When its row has reached that age, a caller gets an error. The row of a cancelled caller stays queued.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class Recorder:
         disk: DiskSpace | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """``committed`` is called with the rows of each commit; ``disk`` refuses rows while too little is free."""
+        """``committed`` is called with the rows of each commit; ``disk`` refuses rows while too little is free.
+
+        ``max_age`` is the longest wait of a row in seconds, ``probe_seconds`` the time before each probe.
+        """
         self._history = history
         self._tracer = tracer
         self._metrics = metrics
@@ -66,10 +69,13 @@ class Recorder:
     def record(self, rows: Sequence[HistoryRow]) -> asyncio.Future[None]:
         """Queue rows for a common transaction, and return a future that is done when they are durable.
 
-        The future raises StoreUnavailable when the commit failed or the rows were withdrawn after ``max_age``; they
-        are then not in the history. It raises OutcomeUnknown when their commit runs for longer than ``max_age``.
-        This call raises Overloaded when a bound is reached, and StoreUnavailable behind a commit that hangs or when the
-        disk is nearly full.
+        The future raises an error when the commit failed: StoreUnavailable, or RowsRejected for the rows' values. It
+        also raises StoreUnavailable when the rows have waited in the queue for ``max_age``. In both cases the rows are
+        not in the history. It raises OutcomeUnknown when it is unknown whether they are, for example because their
+        commit still runs at ``max_age``.
+
+        This call raises Overloaded when the queue is full. It raises StoreUnavailable when the running commit is older
+        than ``max_age``, the disk is nearly full, or the service is shutting down.
         """
         self.require_room(len(rows))
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
@@ -102,7 +108,7 @@ class Recorder:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
-        """Check that the history can be written; after a failure ``ping`` raises."""
+        """Write a probe to the history; if this fails, ``ping`` raises until a write succeeds."""
         try:
             await self._history.probe()
         except Exception as error:
@@ -140,7 +146,7 @@ class Recorder:
             commit.result()
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch and complete its futures; a row that the database rejects fails alone."""
+        """Commit a batch and complete its futures; if the database rejects a row, commit each entry alone."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         try:
@@ -166,12 +172,12 @@ class Recorder:
             for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
                 self._tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
         for entry in batch:
-            if not entry.done.done():  # done: its caller was cancelled, or has got OutcomeUnknown
+            if not entry.done.done():  # done: its caller was cancelled, or got OutcomeUnknown
                 entry.done.set_result(None)
         self._committed(rows)
 
     def _fail(self) -> None:
-        """Record a failed write, and write probes until a probe or a commit succeeds."""
+        """Make ``ping`` raise, and write probes until a probe or a commit succeeds."""
         self._failing = True
         if self._probing is None or self._probing.done():
             self._probing = self._loop.create_task(self._probe_again(), name="recorder probe")
@@ -187,7 +193,7 @@ class Recorder:
                     _log.info("the history can be written again")
 
     def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
-        """Complete the pending futures with an error."""
+        """Complete the pending futures of these entries with an error, and count their rows."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)

@@ -1,4 +1,4 @@
-"""Deletion of old calculations and of those beyond the users' quotas, oldest first, in small batches (ADR 16)."""
+"""Deletion of calculations that are too old or beyond a user's quota, oldest first, in small batches (ADR 16)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ BATCH = 200  # rows in a transaction, which then delays the recorder about as lo
 # A row with more characters takes an overflow page of SQLite's, and so about as much disk as three shorter rows.
 LONG_CHARACTERS = 700
 LONG_WEIGHT = 3
-SLACK = 10  # a user's history is measured again after one part of the quota in so many
-REDELIVERY = timedelta(days=14)  # no stream may deliver an event again later: topics keep events for a week
+SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of the quota
+REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
 _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
-_PAUSE_SECONDS = 0.05  # between two batches the recorder has the database to itself
+_PAUSE_SECONDS = 0.05  # between two batches; the recorder has the database to itself then
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
 _log = get_logger(__name__)
 
 
 def _first_id(age: timedelta) -> bytes:
-    """Return the lowest id of calculations that are younger than ``age``."""
+    """Return the lower bound of the ids of calculations that are younger than ``age``."""
     return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
 
 
@@ -42,7 +42,8 @@ def _weight(characters: int) -> int:
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``; yield the number of rows after each batch, once it is durable.
 
-    A calculation with an unpublished event stays, and so do all later ones. Raises StoreUnavailable.
+    A calculation with an unpublished event stays, and so do all later ones. One whose event is a dead letter stays too.
+    Raises StoreUnavailable.
     """
     before = _first_id(age)
     while gone := await history.prune(before, BATCH):
@@ -50,15 +51,17 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
 
 
 class _ClosingError(Exception):
-    """The service is closing: the rest is left to the next start."""
+    """The service is closing, so the task ends now and the next start does the rest."""
 
 
 class Retention:
     """A task that keeps the history within its age and each user's quota.
 
-    It looks at everything at the start of the service and then once an hour, and at a user's history whenever this
-    process has recorded a tenth of the quota for that user. So no user has more than 1.1 quotas for long, plus as much
-    for each further process.
+    It examines the whole history at the start of the service and then once an hour. It examines a user's history when
+    this process has recorded rows for a tenth of the user's quota. So each process lets a user exceed the quota by at
+    most a tenth of it in rows, except for a short time.
+
+    Once an hour it also forgets which events were counted, if they are older than REDELIVERY.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Retention:
         age: timedelta | None = None,
         quota: int | None = None,
     ) -> None:
-        """``age`` and ``quota`` (rows of each user): None for no bound."""
+        """``quota`` is in rows of each user, of which a long row counts as LONG_WEIGHT; None means no bound."""
         self._history = history
         self._usage = usage
         self._age = age
@@ -84,7 +87,7 @@ class Retention:
         self._runner = self._loop.create_task(self._run(), name="retention")
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
-        """Count rows that were committed, to know whose history to measure."""
+        """Count committed rows by user, and wake the task when a user's history must be measured."""
         if self._quota is None:
             return
         for row in rows:
@@ -112,14 +115,14 @@ class Retention:
                     await self._trim(self._due.pop())
             except _ClosingError:
                 return
-            except Exception as error:  # the next hour's try may succeed
+            except Exception as error:  # the next pass may succeed
                 _log.warning("the history was not pruned", error=str(error))
             if not self._due:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), next_pass - self._loop.time())
 
     async def _look_at_everything(self) -> None:
-        self._recorded.clear()  # whoever records slowly is measured here; this bounds the counters
+        self._recorded.clear()  # this pass measures every user; clearing bounds the counters
         if self._age is not None:
             async for gone in prune(self._history, self._age):
                 await self._deleted(gone)
@@ -154,7 +157,7 @@ class Retention:
         await self._pause(_PAUSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Leave the database to others for a while; raises _ClosingError when the service is closing."""
+        """Leave the database to others for ``seconds``; raises _ClosingError when the service is closing."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
             raise _ClosingError

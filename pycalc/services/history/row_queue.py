@@ -13,7 +13,7 @@ ROW_BYTES = 600  # memory of a queued row without its texts
 
 
 class Entry(NamedTuple):
-    """The rows of one ``record`` call."""
+    """The rows of one ``record`` call, and the future that it returned."""
 
     rows: Sequence[HistoryRow]
     size: int  # in bytes
@@ -34,11 +34,11 @@ class RowQueue:
         return bool(self._entries)
 
     def fits(self, rows: int, size: int) -> bool:
-        """Return whether there is room for that many rows of that size in total."""
+        """Return whether there is room for so many rows of ``size`` bytes in total."""
         return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
 
     def put(self, entry: Entry) -> None:
-        """Append an entry that fits."""
+        """Append an entry; the caller has checked that it fits."""
         self._entries.append(entry)
         self.rows += len(entry.rows)
         self.bytes += entry.size
@@ -53,7 +53,7 @@ class RowQueue:
         return batch
 
     def take_older(self, moment: float) -> list[Entry]:
-        """Remove and return the entries that arrived before a moment."""
+        """Remove and return the entries that arrived before ``moment``, in monotonic seconds."""
         older = []
         while self._entries and self._entries[0].arrived < moment:
             older.append(self._pop())

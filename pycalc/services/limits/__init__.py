@@ -1,1 +1,1 @@
-"""Limits on how often, how much and how many at once."""
+"""Rate limits, quotas and concurrency limits."""

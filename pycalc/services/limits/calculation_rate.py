@@ -13,25 +13,25 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
-_BLOCKS = 100  # calculations are counted in blocks of one part of the limit in so many
+_BLOCKS = 100  # a block of calculations is the smallest limit divided by this
 
 
 @dataclass(slots=True)
 class _Block:
-    """Calculations of a user that are counted already and not done yet."""
+    """A user's calculations that are counted in advance, and the windows in which they are counted."""
 
     left: int
-    remaining: list[int]  # in each window, when the whole block is done
+    remaining: list[int]  # in each window, once the block is used
     ends: list[float]  # of each window, by the clock
 
 
 class CalculationRateLimit:
     """A limit on calculations by user, in one or several windows.
 
-    It counts a hundredth of the smallest limit in advance, so that most calculations ask no counter: ``spend_ahead``
-    is a step in memory, which must come first on the hot path. What is left of a block when its shortest window ends
-    is given back to the longer ones. Another process may therefore refuse a user one block too early, never too late.
-    It has no null twin: without a limit, the hot path must not await one.
+    It counts calculations in advance, in blocks of a hundredth of the smallest limit. Most calculations are then taken
+    from a block by ``spend_ahead``, which uses no counter and awaits nothing. When a block's shortest window has ended,
+    the rest of the block is given back to the longer windows. Another process may therefore refuse a user too early,
+    by one block for each process, but never too late.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CalculationRateLimit:
         self._blocks: dict[bytes, _Block] = {}
 
     async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited when the user may not do a single calculation now; count nothing otherwise."""
+        """Raise RateLimited when the user may do no further calculation now; otherwise count nothing."""
         if self._block_of(user_id) is not None:
             return
         for window in self._windows:
@@ -53,7 +53,7 @@ class CalculationRateLimit:
                 await self.spend(user_id)
 
     def spend_ahead(self, user_id: bytes) -> tuple[Quota, ...] | None:
-        """Take one calculation from the user's block; return the quotas, or None if ``spend`` has to count it."""
+        """Take one calculation from the user's block and return the quotas; return None if ``spend`` must count it."""
         block = self._block_of(user_id)
         if block is None:
             return None
@@ -85,7 +85,7 @@ class CalculationRateLimit:
         raise RateLimited(detail, max(quota.reset for quota in full), self._quotas(block))
 
     def _block_of(self, user_id: bytes) -> _Block | None:
-        """Return the block from which a calculation may be taken now."""
+        """Return the block from which a calculation may be taken now, None if there is none."""
         block = self._blocks.get(user_id)
         return block if block and block.left and self._clock() < block.ends[0] else None
 
@@ -99,7 +99,7 @@ class CalculationRateLimit:
         )
 
     def _keep(self, user_id: bytes, left: int, quotas: Sequence[Quota]) -> _Block:
-        """Keep what is left of a block, together with what concurrent requests have kept meanwhile."""
+        """Store a block of ``left`` calculations plus those that concurrent requests stored meanwhile; return it."""
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
@@ -117,5 +117,5 @@ class CalculationRateLimit:
 
 
 def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> CalculationRateLimit | None:
-    """Return the limit of a setting; None for an empty setting."""
+    """Return the limit of a setting; None for an empty setting, so that the hot path awaits nothing."""
     return CalculationRateLimit(limit, metrics, shared) if limit else None

@@ -1,4 +1,4 @@
-"""Addresses of clients; a forwarded address counts only when a trusted proxy sent it (ADR 12)."""
+"""Addresses of clients; a forwarded address is used only if a trusted proxy sent it (ADR 12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 UNKNOWN = "unknown"  # all clients without an address are one client
 
-_SITE_BITS = 64  # a site gets a whole IPv6 network of 64 bits, so the network identifies the client
+_SITE_BITS = 64  # a site has at least an IPv6 /64 of its own, so the /64 identifies the client
 
 
 def address(host: str, port: int) -> str:
@@ -19,15 +19,15 @@ class ClientAddresses:
     """A finder of clients' addresses behind trusted proxies."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
-        """``trusted``: addresses and CIDR networks of proxies; raises ValueError for anything else."""
+        """``trusted`` are addresses and CIDR networks of proxies; raises ValueError for anything else."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self.proxied = bool(self._trusted)
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
-        """Return the client's address, for IPv6 its network of 64 bits; malformed addresses raise nothing.
+        """Return the client's address, for IPv6 its /64 network; UNKNOWN if ``peer`` is malformed.
 
-        ``peer`` is the other end of the connection, ``forwarded`` the values of X-Forwarded-For in their order. They
-        are read from the right until an address is malformed or no trusted proxy.
+        ``peer`` is the other end of the connection, ``forwarded`` the values of X-Forwarded-For in their order. As long
+        as an address belongs to a trusted proxy, the next one from the right replaces it. A malformed one ends this.
         """
         nearest = _parsed(peer or "")
         if nearest is None:
@@ -46,9 +46,10 @@ class ClientAddresses:
         return parsed is not None and self._is_trusted(parsed)
 
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
-        """Return whether a trusted proxy says that the client used https; ``forwarded``: X-Forwarded-Proto's values.
+        """Return whether a trusted proxy reports that the client used https.
 
-        The first member counts, which is the client's own hop. A client that forges it misleads only itself.
+        ``forwarded`` are the values of X-Forwarded-Proto. The first member describes the client's own hop. A client
+        that forges it misleads only itself.
         """
         nearest = _parsed(peer or "")
         if nearest is None or not self._is_trusted(nearest):
@@ -60,7 +61,7 @@ class ClientAddresses:
 
 
 def _from_the_right(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the members of a list that several fields may hold (RFC 9110 §5.3), the last one first."""
+    """Yield the members of a list that may span several field lines (RFC 9110 §5.3), the last one first."""
     for value in reversed(list(values)):
         for member in reversed(value.decode("latin-1").split(",")):
             yield member.strip()
@@ -78,7 +79,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
         return None
     if isinstance(address, IPv4Address):
         return address
-    return address.ipv4_mapped or IPv6Address(int(address))  # without a scope, which has a meaning on its host only
+    return address.ipv4_mapped or IPv6Address(int(address))  # without the zone, which has a meaning on its host only
 
 
 def _client_name(address: IPv4Address | IPv6Address) -> str:

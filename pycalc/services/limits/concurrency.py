@@ -14,14 +14,14 @@ from pycalc.errors import Overloaded
 class ConcurrencyLimit:
     """A number of slots that keys, such as users, may hold at once.
 
-    A key gets another slot only while more slots are free than it holds. One key alone gets half of them, two a third
-    each, and a key that holds none finds one. A slot's size may be any amount, such as bytes.
+    A key gets another slot only while more slots are free than it holds. So one key alone gets half of them, and two
+    keys a third each. A key without a slot gets any that is free. A slot may have a size, such as a number of bytes.
 
     The HTTP server's thread takes slots that the event loop releases, so a lock guards the counts.
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
-        """Set the bounds; ``each`` is the most for one key, ``detail`` and ``seconds`` go into refusals."""
+        """Set the bounds in total and for one key; refusals have ``detail``, and ``seconds`` as the time to retry."""
         self.total = total
         self._each = total if each is None else each
         self._refused = refused
@@ -40,7 +40,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot for a key, None when the key may hold no more; such a refusal is not counted."""
+        """Return a slot for a key, or None without counting a refusal when the key may hold no more."""
         with self._lock:
             held = self._held.get(key, 0) + amount
             if held > self._each or held > self.total - self.taken:
@@ -64,7 +64,7 @@ class ConcurrencyLimit:
 
 
 class Slot:
-    """A part of a limit that a key holds until its release; a context manager. A second release does nothing."""
+    """A key's share of a ConcurrencyLimit until its release; also a context manager. A second release does nothing."""
 
     __slots__ = ("_amount", "_key", "_release")
 

@@ -1,4 +1,4 @@
-"""Counters for the limits: bounded ones in this process (ADR 12), and ones that processes share (ADR 20)."""
+"""Counters for the limits: a bounded number in this process (ADR 12), and counters that processes share (ADR 20)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pycalc.observability.metrics import Metrics
 T = TypeVar("T")
 
 MAX_KEYS = 50_000  # counters that each limit keeps
-_STALL_SECONDS = 1.0  # in which one limit's worth may be free because answers are late
+_STALL_SECONDS = 1.0  # while replies are late, at most one limit's worth stays uncounted in this time
 
 
 class Counters:
     """A CounterStore in this process with at most ``bound`` counters.
 
-    The in-memory storage of ``limits`` is unbounded and walks over all keys at each hit. Here a new key beyond the
-    bound removes the expired counters, or else the tenth that expires soonest. Nothing here waits, so that a test and
-    the hit after it are one step.
+    The in-memory storage of ``limits`` is unbounded, and walks over all keys at each hit. Here a new counter beyond the
+    bound evicts all expired counters. If none has expired, it evicts the tenth that expires soonest. No method waits,
+    so each is atomic.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` returns seconds from an arbitrary moment."""
+        """``clock`` returns seconds since an arbitrary moment."""
         self.clock = clock
         self._bound = bound
         self._counts: dict[bytes, int] = {}
@@ -82,18 +82,19 @@ class Counters:
 
 
 class SharedCounters:
-    """A CounterStore of shared counters, with counters in this process for while the shared ones fail.
+    """A CounterStore of shared counters, which counts in this process while the shared store fails.
 
-    Numbers that were counted here go on counting beside the shared ones until they expire, also when the shared
-    store is back: one that is full answers questions and stores nothing.
+    The local counts are added to the shared ones until they expire, even when the shared store answers again. A store
+    whose memory is full, for example, still answers reads and refuses writes.
     """
 
     def __init__(
         self, shared: CounterStore, own: Counters, metrics: Metrics, limit: str, *, lenient: bool = False
     ) -> None:
-        """Combine two stores; ``lenient`` does not count an amount locally when the shared store's reply is late.
+        """Combine a shared store with the counters of this process.
 
-        The shared store may have counted it. At most one limit's worth stays uncounted in one stall.
+        When the shared store's reply is late, that store may have counted the amount. If ``lenient``, the amount is
+        not counted locally then. At most one limit's worth a second stays uncounted.
         """
         self.clock = own.clock
         self._shared = shared

@@ -1,4 +1,4 @@
-"""The database behind the quotas: what this process charges is stored, and what others charge is read (ADR 28)."""
+"""Storage of the quotas' charges in the database, where all processes read them (ADR 28)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import UserQuota
 
 _SECONDS = 1.0
-_ROUNDS = 3  # in which the totals of a user are read after a charge
+_ROUNDS = 3  # for which a user's totals are read after a charge
 _BATCH = 200  # users or uses in one transaction
 _FORGET_SECONDS = 3_600.0
 
@@ -30,12 +30,12 @@ def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
 
 
 class QuotaKeeper:
-    """A task that stores the charges of this process once a second, and then reads the totals of the active users."""
+    """A task that stores this process's charges each second, and then reads what others charged the same users."""
 
     def __init__(self, store: QuotaStore, quotas: Sequence[UserQuota], *, seconds: float = _SECONDS) -> None:
-        """``seconds``: between two rounds; a crash loses the charges of so many seconds."""
+        """``seconds`` is the pause between two rounds; a crash loses the charges since the last successful round."""
         self._store = store
-        # The last rounds' uses: others may have charged those users in the same second, and have stored it later.
+        # The uses of the last rounds. Other processes may have charged the same users then, and stored this later.
         self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
         self._seconds = seconds
         self._closing = asyncio.Event()
@@ -43,7 +43,7 @@ class QuotaKeeper:
         self._runner = self._loop.create_task(self._run(), name="quotas")
 
     async def aclose(self) -> None:
-        """Store what is not stored yet, and stop."""
+        """Store the remaining charges, and stop; a failure to store them is logged."""
         self._closing.set()
         await self._runner
 

@@ -1,6 +1,6 @@
-"""Quotas: what each user may use of the service in a window of the clock (ADR 28).
+"""Quotas: how much of the service each user may use in a fixed window of time (ADR 28).
 
-Charges and checks are steps in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
+Charges and checks happen in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry i
 
 
 class UserQuota(Protocol):
-    """A quota of each user. Every step is done in memory, at once."""
+    """A quota of each user, in memory: no method waits."""
 
     def require(self, user_id: bytes, amount: float = 0.0) -> None:
         """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
@@ -38,13 +38,13 @@ class UserQuota(Protocol):
         """
 
     def states(self, user_id: bytes) -> list[QuotaState]:
-        """Return the user's state, as a list that is empty without a quota."""
+        """Return the user's state in a list, which is empty if there is no limit."""
 
     def id_of(self, user_id: bytes) -> bytes:
         """Return the id under which this process stores what it charges to the user in the present window."""
 
     def now(self) -> int:
-        """Return the time in seconds since the epoch."""
+        """Return the time in seconds since the epoch; 0 if there is no limit."""
 
     def unstored(self) -> list[QuotaUse]:
         """Return the uses with charges that are not stored, and those that are new here."""
@@ -53,7 +53,7 @@ class UserQuota(Protocol):
         """Mark these uses as stored; what was charged meanwhile is still to be stored."""
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        """Take over what other processes have charged."""
+        """Set what other processes have charged to these totals."""
 
 
 class NoQuota:
@@ -104,7 +104,7 @@ class _WindowUse:
 
     @property
     def used(self) -> float:
-        """Return what all processes have charged."""
+        """Return what all processes are known to have charged."""
         return self.charged + self.others
 
 
@@ -191,7 +191,7 @@ class WindowQuota:
                 use.others = total.used / 1e6
 
     def _use_of(self, user_id: bytes) -> _WindowUse:
-        """Return the user's use in the present window."""
+        """Return the user's use in the present window; the first call creates it."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now:

@@ -21,22 +21,23 @@ from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
 _HOUR = 3600
-_PER_ADDRESS = 10  # times the limit of an account, because many people may share an address
-_AT_ONCE = 8  # concurrent tries of an address: a quarter of the slots for hashing passwords
-_PER_HOUR = 1.5  # the hourly limit of an account, in limits; any 60 minutes overlap at most two hourly windows
-_TRY_SECONDS = 60  # for which a try still counts when its process has died
+_PER_ADDRESS = 10  # times an account's limit, because many people may share an address
+_AT_ONCE = 8  # concurrent attempts of an address: a quarter of the slots for hashing passwords
+_PER_HOUR = 1.5  # times an account's limit in an hour; any 60 minutes overlap at most two hourly windows
+_TRY_SECONDS = 60  # until the count of attempts under way expires, as their process may have died
 
 _log = get_logger(__name__)
 
 
 class _Failures:
-    """Failures of one kind of key. When a window is full, the key waits, twice as long each time, up to an hour.
+    """Failed attempts of one kind of key: of accounts or of addresses.
 
-    Counters may be in a remote store, so independent questions are asked together.
+    A failure that fills a window makes the key wait, each time twice as long, up to an hour. The counters may be in a
+    remote store, so independent requests to them run concurrently.
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Sort ``limits`` from the shortest window to the longest; the first wait is as long as the shortest window."""
+        """``limits`` are sorted, shortest window first; the first wait is as long as that window, at most an hour."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -45,16 +46,16 @@ class _Failures:
 
     @asynccontextmanager
     async def trying(self, key: str) -> AsyncIterator[None]:
-        """Count a try as a failure while it is under way; raises RateLimited when its key must wait."""
+        """Count an attempt as a possible failure while it is under way; raises RateLimited as ``_admit`` does."""
         counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, shield(counting))  # a client that leaves meanwhile is counted once
+            await self._admit(key, shield(counting))  # not cancelled, because ``finally`` takes this count back
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
     async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Raise RateLimited when a key must wait, or when its tries under way could exceed a window if all fail."""
+        """Raise RateLimited when a key must wait, a window is full, or the attempts under way could overfill one."""
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
@@ -74,7 +75,7 @@ class _Failures:
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
 
     async def succeeded(self, key: str) -> None:
-        """Reset a key's wait and its shortest window; longer windows keep their failures."""
+        """Reset a key's waits and its shortest window; longer windows keep their failures."""
         forgotten = (self._counters.clear(f"{key} {suffix}") for suffix in ("strikes", "wait"))
         await gather(self._windows[0].clear(key), *forgotten)
 
@@ -85,19 +86,20 @@ class _Failures:
 
 
 class LoginLimit(Protocol):
-    """A limit on tries of passwords, at a login or to change one."""
+    """A limit on password attempts, at a login or a password change."""
 
     def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Return the context of one try, which raises RateLimited when it is entered.
+        """Return the context of one attempt, which raises RateLimited when it is entered.
 
-        Unauthorized and WrongPassword within count as a failure.
+        An attempt that ends with Unauthorized, WrongPassword or a cancellation counts as a failure.
         """
 
 
 class FailedLogins:
-    """A LoginLimit by account, whether it exists or not, and ten times as high by address.
+    """A LoginLimit by account name, whether the account exists or not, and ten times as high by address.
 
-    With a limit of N for less than an hour, an account sees at most 3 N failures, rounded up, in any 60 minutes.
+    With a limit of N in less than an hour, an account sees at most 3 N failures in any 60 minutes, or 3 N + 1 if N
+    is odd.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class FailedLogins:
 
     @contextmanager
     def _room(self, address: str) -> Iterator[None]:
-        """Count a concurrent try of an address in this process; raises RateLimited."""
+        """Count a concurrent attempt of an address in this process; raises RateLimited when there are too many."""
         if self._at_once[address] >= _AT_ONCE:
             self._refused.inc()
             raise RateLimited("Too many logins at once from this address; try again later.")

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
+# Responses up to this size are not counted, to save time. The limit on connections bounds their memory.
 UNCOUNTED_BYTES = 64 * 1024
-# Shorter responses are not counted, to save time; the limit on connections bounds them.
 
 
 class ReadingSpeed(NamedTuple):
-    """The slowest speed at which a client may read: ``rate`` bytes a second, after a grace of ``seconds``."""
+    """The slowest speed at which a client may read: ``rate`` bytes a second, with a tolerance of ``seconds``."""
 
     seconds: float
     rate: float

@@ -1,4 +1,4 @@
-"""Windows: counted limits over some time, alone or several together (ADR 12)."""
+"""Fixed-window rate limits, alone or several together (ADR 12)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def counters_of(
     *,
     lenient: bool = False,
 ) -> CounterStore:
-    """Return the counters of one limit: shared ones if the cache is shared, else ones in this process."""
+    """Return the counters of one limit, in the shared cache if there is one, else in this process."""
     own = Counters(bound, clock)
     counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
     metrics.limit_keys.labels(name).set_function(lambda: len(counters))
@@ -31,7 +31,7 @@ def counters_of(
 
 
 class Window:
-    """A limit over a set of counters."""
+    """A fixed-window rate limit with a counter for each key; a window begins with a key's first use."""
 
     def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
         self._limit = limit
@@ -46,7 +46,7 @@ class Window:
         return self._limit.key_for(key)
 
     def quota(self, remaining: int, seconds: float) -> Quota:
-        """Return the state of a key whose window ends in so many seconds."""
+        """Return the state of a window that ends in ``seconds``; one that has ended counts as a new window."""
         return Quota(self.amount, self.seconds, remaining, max(0, ceil(seconds)) or self.seconds, self._title)
 
     async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
@@ -55,11 +55,11 @@ class Window:
         return spent.allowed, self.quota(self.amount - spent.used, spent.seconds)
 
     async def give_back(self, key: str, cost: int) -> None:
-        """Take back what ``spend`` has counted."""
+        """Subtract ``cost``, which ``spend`` has counted."""
         await self._counters.incr(self.name(key), self.seconds, -cost)
 
     async def exhausted(self, key: str) -> bool:
-        """Return whether the limit is used up."""
+        """Return whether a key has used up the limit."""
         return await self._counters.get(self.name(key)) >= self.amount
 
     async def clear(self, key: str) -> None:
@@ -68,7 +68,7 @@ class Window:
 
 
 async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[Quota], list[Quota]]:
-    """Count ``cost`` in all windows, or in none if one of them refuses; return all quotas, and those that refuse."""
+    """Count ``cost`` in all windows, or in none if one refuses; return all quotas, and those of refusing windows."""
     spent = [await window.spend(key, cost) for window in windows]
     full = [quota for allowed, quota in spent if not allowed]
     quotas = [quota for _, quota in spent]
