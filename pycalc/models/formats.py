@@ -1,6 +1,6 @@
-"""Forms of values: names for the OpenAPI document, and messages that say what a field expects.
+"""Types of fields: their formats in the OpenAPI document, and messages that say what a field expects.
 
-The messages replace the validator's own phrases.
+The messages replace those of pydantic.
 """
 
 from __future__ import annotations

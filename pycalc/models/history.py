@@ -17,7 +17,7 @@ _BOOLEAN = ("false", "true")
 
 
 class HistoryRow(NamedTuple):
-    """One recorded calculation, in the order of the table's columns."""
+    """One recorded calculation; its fields are in the order of the table's columns."""
 
     id: bytes
     user_id: bytes

@@ -25,9 +25,9 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_literal(text: str) -> str:
-    """Return a result's text as JSON: a boolean, a list or object, an integer that every reader keeps, or a string.
+    """Return a result's text as JSON: a boolean, a list, an object, a small integer, or else a string.
 
-    RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
+    Integers beyond ±(2^53 - 1) become strings, because not every reader keeps such JSON numbers exact (RFC 7493 §2.2).
     """
     if text in ("true", "false") or text.startswith(("[", "{")):
         return text

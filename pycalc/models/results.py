@@ -10,7 +10,7 @@ STORED_DIGITS = 1_000  # of a longer result only the ends and the digest are sto
 
 
 class Facts(NamedTuple):
-    """The facts of a result that the history stores, in the order of its columns."""
+    """The facts of a result that the history stores, in the order of the history's columns."""
 
     stored: str | None  # the text, None when it is too long to be stored
     digits: str  # the number of digits, as text: that of a summary may be too long for ``int``

@@ -41,7 +41,7 @@ class Use(NamedTuple):
 class Total(NamedTuple):
     """The totals of one operation on one day."""
 
-    day: int
+    day: int  # days since 1970-01-01, UTC
     operation: str
     calculations: int
     cached: int
@@ -50,7 +50,7 @@ class Total(NamedTuple):
 
 
 class QuotaState(NamedTuple):
-    """A user's use of a quota; ``window`` is its length in seconds, ``resets_at`` its end in seconds since the epoch."""
+    """A user's use of a quota: the window is in seconds, ``resets_at`` in seconds since the epoch."""
 
     name: str
     limit: float

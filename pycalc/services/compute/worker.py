@@ -113,10 +113,10 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 
 
 def be_ready() -> None:
-    """Prepare a new worker: lower its priority and tie its life to the service's; repeating this is harmless.
+    """Prepare a new worker: lower its priority, and let it end with the service. Further calls are harmless.
 
-    Workers ignore signals for the whole process group (Ctrl-C, a supervisor's SIGTERM): the service lets them finish.
-    When the service is killed, the kernel kills them.
+    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that the service can let them
+    finish. When the service is killed, the kernel kills them.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -30,7 +30,7 @@ from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
-_SHRINK, _GROW = 4, 2  # after a batch that timed out the next one is a quarter, after a success the next one doubles
+_SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large, after a success twice
 _GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
@@ -149,7 +149,7 @@ class Relay:
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish entries while this relay holds the lease; return how many left the outbox."""
+        """Publish entries if this relay holds the lease; return how many left the outbox."""
         if not entries or not await self._lead(PUBLISH_SECONDS):
             return 0
         return await self._publisher.publish(entries)

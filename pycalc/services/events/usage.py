@@ -56,7 +56,7 @@ class UsageConsumer:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Check that events are consumed; raises StreamUnavailable after two failures in a row or the end of the task."""
+        """Raise StreamUnavailable if the task has ended or failed twice in a row, so that events are not consumed."""
         if self._runner.done() or self._failures > 1:
             raise StreamUnavailable("Events are not being consumed.")
 
