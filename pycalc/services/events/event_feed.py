@@ -1,4 +1,7 @@
-"""The event feed of ``GET /events``: first from the history, then live, without gap or duplicate."""
+"""The event feed of ``GET /events``: first from the history, then live, without a gap.
+
+Duplicates are possible only after the clock was set back by more than AHEAD_MS.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
-_SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large, after a success twice
+_SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large; a success doubles it
 _GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
