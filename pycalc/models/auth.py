@@ -24,7 +24,7 @@ from pycalc.models.formats import Timestamp, Uuid, expected
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
-MIN_KEY_LENGTH = 32  # characters of a key: with HMAC-SHA-256 one must be as long as the hash (RFC 7518 §3.2)
+MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
 
 
 class Role(StrEnum):
@@ -49,7 +49,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """An API key as it is stored, but for its hash; times in milliseconds since the epoch."""
+    """A stored API key without its hash; times are in milliseconds since the epoch."""
 
     id: bytes
     user_id: bytes

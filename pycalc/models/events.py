@@ -18,11 +18,11 @@ EVENT_SOURCE = "/pycalc"
 
 
 class Event(NamedTuple):
-    """An event on its way: ``key`` is the user's id, and events of one key keep their order."""
+    """An event to publish or consume. ``key`` is the user's id; a stream keeps the order of events with one key."""
 
     id: bytes
     key: bytes
-    # The event's JSON, or the calculation to make it of: the JSON is made only when it is needed.
+    # The event's JSON, or the calculation from which the JSON is made when it is needed.
     content: bytes | HistoryRow
 
     traceparent: str | None = None  # the trace of the calculation
@@ -60,7 +60,7 @@ def event_of(row: HistoryRow) -> Event:
 def _encode(row: HistoryRow) -> bytes:
     """Return a calculation's event as JSON.
 
-    It stays below its bound because a row's texts have bounds: operands and result of 1,000 characters each.
+    The event stays below 8 KiB, because a row has at most about 1,000 characters for each operand and for the result.
     """
     identity, time = text_of_id(row.id), timestamp(row.time_ms)
     trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'

@@ -1,6 +1,6 @@
-"""Forms of values: names for the OpenAPI document, and messages that say what a field expects.
+"""Types of fields: their formats in the OpenAPI document, and messages that say what a field expects.
 
-The messages replace the validator's own phrases.
+The messages replace those of pydantic.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-# The type of the error of a field with an unexpected value; its context has the expectation, ``what``.
+# The type of the error for a field with an unexpected value; the error's context has the expectation as ``what``.
 EXPECTED = "expected"
 
 

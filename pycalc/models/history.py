@@ -17,7 +17,7 @@ _BOOLEAN = ("false", "true")
 
 
 class HistoryRow(NamedTuple):
-    """One recorded calculation, in the order of the table's columns."""
+    """One recorded calculation; its fields are in the order of the table's columns."""
 
     id: bytes
     user_id: bytes
@@ -33,7 +33,7 @@ class HistoryRow(NamedTuple):
     cached: bool
     elapsed_us: int
     traceparent: str | None = None  # the span that recorded the row (W3C Trace Context), when its trace is sampled
-    # When the row was recorded, by the clock; None for rows older than this column, whose id has the time.
+    # When the row was recorded, by the clock; None for rows older than this column, whose time is in their id.
     created_ms: int | None = None
 
     @property
@@ -90,12 +90,12 @@ class HistoryPage(TypedDict):
 
 
 def encode_item(row: HistoryRow) -> str:
-    """Return a stored row's wire form as JSON text: a HistoryItem."""
+    """Return a stored row as the JSON text of a HistoryItem."""
     return encode_item_as(row, text_of_id(row.id), timestamp(row.time_ms))
 
 
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
-    """Return a stored row's wire form, given the texts of its id and its time, which need no escape.
+    """Return a stored row as the JSON text of a HistoryItem, given the texts of its id and its time.
 
     Pages, exports and events share this text. It is written member by member because that is three times as fast as
     ``json.dumps``, and ``elapsed_ms`` keeps three decimals (ADR 7).
@@ -112,14 +112,14 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
 
 
 def _result(row: HistoryRow) -> str:
-    """Return a row's result as JSON: in another base than ten it is a string, even if it looks like a number."""
+    """Return a row's result as JSON; in a base other than ten it is a string, even if it looks like a number."""
     if row.result is None:
         return "null"
     return quoted(row.result) if _in_another_base(row) else json_literal(row.result)
 
 
 def _in_another_base(row: HistoryRow) -> bool:
-    """Return whether the operands name a base; within a text, the quotes would be escaped."""
+    """Return whether the recorded input has a base; the search cannot match in a string, where quotes are escaped."""
     return '"base":' in row.input
 
 
@@ -128,10 +128,12 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV: numbers bare, null empty; everything else as JSON in quotes.
+    """Return a stored row as a line of CSV.
 
-    No cell is a formula to a spreadsheet: what begins with a sign is a number or a fraction, and nothing begins with
-    ``=``, ``@`` or a control character (names begin with a letter or a digit, operands with a brace).
+    The operands, and a result that is a list, an object or in another base than ten, are JSON in quotes. Other values
+    have no quotes, and null is empty. No cell is a formula to a spreadsheet: a cell that begins with a sign is a number
+    or a fraction, and none begins with ``=``, ``@`` or a control character (names begin with a letter or a digit,
+    operands with a brace).
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

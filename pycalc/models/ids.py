@@ -22,13 +22,13 @@ class IdSource:
     """A source of ids that strictly increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
-    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, ids go on from the last millisecond. This
-    holds after a restart too, when the newest id in the store is given. An id that is further ahead was made by a
-    wrong clock and is ignored; otherwise one wrong hour would date all later ids. Not thread-safe.
+    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, ids go on from the last millisecond. With
+    the newest id in the store as ``newest``, this holds after a restart too. An id that is further ahead was made by a
+    wrong clock. It is ignored, because otherwise all later ids would be ahead as well. Not thread-safe.
     """
 
     def __init__(self, newest: bytes | None = None, ahead: Callable[[float], None] = lambda seconds: None) -> None:
-        """``ahead`` is called with the seconds by which an id is ahead of the clock, when that is too far."""
+        """Call ``ahead`` for each id over AHEAD_MS ahead of the clock, with the seconds by which it is ahead."""
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
         self._tail = 0
@@ -37,7 +37,7 @@ class IdSource:
         self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return how far the newest ids are ahead of the clock, if that is too far, else 0."""
+        """Return the seconds by which the furthest ignored id is ahead of the clock; 0 if at most AHEAD_MS."""
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
@@ -57,7 +57,7 @@ class IdSource:
         return number.to_bytes(16)
 
     def _require_near(self, now_ms: int) -> None:
-        """Return to the clock's time when the last id is too far ahead of it."""
+        """Ignore the last id, and call ``ahead``, when that id is over AHEAD_MS ahead of the clock."""
         if self._ms > now_ms + AHEAD_MS:
             self._furthest_ms = max(self._furthest_ms, self._ms)
             self._ahead((self._ms - now_ms) / 1000)
@@ -86,14 +86,14 @@ def unix_ms_of_id(value: bytes) -> int:
 
 
 def is_ahead(value: bytes) -> bool:
-    """Return whether an id is so far ahead of the clock that a wrong clock has made it."""
+    """Return whether an id is over AHEAD_MS ahead of the clock, which shows that a wrong clock made it."""
     return unix_ms_of_id(value) > now_ms() + AHEAD_MS
 
 
 def unix_ms(moment: datetime) -> int:
-    """Return a moment, aware of its zone, in whole milliseconds since the epoch, rounded down.
+    """Return a moment with a time zone in whole milliseconds since the epoch, rounded down.
 
-    In integers: the float ``timestamp() * 1000`` is a millisecond short for some moments after 2038.
+    The integers are exact; the float ``timestamp() * 1000`` is a millisecond short for some moments after 2038.
     """
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 

@@ -1,6 +1,6 @@
 """JSON text, read strictly and written member by member.
 
-Input is UTF-8 with each name once in an object, so that no two readers see different values.
+Input must be UTF-8, with each name at most once in an object, so that all readers see the same values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 LARGEST_JSON_INTEGER = 2**53 - 1
 _SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_LONGEST_SHOWN = 64  # characters of a client's name that a message repeats
+_LONGEST_SHOWN = 64  # characters that a message repeats of a name in a request
 _Place = tuple[str | int, "_Place | None"]
 _ENCODER = json.JSONEncoder()
 _MOST_OBJECTS = 1_024
@@ -25,9 +25,9 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_literal(text: str) -> str:
-    """Return a result's text as JSON: a boolean, a list or object, an integer that every reader keeps, or a string.
+    """Return a result's text as JSON: a boolean, a list, an object, a small integer, or else a string.
 
-    RFC 7493 §2.2: integers beyond ±(2^53 - 1) are not interoperable as JSON numbers.
+    Integers beyond ±(2^53 - 1) become strings, because not every reader keeps such JSON numbers exact (RFC 7493 §2.2).
     """
     if text in ("true", "false") or text.startswith(("[", "{")):
         return text
@@ -37,15 +37,16 @@ def json_literal(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a JSON string, with what needs it escaped."""
+    """Return a text as a JSON string, in quotes and escaped."""
     return _ENCODER.encode(text)
 
 
 def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
-    """Return the document in a body; raises InvalidInput, with a pointer to a member that is named twice.
+    """Return the document in a body; ``number`` converts each number's literal, by default to ``int`` or ``float``.
 
-    ``number`` converts the literal of each number, by default to ``int`` or ``float``. A body with more than
-    ``most_objects`` objects, or four times as many numbers or lists, is refused: many of them hold the event loop.
+    Raises InvalidInput for text that is not JSON, and for a member that is given twice, with a pointer to it. Raises
+    InvalidInput too for more than ``most_objects`` objects, or four times as many numbers or ``[``, because parsing
+    them would hold the event loop.
     """
     if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
         raise _too_many()
@@ -93,14 +94,14 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value; of an integer with more digits than ``int`` reads, its text, which no field accepts."""
+    """Return a number's value; an integer with more digits than ``int`` reads stays a text, which no field accepts."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)
 
 
 def shown(name: str) -> str:
-    """Return a client's name as a message repeats it: cut after 64 characters."""
+    """Return a name in a request as a message repeats it: cut after 64 characters, lone surrogates replaced."""
     readable = _readable(name)
     return readable if len(readable) <= _LONGEST_SHOWN else f"{readable[:_LONGEST_SHOWN]}..."
 

@@ -14,7 +14,7 @@ _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
 
 
 def parse_limits(text: str) -> list[RateLimitItem]:
-    """Return limits such as ``100/minute; 1000/day``, shortest window first; raises ValueError with a sentence."""
+    """Return limits such as ``100/minute; 1000/day``, shortest window first; raises ValueError with an explanation."""
     try:
         limits = sorted(parse_many(text), key=RateLimitItem.get_expiry)
     except ValueError:
@@ -27,7 +27,7 @@ def parse_limits(text: str) -> list[RateLimitItem]:
 
 
 def parse_limit(text: str) -> RateLimitItem:
-    """Return a limit such as ``10/minute`` or ``100 per 2 hours``; raises ValueError with a sentence."""
+    """Return a limit such as ``10/minute`` or ``100 per 2 hours``; raises ValueError with an explanation."""
     limits = parse_limits(text)
     if len(limits) > 1:
         raise ValueError(f"{text!r} has several limits; give one, such as 10/minute")
@@ -35,19 +35,19 @@ def parse_limit(text: str) -> RateLimitItem:
 
 
 class UserLimit(NamedTuple):
-    """An amount, in seconds of work or in bytes, that a user may use in a window of so many seconds."""
+    """The amount, in seconds of work or in bytes, that a user may use in each window of ``seconds``."""
 
     amount: int
     seconds: int
 
 
 def parse_seconds(text: str) -> UserLimit:
-    """Return a quota of time such as ``300s/hour``; raises ValueError with a sentence."""
+    """Return a quota of time such as ``300s/hour``; raises ValueError with an explanation."""
     return _parse_quota(text, ("s",), "300s/hour")
 
 
 def parse_bytes(text: str) -> UserLimit:
-    """Return a quota of bytes such as ``5GB/day``; raises ValueError with a sentence."""
+    """Return a quota of bytes such as ``5GB/day``; raises ValueError with an explanation."""
     return _parse_quota(text, ("B", "kB", "MB", "GB", "TB"), "5GB/day")
 
 

@@ -10,10 +10,10 @@ STORED_DIGITS = 1_000  # of a longer result only the ends and the digest are sto
 
 
 class Facts(NamedTuple):
-    """The facts of a result that the history stores, in the order of its columns."""
+    """The facts of a result that the history stores, in the order of the history's columns."""
 
     stored: str | None  # the text, None when it is too long to be stored
-    digits: str  # their number, as text: a summary may count more digits than ``int`` reads
+    digits: str  # the number of digits, as text: that of a summary may be too long for ``int``
     exact: bool
     leading: str
     trailing: str
@@ -22,7 +22,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
-    """The text of a result, ASCII, and the facts about it.
+    """The ASCII text of a result, and the facts about it.
 
     ``head`` and ``tail`` stand around the text in the JSON form. They are made once, so that a cached answer costs no
     encoding.

@@ -1,4 +1,4 @@
-"""Usage: the part of one event that is added to the totals, and the totals as clients see them."""
+"""Usage: the contribution of one event to the totals, and the totals as clients see them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DIGITS, _MICROSECONDS = 10**24, 10**12
 
 
 class Use(NamedTuple):
-    """The part of one calculation that the totals count."""
+    """One calculation's contribution to the usage totals."""
 
     event_id: bytes
     user_id: bytes
@@ -41,7 +41,7 @@ class Use(NamedTuple):
 class Total(NamedTuple):
     """The totals of one operation on one day."""
 
-    day: int
+    day: int  # days since 1970-01-01, UTC
     operation: str
     calculations: int
     cached: int
@@ -50,7 +50,7 @@ class Total(NamedTuple):
 
 
 class QuotaState(NamedTuple):
-    """A user's use of a quota in the present window; ``resets_at`` in seconds since the epoch."""
+    """A user's use of a quota: the window is in seconds, ``resets_at`` in seconds since the epoch."""
 
     name: str
     limit: float
@@ -89,7 +89,7 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return the figures of an event that the totals add up; raises ValueError when one is missing or out of bounds."""
+    """Return an event's contribution to the totals; raises ValueError when a figure is missing or out of bounds."""
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
@@ -114,12 +114,12 @@ def use_of(event: Event) -> Use:
 
 
 def _at_ends(digits: int, leading: str, trailing: str) -> int:
-    """Return how many digits of a result without a value were delivered; a summary has no digest."""
+    """Return how many digits a summary delivered: those of its ends. A calculation without a digest is a summary."""
     return min(digits, len(leading) + len(trailing))
 
 
 def day_of(day: date) -> int:
-    """Return a date's number."""
+    """Return a date as the number of days since 1970-01-01."""
     return day.toordinal() - _EPOCH_DAY
 
 

@@ -1,1 +1,1 @@
-"""The life of a calculation, from its operands to its recorded result."""
+"""The steps of a calculation, from its operands to its recorded result."""

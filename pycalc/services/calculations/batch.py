@@ -16,9 +16,9 @@ from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
-BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch, beside the text of a longer result
+BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
 _MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
-_YIELD_SECONDS = 0.002  # yield to the event loop after so much batch work
+_YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
 
 class BatchCalculator:
@@ -32,7 +32,7 @@ class BatchCalculator:
         metrics: Metrics,
         seconds: float,
     ) -> None:
-        """``memory``: the response memory, bytes; ``seconds``: the deadline of one batch."""
+        """Take the bytes of long results from ``memory``; stop the computation of each batch after ``seconds``."""
         self._calculator = calculator
         self._scheduler = scheduler
         self._memory = memory
@@ -49,12 +49,15 @@ class BatchCalculator:
     async def calculate(
         self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
     ) -> list[Answer | PycalcError]:
-        """Record a batch in one transaction and return its answers in order; the answer to an error is the error.
+        """Calculate a batch, record it in one transaction and return its answers in order.
 
-        ``memory`` receives a slot of the response memory for each long result; close it when the answers are sent.
-        Once the results together are longer than one result may be, further calculations become errors. So do those
-        that the batch's deadline does not leave time for. Raises Overloaded, before anything is computed, when too many
-        batches are under way, in total or of this user. Raises the recorder's errors.
+        A request that is an error is its own answer, and a calculation that fails is answered by its error. A
+        calculation also fails if the results together would be longer than one result may be, or if the batch's
+        deadline passes first. ``memory`` receives a slot of the response memory for each long result; close it when the
+        answers are sent.
+
+        Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
+        user. Raises the recorder's errors.
         """
         found: list[Unrecorded | PycalcError] = []
         self._calculator.require_room()
@@ -79,7 +82,7 @@ class BatchCalculator:
         memory: ExitStack,
         found: list[Unrecorded | PycalcError],
     ) -> None:
-        """Append each calculation with its result, or the error that answers it, to ``found``."""
+        """Append the outcome of each request to ``found``: the calculation with its result, or an error."""
         digits_left = self._calculator.max_digits
         yielded = perf_counter()
         for request in requests:

@@ -1,4 +1,4 @@
-"""The life of one calculation: plan, look up in the cache, compute, verify, record."""
+"""The steps of one calculation: plan, look up in the cache, compute, verify, record."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Calculator:
         tracer: Tracer = NO_TRACER,
         quota: UserQuota = NO_QUOTA,
     ) -> None:
-        """``max_digits``: of a result, or of all results of a batch together; ``quota``: bytes of a user's answers."""
+        """Limit a result, or a batch's results together, to ``max_digits``; charge sent bytes to ``quota``."""
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
@@ -84,7 +84,7 @@ class Calculator:
         self._ids = ids
         self._tracer = tracer
         self._quota = quota
-        # A small calculation holds a slot from its arrival on, a batch while it is calculated.
+        # A GET request holds a slot from its arrival on; a posted calculation or a batch, while it is calculated.
         self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
         self._plans: dict[Request, Plan] = {}
@@ -95,13 +95,13 @@ class Calculator:
         }
 
     def planned(self, request: Request) -> Plan | None:
-        """Return the plan that was kept for a request; when it is None, call ``plan``."""
+        """Return the plan that was kept for a request, or None; ``plan`` makes a new one."""
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
-        """Return the plan for a calculation; a worker process plans long literals.
+        """Return the plan for a calculation; a worker process makes it where planning may be slow (``is_short``).
 
-        Raises InvalidInput or DomainError, and the errors of ``Computer.call``.
+        Raises InvalidInput, DomainError, ResultTooLarge, and the errors of ``Computer.call``.
         """
         try:
             if not is_short(*request):
@@ -131,8 +131,7 @@ class Calculator:
         ends, if that is cheaper. ``measure`` returns how many bytes of the result are sent, by default all of them; if
         it raises a PycalcError, nothing is recorded. These bytes are charged to the caller's quota.
 
-        Raises ResultTooLarge, with the result's size and ends, for a plan that is too large, and the errors of the
-        computer and of the recorder.
+        Raises the errors of ``find``, of ``check`` and of the recorder.
         """
         name = plan.task.operation
         try:
@@ -156,8 +155,8 @@ class Calculator:
     ) -> Result:
         """Return the result of a recorded calculation by its plan; nothing is recorded, and its bytes are charged.
 
-        Raises VerificationFailed when it is not the result that was recorded, ResultTooLarge when the limit is lower
-        now, and the errors of the computer.
+        Raises VerificationFailed when the result's digest is not the recorded one. Raises the errors of ``find``, such
+        as ResultTooLarge when the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):
@@ -167,7 +166,7 @@ class Calculator:
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation without its operands.
 
-        Raises NotFound if there is none, and QuotaExceeded.
+        Raises NotFound when the cache does not have it, and QuotaExceeded.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -181,8 +180,9 @@ class Calculator:
     ) -> Unrecorded:
         """Return a plan with its result, and charge the bytes of it that are sent to the caller's quota.
 
-        Raises QuotaExceeded, ResultTooLarge, InvalidInput if even the digit count is too long, and the errors of the
-        computer.
+        ``facts_only`` is that of ``ResultFinder.find``. Raises QuotaExceeded, and the errors of ``Computer.compute``.
+        For a plan that is too large, raises ResultTooLarge with the result's size and ends. Raises InvalidInput when
+        the number of digits has itself over LONGEST_RECORDED digits.
         """
         if measure is None and plan.task.view != "summary":
             self._quota.require(caller.user_id, plan.digits)
@@ -239,8 +239,8 @@ class Calculator:
         self._outcomes[operation, outcome].inc()
 
     def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
-        """Return the row of a calculation; queue it before the next await, so that ids grow in the queue's order."""
-        now_ms = time_ns() // 1_000_000  # read before the id is made, which is never earlier
+        """Return the row of a calculation. Queue it before the next await, so that ids grow in the queue's order."""
+        now_ms = time_ns() // 1_000_000  # read before the id is made, so that the id's time is not earlier
         return HistoryRow(
             self._ids.next(),
             caller.user_id,

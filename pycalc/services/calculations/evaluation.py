@@ -17,7 +17,7 @@ class _Number(str):
 def read_evaluation(body: bytes) -> Request:
     """Return the calculation in the body of an evaluation; raises InvalidInput with JSON pointers.
 
-    The precision is taken as written, so that no float rounds it.
+    Numbers are kept as literals, never converted to floats.
     """
     document = read_json(body, _Number)
     if not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""The version of the arithmetic: a release never returns results that different code has computed."""
+"""The version of the arithmetic. A shared cache uses it, so that results of different code are never returned."""
 
 from __future__ import annotations
 

@@ -23,19 +23,19 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events show a longer operand by its ends, its length and its digest.
 LONGEST_RECORDED = 1_000
-ABBREVIATED = "..."  # within an operand that is shown by its ends, and in no literal
+ABBREVIATED = "..."  # marks an operand that is shown by its ends; no literal contains it
 _LONGEST_SHOWN = 20_000  # an answer shows a longer operand in the same way
 _LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
 # The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
 _MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
-_MOST_MEMORY = 1 << 30  # bytes for a residue
+_MOST_MEMORY = 1 << 30  # bytes for the intermediate values of a computation
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class Options(NamedTuple):
-    """The options of a calculation; by default the whole value."""
+    """The options of a calculation; by default the full result, in decimal."""
 
     precision: int = DEFAULT_PRECISION
     modulus: str | None = None
@@ -49,7 +49,7 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
-    """Return the options from a request's other parameters; raises InvalidInput for an unknown or invalid one."""
+    """Return the options that a request gives beside its operands; raises InvalidInput if one is unknown or invalid."""
     known = {"precision"} if takes_precision(operation) else set()
     if operation.numeric:
         known.add("base")
@@ -75,7 +75,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an option that is a whole number; raises InvalidInput."""
+    """Return an option as a whole number from ``least`` to ``most``, or its default; raises InvalidInput."""
     text = given.get(name)
     if text is None:
         return default
@@ -95,7 +95,7 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether planning takes well under a millisecond: for large operands it takes up to half a second."""
+    """Return whether planning takes well under a millisecond; for large operands it may take half a second."""
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
     size = sum(map(size_of, literals)) + size_of(options.modulus or "")
@@ -105,10 +105,12 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return the plan for an operation and its operands' literals, in their order.
+    """Return the plan for an operation and its operands' literals, in the order of its parameters.
 
-    For operands that are not short, the estimate includes the time to hand the calculation to a worker. Raises
-    InvalidInput or DomainError.
+    For operands that are not short, the estimate includes the time to hand the calculation to a worker.
+
+    Raises InvalidInput or DomainError. If the result may have over ``max_digits`` digits, the plan is ``too_large``
+    where the result has a summary; otherwise ResultTooLarge is raised.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:
@@ -127,7 +129,8 @@ def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
         raise ResultTooLarge(detail, None, max_digits, None, None)
     seconds = plan.seconds + base_seconds(plan.digits)
     memory = plan.memory + _MEMORY_PER_DIGIT * digits
-    key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"  # the recorded input has it
+    # The key of an abbreviated input is its digest, and the input includes the base.
+    key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"
     task = plan.task._replace(base=base)
     return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
 
@@ -180,7 +183,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan for a value's size and ends, without the value; the given plan where that is not possible."""
+    """Return the plan for only the size and ends of a result; the given plan if its operation has no summary."""
     if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
         return plan
     summary = plan.task._replace(view="summary")
@@ -190,9 +193,9 @@ def ends_of(plan: Plan) -> Plan:
 
 
 def recorded_key(operation: str, recorded_input: str) -> str:
-    """Return the canonical name of a result whose recorded input shows an operand by its digest.
+    """Return the cache key of a result whose recorded input abbreviates an operand.
 
-    The recorded calculation itself gives this name, so its result is found in the cache without the operands.
+    The key depends on the recorded calculation only, so the result is found without the full operands.
     """
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
@@ -205,7 +208,7 @@ def _key(operation: Calculable[Any], args: Any, precision: int, texts: tuple[str
 
 
 def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
-    """Return the operands and options as JSON: as the answer shows them, and as the history does."""
+    """Return the operands and options as JSON, in the form of the answer and in that of the history."""
     text = _encode(inputs)
     if len(text) <= LONGEST_RECORDED:
         return text, text
@@ -217,7 +220,7 @@ def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
 
 
 def _abbreviated(operand: int | str, longest: int) -> int | str:
-    """Return an operand in full up to a length, and a longer one by its ends, its length and its digest."""
+    """Return an operand, or its ends, length and digest when it has more than ``longest`` characters."""
     if isinstance(operand, int) or len(operand) <= longest:
         return operand
     digest = sha256(operand.encode()).hexdigest()

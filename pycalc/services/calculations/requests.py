@@ -15,14 +15,14 @@ from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Calculable
 
 _OPTIONS = ("mod", "view", "precision", "base")
-_MOST_COMMAS = 1_000  # a body of more values would hold the event loop for longer than two long operands do
+_MOST_COMMAS = 1_000  # more values take longer to parse than two operands of full length, and hold the event loop
 _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, precision and base where they are wanted.'
 
 
 def read_calculation(body: bytes) -> Request:
-    """Return the calculation in a body; raises InvalidInput, with JSON pointers, when there is none.
+    """Return the calculation in a body; raises InvalidInput, with JSON pointers, when the body is not valid.
 
-    Numbers are kept as written, never converted to floats.
+    Numbers are kept as literals, never converted to floats.
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -45,7 +45,7 @@ def read_calculation(body: bytes) -> Request:
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
-    """Return an error whose pointers to operands lead into the body's ``input``."""
+    """Return the error with its pointers to operands moved into the body's ``input``: ``/n`` becomes ``/input/n``."""
     operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
     problems = (
         problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem
@@ -55,7 +55,7 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
 
 
 def recorded_request(row: HistoryRow) -> Request | None:
-    """Return the request of a recorded calculation, None when the row does not hold its operands in full.
+    """Return the request of a recorded calculation; None when the row does not hold its operands in full.
 
     Raises NotFound for a summary, which has no digits.
     """
@@ -70,10 +70,10 @@ def recorded_request(row: HistoryRow) -> Request | None:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the calculations in a batch's body; one that is not valid is replaced by its error.
+    """Return the calculations in a batch's body; an error replaces one with a missing operand or an invalid option.
 
-    Numbers are kept as written, never converted to floats. Raises InvalidInput, with JSON pointers, when the body is
-    not a batch.
+    Numbers are kept as literals, never converted to floats. Raises InvalidInput, with JSON pointers, when the body or
+    one of its items has the wrong form.
     """
     document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:
@@ -87,13 +87,13 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
 
 
 def _literal(number: str) -> str:
-    """Return a JSON number's literal, and 5 for ``5.0``: some languages write integers like that."""
+    """Return a JSON number's literal; ``5.0`` becomes ``5``, because some languages write integers like that."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 
 
 def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
-    """Yield the errors in the form of one item."""
+    """Yield the problems with the form of one item."""
     at = f"/operations/{index}"
     if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
         yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
@@ -102,7 +102,7 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
 
 
 def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:
-    """Yield the errors in the form of the operation and the input of an object at a pointer."""
+    """Yield the problems with the form of the operation and the input in the object at the pointer ``at``."""
     if not isinstance(item["operation"], str) or item["operation"] not in known:
         yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(known)}.")
     if isinstance(item["input"], dict):
@@ -112,7 +112,7 @@ def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any
 
 
 def _not_literals(at: str, given: dict[str, Any]) -> Iterator[FieldProblem]:
-    """Yield the problems of members that are neither numbers nor strings; here a number is its literal."""
+    """Yield a problem for each member that is not a number or a string; a number is here its literal, a string."""
     for name, value in given.items():
         if not isinstance(value, str):
             yield FieldProblem(f"{at}{pointer_step(name)}", f"{shown(name)} must be a number or a string.")
@@ -124,7 +124,7 @@ def _unknown(at: str, name: str) -> FieldProblem:
 
 
 def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
-    """Return one calculation's request; takes the operands out of ``given``, so that the options remain."""
+    """Return one calculation's request, or what is wrong with it; remove the operands from ``given``."""
     operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])

@@ -1,4 +1,4 @@
-"""The result of a plan, from the cache or computed; a result that several callers want at once is computed once."""
+"""Results of plans, from the cache or computed; callers who want an expensive result at once share one computation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Compute
 from pycalc.services.compute.plan import Plan
 from pycalc.services.operations.radix import DECIMAL
 
-_WAKE_SECONDS = 0.0003  # what each of many callers who waited for one result costs the event loop
+_WAKE_SECONDS = 0.0003  # work on the event loop for each caller who shared another's computation
 
 
 class ResultFinder:
@@ -68,7 +68,7 @@ class ResultFinder:
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:
-        """Return the result under a key from the cache, None when it is not there."""
+        """Return the cached result under a key; None when there is none or the cache does not answer."""
         return await self._look_up(key, inf)
 
     async def _coordinate(self, plan: Plan, user: bytes) -> Found:
@@ -96,7 +96,7 @@ class ResultFinder:
 
 
 def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
-    """Return a computed result with the parts of its JSON form that stand around the text."""
+    """Return a computed result, with the parts of its JSON form before and after the text."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":

@@ -35,13 +35,13 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The work under way in this process, by key; bounded by the callers who wait for it."""
+    """The work under way in this process, by key. Each work has a waiting caller, which bounds their number."""
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
 
     def under_way(self, key: str) -> bool:
-        """Return whether the work under a key has begun."""
+        """Return whether the work under a key is under way."""
         return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
@@ -64,7 +64,7 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result; ``cached`` is false when it was computed for this call."""
+    """A result; ``cached`` is False when it was computed for this call, or for another call that this one joined."""
 
     result: Result
     cached: bool
@@ -77,12 +77,12 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 class Coordination:
     """Single flight among processes: the holder of a lease computes, the others poll the shared cache.
 
-    Waiting callers take no place in any queue of this process, and wait for a few times the estimated duration.
-    The reply to a request for a lease contains the result, so an expensive result needs no look-up before.
+    Waiting callers occupy no queue of this process, and wait for at most a few times the estimated duration. The reply
+    to a request for a lease contains the result if it is stored, so an expensive result needs no separate look-up.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
-        """``leases``: None for a single process; ``longest``: the longest wait for another process, seconds."""
+        """Use ``leases``, None for a single process; wait at most ``longest`` seconds for another process."""
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors

@@ -17,8 +17,9 @@ _RETRY_SECONDS = 5
 class Admission:
     """A queue for ``slots`` slots; the next slot goes to the user whose last one was longest ago.
 
-    With two slots or more, one user holds at most all but one of them. When the queue is full, a request of a user who
-    has fewer waiting displaces the newest request of the user who has most.
+    With two slots or more, one user holds at most all but one of them. When the queue is full, a new request of a user
+    who has fewer waiting displaces the newest request of the user who has the most. One user's requests fill at most
+    half of the queue.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -41,7 +42,11 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self, user: bytes) -> AsyncIterator[None]:
-        """Hold a slot; raises Overloaded when the queue is full, for all or for this user, or the wait too long."""
+        """Hold a slot during the body.
+
+        Raises Overloaded when the queue is full, in total or for this user, when the wait exceeds ``max_wait`` seconds,
+        or when another user's request displaces this one.
+        """
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(user, deque()).append(granted)
@@ -51,7 +56,7 @@ class Admission:
             async with asyncio.timeout(self._max_wait):
                 await granted
         except BaseException as error:
-            # The request was granted meanwhile, or it is in the queue; a displaced one is neither.
+            # The request was granted meanwhile, or it is still in the queue, or it was displaced and needs no clean-up.
             if granted.done() and not granted.cancelled() and granted.exception() is None:
                 self._release(user)
             elif granted in self._waiting.get(user, ()):
@@ -66,7 +71,10 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """Displace a request from a full queue; raises Overloaded when no other user has more requests."""
+        """Displace a request if the queue is full.
+
+        Raises Overloaded when no other user has more requests, or when this user's requests fill half of the queue.
+        """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
             raise self._refusal("queue", "Too many of your computations are waiting")
@@ -77,7 +85,7 @@ class Admission:
             raise self._refusal("queue", "Too many computations are waiting")
         displaced = self._waiting[most].pop()
         self._left_queue(most)
-        if not displaced.done():  # else cancelled, and its caller has not run since
+        if not displaced.done():  # if done, it was cancelled and its caller has not run since
             detail = "Too many computations are waiting, and most of them are yours"
             displaced.set_exception(self._refusal("displaced", detail))
 
@@ -97,7 +105,7 @@ class Admission:
         self._grant()
 
     def _grant(self) -> None:
-        """Give the free slots to the users whose last slot was longest ago."""
+        """Give the free slots to the waiting users whose last slot was longest ago."""
         while self._free:
             eligible = [user for user in self._waiting if self._running[user] < self._share]
             if not eligible:

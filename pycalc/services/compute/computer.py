@@ -29,9 +29,9 @@ from pycalc.services.operations.base import Stepwise
 
 INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
 _SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
-_MOST_DEADLINES = 4  # a longer estimate is refused; estimates are right within a factor of two
+_MOST_DEADLINES = 4  # an estimate above so many deadlines is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
-_MOST_FOUND = 16 * 1024  # bytes of what was found before the deadline
+_MOST_FOUND = 16 * 1024  # bytes of a partial result, found before the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ _log = get_logger(__name__)
 
 
 class Computer:
-    """A computer of verified results, bounded in processes, in waiting requests, in time and in bytes."""
+    """A computer of results, with bounds on processes, waiting requests, time and memory."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Computer:
         quota: UserQuota = NO_QUOTA,
         proc: Path = Path("/proc"),
     ) -> None:
-        """``timeout``: seconds for each computation; ``memory``: bytes for all workers; ``quota``: seconds of a user.
+        """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each user to ``quota``.
 
         Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing.
         """
@@ -75,11 +75,12 @@ class Computer:
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
     async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
-        """Return a verified result's text and the facts about it.
+        """Compute a result, verify it as ``execute`` does, and return its text and the facts about it.
 
-        Raises QuotaExceeded, ComputationTimeout at the deadline or at the limit of memory, Overloaded when too much is
-        waiting, Unavailable when the worker died, VerificationFailed when the result did not agree with its residue.
-        Cancellation kills the computation.
+        Raises QuotaExceeded; Overloaded when too much is waiting or no memory is left for the result; Unavailable when
+        no worker starts, when the worker dies, or at shutdown. Raises ComputationTimeout at the deadline, at the limit
+        of memory, or when the estimate is far above the deadline. Raises the errors of ``execute``. Cancellation kills
+        the worker.
         """
         started = perf_counter()
         task = plan.task
@@ -134,37 +135,41 @@ class Computer:
                     self.quota.charge(user, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one is idle; raises Unavailable."""
+        """Start a worker unless one is idle; raises Unavailable when it does not start."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
         try:
             try:
                 await self._start_worker()
-            except anyio.BrokenWorkerProcess:  # an idle worker that has just died, which anyio did not know
+            except anyio.BrokenWorkerProcess:  # anyio chose an idle worker that had just died
                 await self._start_worker()
         except (anyio.BrokenWorkerProcess, OSError) as error:
             _log.warning("a worker process did not start", error=str(error))
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker; this is never cancelled, because anyio would lose the process."""
+        """Start a worker. The start is never cancelled, because anyio would lose the process."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
-            await asyncio.shield(starting)  # anyio's shields don't hold against Task.cancel, by which callers leave
+            await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
         except asyncio.CancelledError:
             # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
             starting.add_done_callback(lambda started: started.cancelled() or started.exception())
             raise
 
     async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
-        """Call a light function in a worker, such as planning long operands, and return its result."""
+        """Call a light function in a worker, such as planning long operands, and return its result.
+
+        Raises the function's errors. Raises QuotaExceeded, Overloaded, Unavailable and ComputationTimeout too, as
+        ``compute`` does.
+        """
         async with self._worker_slot(user, 0.0):
             with self._memory_file() as memory:
                 return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
 
     def abandon(self) -> None:
-        """Stop all computations and refuse new ones at shutdown; their callers get Unavailable."""
+        """Stop the computations in workers and refuse new ones, at shutdown; their callers get Unavailable."""
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)
@@ -188,8 +193,11 @@ class Computer:
     async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The worker may take ``most`` bytes, but not more than its share of the memory of all workers. One that needs
-        more aborts and notes this in the file ``memory``.
+        The worker may take ``most`` bytes, but not more than its share of the memory of all workers. A worker that
+        needs more aborts, and notes this in the file ``memory``.
+
+        Raises ComputationTimeout at the deadline or at the limit of memory, Unavailable when the worker does not start
+        or dies otherwise, and the function's errors.
         """
         most = min(most, self._most_memory)
         await self._ready_worker()
@@ -202,7 +210,7 @@ class Computer:
         except TimeoutError:
             detail = f"This was stopped after {self._timeout:g} s: ask for smaller operands."
             found = os.pread(memory, _MOST_FOUND, 0)
-            # The file of a killed worker may be incomplete; what another operation has written is no list.
+            # Only a complete list is a partial result: the file may also hold half of one, or another operation's text.
             is_list = found.startswith(b"[") and found.endswith(b"]")
             raise ComputationTimeout(detail, found.decode() if is_list else None) from None
         except anyio.BrokenWorkerProcess as error:
@@ -225,7 +233,10 @@ class Computer:
 
     @contextmanager
     def _memory_file(self) -> Iterator[int]:
-        """Open a file in memory for a worker's result: unlike a file on disk, it delays no sync of another file."""
+        """Open a file in memory for a worker's result; raises Overloaded if that fails.
+
+        Unlike a file on disk, it does not delay the syncs of other files.
+        """
         try:
             memory = os.memfd_create("pycalc-result")
         except OSError as error:

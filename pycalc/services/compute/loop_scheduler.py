@@ -1,4 +1,4 @@
-"""A scheduler for work that holds the event loop: it runs in short time slices, with other tasks in between."""
+"""A scheduler for work that holds the event loop: the work runs in short time slices, with other tasks in between."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the lo
 
 
 class LoopScheduler:
-    """A first-in, first-out queue for work: up to one time slice in each iteration of the event loop.
+    """A first-in, first-out queue that lets one time slice of work run in each iteration of the event loop.
 
     Without the queue, all work that arrived together would run together. A later request would then wait for all of
     it, even if that request is only to be refused.

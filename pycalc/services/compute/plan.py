@@ -1,4 +1,4 @@
-"""The plan of a calculation: its task for the computer, and its cost and size as estimated."""
+"""The plan of a calculation: its task for the computer, and its estimated cost and size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pycalc.services.compute.worker import Task
 
 PLANNING_MEMORY = 256 << 20  # bytes that planning may take in a worker
-BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one does
+BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a small one needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,6 @@ class Plan:
     recorded_input: str
     seconds: float
     digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
-    summary_seconds: float = 0.0  # the cost of the size and ends alone; for a residue, of the whole
+    summary_seconds: float = 0.0  # the cost of the size and ends alone; the whole cost where they need the result
     memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start
     too_large: bool = False  # the result has too many digits: only its summary is computed, for the error

@@ -1,4 +1,7 @@
-"""The code inside a worker process: one computation and its verification. Light imports keep its start fast."""
+"""The computation of one result and its verification, and the limits of a worker process.
+
+Light imports keep the start of a worker fast.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
 
 INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
 _EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
-_NICENESS = 10  # the service, which answers everybody else meanwhile, goes before its workers
-OUT_OF_MEMORY = bytes([signal.SIGABRT])  # a worker's file after its computation reached the limit of memory
+_NICENESS = 10  # the service, which answers other requests meanwhile, has priority over its workers
+OUT_OF_MEMORY = bytes([signal.SIGABRT])  # the content of a worker's file after the worker reached its limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 T = TypeVar("T")
@@ -41,16 +44,19 @@ class Task(NamedTuple):
     view: View = "value"
     modulus: int = 0
     exact: bool = True
-    method: Any = None  # of a residue, as planning chose it (``ResiduePlan``)
+    method: Any = None  # how to compute a residue, as planning chose (``ResiduePlan``)
     base: int = DECIMAL
 
 
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
-    """Compute and verify one result; return its text and the facts about it.
+    """Compute one result; return its text and the facts about it. The text of a summary is empty.
 
-    A text over INLINE_BYTES is written to ``file``, if given, and None returned in its place. What is found of a result
-    step by step is written there meanwhile. Raises VerificationFailed when the text does not agree with an independent
-    residue, and InvalidInput where a result in another base is not an integer.
+    Results are verified, except exact summaries and texts that are short (``verified_above``, VERIFIED_DIGITS). A text
+    over INLINE_BYTES is written to ``file``, if given, and None is returned in its place. A stepwise operation writes
+    its partial results there too.
+
+    Raises VerificationFailed when the verification fails, InvalidInput where a result in another base is not an
+    integer, and the operation's errors, such as DomainError.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -80,7 +86,11 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
 
 
 def _modulo(operation: Modular[Any], task: Task) -> Verified:
-    """Return the result modulo m; a long one is verified against the result modulo m·p, and that modulo p."""
+    """Return the result modulo m; verify it if it is long. Raises VerificationFailed.
+
+    The verification computes the result modulo m·p for a random prime p. That must agree with the result modulo m, and
+    with an independent residue modulo p.
+    """
     result = operation.modulo(task.args, task.modulus, task.method)
     text = text_of(result).encode()
     if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
@@ -103,10 +113,10 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 
 
 def be_ready() -> None:
-    """Prepare a new worker: lower its priority and tie its life to the service's; repeating this is harmless.
+    """Prepare a new worker: lower its priority, and let it end with the service. Further calls are harmless.
 
-    Workers ignore signals for the whole process group (Ctrl-C, a supervisor's SIGTERM): the service lets them finish.
-    When the service is killed, the kernel kills them.
+    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that the service can let them
+    finish. When the service is killed, the kernel kills them.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -120,8 +130,9 @@ def limited(seconds: float, memory: int, file: str, function: Callable[..., T], 
     """Call a function under limits of processor time and of address space, and return its result.
 
     The service kills a worker at its deadline; the limit of time ends a worker whose service was killed first. A
-    worker that needs ``memory`` more bytes than at its start aborts: GMP aborts by itself, and after a MemoryError
-    Python would keep objects. The interpreter's signal handler then writes the signal's number to ``file``.
+    worker that needs ``memory`` more bytes than at its start aborts. GMP aborts by itself. A MemoryError leads to an
+    abort here, because Python would keep objects after it. The interpreter's signal handler then writes the signal's
+    number to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
@@ -147,6 +158,6 @@ def _limit_address_space(size: int) -> None:
 
 @cache
 def _address_space_at_start() -> int:
-    """Return the size of this process's address space at the first call."""
+    """Return the size of this process's address space, in bytes, at the first call."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()

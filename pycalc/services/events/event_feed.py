@@ -1,4 +1,7 @@
-"""The event feed of ``GET /events``: first from the history, then live, without gap or duplicate."""
+"""The event feed of ``GET /events``: first from the history, then live, without a gap.
+
+Duplicates are possible only after the clock was set back by more than AHEAD_MS.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class EventFeed:
     """The event feed, with a limit of subscribers in total and per user."""
 
     def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics, total: int) -> None:
-        """``total`` is the limit of subscribers in total."""
+        """Limit the subscribers to ``total``, and to MAX_SUBSCRIBERS_EACH for each user."""
         self._history = history
         self._poller = poller
         self._limit = ConcurrencyLimit(
@@ -32,10 +35,12 @@ class EventFeed:
     ) -> AsyncGenerator[Event]:
         """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
-        The first event has no payload and only marks the position after which the others come. ``identify`` is called
-        before each event, HEARTBEAT too, and raises when the caller has lost its rights. The feed ends when the
-        service stops, when the caller's role changes, or when the client reads too slowly. Raises Overloaded above the
-        limits, and StoreUnavailable.
+        Without ``last_id``, only new events follow. The first event has no payload and only marks the position after
+        which the others come. ``identify`` is called before each event and each HEARTBEAT; it raises an error when the
+        caller has lost its rights. The feed ends when the service stops, when the caller's role changes, or when the
+        client reads too slowly.
+
+        Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id
@@ -53,11 +58,11 @@ class EventFeed:
                         yield event
 
     def end(self) -> None:
-        """End all feeds, and those that begin later at once."""
+        """End all feeds after their queued events; a feed that begins later ends after its replay of the history."""
         self._poller.end()
 
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield the recorded events from ``after`` to the subscriber's position, then what the subscriber yields."""
+        """Yield the recorded events after ``after`` up to the subscriber's position, then those that it yields."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:

@@ -23,7 +23,7 @@ HOLD_BACK_SECONDS = 2.5
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
 _ROWS = 500
-_REPEATED_MS = 1_000  # is read again after the clock was set back, so that no event is lost
+_REPEATED_MS = 1_000  # the last second is read again after the clock was set back, so that no event is lost
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = Event(b"", b"", b"")  # yielded after HEARTBEAT_SECONDS without an event
 MAX_BEHIND = 2_048  # a subscriber with more events in its queue is dropped
@@ -94,7 +94,7 @@ class HistoryPoller:
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Subscribe to one user's calculations, or to everybody's with None; raises StoreUnavailable.
 
-        The iteration ends when the poller closes, or when the client falls too far behind.
+        The subscriber's iteration ends when the poller ends, or when the client falls too far behind.
         """
         async with self._reading:
             if self._count():
@@ -115,14 +115,14 @@ class HistoryPoller:
             self._forget(user_id, subscriber)
 
     def end(self) -> None:
-        """End all subscriptions after their queued events, and those that begin later at once."""
+        """End all subscriptions after their queued events; a later subscription yields no event."""
         self._ended = True
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.end()
 
     async def aclose(self) -> None:
-        """End all subscriptions."""
+        """Stop reading, and end all subscriptions after their queued events."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait({self._runner})
@@ -137,7 +137,10 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the exclusive upper bound of the ids to read; later ids may still be overtaken by earlier ones."""
+        """Return the exclusive upper bound of the ids to read.
+
+        With several processes, it excludes the last HOLD_BACK_SECONDS, in which an earlier id may yet be committed.
+        """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 
@@ -158,7 +161,7 @@ class HistoryPoller:
             await asyncio.sleep(_GATHER_SECONDS)
 
     async def _read(self) -> bool:
-        """Queue the events after the position; return whether there may be more."""
+        """Read the events after the position and queue them for the subscribers; return whether there may be more."""
         now_ms = self._clock_ns() // 1_000_000
         if self._position > first_id_of_ms(now_ms + AHEAD_MS):  # the clock was set back, so new ids are lower
             self._position = first_id_of_ms(now_ms - _REPEATED_MS)

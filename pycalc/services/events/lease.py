@@ -38,7 +38,7 @@ class OutboxLease:
         return acquired
 
     async def release(self) -> None:
-        """Let another relay publish; a failure is ignored, because the lease expires by itself."""
+        """Release the lease to other relays; a failure is ignored, because the lease expires by itself."""
         self._held_until = 0.0
         with suppress(Exception):
             await self._outbox.release(self._owner)

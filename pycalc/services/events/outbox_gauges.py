@@ -9,11 +9,11 @@ from pycalc.db.base import OutboxRow, OutboxStore
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.observability.metrics import EventMetrics
 
-_COUNT_SECONDS = 1.0  # the database walks through the whole outbox to count it
+_COUNT_SECONDS = 1.0  # the shortest time between counts, because the database reads the whole outbox to count
 
 
 class OutboxGauges:
-    """The backlog and the age of its oldest event; both are 0 in a relay that does not hold the lease."""
+    """The gauges of the backlog and of its oldest event's age; a relay shows 0 when another relay holds the lease."""
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
         self._outbox = outbox
@@ -37,9 +37,10 @@ class OutboxGauges:
         self.show(oldest, await self._outbox.backlog() if oldest else 0)
 
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Show the oldest entries of the outbox; raises StoreUnavailable.
+        """Set both gauges from the oldest entries of the outbox; raises StoreUnavailable.
 
-        With ``more`` entries in the outbox the backlog is an estimate: the last count, less the entries removed since.
+        If the outbox may have ``more`` entries, the backlog is an estimate: the last count, less the entries removed
+        since.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS

@@ -41,7 +41,7 @@ class OutboxPublisher:
             await self._stream.publish([event_of(entry.row) for entry in entries])
         except EventsRefused as error:
             reasons = error.refused
-            if not self._schedule:  # one line for a burst of refusals
+            if not self._schedule:  # log one line for a burst of refusals
                 examples = sorted(set(reasons.values()))[:5]
                 _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
         if self._tracer.on:

@@ -1,9 +1,9 @@
-"""The relay: outbox -> stream, at least once, in the order of commit.
+"""The relay, which publishes the outbox's events to the stream at least once, in the order of commit.
 
-The relay reads entries, publishes them and only then deletes them. A crash between the last two steps publishes the
-entries again, with the same ids. While the stream is down the entries stay in the outbox. Of several relays on one
-database the holder of the lease publishes, which keeps each user's events in order; the others stand by. An event that
-the stream keeps refusing becomes a dead letter, and the other events flow on meanwhile (ADR 5).
+The relay reads entries, publishes them and only then deletes them. After a crash between the last two steps, the
+entries are published again, with the same ids. While the stream is down the entries stay in the outbox. Of several
+relays on one database the holder of the lease publishes, which keeps each user's events in order; the others stand by.
+A refused event is retried beside later events; after several refusals it becomes a dead letter (ADR 5).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
-_SHRINK, _GROW = 4, 2  # after a batch that timed out the next one is a quarter, after a success the next one doubles
+_SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large; a success doubles it
 _GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
@@ -58,7 +58,7 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start to relay; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
+        """Start the task; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
         self._outbox = outbox
         self._shared = shared
         self._backoff = backoff
@@ -90,7 +90,7 @@ class Relay:
             raise StreamUnavailable("The stream refuses some events.")
 
     async def aclose(self) -> None:
-        """Publish the rest for at most 1.5 s, then stop; the remaining entries stay in the outbox."""
+        """Publish for at most 1.5 s more, then stop and release the lease; the remaining entries stay in the outbox."""
         self._closing.set()
         self._work.set()
         with suppress(TimeoutError):
@@ -118,7 +118,7 @@ class Relay:
                 pass
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
-        """Return whether this relay holds the lease; renew the lease when less than ``seconds`` are left."""
+        """Acquire or renew the lease when less than ``seconds`` of it are left; return whether this relay holds it."""
         if self._lease.seconds_left < seconds:
             renewal = self._lease.held
             acquired = await self._lease.acquire()
@@ -130,7 +130,7 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """Publish the oldest entries and delete them; return whether there may be more."""
+        """Publish the oldest entries and those due for a retry; return whether to go on at once."""
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
@@ -149,13 +149,16 @@ class Relay:
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish entries while this relay holds the lease; return how many left the outbox."""
+        """Publish entries if this relay holds the lease; return how many left the outbox."""
         if not entries or not await self._lead(PUBLISH_SECONDS):
             return 0
         return await self._publisher.publish(entries)
 
     async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish refused events again; return how many left the outbox. A failure delays no other event."""
+        """Publish refused events again; return how many left the outbox.
+
+        A failure of the stream postpones these retries, but does not delay other events.
+        """
         try:
             removed = await self._publish(entries)
         except StreamUnavailable as error:
@@ -169,7 +172,10 @@ class Relay:
         return removed
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, exponentially longer and with full jitter, and keep the gauges up to date."""
+        """Wait before the next try, exponentially longer and with full jitter; keep the gauges up to date meanwhile.
+
+        After a failure of the stream, release the lease and make the next batch smaller.
+        """
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)

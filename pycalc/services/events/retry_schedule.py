@@ -1,4 +1,4 @@
-"""The retry schedule of the events that the stream refuses: several tries, then the dead letters."""
+"""The retry schedule of events that the stream refuses: after several tries an event becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ class RetrySchedule:
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the entries that another relay removed: ``oldest`` are the oldest entries of the outbox.
+        """Forget the entries that are no longer in the outbox, whose oldest entries are ``oldest``.
 
-        With ``more`` the outbox may have later entries, and those are kept.
+        With ``more``, the outbox may have later entries, so those stay in the schedule.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Delay all retries by one step, after a failure of the stream itself rather than of one event."""
+        """Postpone retries until at least ``seconds`` / 25 from now, because the stream itself failed."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Schedule the refused entries again and forget the published ones; return the reasons of those to give up.
+        """Schedule refused entries again and forget published ones; return the refusal's reason for each to give up.
 
-        ``reasons`` has the refused events by event id; the result has the entries by sequence number.
+        ``reasons`` is keyed by event id, the result by sequence number.
         """
         now = self._clock()
         given_up: dict[int, str] = {}

@@ -34,7 +34,8 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A member of the group that counts events; it commits a batch to the stream after counting it in the database.
 
-    A crash between the two commits redelivers the batch, and the database ignores events that it has counted (ADR 17).
+    After a crash between the two, the stream delivers the batch again. The database ignores events that it has already
+    counted (ADR 17).
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class UsageConsumer:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Return while events are consumed; raises StreamUnavailable after two failures in a row."""
+        """Raise StreamUnavailable if the task has ended or failed twice in a row, so that events are not consumed."""
         if self._runner.done() or self._failures > 1:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the current batch if that takes at most 2 s, and leave the group."""
+        """Finish the current batch, or cancel it after 2 s; then leave the group."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -79,7 +80,7 @@ class UsageConsumer:
                 await self._back_off(error)
 
     async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch; None when the consumer is closed first."""
+        """Return the next batch, or None if the consumer is closed first; raises StreamUnavailable."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -91,7 +92,7 @@ class UsageConsumer:
             await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
-        """Process a batch, and retry while the database is unavailable; return False when closed before it is done.
+        """Process a batch, and retry while the database is unavailable; return False if the consumer is closed first.
 
         The batch is kept during the retries: a broker dead-letters messages that are returned again and again.
         """
@@ -105,7 +106,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the events of this service, and dead-letter all other messages."""
+        """Count the valid events of this service, and dead-letter all other messages."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []
@@ -151,7 +152,7 @@ def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
 
 
 class UsageReader:
-    """The reader of usage totals: a user's own, or everybody's for an admin; and of what is left of the quotas."""
+    """A reader of usage totals (a user's own, or everybody's for an admin) and of the state of the caller's quotas."""
 
     def __init__(self, usage: UsageStore, users: UserStore, quotas: QuotaKeeper) -> None:
         self._usage = usage
@@ -163,7 +164,7 @@ class UsageReader:
     ) -> str:
         """Return a UsageReport as JSON for ``since`` <= day < ``until``, with the state of the caller's quotas.
 
-        Raises Forbidden for another user's totals.
+        Raises the errors of ``visible_user_ids``, such as Forbidden for another user's totals.
         """
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),
