@@ -316,7 +316,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of settings: arguments, then environment variables, then ``.env``.
+        """Return the sources of settings, by precedence: arguments, environment variables, ``.env``.
 
         Empty variables are dropped, so that the default applies, except where empty means no limit. Values of
         PYCALC_PORT and PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.

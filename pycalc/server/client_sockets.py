@@ -89,7 +89,7 @@ class ClientSockets:
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False if the kernel does not tell."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False if both are unknown."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

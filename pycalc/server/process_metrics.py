@@ -93,7 +93,7 @@ class ProcessMetrics:
 
     async def add(self, number: int, end: socket.socket) -> None:
         """Add the process that holds the other end of this socket."""
-        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor notices the end of a process by itself
+        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
         channel.respond = self.total
         self._processes[number] = channel
 
