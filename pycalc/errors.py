@@ -279,7 +279,7 @@ class Overloaded(RetryLater):
 
 
 class Unavailable(RetryLater):
-    """A dependency does not answer, or the service is shutting down.
+    """The service can't do this now: for example, a dependency does not answer, or the service is shutting down.
 
     After OutcomeUnknown and AnswerLost, the dependency may have done the work.
     """
