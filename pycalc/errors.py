@@ -4,25 +4,25 @@ The tree::
 
     PycalcError                 internal-error
     ├── InvalidInput            validation-error       the request is not of the documented form
-    ├── DomainError             domain-error           the operation has no real value there
-    ├── ResultTooLarge          result-too-large       the result has more digits than the service writes out
+    ├── DomainError             domain-error           the operation is not defined for these operands
+    ├── ResultTooLarge          result-too-large       the result has, or may have, more digits than the limit
     ├── Unauthorized            unauthorized
-    │   ├── InvalidToken                               a token was sent: unknown, expired, revoked, its account gone
-    │   └── RefreshTokenReused                         carries the session that was ended
+    │   ├── InvalidToken                               the bearer token is invalid, expired or revoked
+    │   └── RefreshTokenReused                         carries the id of the session that was ended
     ├── Forbidden               forbidden
     │   └── WrongPassword                              an authenticated caller gave a wrong password
     ├── NotFound                not-found
-    ├── Conflict                conflict               a name is taken, the last admin would go
+    ├── Conflict                conflict               the request contradicts the stored state
     ├── PayloadTooLarge         payload-too-large
     ├── PreconditionFailed      precondition-failed
     ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
     │   └── UnsupportedCoding                          carries the content codings that are accepted
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
-    ├── ComputationTimeout      computation-timeout    the computation was stopped at its deadline or limit of memory
+    ├── ComputationTimeout      computation-timeout    the computation exceeds its deadline or its memory limit
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── RateLimited         rate-limited
-    │   ├── QuotaExceeded       quota-exceeded         carries the quota, its limit, what is used, and when it resets
-    │   ├── Overloaded          overloaded             a bounded queue is full
+    │   ├── QuotaExceeded       quota-exceeded         carries the quota's name, limit, used amount and reset time
+    │   ├── Overloaded          overloaded             a bounded queue or a concurrency limit is full
     │   └── Unavailable         unavailable            a dependency does not answer
     │       ├── StoreUnavailable
     │       │   ├── StoreReadOnly                      the database answers reads and refuses writes
@@ -31,10 +31,10 @@ The tree::
     │       │   └── AnswerLost                         a command was sent; its reply is late
     │       └── StreamUnavailable
     ├── RowsRejected            internal-error         the database rejects rows for their values
-    ├── EventsRefused           internal-error         the stream rejects some events for good; it has the others
-    └── VerificationFailed      internal-error         a result did not agree with its residue
+    ├── EventsRefused           internal-error         the stream rejects some events permanently
+    └── VerificationFailed      internal-error         a result failed its verification
 
-Errors cross process borders by pickle, so every argument is positional and stands in ``args``.
+Worker processes return errors by pickle, so every constructor argument is positional and is stored in ``args``.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-_MOST_IN_DETAIL = 3  # an error's detail quotes up to so many problems, and only counts more
+_MOST_IN_DETAIL = 3  # an error's detail quotes up to this many problems; of more, it gives only the number
 
 
 class FieldProblem(NamedTuple):
     """One invalid field: a JSON pointer (RFC 6901) into the input, and what is wrong there.
 
-    ``position`` is the index of the character in the field's text, counted from 0, where that is known.
+    ``position`` is the index of the wrong character in the field's text, counted from 0, or None if unknown.
     """
 
     pointer: str
@@ -67,7 +67,10 @@ class Quota(NamedTuple):
 
 
 class PycalcError(Exception):
-    """The root of the tree; ``detail`` is a sentence for the client, without internals."""
+    """The base class of the domain's errors.
+
+    ``detail`` is a sentence for the client. The response to an internal error does not show it.
+    """
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
@@ -92,14 +95,14 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error of these problems; its detail quotes them when they are few."""
+        """Return the error for these problems; its detail quotes up to three of them, or says how many there are."""
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
 
 
 class DomainError(PycalcError):
-    """The operation has no real value for these arguments."""
+    """The operation is not defined for these operands."""
 
     code = "domain-error"
     title = "The operation is not defined there"
@@ -110,9 +113,10 @@ class DomainError(PycalcError):
 
 
 class ResultTooLarge(PycalcError):
-    """The result has more than ``limit`` digits.
+    """The result has more than ``limit`` digits, or may have more by an upper estimate.
 
-    If their number is known, ``digits`` has it, and ``leading`` and ``trailing`` are the first and last digits.
+    ``digits`` is the number of digits, ``leading`` and ``trailing`` are the first and last ones. All three are None if
+    they are unknown.
     """
 
     code = "result-too-large"
@@ -136,18 +140,18 @@ class ResultTooLarge(PycalcError):
 
 
 class Unauthorized(PycalcError):
-    """No valid credentials were presented."""
+    """The request has no valid credentials."""
 
     code = "unauthorized"
     title = "Valid credentials are needed"
 
 
 class InvalidToken(Unauthorized):
-    """The presented bearer token is invalid, expired or revoked."""
+    """The bearer token is invalid, expired or revoked, or its account no longer exists."""
 
 
 class RefreshTokenReused(Unauthorized):
-    """A replaced refresh token was used again: it may be stolen, so its session was ended."""
+    """A refresh token was used a second time. It may be stolen, so the session ``session_id`` was ended."""
 
     def __init__(self, detail: str, session_id: bytes) -> None:
         super().__init__(detail, session_id)
@@ -155,7 +159,7 @@ class RefreshTokenReused(Unauthorized):
 
 
 class Forbidden(PycalcError):
-    """The credentials are valid and do not allow this."""
+    """The caller is not allowed to do this."""
 
     code = "forbidden"
     title = "Not allowed"
@@ -173,21 +177,21 @@ class NotFound(PycalcError):
 
 
 class Conflict(PycalcError):
-    """The request contradicts the present state: a name is taken, or the last admin would go."""
+    """The request contradicts the stored state: for example, a name is taken, or the last admin would be removed."""
 
     code = "conflict"
     title = "In conflict with what is there"
 
 
 class PayloadTooLarge(PycalcError):
-    """The request's body is over the limit."""
+    """The request's body, or the results of a batch together, exceed their limit."""
 
     code = "payload-too-large"
     title = "The request is too large"
 
 
 class PreconditionFailed(PycalcError):
-    """The client named versions of a representation, and the current one is not among them."""
+    """The request's If-Match names no current ETag of the resource."""
 
     code = "precondition-failed"
     title = "The condition does not hold"
@@ -220,9 +224,9 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline or at its limit of memory.
+    """The computation was stopped at its deadline or memory limit, or refused because it would take far longer.
 
-    ``found`` is the part of a result that was found before, as JSON, where the operation finds it in parts.
+    ``found`` is the part of the result that was found by then, as JSON. It is None if there is no such part.
     """
 
     code = "computation-timeout"
@@ -242,7 +246,7 @@ class RetryLater(PycalcError):
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit; ``quotas`` is the state of its windows, when the caller may know it."""
+    """The caller exceeded a rate limit; ``quotas`` is the state of its windows, or empty if it is not for clients."""
 
     code = "rate-limited"
     title = "Too many requests"
@@ -253,7 +257,7 @@ class RateLimited(RetryLater):
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up a quota; ``resets_at`` is in seconds since the epoch."""
+    """The caller has used up the quota named ``quota``; ``resets_at`` is in seconds since the epoch."""
 
     code = "quota-exceeded"
     title = "A quota is used up"
@@ -268,21 +272,24 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue is full; nothing was done."""
+    """A bounded queue, a concurrency limit or the memory is full; nothing was recorded."""
 
     code = "overloaded"
     title = "The service is busy"
 
 
 class Unavailable(RetryLater):
-    """A dependency does not answer; nothing was done, except possibly for OutcomeUnknown."""
+    """The service can't do this now: for example, a dependency does not answer, or the service is shutting down.
+
+    After OutcomeUnknown and AnswerLost, the dependency may have done the work.
+    """
 
     code = "unavailable"
     title = "The service is not available"
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write; ``reason`` is for logs (``str`` has it), not for clients."""
+    """The database does not answer or can't write; ``reason`` is for logs only, so ``str`` has it, not ``detail``."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         super().__init__(detail, retry_after, reason)
@@ -293,7 +300,7 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreReadOnly(StoreUnavailable):
-    """The database answers reads and refuses writes."""
+    """The database answers reads but refuses writes."""
 
 
 class OutcomeUnknown(StoreUnavailable):
@@ -309,7 +316,7 @@ class AnswerLost(CacheUnavailable):
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream does not accept events; they stay in the outbox."""
+    """The event stream does not answer or does not accept events; unpublished events stay in the outbox."""
 
 
 class RowsRejected(PycalcError):
@@ -317,7 +324,10 @@ class RowsRejected(PycalcError):
 
 
 class EventsRefused(PycalcError):
-    """The stream will never accept these events (reasons by id); it has accepted all others of their batch."""
+    """The stream rejects some events permanently, and has stored all others of their batch.
+
+    ``refused`` maps the id of each rejected event to the reason.
+    """
 
     def __init__(self, detail: str, refused: Mapping[bytes, str]) -> None:
         super().__init__(detail, refused)
@@ -325,4 +335,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A computed result does not agree with its residue; it must not be sent."""
+    """A result must not be sent: it does not agree with its residue, or with the digest that was recorded."""

@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use, as the scheduler and the control groups limit them."""
+"""The cores and the memory that this process may use, as its CPU affinity and its control groups limit them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many cores this process can keep busy, 1 or more.
+    """Return how many cores this process can keep busy, 1 or more; a fraction of a core counts as a core.
 
-    A container that is limited to one core still sees all cores of its host. Its affinity (``taskset``, the static
-    policy of Kubernetes) and its quota of processor time (``docker run --cpus``) bound it.
+    A container that is limited to one core still sees all cores of its host. The limits are its CPU affinity
+    (``taskset``, the static policy of Kubernetes) and its CPU quota (``docker run --cpus``).
     """
     quotas = [_quota(folder) for folder in _folders(cgroups, own, "cpu")]
     return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas if quota)]))
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many bytes of memory this process may use: the machine's, or a lower limit of a control group."""
+    """Return how many bytes of memory this process may use: the machine's, or fewer if a control group limits them."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [machine]
     for folder in _folders(cgroups, own, "memory"):
@@ -34,7 +34,7 @@ def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control groups for a controller, innermost first, for versions 1 and 2."""
+    """Yield the folders of this process's control groups (versions 1 and 2) for a controller, innermost first."""
     with suppress(OSError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -46,7 +46,7 @@ def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Return a control group's quota in cores, None without one."""
+    """Return a control group's CPU quota in cores, None without one."""
     with suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return int(quota) / int(period)

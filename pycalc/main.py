@@ -1,4 +1,4 @@
-"""The application: ``create_app(settings)`` for our server, ``pycalc.main:app`` for any ASGI server."""
+"""The application: ``create_app(settings)`` for ``pycalc serve``, ``pycalc.main:app`` for any ASGI server."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         summary="Exact arithmetic over HTTP",
         description=_DESCRIPTION,
         lifespan=lifespan,
-        openapi_url=None,  # it has a route with an ETag instead
+        openapi_url=None,  # the document has its own route below, with an ETag
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         servers=SERVERS,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
-        # The request middleware has telemetry of its own.
+        # The request middleware records metrics and traces itself.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
@@ -76,7 +76,10 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
 
 
 def __getattr__(name: str) -> Any:
-    """Make ``app`` when an ASGI server asks for it, so that importing this module reads no settings."""
+    """Create ``app`` when it is accessed, so that importing this module reads no settings.
+
+    Raises ValueError for an invalid setting.
+    """
     if name == "app":
         settings = read_settings()
         configure_logging(form=settings.log_format)

@@ -38,14 +38,17 @@ _EMPTY_MEANS_NONE = {
     "pycalc_compute_quota",
     "pycalc_digits_quota",
 }
-# Kubernetes sets PYCALC_PORT to such a value where a Service is named pycalc, and variables with these endings.
+# For a Service named pycalc, Kubernetes sets PYCALC_PORT to such a URL, and sets variables with the endings below.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
 
 
 def read_settings() -> Settings:
-    """Return the settings; raises ValueError, with a message that holds no secret, for an invalid one."""
+    """Return the settings; raises ValueError for an invalid setting or an unreadable ``.env``.
+
+    The error's message holds no secret.
+    """
     try:
         return Settings()
     except ValidationError as error:
@@ -58,7 +61,10 @@ def read_settings() -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """Return a message for each ``PYCALC_`` variable, in the environment or in ``.env``, that is no setting."""
+    """Return a message for each ``PYCALC_`` variable in the environment or in ``.env`` that is not a setting.
+
+    Variables that Kubernetes sets for its Services are ignored.
+    """
     known = {name.upper() for name in Settings.model_fields}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
     given = {name.upper(): value or "" for name, value in variables.items()}
@@ -74,7 +80,7 @@ def unknown_settings() -> list[str]:
 
 
 def _service_links(variables: Mapping[str, str]) -> set[str]:
-    """Return the names of variables that Kubernetes made for its Services.
+    """Return the names of the variables that Kubernetes has set for its Services.
 
     A Service is recognised by NAME_PORT=tcp://..., or by NAME_SERVICE_HOST together with NAME_SERVICE_PORT.
     """
@@ -93,23 +99,24 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return a message that names the invalid fields but not their values.
+    """Return a message that names the invalid fields and hides their values.
 
-    A prefix makes the names those of environment variables.
+    With ``prefix``, fields are named as environment variables: the prefix and the name in upper case.
     """
     problems = []
     for entry in error.errors():
         name = ".".join(map(str, entry["loc"]))
-        if prefix and name and not name.startswith(("PORT", prefix)):  # an alias is already a variable's name
+        if prefix and name and not name.startswith(("PORT", prefix)):  # PORT is an alias, and already a variable's name
             name = f"{prefix}{name}".upper()
         problems.append(": ".join(filter(None, (name, entry["msg"].removeprefix("Value error, ")))))
     return "; ".join(problems)
 
 
 def _expanded(path: str) -> str:
-    """Return a path with ``~`` and variables expanded; raises ValueError for an unknown user or variable.
+    """Return a path with ``~`` and variables expanded.
 
-    Docker and systemd read files of variables without a shell, so nothing else expands them.
+    Docker and systemd read environment files without a shell, so nothing else expands them. Raises ValueError for an
+    unknown user or variable, and for a path that begins with a quotation mark.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
@@ -120,18 +127,18 @@ def _expanded(path: str) -> str:
 
 
 def _expanded_file(url: str) -> str:
-    """Return a database URL with an SQLite file's path expanded."""
+    """Return a database URL; in an SQLite URL, the file's path is expanded. Raises ValueError."""
     scheme, slashes, path = url.partition(":///")
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 
 
 def _split(value: object) -> object:
-    """Return the values of a comma-separated text."""
+    """Return the non-empty values of a comma-separated text; return any other object unchanged."""
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check``, which raises ValueError, with each text that is not empty."""
+    """Return a validator that calls ``check`` with each non-empty text; ``check`` raises ValueError for a bad one."""
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):
@@ -142,7 +149,7 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _require_origin(text: str) -> None:
-    """Raise ValueError unless the text is an origin; the scheme's own port must be left out (RFC 6454 §6.2)."""
+    """Raise ValueError unless the text is an origin, without the scheme's default port (RFC 6454 §6.2)."""
     found = _ORIGIN.fullmatch(text)
     if found is None or found[2] == _OWN_PORT[found[1]]:
         raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
@@ -168,7 +175,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         populate_by_name=True,
-        hide_input_in_errors=True,  # it may be a key
+        hide_input_in_errors=True,  # the input may be a secret key
     )
 
     env: Literal["development", "production"] = Field(
@@ -309,9 +316,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read variables and ``.env``; an empty variable means the default, unless empty is documented as no limit.
+        """Return the sources of settings, by precedence: arguments, environment variables, ``.env``.
 
-        Ports that Kubernetes sets for its Services are ignored.
+        Empty variables are dropped, so that the default applies, except where empty means no limit. Values of
+        PYCALC_PORT and PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
         """
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
@@ -325,7 +333,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Refuse weak keys, combinations that can't work, and open admin registration in production."""
+        """Raise ValueError for short keys, combinations that can't work, and open admin registration in production."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -342,9 +350,9 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError for missing keys, unless they may be created in the data folder.
+        """Raise ValueError for missing keys, unless this is development on SQLite: the data folder then gets new keys.
 
-        Several instances need the same keys. Migrations, relays and consumers need none.
+        Several instances need the same keys. Migrations, relays and consumers need no keys and do not call this.
         """
         if not self.hardened and self.database.startswith("sqlite:"):
             return
@@ -356,7 +364,7 @@ class Settings(BaseSettings):
 
     @property
     def hardened(self) -> bool:
-        """Return whether keys are required: in production, and on Cloud Run, which sets ``K_SERVICE``."""
+        """Return whether unsafe defaults are refused: in production, and on Cloud Run, which sets ``K_SERVICE``."""
         return self.env == "production" or bool(os.environ.get("K_SERVICE"))
 
     @property

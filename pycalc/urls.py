@@ -1,4 +1,4 @@
-"""URLs of databases, caches and streams, parsed so that no error message shows a part of a password."""
+"""Parsing of the URLs of databases, caches and streams; no error message shows a part of a password."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ _LAST_PORT = 65_535
 
 
 def scheme_of(url: str) -> str:
-    """Return the URL's scheme, "" where it has none."""
+    """Return the URL's scheme, or "" if it has none in lower case."""
     found = _SCHEME.match(url)
     return found[1] if found else ""
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the URL's parts; raises ValueError, whose message never quotes the password as ``urlsplit`` does."""
+    """Return the URL's parts; raises ValueError for an invalid URL.
+
+    Unlike the message of ``urlsplit``, the error's message never quotes the password.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -45,7 +48,10 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return host and port, None without a port; raises ValueError for other text, which may be a password."""
+    """Return host and port, the port None if there is none; raises ValueError for anything else.
+
+    The message does not quote the text, which may hold a password.
+    """
     found = _SERVER.fullmatch(text)
     if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
         raise ValueError(
@@ -55,7 +61,10 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int = 0) -> int:
-    """Return the whole number that an option gives; raises ValueError below ``least``, and for anything else."""
+    """Return an option's whole number, ``default`` without the option.
+
+    Raises ValueError for a number below ``least`` or of more than 15 digits, and for other text.
+    """
     text = options.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
         raise ValueError(f"{name} must be {least} or more")
@@ -63,7 +72,7 @@ def whole_option(options: dict[str, str], name: str, default: int, least: int = 
 
 
 def flag_option(options: dict[str, str], name: str) -> bool:
-    """Return the bool that an option gives, true without the option; raises ValueError for other text."""
+    """Return whether an option is "true", as it is by default; raises ValueError unless it is "true" or "false"."""
     text = options.get(name, "true")
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither 'true' nor 'false'")

@@ -10,7 +10,10 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Return the settings, warn of unknown ones and configure logging; an invalid setting ends the program."""
+    """Read the settings, warn of unknown ones if ``warn`` is set, and configure logging; return the settings.
+
+    Raises SystemExit with a message for an invalid setting.
+    """
     try:
         settings = read_settings()
         warnings = unknown_settings() if warn else []

@@ -20,13 +20,16 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create or upgrade the tables."""
+    """Create the database's tables or upgrade them to the current schema."""
     asyncio.run(migrate_database(configure().database))
     print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
 def create_admin(username: str, email: str) -> None:
-    """Create an admin, with a password typed twice at the terminal, or the first line of standard input."""
+    """Create an admin; raises ValueError for invalid input.
+
+    The password is typed twice at a terminal. Otherwise it is the first line of standard input.
+    """
     settings = configure()
     if sys.stdin.isatty():
         password = getpass("Password: ")
@@ -50,7 +53,7 @@ def create_admin(username: str, email: str) -> None:
 
 
 def prune(older_than: str) -> None:
-    """Delete the calculations that are older than an age such as 365d."""
+    """Delete the calculations that are older than an age such as 365d; raises ValueError for another notation."""
     settings = configure()
 
     async def prune() -> int:

@@ -16,11 +16,11 @@ from pycalc.models.times import timestamp
 
 _PAGE = 200
 _REASON_CHARACTERS = 200
-_CONTENT_CHARACTERS = 8_192  # an event is never longer; a foreign message may be
+_CONTENT_CHARACTERS = 8_192  # no event of this service is longer; another producer's message may be
 
 
 def _run(work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:
-    """Work on the database's dead letters; raises NotFound with the message ``failure`` when the work returns False."""
+    """Call ``work`` with the dead letters of the database; raises NotFound(``failure``) when it returns False."""
     settings = configure()
 
     async def with_database() -> None:
@@ -32,9 +32,9 @@ def _run(work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") 
 
 
 def show() -> None:
-    """Print number, stage, time, event id, origin, reason and content of each dead letter on a line.
+    """Print each dead letter on a line: number, stage, time, event id, origin, reason and content.
 
-    Control characters are escaped.
+    All but printable ASCII is escaped, and a long reason or content is cut.
     """
 
     async def show_all(letters: DeadLetterStore) -> bool:
@@ -53,10 +53,10 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Put a dead letter's event back into the outbox."""
+    """Move a dead letter's event back into the outbox; raises NotFound without the letter or its calculation."""
     _run(lambda letters: letters.requeue(number), f"there is no dead letter {number} that can be published")
 
 
 def discard(number: int) -> None:
-    """Delete a dead letter."""
+    """Delete a dead letter; raises NotFound."""
     _run(lambda letters: letters.discard(number), f"there is no dead letter {number}")

@@ -21,7 +21,10 @@ _MOST_DIGITS = 1_000_000_000
 
 
 def evaluate(expression: str | None, file: str | None, precision: str | None, base: str | None) -> None:
-    """Print the value of an expression, or of the one in a file; ``-`` is standard input."""
+    """Print the value of the expression, or of the expression in the UTF-8 file; the file ``-`` is standard input.
+
+    Raises ValueError, as ``calculate`` does.
+    """
     if file is not None:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         try:
@@ -33,8 +36,11 @@ def evaluate(expression: str | None, file: str | None, precision: str | None, ba
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation, given its operands and options; raises ValueError with a sentence."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler would wait for the end of the arithmetic
+    """Print the result of an operation on the given operands, with the given options.
+
+    Raises ValueError for invalid input, and for a result or a memory need above the limits.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would run a handler only after the arithmetic
     calculation = CALCULATIONS[operation]
     operands = tuple((given.pop(parameter.name) or "").strip() for parameter in calculation.parameters)
     options = options_of(calculation, {name: value for name, value in given.items() if value is not None})
@@ -55,9 +61,9 @@ def calculate(operation: str, **given: str | None) -> None:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Show on a terminal, from the second second on, for how long the body has been running.
+    """Show the elapsed time on a terminal, from one second after the start until the body ends.
 
-    A process of its own shows it, because the arithmetic holds the interpreter's lock.
+    A child process writes the time, because the arithmetic holds the global interpreter lock.
     """
     if not sys.stderr.isatty():
         yield
@@ -77,7 +83,7 @@ def _progress(expected: float) -> Iterator[None]:
 
 
 def _show_progress(reading: int, expected: float) -> None:
-    """Write the seconds since the start until the other end of a pipe is closed."""
+    """Write the elapsed seconds every second until the other end of the pipe is closed, then erase the line."""
     began = monotonic()
     while not select.select([reading], [], [], 1)[0]:
         sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")

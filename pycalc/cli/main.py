@@ -1,6 +1,6 @@
-"""The command line; commands import their modules when they run, so that ``--help`` and ``--version`` are fast.
+"""The command line; a command imports its module only when it runs, so that ``--help`` and ``--version`` are fast.
 
-Every command names its function, such as ``database:migrate``: module and name within this package.
+A command names its function as ``module:function`` within this package, such as ``database:migrate``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
 _EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision"})
-_COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # those that are no operations
+_COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # not operations
 
 
 def _settings_help() -> str:
@@ -32,7 +32,7 @@ def _settings_help() -> str:
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
-    """Add a command; ``run`` names its function, and ``options`` are those of its parser."""
+    """Add a command and return its parser; ``run`` names its function, ``options`` are arguments of the parser."""
     command: argparse.ArgumentParser = commands.add_parser(name, **options)
     command.set_defaults(run=run)
     return command
@@ -58,9 +58,9 @@ def _add_operations(commands: Any) -> None:
 
 
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
-    """Return the parser; its result holds ``run`` and the arguments of that function.
+    """Return the parser; it yields ``run``, a function as ``module:function``, and that function's arguments.
 
-    ``with_operations`` adds the operations, for which the arithmetic is imported.
+    ``with_operations`` adds a command for each operation, which imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
@@ -110,9 +110,9 @@ def _is_negative(command: str, word: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; print an error as one line."""
+    """Run one command and return its exit status; an error is printed on standard error as one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # A space keeps an expression or an operand such as -1/3 from being read as an option.
+    # argparse takes -1/3 for an option, so a space is put before such an expression or operand.
     words = [f" {word}" if _is_negative(words[0], word) else word for word in words]
     with_operations = not words or words[0] not in (*_COMMANDS, "--version")
     parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
@@ -126,27 +126,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(import_module(f"pycalc.cli.{module}"), function)(**chosen)
     except (PycalcError, OSError, ValueError) as error:
         if isinstance(error, BrokenPipeError) and words[0] not in _LONG_RUNNING:
-            raise  # the reader of the output has stopped reading, which is no error of a command
+            raise  # the reader of the output has closed its end, which is not an error
         sys.stderr.write(f"pycalc: {error}\n")
         return 1
     return 0
 
 
 def entry() -> NoReturn:
-    """Run the command that the command line names, and end the process with its exit status."""
+    """Run the command that ``sys.argv`` names, and end the process with its exit status."""
     status = 0
     try:
         status = main()
         if sys.stdout is not None:  # None when the caller has closed standard output
             sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # otherwise the reader has stopped reading, as ``| head`` does
+        if not isinstance(error, BrokenPipeError):  # ``| head`` closes its end early, which is not an error
             sys.stderr.write(f"pycalc: {error}\n")
             status = 1
-        # The interpreter flushes what is left of the output to nowhere, instead of failing again at exit.
+        # Discard the unwritten output; the interpreter's flush at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if sys.argv[1] in _LONG_RUNNING and sys.version_info < (3, 14):
-        # CPython before 3.14 ends daemon threads at exit while they are in native code. In code that is not C, such as
-        # the HTTP server's, this aborts the process: status 134 instead of 0 (python/cpython issue 87135).
+        # At exit, CPython before 3.14 ends daemon threads that return from native code. If that code is not C, such as
+        # the HTTP server's, the process aborts with status 134 instead of 0 (python/cpython issue 87135).
         os._exit(status)
     sys.exit(status)

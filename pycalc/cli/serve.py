@@ -7,12 +7,12 @@ import signal
 
 
 def serve(listener: int | None) -> None:
-    """Run the HTTP service until SIGTERM or SIGINT; ``listener`` is the descriptor of a socket from a supervisor."""
-    # Until the server handles signals, during the imports too, one ends the process. Process 1 of a container has no
-    # default action for them.
+    """Run the HTTP service until SIGTERM or SIGINT; ``listener`` is the descriptor of a supervisor's socket."""
+    # Until the server handles signals, a signal ends the process, even during the imports. The default action would
+    # not do this in process 1 of a container.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os._exit(128 + number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # a supervisor has blocked them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # a supervisor blocks them
 
     from pycalc.cli.configuration import configure
 
@@ -24,7 +24,7 @@ def serve(listener: int | None) -> None:
     else:
         import gc
 
-        gc.disable()  # hardly any object of a start is garbage; `listen` enables garbage collection again
+        gc.disable()  # start-up makes hardly any garbage; `listen` enables garbage collection again
         from pycalc.server.serve import serve
 
         serve(settings, listener)

@@ -1,4 +1,4 @@
-"""``pycalc relay`` and ``pycalc consume``: event publishing and counting in separate processes (ADR 17)."""
+"""``pycalc relay`` and ``pycalc consume``: event publishing and usage totals in separate processes (ADR 17)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from pycalc.streaming.base import Stream
 
 
 def relay() -> None:
-    """Publish the outbox until SIGTERM or SIGINT, then publish all committed events and release the lease."""
+    """Publish the outbox until SIGTERM or SIGINT, then publish the rest for at most 1.5 s and release the lease."""
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
 
 def consume() -> None:
-    """Add up the stream's events until SIGTERM or SIGINT, then finish the batch and leave the group."""
+    """Add events to the usage totals until SIGTERM or SIGINT, then finish the batch and leave the consumer group.
+
+    Raises StreamUnavailable for a stream in memory.
+    """
     settings = configure()
     if settings.stream_url.startswith("memory:"):
         raise StreamUnavailable(
@@ -35,7 +38,10 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point."""
+    """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point.
+
+    Raises StoreUnavailable for an SQLite database.
+    """
     stop = asyncio.Event()
     watch(stop)
     if settings.database.startswith("sqlite:"):

@@ -1,1 +1,1 @@
-"""The composition root: opens, wires together and closes the parts of a process."""
+"""The composition root: it opens and closes the resources of a process, and wires the services on them."""

@@ -45,11 +45,14 @@ class AccountServices(NamedTuple):
     accounts: Accounts
     keys: ApiKeys
     bootstrap_token: str | None  # for the console, if the token is new
-    etag_key: bytes  # makes the entity tags of results; the same on all instances
+    etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
 
 async def open_account_services(stack: ResourceStack, backends: Backends) -> AccountServices:
-    """Open the account services of a server; raises ValueError for keys that can't be used."""
+    """Open the account services of a server.
+
+    Raises ValueError for keys that can't be used, and StoreUnavailable.
+    """
     settings, metrics, shared = stack.settings, stack.metrics, backends.shared
     users, database, ids = backends.users, backends.database, backends.ids
     passwords = stack.closing(_hasher(settings, metrics))
@@ -75,9 +78,9 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Open the accounts for a command: the database, and nothing that serves requests.
+    """Open the accounts for a command, without the services that only requests need.
 
-    Raises ValueError for missing keys.
+    Raises ValueError for missing keys, and StoreUnavailable when the database is unreachable or not migrated.
     """
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
@@ -91,9 +94,10 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
 
 
 async def prepare(settings: Settings) -> str | None:
-    """Create the keys and the bootstrap token that all server processes share; return the token if it is new.
+    """Create the missing keys and the bootstrap token that all server processes share; return the token if it is new.
 
-    Raises StoreUnavailable when the database is not there or not migrated, ValueError for missing keys.
+    Raises ValueError for missing keys that must be set, and StoreUnavailable when the database is unreachable or not
+    migrated.
     """
     settings.require_keys()
     _signing_key_file(settings)
@@ -110,7 +114,10 @@ def _accounts(
 
 
 def _signing_key_file(settings: Settings) -> Path | None:
-    """Return the file of the signing keys, None when the settings hold them; create the file in development."""
+    """Return the file of the signing keys, None when the settings hold the keys.
+
+    Without either setting, use a file in the data folder, and create it if it is missing.
+    """
     if settings.secret_keys or settings.secret_keys_file:
         return settings.secret_keys_file
     file = settings.data_dir / KEY_FILE
@@ -123,12 +130,12 @@ def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the keys of the settings, or else the key of the data folder."""
+    """Return the password keys of the settings; without any, the key of the data folder, created if it is missing."""
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 
 
 async def _bootstrap_token(settings: Settings, users: UserStore, database: Database) -> str | None:
-    """Create or remove the bootstrap token as the settings say; return the token if it is new."""
+    """Create or remove the bootstrap token, as ``admin_registration`` requires; return the token if it is new."""
     wanted = settings.admin_registration == "bootstrap"
     return await offer_bootstrap_token(users, settings.data_dir, wanted=wanted, replace=not database.shared)

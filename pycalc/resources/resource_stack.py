@@ -1,4 +1,4 @@
-"""The resources that servers, relays and consumers open alike, and their closing in reverse order."""
+"""The resources that servers, relays and consumers have in common, closed in reverse order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class ResourceStack:
-    """A builder of a process's resources; the exit stack closes them in reverse order, also after a failed start."""
+    """A builder of a process's resources; the exit stack closes them in reverse order, even after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
         """``service_name`` is the name of the process in traces."""
@@ -37,25 +37,25 @@ class ResourceStack:
         self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
 
     def closing(self, opened: _Opened) -> _Opened:
-        """Register a resource to be closed before the earlier ones, and return the resource."""
+        """Register a resource, to be closed before those registered earlier; return the resource."""
         self._exit_stack.push_async_callback(opened.aclose)
         return opened
 
     async def database(self) -> Database:
-        """Open the database; raises StoreUnavailable."""
+        """Open the database; raises StoreUnavailable, and ValueError for an invalid URL."""
         return self.closing(await open_database(self.settings.database))
 
     async def stream(self) -> Stream:
-        """Open the stream; raises ValueError."""
+        """Open the stream; raises ValueError for an invalid URL."""
         credentials = self.settings.stream_credentials.get_secret_value()
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
 
     def relay(self, database: Database, stream: Publisher) -> Relay:
-        """Start publishing the database's outbox to the stream."""
+        """Start a relay, which publishes the database's outbox to the stream."""
         outbox = SqlOutboxStore(database)
         return self.closing(Relay(outbox, stream, self.metrics, shared=database.shared, tracer=self.tracer))
 
     def consumer(self, database: Database, stream: Consumable) -> UsageConsumer:
-        """Start adding up the stream's events in the database."""
+        """Start a consumer, which adds the stream's events to the usage totals in the database."""
         usage, dead_letters = SqlUsageStore(database), SqlDeadLetterStore(database)
         return self.closing(UsageConsumer(stream, usage, dead_letters, self.metrics, self.tracer))

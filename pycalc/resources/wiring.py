@@ -1,4 +1,4 @@
-"""The composition root of a server: opens the backends and wires the services on them."""
+"""The composition root of a server: it opens the backends and wires the services on them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of pinging a dependency; ``detail`` says what is wrong."""
+    """The result of one ping of a dependency; ``detail`` says what is wrong, and is None if nothing is."""
 
     name: str
     ok: bool
@@ -85,7 +85,7 @@ class Resources:
     batches: BatchCalculator
     computer: Computer
     response_memory: ConcurrencyLimit
-    long_bodies: ConcurrencyLimit  # by user, while a long body is read: a client may send it slowly
+    long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
     lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
     reading_speed: ReadingSpeed
     history: HistoryReader
@@ -97,9 +97,9 @@ class Resources:
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
-    calculation_limit: CalculationRateLimit | None  # None without a limit, so that the hot path makes no call
+    calculation_limit: CalculationRateLimit | None  # None for no limit, so that the hot path makes no call
     bootstrap_token: str | None  # for the console, if the token is new
-    etag_key: bytes  # makes the entity tags of results
+    etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
     tracer: Tracer = NO_TRACER
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
@@ -109,7 +109,7 @@ class Resources:
         self._checked = Recent(self._ping_all, self.ready_seconds)
 
     async def check(self) -> list[Health]:
-        """Return the health of every dependency; concurrent and recent callers share one ping of each."""
+        """Return the health of every dependency; all callers within ``ready_seconds`` share one ping of each."""
         return await self._checked.get()
 
     async def _ping_all(self) -> list[Health]:
@@ -131,10 +131,11 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that the settings name, and close it in reverse order, also when opening fails halfway.
+    """Open everything that the settings name, and close it in reverse order, even when opening fails halfway.
 
-    At the end the recorder commits its queue, then the relay publishes what is committed, then the stream, the cache
-    and the database are closed. Raises StoreUnavailable, and ValueError for a setting that can't be used.
+    At the end the recorder commits its queue. The relay then publishes committed events for a limited time. Last, the
+    stream, the cache and the database are closed. Raises StoreUnavailable, and ValueError for a setting that can't be
+    used.
     """
     settings.require_keys()
     async with AsyncExitStack() as exit_stack:
@@ -146,7 +147,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends) -> Recording:
-    """Start the consumer, the relay and the recorder, so that each is closed after those that feed it."""
+    """Start the services that record and pass on calculations; the order closes each after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -176,7 +177,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while the newest ids are ahead of the clock."""
+    """Raise Unavailable while an id that was ignored is too far ahead of the clock."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")

@@ -39,7 +39,7 @@ from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.requests import into_input, read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
 
-# The longest operands of an operation, and room for everything else.
+# The longest operands that an operation takes, plus 64 KiB for the rest of the body.
 _MAX_BODY = max(sum(each.longest for each in operation.parameters) for operation in OPERATIONS.values()) + 64 * 1024
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
@@ -66,7 +66,7 @@ async def calculate(request: Request, caller: CallerDep, resources: ResourcesDep
 
 
 async def _create(scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation) -> None:
-    """Calculate and respond with 201; the pointers of errors lead into the body."""
+    """Calculate and respond with 201; in an InvalidInput, pointers to operands lead into the body's ``input``."""
     try:
         await calculate_and_respond(scope, receive, send, caller, calculation, created=True)
     except InvalidInput as error:
@@ -118,7 +118,11 @@ async def digits(request: Request, row: RecordedDep, caller: CallerDep, resource
 async def _send_digits(
     scope: Scope, receive: Receive, send: Send, caller: Principal, row: HistoryRow, asked: Calculation | None
 ) -> None:
-    """Send the digits that a row holds, those of the calculation that it ``asked`` for, made again, or cached ones."""
+    """Send the bare digits of a recorded calculation.
+
+    They come from the row if it holds them. Otherwise ``asked``, the row's request, is calculated again. If ``asked``
+    is None, the digits must be in the cache.
+    """
     resources = resources_of(scope)
     client = Client(receive)
 

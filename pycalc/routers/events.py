@@ -36,25 +36,25 @@ router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLE
 
 
 def _encode(event: Event) -> bytes:
-    """Return an event's lines. A marker has an id and no data: it only moves the client's Last-Event-ID."""
+    """Return an event's lines. An event without data only sets the client's Last-Event-ID, if it has an id."""
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
 class EventStream(StreamingResponse):
-    """A stream of events, with a heartbeat comment when nothing happens.
+    """A stream of events, with a comment as heartbeat while there are no events.
 
-    The stream ends when the events end, when the client's rights end, or when the client reads too slowly.
+    The stream ends when ``events`` ends or raises a PycalcError, or when the client reads too slowly.
     """
 
     def __init__(self, first: Event, events: AsyncGenerator[Event]) -> None:
-        """Stream ``first`` and then ``events``, which a PycalcError ends."""
+        """Stream ``first``, then ``events``."""
         self._events = events
         self._body = self._lines(first)
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and, unless the request was a HEAD, the events; release the subscription in the end."""
+        """Send the head, then the events if the request is a GET; release the subscription in the end."""
         try:
             if context_of(scope).content_wanted:
                 await super().__call__(scope, receive, send)
@@ -67,7 +67,7 @@ class EventStream(StreamingResponse):
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head and the events; end quietly when the client reads too slowly."""
+        """Send the head and the events; return without an error when the client reads too slowly."""
         with suppress(ClientTooSlow):
             await super().stream_response(send)
 

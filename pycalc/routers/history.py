@@ -29,7 +29,7 @@ else:
     OperationName = Literal[tuple(CALCULATIONS)]
 
 PAGE = "application/json"
-_ROW_BYTES = 4_096  # memory of one calculation while a page is made, nearly always
+_ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -102,5 +102,5 @@ async def secure_history(
         **_VARY,
     }
     coding = preferred_coding(conditions.accept_encoding, CODINGS)
-    # The first page is read here, so that an error is still sent as a problem.
+    # The first page is read before the response begins, so that an error can be sent as a problem.
     return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)

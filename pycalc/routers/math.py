@@ -1,7 +1,7 @@
 """The calculation routes, one for each operation of the registry.
 
-FastAPI documents them, but their handler is plain ASGI: FastAPI's own handling of a request would cost more than a
-cached calculation (ADR 7).
+FastAPI documents these routes, but their handler is plain ASGI. FastAPI's own handling of a request would cost more
+than a cached calculation (ADR 7).
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ register_url_convertor("segment", _Segment())
 
 
 class CalculationRoute(APIRoute):
-    """A FastAPI route that is documented by FastAPI and handles its requests as plain ASGI."""
+    """A route that FastAPI documents, and that handles its requests as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request that the framework routed here: one below a root path, or with a method that is refused."""
+        """Handle a request that Application did not match itself: one below a root path, or of another method."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:

@@ -1,4 +1,4 @@
-"""The connections of clients as the kernel reports them; Granian does not say when a client has read the last byte."""
+"""The connections of clients, as the kernel reports them: Granian does not tell when a client has read a response."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ClientConnection(NamedTuple):
 
     descriptor: int
     peer: tuple[str, int]
-    acknowledged: int  # bytes received by the client since it connected
-    stalled: bool  # there are unsent bytes for which the client has no room
+    acknowledged: int  # bytes that the client has received since it connected
+    stalled: bool  # bytes wait to be sent, because the client has no room for them
 
 
 class ClientSockets:
@@ -36,7 +36,10 @@ class ClientSockets:
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """``most``: descriptors tried, from 0 on, when their folder cannot be listed; ``info_bytes``: of TCP_INFO."""
+        """Set the sources; when ``descriptors`` cannot be listed, the numbers below ``most`` are tried.
+
+        ``info_bytes`` is the length of the kernel's TCP_INFO that is needed.
+        """
         self._family = listener.family
         self._port = listener.getsockname()[1]
         self._most = most
@@ -45,11 +48,11 @@ class ClientSockets:
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections, mostly in the order of their age."""
+        """Yield the connections by descriptor, which is mostly the order of their age, oldest first."""
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
-        except OSError:  # listing the folder takes a descriptor, and all may be in use
+        except OSError:  # listing the folder needs a descriptor, and all may be in use
             descriptors = range(self._most)
         for descriptor in descriptors:
             try:
@@ -61,8 +64,8 @@ class ClientSockets:
                 continue
 
     def shut_down(self, connection: ClientConnection) -> bool:
-        """Shut a connection down, so that the HTTP server closes it; return False if it has gone meanwhile."""
-        with suppress(OSError), self._borrowed(connection.descriptor) as still:  # it may have been closed meanwhile
+        """Shut a connection down, so that the HTTP server closes it; return False if it is already closed."""
+        with suppress(OSError), self._borrowed(connection.descriptor) as still:
             if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
                 still.shutdown(socket.SHUT_RDWR)
                 return True
@@ -72,8 +75,8 @@ class ClientSockets:
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
         """Yield a socket object for a descriptor without owning it; raises OSError if the descriptor is not a socket.
 
-        The descriptor is not duplicated: it may have become SQLite's file, and closing a duplicate would drop its
-        locks.
+        The descriptor is not duplicated. It may have been reused for SQLite's file, whose locks a duplicate's close
+        would drop.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:
@@ -83,10 +86,10 @@ class ClientSockets:
 
     def _is_ours(self, connection: socket.socket) -> bool:
         name = connection.getsockname()
-        return isinstance(name, tuple) and name[1] == self._port  # that of a Unix socket is a string
+        return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait for the client."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False if both are unknown."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

@@ -19,10 +19,10 @@ _PATIENCE = 2
 
 
 class ConnectionGuard:
-    """A guard that closes connections of addresses with too many, and of clients that read too slowly.
+    """A guard that closes connections beyond an address's fair share, and those of clients that read too slowly.
 
-    Connections are shared fairly between addresses; trusted proxies are exempt. The guard also covers the end of a
-    response, which the application has handed over but the kernel and the HTTP server still buffer.
+    Shares apply while more than half of all connections are in use; trusted proxies are exempt from them. The guard
+    also covers the end of a response, which the kernel and the HTTP server buffer after the application has sent it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ConnectionGuard:
         check_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``total``: the HTTP server's maximum of connections; ``check_seconds``: the time between two checks."""
+        """``total``: the HTTP server's maximum of connections; ``check_seconds``: the least time between two checks."""
         self._sockets = sockets
         self._total = total
         self._addresses = addresses
@@ -43,7 +43,7 @@ class ConnectionGuard:
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._clock = clock
-        # By stalled client: since when it is watched, and how many bytes it had acknowledged then.
+        # By stalled client: when its present period of observation began, and the bytes that it had acknowledged then.
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
 
     async def watch(self) -> None:
@@ -54,7 +54,7 @@ class ConnectionGuard:
             await asyncio.sleep(max(self._check_seconds, _MAX_SHARE * (monotonic() - began)))
 
     def check(self) -> None:
-        """Close the connections that exceed a limit now."""
+        """Close the connections that exceed a limit now, and count them by reason."""
         connections = list(self._sockets.connections())
         self._metrics.connections.set(len(connections))
         excess = self._excess(connections) if len(connections) > self._total // 2 else ()
@@ -72,7 +72,7 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield the connections whose clients have read at less than half the required rate for too long."""
+        """Yield stalled connections that have read at less than half the required rate for twice the grace period."""
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:

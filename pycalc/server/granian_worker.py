@@ -1,7 +1,7 @@
-"""Granian's HTTP worker on a listening socket of ours; it reads and writes in its own threads.
+"""Granian's HTTP worker on a socket that this service binds; the worker reads and writes in its own threads.
 
-Granian's worker is used without Granian's server, which allows neither socket options nor refusing a request in the
-worker's thread, before the request costs the event loop anything (ADR 2).
+Granian's own server is not used: it does not let us set socket options, or refuse a request in the worker's thread
+before the event loop has any work with it (ADR 2).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from structlog import get_logger
 from pycalc.services.limits.client_address import address
 
 _HEADER_READ_MS = 10_000
-_STALLED_MS = 8_000  # the kernel closes the connection of a client that acknowledges nothing for so long
+_STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges nothing for this long
 _BUFFER_BYTES = 128 * 1024  # the largest request head, and about what the worker buffers of a response
 _UNSENT_BYTES = 128 * 1024  # what the kernel buffers of a response beyond the bytes in flight
 _BACKLOG = 1_024
@@ -33,7 +33,7 @@ _CONNECTIONS = 8_192  # at once, if there are enough descriptors; more wait in t
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
-# Options of every connection that improve it without being required: name, number, value.
+# Socket options of every connection that are useful but not required: name, number, value.
 _TUNING = (
     ("TCP_NODELAY", socket.TCP_NODELAY, 1),
     ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, _STALLED_MS),
@@ -42,7 +42,7 @@ _TUNING = (
 # A packet filter (BPF): load the TCP flags, drop SYN without ACK, pass everything else.
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
-# Returns the complete response to a request that is refused, None for other requests.
+# A function that returns the complete response to a request that it refuses, and None for other requests.
 Refusal = Callable[[Scope], tuple[Message, Message] | None]
 
 _native: Any = _granian
@@ -50,13 +50,13 @@ _log = get_logger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket, whose options its connections inherit; raises OSError if the port is taken."""
+    """Return a bound socket, whose options its connections inherit; raises OSError if the address can't be bound."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for name, option, value in _TUNING:
         try:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
-        except OSError as error:  # some kernels, such as gVisor's, lack it; serve without the option
+        except OSError as error:  # some kernels, such as gVisor's, lack the option; serve without it
             _log.warning("the kernel does not support a socket option", option=name, error=error.strerror)
     try:
         listener.bind((host, port))
@@ -72,7 +72,10 @@ def max_connections() -> int:
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Drop new connection attempts to a socket, in all processes that share it; open connections stay."""
+    """Drop new connection attempts to a socket, in all processes that share it; open connections stay.
+
+    Do nothing where the kernel has no socket filters.
+    """
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
     with suppress(OSError):
@@ -81,7 +84,7 @@ def refuse_connections(listener: socket.socket) -> None:
 
 
 class HttpServer:
-    """An HTTP server for an ASGI application on a bound socket, which the caller closes."""
+    """An HTTP server for an ASGI application on a bound socket; the caller closes the socket."""
 
     def __init__(
         self, listener: socket.socket, application: ASGIApp, refusal: Refusal, state: dict[str, object]
@@ -93,10 +96,10 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._signal = _native.WorkerSignal()
-        self.arrived = 0  # requests that have been read; only the worker's thread counts, so there is no lock
+        self.arrived = 0  # number of requests read; only the worker's thread changes it, so there is no lock
 
     async def serve(self) -> None:
-        """Serve until ``stop`` is called and the requests accepted before are answered."""
+        """Serve until ``stop`` is called, and then until all accepted requests are answered."""
         ended = asyncio.Event()
         self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         worker = _native.ASGIWorker(
@@ -112,7 +115,7 @@ class HttpServer:
         await ended.wait()
 
     def stop(self) -> None:
-        """Close the listener and idle connections."""
+        """Stop accepting connections, and close the idle ones."""
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:
@@ -122,7 +125,7 @@ class HttpServer:
         scope["state"] = self._state
         try:
             refused = self._refusal(scope)
-        except Exception:  # the application then responds with its own error handling
+        except Exception:  # the application gets the request, and handles the error when it recurs
             refused = None
         if refused is not None:
             for message in refused:

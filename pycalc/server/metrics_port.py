@@ -1,6 +1,6 @@
-"""The metrics on a separate port, which only Prometheus need reach.
+"""A minimal HTTP server for the metrics on a separate port, which only Prometheus has to reach.
 
-This is a minimal HTTP server, so that processes that serve no other requests (relay, consumer) import no web server.
+The relay and the consumer serve nothing else, so they need not import the web server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Exposition = Callable[[], Awaitable[bytes]]
 async def metrics_served(
     host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
 ) -> AsyncIterator[None]:
-    """Serve ``GET /metrics`` on a port; raises OSError, which names the setting, when the port is taken.
+    """Serve ``GET /metrics`` on a port; raises OSError if the port can't be bound, and names ``setting`` in it.
 
     ``exposition`` returns the body and may raise Unavailable. A client that has not read the response within
     ``write_seconds`` is disconnected.
@@ -65,7 +65,7 @@ async def metrics_served(
 
 
 async def _response(head: bytes, exposition: Exposition) -> bytes:
-    """Return the whole response to a request with this head; raises ValueError for a malformed one."""
+    """Return the whole response to a request with this head; raises ValueError for a malformed request line."""
     request_line, *lines = head.split(b"\r\n")
     method, path, _version = request_line.split(b" ")
     fields = {"Content-Type": "text/plain", "Connection": "close"}

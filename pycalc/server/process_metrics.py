@@ -1,6 +1,7 @@
-"""Metrics of several server processes, added up by their supervisor as those of one service (ADR 21).
+"""Metrics of several server processes, added up by their supervisor into those of one service (ADR 21).
 
-A server process that is asked for metrics requests them from the supervisor, which requests them from all processes.
+When a client asks a server process for metrics, the process requests them from the supervisor. The supervisor requests
+them from all processes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pycalc.server.supervisor_channel import SupervisorChannel
 
 _PROCESS_SECONDS = 1.0
 _CUMULATIVE = {"counter", "histogram", "summary"}
-# Gauges whose value is the same in all processes, or whose worst value counts. Gauges in seconds are of this kind too.
+# Gauges that are not added up: all processes have the same value, or the worst value matters. Gauges in seconds too.
 _MAXIMUM = {
     "process_max_fds",
     "process_open_fds",
@@ -37,16 +38,19 @@ _MINIMUM = {"process_start_time_seconds"}
 
 
 class Totals:
-    """A sum of expositions, empty at first; a Prometheus collector."""
+    """A Prometheus collector that adds up metrics of several processes; it is empty at first."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add an exposition in Prometheus' text format; of a process that has ``ended``, only the counters."""
+        """Add metrics in Prometheus' text format; of a process that has ``ended``, add only those that are cumulative.
+
+        Counters, histograms and summaries are cumulative. Of some gauges, the maximum or the minimum is kept.
+        """
         for family in text_string_to_metric_families(exposition.decode()):
-            # A family of the times at which the series of a counter began is a gauge by its type.
+            # The times at which the series of a counter began are a family of their own, whose type is gauge.
             created = family.type == "gauge" and family.name.endswith("_created")
             if ended and family.type not in _CUMULATIVE and not created:
                 continue
@@ -62,7 +66,7 @@ class Totals:
                 values[key] = combine(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the summed metric families, as prometheus_client asks of a collector."""
+        """Yield the summed metric families, as prometheus_client requires of a collector."""
         for name, family in self._families.items():
             summed = Metric(name, family.documentation, family.type)
             summed.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]
@@ -74,26 +78,27 @@ class Totals:
 
 
 class ProcessMetrics:
-    """The sums of the metrics of all server processes, including those that have ended.
+    """The sums of the metrics of all server processes, including the counters of processes that have ended.
 
-    A sum never falls while the service runs, because Prometheus takes a falling counter for one that was reset.
+    A counter's sum never falls while the service runs, because Prometheus takes a falling counter for one that was
+    reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
         """``own`` are the supervisor's metrics, and ``seconds`` is the greatest age of the sums."""
         self._own = own
-        self.total = Recent(self._total, seconds).get  # returns the sums as an exposition
+        self.total = Recent(self._total, seconds).get  # returns the sums in Prometheus' text format
         self._processes: dict[int, SupervisorChannel] = {}
         self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
-        """Add a process that holds the other end of this socket."""
-        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits for the process itself
+        """Add the process that holds the other end of this socket."""
+        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
         channel.respond = self.total
         self._processes[number] = channel
 
     async def remove(self, number: int) -> None:
-        """Remove a process that has ended, and keep its counts."""
+        """Remove a process that has ended; keep its counters, and count it as lost."""
         channel = self._processes.pop(number)
         self._ended.add(channel.latest, ended=True)
         self._own.server_processes_lost.inc()
@@ -101,7 +106,7 @@ class ProcessMetrics:
 
     async def _total(self) -> bytes:
         async def refresh(channel: SupervisorChannel) -> None:
-            with suppress(Unavailable):  # the process is busy or still starts, so its latest exposition counts
+            with suppress(Unavailable):  # the process is busy or still starts, so its latest metrics count
                 await channel.request(_PROCESS_SECONDS)
 
         await asyncio.gather(*map(refresh, self._processes.values()))

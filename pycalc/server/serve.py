@@ -1,4 +1,4 @@
-"""Serving the application in this process until a signal, then draining for some seconds (ADR 2, 18)."""
+"""Serving of the application in this process until a signal, with a drain of some seconds (ADR 2, 18)."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
 
 _CLOSE = (b"connection", b"close")  # the connection ends after the response (RFC 9112 §9.6)
-# After the signal, responses say ``Connection: close`` until no request has arrived for _QUIET_SECONDS, for
-# _LAME_DUCK_SECONDS at most.
+# After the signal, responses say ``Connection: close``. The server stops when no request has arrived for
+# _QUIET_SECONDS, and after _LAME_DUCK_SECONDS at the latest.
 _QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
-_COMPUTING_SECONDS = 5.0  # from the signal until computations under way are refused
-_CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until busy connections are dropped
+_COMPUTING_SECONDS = 5.0  # from the signal until computations under way are stopped
+_CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until open connections are dropped
 
 
 def serve(settings: Settings, inherited: int | None = None) -> None:
     """Run the service until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError when it can't start.
 
-    ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. The supervisor
-    then holds the other end of this process's standard input.
+    ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. Standard input is
+    then this process's end of the supervisor channel.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     logging.getLogger("_granian").setLevel(logging.ERROR)
@@ -77,14 +77,14 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return the context in which the metrics are served on PYCALC_METRICS_PORT, if that is set."""
+    """Return a context in which the metrics are served on PYCALC_METRICS_PORT; it does nothing if that is not set."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses, and how to create the first admin; ``token`` is a new bootstrap token, if any."""
+    """Print the service's addresses, and how to create the first admin; ``token`` is a new bootstrap token, or None."""
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
     lines = [
@@ -107,7 +107,11 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted ones; ``shared`` says who owns the listener."""
+    """Serve requests until ``stop`` is set, then finish the accepted ones within some seconds.
+
+    A ``shared`` listener belongs to the supervisor, which stops new connections itself. Raises OSError when the server
+    ends without ``stop``.
+    """
     draining = asyncio.Event()
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +125,7 @@ async def listen(
         return {**start, "headers": [*start["headers"], _CLOSE]}, body
 
     server = HttpServer(listener, entry, refusal, dict(state))
-    gc.freeze()  # objects from start-up live as long as the process, so full collections need not visit them
+    gc.freeze()  # objects from start-up live as long as the process, so full garbage collections may skip them
     gc.enable()
     resources = state["resources"]
     total = max_connections()

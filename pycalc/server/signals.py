@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first one stops a process gracefully, and a deadline ends a process that hangs."""
+"""SIGTERM and SIGINT: the first signal stops a process gracefully, and a deadline ends a process that hangs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXIT_SECONDS = 8.5  # from the first signal to the end of a process that hangs
 
 
 def block() -> None:
-    """Block the signals until ``watch`` handles them; threads and processes started from now on inherit the block."""
+    """Block both signals, so that they wait for ``watch``; threads and processes started later inherit the block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def watch(stop: asyncio.Event, seconds: float = EXIT_SECONDS) -> None:
-    """Set ``stop`` at the first signal, and end the process ``seconds`` later if it still runs.
+    """Set ``stop`` at the first signal, and end the process with status 1 if it still runs ``seconds`` later.
 
-    Later signals stay blocked until the process ends.
+    The caller has called ``block``. Later signals stay blocked until the process ends.
     """
     loop = asyncio.get_running_loop()
 

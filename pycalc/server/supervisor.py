@@ -21,20 +21,23 @@ from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
-# If a process exits within this time of the first start, a restart would fail too, so the service ends.
+# If a process exits within this time of its first start, a restart would fail too, so the service ends.
 _SETTLED_SECONDS = 5.0
 _MAX_BACKOFF_SECONDS = 5.0
-# A process's own deadline, EXIT_SECONDS, comes first, then the supervisor kills it, then the supervisor's own deadline.
+# After the signal, a process ends itself within EXIT_SECONDS; then the supervisor kills it; then the supervisor ends.
 _STOP_SECONDS = EXIT_SECONDS + 0.3
 _EXIT_SECONDS = EXIT_SECONDS + 0.45
 _STOPPED = (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # drained, or stopped while still starting
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)  # ended from outside, which is no fault of the process
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGTERM)  # ended from outside, so not by a fault of its own
 
 _log = get_logger(__name__)
 
 
 def supervise(settings: Settings) -> None:
-    """Run ``settings.workers`` servers until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError."""
+    """Run ``settings.workers`` server processes until SIGTERM or SIGINT.
+
+    Raises PycalcError, OSError or ValueError when the service can't start, or a process can't be kept running.
+    """
     block()
     asyncio.run(_supervise(settings))
 
@@ -58,7 +61,10 @@ async def _supervise(settings: Settings) -> None:
 
 
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
-    """Run one server on the shared listening socket, and replace it when it dies; raises OSError."""
+    """Run one server process on the shared listening socket, and replace it when it dies.
+
+    Raises OSError when it dies right after its first start, or does not stop as it should.
+    """
     settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
@@ -82,7 +88,7 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
 
 
 async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:
-    """Start a server; its standard input is its supervisor channel, so it notices when the supervisor is gone."""
+    """Start a server process; its standard input is its supervisor channel, so it notices the supervisor's end."""
     descriptor = listener.fileno()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -97,7 +103,7 @@ async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) 
 
 
 async def _stop(number: int, process: asyncio.subprocess.Process) -> None:
-    """Let a server drain; raises OSError when it does not end as it should."""
+    """Stop a server process with SIGTERM, or kill it at the deadline; raises OSError for an unexpected exit status."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:

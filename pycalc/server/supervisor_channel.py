@@ -1,4 +1,4 @@
-"""The channel between a server process and its supervisor: a pair of sockets for requesting metrics (ADR 21)."""
+"""The channel between a server process and its supervisor: a socket pair by which either gets metrics (ADR 21)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ _REQUEST, _RESPONSE = b"?", b"="
 
 
 class SupervisorChannel:
-    """One end of the channel. Either end may request the other's exposition, one request at a time."""
+    """One end of the channel; each end may request the other's metrics, in Prometheus' text format.
+
+    An end has one request under way at a time.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
         """``gone`` is called when the other end is closed."""
-        self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the exposition for the other end
-        self.latest = b""  # the other end's latest exposition
+        self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the metrics for the other end
+        self.latest = b""  # the other end's latest metrics
         self._reader = reader
         self._writer = writer
         self._response: asyncio.Future[bytes | None] | None = None
@@ -44,7 +47,7 @@ class SupervisorChannel:
         await asyncio.wait(tasks)
 
     async def request(self, seconds: float = 3.0) -> bytes:
-        """Return the other end's exposition; concurrent callers share one request.
+        """Return the other end's metrics in Prometheus' text format; concurrent callers share one request.
 
         Raises Unavailable when there is no response within ``seconds``, or the other end is closed.
         """

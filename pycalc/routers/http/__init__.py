@@ -1,1 +1,1 @@
-"""HTTP machinery that the routes share."""
+"""HTTP functions that the routes share."""

@@ -12,7 +12,7 @@ AUDITED = frozenset({401, 403, 429})  # statuses
 
 
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
-    """Write a refusal to the audit log."""
+    """Write the refusal of a request with this status to the audit log."""
     resources, context = resources_of(scope), context_of(scope)
     caller, token = context.caller, bearer_token(scope)
     if caller is not None:

@@ -1,4 +1,4 @@
-"""Requests for one calculation, and the response in the representation that the client prefers."""
+"""Requests for one calculation, and responses in the representation that the client prefers."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _OTHER_VERSION = (
     "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
-_BODY_SLOT_BYTES = 1024 * 1024  # of a body that is being read, for each slot
-_COPIES = 4  # of a body in memory: the body, its literals, and what a worker process is sent
+_BODY_SLOT_BYTES = 1024 * 1024  # a body that is being read takes a slot for each such part
+_COPIES = 4  # of a body in memory, such as its literals and the message to a worker process
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -66,7 +66,7 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
 }
 
-# The form of a calculation that was asked for by POST.
+# The OpenAPI entry of the response to a calculation by POST.
 POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The calculation; with `Accept: text/plain` the bare result.",
@@ -77,21 +77,21 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """A response to make: how to get the result, and what is known of it before."""
+    """The instructions for a response: how to get the result, and what is known before."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
     digits: int
     seconds: float  # the cost of the calculation
     text: bool  # bare digits, not JSON
     etags: Sequence[str] = ()  # of the bare digits; none in the response to a POST
-    created: bool = False  # the response is 201 with the calculation's path
+    created: bool = False  # respond with 201 and the calculation's path
 
 
 Respond = Callable[[Scope, Receive, Send, Principal, Calculation], Awaitable[object]]
 
 
 class CalculatedResponse(Response):
-    """A response that is calculated while it is sent, so that the client is watched meanwhile."""
+    """A response that makes its calculation when it is sent, and stops it when the client disconnects."""
 
     def __init__(
         self,
@@ -99,9 +99,9 @@ class CalculatedResponse(Response):
         respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
         memory: ExitStack | None = None,
     ) -> None:
-        """``respond_with`` calculates and responds; it raises errors before it sends anything.
+        """``respond_with`` calculates and responds; it raises its errors before it sends anything.
 
-        ``memory`` is closed when the response is sent.
+        ``memory`` is closed after the response is sent, or has failed.
         """
         super().__init__()
         self._caller = caller
@@ -109,7 +109,7 @@ class CalculatedResponse(Response):
         self._memory = memory or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a slot of the calculations under way, calculate and respond."""
+        """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
         context = context_of(scope)
         if context.quotas:
             send = with_quotas(context.quotas, send)
@@ -125,7 +125,10 @@ async def posted(
     read: Callable[[bytes], Calculation],
     respond_with: Respond,
 ) -> CalculatedResponse:
-    """Read and count the calculation in a body; the limits are checked before the body is read."""
+    """Return the response to the calculation in a body, and count it towards the caller's limits.
+
+    Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and Overloaded.
+    """
     require_media_type(request, JSON)
     if resources.calculation_limit is not None:
         await resources.calculation_limit.require_some(caller.user_id)
@@ -144,7 +147,7 @@ async def posted(
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources) -> None:
-    """Count a calculation towards the caller's limits; raises RateLimited when one is reached."""
+    """Count a calculation towards the caller's rate limits; raises RateLimited when one is reached."""
     if resources.calculation_limit is not None:
         context_of(scope).quotas = await resources.calculation_limit.spend(caller.user_id)
 
@@ -154,7 +157,7 @@ async def calculate_and_respond(
 ) -> int:
     """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
 
-    The response to a POST is no representation of the resource that it was sent to: it has no ETag and no ranges.
+    The response to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     client = Client(receive)
@@ -175,7 +178,11 @@ async def calculate_and_respond(
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client) -> Plan:
-    """Return the plan of a calculation. While a worker plans or computes, others may use the request's slot."""
+    """Return the plan of a calculation.
+
+    The request's slot is released before a worker process makes the plan, and when one will compute the result.
+    Raises ClientGone, and the errors of ``Calculator.plan``.
+    """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
     if plan is None:
@@ -193,7 +200,11 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
 async def respond(
     scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, answering: Answering, send: Send
 ) -> int:
-    """Calculate and send the response; return the status. Memory for a long result is acquired before it is made."""
+    """Calculate and send the response; return the status.
+
+    Memory for a long result is acquired before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
+    Overloaded, ClientGone, and the errors of the calculation.
+    """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, text, etags, created = answering
     if conditions.if_match and not is_current(conditions.if_match, etags):

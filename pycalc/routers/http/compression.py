@@ -1,4 +1,4 @@
-"""Content codings zstd and gzip: for digits, for streams of text, and for documents."""
+"""The content codings zstd and gzip for digits, for streams of text, and for documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 CODINGS = ("zstd", "gzip")  # in the order of preference
 SHORTEST_COMPRESSED = 1_024  # bytes; responses up to this size are sent uncompressed
-INLINE_BYTES = 16 * 1024  # more is compressed in a thread: it would hold the event loop for longer than microseconds
+INLINE_BYTES = 16 * 1024  # longer content is compressed in a thread, so that it does not block the event loop
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -33,7 +33,10 @@ class Compressor(Protocol):
 
 
 def digits_compressor(coding: str) -> Compressor:
-    """Return a compressor for digits. Digits are random, so it does not search for repetitions."""
+    """Return a fast compressor for digits, which look random, so that a search for repetitions gains little.
+
+    gzip uses Huffman codes only; zstd works at level 1.
+    """
     if coding == "gzip":
         return zlib.compressobj(wbits=_GZIP, strategy=zlib.Z_HUFFMAN_ONLY)
     return zstd.ZstdCompressor(level=1)
@@ -63,14 +66,14 @@ class TextStream:
 
 
 def compress_well(content: bytes, coding: str) -> bytes:
-    """Compress at a high level, for a document that many responses send; a megabyte takes tens of milliseconds."""
+    """Compress a document that many responses send, at a high level; a megabyte takes tens of milliseconds."""
     if coding == "gzip":
         return zlib.compress(content, 9, _GZIP)
     return zstd.compress(content, 10)
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document in the coding that an Accept-Encoding prefers, and the header fields for that."""
+    """Return a document in the coding that an Accept-Encoding prefers, and the header fields that describe it."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

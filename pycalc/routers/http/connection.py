@@ -1,4 +1,4 @@
-"""Connections of clients: hang-ups while the service works, and request bodies bounded in size and time."""
+"""Connections of clients: disconnects during the work on a request, and limits on a body's size and time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pycalc.routers.http.deps import route_of
 T = TypeVar("T")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
-MAX_BODY_BYTES = 8 * 1024  # unless the route declares another limit with ``max_body``
+MAX_BODY_BYTES = 8 * 1024  # for routes that set no limit with ``max_body``
 # A body may take BODY_SECONDS, and one second more for every BODY_BYTES_A_SECOND bytes received.
 BODY_SECONDS = 10.0
 BODY_BYTES_A_SECOND = 16_384
-# A body trickles when its parts are small and have to be waited for. After _GRACE_SECONDS such a body is read only at
+# A body trickles when its parts are small and arrive with delays. After _GRACE_SECONDS such a body is read only at
 # random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
 _SMALL_PART_BYTES = 1_024
 _NO_WAIT_SECONDS = 0.01
@@ -34,13 +34,13 @@ _log = get_logger(__name__)
 
 
 class ClientGone(Exception):
-    """The client hung up before its response was ready, so that no response can be sent."""
+    """The client disconnected before its response was complete, so the work was cancelled."""
 
 
 class Client:
-    """A watcher for the disconnect of a client during one request.
+    """A watcher for the client's disconnect during one request.
 
-    ``receive`` is called only once: after a cancelled call, Granian's next call reports a disconnect.
+    One task makes all calls of ``receive``: after a call was cancelled, Granian reports a disconnect to the next one.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -48,7 +48,7 @@ class Client:
         self._gone: asyncio.Task[None] | None = None
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the work's result; if the client hangs up before, cancel the work and raise ClientGone."""
+        """Return the work's result; if the client disconnects first, cancel the work and raise ClientGone."""
 
         async def disconnected() -> None:
             while (await self._receive())["type"] != "http.disconnect":
@@ -66,13 +66,13 @@ class Client:
             working.cancel()
 
     def let_go(self) -> None:
-        """End the watch."""
+        """Stop watching the client."""
         if self._gone is not None:
             self._gone.cancel()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return the work's result; if the client hangs up before, cancel the work and raise ClientGone."""
+    """Return the work's result; if the client disconnects first, cancel the work and raise ClientGone."""
     client = Client(receive)
     try:
         return await client.while_there(work)
@@ -83,7 +83,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator for an endpoint that accepts bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
 
-    Such an endpoint reads the body itself, after it has authenticated the caller and checked the limits.
+    Such an endpoint must read the body itself, after it has authenticated the caller and checked the limits.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
@@ -106,10 +106,10 @@ class BodyBroken(HTTPException):
 
 
 class RequestBody:
-    """A request's ``receive`` that bounds the body in size and time.
+    """A request's ``receive`` that limits the body's size and time; the body of a GET is passed on without limits.
 
-    It raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. These are subclasses of
-    HTTPException, because the framework turns every other error of ``receive`` into a 400.
+    It raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are HTTPExceptions,
+    because the framework turns every other error of ``receive`` into a 400.
     """
 
     def __init__(
@@ -126,16 +126,16 @@ class RequestBody:
         self._grace_until = self._clock() + _GRACE_SECONDS
         self._deadline = self._clock() + seconds
         self._size = 0
-        self._whole = scope["method"] == "GET"  # has no body that anything reads (RFC 9110 §9.3.1)
+        self._whole = scope["method"] == "GET"  # nothing reads the body of a GET (RFC 9110 §9.3.1)
         self._trickles = False
-        self.broken = False  # the client hung up early or framed the body wrongly; Granian does not say which
+        self.broken = False  # the client disconnected early or framed the body wrongly; Granian does not tell which
 
     async def __call__(self) -> Message:
         """Return the next ASGI message."""
         if self._whole:
             return await self._receive()
         limit, declared = _limit_and_length(self._scope)
-        if declared > limit:  # the received bytes are counted in any case
+        if declared > limit:  # the received bytes are counted below in any case
             raise BodyTooLarge(limit)
         message = await self._next()
         if message["type"] == "http.disconnect":
@@ -149,7 +149,7 @@ class RequestBody:
         return message
 
     async def _next(self) -> Message:
-        """Return the next message before the deadline; pause first while the body trickles."""
+        """Return the next message, after a pause if the body trickles; raises HTTPException 408 at the deadline."""
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read
@@ -167,12 +167,12 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body may have: its declared length, or the maximum of its route."""
+    """Return the most bytes that a request's body may have: its route's limit, or its Content-Length if lower."""
     limit, declared = _limit_and_length(scope)
     return min(declared or limit, limit)
 
 
 def _limit_and_length(scope: Scope) -> tuple[int, int]:
-    """Return the maximum of a request's route, and the body's Content-Length or 0."""
+    """Return the limit of a request's route, and the body's Content-Length, or 0 without a valid one."""
     declared = header(scope, b"content-length") or b""
     return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Cross-origin requests (CORS): pages of configured origins may call the service, with tokens but without cookies."""
+"""Cross-origin requests (CORS): pages of configured origins may call the service, with tokens, without cookies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pycalc.routers.http.problems import response_to
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Request fields that a page may send besides the CORS-safelisted ones (Fetch standard).
 _REQUEST_FIELDS = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
-# Response fields that a page may read besides the CORS-safelisted ones: what the document names.
+# Response fields that a page may read besides the CORS-safelisted ones: those in the OpenAPI document.
 _EXPOSED_FIELDS = ("Content-Encoding", *HEADERS)
 
 
 class CrossOrigin(CORSMiddleware):
-    """The CORS protocol (Fetch standard) around all responses, so that errors and calculations follow it too."""
+    """A CORS middleware (Fetch standard) around all requests, including direct calculations and errors."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)

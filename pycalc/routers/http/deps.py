@@ -1,4 +1,4 @@
-"""Dependencies that the routes share: the resources, the caller, the client's address."""
+"""FastAPI dependencies that the routes share: the resources, the caller, the client's address."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def route_of(scope: Scope) -> str | None:
 
 
 def bearer_token(scope: Scope) -> bytes | None:
-    """Return the bearer token of a request (RFC 6750 §2.1), None when there is none."""
+    """Return the bearer token of a request (RFC 6750 §2.1), None when there is no Authorization field.
+
+    Return an empty token for another scheme.
+    """
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, token = value.partition(b" ")
@@ -41,13 +44,14 @@ def bearer_token(scope: Scope) -> bytes | None:
 
 
 async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Authenticate a request; return the caller. Raises Unauthorized or Overloaded."""
+    """Authenticate a request; return the caller. Raises Unauthorized, Overloaded or StoreUnavailable."""
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
     caller = resources.authenticator.token_cache.get(token)
     if caller is None:
-        # Invented keys cost a look-up each, so their number is limited; an invalid access token costs none.
+        # Each uncached key costs a look-up, even an invented one, so their number is limited. An invented access token
+        # costs no look-up.
         is_key = token.startswith(KEY_PREFIX.encode())
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
             caller = await resources.authenticator.authenticate(token)
@@ -56,9 +60,9 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
-    """Return the key by which concurrency limits are shared: a cached token's user id, else the client's address.
+    """Return the key under which a request counts in concurrency limits.
 
-    The token is not verified here.
+    The key is the user's id if the request's token is cached, even an expired one, else the client's address.
     """
     user = resources.authenticator.token_cache.user_of(bearer_token(scope) or b"")
     return address_of(scope, resources) if user is None else user
@@ -88,7 +92,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 def address_of(scope: Scope, resources: Resources) -> str:
-    """Return the client's address, which keys the limits of requests without a known user."""
+    """Return the client's address, which is the key of limits for requests without a known user."""
     peer = scope.get("client")
     forwarded_for = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     return resources.addresses.client(peer[0] if peer else None, forwarded_for)

@@ -1,4 +1,4 @@
-"""Documents that never change while the process runs: pages, their files, the OpenAPI document."""
+"""Documents that do not change while the process runs: pages, their files, the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pycalc.routers.http.sending import PART_BYTES
 
 
 class Document:
-    """A document that is read once, compressed once for each coding, and has a strong ETag for each form.
+    """A document that is read once, and compressed once for each coding; each form has its own strong ETag.
 
-    Browsers must revalidate their copy every time (``no-cache``), so that no page mixes the files of two releases.
+    Browsers must revalidate their copy at every use (``no-cache``), so that no page mixes the files of two releases.
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
@@ -34,7 +34,10 @@ class Document:
         self._making = Lock()
 
     async def respond(self, request: Request) -> Response:
-        """Return the response to a GET: the preferred form, or 304 where the client's copy is current."""
+        """Return the response to a GET: the preferred form, or 304 if the client's copy is current.
+
+        Raises PreconditionFailed for an If-Match that names no current ETag.
+        """
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
         conditions = conditions_of(request.scope)
@@ -54,7 +57,7 @@ class Document:
         return _WholeResponse(self._forms[coding], 200, headers, self._media_type)
 
     def _make(self, coding: str | None) -> None:
-        """Make a form unless another thread has already made it."""
+        """Make the form in a coding, None for uncompressed, unless another thread has already made it."""
         with self._making:
             if coding in self._forms:
                 return
@@ -67,7 +70,7 @@ class Document:
 
 
 class _WholeResponse(Response):
-    """A response whose content all requests share, so that it does not count towards the memory limit of one."""
+    """A response whose content is shared by all requests, so that no request's memory limit counts it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the content in parts of PART_BYTES."""

@@ -1,4 +1,4 @@
-"""Export responses: sent page by page as the client reads, and cut visibly when they are incomplete."""
+"""Responses of exports, which are sent page by page; an incomplete one is recognisable by its missing last chunk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _log = get_logger(__name__)
 
 
 class ExportResponse(Response):
-    """The pages of an export as one chunked body.
+    """A response that sends the pages of an export as one chunked body.
 
-    After an error the last chunk is not sent, so that the client sees that the export is incomplete.
+    After an error, or when the client reads too slowly, the last chunk is not sent, so that the client notices.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ExportResponse(Response):
         metrics: Metrics,
         coding: str | None = None,
     ) -> None:
-        """``coding``: the member of CODINGS that compresses the body; None for no compression."""
+        """Send ``first``, then ``rest``; ``coding`` is the member of CODINGS that compresses the body, or None."""
         super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
         self._compressed = None if coding is None else TextStream(coding)
         del self.headers["content-length"]
@@ -42,7 +42,7 @@ class ExportResponse(Response):
         self._cut = metrics.exports_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
+        """Send the response; stop when the client disconnects."""
         with suppress(ClientGone):
             await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 

@@ -10,12 +10,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import Quota
 
-# The policy of pages. ``styles`` is " 'unsafe-inline'" where a page's library writes styles of its own.
+# The Content-Security-Policy of pages. ``styles`` is " 'unsafe-inline'" if a page's library writes inline styles.
 PAGE_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; worker-src 'self' blob:"
 )
-# The default of every response; RFC 6749 §5.1 demands it of tokens.
+# The default of every response; RFC 6749 §5.1 requires it for tokens.
 NO_STORE = (b"cache-control", b"private, no-store")
 
 SECURITY_HEADERS = (
@@ -24,25 +24,25 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
-# For responses by https: a year without http, for the host and its subdomains (RFC 6797).
+# For responses by https: browsers use only https for a year, for the host and its subdomains (RFC 6797).
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
 def with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return header fields with those added that every response carries, unless it has its own."""
+    """Return header fields, completed by the defaults (security, no caching) that they lack."""
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response with the header fields that every response carries."""
+    """Send a response, with its header fields completed by the defaults."""
     response.raw_headers = with_default_headers(response.raw_headers)
     await response(scope, receive, send)
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
-    """Return the Link field (RFC 8288) to the next page; nothing for the last page, whose ``cursor`` is None."""
+    """Return the Link field (RFC 8288) to the next page; no field for the last page, whose ``cursor`` is None."""
     if cursor is None:
         return {}
     query = [
@@ -55,7 +55,7 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
 
 
 def quota_fields(quotas: Sequence[Quota]) -> dict[str, str]:
-    """Return the header fields of rate limits (draft-ietf-httpapi-ratelimit-headers); nothing without a limit."""
+    """Return the header fields of rate limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
     if not quotas:
         return {}
     return {
@@ -70,7 +70,7 @@ def with_quotas(quotas: Sequence[Quota], send: Send) -> Send:
 
 
 def with_location(path: str, send: Send) -> Send:
-    """Return a ``send`` that makes a response 201 with the path of what was created."""
+    """Return a ``send`` that sets a response's status to 201, and its Location to the path of the new resource."""
     send_located = with_headers([(b"location", path.encode())], send)
 
     async def send_created(message: Message) -> None:

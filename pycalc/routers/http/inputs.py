@@ -37,7 +37,7 @@ _grants: dict[object, str] = {}  # grant type by endpoint
 def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator for an endpoint that accepts JSON and the OAuth2 form of this grant (RFC 6749).
 
-    The response to an invalid form is an OAuth2 error (section 5.2) instead of a problem.
+    An invalid form, or one with wrong credentials, gets an OAuth2 error (section 5.2) instead of a problem.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
@@ -48,10 +48,13 @@ def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
 
 
 class StrictRoute(APIRoute):
-    """A FastAPI route that refuses repeated query parameters, repeated members, and bodies of another type."""
+    """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of other types.
+
+    It also refuses an If-Match with an ETag on methods other than GET, because these resources have no ETag.
+    """
 
     def get_route_handler(self) -> _Handler:
-        """Return FastAPI's handler behind the checks of the query, of If-Match and of the body."""
+        """Return a handler that checks the query, If-Match and the body, and then calls FastAPI's handler."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
         grant = _grants.get(self.endpoint)
@@ -90,12 +93,12 @@ def query_of(query: bytes) -> dict[str, str]:
 
 
 def media_type_of(request: Request) -> str:
-    """Return the declared media type of a request's body without its parameters, "" if there is none."""
+    """Return the declared media type of a request's body, without parameters and in lower case; "" if there is none."""
     return ", ".join(request.headers.getlist("content-type")).partition(";")[0].strip().lower()
 
 
 def require_media_type(request: Request, *accepted: str) -> None:
-    """Raise UnsupportedMediaType unless the body is uncompressed and declared to be of one of these types.
+    """Raise UnsupportedMediaType unless the body is declared to be of one of these types, and uncompressed.
 
     A body without Content-Type is refused too, because it counts as application/octet-stream (RFC 9110 section 8.3).
     """
@@ -110,7 +113,7 @@ def require_media_type(request: Request, *accepted: str) -> None:
 
 
 class _ReadRequest(Request):
-    """A request whose body has been read and parsed, for FastAPI's handler."""
+    """A request whose body is already parsed, for FastAPI's handler."""
 
     def __init__(self, request: Request, document: object) -> None:
         super().__init__(request.scope, request.receive)
@@ -121,11 +124,11 @@ class _ReadRequest(Request):
 
     @property
     def headers(self) -> Headers:
-        """The request's header fields, with Content-Type set to JSON."""
+        """Return the request's header fields, with Content-Type set to JSON."""
         return self._given
 
     async def body(self) -> bytes:
-        """Return a placeholder body, so that FastAPI goes on to call ``json`` for the parsed document."""
+        """Return a placeholder that is not empty, so that FastAPI calls ``json`` for the parsed document."""
         return b"{}"
 
     async def json(self) -> Any:
@@ -143,7 +146,7 @@ class _InvalidForm(Exception):
 
 
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
-    """Handle an OAuth2 form; turn errors of input and credentials into OAuth2 errors."""
+    """Handle an OAuth2 form; turn errors of input and credentials into OAuth2 errors with status 400."""
     try:
         return await handle(_ReadRequest(request, _form_fields(body, grant)))
     except Unauthorized as error:
@@ -159,7 +162,10 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
 
 
 def _form_fields(body: bytes, grant: str) -> dict[str, str]:
-    """Return the credentials of a form; parameters without a value count as omitted (RFC 6749 section 3.2)."""
+    """Return the credentials in an OAuth2 form; raises _InvalidForm.
+
+    Parameters without a value count as omitted (RFC 6749 section 3.2).
+    """
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:

@@ -1,6 +1,6 @@
 """The request path in front of FastAPI: context, overload check, metrics, and direct calls of calculation routes.
 
-A calculation passes none of the framework's layers, which would cost more than the calculation itself (ADR 7).
+A calculation by GET bypasses the framework's layers, which would cost more than the calculation itself (ADR 7).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
 _UNMATCHED = "(none)"
-_UNCONTENDED = 128  # with fewer slots taken no user can have reached the fair share, so the user is not looked up
+_UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair share, so the user is not looked up
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_START: Message = {
     "type": "http.response.start",
@@ -42,7 +42,7 @@ _OVERLOAD_START: Message = {
 class Application(FastAPI):
     """A FastAPI application that prepares, counts and times every request itself.
 
-    Calculations go straight to their routes; all other requests pass through the framework's layers.
+    Calculations by GET or HEAD go straight to their routes; all other requests pass through FastAPI's layers.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Application(FastAPI):
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, which is made and completed at the first call."""
+        """Return the OpenAPI document; the first call makes and completes it."""
         if self.openapi_schema is None:
             complete(super().openapi())
         return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put a RequestContext into a request's scope and respond; a HEAD is treated as a GET without content."""
+        """Put a RequestContext into a request's scope and respond; treat a HEAD as a GET without content."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -128,12 +128,13 @@ class Application(FastAPI):
                 end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Return the response to a calculation for which no slot is free, None for other requests.
+        """Take a slot for a calculation by GET or HEAD; return the response if none is free, else None.
 
-        HttpServer calls this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
+        The slot is kept in the request's context. HttpServer calls this in its own thread, so that a refusal costs the
+        event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
-            return None  # the check is made inside the CORS middleware, which adds its header fields
+            return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
         context = scope[REQUEST] = RequestContext()
         refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
@@ -142,7 +143,10 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation; return the response if none is free. The operands are not looked at."""
+        """Take a slot for a calculation by GET or HEAD; if none is free, count the refusal and return its response.
+
+        The operands are not checked.
+        """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):
@@ -161,7 +165,7 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return the calculation route of a request and put its operands into the scope; None for other requests."""
+        """Return a request's calculation route, and put route and operands into the scope; None for other requests."""
         if scope["method"] != "GET":
             return None
         path: str = scope["path"]
@@ -170,7 +174,7 @@ class Application(FastAPI):
         if matched:
             operands = matched.groupdict()
         else:
-            # An escaped slash stands in an operand, a fraction. The server's ``path`` no longer shows that.
+            # An operand such as 1/3 contains an escaped slash, which the server's decoded ``path`` does not show.
             matched = route and route.path_regex.match(scope.get("raw_path", b"").decode("latin-1"))
             if not matched:
                 return None
@@ -194,7 +198,7 @@ class Application(FastAPI):
 
 
 def _by_https(scope: Scope) -> bool:
-    """Return whether the client uses https, as the server or a trusted proxy reports."""
+    """Return whether the client uses https, as the server or a trusted proxy reports it."""
     if scope.get("scheme") == "https":
         return True
     addresses = resources_of(scope).addresses

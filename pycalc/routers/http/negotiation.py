@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pycalc.errors import RangeNotSatisfiable
 from pycalc.observability.requests import context_of
 
-if TYPE_CHECKING:  # the relay and the consumer compress their metrics, and load no web framework
+if TYPE_CHECKING:  # the relay and the consumer import this module, but no web framework
     from starlette.types import Scope
 
 ANY = "*"  # in If-Match and If-None-Match: every representation
@@ -18,7 +18,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class RequestConditions(NamedTuple):
-    """The header fields of a request that choose the representation, as they came; an absent one is empty."""
+    """The unparsed header fields of a request that choose the representation; an absent field is empty."""
 
     accept: str = ""
     accept_encoding: str = ""
@@ -34,7 +34,7 @@ _FIELDS = {field.replace("_", "-").encode(): field for field in RequestCondition
 
 
 def conditions_of(scope: Scope) -> RequestConditions:
-    """Return a request's conditions; a field that was sent twice is one list (RFC 9110 §5.3)."""
+    """Return a request's conditions; a repeated field is joined to one list (RFC 9110 §5.3)."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:
         if name in _FIELDS:
@@ -49,7 +49,7 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
     """Return the media type of ``offered`` with the highest weight in an Accept field, the first among equals.
 
     The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
-    none is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
+    no type is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     weights = _weights(header)
 
@@ -64,8 +64,8 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
     """Return the content coding of ``offered`` with the highest weight in an Accept-Encoding; None for no coding.
 
-    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` names must weigh more than identity, so
-    that a client that accepts anything gets uncompressed bytes.
+    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that is covered only by ``*`` must weigh more than
+    identity, so that a client that accepts anything gets uncompressed bytes.
     """
     if not header:
         return None
@@ -82,7 +82,7 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the members of an Accept or Accept-Encoding, in lower case, with their weights (RFC 9110 §12.4.2)."""
+    """Return the weights of an Accept or Accept-Encoding (RFC 9110 §12.4.2), by the members' names in lower case."""
     weights = {}
     for member in header.split(","):
         name, *parameters = member.split(";")
@@ -109,10 +109,10 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
 
 
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
-    """Return the first byte and the end of the requested range; None for the whole representation.
+    """Return the first byte of the requested range and the byte after its last; None for the whole representation.
 
-    Several ranges, other units, malformed ones and a failed If-Range mean the whole (RFC 9110 §14.2). Raises
-    RangeNotSatisfiable for a range outside of the representation.
+    The whole is sent for several ranges, another unit, a malformed range and a failed If-Range (RFC 9110 §14.2). Raises
+    RangeNotSatisfiable for a range that begins beyond the end.
     """
     found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
     if found is None or (conditions.if_range and conditions.if_range != etag):

@@ -63,7 +63,7 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _QUOTA = ("RateLimit", "RateLimit-Policy")
-_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the quota has counted
+_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the rate limit has counted
 # The responses of the HTTP server itself, which has no hook to give them a body (ADR 2).
 _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},
@@ -71,7 +71,7 @@ _OF_SERVER = {
 }
 NO_CONTENT: dict[str, Any] = {"status_code": 204, "response_class": Response}  # options of a route
 _API_KEY = "apiKey"
-# The bodies that handlers read or write without FastAPI.
+# Models of bodies that handlers read or write without FastAPI.
 _MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
 _FORMATS = {"integer": "int64", "number": "double"}
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
@@ -83,7 +83,10 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def json_content(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a JSON body; FastAPI would build validators for a response model at each start."""
+    """Return the OpenAPI entry of a JSON body by the name of its schema.
+
+    A response model is not used, because FastAPI would build its validators at each start.
+    """
     return {"application/json": {"schema": {"$ref": SCHEMAS + model}}}
 
 
@@ -99,7 +102,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Add schemas, security, header fields and responses that FastAPI does not write to an OpenAPI document."""
+    """Add to an OpenAPI document the schemas, security, header fields and responses that FastAPI omits."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in _FRAMEWORK_ERRORS:
@@ -118,7 +121,7 @@ def complete(document: dict[str, Any]) -> None:
     schemas["CalculationRequest"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
-            if method != "get":  # resources that can be changed have no ETag, so every If-Match fails
+            if method != "get":  # resources that can be changed have no ETag, so an If-Match with one fails
                 operation["responses"].setdefault("412", responses("precondition-failed")[412])
             _complete_operation(operation)
     for schema in _objects(document):
@@ -146,7 +149,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object of a document."""
+    """Yield every JSON object within a document, the outer ones first."""
     if isinstance(node, dict):
         yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():

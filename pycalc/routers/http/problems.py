@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: the status of each domain error, and the framework's own errors in the same form."""
+"""Errors as RFC 9457 problems: those of the domain, each with its status, and those of the framework."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     "internal-error": 500,
 }
-MAX_ERRORS = 20  # listed in a response; a body may contain hundreds
+MAX_ERRORS = 20  # listed in a response; a body may have hundreds
 MAX_ECHO = 1024  # characters of a path or a field's name that a response repeats
-CLIENT_GONE = 499  # nginx's status for a client that hung up; only metrics and traces show it
+CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 MEANING: Mapping[str, str] = {
     "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
     "validation-error": "The request is not of the documented form; `errors` says where.",
@@ -98,7 +98,10 @@ _log = get_logger(__name__)
 
 
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of these problem types; "payload-too-large" implies the other types of a body."""
+    """Return the OpenAPI entries, by status, of these problem types and of "internal-error".
+
+    "payload-too-large" adds the other problem types of requests with a body.
+    """
     by_status: dict[int, list[str]] = {}
     of_body = ("bad-request", "request-timeout", "unsupported-media-type") if "payload-too-large" in slugs else ()
     for slug in (*slugs, *of_body, "internal-error"):
@@ -142,7 +145,7 @@ def _example(slug: str) -> dict[str, Any]:
 def quoted(path: str) -> str:
     """Return a request's path, cut to MAX_ECHO characters, as a URI reference for ``instance``.
 
-    A path that begins with two slashes would be read as a host, so it is prefixed by ``/.`` (RFC 3986 §5.2.4).
+    A path that begins with two slashes gets the prefix ``/.``, or its first segment would be a host (RFC 3986 §4.2).
     """
     reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
     return "/." + reference if reference.startswith("//") else reference
@@ -151,7 +154,7 @@ def quoted(path: str) -> str:
 def problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
-    """Return the response for a problem."""
+    """Return the response that reports a problem of this type."""
     instance = quoted(request.scope["path"])
     return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
 
@@ -162,7 +165,7 @@ def _body(slug: str, title: str, detail: str, instance: str, members: Mapping[st
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
-    """Return the problem body for a domain error."""
+    """Return the problem body for a domain error; log an internal error, and leave its detail out."""
     if error.code == "internal-error":
         _log.error("internal error", path=instance, error=type(error).__name__)
         detail = "The service made an error; tell the operator, whose log has the details."
@@ -207,12 +210,12 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to an error of the domain, of pydantic's validation, or of the connection."""
+    """Return the response to a PycalcError, a RequestValidationError or a ClientGone; audit a refusal."""
     if isinstance(error, ClientGone):
-        return Response(status_code=CLIENT_GONE)  # only the metrics see it, because the client has hung up
+        return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
-    assert isinstance(error, errors.PycalcError)  # noqa: S101  # registered for these
+    assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
     body = problem_body(error, quoted(request.scope["path"]))
     status = STATUS[error.code]
     if status in AUDITED:
@@ -229,7 +232,7 @@ def _matches(request: Request, path: str, method: str) -> set[Match]:
 
 
 async def _framework_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # registered for these
+    assert isinstance(error, HTTPException)  # noqa: S101  # the handler is registered for these
     path = request.scope["path"]
     if isinstance(error, BodyTooLarge):
         detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
@@ -276,7 +279,7 @@ def bad_host(request: Request) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Answer every error of the application with a problem."""
+    """Register the handlers that answer every error of the application with a problem."""
     for kind in (errors.PycalcError, ClientGone, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)

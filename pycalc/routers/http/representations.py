@@ -30,7 +30,7 @@ _JSON = "application/json"
 _ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
 WHOLE = UNCOUNTED_BYTES  # responses up to this size go to the HTTP server in one piece
 _SLICE = PART_BYTES
-# A slice's share of the loop scheduler. It is more than a slice costs the loop: the server's thread copies it too.
+# The time that the loop scheduler counts for a slice: the event loop's own work, and the copy in the server's thread.
 _SLICE_SECONDS = 0.0005
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ Piece = bytes | mmap
 
 
 def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
-    """Return whether the client prefers the bare digits. A summary has no bare digits."""
+    """Return whether to send the bare digits: the client prefers them, and the result is not a summary."""
     if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
     return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
@@ -57,7 +57,7 @@ def etags_of(name: str, key: bytes) -> tuple[str, ...]:
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each slice, so that long results share the loop."""
+    """Return a ``send`` that waits for the loop scheduler before each part, so that long results share the loop."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
@@ -80,7 +80,7 @@ async def send_json(answer: Answer, conditions: RequestConditions, send: Send) -
 
 
 class BatchResponse(Response):
-    """The results of a batch; their texts are sent from where they are stored, without being copied together."""
+    """A response with the results of a batch; long texts are sent from where they are stored, without a copy."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class BatchResponse(Response):
         turns: LoopScheduler,
         memory: ExitStack,
     ) -> None:
-        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed when everything is sent."""
+        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response."""
         super().__init__(media_type="application/json")
         self._memory = memory
         self._turns = turns
@@ -100,7 +100,7 @@ class BatchResponse(Response):
         self._pieces.append(b"]}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
+        """Send the response; stop when the client disconnects."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
         with self._memory, suppress(ClientGone):
             await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._turns)))
@@ -109,8 +109,8 @@ class BatchResponse(Response):
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
     """Return the bytes before and after the result's text in a calculation's JSON.
 
-    The result's own JSON is encoded once and cached. Only an id, a boolean and a time are inserted here:
-    encoding all of it for each response would copy results of megabytes.
+    The result's own JSON is encoded once and cached; only an id, a boolean and a time are inserted here. Encoding the
+    whole for each response would copy megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
@@ -120,8 +120,8 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
 async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
     """Send the bare digits, or a range of them; return the status. Raises RangeNotSatisfiable.
 
-    ``etags`` are those of ``etags_of``, or none for a response without validators and ranges. All digits together are
-    compressed if the client prefers that; a range is not.
+    ``etags`` are those of ``etags_of``, or empty for a response without validators and ranges. All digits together are
+    compressed if the client prefers that; a range is never compressed.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text
@@ -144,7 +144,7 @@ async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestCon
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the bare digits for a year, unless the ETag is empty."""
+    """Return the header fields that let a client cache the digits for a year, or forbid it if the ETag is empty."""
     if not etag:
         return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [
@@ -155,13 +155,13 @@ def validators(etag: str) -> list[Header]:
 
 
 def _facts(answer: Answer) -> list[Header]:
-    """Return the header fields for the calculation's id and, if the digits are rounded, for that fact."""
+    """Return the header fields for the calculation's id and, if the result is not exact, for that fact."""
     identity = (b"x-calculation-id", answer.id.encode())
     return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
 
 
 async def send_not_modified(etag: str | None, answer: Answer, send: Send) -> int:
-    """Send 304, because the client's copy is current; ``etag`` is None for JSON. Return the status."""
+    """Send 304, because the client's copy is current, and return the status; ``etag`` is None for JSON."""
     kept = [NO_STORE] if etag is None else validators(etag)
     return await _send(304, [*kept, *_facts(answer)], (), None, send)
 
@@ -206,7 +206,10 @@ async def _send(
 
 
 def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of the pieces in parts of at most _SLICE; short pieces are joined."""
+    """Yield the bytes of the pieces in parts of at most _SLICE bytes; short pieces are joined.
+
+    Of each piece, only the bytes from ``first`` to ``end`` are yielded.
+    """
     gathered: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -223,7 +226,7 @@ def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> 
 
 
 async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
-    """Yield the compressed bytes; long ones are compressed in a thread, slice by slice."""
+    """Yield the compressed bytes of the pieces; more than INLINE_BYTES are compressed in a thread, slice by slice."""
     compressor = digits_compressor(coding)
     long = sum(map(len, pieces)) > INLINE_BYTES
     for part in _slices(pieces):

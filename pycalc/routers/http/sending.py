@@ -1,4 +1,4 @@
-"""Sending of responses: their memory is limited, and a response is cut when its client reads too slowly."""
+"""Sending of responses, with a limit on their memory; a response is cut when its client reads too slowly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.routers.http.headers import send_response, with_default_headers
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed
 
-# Longer responses go to the HTTP server in parts of this size, so that the server holds only a few parts.
+# Long responses go to the HTTP server in parts of this size, so that the server buffers only a few parts.
 PART_BYTES = 32 * 1024
 
 _log = get_logger(__name__)
@@ -28,11 +28,11 @@ class ClientTooSlow(Exception):
 
 
 def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
-    """Return a ``send`` that raises ClientTooSlow when the client takes a response's parts too slowly.
+    """Return a ``send`` that raises ClientTooSlow when the client reads a response's parts too slowly.
 
-    Only time spent waiting for the client counts. A response of n bytes takes at most ``seconds + n / rate`` of the
-    reading speed. A client that takes nothing is cut off after ``seconds``. Pauses without anything to send, such as
-    between events, add to the time that is left.
+    Only time spent waiting for the client counts. With the ``seconds`` and the ``rate`` of the reading speed, a
+    response of n bytes may take ``seconds + n / rate``. A client that reads nothing is cut off after ``seconds``. A
+    pause without anything to send, such as between events, adds to the time that is left, up to ``seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 
@@ -62,8 +62,8 @@ def count_cut(resources: Resources, scope: Scope) -> None:
 class ResponseSender:
     """A ``send`` for the framework's responses: it adds header fields, limits their memory, and cuts slow clients off.
 
-    A body of at most UNCOUNTED_BYTES in one piece is sent as it is. A longer one for which the memory limit has no room
-    is replaced by a 503 problem.
+    A body in one piece of more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has no room for it, a
+    503 problem is sent instead. Shorter bodies and streams are not counted.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ class ResponseSender:
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
-        """Send a message. The head is held back until the body begins, because an error may still replace both."""
+        """Send a message. The head waits for the first part of the body, because a problem may still replace both."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}

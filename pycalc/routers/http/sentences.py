@@ -9,7 +9,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.formats import EXPECTED
 from pycalc.models.json_text import pointer_step, shown
 
-# The name of an input by the first step of a validation error's location.
+# What an input is called, by the first step of a validation error's location.
 _PARTS = {"body": "member", "query": "query parameter", "path": "path parameter", "header": "header field"}
 _NOT_A_STRING = "{name} must be a string."
 _NO_OBJECT = "The body must be a JSON object."
@@ -28,7 +28,7 @@ _NO_BODY = "The body is missing: send a JSON object."
 
 
 def invalid_input(found: Iterable[Any]) -> InvalidInput:
-    """Return the InvalidInput for the errors of pydantic's validation."""
+    """Return the InvalidInput for the errors that pydantic's validation has found."""
     return InvalidInput.of(*map(_problem, found))
 
 
@@ -39,7 +39,7 @@ def _problem(entry: Any) -> FieldProblem:
         return FieldProblem("", _NO_BODY)
     context = entry.get("ctx", {})
     name = shown(str(steps[-1])) if steps else "The body"
-    if entry["type"] == "value_error":  # of our own validators, whose words go after the name
+    if entry["type"] == "value_error":  # from this project's validators, whose messages follow the name
         return FieldProblem(pointer, f"{name} {context['error']}.")
     form = _SENTENCES.get(entry["type"], _OTHERWISE)
     return FieldProblem(pointer, form.format(name=name, part=_PARTS.get(part, "parameter"), **context))
