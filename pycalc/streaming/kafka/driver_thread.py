@@ -29,9 +29,9 @@ class DriverThread:
         Thread(target=self._serve, name=name, daemon=True).start()
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Queue a call; return a future of its result. Cancelling the future in time prevents the call.
+        """Queue a call; return a future of its result. Raises ThreadClosed after ``close``.
 
-        Raises ThreadClosed after ``close``.
+        Cancelling the future prevents the call if it has not begun.
         """
         if self._closed:
             raise ThreadClosed("the driver's thread is closed")

@@ -26,7 +26,7 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The brokers, the topic and the settings of the clients, by librdkafka's own names."""
+    """The topic, and the settings of the clients by librdkafka's names; these include the brokers."""
 
     topic: str
     create: bool  # create a missing topic
@@ -62,7 +62,10 @@ def _count(value: str) -> int:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return address and login; an unencrypted connection uses SCRAM, unless ``sasl.mechanism`` says otherwise."""
+    """Return the settings of the address, the encryption and the login; raises ValueError.
+
+    The login's default mechanism is PLAIN over TLS, and SCRAM without TLS.
+    """
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")
