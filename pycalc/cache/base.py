@@ -55,7 +55,10 @@ class CounterStore(Protocol):
         """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add ``amount``, which may be negative, and return the count; a new counter lives for ``expiry`` seconds."""
+        """Add ``amount``, which may be negative, to a counter and return the count.
+
+        A new counter lives for ``expiry`` seconds.
+        """
 
     async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
         """Add the amount to a counter, or nothing if the count would exceed the limit; ``expiry`` as for ``incr``."""

@@ -23,8 +23,8 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
     """Return the unordered query for a selection's rows with ids above ``after``; the caller adds the users.
 
-    The query has at most one lower and one upper bound of the id. With two lower bounds, for example, an index search
-    may start at the lower one and scan the rows up to the other.
+    The query has at most one lower and one upper bound on the id. With two lower bounds, for example, an index search
+    might start at the lower one and scan the rows up to the other.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:
@@ -46,7 +46,7 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Run a query, once for each of ``user_ids`` unless None: an index orders the rows of one user only."""
+    """Run a query, once for each user if ``user_ids`` are given, because an index orders the rows of one user only."""
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 

@@ -28,9 +28,9 @@ class _Kind(NamedTuple):
 class RepeatFilter(logging.Filter):
     """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
 
-    Records of structlog are identical if all fields are equal, except those of the request and the time; with an
-    exception, if logger, event and traceback are. Records of the standard library are identical if logger, level,
-    message and exception are equal.
+    Records of structlog with an exception are identical if logger, event and traceback are equal. Without an exception,
+    logger, level and all fields must be equal, except those of the request and the time. Records of the standard
+    library are identical if logger, level, message and exception are equal.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:

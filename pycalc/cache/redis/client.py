@@ -38,7 +38,7 @@ class Times(NamedTuple):
     store: float = 1.0
     connect: float = 1.0
     silence: float = 1.0  # a silent subscription is pinged after this time, and reconnected after the same time again
-    lease: float = 3.0  # how long a lease lasts without a renewal, such as that of a process that died
+    lease: float = 3.0  # how long a lease lasts without renewal: after a crash, other processes wait this long
     renewal: float = 1.0
 
 
@@ -78,8 +78,8 @@ class RedisClient:
         """Execute a command or script; return its answer as ``read`` converts it.
 
         Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
-        exception, the breaker opens. After a failure the same HTTP request sends no more commands, so that a hanging
-        Redis delays the request only once. After a command that Redis refuses, it does send more.
+        exception, the breaker opens. After a failure other than a refusal by Redis, the same HTTP request sends no more
+        commands, so that a hanging Redis delays the request only once.
         """
         context = current_context()
         if context is not None and context.cache_late:

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 class QuotaUse(NamedTuple):
     """A user's use of a quota in one window and in one process.
 
-    The id identifies the use: to save a later figure replaces the earlier one, and to save a figure twice changes
-    nothing.
+    Saving a later figure under the same id replaces the earlier one; saving a figure twice changes nothing.
     """
 
     id: bytes

@@ -99,7 +99,7 @@ class Connection:
     async def ensure(self) -> None:
         """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
 
-        Raises GoogleAPIError, GoogleAuthError.
+        Raises GoogleAPIError and GoogleAuthError.
 
         Pub/Sub keeps a message only for existing subscriptions, so this one must exist before the first event.
         """
@@ -108,7 +108,8 @@ class Connection:
     async def subscription(self, group: str) -> Subscription:
         """Return a group's subscription; if it is missing, create it and the topic where the options allow that.
 
-        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError, GoogleAuthError.
+        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError and
+        GoogleAuthError.
         """
         clients = await self.clients()
         name = self._options.subscription(group)
