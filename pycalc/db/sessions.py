@@ -19,7 +19,10 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 
 
 def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
-    """Return the condition that selects a refresh token's session; sessions of early releases have no family."""
+    """Return the condition that selects a refresh token's session.
+
+    Sessions of early releases have no family, so only the session's id is compared.
+    """
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
 

@@ -76,7 +76,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 class _ThreadQueue:
-    """Threads with a connection each, and their bounded queue, which also refuses work that has waited too long."""
+    """Threads with a connection each, and a bounded queue that refuses work that has waited too long."""
 
     def __init__(
         self,

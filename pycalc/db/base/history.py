@@ -43,13 +43,13 @@ class HistoryStore(Protocol):
         """Write a row that carries no data, and return once that write is durable."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """Return up to ``limit`` rows with ids below ``before``, newest first."""
+        """Return up to ``limit`` of the selected rows with ids below ``before``, newest first."""
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         """Return the row of this id, None when there is none."""
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        """Return up to ``limit`` rows with ids above ``after``, oldest first."""
+        """Return up to ``limit`` of the selected rows with ids above ``after``, oldest first."""
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.

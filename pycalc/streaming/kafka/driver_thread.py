@@ -20,7 +20,7 @@ class ThreadClosed(RuntimeError):
 class DriverThread:
     """A daemon thread that makes blocking calls one after the other, off the event loop.
 
-    A call that hangs does not delay the end of the process. An executor would: the interpreter joins its threads.
+    A call that hangs does not delay the end of the process. It would in an executor, whose threads are joined at exit.
     """
 
     def __init__(self, name: str) -> None:

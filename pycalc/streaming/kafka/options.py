@@ -38,7 +38,10 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL; ``credentials`` are used for a URL without any. Raises ValueError."""
+    """Return the options in a URL; raises ValueError.
+
+    ``credentials``, as ``user:password``, supply the user or the password that the URL lacks.
+    """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _TOPIC.fullmatch(topic):

@@ -96,7 +96,7 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages of one key; after an invalid message, publish each alone to find the refused ones."""
+        """Publish messages of one key; if the request is invalid, publish each alone to find the invalid ones."""
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for message in part:
