@@ -27,10 +27,11 @@ def _any_version() -> str:
 
 
 async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = _any_version) -> Cache:
-    """Open the cache that a URL names. A server that is away is waited for 2 s at most, and used once it is back.
+    """Open the cache that a URL names.
 
-    ``version`` returns the version of the arithmetic: a shared cache never returns results of another version. Raises
-    ValueError for an unknown scheme or a bad option. Drivers are imported only when their URL asks for them.
+    A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version``
+    returns the version of the arithmetic: a shared cache never returns results of another version. Raises ValueError
+    for an unknown scheme, a malformed URL or a bad option. A driver is imported only for a URL with its scheme.
     """
     scheme = scheme_of(url)
     if scheme not in _CACHES:

@@ -36,7 +36,7 @@ class CircuitBreaker:
     def __init__(
         self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
     ) -> None:
-        """``probe`` returns when the server is well, within a bounded time, and raises otherwise."""
+        """Create an open breaker; ``probe`` returns if the server is well, else raises, within a bounded time."""
         self._probe = probe
         self._clock = clock
         self._openings = metrics.cache_circuit_opened
@@ -48,13 +48,16 @@ class CircuitBreaker:
         metrics.cache_circuit.set_function(lambda: self.state)
 
     async def begin(self) -> None:
-        """Probe once; from now on the breaker closes after a good probe, and probes again while it is open."""
+        """Wait for the first probe; while the breaker is open, go on probing in the background.
+
+        A successful probe closes the breaker.
+        """
         probed = asyncio.Event()
         self._probing = asyncio.get_running_loop().create_task(self._run(probed), name="cache circuit")
         await probed.wait()
 
     def answered(self) -> None:
-        """Begin a new count of late answers, because an answer came in time."""
+        """Reset the count of late answers, because an answer came in time."""
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
@@ -91,7 +94,7 @@ class CircuitBreaker:
             self.state = CircuitState.HALF_OPEN
             try:
                 await self._probe()
-            except Exception as error:  # whatever the error is: the server is not well
+            except Exception as error:  # any error means that the server is not well
                 self.state = CircuitState.OPEN
                 _log.info("cache circuit stays open", reason=str(error) or type(error).__name__)
                 probed.set()
@@ -104,6 +107,6 @@ class CircuitBreaker:
                 self._tripped.clear()
                 await self._tripped.wait()
                 if self._clock() - closed_at > _STEADY_SECONDS:
-                    failures = 0  # a server that fails again sooner is left alone for longer
+                    failures = 0  # a server that fails again sooner keeps its longer waits
             failures += 1
             await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE, _FIRST_PAUSE))

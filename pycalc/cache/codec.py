@@ -19,17 +19,17 @@ else:
 T = TypeVar("T")
 
 FORMAT = 1  # to be raised with each change of the encoding
-INLINE_BYTES = 64 * 1024  # longer values are coded in a thread, because it takes more than 0.1 ms
+INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 DIGITS_RATIO = 0.43
 # Random digits are compressed to 0.425 of their length; log2(10)/8 = 0.415 is the least that any code could reach.
 _LEVEL = 1
 _DIGEST_BYTES = 16
-_WINDOW_LOG = 23  # our frames need no more than 8 MiB of memory to be expanded
+_WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more than 8 MiB
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Return the result of coding a value of ``size`` bytes, done in a thread if the value is long."""
+    """Call ``work``, which encodes or decodes a value of ``size`` bytes; use a thread if the value is long."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
@@ -38,7 +38,7 @@ class TooLong(ValueError):
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return the bytes under which a result is stored for a name."""
+    """Return the encoded result, to be stored under ``name``; the digest at its start covers both."""
     text = bytes(result.text)
     facts = result.facts
     head = json.dumps(
@@ -62,7 +62,8 @@ def encode(name: bytes, result: Result) -> bytes:
 def decode(name: bytes, stored: bytes, longest: int) -> Result:
     """Return the result that was encoded for a name.
 
-    Raises TooLong for a text of more than ``longest`` bytes, and ValueError for damaged bytes or another name's.
+    Raises TooLong for a text of more than ``longest`` bytes. Raises ValueError for damaged bytes, and for bytes that
+    were encoded for another name.
     """
     body = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != _digest(name, body):
@@ -98,7 +99,10 @@ def _digest(name: bytes, body: bytes) -> bytes:
 
 
 def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return the decompressed text; raises ValueError. One byte beyond ``length`` is enough to detect a longer text."""
+    """Return the decompressed text, cut after ``length + 1`` bytes; raises ValueError for damaged bytes.
+
+    The additional byte shows the caller that the text is too long.
+    """
     expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:
         return expander.decompress(compressed, length + 1)

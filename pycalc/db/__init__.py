@@ -24,7 +24,7 @@ class _Adapter(Protocol):
 
 @contextmanager
 def _adapter(url: str) -> Iterator[_Adapter]:
-    """Import the adapter for a URL's scheme, and name the setting in every ValueError about the URL."""
+    """Yield the adapter for a URL's scheme, and name the setting in every ValueError about the URL."""
     scheme = scheme_of(url)
     try:
         if scheme not in _DATABASES:
@@ -38,7 +38,8 @@ def _adapter(url: str) -> Iterator[_Adapter]:
 async def open_database(url: str) -> Database:
     """Open the database at a URL; an SQLite file is created and migrated as needed.
 
-    Raises ValueError for an invalid URL, StoreUnavailable when the database is unreachable or not migrated.
+    Raises ValueError for an invalid URL. Raises StoreUnavailable when the database is unreachable, read-only or not
+    migrated, belongs to another program, or is an SQLite file in use.
     """
     with _adapter(url) as adapter:
         return await adapter.open(url)

@@ -23,7 +23,8 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
     """Return the unordered query for a selection's rows with ids above ``after``; the caller adds the users.
 
-    Each side has a single id bound: given two, an index search would start from either and scan the rows between.
+    The query has at most one lower and one upper bound on the id. With two lower bounds, for example, an index search
+    might start at the lower one and scan the rows up to the other.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:
@@ -45,7 +46,7 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Run a query, once for each user when ``user_ids`` are given: an index orders the rows of one user only."""
+    """Run a query, once for each user if ``user_ids`` are given, because an index orders the rows of one user only."""
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
@@ -99,8 +100,8 @@ class SqlHistoryStore:
         return await self._database.read(lambda connection: [RowSize(*row) for row in connection.execute(query)])
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
-        # The outbox has no index by history id. It is read as a whole before the transaction, which writers would
-        # wait for, and within the transaction only for entries that were added since.
+        # The outbox has no index by history id, and other writers wait for this transaction. So the whole outbox is
+        # read before the transaction, and only entries added since are read within it.
         waiting = select(func.min(outbox.c.history_id), func.max(outbox.c.seq))
         first, newest = await self._database.read(lambda connection: connection.execute(waiting).one())
         bound = before if first is None else min(before, first)

@@ -68,7 +68,7 @@ class SqlOutboxStore:
         return sorted(entries)
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        runs: list[dict[str, int]] = []  # of consecutive numbers; there is mostly one
+        runs: list[dict[str, int]] = []  # ranges of consecutive numbers; there is usually one
         for seq in seqs:
             if runs and seq == runs[-1]["last"] + 1:
                 runs[-1]["last"] = seq

@@ -45,7 +45,7 @@ class Timeouts(NamedTuple):
     answer: float = 1.8  # how long a caller waits in total; work that has begun runs to its end all the same
     unknown: float = 1.5  # how long an insert with an unknown outcome is tried again
     pause: float = 0.05  # between two tries of an insert
-    reconnect: float = 1.0  # refused writes replace the connections at most this often
+    reconnect: float = 1.0  # between two replacements of the writing connections because of refused writes
 
 
 _TIMEOUTS = Timeouts()
@@ -53,7 +53,10 @@ _TIMEOUTS = Timeouts()
 
 @contextmanager
 def _mapped(location: str) -> Iterator[None]:
-    """Map the drivers' errors to StoreUnavailable; errors of a row's values pass unchanged, for the store to map."""
+    """Map the drivers' errors to StoreUnavailable or StoreReadOnly.
+
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    """
     try:
         yield
     except (IntegrityError, DataError):
@@ -65,7 +68,7 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with that many connections, whose commits are durable; ``seconds`` limits each statement."""
+    """Return an engine with so many connections and durable commits; ``seconds`` limits each statement, unless None."""
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
 
     async def connect() -> asyncpg.Connection:
@@ -139,8 +142,8 @@ class PostgresDatabase:
     async def migrate(cls, url: str, *, lock_seconds: float = 0.5, tries: int = 5, pause_seconds: float = 2.0) -> None:
         """Migrate to the current schema, one process at a time; raises StoreUnavailable.
 
-        A schema change waits for every transaction on its table, and all inserts wait behind that change for at most
-        1 s. Each try therefore gives up after ``lock_seconds``; ``pause_seconds`` lie between two tries.
+        A schema change waits for every transaction on its table. Meanwhile inserts wait behind that change, and fail
+        after 1 s. Therefore each try gives up after ``lock_seconds``; ``pause_seconds`` lie between two tries.
         """
         location, engine = location_of(url), _engine(url, 1, _TIMEOUTS, None)
         try:
@@ -182,8 +185,8 @@ class PostgresDatabase:
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``, which runs to its end even when the caller is cancelled or gives up.
 
-        Raises StoreUnavailable when the queue is full. A late answer raises OutcomeUnknown for work that writes and
-        StoreUnavailable for work that reads.
+        Raises StoreUnavailable when the database is closed or the queue is full. A late answer raises OutcomeUnknown
+        for work that writes and StoreUnavailable for work that reads.
         """
         queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
@@ -193,7 +196,7 @@ class PostgresDatabase:
         task = asyncio.ensure_future(work)
         queue.tasks.add(task)
         task.add_done_callback(queue.tasks.discard)
-        # Retrieve the exception: asyncio reports it as lost when the caller has left.
+        # Retrieve the exception: otherwise asyncio logs it as never retrieved when the caller has left.
         task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         try:
             async with asyncio.timeout(self._timeouts.answer):
@@ -213,9 +216,9 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which only reads; repeat it once when the connection was broken.
+        """Run ``work``, which only reads; repeat it once if the connection was broken.
 
-        SQLAlchemy then has dropped the other connections of the pool too, so the repetition has a new one.
+        By then SQLAlchemy has dropped all connections of the pool, so the second try has a new one.
         """
         try:
             return await self._transact(name, work)
@@ -225,12 +228,15 @@ class PostgresDatabase:
             return await self._transact(name, work)
 
     async def _prove_writable(self) -> None:
-        """Raise StoreReadOnly unless the server accepts writes; replace the writing connections once it does again."""
+        """Raise StoreReadOnly unless the server accepts writes.
+
+        If it accepts writes again after it refused some, replace the writing connections.
+        """
         # A standby is in recovery; elsewhere a setting can make transactions read-only.
         modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
         if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
             await self._reconnect()
-            await self._queues["ping"].engine.dispose()  # so that the next ping connects to the primary of that time
+            await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
             raise StoreReadOnly(_READ_ONLY)
         if self._refused:
             await self._reconnect(at_once=True)
@@ -238,7 +244,8 @@ class PostgresDatabase:
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections: after a failover the old ones lead to the former primary.
 
-        Many writes are refused at the same time. Unless ``at_once``, the reconnect interval therefore applies.
+        Many writes are refused at the same time. Therefore, unless ``at_once`` is true, do nothing within the reconnect
+        interval after the last replacement.
         """
         self._refused = not at_once
         now = monotonic()
@@ -252,7 +259,7 @@ class PostgresDatabase:
         """Insert the rows; after a lost answer, repeat the insert on another connection.
 
         A statement without an answer may have been committed. The repetition skips rows that exist: either all rows
-        exist or none does.
+        exist or none does. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
         """
         statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
         deadline = monotonic() + self._timeouts.unknown
@@ -274,7 +281,7 @@ class PostgresDatabase:
                     raise
             except StoreUnavailable as error:
                 failure = error
-                # The server's own refusal is final, unless the server is about to stop or start.
+                # The server's own refusal is final, unless the server is stopping or starting.
                 refused = isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(
                     error.__cause__, _CONNECTION_ERRORS
                 )
@@ -286,7 +293,10 @@ class PostgresDatabase:
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
-        """Run a statement through the driver, in a transaction of its own; raises _ReplyLost."""
+        """Run a statement through the driver, in a transaction of its own.
+
+        Raises _ReplyLost when the connection breaks or no answer arrives, IntegrityError for bad values.
+        """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
             try:

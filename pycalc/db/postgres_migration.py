@@ -27,7 +27,8 @@ async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}  # not for the lock above: migrations may be slow
+            # The lock above has no timeout, because another process's migration may be slow.
+            timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
             await connection.run_sync(migrations.upgrade)
     except DBAPIError as error:
@@ -38,7 +39,7 @@ async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
 
 
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
-    """Return the error of a migration that got no lock, with the transactions that hold the tables."""
+    """Return the error of a migration that got no lock, with the transactions that use the tables."""
     async with engine.begin() as connection:
         rows = (await connection.execute(_LOCK_HOLDERS)).all()
     holders = [

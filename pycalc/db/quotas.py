@@ -1,4 +1,4 @@
-"""The SQL of the quotas' use."""
+"""The SQL of the quota uses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.u
 
 
 class SqlQuotaStore:
-    """The use of quotas in SQL."""
+    """Quota uses in SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         if uses:
-            rows = sorted(uses)  # concurrent processes lock in one order
+            rows = sorted(uses)  # concurrent processes lock rows in the same order, which rules out deadlocks
             await self._database.write(lambda connection: insert_rows(connection, quota_uses, rows, _REPLACE))
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:

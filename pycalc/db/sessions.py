@@ -19,7 +19,10 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 
 
 def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
-    """Return the condition that selects a refresh token's session; sessions of early releases have no family."""
+    """Return the condition that selects a refresh token's session.
+
+    Sessions of early releases have no family, so only the session's id is compared.
+    """
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
 
@@ -31,7 +34,10 @@ _NEVER_MS = 0
 
 
 class _Replaced(NamedTuple):
-    """The predecessor of a chain's live token, and the time of its replacement, _NEVER_MS once grace is over."""
+    """The predecessor of a chain's live token, and the time of its replacement.
+
+    The time is _NEVER_MS if the grace time does not apply.
+    """
 
     token: bytes
     at_ms: int
@@ -41,7 +47,7 @@ _Chains = dict[bytes, _Replaced]  # by live token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's chains, including the token columns that releases before the chains read and write."""
+    """Return a session's chains, including the tokens in the columns that earlier releases read and write."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
@@ -90,7 +96,7 @@ def _owner(connection: Connection, user_id: bytes) -> User | None:
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> None:
-    """End the matching sessions, which all belong to one user."""
+    """End the matching sessions, which all belong to one user, and add a revocation if there were any."""
     ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
     if ended:
         revoke(connection, ended[0])

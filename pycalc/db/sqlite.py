@@ -44,7 +44,10 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[None]:
-    """Map the driver's errors to StoreUnavailable; errors of a row's values pass unchanged, for the store to map."""
+    """Map the driver's errors to StoreUnavailable.
+
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    """
     try:
         yield
     except (IntegrityError, DataError):
@@ -54,7 +57,7 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode, in which every transaction begins explicitly."""
+    """Open the file in autocommit mode, in which every transaction begins explicitly; raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -73,7 +76,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 class _ThreadQueue:
-    """Threads with a connection each, and their bounded queue, which also refuses work that has waited too long."""
+    """Threads with a connection each, and a bounded queue that refuses work that has waited too long."""
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class _ThreadQueue:
         threads: int,
         clock: Callable[[], float],
     ) -> None:
-        """``path`` names the file in errors, and ``begin`` is the statement that begins each transaction."""
+        """Prepare the threads; ``path`` is for error messages, and ``begin`` is the SQL that begins a transaction."""
         self._path = path
         self._engine = create_engine(
             "sqlite://",
@@ -101,8 +104,8 @@ class _ThreadQueue:
     async def run(self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
         """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
 
-        Raises StoreUnavailable when ``limit`` units of work are in the queue, and when the work has not begun after
-        ``longest_wait`` seconds.
+        Raises StoreUnavailable when the queue is closed, when ``limit`` units of work are running or waiting, and when
+        the work has not begun after ``longest_wait`` seconds.
         """
         if self.entered >= limit:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
@@ -133,13 +136,16 @@ class _ThreadQueue:
         return await self.run(transaction, limit, longest_wait)
 
     def close(self) -> None:
-        """Finish the work that has begun, stop the threads and close their connections."""
+        """Finish the work that has begun or waits, stop the threads and close their connections."""
         self._threads.shutdown()
         self._engine.dispose()
 
 
 def _lock(path: Path) -> IO[str]:
-    """Lock the database file for this process, until the returned file is closed."""
+    """Lock the database file for this process, until the returned file is closed.
+
+    Raises StoreUnavailable if another process holds the lock.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
     os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
@@ -251,7 +257,10 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows."""
+        """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows.
+
+        Raises RowsRejected and StoreUnavailable.
+        """
         parts = [rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT)]
         statements = [(values_insert(table, len(part)), tuple(chain.from_iterable(part))) for part in parts]
         try:

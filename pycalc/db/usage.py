@@ -27,7 +27,7 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add new uses and return their number; raises IntegrityError when one was counted before."""
+    """Add new uses and return their number; raises IntegrityError if one was counted before."""
     if not uses:
         return 0
     insert_rows(connection, consumed, [(use.event_id,) for use in uses])
@@ -38,7 +38,7 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
             total[n] += value
     rows = [
         (*key, count, cached, *divmod(digits, _LOW), compute_us)
-        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # concurrent consumers lock in one order
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # the same order of locks in all consumers
     ]
     insert_rows(connection, usage, rows, _ADD)
     return len(uses)

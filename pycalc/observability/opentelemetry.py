@@ -25,7 +25,7 @@ _CLOSE_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return the context of a span of another process."""
+    """Return a context whose current span is ``found``, a span of another process; None for None."""
     if found is None:
         return None
     flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
@@ -39,7 +39,7 @@ def _context_of_span(span: Span) -> TraceContext:
 
 
 class OpenTelemetryTracer(Tracer):
-    """A tracer whose spans wait in a bounded queue for a sending thread; a full queue drops spans."""
+    """A tracer that queues spans for a sending thread; the queue is bounded, and drops spans when it is full."""
 
     on = True
 
@@ -93,12 +93,12 @@ class OpenTelemetryTracer(Tracer):
         return _context_of_span(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
-        """Send the remaining spans for at most 1 s, and stop."""
+        """Wait up to 1 s until the remaining spans are sent, and stop."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the event loop is closed
+            with suppress(RuntimeError):  # the event loop may be closed
                 loop.call_soon_threadsafe(closed.set)
 
         Thread(target=close, name="tracing ends", daemon=True).start()

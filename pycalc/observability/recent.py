@@ -1,4 +1,4 @@
-"""A cache for the result of one call, shared by all callers."""
+"""A cache for the latest result of a call, shared by all callers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The cached result of a call, which is repeated when the result is older than ``seconds``.
+    """The cached result of a call, which is repeated when the last call began more than ``seconds`` ago.
 
     Concurrent callers share one call. An error is cached like a result. A cancelled caller does not cancel the call.
     """
@@ -26,7 +26,7 @@ class Recent(Generic[T]):
         self._until = 0.0
 
     async def get(self) -> T:
-        """Return the result, or raise the error of the call."""
+        """Return the result, or raise the error of the call, from the cache or a new call."""
         if self._result is None or (self._result.done() and self._clock() >= self._until):
             self._until = self._clock() + self._seconds
             self._result = asyncio.ensure_future(self._call())

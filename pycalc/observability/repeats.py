@@ -12,7 +12,7 @@ from typing import NamedTuple
 from structlog import get_logger
 
 _KEPT = 1_000  # distinct records that are counted; beyond this the oldest is forgotten
-_OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # are not compared
+_OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # not compared
 # The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"
 
@@ -28,7 +28,9 @@ class _Kind(NamedTuple):
 class RepeatFilter(logging.Filter):
     """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
 
-    Records with an exception are identical if logger, event and traceback are equal, others if all fields are.
+    Records of structlog with an exception are identical if logger, event and traceback are equal. Without an exception,
+    logger, level and all fields must be equal, except those of the request and the time. Records of the standard
+    library are identical if logger, level, message and exception are equal.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
@@ -40,7 +42,7 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; first log the counts of suppressed records whose time is over."""
+        """Return whether to write a record; first log the number of suppressed records for each ended interval."""
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)

@@ -1,4 +1,4 @@
-"""The current request: the facts that its layers and its log records share."""
+"""The context of the current request, which the layers of the service and the log records share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pycalc.errors import Quota
 from pycalc.models.auth import Principal
 
 REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
-# The current request's ASGI scope. The fields of a log record are made from it only when something is logged.
+# The current request's ASGI scope. A log record's fields are made from the scope only when something is logged.
 current: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")  # version 00, W3C Trace Context §3.2
 LONGEST = 256  # characters of a client's text that a log record repeats
-# Other methods are counted and traced under one name, so that clients cannot create any number of series and names.
+# Other methods are counted and traced under one name, so that clients cannot create unlimited series and span names.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -32,7 +32,7 @@ class TraceContext(NamedTuple):
 
     @property
     def traceparent(self) -> str:
-        """Return the form of the header (W3C Trace Context, §3.2)."""
+        """Return the value of a ``traceparent`` header (W3C Trace Context, §3.2)."""
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
 
 
@@ -46,7 +46,7 @@ class RequestContext:
     release_slot: Callable[[], None] = lambda: None
     caller: Principal | None = None
     quotas: tuple[Quota, ...] = ()  # the caller's rate limits after this request
-    tried: str | None = None  # the user name of a login, for the audit log
+    tried: str | None = None  # the user name of an attempted login, for the audit log
     cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None
     trace: TraceContext | None = None
@@ -65,7 +65,7 @@ def current_context() -> RequestContext | None:
 
 
 def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
-    """Return the trace that a ``traceparent`` names; None when it is missing or invalid."""
+    """Return the trace and the span that a ``traceparent`` names; None if the value is missing or invalid."""
     text = traceparent.encode("latin-1", "replace") if isinstance(traceparent, str) else traceparent or b""
     found = _TRACEPARENT.fullmatch(text)
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
@@ -80,7 +80,7 @@ def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
-    """Return the client's ``X-Request-ID`` if it has safe characters only, else an id made at the first call."""
+    """Return the client's ``X-Request-ID`` if it is 1 to 128 safe characters, else an id made at the first call."""
     context = context_of(scope)
     if context.request_id is None:
         given = header(scope, b"x-request-id") or b""

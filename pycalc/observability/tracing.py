@@ -1,4 +1,4 @@
-"""Traces of a calculation's time, from the request to the consumer of its event.
+"""Distributed tracing of a calculation, from its request to the consumer of its event.
 
 The OpenTelemetry implementation is imported only when tracing is switched on.
 """
@@ -19,15 +19,18 @@ NO_SPAN: AbstractContextManager[object] = nullcontext()
 
 
 class Tracer:
-    """The tracer of a service without tracing, and the base of others: its methods do nothing.
+    """A tracer whose methods do nothing, and the base class of other tracers.
 
-    Subclasses make spans for sampled traces, and do nothing for other traces.
+    The methods of other tracers record spans of sampled traces.
     """
 
     on = False  # False when no span is ever made, so that callers skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
-        """Begin the span of a request, within the trace that its ``traceparent`` names, and note it in the scope."""
+        """Begin the span of a request, in the trace of its ``traceparent``, and add the trace to the request's context.
+
+        Return the function that ends the span, None if no span is ever made.
+        """
         return None
 
     def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
@@ -37,10 +40,13 @@ class Tracer:
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        """Add a finished span; times are Unix nanoseconds; ``parent`` is a ``traceparent``, or the current span."""
+        """Record a finished span, with times in Unix nanoseconds.
+
+        ``parent`` is the parent's ``traceparent``; None means the current span.
+        """
 
     def traceparent(self) -> str | None:
-        """Return the ``traceparent`` of the current span; None where the trace is not sampled."""
+        """Return the ``traceparent`` of the current span; None if the trace is not sampled."""
         return None
 
     async def aclose(self) -> None:
@@ -51,7 +57,7 @@ NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record one span, which ends now, in each trace; ``operation`` is OpenTelemetry's messaging operation."""
+    """Record a span that ends now in each trace; ``operation`` is the attribute ``messaging.operation.type``."""
     ended_ns = time_ns()
     for traceparent in dict.fromkeys(filter(None, traceparents)):
         tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})

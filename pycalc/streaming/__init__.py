@@ -20,8 +20,8 @@ _STREAMS = {
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
     """Open the stream that a URL names; a broker that is down does not delay the start.
 
-    ``credentials`` are ``user:password``, so that the URL need not hold a secret.
-    Raises ValueError for an unknown scheme, a bad name or a bad option. The driver is imported here, at the first use.
+    ``credentials`` are ``user:password``; with them the URL need not contain a secret. Raises ValueError for an unknown
+    scheme, a malformed URL, a bad name or a bad option. The driver is imported here, at the first use.
     """
     scheme = scheme_of(url)
     if scheme not in _STREAMS:

@@ -21,10 +21,10 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events; return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, when some events may not be stored. For each key, the
-        stored events are then a prefix of those in the batch. To keep the order, publish the same batch again before
-        any later event of its keys; consumers may see duplicates. Raises EventsRefused for events that the stream
-        will never accept, after all the others are stored.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, when some events may not have been stored. For each
+        key, the stored events are then a prefix of those in the batch. To keep the order, publish the same batch again
+        before any later event of its keys; consumers may see duplicates. Raises EventsRefused for events that the
+        stream will never accept, after all the others are stored.
         """
 
     async def ping(self) -> None:
@@ -43,26 +43,26 @@ class Delivery(NamedTuple):
 
 
 class MessageBatch(NamedTuple):
-    """Messages in the order of the stream; ``position`` is for the stream alone."""
+    """Messages in the order of the stream; only ``Member.commit`` reads ``position``."""
 
     deliveries: Sequence[Delivery]
     position: object
 
 
 class Member(Protocol):
-    """A member of a consumer group, which shares the messages of a stream; it processes one batch at a time."""
+    """A member of a consumer group: the members share the messages, and each processes one batch at a time."""
 
     async def receive(self) -> MessageBatch:
-        """Return the next messages, in order for each key; an empty batch when none arrive for RECEIVE_SECONDS.
+        """Return the next messages, in order for each key; an empty batch if none arrives in RECEIVE_SECONDS.
 
-        Messages that are not committed are delivered again, to this member or another. Cancelling a call loses no
+        Messages that are never committed are delivered again, to this member or another. Cancelling a call loses no
         message. Raises StreamUnavailable.
         """
 
     async def commit(self, batch: MessageBatch) -> None:
         """Mark a batch, and all batches before it, as processed.
 
-        If the group has given the messages to another member meanwhile, they are delivered again there. Raises
+        If the group has assigned the messages to another member meanwhile, that member receives them again. Raises
         StreamUnavailable when the stream does not answer; the batch may then be delivered again.
         """
 
@@ -71,9 +71,10 @@ class Consumable(Protocol):
     """The consuming side of an event stream: each consumer group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
-        """Join a group; a new group begins with the oldest message of the stream.
+        """Join a group, and leave it at the end of the context; raises StreamUnavailable.
 
-        Leaving hands uncommitted messages to the other members at once. Raises StreamUnavailable.
+        A new group begins with the oldest message that the stream holds for it. When a member leaves, the others
+        receive its uncommitted messages at once.
         """
 
 

@@ -36,7 +36,10 @@ class BrokerErrors:
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Keep an error that the driver reports between calls; log the first of each name. Any thread may call this."""
+        """Keep an error that the driver reports between calls, and log the first one of each name.
+
+        Any thread may call this.
+        """
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)
@@ -46,7 +49,7 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log and count them.
 
-        ``call`` is the label of the metric; ``what`` is the public message.
+        ``call`` is the label of the metric; ``what`` is the public message. After a failed "publish", ``check`` fails.
         """
         try:
             yield
@@ -75,9 +78,9 @@ class BrokerErrors:
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
-        """Raise StreamUnavailable when the last publish failed less than 40 s ago.
+        """Raise StreamUnavailable if the last publish failed less than 40 s ago.
 
-        A failure is ignored after 40 s, because another process may be publishing by then.
+        An older failure is ignored, because another process may be publishing by now.
         """
         if self._stuck_until is not None and self._clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not take events.")

@@ -16,7 +16,10 @@ from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS
 
 
 class _Handover(NamedTuple):
-    """A part of a published batch that a group is to process; ``committed`` is done when it has."""
+    """A part of a published batch for one group; ``committed`` is done once the group has committed the part.
+
+    ``committed`` is cancelled when the publisher gives up.
+    """
 
     events: Sequence[Event]
     committed: asyncio.Future[None]
@@ -25,7 +28,7 @@ class _Handover(NamedTuple):
 class _Group:
     """A consumer group; without members its publishers time out.
 
-    It holds only events whose publishers still wait, so it is bounded by them.
+    The group holds only events whose publishers still wait, so the number of publishers bounds it.
     """
 
     def __init__(self) -> None:
@@ -45,7 +48,7 @@ class _Group:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
-        """Offer a handover to the member that waits longest, unless its publisher has given up."""
+        """Queue a handover for the next member that asks, unless the publisher has given up."""
         async with self._changed:
             if not handover.committed.done():
                 self._waiting.append(handover)
@@ -97,7 +100,10 @@ class MemoryStream:
         self._failures = metrics.stream_failures
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events; return when every group has committed them, because nothing is stored here."""
+        """Publish events; return when every group has committed them, because nothing is stored here.
+
+        Raises StreamUnavailable when that takes too long.
+        """
         try:
             async with asyncio.timeout(self._publish_seconds):
                 await asyncio.gather(*(group.hand_over(events) for group in self._groups.values()))
@@ -112,7 +118,7 @@ class MemoryStream:
         try:
             yield member
         finally:
-            for handover in member.held:  # uncommitted: for the other members
+            for handover in member.held:  # the other members receive what is uncommitted
                 await joined.put(handover)
 
     async def ping(self) -> None:

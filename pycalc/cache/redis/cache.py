@@ -1,4 +1,4 @@
-"""A cache in Redis, one for several processes, with one in this process in front of it (ADR 20)."""
+"""A cache that several processes share in Redis, behind an in-memory cache in each process (ADR 20)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RedisCache:
     """A cache that processes share in Redis, with a local tier in front of it in each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
-        """Prepare what ``redis://[user:password@]host:port/db?options`` describes; raises ValueError."""
+        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL."""
         options = url_options(url, _OPTIONS)
         max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # bytes of a result, as it is stored
         ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000
@@ -57,7 +57,10 @@ class RedisCache:
     async def of_url(
         cls, url: str, metrics: CacheMetrics, version: Callable[[], str], times: Times = DEFAULT_TIMES
     ) -> RedisCache:
-        """Open what a URL describes, and connect where that is quick; raises ValueError."""
+        """Open the cache that a URL describes; raises ValueError for a bad URL.
+
+        This waits for one attempt to connect, which may fail: the circuit breaker goes on trying.
+        """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()
         return cache
@@ -80,8 +83,8 @@ class RedisCache:
     async def ping(self) -> None:
         """Check that Redis reads, stores and runs scripts; raises CacheUnavailable if not.
 
-        A server may answer PING and refuse all else: to a user without rights, or as a cluster without slots. One
-        that is full refuses to store, but its values are found, so it counts as well.
+        A server may answer PING but refuse other commands: the user lacks rights, or the cluster lacks slots. A server
+        that is out of memory passes the check, because look-ups still succeed.
         """
         name, redis = self._name("result", "probe"), self._client.redis
         for answer in await asyncio.gather(
@@ -105,7 +108,7 @@ class RedisCache:
     async def _accept(self, key: str, stored: bytes) -> Result | None:
         """Decode a stored value and keep its result in the local tier; return None for a damaged value.
 
-        Raises CacheUnavailable when this process accepts no result of that length; others may.
+        Raises CacheUnavailable for a result that is longer than this process accepts; other processes may accept it.
         """
         try:
             result = await off_loop(len(stored), decode, self._name("result", key), stored, self._longest)
@@ -121,7 +124,10 @@ class RedisCache:
 
 
 def _server(url: str, options: dict[str, str]) -> str:
-    """Return the URL for the driver, with its own options; raises ValueError where the driver would guess."""
+    """Return the URL with the driver's options only.
+
+    Raises ValueError for a port, path or TLS option that the driver would misread.
+    """
     parts = split_url(url)
     if not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
         raise ValueError("the port must be a number, and special characters of a password percent-encoded")

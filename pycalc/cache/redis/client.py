@@ -32,13 +32,13 @@ Command = Callable[..., Awaitable[Any]]
 
 
 class Times(NamedTuple):
-    """Times in seconds after which Redis is taken to be unwell, and those of leases."""
+    """Time limits of calls to Redis, and the times of leases, in seconds."""
 
     answer: float = 0.05
     store: float = 1.0
     connect: float = 1.0
     silence: float = 1.0  # a silent subscription is pinged after this time, and reconnected after the same time again
-    lease: float = 3.0  # other processes wait this long for one that is gone
+    lease: float = 3.0  # how long a lease lasts without renewal: after a crash, other processes wait this long
     renewal: float = 1.0
 
 
@@ -46,19 +46,19 @@ DEFAULT_TIMES = Times()
 
 
 def value(answer: Any) -> bytes | None:
-    """Return the answer to GET; raises TypeError for one that Redis would not give."""
+    """Return the answer to GET; raises TypeError for anything but bytes and None."""
     if not isinstance(answer, bytes | None):
         raise TypeError("a value is no string")
     return answer
 
 
 class RedisClient:
-    """A Redis server behind a circuit breaker: no command waits for longer than its time."""
+    """A client of a Redis server, with a circuit breaker and a time limit for each command."""
 
     def __init__(self, url: str, metrics: CacheMetrics, times: Times) -> None:
         """Prepare connections to a server; raises ValueError for a malformed URL."""
         self.times = times
-        # A command that finds no free connection within half of its time is not sent, so Redis has the other half.
+        # A command waits for a free connection for at most half of its time, so that Redis has the other half.
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
             protocol=2,
@@ -77,9 +77,9 @@ class RedisClient:
     async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
         """Execute a command or script; return its answer as ``read`` converts it.
 
-        Raises CacheUnavailable, and AnswerLost when the answer is late. An answer that ``read`` does not accept opens
-        the breaker. After a failure the same HTTP request sends nothing more, so that a hanging Redis delays it only
-        once; a command that Redis refuses is no failure of this kind.
+        Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
+        exception, the breaker opens. After a failure other than a refusal by Redis, the same HTTP request sends no more
+        commands, so that a hanging Redis delays the request only once.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -103,14 +103,17 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task outside of the current request, which may end before the task; ``aclose`` waits for it."""
+        """Start a task that may outlast the current request; ``aclose`` waits for the task."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command without waiting for the answer; a command that Redis does not take is lost."""
+        """Execute a command in the background; its answer must be an integer.
+
+        The command is lost if Redis does not execute it, if the breaker is open, or if too many tasks are running.
+        """
 
         async def posted() -> None:
             with suppress(CacheUnavailable):
@@ -120,12 +123,15 @@ class RedisClient:
             self.start(posted())
 
     async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
-        """Store a value; raises CacheUnavailable. A late answer does not open the breaker: look-ups may be fast."""
+        """Store a value; raises CacheUnavailable, or AnswerLost when the answer is late.
+
+        A late answer does not count for the breaker, because look-ups may still be fast.
+        """
         async with self._bounded(self.times.store):
             await self.redis.set(name, value, px=ttl_ms)
 
     async def aclose(self) -> None:
-        """Wait half a second for the tasks, cancel those that are left, and close all connections."""
+        """Wait up to half a second for the tasks, cancel those that are left, and close all connections."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
             for task in late:
@@ -135,7 +141,10 @@ class RedisClient:
 
     @asynccontextmanager
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
-        """Bound a command's time, raise CacheUnavailable for its errors, and open the breaker without a connection."""
+        """Limit a command's time, and raise CacheUnavailable for its errors, AnswerLost for a late answer.
+
+        A lost connection and a bad answer open the breaker.
+        """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")
         try:
@@ -144,17 +153,20 @@ class RedisClient:
         except TimeoutError as error:
             raise AnswerLost("The cache does not answer in time.") from error
         except ResponseError as error:
-            if isinstance(error, ReadOnlyError | MasterDownError):  # demoted: another server may stand there by now
+            if isinstance(error, ReadOnlyError | MasterDownError):  # a replica: the primary may have moved
                 self.breaker.trip(str(error))
             raise CacheUnavailable(f"Redis refuses a command: {error}") from error
-        except Exception as error:  # refused, ended, no certificate, or no Redis at the other end
+        except Exception as error:  # connection refused or lost, no valid certificate, not a Redis server
             if isinstance(error.__cause__, TimeoutError):  # the pool had no free connection in time
                 raise CacheUnavailable(_TOO_MANY) from error
             self.breaker.trip(str(error) or type(error).__name__)
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Make the first connections anew, and require a quick answer; raises the driver's errors."""
+        """Replace the idle connections by a few new ones, and require a quick answer to PING.
+
+        Raises the driver's errors, TimeoutError and CacheUnavailable.
+        """
         pool = self.redis.connection_pool
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)

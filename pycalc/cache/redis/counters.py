@@ -1,4 +1,4 @@
-"""Counters in Redis for the limits, each step in one round trip."""
+"""Counters in Redis for the limits; a script adds an amount and sets the expiry in one round trip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('
 
 
 class RedisCounters:
-    """A CounterStore in Redis; the names of its keys begin with ``prefix``. Each call raises CacheUnavailable."""
+    """A CounterStore in Redis, under keys that begin with ``prefix``; its methods raise CacheUnavailable."""
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
@@ -33,7 +33,7 @@ class RedisCounters:
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         count = await self._client.execute(int, self._add, [self._name(key)], [int(expiry), amount])
-        if count < 0:  # the counter had expired before something was taken from it
+        if count < 0:  # the counter expired before a negative amount was added
             await self.clear(key)
         return max(0, count)
 

@@ -1,4 +1,4 @@
-"""Revocation notifications by Redis' publish and subscribe: immediate, and lost where nobody listens."""
+"""Revocation notifications over Redis Pub/Sub: fast, but a process that is not connected misses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = get_logger(__name__)
 
 
 class RedisRevocationNotifications:
-    """RevocationNotifications on one channel."""
+    """RevocationNotifications on one Redis channel."""
 
     def __init__(self, client: RedisClient, channel: str) -> None:
         self._client = client
@@ -36,7 +36,10 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Subscribe again and again; a new subscription counts as a notification, for one may have been missed."""
+        """Stay subscribed, and subscribe again after each error.
+
+        A new subscription counts as a notification, because one may have been missed.
+        """
         failures = 0
         while True:
             try:
@@ -51,12 +54,12 @@ class RedisRevocationNotifications:
                             if message["type"] in {"message", "subscribe"}:
                                 failures = 0
                                 heard()
-                        elif silent:  # a host that vanishes ends no connection
+                        elif silent:  # a host that vanishes does not close the connection
                             raise TimeoutError("no sign of life")
                         else:
                             silent = True
                             await pubsub.ping()
-            except Exception as error:  # whatever the error is: revocations are polled too
+            except Exception as error:  # whatever the error is: the database is polled for revocations too
                 _log.info("no notifications of revocations", reason=str(error) or type(error).__name__)
             failures += 1
             await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))

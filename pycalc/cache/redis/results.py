@@ -1,4 +1,4 @@
-"""Results in Redis: they are stored after their responses, and leases let one of several processes compute them."""
+"""Results in Redis: stored in the background, with leases that let one of several processes compute a result."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
 
 _STORES = 4  # results that are stored at the same time
-_WAITING = 512  # results that are being stored or wait for it, and the bytes of their texts
-_BYTES = 32 * 1024 * 1024
+_WAITING = 512  # results that are being stored or wait for it
+_BYTES = 32 * 1024 * 1024  # of the texts of these results
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
 # unless another token holds it, and returns 1 if this token holds it, else 0.
 _TAKE_SCRIPT = """
@@ -52,7 +52,7 @@ class RedisResults:
     def __init__(
         self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
     ) -> None:
-        """``max_value`` bounds a result in bytes, as it is stored."""
+        """Prepare the scripts; ``max_value`` is the largest encoded result to store, in bytes."""
         self.client = client
         self.name = name
         self.accept = accept
@@ -75,7 +75,7 @@ class RedisResults:
         return RedisClaim(self, key)
 
     def put(self, key: str, result: Result) -> None:
-        """Store a result in the background, or drop it and count why."""
+        """Store a result in the background, or drop it and count the reason."""
         size = len(result.text)
         if not self.hands_on(size):
             self._dropped.labels("size").inc()
@@ -89,7 +89,7 @@ class RedisResults:
             self._stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` once the newest result put under a key is stored or dropped, at once if there is none."""
+        """Call ``step`` after the newest result put under a key is stored or dropped; at once if none is waiting."""
         store = self._stores.get(key)
         if store is None:
             step()
@@ -122,7 +122,7 @@ class RedisResults:
 
 
 def _taken(answer: Any) -> bytes | bool:
-    """Return the stored result, or whether the claim holds the lease; raises TypeError for any other answer."""
+    """Return the stored value, or whether the claim holds the lease; raises TypeError for any other answer."""
     if answer in (0, 1):
         return bool(answer)
     if not isinstance(answer, bytes):
@@ -143,13 +143,13 @@ class RedisClaim:
         self._renewal: asyncio.TimerHandle | None = None
 
     async def take(self) -> Result | bool:
-        self._may_hold = True  # also when the answer is lost
+        self._may_hold = True  # remains true if the answer is lost
         names, arguments = [self._results.name("result", self._key), self._lease], [self._token, self._results.lease_ms]
         answer = await self._client.execute(_taken, self._results.take, names, arguments)
         self._may_hold = answer is True
         if isinstance(answer, bytes):
             result = await self._results.accept(self._key, answer)
-            if result is None:  # a damaged value would be in the way of the next caller
+            if result is None:  # a damaged value would keep the next caller from the lease
                 await self._client.execute(bool, self._client.redis.delete, names[0])
             return result or False
         if answer and self._renewal is None:

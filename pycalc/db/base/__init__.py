@@ -1,7 +1,7 @@
 """The database interface of the services: one store for each aggregate, over a ``Database`` that runs transactions.
 
-Each store method is one transaction. When a writing method returns, its effect is durable. Every method raises
-StoreUnavailable when the database is closed, cannot write, or does not answer in time.
+A store method makes all its changes in one transaction, and returns once they are durable. Every method raises
+StoreUnavailable when the database is closed or overloaded, cannot write, or does not answer in time.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Table
 
 T = TypeVar("T")
 
-ROWS_PER_STATEMENT = 128  # a larger append takes several statements
+ROWS_PER_STATEMENT = 128  # a larger insert into SQLite takes several statements
 
 
 class Database(Protocol):
     """A database that runs units of work: plain functions over a connection, each in a transaction off the event loop.
 
-    Each kind of work has a bounded queue of its own.
+    Reads, reserved reads and writes wait in separate, bounded queues.
     """
 
     @property
@@ -34,7 +34,7 @@ class Database(Protocol):
     async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert complete rows, all or none, in one transaction, and return once they are durable.
 
-        This is the recorder's fast path. Raises RowsRejected when the database rejects a row for its values.
+        This is faster than ``write``. Raises RowsRejected when the database rejects a row for its values.
         """
 
     def under_way(self) -> Mapping[str, int]:
@@ -44,4 +44,4 @@ class Database(Protocol):
         """Check that the database answers; raises StoreReadOnly when the server accepts reads only."""
 
     async def aclose(self) -> None:
-        """Finish the work that has begun and close all connections."""
+        """Finish the work that has begun or waits, and close all connections."""

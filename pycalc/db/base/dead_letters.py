@@ -28,7 +28,10 @@ class DeadLetterStore(Protocol):
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
 
     async def requeue(self, number: int) -> bool:
-        """Move an event back into the outbox; return False when it is not an event or its history row is gone."""
+        """Move the event of a dead letter back into the outbox, and return whether this was possible.
+
+        It is impossible if there is no such dead letter, it is not an event, or the event's history row is gone.
+        """
 
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; return whether it existed."""

@@ -11,8 +11,8 @@ from pycalc.models.history import HistoryRow
 class HistoryFilter(NamedTuple):
     """A selection of history rows; a field that is None selects all.
 
-    The time bounds, in milliseconds since the epoch, are exact. The id bounds let the database use its index. They are
-    wider, because an id may be some seconds ahead of the clock.
+    The time bounds, in milliseconds since the epoch, are exact. The id bounds let the database use its index. The id
+    bounds are wider than the time bounds, because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None
@@ -24,7 +24,7 @@ class HistoryFilter(NamedTuple):
 
 
 class RowSize(NamedTuple):
-    """The size of a history row: the characters of its texts that have no fixed length."""
+    """The size of a history row: the number of characters in its texts of unlimited length."""
 
     id: bytes
     characters: int
@@ -43,19 +43,20 @@ class HistoryStore(Protocol):
         """Write a row that carries no data, and return once that write is durable."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """Return up to ``limit`` rows with ids below ``before``, newest first."""
+        """Return up to ``limit`` of the selected rows with ids below ``before``, newest first."""
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         """Return the row of this id, None when there is none."""
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        """Return up to ``limit`` rows with ids above ``after``, oldest first."""
+        """Return up to ``limit`` of the selected rows with ids above ``after``, oldest first."""
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
-        With ``user_id`` only rows of that user are deleted. A row with an unpublished event stays, and so do all later
-        rows. ``before`` must lie in the past, so that no row recorded meanwhile has a lower id.
+        With ``user_id`` only rows of that user are deleted. Rows of dead letters stay; so do the first row with an
+        unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded meanwhile has a
+        lower id.
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:

@@ -8,7 +8,7 @@ from pycalc.models.auth import StoredKey, User
 
 
 class KeyBearer(NamedTuple):
-    """The owner of an API key, and the key's expiry in milliseconds since the epoch, None for never."""
+    """An API key's owner, its id, and its expiry in milliseconds since the epoch, None for never."""
 
     user: User
     key_id: bytes
@@ -19,13 +19,16 @@ class KeyStore(Protocol):
     """API keys, found by the hash of their secret."""
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """Insert a key; raises Conflict when the user already has ``limit`` keys."""
+        """Insert a key; raises Conflict if the user already has ``limit`` keys, InvalidToken if the user is gone."""
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""
 
     async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """Return the owner of a key and record the use; None if it is unknown or expired, or the owner disabled."""
+        """Return the owner of a key, None if the key is unknown or expired or its owner is disabled.
+
+        Record the time of the use, to within five minutes.
+        """
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
-        """Delete a user's key; raises NotFound."""
+        """Delete a user's key; raises NotFound if the user has no such key."""

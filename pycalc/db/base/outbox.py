@@ -32,7 +32,7 @@ class OutboxStore(Protocol):
         """Delete published entries."""
 
     async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:
-        """Move entries, by their sequence numbers, to the dead letters, in one transaction."""
+        """Replace the entries with these sequence numbers by dead letters, in one transaction."""
 
     async def backlog(self) -> int:
         """Return the number of unpublished entries."""

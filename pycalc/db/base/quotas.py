@@ -1,4 +1,4 @@
-"""The interface of the quotas' use."""
+"""The interface of the store of quota uses."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple, Protocol
 class QuotaUse(NamedTuple):
     """A user's use of a quota in one window and in one process.
 
-    The id is of the use, so storing a later figure replaces the earlier one, and storing one twice changes nothing.
+    Saving a later figure under the same id replaces the earlier one; saving a figure twice changes nothing.
     """
 
     id: bytes
     user_id: bytes
     quota: str
     ends: int  # the window's end, seconds since the epoch
-    used: int  # in millionths
+    used: int  # in millionths of the quota's unit
 
 
 class QuotaTotal(NamedTuple):
-    """The sum of a user's uses of a quota in one window, in millionths."""
+    """The sum of a user's uses of a quota in one window, in millionths of the quota's unit."""
 
     user_id: bytes
     quota: str
@@ -29,13 +29,16 @@ class QuotaTotal(NamedTuple):
 
 
 class QuotaStore(Protocol):
-    """The use of quotas by all processes, which outlasts each of them."""
+    """The quota uses of all processes, which remain after a process has ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         """Store uses, and replace those that are stored under the same ids."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users in windows that end after ``now``, without the uses with ids in ``but``."""
+        """Return the totals of these users in windows that end after ``now``, in seconds since the epoch.
+
+        The uses with ids in ``but`` are left out.
+        """
 
     async def forget(self, now: int, limit: int) -> int:
         """Delete up to ``limit`` uses whose windows ended by ``now``; return how many were deleted."""

@@ -15,8 +15,8 @@ class Revocations(NamedTuple):
 class RevocationStore(Protocol):
     """Revocations by all processes on the database, numbered in the order of their commits.
 
-    A change that ends or restricts access adds its revocation in the same transaction: logout, a new password, a
-    changed role, disabling, deletion, the removal of a key, and the reuse of a refresh token.
+    A change that ends or restricts access adds its revocation in the same transaction: the end of a session, a new
+    password, a change or deletion of an account, and the removal of a key.
     """
 
     async def newest(self) -> int:

@@ -38,7 +38,10 @@ class SessionLimits(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """The result of a refresh: the session's user, or None; ``reused`` when an old token ended the session."""
+    """The result of a refresh; ``reused`` is true when an old token was presented and has ended the session.
+
+    ``user`` is the session's user, None for an unknown or expired session or a disabled user.
+    """
 
     user: User | None
     reused: bool
@@ -54,17 +57,18 @@ class SessionStore(Protocol):
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
-        """Return the user of an open session, None when the session is idle or old beyond the limits."""
+        """Return the user of an open session; None if the session has ended or expired, or the user is disabled."""
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
-        During the grace time a replaced token still gets another successor, which starts a chain of its own. An older
-        token of the session's family ends the session. A token of another family changes and writes nothing.
+        Within the grace time, and until a successor is used, a replaced token gets another successor, which starts a
+        chain of its own. An older token of the session's family ends the session. For a token of another family,
+        nothing changes and nothing is written.
         """
 
     async def close(self, session_id: bytes) -> None:
-        """End a session."""
+        """End a session, if it is open."""
 
     async def close_all(self, user_id: bytes) -> None:
         """End all sessions of a user."""

@@ -9,7 +9,7 @@ from pycalc.models.usage import Total, Use
 
 
 class UsageFilter(NamedTuple):
-    """A selection of usage totals; None does not restrict. Days count from 1970-01-01."""
+    """A selection of usage totals; a field that is None selects all. Days are counted from 1970-01-01."""
 
     user_ids: tuple[bytes, ...] | None = None
     since: int | None = None  # inclusive
@@ -22,13 +22,13 @@ class UsageStore(Protocol):
     async def count(self, uses: Sequence[Use]) -> int:
         """Add the uses whose event ids are new, in one transaction; return how many were new.
 
-        Raises Conflict, and adds nothing, when another consumer counts some of them at the same time: try again.
+        Raises Conflict, and adds nothing, if another consumer counts some of them at the same time; then try again.
         """
 
     async def forget(self, before: bytes, limit: int) -> int:
-        """Forget that up to ``limit`` events with ids below ``before`` were counted; return how many it were.
+        """Delete the ids of up to ``limit`` counted events, those below ``before``; return how many were deleted.
 
-        Such an event must not be delivered again: it would count a second time.
+        If such an event is delivered again, it counts a second time.
         """
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:

@@ -13,18 +13,19 @@ class UserStore(Protocol):
     async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
-        ``burn_bootstrap`` consumes the bootstrap token with that hash. ``granted_by`` requires an enabled admin with
-        that id. Raises Forbidden, and Conflict when the username or the email address is taken.
+        ``burn_bootstrap`` consumes the bootstrap token with that hash, and requires that there is no admin yet.
+        ``granted_by`` requires an enabled admin with that id. Raises Forbidden if a requirement is not met, and
+        Conflict if the username or the email address is taken.
         """
 
     async def by_username(self, username: str) -> User | None:
-        """Return the account of that name."""
+        """Return the account of that name, None without one."""
 
     async def by_id(self, user_id: bytes) -> User | None:
-        """Return the account of that id."""
+        """Return the account of that id, None without one."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account of that name, or else of the last deleted account that had it."""
+        """Return the id of the account of that name, or else of the newest deleted account that had the name."""
 
     async def page(self, after: str | None, limit: int) -> list[User]:
         """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
@@ -32,22 +33,22 @@ class UserStore(Protocol):
     async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
         """Change an account and return it; None leaves a property unchanged. Disabling ends the user's sessions.
 
-        Raises NotFound, or Conflict when no admin would be left.
+        Raises NotFound if there is no such account, Conflict if no enabled admin would be left.
         """
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
-        """Replace the password hash ``before`` by ``after``; return False when the stored hash is another."""
+        """Replace the password hash ``before`` by ``after``; return False if the stored hash is not ``before``."""
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
         """Replace the password hash and end the user's sessions except ``session_id``, in one transaction.
 
-        Raises Unauthorized when the stored hash is no longer ``before``, or that session has ended.
+        Raises InvalidToken if the stored hash is no longer ``before``, or that session has ended.
         """
 
     async def delete(self, username: str) -> User:
-        """Delete an account and return it; its history stays.
+        """Delete an account with its sessions and keys, and return it; its history stays.
 
-        Raises NotFound, or Conflict for the last admin.
+        Raises NotFound if there is no such account, Conflict for the last enabled admin.
         """
 
     async def has_admin(self) -> bool:

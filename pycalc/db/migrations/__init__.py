@@ -15,7 +15,7 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the database's revision, None for an empty database; raises StoreUnavailable for foreign tables."""
+    """Return the database's revision, None without one; raises StoreUnavailable for another program's revision."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -34,7 +34,10 @@ def require_current(revision: str | None) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision within the caller's transaction; leave a newer database unchanged."""
+    """Migrate to the newest revision within the caller's transaction; leave a newer database unchanged.
+
+    Raises StoreUnavailable for another program's database.
+    """
     revision = current(connection)
     if (revision or "") >= HEAD:
         return  # importing Alembic takes longer than the rest of a start

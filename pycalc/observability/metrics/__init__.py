@@ -1,6 +1,6 @@
-"""The metrics, in a registry of each application's own: no metric is global.
+"""Prometheus metrics, in a separate registry for each application: no metric is global.
 
-Each family of metrics is a class in a file of its own. ``Metrics`` has them all; most services take one family alone.
+Each family of metrics is a class. ``Metrics`` combines all families; most services use only one family.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
     """All metrics of the service, and their exposition for Prometheus."""
 
     def __init__(self, seconds: float = 1.0) -> None:
-        """Register the metrics; one exposition is served for ``seconds``, as making it blocks the event loop 10 ms."""
+        """Register the metrics; cache the exposition for ``seconds``, because rendering blocks the event loop 10 ms."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -48,7 +48,7 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
         HistoryMetrics.__init__(self, registry)
         EventMetrics.__init__(self, registry)
         AccountMetrics.__init__(self, registry)
-        # With several server processes: returns the sums over all of them.
+        # Set with several server processes: returns the sums over all of them.
         self.of_all: Callable[[], Awaitable[bytes]] | None = None
         # Returns the exposition of the whole service in Prometheus' text format; raises Unavailable.
         self.exposition = Recent(self._exposition, seconds).get

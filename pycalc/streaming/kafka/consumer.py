@@ -46,7 +46,7 @@ _log = get_logger(__name__)
 
 
 class KafkaMember:
-    """A member of a Kafka consumer group; ``check`` raises KafkaException once the topic was replaced."""
+    """A member of a Kafka consumer group; ``check`` raises KafkaException if the topic was deleted and recreated."""
 
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
@@ -87,14 +87,17 @@ class KafkaMember:
                 await asyncio.shield(committing)
 
     async def aclose(self) -> None:
-        """Leave the group and end the thread, within 2 s."""
+        """Leave the group and end the thread; wait for that at most 2 s."""
         self._closing = True
         closing = self._thread.run(self._consumer.close)
         self._thread.close()
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
-        """Return the next messages, bounded in number and bytes; none after a while. Raises KafkaException."""
+        """Return the next messages, bounded in number and bytes; an empty list if none arrives in RECEIVE_SECONDS.
+
+        Raises KafkaException for an error; if messages preceded it, this call returns them and the next call raises.
+        """
         messages: list[Message] = []
         size = 0
         deadline = monotonic() + RECEIVE_SECONDS
@@ -108,7 +111,7 @@ class KafkaMember:
             else:
                 messages.append(message)
                 size += len(message)
-        if self._failure and not messages:  # messages before the error are delivered first
+        if self._failure and not messages:
             failure, self._failure = self._failure, None
             raise failure
         return messages

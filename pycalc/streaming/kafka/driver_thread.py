@@ -20,7 +20,7 @@ class ThreadClosed(RuntimeError):
 class DriverThread:
     """A daemon thread that makes blocking calls one after the other, off the event loop.
 
-    A call that hangs does not delay the end of the process. An executor would: the interpreter joins its threads.
+    A call that hangs does not delay the end of the process. It would in an executor, whose threads are joined at exit.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,9 +29,9 @@ class DriverThread:
         Thread(target=self._serve, name=name, daemon=True).start()
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Queue a call; return a future of its result. Cancelling the future in time prevents the call.
+        """Queue a call; return a future of its result. Raises ThreadClosed after ``close``.
 
-        Raises ThreadClosed after ``close``.
+        Cancelling the future prevents the call if it has not begun.
         """
         if self._closed:
             raise ThreadClosed("the driver's thread is closed")

@@ -26,7 +26,7 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The brokers, the topic and the settings of the clients, by librdkafka's own names."""
+    """The topic, and the settings of the clients by librdkafka's names; these include the brokers."""
 
     topic: str
     create: bool  # create a missing topic
@@ -38,7 +38,10 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL; ``credentials`` are used for a URL without any. Raises ValueError."""
+    """Return the options in a URL; raises ValueError.
+
+    ``credentials``, as ``user:password``, supply the user or the password that the URL lacks.
+    """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _TOPIC.fullmatch(topic):
@@ -62,7 +65,10 @@ def _count(value: str) -> int:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return address and login; an unencrypted connection uses SCRAM, unless ``sasl.mechanism`` says otherwise."""
+    """Return the settings of the address, the encryption and the login; raises ValueError.
+
+    The login's default mechanism is PLAIN over TLS, and SCRAM without TLS.
+    """
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")

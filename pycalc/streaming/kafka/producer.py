@@ -1,4 +1,4 @@
-"""Publishing to Kafka: one idempotent producer until its first failure; doubtful events are sent one by one."""
+"""Publishing to Kafka: a producer, and its settings for batches and for sending suspect events one by one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SETTINGS: dict[str, Any] = {
 # Errors caused by a message itself, or by another one in its batch.
 BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 # One message per batch: the broker refuses whole batches, so this shows which message it means. One request at a time
-# keeps the order through retries. An idempotent producer keeps it too, but takes 0.1 s after each refused message to
-# begin a new sequence.
+# keeps the order through retries. An idempotent producer keeps the order too, but takes 0.1 s after each refused
+# message to begin a new sequence.
 ONE_BY_ONE: dict[str, Any] = {
     "batch.num.messages": 1,
     "linger.ms": 0,
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 class _Reports:
-    """The reports on the messages of one batch; both the event loop and the driver's thread add them."""
+    """The delivery reports on one batch; both the event loop and the driver's thread add reports."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
@@ -84,8 +84,9 @@ class KafkaProducer:
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
         """Send events; return when the broker has stored or refused each of them, without a time limit.
 
-        Discard the producer after a call that failed, was cancelled, or returned errors of the broker: events still in
-        its queue could overtake later ones. Raises KafkaException, and BufferError when the driver's queue is full.
+        Discard the producer after a call that failed, was cancelled, or returned errors of the broker. Otherwise events
+        still in its queue could be stored before the failed ones. Raises KafkaException, and BufferError when the
+        driver's queue is full.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):

@@ -27,7 +27,7 @@ class KafkaStream:
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Raise ValueError for a URL that does not name a topic and its brokers."""
+        """Raise ValueError for a URL that does not name a topic and its brokers, or has a bad option."""
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)
@@ -75,7 +75,10 @@ class KafkaStream:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """Check that the topic exists and the last publish succeeded; raises StreamUnavailable if not."""
+        """Check that the topic exists, or create it where the options allow that.
+
+        Raises StreamUnavailable if there is no usable topic, or if the last publish failed less than 40 s ago.
+        """
         await self._topic.ensure()
         self._errors.check()
 
@@ -90,7 +93,10 @@ class KafkaStream:
         return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Return the refused and the possibly refused events; raises KafkaException for errors of the broker."""
+        """Send events; return those that the driver refused and those that the broker may have refused.
+
+        After a failure the producer is discarded. Raises KafkaException for an error that no event caused.
+        """
         try:
             outcome = await producer.send(self._options.topic, events)
         except BaseException:
@@ -111,7 +117,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return each key's events from its first doubtful one on."""
+    """Return each key's events, beginning with the first one whose id is in ``doubtful``."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

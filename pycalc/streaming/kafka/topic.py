@@ -1,4 +1,4 @@
-"""Kafka's topic: created where it is missing, and watched for being deleted and created again."""
+"""The Kafka topic: its creation if it is missing, and checks whether it was deleted and created again."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class TopicGeneration:
         self.over = False
 
     def check(self) -> None:
-        """Raise KafkaException once the topic was found deleted or replaced."""
+        """Raise KafkaException after the topic was found to be deleted and created again."""
         if self.over:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was deleted and created again"))
 
 
 class Topic:
-    """The topic on its broker; the admin client blocks, so it has a thread of its own."""
+    """The topic, accessed through Kafka's admin client; that client blocks, so it has a thread of its own."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """``call_seconds`` limits each call to the broker; ``check_seconds`` is the interval of checks of the id."""
+        """Limit each call to the broker to ``call_seconds``; check the topic's id every ``check_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds
@@ -72,9 +72,10 @@ class Topic:
 
     @asynccontextmanager
     async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Yield the present generation of the topic, and check every 3 s that it lasts; raises StreamUnavailable.
+        """Yield the topic's present generation; raises StreamUnavailable.
 
-        A check that fails is ignored: the consumer itself meets the broker's errors.
+        Meanwhile the topic's id is checked every ``check_seconds``. If the broker does not answer a check, the check is
+        ignored, because the consumer gets the broker's errors itself.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))
@@ -86,7 +87,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection and end the thread."""
         self._admin = None
         self._thread.close()
 
@@ -102,11 +103,11 @@ class Topic:
         return self._admin
 
     def _identity(self) -> str:
-        """Return the topic's id (KIP-516); all zeros from a cluster without topic ids or without a controller."""
+        """Return the topic's id (KIP-516), zero on a cluster without topic ids or controller; raises KafkaException."""
         admin, name = self._client(), self._options.topic
         try:
             cluster = admin.list_topics(name, timeout=self._call_seconds)
-            if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's own mock
+            if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's mock cluster
                 return _NO_IDENTITY
             described = admin.describe_topics(TopicCollection([name]), request_timeout=self._call_seconds)
             identity = str(described[name].result().topic_id)
@@ -137,7 +138,10 @@ class Topic:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return the first error of the topic or its partitions, None for a healthy topic."""
+        """Return the first error of the topic or its partitions, None for a healthy topic.
+
+        Raises KafkaException when the broker does not answer.
+        """
         try:
             topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]
         finally:

@@ -1,7 +1,7 @@
 """The connection to Pub/Sub: the channel, the error mapping, and the topic with its subscriptions.
 
 This code uses the asynchronous API clients of google-cloud-pubsub. The high-level publisher of that library starts a
-thread for each ordering key in each batch, and retries without an end (ADR 14).
+thread for each ordering key in each batch, and retries without a limit (ADR 14).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Clients(NamedTuple):
 
 
 class Connection:
-    """One channel for all calls, opened by the first call; it creates a missing topic and missing subscriptions."""
+    """A connection with one channel for all calls, which the first call opens."""
 
     def __init__(self, options: PubSubOptions) -> None:
         self._options = options
@@ -97,16 +97,19 @@ class Connection:
             await self._clients.channel.close()
 
     async def ensure(self) -> None:
-        """Create the topic and the usage consumers' subscription if they are missing; raises GoogleAPIError.
+        """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
+
+        Raises GoogleAPIError and GoogleAuthError.
 
         Pub/Sub keeps a message only for existing subscriptions, so this one must exist before the first event.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
-        """Return a group's subscription; create it and the topic where the options allow that.
+        """Return a group's subscription; if it is missing, create it and the topic where the options allow that.
 
-        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError.
+        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError and
+        GoogleAuthError.
         """
         clients = await self.clients()
         name = self._options.subscription(group)

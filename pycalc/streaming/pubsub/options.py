@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from pycalc.urls import flag_option, split_url, url_options
 
+# Names are checked at the start, because Pub/Sub would otherwise refuse a bad name at each event.
 _PROJECT = re.compile(r"[a-z][a-z0-9:.-]{4,61}[a-z0-9]")
 _TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
 
 
 @dataclass(frozen=True, slots=True)
 class PubSubOptions:
-    """The topic and its endpoint; names are checked here, because Pub/Sub would refuse a bad one at each event."""
+    """The project, the topic and the endpoint of a Pub/Sub URL."""
 
     project: str
     topic_id: str
@@ -31,7 +32,7 @@ class PubSubOptions:
 
 
 def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
-    """Return the options in a URL; raises ValueError, also for any ``credentials``."""
+    """Return the options in a URL; raises ValueError for a bad URL and for any ``credentials``."""
     if credentials:
         raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
     parts = split_url(url)

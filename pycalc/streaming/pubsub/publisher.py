@@ -42,8 +42,8 @@ class _Message(NamedTuple):
 class Publishing:
     """The publishing of one batch.
 
-    A key's next request begins after the answer to the one before, so no event overtakes another. A failure leaves no
-    ordering key to resume.
+    For each key, a request begins after the answer to the previous one, so no event overtakes another. A failure does
+    not block its ordering key, so no key has to be resumed.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -54,7 +54,10 @@ class Publishing:
         self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_RETRY_SHARE * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Wait until every event is stored or refused; raises GoogleAPIError after all requests have ended."""
+        """Publish events, and return when each is stored or refused.
+
+        Raises GoogleAPIError, after all requests have ended.
+        """
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
@@ -75,7 +78,7 @@ class Publishing:
                 await self._request(part)
 
     def _parts(self, events: Sequence[Event]) -> Iterator[list[_Message]]:
-        """Yield the messages of one request each; refuse messages that are too large."""
+        """Yield a list of messages for each request; refuse messages that are too large."""
         part: list[_Message] = []
         size = 0
         for event in events:
@@ -93,7 +96,7 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages of one key; after an invalid message, publish each alone to find the refused ones."""
+        """Publish messages of one key; if the request is invalid, publish each alone to find the invalid ones."""
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for message in part:

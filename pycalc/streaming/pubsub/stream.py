@@ -28,7 +28,7 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Raise ValueError for a URL that does not name a topic, and for any ``credentials``."""
+        """Raise ValueError for a URL that does not name a topic or has a bad option, and for any ``credentials``."""
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._intervals = intervals
@@ -66,7 +66,10 @@ class PubSubStream:
             await member.aclose()
 
     async def ping(self) -> None:
-        """Check that topic and subscription exist and the last publish succeeded; raises StreamUnavailable if not."""
+        """Check that topic and subscription exist, or create them where the options allow that.
+
+        Raises StreamUnavailable if they are unusable, or if the last publish failed less than 40 s ago.
+        """
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._connection.ensure()
         self._errors.check()

@@ -95,7 +95,7 @@ class PubSubMember:
                     await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Return uncommitted messages to the group, also those of a pull that ends while it is cancelled."""
+        """Return uncommitted messages to the group, including those of a pull that ends while it is being cancelled."""
         self._extending.cancel()
         await asyncio.wait({self._extending})
         uncommitted = [lease.ack_ids for lease in self._leases]
@@ -122,7 +122,7 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError when the subscription or its topic was deleted: a pull may just stay empty."""
+        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show."""
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
         self._checked = monotonic()
@@ -130,12 +130,12 @@ class PubSubMember:
             found = await self._client.get_subscription(subscription=self._subscription.name, **ASK)
         except NotFound:
             raise
-        except API_ERRORS:  # the pulls meet lasting errors themselves
+        except API_ERRORS:  # a lasting error makes the pulls fail too
             return
         check_attached(found)
 
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
-        """Hold messages for some seconds more; 0 returns them to the group. Raises GoogleAPIError."""
+        """Set the lease of messages to so many seconds from now; 0 returns them to the group. Raises GoogleAPIError."""
         if ack_ids:
             await self._client.modify_ack_deadline(
                 subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK
