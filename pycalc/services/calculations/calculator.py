@@ -131,7 +131,7 @@ class Calculator:
         ends, if that is cheaper. ``measure`` returns how many bytes of the result are sent, by default all of them; if
         it raises a PycalcError, nothing is recorded. These bytes are charged to the caller's quota.
 
-        Raises the errors of ``find``, of ``check`` and of the recorder.
+        Raises the errors of ``find``, of ``measure`` and of the recorder.
         """
         name = plan.task.operation
         try:
