@@ -29,9 +29,8 @@ def base_seconds(digits: int) -> float:
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
     """Convert an integer's decimal text to another base, with the digits 0-9 and a-z.
 
-    ``exact`` says whether the text is exact. If it has more than 1,000 characters, both texts must have the same
-    residue modulo a random prime. Raises VerificationFailed if not, and InvalidInput for a text that is not an exact
-    integer.
+    A text of more than 1,000 characters is verified: both texts must have the same residue modulo a random prime.
+    Raises VerificationFailed if they have not, and InvalidInput for a text that is not an exact integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "The result is no integer, which alone is written in another base: leave base out."

@@ -1,4 +1,4 @@
-"""The value of a node from the values of its operands: exact, or an enclosure where a precision was given."""
+"""The value of a node from those of its operands: exact, or with a precision an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Arithmetic:
         return lowest(left * right)
 
     def negate(self, position: int, value: Value) -> Value:
-        """Return the opposite of a value."""
+        """Return the negated value."""
         return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:

@@ -1,4 +1,4 @@
-"""The canonical text of an expression: it is equal for texts that differ only in spaces, parentheses or notation."""
+"""The canonical text of an expression, equal for texts that differ only in spaces, needless parentheses or notation."""
 
 from __future__ import annotations
 

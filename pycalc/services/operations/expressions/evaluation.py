@@ -1,4 +1,4 @@
-"""The value of a tree: exact, or enclosed where a precision was given."""
+"""The value of a tree: exact, or with a precision an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluator:
 
     @property
     def functions(self) -> Mapping[str, Function]:
-        """Return the functions that calls name."""
+        """Return the functions that a call may name."""
         return self._arithmetic.functions
 
     def value(self, node: Node) -> Value:

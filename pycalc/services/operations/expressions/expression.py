@@ -70,7 +70,7 @@ class Expressions:
         }
 
     def read(self, text: str) -> Expression:
-        """Return the expression of a text; raises InvalidInput, with the position."""
+        """Parse a text and return its expression; raises InvalidInput, with the position."""
         root = parse(text, self._signatures)
         return Expression(canonical(root), root)
 

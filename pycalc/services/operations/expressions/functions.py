@@ -61,7 +61,7 @@ class Function:
         return int(self.value(position, values) % modulus)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the value modulo a prime by another method than that of ``value``; None where there is none."""
+        """Return the value modulo a prime by another method than that of ``value``, or None if there is no method."""
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:

@@ -72,7 +72,7 @@ def _refused(text: str, position: int) -> InvalidInput:
 
 
 def separated_thousands(text: str, position: int) -> InvalidInput | None:
-    """Return the error of a number with thousands separators that begins at a position, if there is one."""
+    """Return the error for a number with thousands separators at ``position``, or None if there is no such number."""
     match = _THOUSANDS.match(text, position)
     if match is None:
         return None

@@ -83,7 +83,7 @@ class Sizer(NodeSizes):
         self._variables = variables
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
-        self._nested = 0  # loops around the current node whose costs are means
+        self._nested = 0  # loops around the current node whose costs are averaged over samples
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],

@@ -86,7 +86,7 @@ def integer_json(value: int) -> int | str:
 
 
 def shortened(value: int) -> str:
-    """Return an integer as a message shows it: a long one by its ends."""
+    """Return the digits of an integer for a message; of more than 60 digits, only the first and last 20 are shown."""
     text = text_of(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
@@ -113,7 +113,7 @@ def required(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> str 
 
 
 def natural_problem(name: str, least: int = 0) -> FieldProblem:
-    """Return the problem of a text that is not a whole number of ``least`` or more."""
+    """Return the FieldProblem for a text that is not a whole number of ``least`` or more."""
     return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
 
 

@@ -66,7 +66,7 @@ TEXT_SECONDS_PER_DIGIT = 5e-9  # for digits that are only written and checked, s
 FACTORIAL_RESIDUE_SECONDS: Costs = (
     (61, 7e-6), (200, 1.3e-5), (700, 2.8e-5), (1_500, 6.2e-5), (3_300, 1.7e-4), (8_000, 5e-4), (33_000, 3.3e-3),
 )  # fmt: skip
-# The memory of the O(sqrt(n)) residue of n! is sqrt(n) times these bytes, and these for each bit of the modulus.
+# Bytes of the O(sqrt(n)) residue of n!, to be multiplied by sqrt(n): a fixed part, and one for each bit of the modulus.
 FACTORIAL_RESIDUE_BYTES = 400
 FACTORIAL_RESIDUE_BYTES_PER_BIT = 5
 # Seconds for n! by GMP and one division, by n.

@@ -46,7 +46,7 @@ class Fraction(NamedTuple):
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
     """Return ``x``^``y`` as an exact power, or None where it is irrational.
 
-    If y is a/b in lowest terms, the power is rational only where |x| is the b-th power of a rational number. Raises
+    If y is a/b in lowest terms, the power is rational exactly where |x| is the b-th power of a rational number. Raises
     DomainError where there is no real value.
     """
     if y.unscaled == 0:
