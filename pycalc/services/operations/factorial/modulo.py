@@ -20,9 +20,9 @@ _LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any ca
 class FactorialPlan(NamedTuple):
     """A factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
 
-    ``rough`` has no prime factor up to ``searched``. ``mirror`` is set where ``rough`` is a prime and ``rough`` - 1 - n
-    is below n: it is that number, for Wilson's theorem. ``whole`` means that n! itself is computed and divided, because
-    n is small or a prime power in m does not divide n!; then ``rough`` is m.
+    ``rough`` has no prime factor up to ``searched``. ``mirror`` is ``rough`` - 1 - n, for Wilson's theorem; it is set
+    where ``rough`` is a prime and the mirror is below n. ``whole`` means that n! itself is computed and divided,
+    because n is small or a prime power in m does not divide n!; then ``rough`` is m.
     """
 
     smooth: int
