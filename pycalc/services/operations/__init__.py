@@ -1,4 +1,4 @@
-"""The operations of the service: pure exact arithmetic, one file for each, found through ``OPERATIONS``."""
+"""The registries of the operations (``OPERATIONS``) and of everything that can be calculated (``CALCULATIONS``)."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ _ALL: tuple[Operation[Any], ...] = (
 # Every operation by its name.
 OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})
 
-# All that a calculation may name: the operations, and expressions over them.
+# Everything that a request may calculate, by name: the operations, and expressions over them.
 CALCULATIONS: Mapping[str, Calculable[Any]] = MappingProxyType({**OPERATIONS, Evaluate.name: Evaluate(OPERATIONS)})

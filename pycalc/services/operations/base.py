@@ -1,4 +1,4 @@
-"""The interface of an operation: adding one adds its routes, documentation and console form."""
+"""The interfaces of operations. Routes, documentation and the console's forms are made from them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 
 _LONGEST_SHOWN = 200  # characters of the operands in a message
-VERIFIED_DIGITS = 1_000  # longer results of operations are verified before they are returned
+VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation.
 
-    ``longest`` is the most characters of its literal.
+    ``longest`` is the maximum length of the literal, in characters.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Parameter:
 class Estimate:
     """The size and cost of a result, known before it is computed.
 
-    ``digits`` counts the digit characters of the result's text: exactly, or at most that many.
-    ``seconds`` is the time to compute and verify the result on one core, within a factor of about two. ``exact`` is
-    False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is what intermediate
-    values take, in bytes.
+    ``digits`` is the number of digit characters in the result's text, or an upper bound; it may be 0 where the result
+    is not a number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
+    ``exact`` is False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the
+    size of intermediate values in bytes.
     """
 
     digits: int
@@ -52,9 +52,9 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ResultSummary:
-    """A result's size and ends.
+    """The number of digits of a result, and its first and last digits.
 
-    ``leading`` and ``trailing`` are the first and last (up to) 20 digit characters of its text: sign, point, slash and
+    ``leading`` and ``trailing`` are the first and last (up to) 20 digit characters of its text. Sign, point, slash and
     exponent are left out.
     """
 
@@ -65,9 +65,9 @@ class ResultSummary:
 
 
 class ResiduePlan(NamedTuple):
-    """The cost of a residue: seconds on one core and bytes, each within a factor of about two.
+    """The cost of a residue: ``seconds`` on one core and ``memory`` in bytes, each within a factor of about two.
 
-    ``method`` is for ``modulo``: how planning chose to compute the residue.
+    ``method`` is the algorithm that planning chose; it is to be passed to ``modulo``.
     """
 
     seconds: float
@@ -76,7 +76,10 @@ class ResiduePlan(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The text of a verified result, and whether it is exact or rounded."""
+    """The text of a result, and whether it is exact.
+
+    ``exact`` is False for a rounded number, and for an integer root with a remainder.
+    """
 
     text: bytes
     exact: bool
@@ -86,7 +89,8 @@ class Calculable(ABC, Generic[ArgsT]):
     """A kind of calculation that a request names: an operation, or ``evaluate``.
 
     ``ArgsT`` is frozen, hashable and picklable. Instances hold no state; every method may be called from any thread or
-    process. ``precision`` (1 to 10,000 significant digits) matters only where the result has no finite exact form.
+    process. ``precision`` is 1 to 10,000 significant digits, and matters only where the result has no finite exact
+    form. ``evaluate`` takes 0 too, which refuses such a result.
     """
 
     name: ClassVar[str]
@@ -94,12 +98,13 @@ class Calculable(ABC, Generic[ArgsT]):
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
     default_precision: ClassVar[int] = 50
-    # False: the result is no number but JSON text. It has no other base, and an expression has it at its top only.
+    # False where the result is JSON text instead of a number. Such a result cannot be written in another base, and an
+    # expression cannot compute with it.
     numeric: ClassVar[bool] = True
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
-        """Return the arguments; raises InvalidInput (with pointers) or DomainError, when there is no real value."""
+        """Return the arguments; raises InvalidInput (with pointers), or DomainError where there is no real value."""
 
     @abstractmethod
     def input(self, args: ArgsT) -> dict[str, int | str]:
@@ -107,50 +112,61 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """Return a canonical, bounded name of the result; equal for equal results of the same operation."""
+        """Return the result's cache key, of bounded length: equal for equal arguments.
+
+        ``precision`` is part of the key only where the result may depend on it.
+        """
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """Return the result's size and cost without the result; milliseconds at worst for any accepted arguments."""
+        """Return the result's size and cost without computing it; takes up to about half a second for long operands.
+
+        Raises DomainError or ResultTooLarge where that is certain beforehand.
+        """
 
     @abstractmethod
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether planning for short literals takes only a fraction of a millisecond."""
+        """Return whether planning takes only a fraction of a millisecond for these literals, which must be short.
+
+        ``modulo`` is True for a request with ``?mod=``.
+        """
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        """Return the verified result; ``exact`` is that of the estimate.
+        """Compute the result, verify it and return it; ``exact`` is that of the estimate.
 
-        Raises VerificationFailed when the result does not agree with an independent residue.
+        Operations verify only results longer than ``verified_above``. Raises VerificationFailed when the result fails
+        its independent check, and DomainError or ResultTooLarge when the computation finds no value or a huge one.
         """
 
 
 class Operation(Calculable[ArgsT]):
-    """An exact function of a few literals: what each operation has.
+    """The base class of operations: functions of a few literals.
 
-    ``Summarisable`` and ``Modular`` are optional: a request for the ability that an operation lacks is refused, and the
-    documentation does not offer it. ``IntegerOperation`` has the rest for operands that are whole numbers.
+    ``Summarisable`` and ``Modular`` add optional abilities. A request for an ability that an operation lacks is
+    refused, and the documentation does not offer it. ``IntegerOperation`` reads operands that are whole numbers.
     """
 
-    # A longer result is verified before it is returned: every result of an operation that has 0 here.
+    # A result of more characters is verified before it is returned; 0 means every result.
     verified_above: ClassVar[int] = VERIFIED_DIGITS
 
     @abstractmethod
     def compute(self, args: ArgsT, precision: int) -> bytes:
         """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal.
 
-        Where ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON.
+        Where ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON. Raises DomainError
+        where only the computation can show that there is no value.
         """
 
     @abstractmethod
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result, by a method independent of ``compute``.
+        """Return whether ``text``, which ``compute`` returned, is the result; the check is independent of ``compute``.
 
-        ``prime`` is a random one of 61 bits. A text that is not a result at all is none.
+        ``prime`` is a random prime of 61 bits, for checks that compare residues.
         """
 
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
-        """Return the result modulo ``prime`` by a method independent of ``compute``; None where there is none.
+        """Return the result modulo ``prime`` by a method independent of ``compute``, or None if there is no method.
 
         Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
         """
@@ -163,23 +179,23 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Return a computed text as a result; raises VerificationFailed."""
+        """Verify a computed text if it is longer than ``verified_above``, and return it; raises VerificationFailed."""
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether nothing is missing from a result that is not rounded, such as the remainder of a root."""
+        """Return whether a result that is not rounded is exact; an integer root with a remainder is not."""
         return True
 
 
 class Stepwise(Operation[ArgsT]):
-    """An operation that finds its result in parts: at the deadline, the parts found so far are known."""
+    """An operation that finds its result in steps, so that a request can return a partial result at its deadline."""
 
     @abstractmethod
     def steps(self, args: ArgsT) -> Iterator[bytes]:
-        """Yield what is found so far, in the form of a result, and at last the result."""
+        """Yield each partial result, in the form of a result, and finally the result itself."""
 
     def compute(self, args: ArgsT, precision: int) -> bytes:
         *_, text = self.steps(args)
@@ -187,11 +203,14 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that knows the size and the ends of a result without the result (``view=summary``)."""
+    """An operation that finds the size and the first and last digits of its result on their own (``view=summary``)."""
 
     @abstractmethod
     def summary(self, args: ArgsT, precision: int) -> ResultSummary:
-        """Return the result's size and ends without the result, certain to the last digit, in milliseconds."""
+        """Return the number of digits and the first and last digits, each of them certain.
+
+        Long results are not computed for this.
+        """
 
     @abstractmethod
     def summary_seconds(self, args: ArgsT) -> float:
@@ -207,8 +226,8 @@ class ByResidue(Operation[ArgsT]):
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         """Return whether ``text`` agrees with the result's residue modulo ``prime``.
 
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. A text that is not
-        a number does not agree.
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. The answer is False for a
+        text that is not a number.
         """
         try:
             return self._agrees(args, precision, text, prime)
@@ -221,21 +240,24 @@ class ByResidue(Operation[ArgsT]):
 
 
 class Modular(ByResidue[ArgsT]):
-    """An operation that knows a result modulo any number without the result (``?mod=``)."""
+    """An operation that computes its result modulo a number, mostly without the result itself (``?mod=``)."""
 
-    # The most digits of an operand for which ``plan_modulo`` takes only a fraction of a millisecond.
+    # ``plan_modulo`` takes only a fraction of a millisecond for operands of at most so many digits.
     quick_modulo_length: ClassVar[int] = 100
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return the method and the cost of ``modulo``; takes less than a second for any arguments."""
+        """Return the method and the cost of ``modulo``; takes less than a second for any arguments.
+
+        Raises InvalidInput (pointer ``/mod``) for a modulus below 1, or one that would take too long to factor.
+        """
 
     @abstractmethod
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
-        """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1, without the result.
+        """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
 
-        ``method`` is that of ``plan_modulo``, which is called again without it. Raises InvalidInput (pointer ``/mod``)
-        for a modulus below 1, and DomainError where the result has no residue.
+        ``method`` is that of the plan; if it is None, the residue is planned again. Raises what ``plan_modulo`` raises,
+        and DomainError where the result has no residue.
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
@@ -246,11 +268,11 @@ class Modular(ByResidue[ArgsT]):
         return self.residue(args, 1, prime) == value
 
     def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Compute the result modulo ``modulus``·``prime``, and return whether it agrees with both residues.
+        """Return whether ``residue`` is the result modulo ``modulus``.
 
-        Modulo ``modulus`` it must be ``residue``, and modulo ``prime`` what ``residue()`` returns.
-
-        Raises ZeroDivisionError or DomainError in the negligible case that ``prime`` divides an operand.
+        The result is computed modulo ``modulus``·``prime``. Modulo ``modulus`` it must be ``residue``, and modulo
+        ``prime`` it must pass ``agrees_modulo``. Raises ZeroDivisionError or DomainError in the negligible case that
+        ``prime`` divides an operand.
         """
         wider = self.modulo(args, modulus * prime)
         return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)

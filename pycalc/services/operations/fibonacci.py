@@ -26,7 +26,7 @@ _PISANO = 15 * 10 ** (ENDS - 1)
 
 @dataclass(frozen=True, slots=True)
 class FibonacciArgs:
-    """The index."""
+    """The arguments of ``fibonacci``: the index."""
 
     n: int = field(repr=False)
 
@@ -89,10 +89,12 @@ def fibonacci_digits(n: int) -> int:
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
-    """Return F(``n``), its last ``levels`` >= 1 doublings in decimal from a seed by GMP; ``n`` >= 2^``levels``.
+    """Return F(``n``), with the last ``levels`` doublings done in decimal, from a seed that GMP computes.
+
+    ``levels`` must be at least 1, and ``n`` at least 2^``levels``.
 
     Each doubling costs two squarings: F(2k+1) = F(k)² + F(k+1)² and F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k (Cassini's
-    identity in the doubling formula). The last one costs a single product: F(2k) = F(k)·L(k),
+    identity in the doubling formula). The last doubling costs a single product: F(2k) = F(k)·L(k),
     F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
     """
     context = exact_context()
@@ -114,7 +116,7 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
 
 
 def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, Decimal]:
-    """Return F(2k) and F(2k+1) from F(k) and F(k+1)."""
+    """Return F(2k) and F(2k+1) from F(k) and F(k+1); ``odd`` says whether k is odd."""
     context = exact_context()
     square = context.multiply(current, current)
     next_square = context.multiply(following, following)
@@ -127,7 +129,10 @@ def _logarithm(n: int) -> _Logarithm:
 
 
 class _Logarithm:
-    """log10 F(n) = n·log10(φ) - log10(√5) + log10(1 ± φ^-2n); the last term, below 10^-0.4n, widens the enclosure."""
+    """An enclosure of log10 F(n) = n·log10(φ) - log10(√5) + log10(1 ± φ^-2n).
+
+    The last term is below 10^-0.4n, and is not computed: the enclosure is widened by more than that.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n

@@ -1,4 +1,4 @@
-"""The common part of operations on whole numbers: reading and naming their operands."""
+"""The base class of operations on whole numbers, which parses their operands."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 
 
 class IntegerOperation(Operation[Integers]):
-    """An operation whose arguments are its operands, whole numbers in the order of ``parameters``.
+    """An operation on whole numbers; its arguments are a tuple of them, in the order of ``parameters``.
 
-    A new operation is one file in ``functions`` with a subclass, and ``OPERATION``, an instance of it. See
+    To add an operation, write a file in ``functions`` with a subclass and its instance ``OPERATION``. See
     ``docs/add-an-operation.md``.
     """
 
@@ -48,10 +48,10 @@ class IntegerOperation(Operation[Integers]):
 
 
 def value_of(text: bytes) -> Any:
-    """Return the GMP integer that a result's text stands for, or None for a text that is no integer."""
+    """Return the GMP integer of a result's text, or None for a text that is not an integer."""
     return mpz(text.decode()) if _INTEGER.fullmatch(text) else None
 
 
 def digits_of_bits(bits: int) -> int:
-    """Return the most decimal digits of an integer of so many bits."""
+    """Return an upper bound of the decimal digits of an integer with ``bits`` bits."""
     return bits * 30103 // 100_000 + 1

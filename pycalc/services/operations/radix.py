@@ -14,8 +14,8 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 SMALLEST, LARGEST = 2, 36
 DECIMAL = 10
 _INTEGER = re.compile(rb"-?[0-9]+")
-_PIECE = 1_000  # digits that are read at once: the time for a piece is quadratic in them
-# Reading the decimal digits, writing those of the slowest base, and the verification, by the decimal digits.
+_PIECE = 1_000  # digits that are read at once: the time for a piece grows with the square of its length
+# Seconds to read the decimal digits, write those of the slowest base and verify them, by the decimal digits.
 _SECONDS: Costs = (
     (30, 3e-6), (1_000, 1.5e-5), (3_000, 9e-5), (10_000, 3e-4), (33_000, 1e-3), (1e5, 5e-3), (1e6, 0.25), (1e7, 5.0),
 )  # fmt: skip
@@ -27,10 +27,10 @@ def base_seconds(digits: int) -> float:
 
 
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
-    """Return an integer's decimal text in another base, in the digits 0-9 and a-z.
+    """Convert an integer's decimal text to another base, with the digits 0-9 and a-z.
 
-    A long text is verified: both must have the same residue modulo a random prime. Raises InvalidInput for a text that
-    is not an exact integer.
+    A text of more than 1,000 characters is verified: both texts must have the same residue modulo a random prime.
+    Raises VerificationFailed if they have not, and InvalidInput for a text that is not an exact integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "The result is no integer, which alone is written in another base: leave base out."
@@ -44,7 +44,7 @@ def in_base(text: bytes, exact: bool, base: int) -> bytes:
 
 
 def residue_in_base(text: bytes, base: int, prime: int) -> int:
-    """Return the residue of an integer's text in a base, in linear time."""
+    """Return the residue modulo ``prime`` of an integer written in ``base``, in linear time."""
     digits = text.removeprefix(b"-").decode()
     residue, scale = 0, pow(base, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
@@ -54,6 +54,6 @@ def residue_in_base(text: bytes, base: int, prime: int) -> int:
 
 
 def describe_in_base(text: bytes) -> DigitFacts:
-    """Return the facts of an integer's text in any base."""
+    """Return the number of digits and the first and last digits of an integer's text in any base."""
     digits = text.removeprefix(b"-")
     return DigitFacts(len(digits), digits[:ENDS].decode(), digits[-ENDS:].decode())

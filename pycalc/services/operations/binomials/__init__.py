@@ -1,1 +1,1 @@
-"""Binomial coefficients that are too large to be written out: their residues, size and ends."""
+"""Residues, sizes and first digits of binomial coefficients that are too large to compute."""

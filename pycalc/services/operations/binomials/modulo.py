@@ -21,19 +21,20 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
-_FIRST_LIMIT = 1_000  # the largest prime factor that is looked for first, which takes little time
-_TRIAL_LIMIT = 10**6  # the largest prime factor of m that planning looks for
+_FIRST_LIMIT = 1_000  # the limit of the first trial division of m, which takes little time
+_TRIAL_LIMIT = 10**6  # the limit of the second trial division of m
 _PRIMALITY_BITS = 4_000
-_FACTORED_BITS = 128  # of what is left of m then: a longer composite number is not factored
-_QUICK_BITS = 5_000  # of n, for all primes together: so many are divided when the time is estimated
-_MOST_WHOLE = 30_000_000  # digits of a coefficient that is computed and divided
+_FACTORED_BITS = 128  # bits of the cofactor after trial division; a longer composite cofactor is not factored
+_QUICK_BITS = 5_000  # the bits of n times the primes in m, up to which an estimate counts carries
+_MOST_WHOLE = 30_000_000  # digits; a coefficient with more is not computed in full
 _SECONDS_PER_FACTOR = 3e-7
 
 
 class BinomialPlan(NamedTuple):
-    """The parts of m: powers of primes, and ``rough``, whose prime factors are above k, and above n with ``steps``.
+    """A factorization of m into powers of primes and ``rough``, whose prime factors are above k.
 
-    ``whole`` means that the coefficient itself is divided.
+    If ``steps`` is set, they are also above n. ``whole`` means that the coefficient itself is computed and divided;
+    then ``rough`` is m.
     """
 
     powers: tuple[tuple[int, int], ...]
@@ -58,8 +59,8 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    ``whole_seconds`` is the cost of the coefficient itself, of ``whole_digits``. Raises InvalidInput for a modulus that
-    would have to be factored and is too large for that.
+    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits; without it, a large
+    coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
@@ -97,18 +98,18 @@ def _unfactored() -> InvalidInput:
 
 
 def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors of a number without small ones, or None where it would take too long to find them."""
+    """Return the prime factors, with exponents, of a number without small ones; None if it would take too long."""
     if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return [(rough, 1)]
     if rough.bit_length() > _FACTORED_BITS:
         return None
-    import flint  # takes 70 ms; a worker plans where it is needed
+    import flint  # this takes 70 ms; only plans made in a worker need it
 
     return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
 
 
 def _unit_residue(n: int, k: int, modulus: int, steps: bool) -> int:
-    """Return n over k modulo a number that is coprime to k!, and with ``steps`` to n!."""
+    """Return n over k modulo a number that is coprime to k! and, if ``steps`` is set, to n!."""
     if modulus == 1:
         return 0
     if steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
@@ -131,7 +132,7 @@ def _steps_seconds(n: int, k: int, modulus: int) -> float:
 
 
 def _left(plan: BinomialPlan, n: int, k: int) -> list[tuple[int, int]]:
-    """Return the powers of primes that do not divide the coefficient; all of them where that takes long to find."""
+    """Return the powers of primes that do not divide the coefficient, or all powers where the test takes long."""
     if n.bit_length() * len(plan.powers) > _QUICK_BITS:
         return list(plan.powers)
     return [(prime, exponent) for prime, exponent in plan.powers if carries(n, k, prime) < exponent]

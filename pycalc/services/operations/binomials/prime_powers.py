@@ -8,12 +8,12 @@ from math import log, log2
 from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
 from pycalc.services.operations.numbers.texts import inverse
 
-_SECONDS_PER_STEP = 1.8e-7  # of a multiplication of coefficients, for a short modulus
-_BITS = 700  # of a modulus for which a step takes twice as long
+_SECONDS_PER_STEP = 1.8e-7  # for a multiplication of two coefficients, with a short modulus
+_BITS = 700  # the bits of a modulus for which a step takes twice as long
 
 
 def carries(n: int, k: int, prime: int) -> int:
-    """Return how often a prime divides n over k: the carries when k and n - k are added in that base (Kummer)."""
+    """Return how often a prime divides n over k: the carries when k and n - k are added in base ``prime`` (Kummer)."""
     rest, total = n - k, 0
     while n:
         n, k, rest = n // prime, k // prime, rest // prime
@@ -22,7 +22,7 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that does not divide it: a product over the digits in that base (Lucas)."""
+    """Return n over k modulo a prime that does not divide it: a product over the digits in base ``prime`` (Lucas)."""
     result = 1
     while k:
         n, upper = divmod(n, prime)
@@ -41,8 +41,8 @@ def modulo_prime_seconds(n: int, prime: int) -> float:
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
     """Return n over k modulo ``prime``^``exponent``, which does not divide it.
 
-    m! without its factors ``prime`` is the product of U(m), U(m // prime), U(m // prime²), ... where U(m) is the
-    product of the numbers up to m that are no multiples of ``prime``.
+    Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
+    ``prime`` is U(m)·U(m // prime)·U(m // prime²)...
     """
     modulus: int = prime**exponent
     units = _Units(prime, exponent, n)
@@ -67,10 +67,11 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
 
 
 class _Units:
-    """Products of the numbers that are no multiples of a prime, modulo one of its powers.
+    """Products of the numbers that are not multiples of a prime, modulo one of its powers.
 
-    The product of (x + i) over the i up to prime^level is a polynomial in x. At a multiple of prime^level only its
-    first exponent/level coefficients count, and that of the next level is a product of shifted ones.
+    For each level, the product of (x + i) over the i < prime^level that are not multiples of the prime is a polynomial
+    in x. Where x is a multiple of prime^level, only its first exponent/level coefficients matter. The polynomial of the
+    next level is a product of shifted copies.
     """
 
     def __init__(self, prime: int, exponent: int, largest: int) -> None:
@@ -92,7 +93,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product of the numbers up to ``n`` that are no multiples of the prime."""
+        """Return the product of the numbers up to ``n`` that are not multiples of the prime."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level
@@ -119,7 +120,7 @@ class _Units:
         return [coefficient % self._modulus for coefficient in result]
 
     def _shifted(self, polynomial: list[int], by: int) -> list[int]:
-        """Return the polynomial of x + ``by``, by Horner's rule."""
+        """Return the polynomial with x + ``by`` in place of x, by Horner's rule."""
         result = polynomial.copy()
         for start in range(len(result) - 1):
             for index in range(len(result) - 2, start - 1, -1):

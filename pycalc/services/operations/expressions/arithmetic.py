@@ -1,4 +1,4 @@
-"""The value of a node from the values of its operands: exact, or an enclosure where a precision was given."""
+"""The value of a node from those of its operands: exact, or with a precision an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Arithmetic:
-    """Arithmetic of values.
+    """Arithmetic on values: exact, or by enclosures of irrational values.
 
-    ``precision`` is the number of digits to round irrational values to, 0 where all must be exact; ``bits`` is the
-    working precision of their enclosures.
+    ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
+    values. ``bits`` is the working precision of enclosures.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
@@ -75,7 +75,7 @@ class Arithmetic:
         )
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product."""
+        """Return a product; raises ResultTooLarge."""
         if not (is_exact(left) and is_exact(right)):
             zero = any(is_exact(factor) and not factor for factor in (left, right))
             return mpz(0) if zero else self._enclosed("*", position, left, right)
@@ -83,13 +83,13 @@ class Arithmetic:
         return lowest(left * right)
 
     def negate(self, position: int, value: Value) -> Value:
-        """Return the opposite of a value."""
+        """Return the negated value."""
         return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
         """Return a power of exact values, or None where it is irrational.
 
-        0^0 is 1, and an odd root of a negative number is real, as for ``pow``.
+        As for ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError or ResultTooLarge.
         """
         if not base and exponent < 0:
             raise undefined(position, "This is 0 to a negative power, which is a division by zero.")
@@ -155,7 +155,7 @@ class Arithmetic:
         return self.functions[node.name].value(position, operands)
 
     def _rounded(self, position: int, name: str, value: Value) -> Value:
-        """Return a value's ``floor`` or ``ceil``, or the nearest integer (``round``): of two nearest, the even one."""
+        """Return a value's ``floor`` or ``ceil``, or the nearest integer (``round``); a half goes to the even one."""
         if is_whole(value):
             return value
         if not is_exact(value):
@@ -213,7 +213,7 @@ def _whole_power(position: int, base: Value, exponent: Value) -> Value:
 
 
 def _root(base: Value, degree: Value) -> Value | None:
-    """Return the exact real root of a base, which is negative only for an odd degree; None where it is irrational."""
+    """Return the exact real root of a base, or None where it is irrational; a negative base needs an odd degree."""
     roots = []
     for part in (abs(base.numerator), base.denominator):
         if part <= 1:

@@ -1,4 +1,4 @@
-"""The canonical text of an expression: equal for texts that differ in spaces, needless parentheses or notation only."""
+"""The canonical text of an expression, equal for texts that differ only in spaces, needless parentheses or notation."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pycalc.services.operations.expressions.nodes import (
     Variable,
 )
 
-# How tightly the parts of a text hold together, the loosest first: sums, signs, residues and comparisons are loose.
+# Levels of precedence, the lowest first: sums, signs, residues and comparisons have the lowest.
 _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
 
 
 def canonical(node: Node, least: int = _LOOSE) -> str:
-    """Return the text of a tree, which is read as the same tree; in parentheses if it is looser than ``least``.
+    """Return the text of a tree, which parses to the same tree; in parentheses if its precedence is below ``least``.
 
-    Exponents and the operand of ``mod`` keep parentheses that precedence would allow to leave out: readers disagree
-    on them. A node costs two calls, so that the deepest tree stays within the interpreter's limit of recursion.
+    A compound exponent keeps parentheses that precedence does not require, because languages disagree on ``a^b^c``.
+    Each level of the tree takes two calls, so that the deepest tree stays within the interpreter's limit of recursion.
     """
     match node:
         case Constant():
@@ -40,11 +40,11 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
 
 
 def _operation(node: Node) -> tuple[str, int]:
-    """Return the text of an operator with its operands, and its tightness."""
+    """Return the text of an operator with its operands, and its precedence."""
     match node:
         case Chain():
             operand = _PRODUCT if node.is_sum else _POWER
-            # A minus binds tighter than a chain does, so that the first operand needs no parentheses for it.
+            # A minus binds tighter than the operators of a chain, so a first operand such as -a needs no parentheses.
             text = canonical(node.first, _LOOSE if isinstance(node.first, Negation) else operand)
             for step in node.steps:
                 text += f" {step.operator} {canonical(step.operand, operand)}"

@@ -1,4 +1,4 @@
-"""The measured costs of an expression's arithmetic, in seconds on one core, by the digits of the larger operand."""
+"""The measured costs of an expression's arithmetic, in seconds on one core, mostly by decimal digits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS,
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 PEEK = 3e-6  # the bounds of a small part, which an evaluation needs for a decision
-RESIDUE = 4e-6  # the beginning of a residue within a tree
-WHOLE = 5e-5  # what every expression takes, however small
+RESIDUE = 4e-6  # the fixed cost of a residue within a tree
+WHOLE = 5e-5  # the fixed cost of every expression
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
 _GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.29), (1e7, 5.0))
@@ -19,19 +19,22 @@ _SHORTEST_PIECE = 300  # digits; shorter factors take no less time for each digi
 
 
 def add(digits: float) -> float:
-    """Return the seconds for a sum."""
+    """Return the seconds for a sum of operands that have so many digits together."""
     return 2e-11 * digits
 
 
 def multiply(left: float, right: float) -> float:
-    """Return the seconds for a product of numbers of so many digits: the longer one in pieces of the shorter."""
+    """Return the seconds for a product of numbers of so many digits.
+
+    The longer number is cut into pieces of the shorter one's length.
+    """
     short, long = sorted((left, right))
     piece = max(short, min(long, _SHORTEST_PIECE), 1.0)
     return seconds(_MULTIPLY, piece) * max(1.0, long / piece)
 
 
 def join(digits: float, terms: float) -> float:
-    """Return the seconds to multiply so many terms, as a balanced tree, to a product of so many digits."""
+    """Return the seconds to multiply ``terms`` factors in a balanced tree, for a product of so many digits."""
     total, parts = 0.0, 1
     while parts < terms:
         half = digits / parts / 2
@@ -46,12 +49,12 @@ def divide(left: float, right: float) -> float:
 
 
 def power(digits: float) -> float:
-    """Return the seconds for a power of so many digits."""
+    """Return the seconds for a power whose value has so many digits."""
     return 0.7 * seconds(_MULTIPLY, digits)
 
 
 def root(digits: float) -> float:
-    """Return the seconds to find whether a number has an exact root."""
+    """Return the seconds to find whether a number of so many digits has an exact root."""
     return seconds(_MULTIPLY, digits)
 
 
@@ -71,10 +74,10 @@ def rounded(digits: float) -> float:
 
 
 def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
-    """Return the seconds for a power modulo a number."""
+    """Return the seconds for a power modulo a number, by the bits of the exponent and of the modulus."""
     return exponent_bits * seconds(POWER_RESIDUE_SECONDS, modulus_bits)
 
 
 def factor(bits: float) -> float:
-    """Return the seconds to find the prime factors of a modulus."""
+    """Return the seconds to find the prime factors of a modulus of so many bits."""
     return seconds(_FACTOR, bits)

@@ -19,8 +19,8 @@ _GUARD_DIGITS = 10
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
     """Return an enclosure of ``left sign right``, for one of ``+ * / ^``, of about ``bits`` bits.
 
-    Raises UndecidedError where the enclosure is not finite, such as that of a quotient whose divisor may be 0, and
-    DomainError for a power that is not real.
+    Raises UndecidedError where the enclosure is not finite, such as that of a quotient whose divisor may be 0. Raises
+    DomainError for a power that is not real, and ResultTooLarge.
     """
     with flint.ctx.workprec(bits):
         if sign == "+":
@@ -39,7 +39,10 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
 
 
 def whole_of(position: int, name: str, value: Value) -> Value:
-    """Return the integer that is the floor, the ceil or the nearest of an enclosed value; raises UndecidedError."""
+    """Return an enclosed value's ``floor`` or ``ceil``, or the nearest integer (``round``), as ``name`` says.
+
+    Raises UndecidedError where the enclosure is too wide.
+    """
     with flint.ctx.workprec(max(0, _magnitude(value)) + 64):
         found = value + _HALF if name == "round" else value
         whole = (found.ceil() if name == "ceil" else found.floor()).unique_fmpz()
@@ -49,7 +52,10 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 
 
 def rounded(position: int, value: Value, precision: int) -> Rounded:
-    """Return an enclosed value correctly rounded to ``precision`` digits; raises UndecidedError."""
+    """Return an enclosed value correctly rounded to ``precision`` digits.
+
+    Raises UndecidedError where the enclosure is too wide.
+    """
     middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(precision + _GUARD_DIGITS))
     low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
     if low is None or low != high:
@@ -58,7 +64,7 @@ def rounded(position: int, value: Value, precision: int) -> Rounded:
 
 
 def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
-    """Return ``digits``·10^``exponent``, not 0, rounded to the nearest number of ``precision`` digits."""
+    """Return ``digits``·10^``exponent``, rounded to the nearest number of ``precision`` digits; None for 0."""
     if not digits:
         return None
     size = len(text_of(abs(digits)))
@@ -70,7 +76,10 @@ def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
 
 
 def _power(position: int, base: Any, exponent: Value) -> Any:
-    """Return an enclosure of ``base``^``exponent``; a root of odd degree of a negative number is real."""
+    """Return an enclosure of ``base``^``exponent``; an odd root of a negative number is real.
+
+    Raises DomainError for other roots of a negative number, and UndecidedError where the sign of ``base`` is unknown.
+    """
     if is_whole(exponent):
         return base ** flint.fmpz(int(exponent))
     if base.is_zero() and exponent > 0:
@@ -91,6 +100,6 @@ def _enclosure(value: Value) -> Any:
 
 
 def _magnitude(value: Any) -> int:
-    """Return about how many bits an enclosed value has before the point; negative for a small fraction."""
+    """Return about how many bits an enclosed value has before the point; it is negative for a small fraction."""
     mantissa, exponent = value.mid().man_exp()
     return int(mantissa).bit_length() + int(exponent)

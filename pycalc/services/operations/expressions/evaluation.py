@@ -1,4 +1,4 @@
-"""The value of a tree: exact, or enclosed where a precision was given."""
+"""The value of a tree: exact, or with a precision an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FALLBACK_BITS = 1_000_000  # a value up to this size is computed in full where a
 
 
 class DisagreementError(Exception):
-    """A residue within the tree differs when it is computed in another way."""
+    """A residue within the tree that differs from an independent computation of it."""
 
 
 class Evaluator:
     """One evaluation of a tree, with the values of its loops' variables.
 
-    ``prime`` is 0, or the prime of a verification: residues within the tree are then computed modulo a multiple of
-    their modulus, and compared modulo the prime.
+    ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree is computed modulo its
+    modulus times the prime, and must agree modulo the prime with an independent computation.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
@@ -45,24 +45,30 @@ class Evaluator:
 
     @property
     def functions(self) -> Mapping[str, Function]:
-        """Return the functions that calls name."""
+        """Return the functions that a call may name."""
         return self._arithmetic.functions
 
     def value(self, node: Node) -> Value:
-        """Return a node's value; raises DomainError, ResultTooLarge (with positions) or UndecidedError."""
+        """Return a node's value; raises DomainError or ResultTooLarge (with positions), or UndecidedError.
+
+        With a prime, raises DisagreementError too.
+        """
         special = self._special.get(type(node))
         if special is not None:
             return special(node)
         return self._arithmetic.value(node, [self.value(child) for child in children(node)])
 
     def size(self, node: Node) -> Size:
-        """Return the bounds of a node's value, without the value."""
+        """Return the bounds of a node's value, without computing the value."""
         if not self._variables:
             return self._sizer.size(node)
         return self._loop_sizer.size_with(node, {name: size_of(value) for name, value in self._variables.items()})
 
     def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
-        """Yield the value of a loop's body for each value of its variable."""
+        """Yield what ``evaluate`` returns for a loop's body, for each value of the loop's variable.
+
+        Raises DomainError for bounds that are not whole numbers, and for too many terms.
+        """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):
             raise undefined(node.position, f"The bounds of {node.name} must be whole numbers.")
@@ -80,9 +86,9 @@ class Evaluator:
                 self._variables[node.variable] = outer
 
     def _loop(self, node: Loop) -> Value:
-        """Return a sum or a product, joined as a balanced tree: its upper levels have few and large operands."""
+        """Return a sum or a product, joined in a balanced tree, so that few operations have large operands."""
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
-        parts: list[tuple[int, Value]] = []  # of 2^level terms each, in falling order of the levels
+        parts: list[tuple[int, Value]] = []  # (level, value of 2^level terms), the highest level first
         for term in self.terms(node, self.value):
             level, value = 0, term
             while parts and parts[-1][0] == level:
@@ -95,7 +101,7 @@ class Evaluator:
         return result
 
     def _chain(self, node: Chain) -> Value:
-        """Return a chain's value; ``a % m`` with a large whole ``a`` is the residue of ``a``, without ``a``."""
+        """Return a chain's value; for ``a % m`` with a large whole ``a``, compute the residue without ``a`` itself."""
         first = None
         if node.steps[0].operator == "%":
             step = node.steps[0]

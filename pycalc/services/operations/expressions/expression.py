@@ -30,20 +30,23 @@ from pycalc.services.operations.numbers.texts import residue_or_none
 
 _GUARD_BITS = 64
 _MOST_DOUBLINGS = 5
-_LEADING_ZEROS = 6  # of a rounded value below 1, which are written before its digits
+_LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A text that was read; the canonical text decides which expressions are equal."""
+    """A parsed expression; ``text`` is its canonical text, and expressions are equal if these are."""
 
     text: str
     root: Node = field(compare=False, repr=False)
 
 
 class ExpressionEstimate(NamedTuple):
-    """The size and cost of an expression: bounds of its digits, of seconds on one core and of bytes of memory."""
+    """The size and cost of an expression: a bound of its digits, seconds on one core, and bytes of memory.
+
+    ``certain`` is False where the estimate depends on samples or guesses.
+    """
 
     digits: int
     seconds: float
@@ -53,10 +56,10 @@ class ExpressionEstimate(NamedTuple):
 
 
 class Expressions:
-    """Reads and evaluates expressions over some functions; it holds no state.
+    """A parser and evaluator of expressions over some functions; it holds no state.
 
-    ``precision`` is 0 where all must be exact, or the number of significant digits to which an irrational value is
-    rounded.
+    ``precision`` is the number of significant digits to which an irrational value is rounded, or 0 to refuse such
+    values.
     """
 
     def __init__(self, functions: Mapping[str, Function]) -> None:
@@ -67,12 +70,12 @@ class Expressions:
         }
 
     def read(self, text: str) -> Expression:
-        """Return the expression of a text; raises InvalidInput, with the position."""
+        """Parse a text and return its expression; raises InvalidInput, with the position."""
         root = parse(text, self._signatures)
         return Expression(canonical(root), root)
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
-        """Return the size and cost; raises what is certain beforehand, such as a ResultTooLarge."""
+        """Return the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
         root = expression.root
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
@@ -88,15 +91,15 @@ class Expressions:
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
-        """Return the value's text; raises DomainError or ResultTooLarge, with the position."""
+        """Return the value's text, not yet verified; raises DomainError or ResultTooLarge, with the position."""
         return self._settled(precision, lambda bits: self._computed(expression.root, precision, bits))
 
     def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.
 
-        An exact one is compared modulo ``prime`` with the tree's value modulo ``prime``; functions compute that by
-        another method. A rounded one is computed again from narrower enclosures. Raises ZeroDivisionError in the
-        negligible case that the prime divides a denominator.
+        An exact value is compared with the tree's value modulo ``prime``, for which functions use another method. A
+        rounded value, or an exact one with irrational parts, is computed again from narrower enclosures. Raises
+        ZeroDivisionError in the negligible case that the prime divides a denominator.
         """
         root = expression.root
         try:
@@ -107,7 +110,7 @@ class Expressions:
         except DomainError:
             if not precision:
                 raise
-            # An exact value of irrational parts, such as 0 * 2^0.5, has no residue of its parts.
+            # The irrational parts of an exact value, such as 0 * 2^0.5, have no residues.
         return computed == self._settled(
             precision, lambda bits: self._computed(root, precision, 2 * bits + _GUARD_BITS)
         )
@@ -125,7 +128,8 @@ class Expressions:
     def _agrees(self, root: Node, precision: int, bits: int, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
-        Where the value is no number, the operands of the comparison or function must agree with their residues.
+        Where the value is not a number, the root is a comparison or a call. Its exact operands must then agree with
+        their residues: DisagreementError if not. The text is checked against these operands.
         """
         arithmetic = Arithmetic(self._functions, precision, bits)
         evaluation = Evaluator(arithmetic, prime)
@@ -142,19 +146,22 @@ class Expressions:
         return computed.text == _boolean(arithmetic.value(root, values))
 
     def is_exact(self, expression: Expression, computed: Verified) -> bool:
-        """Return whether a verified value is exact, which a root with a remainder at the top is not."""
+        """Return whether a verified value is exact: not rounded, and not an integer root with a remainder."""
         root = expression.root
         if not computed.exact or not isinstance(root, Call) or root.name not in self._functions:
             return computed.exact
         return self._functions[root.name].is_exact(computed.text)
 
     def _is_no_number(self, root: Node) -> bool:
-        """Return whether a tree's value is a boolean, or that of a function whose values are no numbers."""
+        """Return whether a tree's value is a boolean, or comes from a function whose values are not numbers."""
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
     @staticmethod
     def _settled(precision: int, attempt: Callable[[int], T]) -> T:
-        """Return the result of an attempt at a working precision, which is doubled while enclosures are too wide."""
+        """Return the result of ``attempt`` at a working precision that is doubled while enclosures are too wide.
+
+        Raises DomainError, with the position, after five attempts.
+        """
         bits = _bits(precision)
         for _ in range(_MOST_DOUBLINGS):
             try:
@@ -178,9 +185,9 @@ def _boolean(value: Value) -> bytes:
 
 
 def _digits(size: Size, precision: int) -> int:
-    """Return how many digits the text of a value has at most.
+    """Return an upper bound of the digits in the text of a value.
 
-    A denominator of powers of 2 and 5 is written as decimal places, up to one for each of its bits.
+    A denominator that is a product of powers of 2 and 5 is written as decimal places, at most one for each of its bits.
     """
     if size.value is not None:
         return sum(character.isdigit() for character in text_of_value(size.value))

@@ -18,26 +18,32 @@ _COUNTLESS = 10**300  # a number of digits that a float holds, far above all tha
 
 
 class Function:
-    """An operation as a function of exact values; ``position`` is where an error points."""
+    """An operation as a function of exact values; ``position`` is the position that its errors report."""
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
-        """Return how many digits the value has, and the seconds to compute and verify it."""
+        """Return the digits of the value, or an upper bound, and the seconds to compute and verify it."""
         estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
-        """Return the function's value, verified as the operation verifies it; its text where it is no number."""
+        """Return the function's value, or its text where it is not a number.
+
+        The operation verifies the value: raises VerificationFailed, or DomainError where there is no value.
+        """
         text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
         if not self.signature.numeric:
             return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the cost of the value modulo ``modulus``, which an operation without residues computes in full."""
+        """Return the cost of the value modulo ``modulus``; an operation that is not Modular computes the whole value.
+
+        Raises ResultTooLarge where that value is too large, and DomainError where there is no value or no plan.
+        """
         if isinstance(self._operation, Modular):
             try:
                 return self._operation.plan_modulo(self._arguments(position, values), modulus)
@@ -49,21 +55,21 @@ class Function:
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, without the value where the operation is able to."""
+        """Return the value modulo ``modulus``; an operation that is not Modular computes the whole value for it."""
         if isinstance(self._operation, Modular):
             return self._operation.modulo(self._arguments(position, values), modulus)
         return int(self.value(position, values) % modulus)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the value modulo a prime by another method than that of ``value``; None where there is none."""
+        """Return the value modulo a prime by another method than that of ``value``, or None if there is no method."""
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the value, by the operation's independent route."""
+        """Return whether ``text`` is the value, by the operation's independent check."""
         return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a value is exact; a root with a remainder is not."""
+        """Return whether a value with this text is exact; an integer root with a remainder is not."""
         return self._operation.is_exact(text)
 
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:

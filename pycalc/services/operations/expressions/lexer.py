@@ -34,7 +34,7 @@ _REPLACEMENTS = {
 
 
 class Token(NamedTuple):
-    """A number, a name, an operator, or the end (an empty text)."""
+    """A number, a name, an operator, or the end, whose text is empty; ``position`` is that in the expression."""
 
     kind: str
     text: str
@@ -42,7 +42,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text and an end; raises InvalidInput at a character that begins none."""
+    """Yield the tokens of a text and then an end token; raises InvalidInput at a character that is part of no token."""
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -58,7 +58,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _refused(text: str, position: int) -> InvalidInput:
-    """Return the error at a character that is not part of any token; it shows the right form where there is one."""
+    """Return the error at a character that is part of no token; its message shows the right form if there is one."""
     character = text[position]
     if separated := separated_thousands(text, position):
         return separated
@@ -72,7 +72,7 @@ def _refused(text: str, position: int) -> InvalidInput:
 
 
 def separated_thousands(text: str, position: int) -> InvalidInput | None:
-    """Return the error of a number with thousands separators that begins at a position, if there is one."""
+    """Return the error for a number with thousands separators at ``position``, or None if there is no such number."""
     match = _THOUSANDS.match(text, position)
     if match is None:
         return None

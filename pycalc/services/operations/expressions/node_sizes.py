@@ -41,10 +41,10 @@ _LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, w
 
 
 class NodeSizes:
-    """Sizes of nodes from those of their operands.
+    """An estimator of single nodes, from the sizes of their operands.
 
-    ``seconds`` adds up what their values take on one core. ``certain`` says whether only bounds went into it. With
-    ``strict``, a value that is too large is refused.
+    ``seconds`` adds up the costs of their values on one core. ``certain`` is False once a cost depended on samples of a
+    function. If ``strict`` is set, an argument that is too large for a function raises ResultTooLarge.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int, *, strict: bool) -> None:
@@ -63,14 +63,20 @@ class NodeSizes:
         }
 
     def combined(self, node: Node, sizes: Sequence[Size]) -> Size:
-        """Return a node's size; a small value of known operands is computed."""
+        """Return a node's size and count its cost; a small value is computed if the operands are known.
+
+        Raises DomainError where there is certainly no value.
+        """
         size = self._combined[type(node)](node, sizes)
         if size.bits + size.places > FOLDED_BITS:
             return size
         return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
 
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
-        """Return the size of a node whose operands are known and whose value takes no time, by computing it."""
+        """Return the size of a node by computing its value; None if an operand is unknown, or if that takes long.
+
+        A comparison, or a function whose value is not a number, gives None too. Raises DomainError.
+        """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
             return None
@@ -115,7 +121,7 @@ class NodeSizes:
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
-        """Count the time of an operator: GMP keeps fractions in lowest terms, by divisors of their parts."""
+        """Count the time of an operator; GMP keeps fractions in lowest terms, which takes greatest common divisors."""
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
         if operator in "+-":
             self.seconds += costs.add(a + b + c + d)
@@ -190,7 +196,10 @@ class NodeSizes:
         return Size(None, None, digits * BITS_PER_DIGIT)
 
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float]:
-        """Return the most digits and the mean seconds of a function's values at its arguments' bounds and between."""
+        """Return the most digits and the mean seconds of a function's values, over samples of its arguments.
+
+        An argument that may be too long raises ResultTooLarge if strict, and otherwise gives infinitely many digits.
+        """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):
             return function.estimate(node.position, [size.value for size in sizes])
@@ -209,7 +218,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return values of an argument that are likely to be those of the largest result."""
+    """Return values of an argument that are likely to include the one of the largest result."""
     if size.low is not None:
         low, high = size.low // 1, size.high // 1
         return [low, (low + high) // 2, high]

@@ -42,9 +42,9 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operators of one precedence, applied from left to right: ``+ -``, or ``* / // %``.
+    """Operands with operators of one precedence, applied from left to right: ``+ -``, or ``* / // %``.
 
-    A chain is one node, however long it is, so that the depth of the tree is that of the nesting in the text.
+    A chain of any length is one node, so that the tree is only as deep as the nesting in the text.
     """
 
     position: int
@@ -68,7 +68,7 @@ class Exponentiation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of numbers; ``n!`` is a call of ``factorial``."""
+    """A call of a function; ``n!`` is a call of ``factorial``."""
 
     position: int
     name: str
@@ -77,7 +77,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A sum or a product of ``body``, for the variable's integers from ``first`` to ``last``."""
+    """A sum or a product of ``body``, where the variable takes the integers from ``first`` to ``last``."""
 
     position: int
     name: Literal["sum", "prod"]
@@ -98,7 +98,7 @@ class Modulo:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison; only the root of a tree is one."""
+    """A comparison, which can only be the root of a tree."""
 
     position: int
     operator: str

@@ -14,14 +14,17 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
-# An estimate that is not certain: more than may be computed on the event loop.
+# The lowest estimate that is not certain: it is above what may be computed on the event loop.
 _LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
-_PRIMES = 3  # drawn at most for a verification; one in 10^17 fails
+_PRIMES = 3  # drawn at most for a verification; another one is drawn where a prime divides a denominator
 
 
 class Evaluate(Calculable[Expression]):
-    """The value of an expression, exact or refused; with a precision, an irrational value is rounded."""
+    """The value of an expression.
+
+    An irrational value is rounded to the precision; without a precision, it is refused.
+    """
 
     name = "evaluate"
     title = "Expression"
@@ -36,7 +39,7 @@ class Evaluate(Calculable[Expression]):
         functions = {name: Function(operation) for name, operation in operations.items()}
         self._expressions = Expressions(functions)
         calls = "|".join(functions)
-        # A call of a function with short literals, whose size is known at once.
+        # A call of a function with short literals, for which the size is found at once.
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
         self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")
         self._call = re.compile(rf"\b(?:{calls})\b|!(?!=)")
@@ -61,9 +64,10 @@ class Evaluate(Calculable[Expression]):
         return Estimate(found.digits, seconds, found.exact, found.memory)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether every function is called with short literals: other arguments may take long to estimate.
+        """Return whether every argument of a call is a short literal: other calls may take long to estimate.
 
-        A residue is estimated from the prime factors of its modulus, which may take long for a factorial.
+        With ``mod`` or ``%``, return whether there is no call at all. The cost of a call's residue depends on the prime
+        factors of the modulus, which may take long to find.
         """
         (text,) = literals
         rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
@@ -72,7 +76,7 @@ class Evaluate(Calculable[Expression]):
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
         computed = self._expressions.compute(args, precision)
         for _ in range(_PRIMES):
-            with suppress(ZeroDivisionError):  # the prime divides a denominator: another will not
+            with suppress(ZeroDivisionError):  # the prime divides a denominator: draw another one
                 if self._expressions.verify(args, precision, computed, random_prime()):
                     return computed._replace(exact=self._expressions.is_exact(args, computed))
                 break

@@ -1,4 +1,4 @@
-"""The parser of expressions: recursive descent, with errors that point at their place (ADR 25).
+"""The parser of expressions: recursive descent, whose errors give the position in the text (ADR 25).
 
 Precedence, from loosest to tightest: comparison (at the top only); ``+ -``; ``* / // %`` and ``mod``; unary ``-``;
 ``^``, from right to left; ``!``.
@@ -29,13 +29,13 @@ from pycalc.services.operations.expressions.nodes import (
 from pycalc.services.operations.expressions.problems import invalid
 
 MOST_CHARACTERS = 10_000
-MOST_DEPTH = 100  # parentheses and exponents within each other
-# Operations within each other: Python 3.11 pickles each with up to five of its thousand levels of recursion.
+MOST_DEPTH = 100  # nested parentheses and exponents
+# Nested operations. Python 3.11 needs up to five levels of recursion to pickle each, and allows a thousand.
 MOST_LEVELS = 150
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LOOPS = frozenset({"sum", "prod"})
 _AFTER_MOD = _COMPARISONS | {"", ")", ","}
-_ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # what ``1,000`` has after its first digit
+_ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # the part of ``1,000`` after the first digit
 _LONGEST_SHOWN = 64
 _TOO_DEEP = (
     f"An expression has at most {MOST_DEPTH} parentheses and exponents, and {MOST_LEVELS} operations, within each "
@@ -44,9 +44,9 @@ _TOO_DEEP = (
 
 
 class Signature(NamedTuple):
-    """The number of arguments of a function; ``most`` is None where there is no limit.
+    """The number of arguments that a function takes; ``most`` is None where there is no limit.
 
-    A function whose value is no number (``numeric`` is False) is called at the top of an expression only.
+    A call of a function whose value is not a number (``numeric`` is False) must be the whole expression.
     """
 
     least: int
@@ -57,7 +57,7 @@ class Signature(NamedTuple):
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
     """Return the tree of an expression; raises InvalidInput, with the position.
 
-    ``functions`` has the functions that a call may name.
+    ``functions`` has the signatures of the functions that may be called, by name.
     """
     if len(text) > MOST_CHARACTERS:
         raise invalid(MOST_CHARACTERS, f"An expression has at most {MOST_CHARACTERS:,} characters.")
@@ -67,7 +67,7 @@ def parse(text: str, functions: Mapping[str, Signature]) -> Node:
 
 
 def _require_shallow(root: Node) -> None:
-    """Raise InvalidInput where a tree has too many levels."""
+    """Raise InvalidInput for a tree of more than ``MOST_LEVELS`` levels."""
     level = [root]
     for _ in range(MOST_LEVELS):
         level = [child for node in level for child in children(node)]
@@ -91,10 +91,10 @@ class _Parser:
         self._functions = functions
         self._tokens = tokens(text)
         self._token = next(self._tokens)
-        self._depth = -1  # the whole is not nested
-        self._in_arguments = False  # a comma separates arguments here
+        self._depth = -1  # so that the whole expression has depth 0
+        self._in_arguments = False  # True where a comma separates arguments
         self._variables: list[str] = []
-        self._alone: list[Call] = []  # the calls of functions whose values are no numbers
+        self._alone: list[Call] = []  # the calls of functions whose values are not numbers
 
     def whole(self) -> Node:
         """Return the tree of the whole text."""
@@ -127,7 +127,7 @@ class _Parser:
         return invalid(self._token.position, detail)
 
     def _unexpected(self) -> InvalidInput:
-        """Return the error of a token that cannot stand behind a complete part."""
+        """Return the error for a token that cannot follow a complete operand."""
         text, kind = self._token.text, self._token.kind
         if kind == "end":
             return self._error("The expression ends here, but a ) is missing.")
@@ -144,7 +144,7 @@ class _Parser:
         return self._error(f"{text} has no meaning at this place: write an operator or the end before it.")
 
     def _expression(self) -> Node:
-        """Parse a sum, or a product with its ``mod``.
+        """Parse a sum, or a product that ``mod`` may follow.
 
         Languages disagree on ``a + b mod m`` and on ``a mod m * b``, so both need parentheses.
         """
@@ -179,7 +179,7 @@ class _Parser:
         return tuple(steps)
 
     def _unary(self) -> Node:
-        """Parse signs, and a number with its factorial and its power: ``-2^2`` is -(2^2)."""
+        """Parse signs, then an operand with its factorial and its exponent: ``-2^2`` is -(2^2)."""
         minuses = []
         while self._token.text in ("-", "+"):
             sign = self._take()
@@ -215,7 +215,10 @@ class _Parser:
         raise invalid(token.position, f"A number is missing before {token.text}: write one.")
 
     def _refuse_thousands(self, number: Token) -> None:
-        """Raise InvalidInput for ``1 000`` and ``1,000``; between arguments, ``1,200`` is two numbers."""
+        """Raise InvalidInput for a number with thousands separators, such as ``1 000`` or ``1,000``.
+
+        In a list of arguments, ``1,200`` is accepted as two numbers, but ``1,000`` is not.
+        """
         following = self._token
         comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
         if following.kind == "decimal" or comma:

@@ -1,4 +1,4 @@
-"""The errors of an expression, which point at the place in its text."""
+"""Errors in an expression, each with its position in the text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _DIGITS_PER_BIT = 0.30103
 
 
 def invalid(position: int, detail: str) -> InvalidInput:
-    """Return the error of a text that is not an expression."""
+    """Return the error for a text that is not an expression."""
     return InvalidInput.of(FieldProblem(POINTER, detail, position))
 
 
 def undefined(position: int, detail: str) -> DomainError:
-    """Return the error of a part that has no value."""
+    """Return the error for a part that has no value."""
     return DomainError(detail, (FieldProblem(POINTER, detail, position),))
 
 
 def too_large(position: int, detail: str = "", bits: int = MOST_BITS) -> ResultTooLarge:
-    """Return the error of a part whose value has more than ``bits`` bits, which is too large to compute."""
+    """Return the error for a part whose value would have more than ``bits`` bits, too many to compute."""
     limit = int(bits * _DIGITS_PER_BIT)
     detail = detail or f"This part has more than {limit:,} digits: make it smaller, or ask for a residue with mod."
     return ResultTooLarge(detail, None, limit, None, None, (FieldProblem(POINTER, detail, position),))

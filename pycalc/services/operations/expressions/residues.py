@@ -1,4 +1,4 @@
-"""The residue of a tree: nothing larger than the modulus is made, where the arithmetic allows it."""
+"""The residue of a tree, computed without values larger than the modulus where the arithmetic allows it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class NotInvertibleError(ZeroDivisionError):
 
 
 class Residues:
-    """Residues modulo the product of ``factors`` in the scope of an evaluation.
+    """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
 
-    Only the factors one by one are small enough for their prime factorization. With ``verifying``, the modulus is a
-    random prime, and functions use a method that is independent of their value's.
+    Each factor is small enough to find its prime factors, but the product may not be. With ``verifying``, the modulus
+    is a random prime, and functions use a method that is independent of the one for their value.
     """
 
     def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False) -> None:
@@ -54,12 +54,12 @@ class Residues:
     def of(self, node: Node) -> Value:
         """Return a node's residue, from 0 to modulus - 1.
 
-        Raises NotInvertibleError where a divisor has no inverse, and what the exact evaluation raises.
+        Raises NotInvertibleError where a divisor has no inverse, and what ``Evaluator.value`` raises.
         """
         return self._nodes.get(type(node), self._exact)(node)
 
     def of_value(self, position: int, value: Value) -> Value:
-        """Return the residue of a value; raises DomainError for an irrational one."""
+        """Return the residue of a value; raises DomainError for an irrational one, or NotInvertibleError."""
         if not is_exact(value):
             raise undefined(position, "This part is irrational: only a rational number has a residue.")
         try:
@@ -103,7 +103,7 @@ class Residues:
         return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
 
     def _power_by_euler(self, node: Exponentiation) -> Value:
-        """Return a power with a huge exponent e: a^e = a^(e mod φ + φ) modulo m, for any a, where e >= log2 m."""
+        """Return a power with a huge exponent e, by a^e = a^(e mod φ + φ) modulo m, for any a and e >= log2 m."""
         orders = _totient(self._factors)
         exponent = Residues(self._evaluation, *orders).of(node.exponent) + prod(orders)
         return pow(self.of(node.base), exponent, self._modulus)
@@ -125,7 +125,7 @@ class Residues:
         return result
 
     def _divisor(self, value: Value) -> Value:
-        """Return the inverse of a divisor, which may be 0."""
+        """Return the inverse of a divisor; raises NotInvertibleError where there is none, and for the modulus 1."""
         if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
         return self._inverse(value)
@@ -138,7 +138,7 @@ class Residues:
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return Euler's φ of the product of ``factors``, as one number for each of them, which is no larger."""
+    """Return Euler's φ of the product of ``factors``, split into one factor for each of them that is no larger."""
     import flint  # takes longer to import than most expressions to compute
 
     seen: set[int] = set()

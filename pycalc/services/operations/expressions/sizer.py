@@ -38,21 +38,22 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
-_CALL = 50  # the cost of an operation's residue, in those of a power with an exponent of its argument's size
+# The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
+_CALL = 50
 MOST_TERMS = 1_000_000  # of a sum or a product
-# An exponent of a residue with more bits is reduced by Euler's theorem, where the modulus is factored in time.
+# In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24
 CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
-_MOST_NESTED = 2  # loops within each other whose costs are means
+_MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
 _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
 
 class Repeated(NamedTuple):
-    """The number of a loop's terms at most, the bounds of its body, and the mean size of the body's values.
+    """The terms of a loop: their maximum number, their bounds, and the mean sizes of their numerators and denominators.
 
     ``nested`` says whether each of the first denominators is a multiple of the one before, as those of 1/2^i are.
     """
@@ -65,12 +66,12 @@ class Repeated(NamedTuple):
 
 
 class Sizer(NodeSizes):
-    """An estimate of a tree, in the scope of its loops' variables.
+    """An estimator of the size and cost of a tree, for given sizes of its loops' variables.
 
-    ``seconds`` adds up what the values and residues asked for take on one core, and ``memory`` the bytes.
-    ``typical`` is the likely number of digits of the last loop, which may be far below its bound.
-    ``certain`` says whether only bounds went into them. With ``strict``, a value that is too large is refused; without,
-    the sizes of a tree's nodes are kept.
+    ``seconds`` (on one core) and ``memory`` (in bytes) add up the costs of all values and residues asked for.
+    ``typical`` is the likely number of digits of the last loop, which may be far below its bound. ``certain`` is False
+    once a cost depended on samples of a function or on guesses. If ``strict`` is set, a value that is too large raises
+    ResultTooLarge; otherwise the sizes of nodes are cached.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Sizer(NodeSizes):
         self._variables = variables
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
-        self._nested = 0  # loops around the current node whose costs are means
+        self._nested = 0  # loops around the current node whose costs are averaged over samples
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],
@@ -93,8 +94,8 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError where it is certain that there is no value, ResultTooLarge (if strict) for one that is too
-        large, and InvalidInput for a loop of too many terms.
+        Raises DomainError where a node certainly has no value, or where a loop has too many terms. Raises
+        ResultTooLarge for a value that is too large (if strict), or for an exponent of a residue that is.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -110,7 +111,7 @@ class Sizer(NodeSizes):
         return size
 
     def size_with(self, node: Node, variables: dict[str, Size]) -> Size:
-        """Return the bounds of a node's value for these variables."""
+        """Return the bounds of a node's value for these sizes of the loops' variables."""
         self._variables = variables
         self._found.clear()
         return self.size(node)
@@ -121,7 +122,10 @@ class Sizer(NodeSizes):
         return self.combined(node, sizes)
 
     def _carried(self, node: Node) -> Size | None:
-        """Return the size of a large ``a`` in ``a % m`` when only its residue is computed; otherwise None."""
+        """Return the size of the residue of a large ``a`` in ``a % m``, and count its cost.
+
+        Return None if ``a`` itself is computed.
+        """
         if not self._strict or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
         modulus = self._peek(node.steps[0].operand)
@@ -131,7 +135,7 @@ class Sizer(NodeSizes):
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
     def residue(self, node: Node, modulus: Size) -> Size:
-        """Count the cost of a node's residue modulo a number of this size; return the residue's size."""
+        """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
         self.seconds += costs.NODE
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
@@ -145,7 +149,7 @@ class Sizer(NodeSizes):
                     self.residue(first, modulus)
                 for step in steps[exact:]:
                     self.residue(step.operand, modulus)
-                    # A divisor without an inverse costs the value in full.
+                    # Where a divisor has no inverse, the value is computed in full.
                     self.certain = self.certain and step.operator != "/"
                     if step.operator in "*/":
                         self.seconds += 3 * costs.multiply(digits, digits)
@@ -171,7 +175,7 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value; count the time to find the bounds, not the time to compute the value."""
+        """Return the bounds of a node's value; count the time to find the bounds, not that to compute the value."""
         self.seconds += costs.PEEK
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 
@@ -187,7 +191,7 @@ class Sizer(NodeSizes):
         if bits + places <= MOST_BITS:
             if node.name == "prod":
                 self.seconds += costs.join(above, terms)
-            if size.places and loop.nested:  # the denominators divide each other: the last one is that of the sum
+            if size.places and loop.nested:  # each denominator divides the next, so that the sum has the last one
                 self.seconds += 3 * terms * costs.multiply(below / terms, below / terms)
             elif size.places:
                 parts = 1 if node.name == "prod" else 2
@@ -200,10 +204,11 @@ class Sizer(NodeSizes):
         return Size(low, high, bits, places, rounded=size.rounded)
 
     def _repeated(self, node: Loop, count: Callable[[], Size]) -> Repeated:
-        """Count the cost of a loop's body for all its terms.
+        """Count the cost of all terms of a loop with ``count``, and return the sizes of the terms.
 
-        The bounds of the body are those for all values of the variable. Its cost is a weighted mean of that for five of
-        them (Simpson's rule), or in deeply nested loops that of the bounds.
+        The bounds hold for all values of the variable. The cost of a term is the weighted mean of five terms (Simpson's
+        rule). In deeply nested loops, or where the loop's own bounds are unknown, it is the cost at the bounds. Raises
+        DomainError for bounds that are not whole numbers, and for too many terms.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
@@ -275,9 +280,9 @@ class Sizer(NodeSizes):
         self.residue(node.base, modulus)
         bits = modulus.bits
         if by_euler(exponent, bits):
-            # The verification has a prime beside the modulus.
+            # The verification has a prime as a second factor of its modulus, which is factored too.
             self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
-            # Totients have ever more small factors.
+            # Each further totient is shorter, because totients have more and more small factors.
             self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
@@ -289,7 +294,7 @@ class Sizer(NodeSizes):
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
-            # An unknown modulus counts as one without small factors, which is the most expensive.
+            # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
             number = (1 << ceil(modulus.bits)) - 1 if modulus.value is None else int(modulus.value)
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
@@ -307,11 +312,15 @@ def is_carried(size: Size, modulus: Size) -> bool:
 
 
 def by_euler(exponent: Size, bits: float) -> bool:
-    """Return whether an exponent is whole, above the number of a modulus's bits, and too large for ``pow``."""
+    """Return whether to reduce an exponent by Euler's theorem, for a modulus of so many bits.
+
+    The exponent must be whole, above the bits of the modulus, and too large for ``pow``. The modulus must have at most
+    128 bits, so that its prime factors are found in time.
+    """
     large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
     return large and not exponent.places and not exponent.rounded and exponent.least > 20
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps of a chain have no residue of their own: those up to the last ``//`` or ``%``."""
+    """Return how many steps of a chain are computed exactly for its residue: those up to the last ``//`` or ``%``."""
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -1,4 +1,4 @@
-"""The size of a value that is not computed: bounds, and what arithmetic makes of them."""
+"""Bounds for values that are not computed, and arithmetic on such bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycalc.services.operations.expressions.values import Value, is_whole, lowes
 from pycalc.services.operations.numbers.gmp import gmp
 
 FOLDED_BITS = 4_096  # values up to this size are computed while planning
-MARGIN = 1 + 1e-9  # for the error of a logarithm
+MARGIN = 1 + 1e-9  # a factor that covers the error of a logarithm
 BITS_PER_DIGIT = 3.32192809488737
 
 
@@ -24,13 +24,13 @@ class Enclosed(IntEnum):
 
 
 class Size(NamedTuple):
-    """Bounds of a value: exact ones where they are small, and the sizes of its parts.
+    """The bounds ``low`` and ``high`` of a value where they are small, and the sizes of its parts.
 
     The numerator has at most ``bits`` bits. The denominator has at most ``places`` bits; 0 means certainly whole.
     The value is at least 2^``least``; -inf where it may be 0 or negative. ``rounded`` tells whether it is an enclosure.
     """
 
-    low: Value  # None where it is unknown, as high is then
+    low: Value  # None where the bounds are unknown or too large; ``high`` is None then too
     high: Value
     bits: float
     places: float = 0.0
@@ -39,12 +39,12 @@ class Size(NamedTuple):
 
     @property
     def value(self) -> Value:
-        """Return the value where it is known, otherwise None."""
+        """Return the value if it is known, otherwise None."""
         return self.low if self.low is not None and self.low == self.high else None
 
     @property
     def digits(self) -> float:
-        """Return how many digits the value has at most; exactly, where it is a known integer."""
+        """Return the digits of the value: exactly if it is a known integer, otherwise an upper bound."""
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
         return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
@@ -64,7 +64,7 @@ def log2_of(value: Value) -> float:
 
 
 def magnitude(size: Size) -> float:
-    """Return the largest magnitude of a value; inf where it is too large for a float."""
+    """Return an upper bound of a value's magnitude; inf where it is too large for a float."""
     if size.low is not None:
         return max(_float(abs(size.low)), _float(abs(size.high)))
     return 2.0**size.bits if size.bits < 1000 else inf
@@ -75,17 +75,17 @@ def _float(value: Value) -> float:
 
 
 def times(bits: float, factor: float) -> float:
-    """Return a product in which 0 times infinity is 0."""
+    """Return the product, where 0 times infinity is 0."""
     return bits * factor if bits and factor else 0.0
 
 
 def rounded_of(*sizes: Size) -> Enclosed:
-    """Return whether a value made of these is an enclosure."""
+    """Return how certain it is that a value computed from these is an enclosure."""
     return max(size.rounded for size in sizes)
 
 
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of a monotone operation's values, or None where they are unknown or too large to compute."""
+    """Return the bounds of a monotone operation's values; both are None where unknown or too large to compute."""
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None
@@ -103,12 +103,12 @@ def sum_of(left: Size, right: Size) -> Size:
 
 
 def least_difference(left: Size, right: Size) -> float:
-    """Return a power of two that ``left`` - ``right`` is certainly not below."""
+    """Return an e for which ``left`` - ``right`` is certainly at least 2^e; -inf where none is known."""
     return left.least - 1 if left.least > right.bits + 1 and left.least < inf else -inf
 
 
 def negated(size: Size) -> Size:
-    """Return the size of the opposite value."""
+    """Return the size of the negated value."""
     low, high = (None, None) if size.low is None else (-size.high, -size.low)
     return size._replace(low=low, high=high, least=-inf)
 

@@ -1,6 +1,6 @@
-"""Exact values: GMP integers, and GMP fractions that are not whole. Beside them stand FLINT's enclosures (``arb``).
+"""The values in an expression: GMP integers, GMP fractions that are not whole, and FLINT's enclosures (``arb``).
 
-An enclosure only appears where a precision was given and a value is irrational.
+Enclosures occur only where a precision was given and a part is irrational.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FRACTION = type(gmp.mpq(1, 2))
 
 
 class UndecidedError(Exception):
-    """An enclosure is too wide for a decision: at which integer to round, or which of two values is larger."""
+    """An enclosure is too wide for a decision, such as how to round it or which of two values is larger."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -31,29 +31,29 @@ def is_whole(value: Value) -> bool:
 
 
 def is_exact(value: Value) -> bool:
-    """Return whether a value is a number that is not rounded."""
+    """Return whether a value is an exact integer or fraction, not an enclosure."""
     return isinstance(value, _WHOLE | _FRACTION)
 
 
 def lowest(value: Value) -> Value:
-    """Return an exact value as an integer where it is whole."""
+    """Return an exact value, as an integer if it is whole."""
     return value.numerator if isinstance(value, _FRACTION) and value.denominator == 1 else value
 
 
 def fraction(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient of two exact values; the second is not 0."""
+    """Return the quotient of two exact values; the second must not be 0."""
     return lowest(gmp.mpq(numerator) / denominator)
 
 
 def residue_of(value: Value, modulus: Value) -> Value:
-    """Return an exact value modulo ``modulus``; raises ZeroDivisionError where its denominator shares a factor."""
+    """Return an exact value modulo ``modulus``; raises ZeroDivisionError if its denominator shares a factor with it."""
     if is_whole(value):
         return value % modulus
     return value.numerator * gmp.invert(value.denominator, modulus) % modulus if modulus > 1 else mpz(0)
 
 
 def bits_of(value: Value) -> int:
-    """Return the size of an exact value: the bits of its numerator and of its denominator."""
+    """Return the bits of an exact value: those of its numerator and, if it is a fraction, of its denominator."""
     size: int = value.numerator.bit_length()
     return size if is_whole(value) else size + value.denominator.bit_length()
 

@@ -1,4 +1,4 @@
-"""n! modulo any m: it is 0 modulo the part of m that divides n!, and takes O(sqrt(n)) steps modulo the rest."""
+"""n! modulo any m: it is 0 modulo the part of m that divides n!, and modulo the rest it takes O(sqrt(n)) steps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any ca
 
 
 class FactorialPlan(NamedTuple):
-    """The parts of m = ``smooth``·``rough``: ``smooth`` divides n!, ``rough`` has no prime factor up to ``searched``.
+    """A factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
 
-    ``mirror`` is m - 1 - n where ``rough`` is a prime and n lies nearer to its end (Wilson's theorem). ``whole`` means
-    that n! itself has to be divided, because a prime power in m does not divide it.
+    ``rough`` has no prime factor up to ``searched``. ``mirror`` is ``rough`` - 1 - n, for Wilson's theorem; it is set
+    where ``rough`` is a prime and the mirror is below n. ``whole`` means that n! itself is computed and divided,
+    because n is small or a prime power in m does not divide n!; then ``rough`` is m.
     """
 
     smooth: int
@@ -31,7 +32,7 @@ class FactorialPlan(NamedTuple):
     searched: int = 0
 
     def residue(self, n: int) -> int:
-        """Return ``n``! modulo m, from 0 modulo ``smooth`` and n! modulo ``rough`` (Chinese remainder theorem)."""
+        """Return ``n``! modulo m: it is 0 modulo ``smooth``, and is computed modulo ``rough`` (Chinese remainders)."""
         if self.whole:
             return int(gmp.fac(n) % self.rough)
         if self.mirror is not None:
@@ -83,7 +84,7 @@ def plan_memory(plan: FactorialPlan, n: int) -> float:
 
 
 def _steps(plan: FactorialPlan, n: int) -> tuple[float, int]:
-    """Return the square root of the number of factors, and the bits of the modulus that they are multiplied by."""
+    """Return the square root of the number of factors, and the bits of the modulus of their product."""
     factors = n if plan.mirror is None else plan.mirror
     return sqrt(factors) if factors < 10**300 else 1e150, plan.rough.bit_length()
 
@@ -102,10 +103,10 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
 
 
 def _split(modulus: int, primes: int) -> tuple[int, int]:
-    """Return ``modulus`` as a product of coprime parts, of which the first has all factors shared with ``primes``.
+    """Split ``modulus`` into two coprime factors; the first has all prime factors that divide ``primes``.
 
-    A prime p above the limit of trial division that the steps may meet divides n! at least n/p > 60,000 times; a
-    modulus of 10,000 digits has less than 2,000 such factors.
+    The first factor divides n!. Its primes p are above the limit of trial division, 10^6, and at most 4·sqrt(n) + 4, so
+    each divides n! at least n/p > 60,000 times. A modulus of 10,000 digits has fewer than 2,000 such factors.
     """
     rest = mpz(modulus)
     shared = gmp.gcd(rest, primes)

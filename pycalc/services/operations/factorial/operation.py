@@ -28,7 +28,7 @@ _BERNOULLI = (
 
 @dataclass(frozen=True, slots=True)
 class FactorialArgs:
-    """The number of factors."""
+    """The arguments of ``factorial``: the number of factors."""
 
     n: int = field(repr=False)
 
@@ -83,7 +83,11 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
         return plan.residue(args.n)
 
     def modulo_agrees(self, args: FactorialArgs, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is right, by arithmetic modulo ``rough``·``prime`` or Wilson's theorem."""
+        """Return whether ``residue`` is n! modulo ``modulus``.
+
+        Without a mirror, n! is computed modulo ``modulus``·``prime``. With a mirror, ``mirror``! is computed modulo
+        ``rough``·``prime``, and Wilson's theorem checks ``residue`` against it.
+        """
         plan: FactorialPlan = method
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args.n)
@@ -104,10 +108,10 @@ def factorial_digits(n: int) -> int:
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
-    """Return the text of ``n``!, its last ``levels`` squarings in decimal.
+    """Return the text of ``n``!, with the last ``levels`` squarings done in decimal.
 
-    The layers of the prime factorization are joined by Horner's rule, r -> r·(r·layer); the powers of ten, taken out
-    beforehand, are appended as zeros.
+    The layers of the prime factorization are joined by Horner's rule, r -> r·(r·layer). The power of ten is taken out
+    beforehand and appended as zeros.
     """
     layers, zeros = factorial_layers(n)
     products = [product(layer) for layer in layers]
@@ -128,7 +132,10 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 
 
 class StirlingLogarithm:
-    """log10 n! for n >= 1,000 by Stirling's series, whose error is below its first term left out (below n^-25)."""
+    """An enclosure of log10 n!, for n >= 1,000, by Stirling's series.
+
+    The error of the series is smaller than the first term left out, which is below n^-25.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n

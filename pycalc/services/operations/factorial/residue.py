@@ -1,9 +1,9 @@
 """n! modulo m in O(sqrt(n)) steps: values of a polynomial on an arithmetic progression, doubled by interpolation.
 
 Bostan, Gaudry, Schost: Linear recurrences with polynomial coefficients and application to integer factorization
-(2007). With v near sqrt(n), g(x) = (v·x + 1)(v·x + 2)...(v·x + v) taken at x = 0, 1, ... gives n! in runs of v
-factors. The values of a polynomial at 0..d are carried to a..a+d by Lagrange's formula, a convolution, which GMP
-does as one product of large integers (Kronecker substitution).
+(2007). With v near sqrt(n) and g(x) = (v·x + 1)(v·x + 2)...(v·x + v), the product g(0)·g(1)·... gives n! in runs of v
+factors. Lagrange's formula finds the values of a polynomial at a..a+d from those at 0..d. The formula is a
+convolution, which GMP computes as one product of large integers (Kronecker substitution).
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.texts import inverse
 from pycalc.services.operations.numbers.thresholds import FACTORIAL_RESIDUE_SECONDS, FACTORIAL_RESIDUE_STEPS
 
-_WIDE_BITS = 300  # from this size on GMP multiplies faster than the interpreter
+_WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than the interpreter
 
 
 def largest_inverted(n: int) -> int:
-    """Return a bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
+    """Return an upper bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
 
-    With run <= sqrt(n) < 2·run these are the numbers up to n/run + run, and (1 + j·2^k)/2^k up to 3·run.
+    With run <= sqrt(n) < 2·run, it divides by the numbers up to n/run + run. It also divides by fractions
+    (1 + j·2^k)/2^k, whose numerators are at most 3·run.
     """
     return 4 * isqrt(n) + 4
 
 
 def factorial_residue(n: int, prime: int) -> int:
-    """Return ``n``! modulo a prime of 61 bits."""
+    """Return ``n``! modulo a prime."""
     if n >= prime:
         return 0
     if n >= FACTORIAL_RESIDUE_STEPS:
@@ -39,7 +40,7 @@ def factorial_residue(n: int, prime: int) -> int:
 
 
 def factorial_residue_seconds(n: int) -> float:
-    """Return how long ``factorial_residue`` takes on one core."""
+    """Return how long ``factorial_residue`` takes on one core, for a prime of at most 61 bits."""
     if n < FACTORIAL_RESIDUE_STEPS:
         return n * 1e-7
     steps = min(isqrt(n), 10**150) * max(1.0, n.bit_length() / 20)
@@ -47,9 +48,10 @@ def factorial_residue_seconds(n: int) -> float:
 
 
 def factorial_by_steps(n: int, modulus: int) -> int:
-    """Return ``n``! modulo ``modulus`` (odd, above ``n``), in O(sqrt(n) log n) operations on numbers of its size.
+    """Return ``n``! modulo ``modulus``, which must be above ``n``, in O(sqrt(n) log n) modular operations.
 
-    ``modulus`` must have no prime factor up to ``largest_inverted``: the interpolation divides by such numbers.
+    ``modulus`` must have no prime factor up to ``largest_inverted(n)``, because the interpolation divides by numbers
+    with such factors: it raises ZeroDivisionError where an inverse does not exist.
     """
     modulus = mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus
     run = 1 << max(0, isqrt(n).bit_length() - 1)
@@ -81,7 +83,7 @@ def _run_products(run: int, count: int, modulus: int) -> list[int]:
 
 
 class _Shift:
-    """A polynomial of degree d known at 0..d, ready to be taken at a..a+d."""
+    """A polynomial of degree d, given by its values at 0..d, to be evaluated at a..a+d for any a."""
 
     def __init__(self, values: list[int], modulus: int) -> None:
         self._modulus = modulus
@@ -125,7 +127,7 @@ def _inverse_factorials(last: int, modulus: int) -> list[int]:
 
 
 def _inverses(values: list[int], modulus: int) -> list[int]:
-    """Return the inverses of all ``values`` with one inversion (Montgomery's trick)."""
+    """Return the inverses of all ``values`` modulo ``modulus``, with a single inversion (Montgomery's trick)."""
     products = list(accumulate(values, lambda a, b: a * b % modulus))
     running = inverse(products[-1], modulus)
     result = [0] * len(values)

@@ -1,1 +1,1 @@
-"""Operations of whole numbers, one file each. The registry takes ``OPERATION`` of every file in this folder."""
+"""Operations on whole numbers, one file each. The registry takes ``OPERATION`` from every file in this folder."""

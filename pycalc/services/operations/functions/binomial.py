@@ -17,7 +17,7 @@ from pycalc.services.operations.numbers.modular import checked_modulus
 from pycalc.services.operations.numbers.texts import ENDS, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_SHORT_PRODUCT = 10_000  # so many factors are multiplied one by one modulo the prime
+_SHORT_PRODUCT = 10_000  # up to this k, the factors are multiplied one by one modulo the prime
 _SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1.2e-5), (6e3, 8e-5), (1e4, 1.6e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
     (3e6, 0.37),
@@ -25,12 +25,12 @@ _SECONDS: Costs = (
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, where k is small beside n
 _SECONDS_PER_FACTOR = 3e-7  # of the verification
 _LARGEST_FLOAT = 10**15
-_SHORT = 1_000  # up to this k, size and ends are read off the coefficient itself
+_SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
 _COUNTLESS = 10**300
 
 
 class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
-    """n over k, for any whole n; 0 where k is below 0, or above an n that is not negative."""
+    """The binomial coefficient n over k for any whole numbers; it is 0 where k < 0 or 0 <= n < k."""
 
     name = "binomial"
     title = "Binomial coefficient"
@@ -60,7 +60,10 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (gmp.bincoef(n, k) * sign).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the coefficient modulo ``prime``, as a product for a small k, else as a quotient of factorials."""
+        """Return the coefficient modulo ``prime``.
+
+        It is computed as a product where k is small or n >= ``prime``, otherwise as a quotient of factorials.
+        """
         sign, n, k = _normal(args)
         if k <= _SHORT_PRODUCT or n >= prime:
             above = below = 1
@@ -93,13 +96,13 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return sign * plan.residue(n, k) % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is the sum of the two coefficients above it in Pascal's triangle."""
+        """Return whether ``residue`` is the sum, modulo ``modulus``, of the two coefficients above it (Pascal)."""
         n, k = args
         return (self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus) - residue) % modulus == 0
 
 
 def _normal(args: Integers) -> tuple[int, int, int]:
-    """Return a sign (or 0), n and the smaller of k and n - k, for an n >= 0."""
+    """Return a sign, or 0 where the coefficient is 0, and an equal coefficient's n and k, with 0 <= k <= n/2."""
     n, k = args
     if k < 0 or 0 <= n < k:
         return 0, 0, 0
@@ -110,7 +113,10 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 
 
 def _digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k, or a few more where k is small."""
+    """Return the number of digits of n over k: exactly for 1,000 < ``k`` < 10^300, and a few more for a smaller k.
+
+    For a larger k, return k, which is beyond any limit.
+    """
     if k == 0:
         return 1
     if _SHORT < k < _COUNTLESS:

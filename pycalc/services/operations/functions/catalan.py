@@ -47,7 +47,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return _catalan(n).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, by factorials modulo it."""
+        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, from factorials modulo ``prime``."""
         (n,) = args
         half = factorial_residue(n, prime)
         return factorial_residue(2 * n, prime) * inverse(half * half * (n + 1) % prime, prime) % prime
@@ -71,14 +71,14 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return ResiduePlan(sum(plan.seconds for plan in plans), max(plan.memory for plan in plans), method)
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
-        """Return 2n over n less 2n over n - 1, modulo ``modulus``."""
+        """Return (2n over n) - (2n over n - 1), modulo ``modulus``."""
         (n,) = args
         middle, beside = method or self.plan_modulo(args, modulus).method
         difference: int = middle.residue(2 * n, n) - (beside.residue(2 * n, n - 1) if n else 0)
         return difference % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is 2n - 1 over n - 1 less 2n - 1 over n - 2, as Pascal's triangle has it."""
+        """Return whether ``residue`` is (2n-1 over n-1) - (2n-1 over n-2) modulo ``modulus``, by Pascal's rule."""
         (n,) = args
         estimate = self.estimate(args, 1)
         near, far = (
@@ -100,7 +100,7 @@ def _digits(n: int) -> int:
 
 
 def _logarithm(n: int) -> Logarithm:
-    """Return log10 C(n), that of 2n over n less that of n + 1."""
+    """Return a function that encloses log10 C(n) = log10(2n over n) - log10(n + 1)."""
     middle = binomial_logarithm(2 * n, n)
 
     def logarithm(arithmetic: IntervalArithmetic) -> Interval:

@@ -18,11 +18,11 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SMALL_PRIMES = primes_up_to(1_000)
 _SMALL_SECONDS = 3e-5
-_LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
+_LONGEST_TESTED = 4_000  # bits below which an estimate tests the cofactor for primality
 _SHORTEST_BY_CURVES = 180  # bits: the quadratic sieve splits a shorter number within a second or two
-_CURVES_BITS = (24, 32, 40, 48)
-# The quadratic sieve for two primes of the same size, by the bits of their product.
-# FLINT takes 70 ms to import, so that the smallest is above what the event loop may compute.
+_CURVES_BITS = (24, 32, 40, 48)  # the bits of the prime factors that each round of elliptic curves looks for
+# Seconds of the quadratic sieve for two primes of the same size, by the bits of their product. FLINT takes 70 ms to
+# import, so even the first entry is above what may be computed on the event loop.
 _SECONDS: Costs = (
     (20, 4e-4), (64, 6e-4), (70, 1.3e-3), (75, 2e-3), (90, 2.9e-3), (100, 3.9e-3), (110, 7e-3), (120, 0.0135),
     (128, 0.022), (140, 0.044), (150, 0.09), (160, 0.19), (200, 3.9), (230, 24.0),
@@ -30,7 +30,7 @@ _SECONDS: Costs = (
 
 
 class Factorize(IntegerOperation, Stepwise[Integers]):
-    """The primes that n is a product of, in ascending order, with their exponents."""
+    """The prime factors of n in ascending order, with their exponents."""
 
     name = "factorize"
     title = "Prime factorization"
@@ -52,7 +52,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, rest.bit_length()), True)
 
     def steps(self, args: Integers) -> Iterator[bytes]:
-        """Yield the primes below 1,000; then those that elliptic curves find, by size; then all."""
+        """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all."""
         factors, rest = _divided(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
@@ -64,13 +64,13 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             factors.append((rest, 1))
         elif rest > 1:
             yield _text(factors)
-            import flint  # takes 70 ms, so that no estimate for it allows the event loop
+            import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
 
             factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the product is n, and every factor a proved prime that is larger than the one before."""
+        """Return whether the product is n, the factors ascend, and each of them is a proved prime."""
         found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
         primes = [factor for factor, _ in found]
         ascending = all(a < b for a, b in pairwise(primes))
@@ -79,7 +79,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
 
 
 def _divided(n: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the small prime factors of ``n`` with their exponents, and what is left of it without them."""
+    """Return the prime factors of ``n`` below 1,000 with their exponents, and the cofactor."""
     rest, factors = gmp.mpz(n), []
     for small in _SMALL_PRIMES:
         rest, exponent = gmp.remove(rest, small)
@@ -89,7 +89,7 @@ def _divided(n: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the prime factors of so many bits that are found, with their exponents, and what is left of ``n``."""
+    """Search for prime factors of up to ``bits`` bits; return those found, with their exponents, and the cofactor."""
     import flint
 
     found = [(int(factor), int(exponent)) for factor, exponent in flint.fmpz(n).factor_smooth(bits)]

@@ -29,7 +29,7 @@ class Gcd(IntegerOperation):
         return text_of(int(gmp.gcd(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value divides both operands, and the quotients are coprime by Bézout's identity."""
+        """Return whether the value divides both operands, and Bézout's identity shows the quotients to be coprime."""
         value = value_of(text)
         if not any(args):
             return bool(value == 0)

@@ -11,7 +11,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, integer_json
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-# The root, its text and its verification, by the bits of n.
+# Seconds for the root, its text and its verification, by the bits of n.
 _SECONDS: Costs = (
     (64, 7e-6), (1_000, 1e-5), (3_300, 1.8e-5), (10_000, 6e-5), (33_200, 3e-4), (332_000, 0.012), (3_320_000, 0.3),
 )  # fmt: skip
@@ -19,7 +19,7 @@ _COUNTLESS = 10**300
 
 
 class IntegerRootOperation(IntegerOperation):
-    """The largest whole number whose k-th power is not above n, and what n is above that power."""
+    """The floor of the k-th root of n, and the remainder: n less the k-th power of that floor."""
 
     name = "iroot"
     title = "Integer root"
@@ -43,7 +43,7 @@ class IntegerRootOperation(IntegerOperation):
     def estimate(self, args: Integers, precision: int) -> Estimate:
         n, k = args
         bits = n.bit_length()
-        # The remainder is not above n, or for a negative n below the k-th power of the root: at most 2^(bits + k).
+        # For n >= 0 the remainder is at most n. For a negative n it is below |root|^k, which is at most 2^(bits + k).
         remainder_bits = bits + k if n < -1 else bits
         digits = digits_of_bits(bits // k + 2) + digits_of_bits(remainder_bits)
         return Estimate(digits, seconds(_SECONDS, min(remainder_bits, _COUNTLESS)), True)
@@ -51,7 +51,7 @@ class IntegerRootOperation(IntegerOperation):
     def compute(self, args: Integers, precision: int) -> bytes:
         n, k = args
         size = abs(n)
-        # A root of a degree that GMP does not take is that of a shorter number than 2^k.
+        # GMP does not take every degree. Where n is below 2^k, which covers the others, the root is 0 or 1.
         root, remainder = gmp.iroot_rem(size, k) if k < size.bit_length() else (min(size, 1), max(size - 1, 0))
         if n < 0:
             root += remainder > 0
@@ -63,7 +63,7 @@ class IntegerRootOperation(IntegerOperation):
         return text.endswith(b'"remainder":0}')
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether n is the k-th power of the root plus the remainder, and below the next k-th power."""
+        """Return whether n = root^k + remainder, the remainder is not negative, and n < (root + 1)^k."""
         n, k = args
         found = json.loads(text)
         root, remainder = (mpz(str(found[part])) for part in ("root", "remainder"))

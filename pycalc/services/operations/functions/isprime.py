@@ -9,7 +9,7 @@ from pycalc.services.operations.numbers.primality import is_proved_prime, proof_
 
 
 class IsPrime(IntegerOperation):
-    """The answer to the question if n is a prime number."""
+    """The proved answer whether n is a prime number."""
 
     name = "isprime"
     title = "Primality"
@@ -25,7 +25,7 @@ class IsPrime(IntegerOperation):
         return b"true" if is_proved_prime(args[0]) else b"false"
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the text agrees with GMP's test, which finds nearly every composite number."""
+        """Return whether the text agrees with GMP's probabilistic test, which finds nearly every composite number."""
         return text == (b"true" if gmp.is_prime(args[0]) else b"false")
 
 

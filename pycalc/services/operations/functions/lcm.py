@@ -8,12 +8,12 @@ from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 
-# The verification, in times of the divisor.
+# The time of the verification, as a multiple of the time for the greatest common divisor.
 _VERIFICATION_FACTOR = 1.7
 
 
 class Lcm(IntegerOperation):
-    """lcm(a, b) >= 0, which is 0 where one of them is."""
+    """lcm(a, b) >= 0; it is 0 where a or b is 0."""
 
     name = "lcm"
     title = "Least common multiple"
@@ -33,7 +33,7 @@ class Lcm(IntegerOperation):
         return text_of(int(gmp.lcm(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether both operands divide the value, and the quotients are coprime by Bézout's identity."""
+        """Return whether both operands divide the value, and Bézout's identity shows the quotients to be coprime."""
         value = value_of(text)
         if not all(args):
             return bool(value == 0)

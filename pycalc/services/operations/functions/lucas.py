@@ -16,7 +16,7 @@ from pycalc.services.operations.numbers.texts import ENDS
 
 _LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 _SMALL = 20_000
-_PERIOD = 15 * 10 ** (ENDS - 1)  # of the Lucas numbers modulo 10^20
+_PERIOD = 15 * 10 ** (ENDS - 1)  # the period of the Lucas numbers modulo 10^20
 _SECONDS: thresholds.Costs = (
     (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.05e-4), (2.1e4, 4.4e-4),
     (6.3e4, 2e-3), (2.1e5, 0.0098), (1e6, 0.07), (2.1e6, 0.176), (1e7, 1.3),
@@ -66,7 +66,10 @@ def _digits(n: int) -> int:
 
 
 def _logarithm(n: int) -> Logarithm:
-    """Return log10 L(n) = n·log10(φ) + log10(1 ± φ^-2n), whose last term is below 10^-0.4n."""
+    """Return a function that encloses log10 L(n) = n·log10(φ) + log10(1 ± φ^-2n).
+
+    The last term is below 10^-0.4n, and is not computed: the enclosure is widened by more than that.
+    """
 
     def logarithm(arithmetic: IntervalArithmetic) -> Interval:
         root = arithmetic.add(arithmetic.sqrt(arithmetic.integer(5)), arithmetic.integer(1))

@@ -41,7 +41,7 @@ class ModularInverse(IntegerOperation):
         raise DomainError(detail)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value times a leaves the remainder 1."""
+        """Return whether the value is from 0 to m - 1, and a times the value is 1 modulo m."""
         a, m = args
         value = value_of(text)
         return bool(value is not None and 0 <= value < m and (value * a - 1) % m == 0)

@@ -26,13 +26,13 @@ class NextPrime(IntegerOperation):
         return Estimate(digits_of_bits(bits + 1), seconds(_SEARCH_SECONDS, bits) + prime_proof_seconds(args[0]), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
-        candidate = int(gmp.next_prime(args[0]))  # GMP passes over composites only
+        candidate = int(gmp.next_prime(args[0]))  # GMP skips only composite numbers
         while not is_proved_prime(candidate):
             candidate = int(gmp.next_prime(candidate))
         return text_of(candidate).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value is a prime above n, and none of the numbers between them is one."""
+        """Return whether the value is a prime above n, and no number between n and the value is a prime."""
         value = value_of(text)
         if value is None or value <= args[0] or not is_proved_prime(int(value)):
             return False

@@ -1,4 +1,4 @@
-"""Exact arithmetic in base 10^19 (libmpdec behind ``decimal``): slower to multiply than GMP, free to print."""
+"""Exact arithmetic in base 10^19 (libmpdec behind ``decimal``): it multiplies more slowly than GMP, but prints fast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRAPS = [Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow, Rounded,
 
 
 def exact_context() -> Context:
-    """Return a context of its own in which nothing is ever rounded: any loss raises instead."""
+    """Return a new context for exact arithmetic: it raises an exception where it would have to round."""
     return Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=_TRAPS)
 
 
@@ -34,7 +34,7 @@ def decimal_of(value: int) -> Decimal:
 
 
 def power_of_decimal(seed: Decimal, base: Decimal, bits: str) -> Decimal:
-    """Return ``base`` raised to e·2^len(bits) + int(bits, 2), where ``seed`` is ``base``^e: left-to-right squaring."""
+    """Return ``base``^(e·2^len(bits) + int(bits, 2)), where ``seed`` is ``base``^e, by left-to-right squaring."""
     context = exact_context()
     for bit in bits:
         seed = context.multiply(seed, seed)

@@ -1,4 +1,4 @@
-"""The cost and the proof of greatest common divisors."""
+"""The cost of greatest common divisors, and the proof that two numbers are coprime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-# By the bits of the shorter operand; and the division of the longer one, for each of its bits.
+# Seconds by the bits of the shorter operand; to these are added seconds for each bit of the longer operand.
 _SECONDS: Costs = (
     (64, 5e-6),
     (1_000, 9e-6),
@@ -18,7 +18,7 @@ _SECONDS: Costs = (
     (3_320_000, 0.3),
 )
 _DIVISION_SECONDS_PER_BIT = 1e-10
-# A product and its text, by its bits.
+# Seconds for a product and its text, by the bits of the product.
 _TEXT_SECONDS: Costs = (
     (64, 5e-7),
     (1_000, 3e-6),
@@ -37,7 +37,7 @@ def gcd_seconds(a: int, b: int) -> float:
 
 
 def text_seconds(bits: int) -> float:
-    """Return how long a product of so many bits and its text take on one core."""
+    """Return how long it takes on one core to compute a product of so many bits and to write its text."""
     return seconds(_TEXT_SECONDS, bits)
 
 

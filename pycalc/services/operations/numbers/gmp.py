@@ -11,7 +11,10 @@ mpz: Any = gmpy2.mpz
 
 
 def int_of(text: str) -> int:
-    """Return the integer written in decimal digits; any length (``int`` itself stops at 4,300 digits), subquadratic."""
+    """Return the integer of a decimal text of any length, in less than quadratic time.
+
+    Python's ``int`` refuses more than 4,300 digits.
+    """
     return int(mpz(text)) if len(text) > 300 else int(text)
 
 

@@ -1,4 +1,4 @@
-"""The size of a number and its first and last digits, without the number."""
+"""The number of digits of a large integer and its first and last digits, without computing the integer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SURE_BELOW = 10**9
 _MARGIN = 1e-4
 _LONG_BASE_BITS = 400
 _SHORT_BITS = 4_000
-# Powers up to this size are computed: that of a long base may be too close to a round number for a logarithm.
+# Bits up to which a power of a long base is computed: it may be too close to a power of ten to use its logarithm.
 _SHORT_BITS_OF_LONG_BASE = 100_000
 
 Logarithm = Callable[[IntervalArithmetic], Interval]
 
 
 class Ends(NamedTuple):
-    """A run of digit characters: how many, and the first and last (up to) 20."""
+    """The length of a run of digit characters, and its first and last (up to) 20."""
 
     digits: int
     leading: str
@@ -30,17 +30,17 @@ class Ends(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str) -> Ends:
-        """Return the ends of a text of digits."""
+        """Return the length and the first and last digits of a text of digits."""
         return cls(len(text), text[:ENDS], text[-ENDS:])
 
     @classmethod
     def zeros(cls, count: int) -> Ends:
-        """Return a run of zeros."""
+        """Return the ends of a run of ``count`` zeros."""
         shown = "0" * min(count, ENDS)
         return cls(count, shown, shown)
 
     def followed_by(self, other: Ends) -> Ends:
-        """Return the ends of this run with another one behind it."""
+        """Return the ends of this run followed by another one."""
         leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
         trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
         return Ends(self.digits + other.digits, leading, trailing)
@@ -49,8 +49,8 @@ class Ends(NamedTuple):
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return how many digits an integer >= 1 with this base-10 logarithm has.
 
-    The float ``approximate``, good to 1e-4 up to 10^9, settles nearly all; the others are settled by the logarithm's
-    enclosure at ``bits`` of precision and more.
+    ``approximate`` is the logarithm as a float, with an error below 1e-4 where it is below 10^9. It decides nearly all
+    cases. The others are decided by the enclosure ``logarithm``, at ``bits`` of precision or more.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
@@ -58,7 +58,7 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """Return the ends of a large integer from its base-10 logarithm and its residue modulo 10^20."""
+    """Return the ends of a large integer from its base-10 logarithm and from ``last``, its residue modulo 10^20."""
     power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
@@ -66,7 +66,7 @@ def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
 class IntegerPower(NamedTuple):
     """The power ``base``^``exponent``, not computed.
 
-    ``base`` >= 1 is not a multiple of ten and ``exponent`` >= 0; or it is 0^1.
+    ``base`` >= 1 is not a multiple of ten and ``exponent`` >= 0; or the power is 0^1.
     """
 
     base: int
@@ -94,7 +94,7 @@ class IntegerPower(NamedTuple):
 
     @property
     def _bits(self) -> int:
-        """Return a precision at which the logarithm of nearly every power settles its first digits."""
+        """Return a precision, in bits, at which the logarithm of nearly every power decides its number of digits."""
         size = self.base.bit_length()
         return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
 
@@ -112,7 +112,7 @@ class IntegerPower(NamedTuple):
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
 
     def ends(self) -> Ends:
-        """Return the power's size and ends."""
+        """Return the power's number of digits, and its first and last digits."""
         if self._is_short:
             return Ends.of_text(text_of(self._value()))
         return ends_by_logarithm(self._logarithm, self._bits, pow(self.base, self.exponent, 10**ENDS))

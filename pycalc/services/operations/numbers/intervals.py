@@ -13,7 +13,7 @@ _MAX_BITS = 4_000_000
 
 
 class Interval(NamedTuple):
-    """Two MPFR numbers with the enclosed one between them."""
+    """An interval that encloses a real number; its bounds are MPFR numbers."""
 
     low: Any
     high: Any
@@ -29,7 +29,7 @@ class IntervalArithmetic:
         self._up = gmp.context(round=gmp.RoundUp, **limits)
 
     def integer(self, value: int) -> Interval:
-        """Return the integer, rounded outward."""
+        """Return an enclosure of the integer, rounded outward."""
         zero = gmp.mpfr(0)
         return Interval(self._down.add(mpz(value), zero), self._up.add(mpz(value), zero))
 
@@ -47,7 +47,7 @@ class IntervalArithmetic:
         return Interval(min(self._down.mul(x, y) for x, y in pairs), max(self._up.mul(x, y) for x, y in pairs))
 
     def divide(self, a: Interval, b: Interval) -> Interval:
-        """Return the quotient; the divisor is positive."""
+        """Return the quotient; the divisor must be positive."""
         pairs = [(x, y) for x in a for y in b]
         return Interval(min(self._down.div(x, y) for x, y in pairs), max(self._up.div(x, y) for x, y in pairs))
 
@@ -72,7 +72,7 @@ class IntervalArithmetic:
         return Interval(self._down.const_pi(), self._up.const_pi())
 
     def leading(self, log: Interval, count: int) -> tuple[int, str] | None:
-        """Return the floor of a base-10 logarithm and the first ``count`` digits of its number.
+        """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number that it belongs to.
 
         Returns None when the enclosure does not determine them.
         """
@@ -92,13 +92,16 @@ def floor_of(value: Any) -> int:
 
 
 def nearest_of(value: Any, factor: int) -> int:
-    """Return the integer nearest to ``value``·``factor``, halves upwards."""
+    """Return the integer nearest to ``value``·``factor``; a half is rounded up."""
     mantissa, exponent = value.as_mantissa_exp()
     return (_shifted(mantissa * factor, int(exponent) + 1) + 1) // 2
 
 
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
-    """Return the first result of ``attempt``, doubling the precision from ``bits`` on (Ziv's strategy)."""
+    """Return the first result of ``attempt`` that is not None, doubling the precision from ``bits`` on (Ziv).
+
+    Raises ArithmeticError if there is none below 4,000,000 bits.
+    """
     while bits < _MAX_BITS:
         result = attempt(IntervalArithmetic(bits))
         if result is not None:

@@ -1,4 +1,4 @@
-"""Natural and rational literals, exact at any length, and the keys made of them."""
+"""Natural, integer and rational literals, which are read exactly, and the cache keys made of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.services.operations.numbers.gmp import gmp, int_of, mpz, text_of
 
-MAX_LITERAL = 10_000  # the longest literal, in characters, except for operands that may be longer
-LONGEST_OPERAND = 1_000_000  # the longest literal of such an operand
+MAX_LITERAL = 10_000  # the most characters of a literal
+LONGEST_OPERAND = 1_000_000  # the most characters of a literal for the operands that may be longer than that
 MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
 SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 
@@ -52,7 +52,10 @@ class RationalLiteral:
         return self.exponent >= 0 and self.denominator == 1
 
     def text(self) -> str:
-        """Return the canonical form: plain digits, ``1.5e-200`` where those would need over 100 more zeros, or p/q."""
+        """Return the canonical text: ``p/q``, plain digits, or a form such as ``1.5e-200``.
+
+        The last form is used where plain digits would need more than 100 additional zeros.
+        """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
             value = gmp.mpq(self.unscaled, self.denominator)
@@ -70,7 +73,7 @@ class RationalLiteral:
         return f"{sign}{digits[0]}{fraction}e{self.exponent + len(digits) - 1}"
 
     def json(self) -> int | str:
-        """Return a JSON number where it is an integer within ±(2^53-1), otherwise the canonical text."""
+        """Return the number as a JSON number if it is an integer within ±(2^53-1), otherwise its canonical text."""
         if self.is_integer and self.exponent <= 15 and self.unscaled.bit_length() <= 53:
             value = self.unscaled * 10**self.exponent
             return value if abs(value) <= SAFE_INTEGER else self.text()
@@ -78,18 +81,21 @@ class RationalLiteral:
 
 
 def integer_json(value: int) -> int | str:
-    """Return an integer as a JSON value."""
+    """Return an integer as a JSON number if it is within ±(2^53-1), otherwise as a text."""
     return value if abs(value) <= SAFE_INTEGER else text_of(value)
 
 
 def shortened(value: int) -> str:
-    """Return an integer as a message shows it: a long one by its ends."""
+    """Return the digits of an integer for a message; of more than 60 digits, only the first and last 20 are shown."""
     text = text_of(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
 
 def key_of(name: str, *operands: str) -> str:
-    """Return the key of an operation and its operands, ``name:operand:...``; long operands are hashed together."""
+    """Return the cache key of an operation and its operands, ``name:operand:...``.
+
+    Operands of more than 200 characters in total are replaced by their SHA-256 hash.
+    """
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -107,12 +113,12 @@ def required(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> str 
 
 
 def natural_problem(name: str, least: int = 0) -> FieldProblem:
-    """Return the problem of a text that is not a whole number of ``least`` or more."""
+    """Return the FieldProblem for a text that is not a whole number of ``least`` or more."""
     return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
 
 
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
-    """Return a natural number of ``least`` or more, such as 12, 1_000, 1e6, 0xFF or 0b101.
+    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101; it must be at least ``least``.
 
     Raises InvalidInput for anything else, for more than ``most`` characters, and for an exponent that makes more than
     MAX_LITERAL digits.
@@ -126,7 +132,7 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int =
 
 
 def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
-    """Return an integer, which may have a sign; raises InvalidInput as ``parse_natural`` does."""
+    """Return the integer of a literal that may have a sign; raises InvalidInput as ``parse_natural`` does."""
     text = required(raw, name, most)
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
@@ -157,7 +163,7 @@ def size_of(literal: str) -> int:
 
 
 def parse_rational(raw: Mapping[str, str], name: str) -> RationalLiteral | FieldProblem:
-    """Return a number such as ``2``, ``-3``, ``2.5``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``, or the problem with it."""
+    """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``, or a FieldProblem."""
     text = required(raw, name)
     if isinstance(text, FieldProblem):
         return text

@@ -12,7 +12,10 @@ PRIME_BITS = 61
 
 
 def random_prime() -> int:
-    """Return a random prime of 61 bits, fresh for each verification so that no error can be built to pass it."""
+    """Return a random prime of 61 bits.
+
+    It is unpredictable, so that nobody can choose operands for which a wrong result passes its verification.
+    """
     while True:
         prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
         if prime.bit_length() == PRIME_BITS:
@@ -29,7 +32,7 @@ def checked_modulus(modulus: int) -> int:
 def fibonacci_residue(n: int, modulus: int) -> int:
     """Return F(``n``) modulo any ``modulus`` >= 1, by other identities than those that compute F(``n``).
 
-    5·F(n) = 2·L(n+1) - L(n), worked modulo 5·``modulus`` so that the division by five is exact.
+    5·F(n) = 2·L(n+1) - L(n) is computed modulo 5·``modulus``, so that the division by five is exact.
     """
     wide = 5 * modulus
     low, high = lucas_residues(n, wide)
@@ -37,7 +40,7 @@ def fibonacci_residue(n: int, modulus: int) -> int:
 
 
 def lucas_residues(n: int, modulus: int) -> tuple[int, int]:
-    """Return L(``n``) and L(``n`` + 1) modulo any ``modulus`` >= 1, through Lucas numbers alone.
+    """Return L(``n``) and L(``n`` + 1) modulo any ``modulus`` >= 1, from Lucas numbers alone.
 
     L(2k) = L(k)² - 2(-1)^k and L(2k+1) = L(k)·L(k+1) - (-1)^k.
     """

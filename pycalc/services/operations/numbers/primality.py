@@ -9,19 +9,19 @@ _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
 _PROVED_BY_BASES = 3_317_044_064_679_887_385_961_981
 _BASES_SECONDS = 6e-6
 _EVEN_SECONDS = 5e-6
-# FLINT's proof for a prime, by its bits.
+# Seconds of FLINT's proof for a prime, by its bits.
 _PROOF_SECONDS: Costs = (
     (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
 )  # fmt: skip
-# A test that finds nearly every composite number, by the bits.
+# Seconds of the strong test to base 2, which finds nearly every composite number, by the number's bits.
 _TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 3e-3), (10_000, 0.06), (33_200, 1.5))
-_LONGEST_TESTED = 4_000  # bits of a number that is tested when the time for it is estimated
+_LONGEST_TESTED = 4_000  # bits up to which an estimate runs the strong test itself
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is a prime number: by strong tests, or for a large one by FLINT's proof.
+    """Return whether ``n`` is a prime number, proved by strong tests or, for a large ``n``, by FLINT.
 
-    No composite number below the bound passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
+    No composite number below 3.3·10^24 passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
     FLINT proves by the method of Pocklington and Morrison, or by APRCL.
     """
     if n < 2 or n in _BASES:
@@ -31,7 +31,7 @@ def is_proved_prime(n: int) -> bool:
         return False
     if n < _PROVED_BY_BASES:
         return True
-    import flint  # takes 70 ms, so that no estimate for it allows the event loop
+    import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
 
     return bool(flint.fmpz(n).is_prime())
 

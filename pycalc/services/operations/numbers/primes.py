@@ -27,7 +27,10 @@ def primes_up_to(limit: int) -> list[int]:
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
-    """Return how often ``prime`` divides n!, or a number not below ``enough``: the sum of n // prime^i (Legendre)."""
+    """Return the exponent of ``prime`` in n!, the sum of n // prime^i (Legendre).
+
+    The sum stops early when it is ``enough`` or more.
+    """
     exponent = 0
     while n and exponent < enough:
         n //= prime
@@ -36,9 +39,9 @@ def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
 
 
 def factorial_layers(n: int) -> tuple[list[list[int]], int]:
-    """Return n! as 10^t times the product over i of (the product of layer i)^(2^i), with each layer a list of primes.
+    """Return layers of primes and t, where n! is 10^t times the product over i of (the product of layer i)^(2^i).
 
-    A prime stands in the layers of its exponent's binary digits; 2 and 5 have given their share to t.
+    First, 10^t is divided out of n!. A prime is then in layer i if bit i of its remaining exponent is 1.
     """
     primes = primes_up_to(n)
     zeros = factorial_exponent(n, 5)
@@ -57,7 +60,7 @@ def factorial_layers(n: int) -> tuple[list[list[int]], int]:
 
 
 def product(factors: list[int]) -> Any:
-    """Return the product as a GMP integer, by a balanced tree over chunks that are multiplied by the interpreter."""
+    """Return the product as a GMP integer: Python multiplies chunks of factors, GMP joins them in a balanced tree."""
     level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
     while len(level) > 1:
         if len(level) % 2:

@@ -1,4 +1,4 @@
-"""The form of rounded results."""
+"""The text of rounded results."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from pycalc.services.operations.numbers.gmp import text_of
 
-PLAIN_FROM = -6  # the smallest exponent of a number that is written without one
+PLAIN_FROM = -6  # the smallest exponent of a number that is written in plain digits
 
 
 class Rounded(NamedTuple):
-    """The number ``sign``·d.ddd·10^``exponent``, with ``digits`` = dddd an integer of exactly the asked-for length."""
+    """The number ±d.ddd·10^``exponent``; ``digits`` is the integer dddd, which has as many digits as the precision."""
 
     negative: bool
     digits: int
@@ -19,8 +19,8 @@ class Rounded(NamedTuple):
     def text(self) -> str:
         """Return the text, plain or as ``d.ddde+123``.
 
-        It is plain from 0.000001 up to as many digits before the point as there are digits. Trailing zeros are
-        written too, because they show the precision.
+        Plain text has at most five zeros between the point and the digits, and no zeros added before the point.
+        Trailing zeros of ``digits`` are written, because they show the precision.
         """
         digits = text_of(self.digits)
         sign = "-" if self.negative else ""

@@ -1,4 +1,4 @@
-"""Facts and residues of a result, read from its text in linear time and without large copies."""
+"""Digit counts and residues of results, found from their texts in linear time and without large copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class DigitFacts(NamedTuple):
 
 
 def describe(text: bytes) -> DigitFacts:
-    """Return the facts of a result's text, without sign, point, slash and exponent; one that is no number has none."""
+    """Return the digit facts of a result's text; sign, point, slash and exponent do not count.
+
+    For a text that is not a number, the count is 0 and the digits are empty.
+    """
     if text in (b"true", b"false") or text.startswith((b"[", b"{")):
         return DigitFacts(0, "", "")
     end = text.rfind(b"e", -20_000)
@@ -38,8 +41,8 @@ def describe(text: bytes) -> DigitFacts:
 def digits_residue(text: bytes, prime: int) -> int:
     """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
 
-    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other
-    text, ZeroDivisionError where ``prime`` divides the denominator.
+    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other text,
+    and ZeroDivisionError where ``prime`` divides the denominator.
     """
     numerator, slash, denominator = text.partition(b"/")
     residue = _decimal_residue(numerator, prime)
@@ -49,7 +52,7 @@ def digits_residue(text: bytes, prime: int) -> int:
 
 
 def residue_or_none(text: bytes, prime: int) -> int | None:
-    """Return ``digits_residue``, or None for a text that is not an exact number."""
+    """Return what ``digits_residue`` returns, or None where it raises ValueError."""
     try:
         return digits_residue(text, prime)
     except ValueError:
@@ -57,10 +60,10 @@ def residue_or_none(text: bytes, prime: int) -> int | None:
 
 
 def inverse(value: int, modulus: int) -> int:
-    """Return the inverse modulo ``modulus``; raises ZeroDivisionError where there is none."""
+    """Return the inverse of ``value`` modulo ``modulus``; raises ZeroDivisionError where there is none."""
     try:
         return pow(value, -1, modulus)
-    except (ValueError, ZeroDivisionError):  # int raises the one, mpz the other
+    except (ValueError, ZeroDivisionError):  # int raises ValueError, and mpz ZeroDivisionError
         raise ZeroDivisionError("no inverse") from None
 
 
@@ -77,7 +80,7 @@ def _decimal_residue(text: bytes, prime: int) -> int:
 
 
 def _natural_residue(digits: bytes, prime: int) -> int:
-    """Return the residue of ASCII digits, in pieces small enough to stay in the processor's cache."""
+    """Return the residue of ASCII digits, read in pieces that are small enough to stay in the processor's cache."""
     context, divisor = exact_context(), Decimal(prime)
     residue, scale = 0, pow(10, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):

@@ -1,6 +1,6 @@
-"""All measured constants: the sizes at which one arithmetic is faster than the other, and the costs.
+"""Measured constants: the sizes at which decimal arithmetic becomes faster than GMP, and the costs of operations.
 
-``python benchmarks/thresholds.py`` measures them and prints this file's values for the machine it runs on.
+``python benchmarks/thresholds.py`` measures them and prints this file's values for the machine that it runs on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FACTORIAL_RESIDUE_STEPS = 10_000
 
 Costs = tuple[tuple[float, float], ...]
 
-# A value and its verification, which results of more than 1,000 digits have, by the digits of the result.
+# Seconds for a value and, above 1,000 digits, its verification, by the digits of the result.
 FIBONACCI_SECONDS: Costs = (
     (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.1e-4), (2.1e4, 4.5e-4),
     (6.3e4, 2e-3), (2.1e5, 0.0105), (2.1e6, 0.13), (2e7, 2.1),
@@ -38,7 +38,7 @@ ROUNDED_SECONDS: Costs = (
     (10_000, 0.034),
 )  # fmt: skip
 ROUNDED_SECONDS_PER_DIGIT = 1e-8  # of the operands
-# The size and the ends of a result, by the bits of the index, or of the precision that a power needs.
+# Seconds for a summary, by the bits of the index; for a power, by the bits of precision that it needs.
 FIBONACCI_SUMMARY_SECONDS: Costs = (
     (60, 8e-5), (200, 9e-5), (330, 1.1e-4), (660, 1.4e-4), (1_000, 1.9e-4), (2_000, 3.5e-4), (3_000, 5.7e-4),
     (10_000, 3.6e-3), (33_200, 0.025),
@@ -51,7 +51,7 @@ FACTORIAL_SUMMARY_SECONDS: Costs = (
     (60, 2.3e-4), (100, 2.4e-4), (200, 2.7e-4), (330, 3.1e-4), (660, 4.6e-4), (1_000, 6.4e-4), (2_000, 1.4e-3),
     (3_000, 2.3e-3), (10_000, 0.014), (33_200, 0.09),
 )  # fmt: skip
-# Each bit of the index or the exponent of a residue, by the bits of the modulus.
+# Seconds of a residue for each bit of the index or exponent, by the bits of the modulus.
 FIBONACCI_RESIDUE_SECONDS: Costs = (
     (10, 1.1e-7), (64, 2.9e-7), (200, 5.4e-7), (600, 5.5e-7), (1_000, 9e-7), (2_000, 2.4e-6), (4_000, 6.8e-6),
     (8_000, 1.9e-5), (16_000, 5.5e-5), (33_200, 1.6e-4),
@@ -60,16 +60,16 @@ POWER_RESIDUE_SECONDS: Costs = (
     (64, 6e-9), (200, 4.5e-8), (600, 1.45e-7), (1_000, 3.2e-7), (2_000, 1.15e-6), (4_000, 4.2e-6), (8_000, 9.5e-6),
     (33_200, 8.2e-5),
 )  # fmt: skip
-RESIDUE_OVERHEAD = 5e-6  # any residue, however small
+RESIDUE_OVERHEAD = 5e-6  # the fixed cost of any residue
 TEXT_SECONDS_PER_DIGIT = 5e-9  # for digits that are only written and checked, such as appended zeros
-# A step of the O(sqrt(n)) residue of n!, by the bits of the modulus; there are sqrt(n)·log2(n)/20 of them.
+# Seconds for a step of the O(sqrt(n)) residue of n!, by the bits of the modulus; it has sqrt(n)·log2(n)/20 steps.
 FACTORIAL_RESIDUE_SECONDS: Costs = (
     (61, 7e-6), (200, 1.3e-5), (700, 2.8e-5), (1_500, 6.2e-5), (3_300, 1.7e-4), (8_000, 5e-4), (33_000, 3.3e-3),
 )  # fmt: skip
+# Bytes of the O(sqrt(n)) residue of n!, to be multiplied by sqrt(n): a fixed part, and one for each bit of the modulus.
 FACTORIAL_RESIDUE_BYTES = 400
-# The memory of the O(sqrt(n)) residue of n!, times sqrt(n), and that for each bit of the modulus.
 FACTORIAL_RESIDUE_BYTES_PER_BIT = 5
-# n! by GMP and one division, by n.
+# Seconds for n! by GMP and one division, by n.
 FACTORIAL_PRODUCT_SECONDS: Costs = (
     (20, 1.5e-6), (300, 2.5e-6), (1e3, 7e-6), (5e3, 6.5e-5), (1e4, 1.8e-4), (2e4, 5.7e-4), (1e5, 5.8e-3), (1e6, 0.115),
     (1e7, 2.3),
@@ -77,7 +77,10 @@ FACTORIAL_PRODUCT_SECONDS: Costs = (
 
 
 def seconds(costs: Costs, size: float) -> float:
-    """Return the seconds for ``size`` by log-log interpolation of ``costs``; beyond its end the last slope goes on."""
+    """Return the seconds for ``size`` by log-log interpolation of ``costs``.
+
+    Below the first entry, its seconds are returned. Above the last entry, the last slope is continued.
+    """
     if size <= costs[0][0]:
         return costs[0][1]
     right = min(bisect_left(costs, (size, 0.0)), len(costs) - 1)
@@ -89,7 +92,7 @@ def seconds(costs: Costs, size: float) -> float:
 def fibonacci_residue_seconds(n: int, modulus: int) -> float:
     """Return the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling.
 
-    The first doublings are cheap: their values are below a long modulus.
+    The first doublings are cheap, because their values are still shorter than a long modulus.
     """
     width = modulus.bit_length()
     wide = max(0, n.bit_length() - width.bit_length())

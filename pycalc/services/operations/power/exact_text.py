@@ -1,4 +1,4 @@
-"""The text of an exact power: integer, terminating decimal or fraction, and its size and ends before it exists."""
+"""The text of an exact power: an integer, terminating decimal or fraction; and its size and ends without the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycalc.services.operations.power.rational import ExactPower, in_positive_po
 
 
 class Term(NamedTuple):
-    """The number ``power``·10^``exponent``: an integer or a decimal with its powers of ten apart."""
+    """The number ``power``·10^``exponent``, an integer or a terminating decimal."""
 
     power: IntegerPower
     exponent: int
@@ -24,7 +24,7 @@ class Term(NamedTuple):
         return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
 
     def ends(self) -> Ends:
-        """Return the ends of the term's digit characters."""
+        """Return the number of the term's digit characters, and the first and last of them."""
         ends = self.power.ends()
         if self.exponent >= 0:
             return ends.followed_by(Ends.zeros(self.exponent))
@@ -42,7 +42,7 @@ class Term(NamedTuple):
 
 
 class ExactText(NamedTuple):
-    """A term, or a fraction of two in lowest terms, with a sign."""
+    """A term, or a fraction of two terms in lowest terms, with a sign."""
 
     negative: bool
     numerator: Term
@@ -53,7 +53,7 @@ class ExactText(NamedTuple):
         return self.numerator.digits() + (self.denominator.digits() if self.denominator else 0)
 
     def ends(self) -> Ends:
-        """Return the size and ends of the whole text."""
+        """Return the number of digit characters in the whole text, and the first and last of them."""
         ends = self.numerator.ends()
         return ends.followed_by(self.denominator.ends()) if self.denominator else ends
 
@@ -70,7 +70,7 @@ class ExactText(NamedTuple):
 
 
 def exact_text(value: ExactPower) -> ExactText:
-    """Return the form of an exact power: a fraction only where its decimal would not end."""
+    """Return the form of an exact power: a fraction only where its decimal form would not terminate."""
     if value.sign == 0:
         return ExactText(False, Term(IntegerPower(0, 1), 0), None)
     sign, twos, fives, rest, power, below = in_positive_power(value)
@@ -81,7 +81,10 @@ def exact_text(value: ExactPower) -> ExactText:
 
 
 def power_text(power: IntegerPower) -> str:
-    """Return the digits of an integer power: by GMP, or with the last squarings in decimal, which prints faster."""
+    """Return the digits of an integer power, by GMP or, for a large one, with the last squarings in decimal.
+
+    Decimal arithmetic prints faster.
+    """
     if power.is_one:
         return "1"
     base, exponent = power
@@ -94,7 +97,10 @@ def power_text(power: IntegerPower) -> str:
 
 
 def power_decimal(base: int, exponent: int, levels: int) -> Decimal:
-    """Return ``base``^``exponent``, its last ``levels`` squarings in decimal; ``exponent`` >= 2^``levels``."""
+    """Return ``base``^``exponent``, with the last ``levels`` squarings done in decimal.
+
+    ``exponent`` must be at least 2^``levels``.
+    """
     seed = decimal_of(mpz(base) ** (exponent >> levels))
     bits = bin(exponent)[-levels:] if levels else ""
     return power_of_decimal(seed, decimal_of(base), bits)

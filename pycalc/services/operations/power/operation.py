@@ -30,7 +30,7 @@ MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accept
 
 @dataclass(frozen=True, slots=True)
 class PowerArgs:
-    """The base and the exponent, and the exact power that they make, if they make one."""
+    """The base ``x`` and the exponent ``y``, with the exact power and its text, which are None if it is irrational."""
 
     x: RationalLiteral
     y: RationalLiteral
@@ -89,15 +89,15 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             return None
         if args.x.unscaled == 0:
             return int(args.y.unscaled == 0)
-        # Fermat: the exponent may be taken modulo p - 1, however large or negative it is.
+        # By Fermat's little theorem, any exponent may be reduced modulo p - 1, also a negative one.
         exponent = args.y.unscaled * pow(10, args.y.exponent, prime - 1) % (prime - 1)
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
         """Return whether ``text`` is the result.
 
-        For an integer y, compare residues. For an exact root r with y = a/b, check r^b = x^a. For a rounded value,
-        check by an enclosure through natural logarithms that it is the nearest one.
+        For an integer y, compare residues. For an exact root r with y = a/b, check the sign, and r^b = x^a modulo
+        ``prime``. For a rounded value, check with natural logarithms that it is the nearest one.
         """
         exact = args.exact
         if exact is None:
@@ -133,7 +133,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         exponents = sum(abs(part).bit_length() for part in (value.twos, value.fives, value.power))
         twos = (modulus & -modulus).bit_length() - 1
         a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
-        if twos:  # GMP computes modulo the power of two apart, which is much cheaper where it is long
+        if twos:  # GMP computes modulo the power of two separately, which is much cheaper for a long one
             a_bit += max(1.2e-8, thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, twos) / 4)
         whole = min(value.twos, value.fives, value.power) >= 0 and value.below == 1
         division = 0.0 if whole else 3 * gcd_seconds(modulus, modulus)

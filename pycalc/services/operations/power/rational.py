@@ -10,15 +10,16 @@ from pycalc.errors import DomainError
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral, shortened
 
-# Beyond 2^34,000 no root of a literal (at most 10,000 digits, exponent at most 10^18) is exact but that of ±1.
+# The most factors 2, or 5, in the degree of a root. A root of a higher degree is irrational for every literal but 0, 1
+# and -1, because a literal has at most 10,000 digits and an exponent of at most 10^18.
 _LARGEST_ROOT = 34_000
 
 
 class ExactPower(NamedTuple):
     """The number ``sign``·(2^``twos``·5^``fives``·``rest``/``below``)^``power``.
 
-    ``sign`` is -1, 0 or 1; ``rest`` and ``below`` are 1 or more, coprime to ten and to each other. The others may be
-    negative.
+    ``sign`` is -1, 0 or 1; ``rest`` and ``below`` are 1 or more, coprime to ten and to each other. ``twos``, ``fives``
+    and ``power`` may be negative.
     """
 
     sign: int
@@ -30,9 +31,10 @@ class ExactPower(NamedTuple):
 
 
 class Fraction(NamedTuple):
-    """A fraction in lowest terms whose denominator has so many twos and fives.
+    """A fraction in lowest terms.
 
-    ``denominator`` is None where it is too large for any exact root.
+    ``twos`` and ``fives`` are the exponents of 2 and 5 in the denominator. ``denominator`` is None where it is too
+    large for any exact root.
     """
 
     numerator: int
@@ -42,9 +44,10 @@ class Fraction(NamedTuple):
 
 
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
-    """Return ``x``^``y`` as an exact power, or None where it is irrational; DomainError where it has no real value.
+    """Return ``x``^``y`` as an exact power, or None where it is irrational.
 
-    A power with an exponent a/b in lowest terms is rational just where the prime factorization of x is a b-th power.
+    If y is a/b in lowest terms, the power is rational exactly where |x| is the b-th power of a rational number. Raises
+    DomainError where there is no real value.
     """
     if y.unscaled == 0:
         return ExactPower(1, 0, 0, 1, 0)
@@ -75,7 +78,7 @@ def is_one(x: RationalLiteral) -> bool:
 
 @lru_cache(maxsize=256)
 def fraction_of(y: RationalLiteral) -> Fraction:
-    """Return a literal that is no integer, as a fraction in lowest terms."""
+    """Return a literal that is not an integer as a fraction in lowest terms."""
     twos = fives = max(-y.exponent, 0)
     numerator = y.unscaled * 10 ** max(y.exponent, 0)
     if numerator % 2 == 0:
@@ -91,9 +94,9 @@ def fraction_of(y: RationalLiteral) -> Fraction:
 
 
 def sign_of_power(x: RationalLiteral, y: RationalLiteral) -> int:
-    """Return 1 or -1 for ``x`` other than zero; DomainError where a negative ``x`` would need an even root.
+    """Return the sign of ``x``^``y``, 1 or -1, for an ``x`` other than 0.
 
-    An odd root of a negative number is real: (-32)^0.2 = -2.
+    Raises DomainError for an even root of a negative ``x``. An odd root of a negative number is real: (-32)^0.2 = -2.
     """
     if x.unscaled > 0:
         return 1
@@ -112,7 +115,7 @@ def _factors(x: RationalLiteral) -> tuple[int, int, int]:
 
 
 def _root(value: int, degree: int) -> int | None:
-    """Return the exact root of a positive integer, or None where it is irrational."""
+    """Return the exact root of this degree of a positive integer, or None where it is irrational."""
     if value == 1:
         return 1
     if degree >= value.bit_length():
@@ -122,7 +125,7 @@ def _root(value: int, degree: int) -> int | None:
 
 
 def in_positive_power(value: ExactPower) -> ExactPower:
-    """Return the same number with a power of 0 or more: a negative one exchanges numerator and denominator."""
+    """Return the same number with a ``power`` of 0 or more: for a negative one, numerator and denominator swap."""
     if value.power >= 0:
         return value
     return ExactPower(value.sign, -value.twos, -value.fives, value.below, -value.power, value.rest)

@@ -1,4 +1,4 @@
-"""Irrational x^y, correctly rounded to a number of significant decimal digits, and the check of such a value."""
+"""Irrational powers x^y, correctly rounded to a number of significant digits, and the verification of such a value."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SMALLEST_EXPONENT = -40_000
 
 
 def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
-    """Return |``x``|^``y`` (irrational) to the nearest number of ``precision`` digits, with the sign given.
+    """Return the irrational |``x``|^``y``, rounded to the nearest number of ``precision`` digits, with the sign given.
 
-    Both ends of an enclosure of 10^(y·log10|x|) are rounded; the precision is raised until they agree (Ziv). An
-    irrational value is never half-way between two decimals, so they do agree in the end.
+    Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision is raised until they agree (Ziv). An
+    irrational value is never half-way between two decimals, so that they agree in the end.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
@@ -38,7 +38,7 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precis
 def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
     """Return the exact number of digit characters in the rounded value's text.
 
-    A short rounding is enough, unless it gives a power of ten: then only a full rounding determines the exponent.
+    Rounding to 20 digits is enough, unless that gives a power of ten. Then only the full rounding decides the exponent.
     """
     short = min(precision, _SHORT)
     rounded = rounded_power(x, y, False, short)
@@ -50,8 +50,8 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
 
-    ln(text ± half a unit) must enclose y·ln|x|. It is another route than the one that computed the text: natural
-    logarithms of the candidate's bounds, no exponential.
+    ln(text - half a unit) and ln(text + half a unit) must enclose y·ln|x|. This method is independent of
+    ``rounded_power``: it takes natural logarithms of the candidate's bounds, and no exponential.
     """
     candidate = _parsed(text, negative, precision)
     if candidate is None:
@@ -70,16 +70,17 @@ def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: 
 
 
 def _bounds(candidate: Rounded) -> tuple[int, int]:
-    """Return the bounds of the values that round to the candidate, in hundredths of a unit.
+    """Return the bounds of the values that round to the candidate, in hundredths of a unit of its last digit.
 
-    They lie half a unit to either side, but a twentieth below a power of ten, where the digits lie ten times closer.
+    They are half a unit to either side. Below a power of ten, the lower bound is only a twentieth of a unit away,
+    because the numbers of ``precision`` digits are ten times closer together there.
     """
     below = 5 if set(text_of(candidate.digits)[1:]) <= {"0"} and candidate.digits % 9 == 1 else 50
     return 100 * candidate.digits - below, 100 * candidate.digits + 50
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """Return the rounded number of exactly this text, or None where it is not in the documented form."""
+    """Return the rounded number whose text is exactly this one, or None if there is none of this sign and precision."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
@@ -91,7 +92,7 @@ def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
 
 
 def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return a first precision: the bits of the logarithm's whole part and of the result's digits, and 64 more."""
+    """Return a first working precision: bits for the logarithm's whole part and the result's digits, and 64 more."""
     longest = max(x.unscaled.bit_length(), x.denominator.bit_length())
     magnitude = abs(x.exponent).bit_length() + longest.bit_length()
     magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
@@ -99,7 +100,11 @@ def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
 
 
 def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
-    """Return ``log``·``y``; below 10^-40,000 only a bound of y is used, which no precision served can tell from it."""
+    """Return ``log``·``y``.
+
+    If y has an exponent below -40,000, |y| is below 10^-30,000. It is then replaced by the enclosure from 0 to that
+    bound, because no accepted precision can tell the difference.
+    """
     if y.exponent >= _SMALLEST_EXPONENT:
         product = arithmetic.multiply(log, arithmetic.integer(y.unscaled * 10 ** max(y.exponent, 0)))
         return arithmetic.divide(product, arithmetic.integer(10 ** max(-y.exponent, 0) * y.denominator))
