@@ -71,10 +71,14 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
         ("1000! mod 97", False),
         ("2^100 mod 97", True),
         ("modinverse(3, 7) + gcd(12, 18)", True),
+        ("sum(i, 1, 100, i^2)", True),
+        ("sum(i, 1, 100, 1/i)", False),
+        ("sum(i, 1, 9, 5935!)", False),
+        ("sum(a, 1, 9, prod(b, 1, 9, a + b))", False),
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
-    """An operation may take long to estimate a result, or a residue, from a large argument."""
+    """An operation may take long to estimate a result from a large argument, and a loop's body is sized many times."""
     assert is_short("evaluate", (text,), Options(0)) is short
 
 

@@ -262,3 +262,15 @@ def test_a_result_with_as_many_digits_as_allowed_is_returned() -> None:
     assert make_plan(digits, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS).digits == digits
     with pytest.raises(ResultTooLarge):
         make_plan(digits - 1, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS)
+
+
+def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -> None:
+    """Without the precision, the irrational parts of a whole number would be refused when it is computed again."""
+    plan = make_plan(LIMIT, "evaluate", ("floor(2^0.5*100)",), Options(50))
+    assert json.loads(plan.recorded_input) == {"expression": "floor(2^0.5 * 100)", "precision": 50}
+
+
+def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None:
+    """The next prime may lie above the bound below which no FLINT is needed (Sorenson and Webster: 3.3 * 10^24)."""
+    plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
+    assert plan.seconds > INLINE_SECONDS

@@ -170,15 +170,19 @@ class Application(FastAPI):
             return None
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
-        matched = route and route.path_regex.match(path)
-        if matched:
-            operands = matched.groupdict()
-        else:
-            # An operand such as 1/3 contains an escaped slash, which the server's decoded ``path`` does not show.
-            matched = route and route.path_regex.match(scope.get("raw_path", b"").decode("latin-1"))
-            if not matched:
-                return None
-            operands = {name: unquote(value) for name, value in matched.groupdict().items()}
+        if route is None:
+            return None
+        # An operand such as 1/3 contains an escaped slash, which the server's decoded ``path`` does not show.
+        raw = scope.get("raw_path", b"")
+        escaped = b"%2f" in raw or b"%2F" in raw
+        matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
+        if not matched:
+            if escaped:
+                scope["path"] = raw.decode("latin-1")  # the escaped slash separates nothing for the router either
+            return None
+        operands = matched.groupdict()
+        if escaped:
+            operands = {name: unquote(value) for name, value in operands.items()}
         scope["route"] = route
         scope["path_params"] = operands
         return route

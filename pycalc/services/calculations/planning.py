@@ -15,6 +15,7 @@ from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.compute.worker import Task
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
+from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import parse_natural, size_of
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST, base_seconds
@@ -155,7 +156,9 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         key = _key(operation, args, options.precision, texts, f"?mod={named}")
         return Plan(task, key, *texts, seconds, len(text), seconds, memory)
     estimate = operation.estimate(args, options.precision)
-    if not estimate.exact and options.precision != operation.default_precision:
+    # The parts of an exact expression may be irrational.
+    rounded = not estimate.exact or isinstance(operation, Evaluate)
+    if rounded and options.precision != operation.default_precision:
         inputs["precision"] = options.precision
     if options.summary:
         inputs["view"] = "summary"
@@ -163,7 +166,8 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     key = _key(operation, args, options.precision, texts)
     if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
-            detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one, or for a residue."
+            advice = ", or for a residue" if isinstance(operation, Modular | Evaluate) else ""
+            detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one{advice}."
             raise ResultTooLarge(detail, None, max_digits, None, None)
         task = Task(name, args, options.precision, exact=estimate.exact)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))

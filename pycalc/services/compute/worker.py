@@ -17,12 +17,10 @@ from pathlib import Path
 from time import time_ns
 from typing import Any, NamedTuple, TypeVar
 
-from pycalc.errors import DomainError, VerificationFailed
 from pycalc.models.results import STORED_DIGITS, Facts
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import VERIFIED_DIGITS, Modular, Stepwise, Summarisable, Verified, View
+from pycalc.services.operations.base import Modular, Stepwise, Summarisable, View
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
 
@@ -63,7 +61,7 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
         summary = operation.summary(task.args, task.precision)
         return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     if task.view == "modulo" and isinstance(operation, Modular):
-        text, exact = _modulo(operation, task)
+        text, exact = operation.result_modulo(task.args, task.modulus, task.method)
     elif file is not None and isinstance(operation, Stepwise):
         for text in operation.steps(task.args):
             Path(file).write_bytes(text)
@@ -83,27 +81,6 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
         Path(file).write_bytes(text)
         return None, facts
     return text, facts
-
-
-def _modulo(operation: Modular[Any], task: Task) -> Verified:
-    """Return the result modulo m; verify it if it is long. Raises VerificationFailed.
-
-    The verification computes the result modulo m·p for a random prime p. That must agree with the result modulo m, and
-    with an independent residue modulo p.
-    """
-    result = operation.modulo(task.args, task.modulus, task.method)
-    text = text_of(result).encode()
-    if len(text) > VERIFIED_DIGITS and not _agrees(operation, task, result):
-        given = f"{operation.input(task.args)} modulo {text_of(task.modulus)}"
-        raise VerificationFailed(f"{task.operation}{given} did not agree with its residue")
-    return Verified(text, True)
-
-
-def _agrees(operation: Modular[Any], task: Task, result: int) -> bool:
-    try:
-        return operation.modulo_agrees(task.args, task.modulus, task.method, result, random_prime())
-    except (ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
-        return _agrees(operation, task, result)
 
 
 def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
-from pycalc.errors import VerificationFailed
+from pycalc.errors import DomainError, VerificationFailed
+from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import residue_or_none
@@ -266,6 +268,18 @@ class Modular(ByResidue[ArgsT]):
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
         """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""
         return self.residue(args, 1, prime) == value
+
+    def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
+        """Return the result modulo ``modulus``, which is verified if it is long; raises VerificationFailed."""
+        residue = self.modulo(args, modulus, method)
+        text = text_of(residue).encode()
+        while len(text) > VERIFIED_DIGITS:
+            with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
+                if self.modulo_agrees(args, modulus, method, residue, random_prime()):
+                    break
+                given = f"{self.name}{self.input(args)} modulo {text_of(modulus)}"
+                raise VerificationFailed(f"{given} did not agree with its residue")
+        return Verified(text, True)
 
     def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is the result modulo ``modulus``.

@@ -106,6 +106,7 @@ CALCULATIONS = {
     ),
     "an operand too many": Row("/fibonacci/1/2", 404, "not-found"),
     "an escaped slash": invalid("/fibonacci/1%2F2", "/n"),
+    "a fraction in the place of two operands": Row("/pow/2%2F3", 404, "not-found"),
     "a fraction without a denominator": invalid("/pow/1%2F/2", "/x"),
     "a slash that is not escaped": Row("/pow/2/3/5", 404, "not-found"),
     "no operand at all": Row("/fibonacci", 404, "not-found"),

@@ -9,6 +9,7 @@ import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from pycalc.errors import DomainError, InvalidInput, ResultTooLarge, VerificationFailed
+from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions.expression import Expressions
@@ -341,3 +342,43 @@ def test_equal_canonical_forms_have_one_key() -> None:
     """A precision makes another key, since it may make another result."""
     one, other = (EVALUATE.parse({"expression": text}) for text in ("2 ^ 10", "pow(2,10)"))
     assert EVALUATE.key(one, 0) == EVALUATE.key(other, 0) != EVALUATE.key(one, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("96! mod 97", "96"),  # Wilson: (p - 1)! = -1
+        ("(10^18)! mod 97", "0"),
+        ("binomial(97^9 + 5, 3) mod 97", "10"),  # Lucas: the last digits in base 97 are 5 and 3
+        (
+            "binomial(10^6, 5*10^5) mod 166153499473114561646947067345511247",
+            "35787529830991907416461691007056695",
+        ),  # math.comb
+        ("(fibonacci(10^1000) mod 97) + 1", "45"),
+    ],
+)
+def test_the_residue_of_a_call_takes_no_more_than_the_operation_s(text: str, expected: str) -> None:
+    """A call that is all of what mod takes is verified as the operation does it, not modulo a large prime."""
+    args = EVALUATE.parse({"expression": text})
+    assert EVALUATE.estimate(args, 0).seconds < 10
+    assert value(text) == expected
+
+
+def test_the_verification_modulo_a_prime_is_estimated() -> None:
+    """Within a sum, a factorial is computed modulo a large prime too, which takes minutes for 10^12."""
+    args = EVALUATE.parse({"expression": "((10^12)! + 1) mod 97"})
+    assert EVALUATE.estimate(args, 0).seconds > 60
+
+
+@pytest.mark.parametrize(("text", "position"), [("1 + modinverse(2, 4)", 4), ("2 * factorial(0 - 1)", 4)])
+def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> None:
+    """An error of an operation has the place of its name."""
+    with pytest.raises(DomainError) as refused:
+        result(text)
+    assert [problem.position for problem in refused.value.problems] == [position]
+
+
+@pytest.mark.parametrize("text", ["3^(1e20000) % 97", "(3^(1e20000) mod 97) + 0"])
+def test_flint_is_not_imported_on_the_event_loop(text: str) -> None:
+    """Euler's theorem needs FLINT, so that such a residue is never computed inline."""
+    assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds > INLINE_SECONDS

@@ -8,6 +8,7 @@ NODE = 5e-7  # the interpreter's share of a node's value, and of its verificatio
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 PEEK = 3e-6  # the bounds of a small part, which an evaluation needs for a decision
 RESIDUE = 4e-6  # the fixed cost of a residue within a tree
+FLINT = 5e-4  # less than its import takes, but more than the event loop may compute
 WHOLE = 5e-5  # the fixed cost of every expression
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Chain, Constant, Loop, Modulo, Node, Variable, children
+from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
 from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, is_carried
@@ -120,6 +120,10 @@ class Evaluator:
 
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
+            if isinstance(node, Call) and node.name in self.functions:
+                # The operation verifies this itself: modulo a large prime it may take far longer.
+                operands = [self.value(argument) for argument in node.arguments]
+                return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:
                 return Residues(self, modulus).of(node)
             wider = Residues(self, modulus, self._prime).of(node)

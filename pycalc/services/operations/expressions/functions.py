@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
@@ -34,7 +35,8 @@ class Function:
 
         The operation verifies the value: raises VerificationFailed, or DomainError where there is no value.
         """
-        text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+        with _placed(position):
+            text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
         if not self.signature.numeric:
             return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
@@ -45,10 +47,8 @@ class Function:
         Raises ResultTooLarge where that value is too large, and DomainError where there is no value or no plan.
         """
         if isinstance(self._operation, Modular):
-            try:
+            with _placed(position):
                 return self._operation.plan_modulo(self._arguments(position, values), modulus)
-            except InvalidInput as error:
-                raise undefined(position, error.detail) from None
         digits, seconds = self.estimate(position, values)
         if digits * BITS_PER_DIGIT > MOST_BITS:
             raise too_large(position)
@@ -57,8 +57,18 @@ class Function:
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
         """Return the value modulo ``modulus``; an operation that is not Modular computes the whole value for it."""
         if isinstance(self._operation, Modular):
-            return self._operation.modulo(self._arguments(position, values), modulus)
+            with _placed(position):
+                return self._operation.modulo(self._arguments(position, values), modulus)
         return int(self.value(position, values) % modulus)
+
+    def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
+        """Return the value modulo ``modulus``, verified as the operation's own residues are."""
+        if not isinstance(self._operation, Modular):
+            return self.residue(position, values, modulus)
+        with _placed(position):
+            arguments = self._arguments(position, values)
+            method = self._operation.plan_modulo(arguments, modulus).method
+            return int(self._operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the value modulo a prime by another method than that of ``value``, or None if there is no method."""
@@ -82,3 +92,14 @@ class Function:
             return self._operation.parse(literals)
         except (InvalidInput, DomainError) as error:
             raise undefined(position, f"{name} is not defined here: {error.detail}") from None
+
+
+@contextmanager
+def _placed(position: int) -> Iterator[None]:
+    """Let the errors of an operation point at the place of its call."""
+    try:
+        yield
+    except (InvalidInput, DomainError) as error:
+        if error.problems and error.problems[0].position is not None:
+            raise
+        raise undefined(position, error.detail) from None

@@ -44,6 +44,7 @@ class Evaluate(Calculable[Expression]):
         self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")
         self._call = re.compile(rf"\b(?:{calls})\b|!(?!=)")
         self._modulo = re.compile(r"\bmod\b|%")
+        self._loop = re.compile(r"\b(?:sum|prod)\b")
 
     def parse(self, raw: Mapping[str, str]) -> Expression:
         text = raw.get("expression")
@@ -70,6 +71,9 @@ class Evaluate(Calculable[Expression]):
         factors of the modulus, which may take long to find.
         """
         (text,) = literals
+        loops = len(self._loop.findall(text))
+        if loops > 1 or (loops and ("/" in text or self._call.search(text))):
+            return False  # a loop's body is estimated several times
         rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
         return self._call.search(rest) is None
 

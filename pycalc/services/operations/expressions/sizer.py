@@ -39,6 +39,7 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 # The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
+_PRIME = (1 << PRIME_BITS) - 1  # the largest by which a residue is verified
 _CALL = 50
 MOST_TERMS = 1_000_000  # of a sum or a product
 # In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
@@ -267,7 +268,10 @@ class Sizer(NodeSizes):
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
         self.seconds += costs.RESIDUE
-        self.residue(node.operand, modulus)
+        if isinstance(node.operand, Call) and node.operand.name in self._functions:
+            self._residue_of_call(node.operand, modulus, alone=True)
+        else:
+            self.residue(node.operand, modulus)
         if modulus.high is None:
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
@@ -282,6 +286,7 @@ class Sizer(NodeSizes):
         if by_euler(exponent, bits):
             # The verification has a prime as a second factor of its modulus, which is factored too.
             self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
+            self.seconds += costs.FLINT
             # Each further totient is shorter, because totients have more and more small factors.
             self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
@@ -290,7 +295,8 @@ class Sizer(NodeSizes):
         self.size(node.exponent)
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
-    def _residue_of_call(self, node: Call, modulus: Size) -> None:
+    def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
+        """Count the cost of a call's residue; unless it stands ``alone``, it is verified modulo a large prime."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
@@ -299,6 +305,10 @@ class Sizer(NodeSizes):
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
             self.memory += plan.memory
+            if not alone:
+                plan = self._functions[node.name].residue_plan(node.position, values, _PRIME)
+                self.seconds += 2 * plan.seconds
+                self.memory += plan.memory
             return
         self.certain = False
         for size in sizes:
