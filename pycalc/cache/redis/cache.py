@@ -46,7 +46,7 @@ class RedisCache:
         self._namespace = options.get("namespace", "pycalc")
         self._version = f"{version}.{FORMAT}"
         self._longest = int(max_value / DIGITS_RATIO)
-        self._near = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        self._local = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
         self._client = RedisClient(_server(url, options), metrics, times)
         self.leases = RedisResults(self._client, self._name, self._accept, metrics, ttl_ms=ttl_ms, max_value=max_value)
         self.revocations = RedisRevocationNotifications(self._client, f"{self._namespace}:revocations")
@@ -69,14 +69,14 @@ class RedisCache:
         return RedisCounters(self._client, f"{self._namespace}:limit:{name}:")
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
-        result = await self._near.get(key)
+        result = await self._local.get(key)
         if result is not None or cost < _WORTH_SECONDS:
             return result
         stored = await self._client.execute(value, self._client.redis.get, self._name("result", key))
         return None if stored is None else await self._accept(key, stored)
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        await self._near.put(key, result)
+        await self._local.put(key, result)
         if cost >= _WORTH_SECONDS:
             self.leases.put(key, result)
 
@@ -99,7 +99,7 @@ class RedisCache:
     async def aclose(self) -> None:
         await self.revocations.aclose()
         await self._client.aclose()
-        await self._near.aclose()
+        await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
         """Return the name in Redis of a result or of its lease."""
@@ -119,7 +119,7 @@ class RedisCache:
             _log.warning("a cached value is damaged", reason=str(error))
             return None
         self._hits.inc()
-        await self._near.put(key, result)
+        await self._local.put(key, result)
         return result
 
 

@@ -87,13 +87,13 @@ class BatchResponse(Response):
         answers: Sequence[T],
         parts: Callable[[T], Sequence[Piece]],
         headers: Mapping[str, str],
-        turns: LoopScheduler,
+        scheduler: LoopScheduler,
         memory: ExitStack,
     ) -> None:
         """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response."""
         super().__init__(media_type="application/json")
         self._memory = memory
-        self._turns = turns
+        self._scheduler = scheduler
         self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         separators = chain((b'{"results":[',), repeat(b","))
         self._pieces: list[Piece] = [piece for answer in answers for piece in (next(separators), *parts(answer))]
@@ -103,7 +103,7 @@ class BatchResponse(Response):
         """Send the response; stop when the client disconnects."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
         with self._memory, suppress(ClientGone):
-            await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._turns)))
+            await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._scheduler)))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:

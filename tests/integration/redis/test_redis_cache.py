@@ -352,7 +352,7 @@ class TestOutages:
             await there.cache.put("fibonacci:2", result(b"2"))
             await until(lambda: own_keys(own_redis) == 2, "both are stored")
             own_redis.pause()
-            there.cache._near._entries.clear()
+            there.cache._local._entries.clear()
             await there.refused("fibonacci:1")
             own_redis.resume()
             await there.healed()
