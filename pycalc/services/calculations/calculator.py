@@ -138,8 +138,7 @@ class Calculator:
             self.require_room()
             facts_only = held and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
-            row = self._row(caller, calculation)
-            await self._record(caller, [row], calculation.sent)
+            (row,) = await self._record(caller, (calculation,))
         except PycalcError as error:
             self.count_error(name, error)
             raise
@@ -205,21 +204,22 @@ class Calculator:
             self._quota.charge(caller.user_id, sent)
         return sent
 
-    async def _record(self, caller: Principal, rows: Sequence[HistoryRow], sent: int) -> None:
-        """Record rows, or take back the charge for the bytes that are then not sent."""
+    async def _record(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
+        """Record calculations and return their rows, or take back the charge for bytes that are then not sent."""
         try:
             with self._tracer.span("record"):
+                rows = [self._row(caller, each) for each in calculations]
                 await self._recorder.record(rows)
         except PycalcError:
-            self._quota.charge(caller.user_id, -sent)
+            self._quota.charge(caller.user_id, -sum([each.sent for each in calculations]))
             raise
+        return rows
 
     async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:
         """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
         if not calculations:
             return []
-        rows = [self._row(caller, each) for each in calculations]
-        await self._record(caller, rows, sum(each.sent for each in calculations))
+        rows = await self._record(caller, calculations)
         outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)
