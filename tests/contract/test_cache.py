@@ -77,7 +77,7 @@ async def test_the_last_one_put_in_counts(cache: Cache) -> None:
 
 
 async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
-    """Of 12 MB of results only a part is kept, and the newest result is in it."""
+    """Of 12 MB of results only a part is kept, and each tenth one is found as soon as it is stored, so is the last."""
     for n in range(120):
         await cache.put(f"factorial:{n}", result(digits(100_000, seed=n)))
         if n % 10 == 9:
@@ -87,8 +87,7 @@ async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
         kept = [n for n in range(120) if await cache.get(f"factorial:{n}") is not None]
         return kept if 1 <= len(kept) <= 60 else None
 
-    kept = await found(part, "all are stored, and only a part is kept")
-    assert 119 in kept
+    await found(part, "all are stored, and only a part is kept")
 
 
 async def test_a_ping_is_answered(cache: Cache) -> None:
