@@ -102,7 +102,9 @@ class SqlHistoryStore:
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         # The outbox has no index by history id, and other writers wait for this transaction. So the whole outbox is
         # read before the transaction, and only entries added since are read within it.
-        waiting = select(func.min(outbox.c.history_id), func.max(outbox.c.seq))
+        # PostgreSQL before 18 has no min() of bytes.
+        lowest = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1).scalar_subquery()
+        waiting = select(lowest, select(func.max(outbox.c.seq)).scalar_subquery())
         first, newest = await self._database.read(lambda connection: connection.execute(waiting).one())
         bound = before if first is None else min(before, first)
         requeued = select(outbox.c.history_id).where(outbox.c.seq > (newest or 0))
