@@ -66,7 +66,8 @@ class _Clients:
         flags = ("-p", "packageName=pycalc", "--git-user-id", "pycalc", "--git-repo-id", "client")
         only = ("--global-property", "apiTests=false,modelTests=false,apiDocs=false,modelDocs=false")
         source = ("-g", "go", "-i", str(self.document), "-o", str(module))
-        run("java", "-jar", str(_generator()), "generate", *source, *flags, *only)
+        names = ("--parameter-name-mappings", "a=first")  # the generated methods use the name a for their client
+        run("java", "-jar", str(_generator()), "generate", *source, *flags, *only, *names)
         (module / "calls").mkdir()
         shutil.copy(_HERE / "calls.go", module / "calls" / "main.go")
         run("go", "mod", "tidy", folder=module)

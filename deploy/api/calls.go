@@ -33,8 +33,8 @@ func main() {
 
 	made, _, err := client.CalculationsAPI.Fibonacci(caller, "47").Execute()
 	check(err)
-	if *made.Calculation.Result.Int64 != 2971215073 {
-		check(fmt.Errorf("F(47) is 2971215073, got %d", *made.Calculation.Result.Int64))
+	if *made.Calculation.Result.Number.Int64 != 2971215073 {
+		check(fmt.Errorf("F(47) is 2971215073, got %d", *made.Calculation.Result.Number.Int64))
 	}
 	summary, _, err := client.CalculationsAPI.Fibonacci(caller, "1000000000000000000").View("summary").Execute()
 	check(err)

@@ -55,7 +55,7 @@ const { data: posted } = await client.POST("/calculations", {
 });
 const { data: read } = await client.GET("/calculations/{calculation_id}", {
   headers,
-  params: { path: { calculation_id: posted!.id } },
+  params: { path: { calculation_id: json(posted).id } },
 });
 expectEqual(read!.result, 1024);
 

@@ -274,3 +274,12 @@ def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None
     """The next prime may lie above the bound below which no FLINT is needed (Sorenson and Webster: 3.3 * 10^24)."""
     plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
     assert plan.seconds > INLINE_SECONDS
+
+
+def test_base_10_is_the_default_of_a_summary_too() -> None:
+    """Generated clients send defaults, so ``base=10`` is taken wherever no base is."""
+    power = OPERATIONS["pow"]
+    assert options_of(power, {"view": "summary", "base": "10"}) == options_of(power, {"view": "summary"})
+    with pytest.raises(InvalidInput, match="decimal digits"):
+        options_of(power, {"view": "summary", "base": "16"})
+

@@ -68,10 +68,10 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     summary = given.get("view") == "summary"
     if summary and "mod" in given:
         raise _invalid("view", "view=summary and mod exclude each other: leave one of them out.")
-    if summary and "base" in given:
-        raise _invalid("base", "view=summary shows decimal digits: leave base out, or view.")
     precision = _whole(given, "precision", operation.default_precision, 1, MAX_PRECISION)
     base = _whole(given, "base", DECIMAL, SMALLEST, LARGEST)
+    if summary and base != DECIMAL:
+        raise _invalid("base", "view=summary shows decimal digits: leave base out, or view.")
     return Options(precision, given.get("mod"), summary, base)
 
 
