@@ -282,4 +282,3 @@ def test_base_10_is_the_default_of_a_summary_too() -> None:
     assert options_of(power, {"view": "summary", "base": "10"}) == options_of(power, {"view": "summary"})
     with pytest.raises(InvalidInput, match="decimal digits"):
         options_of(power, {"view": "summary", "base": "16"})
-
