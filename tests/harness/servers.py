@@ -173,6 +173,7 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
         "PYCALC_RATE_LIMIT": "100000000/minute; 1000000000/day",
         "PYCALC_COMPUTE_QUOTA": "1000000s/hour",
         "PYCALC_DIGITS_QUOTA": "9TB/day",
+        "PYCALC_HISTORY_QUOTA": "1000000000",
         "PYCALC_METRICS_SECONDS": "0",
         **{f"PYCALC_{name.upper()}": value for name, value in settings.items()},
     }

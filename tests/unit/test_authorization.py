@@ -1,4 +1,4 @@
-"""Whose records a caller sees: users their own, admins everyone's or one account's."""
+"""Visible records: users see their own, admins everyone's or one account's."""
 
 from __future__ import annotations
 

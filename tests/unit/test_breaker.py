@@ -27,7 +27,7 @@ class Patient:
 
     @property
     def closed(self) -> bool:
-        """Whether the breaker lets requests through."""
+        """Return whether the breaker lets requests through."""
         return self.breaker.state is CircuitState.CLOSED
 
     async def probe(self) -> None:

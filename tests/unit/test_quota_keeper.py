@@ -37,7 +37,7 @@ async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
 
 @in_virtual_time
 async def test_processes_add_up() -> None:
-    """What three processes charge adds up exactly, and all of them refuse what is beyond the quota a second later."""
+    """Charges of three processes add up exactly, and a second later each process refuses use beyond the quota."""
     store = MemoryQuotaStore()
     async with process(store) as first, process(store) as second, process(store) as third:
         for charge in (40.25, 50.5):

@@ -42,7 +42,7 @@ def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
 
 
 def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
-    """What is used up is refused with the figures until the window ends; other users are not concerned."""
+    """A used-up quota is refused with its figures until the window ends, and for this user only."""
     quota.charge(ADA, 299.5)
     quota.require(ADA)
     quota.charge(ADA, 2.0)
@@ -84,7 +84,7 @@ def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
 
 
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
-    """What is only reserved is not used up: small work goes on, and nobody is sent away until the reset."""
+    """A reservation is no use: small work goes on meanwhile."""
     with quota.held(ADA, 300.0):
         quota.require(ADA, 0.001)
 
@@ -98,7 +98,7 @@ def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
     ],
 )
 def test_a_refusal_says_what_helps(quota: WindowQuota, used: float, asked: float, advice: str) -> None:
-    """Whoever has something left may ask for less, others wait; what exceeds the whole quota is never admitted."""
+    """The sentence advises to ask for less, to wait, or either, depending on what is left and what was asked."""
     quota.charge(ADA, used)
     with pytest.raises(QuotaExceeded) as refused:
         quota.require(ADA, asked)

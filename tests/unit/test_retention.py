@@ -192,7 +192,7 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
-    """Whoever records long rows is measured after a tenth of the quota by weight, which is a third of the rows."""
+    """A long row counts as three towards the tenth of the quota after which a history is measured."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=900) as (running, _):
         await asyncio.sleep(60)

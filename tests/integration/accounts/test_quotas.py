@@ -133,7 +133,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
 
 @limited(compute_quota="60s/hour")
 async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Whoever waits for a computation that another user's quota refuses gets the result by the own quota."""
+    """If the quota of the user who came first refuses a computation, a waiting user computes it instead."""
     ada, bob = await bearer(client), await bearer(client)
     resources.computer.quota.charge(await id_of(client, ada), 60.0)
     answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
@@ -162,7 +162,7 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
 
 @limited(digits_quota="10kB/day")
 async def test_a_restart_forgets_no_use(settings: Settings) -> None:
-    """What was used before a restart is used after it, a second after the first charge."""
+    """Use from before a restart counts again within a second of the first charge after it."""
     async with in_process(settings) as client:
         ada = await bearer(client)
         assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200
