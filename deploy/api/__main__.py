@@ -29,6 +29,8 @@ _LOGOUTS = ("logOut", "logOutAll")
 _LOGOUT_SECONDS = "5"
 _MAX_DIGITS = "100000"
 """Long results are not what is checked here."""
+_COMPUTE_TIMEOUT = "2"
+"""Seconds: schemathesis waits 10 for an answer, and some of its numbers take longer to factorize."""
 
 
 class _Clients:
@@ -117,7 +119,7 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
     stack.callback(shutil.rmtree, folder)
     data = folder / "data"
     data.mkdir()
-    server = stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS))
+    server = stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS, compute_timeout=_COMPUTE_TIMEOUT))
     clients = _Clients(server.url, folder)
     document = str(clients.document)
     session, key = _tokens(server.url, data)
