@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
 from pycalc.observability.requests import context_of
+from pycalc.routers.http.calculations import spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
@@ -47,17 +48,14 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
-    fields: dict[str, str] = {}
     with ExitStack() as memory:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
-        if resources.calculation_limit is not None:
-            context = context_of(request.scope)
-            context.quotas = await resources.calculation_limit.spend(caller.user_id, len(requests))
-            fields = quota_fields(context.quotas)
+        await spend(request.scope, caller, resources, len(requests))
         work = resources.batches.calculate(caller, requests, memory)
         answers = await while_connected(request.receive, work)
+        fields = quota_fields(context_of(request.scope).quotas)
         return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, memory.pop_all())
 
 

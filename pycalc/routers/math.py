@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
-from pycalc.routers.http.headers import with_quotas
 from pycalc.routers.http.inputs import query_of
 from pycalc.routers.http.openapi import json_content, operation_id
 from pycalc.routers.http.problems import responses
@@ -88,7 +87,6 @@ class CalculationRoute(APIRoute):
         limit = resources.calculation_limit
         if limit is not None:
             context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
-            send = with_quotas(context.quotas, send)
         query = scope["query_string"]
         options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
         request = (self.name, tuple(scope["path_params"].values()), options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
@@ -15,7 +15,8 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Delivery, Member, MessageBatch
 
 
-class _Handover(NamedTuple):
+@dataclass(eq=False)
+class _Handover:
     """A part of a published batch for one group; ``committed`` is done once the group has committed the part.
 
     ``committed`` is cancelled when the publisher gives up.
@@ -44,7 +45,7 @@ class _Group:
                 await handover.committed
             finally:
                 handover.committed.cancel()
-                with suppress(ValueError):
+                if handover in self._waiting:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:

@@ -25,7 +25,7 @@ async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    status = await (send_text(TAGS, ANSWER, asked, send) if text else send_json(ANSWER, asked, send))
+    status = await (send_text(TAGS, ANSWER, asked, (), send) if text else send_json(ANSWER, asked, (), send))
     assert status == 200
     return messages
 

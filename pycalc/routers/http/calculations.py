@@ -18,7 +18,7 @@ from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import with_location, with_quotas
+from pycalc.routers.http.headers import Header, quota_fields
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
@@ -110,11 +110,9 @@ class CalculatedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
-        context = context_of(scope)
-        if context.quotas:
-            send = with_quotas(context.quotas, send)
         with self._memory:
-            context.release_slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id).release
+            slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
+            context_of(scope).release_slot = slot.release
             await self._respond_with(scope, receive, send)
 
 
@@ -146,10 +144,10 @@ async def posted(
         return CalculatedResponse(caller, respond_to_post, memory.pop_all())
 
 
-async def spend(scope: Scope, caller: Principal, resources: Resources) -> None:
-    """Count a calculation towards the caller's rate limits; raises RateLimited when one is reached."""
+async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
+    """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached."""
     if resources.calculation_limit is not None:
-        context_of(scope).quotas = await resources.calculation_limit.spend(caller.user_id)
+        context_of(scope).quotas = await resources.calculation_limit.spend(caller.user_id, operations)
 
 
 async def calculate_and_respond(
@@ -206,7 +204,7 @@ async def respond(
     Overloaded, ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
-    calculate, digits, seconds, text, etags, created = answering
+    calculate, digits, seconds, text, etags, _ = answering
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
     etag, held = None, False
@@ -221,16 +219,14 @@ async def respond(
         calculation = calculate(held=held, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        if created:
-            send = with_location(f"/calculations/{answer.id}", send)
+        fields = quota_fields(context.quotas)
         if held:
-            return await send_not_modified(etag, answer, send)
+            return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
-            return await (send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send))
+            return await _sent(answer, answering, conditions, fields, send)
         send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
-        sending = send_text(etags, answer, conditions, send) if text else send_json(answer, conditions, send)
         try:
-            return await client.while_there(sending)
+            return await client.while_there(_sent(answer, answering, conditions, fields, send))
         except ClientTooSlow:
             count_cut(resources, scope)
             return CLIENT_GONE
@@ -239,6 +235,19 @@ async def respond(
     finally:
         if memory is not None:
             memory.release()
+
+
+def _sent(
+    answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
+) -> Coroutine[Any, Any, int]:
+    """Return the coroutine that sends a calculation with these header fields, and returns the status."""
+    status = 200
+    if answering.created:
+        fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
+        status = 201
+    if answering.text:
+        return send_text(answering.etags, answer, conditions, fields, send, status=status)
+    return send_json(answer, conditions, fields, send, status=status)
 
 
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:

@@ -15,6 +15,8 @@ PAGE_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; worker-src 'self' blob:"
 )
+Header = tuple[bytes, bytes]
+
 # The default of every response; RFC 6749 §5.1 requires it for tokens.
 NO_STORE = (b"cache-control", b"private, no-store")
 
@@ -28,7 +30,7 @@ SECURITY_HEADERS = (
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
-def with_default_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def with_default_headers(headers: Iterable[Header]) -> list[Header]:
     """Return header fields, completed by the defaults (security, no caching) that they lack."""
     present = list(headers)
     names = {name for name, _ in present}
@@ -54,32 +56,16 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def quota_fields(quotas: Sequence[Quota]) -> dict[str, str]:
+def quota_fields(quotas: Sequence[Quota]) -> list[Header]:
     """Return the header fields of rate limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
     if not quotas:
-        return {}
-    return {
-        "RateLimit-Policy": ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}' for quota in quotas]),
-        "RateLimit": ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas]),
-    }
+        return []
+    policies = ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}' for quota in quotas])
+    left = ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas])
+    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
 
 
-def with_quotas(quotas: Sequence[Quota], send: Send) -> Send:
-    """Return a ``send`` that adds the header fields of rate limits to the response."""
-    return with_headers([(name.lower().encode(), value.encode()) for name, value in quota_fields(quotas).items()], send)
-
-
-def with_location(path: str, send: Send) -> Send:
-    """Return a ``send`` that sets a response's status to 201, and its Location to the path of the new resource."""
-    send_located = with_headers([(b"location", path.encode())], send)
-
-    async def send_created(message: Message) -> None:
-        await send_located({**message, "status": 201} if message["type"] == "http.response.start" else message)
-
-    return send_created
-
-
-def with_headers(fields: Iterable[tuple[bytes, bytes]], send: Send) -> Send:
+def with_headers(fields: Iterable[Header], send: Send) -> Send:
     """Return a ``send`` that adds header fields to the response."""
 
     async def send_with_fields(message: Message) -> None:

@@ -198,8 +198,7 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
     if isinstance(error, errors.RetryLater):
-        quotas = error.quotas if isinstance(error, errors.RateLimited) else ()
-        return {"Retry-After": str(error.retry_after), **quota_fields(quotas)}
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.UnsupportedCoding):
         return {"Accept-Encoding": ", ".join(error.accepted)}
     if isinstance(error, errors.UnsupportedMediaType):
@@ -221,8 +220,10 @@ async def _expected(request: Request, error: Exception) -> Response:
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
-    headers = {**_headers(error), **quota_fields(context_of(request.scope).quotas), **named}
-    return Response(to_json(body), status, headers, PROBLEM_MEDIA_TYPE)
+    response = Response(to_json(body), status, {**_headers(error), **named}, PROBLEM_MEDIA_TYPE)
+    quotas = error.quotas if isinstance(error, errors.RateLimited) else context_of(request.scope).quotas
+    response.raw_headers += quota_fields(quotas)
+    return response
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from itertools import chain, repeat
@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
-from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS
+from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
 from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 from pycalc.services.calculations.calculator import Answer
@@ -35,7 +35,6 @@ _SLICE_SECONDS = 0.0005
 
 T = TypeVar("T")
 
-Header = tuple[bytes, bytes]
 Piece = bytes | mmap
 
 
@@ -67,16 +66,18 @@ def throttled(send: Send, scheduler: LoopScheduler) -> Send:
     return send_in_turn
 
 
-async def send_json(answer: Answer, conditions: RequestConditions, send: Send) -> int:
-    """Send a calculation as JSON; return the status."""
+async def send_json(
+    answer: Answer, conditions: RequestConditions, fields: Sequence[Header], send: Send, *, status: int = 200
+) -> int:
+    """Send a calculation as JSON, with these header fields among others; return the status."""
     before, after = json_around(answer)
-    headers = [(b"content-type", b"application/json"), NO_STORE]
+    headers = [(b"content-type", b"application/json"), NO_STORE, *fields]
     text = answer.result.text
     length = len(before) + len(text) + len(after)
     coding = preferred_coding(conditions.accept_encoding, CODINGS) if length > SHORTEST_COMPRESSED else None
     if length > SHORTEST_COMPRESSED:
         headers.append((b"vary", b"Accept, Accept-Encoding"))
-    return await _send(200, headers, (before, text, after), coding, send, content=conditions.content)
+    return await _send(status, headers, (before, text, after), coding, send, content=conditions.content)
 
 
 class BatchResponse(Response):
@@ -86,15 +87,18 @@ class BatchResponse(Response):
         self,
         answers: Sequence[T],
         parts: Callable[[T], Sequence[Piece]],
-        headers: Mapping[str, str],
+        fields: Sequence[Header],
         scheduler: LoopScheduler,
         memory: ExitStack,
     ) -> None:
-        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response."""
+        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response.
+
+        ``fields`` are header fields to add.
+        """
         super().__init__(media_type="application/json")
         self._memory = memory
         self._scheduler = scheduler
-        self._fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._fields = fields
         separators = chain((b'{"results":[',), repeat(b","))
         self._pieces: list[Piece] = [piece for answer in answers for piece in (next(separators), *parts(answer))]
         self._pieces.append(b"]}")
@@ -117,15 +121,23 @@ def json_around(answer: Answer) -> tuple[bytes, bytes]:
     return before, b'%b%b,"elapsed_ms":%.3f}' % (answer.result.tail, cached, answer.elapsed_us / 1000)
 
 
-async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestConditions, send: Send) -> int:
-    """Send the bare digits, or a range of them; return the status. Raises RangeNotSatisfiable.
+async def send_text(
+    etags: Sequence[str],
+    answer: Answer,
+    conditions: RequestConditions,
+    fields: Sequence[Header],
+    send: Send,
+    *,
+    status: int = 200,
+) -> int:
+    """Send the bare digits, or a range of them, with these header fields among others; return the status.
 
-    ``etags`` are those of ``etags_of``, or empty for a response without validators and ranges. All digits together are
-    compressed if the client prefers that; a range is never compressed.
+    Raises RangeNotSatisfiable. ``etags`` are those of ``etags_of``, or empty for a response without validators and
+    ranges. All digits together are compressed if the client prefers that; a range is never compressed.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer)]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer), *fields]
     if etags:
         headers.append((b"accept-ranges", b"bytes"))
     part = byte_range(conditions, etag, len(text))
@@ -140,7 +152,7 @@ async def send_text(etags: Sequence[str], answer: Answer, conditions: RequestCon
         headers += [*validators(etag), *whole]
     else:
         headers += validators(coded[CODINGS.index(coding)])
-    return await _send(200, headers, (text,), coding, send, content=conditions.content)
+    return await _send(status, headers, (text,), coding, send, content=conditions.content)
 
 
 def validators(etag: str) -> list[Header]:
@@ -160,10 +172,10 @@ def _facts(answer: Answer) -> list[Header]:
     return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
 
 
-async def send_not_modified(etag: str | None, answer: Answer, send: Send) -> int:
+async def send_not_modified(etag: str | None, answer: Answer, fields: Sequence[Header], send: Send) -> int:
     """Send 304, because the client's copy is current, and return the status; ``etag`` is None for JSON."""
     kept = [NO_STORE] if etag is None else validators(etag)
-    return await _send(304, [*kept, *_facts(answer)], (), None, send)
+    return await _send(304, [*kept, *_facts(answer), *fields], (), None, send)
 
 
 async def _send(

@@ -25,7 +25,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.compute.computer import Computer
+from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
@@ -183,8 +183,8 @@ class Calculator:
         For a plan that is too large, raises ResultTooLarge with the result's size and ends. Raises InvalidInput when
         the number of digits has itself over LONGEST_RECORDED digits.
         """
-        if measure is None and plan.task.view != "summary":
-            self._quota.require(caller.user_id, plan.digits)
+        if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
+            self._quota.require(caller.user_id, plan.digits)  # before an expensive computation
         found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
         facts = found.result.facts
         if plan.too_large:
@@ -197,10 +197,14 @@ class Calculator:
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
 
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
-        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left."""
+        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left.
+
+        Without ``measure`` the whole is sent, for which ``find`` has looked at the quota before.
+        """
         sent = len(result.text) if measure is None else measure(result)
         if sent:
-            self._quota.require(caller.user_id, sent)
+            if measure is not None:
+                self._quota.require(caller.user_id, sent)
             self._quota.charge(caller.user_id, sent)
         return sent
 

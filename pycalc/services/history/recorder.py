@@ -58,6 +58,7 @@ class Recorder:
         self._closing = False
         self._committing: list[Entry] = []
         self._commit_began = math.inf
+        self._watching = False
         self._failing = False
         self._probe_seconds = probe_seconds
         self._probing: asyncio.Task[None] | None = None
@@ -131,19 +132,24 @@ class Recorder:
                 await self._arrival.wait()
                 continue
             self._committing = self._queue.take(self._batch_rows)
-            commit = asyncio.ensure_future(self._commit(self._committing))
             self._commit_began = monotonic()
-            while not commit.done():
-                await asyncio.wait({commit}, timeout=self._max_age / 16)
-                oldest = monotonic() - self._max_age
-                if aged := self._queue.take_older(oldest):
-                    self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
-                if self._committing[0].arrived < oldest:
-                    slow = [entry for entry in self._committing if entry.arrived < oldest]
-                    unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
-                    self._refuse(slow, unknown, "unknown")
+            if not self._watching:
+                self._watch()
+            await self._commit(self._committing)
             self._committing, self._commit_began = [], math.inf
-            commit.result()
+
+    def _watch(self) -> None:
+        """Refuse rows that have reached ``max_age``, and do so again and again until no commit runs."""
+        self._watching = bool(self._committing)
+        if not self._watching:
+            return
+        oldest = monotonic() - self._max_age
+        if aged := self._queue.take_older(oldest):
+            self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
+        if slow := [entry for entry in self._committing if entry.arrived < oldest]:
+            unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
+            self._refuse(slow, unknown, "unknown")
+        self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures; if the database rejects a row, commit each entry alone."""

@@ -90,11 +90,15 @@ class Retention:
         """Count committed rows by user, and wake the task when a user's history must be measured."""
         if self._quota is None:
             return
+        weights: dict[bytes, int] = {}
         for row in rows:
-            self._recorded[row.user_id] += _weight(len(row.input) + len(row.result or "") + len(row.digits))
-            if self._recorded[row.user_id] * SLACK >= self._quota:
-                del self._recorded[row.user_id]
-                self._due.add(row.user_id)
+            weight = _weight(len(row.input) + len(row.result or "") + len(row.digits))
+            weights[row.user_id] = weights.get(row.user_id, 0) + weight
+        for user_id, weight in weights.items():
+            self._recorded[user_id] += weight
+            if self._recorded[user_id] * SLACK >= self._quota:
+                del self._recorded[user_id]
+                self._due.add(user_id)
                 self._wake.set()
 
     async def aclose(self) -> None:

@@ -30,6 +30,9 @@ class UserQuota(Protocol):
     def charge(self, user_id: bytes, amount: float) -> None:
         """Add an amount to what the user has used."""
 
+    def spend(self, user_id: bytes, amount: float) -> None:
+        """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
+
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
         """Reserve an estimated amount for the duration of the work.
@@ -63,6 +66,9 @@ class NoQuota:
         return
 
     def charge(self, user_id: bytes, amount: float) -> None:
+        return
+
+    def spend(self, user_id: bytes, amount: float) -> None:
         return
 
     @contextmanager
@@ -126,7 +132,9 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        use = self._use_of(user_id)
+        self._require(self._use_of(user_id), amount)
+
+    def _require(self, use: _WindowUse, amount: float) -> None:
         left = self._limit - use.used
         if left > 0 and amount <= left:
             return
@@ -146,10 +154,16 @@ class WindowQuota:
         use.charged += amount
         self._store_later(use)
 
+    def spend(self, user_id: bytes, amount: float) -> None:
+        use = self._use_of(user_id)
+        self._require(use, amount)
+        use.charged += amount
+        self._store_later(use)
+
     @contextmanager
     def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        self.require(user_id, amount)
         use = self._use_of(user_id)
+        self._require(use, amount)
         if use.used + use.held + amount > self._limit:
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
