@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
+from math import isqrt
+from random import Random
 
+import gmpy2
 import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
@@ -245,6 +248,14 @@ def test_irrational_values_are_correctly_rounded(text: str, reference: Callable[
         ("(10^-5000)^(1/3)", "2.154434690e-1667", False),
         ("2^(10^-30)", "1.000000000", False),
         ("round(2^0.5 * 10^20)", "141421356237309504880", True),
+        ("2^(10^-3000)", "1.000000000", False),
+        ("2^(10^-3000) - 1", "6.931471806e-3001", False),
+        ("(1 + 10^-3000)^0.5 - 1", "5.000000000e-3001", False),
+        ("2^(10^-3000) > 1", "true", True),
+        ("(2^0.5 * 10^2000) % 1", "0.3444911482", False),
+        ("floor(2^0.5 * 10^2000)", str(isqrt(2 * 10**4000)), True),
+        ("floor(2^0.5 * 10^2000) mod 97", str(isqrt(2 * 10**4000) % 97), True),
+        ("(10^2000 + 2^0.5) - 10^2000", "1.414213562", False),
     ],
 )
 def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, exact: bool) -> None:
@@ -271,7 +282,26 @@ def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> N
         result(text, 10)
     (problem,) = refused.value.problems
     assert problem.position == position
-    assert "cannot be decided" in problem.detail
+    assert "cannot be decided with " in problem.detail
+
+
+@pytest.mark.parametrize(("text", "position"), [("2^0.5 * 10^4000000", 6), ("2^(-10^8 - 0.5)", 1)])
+def test_a_rounded_part_far_from_1_is_refused_with_its_own_limit(text: str, position: int) -> None:
+    """Its limit is lower than that of exact parts."""
+    with pytest.raises(ResultTooLarge) as refused:
+        result(text, 10)
+    (problem,) = refused.value.problems
+    assert (problem.position, refused.value.limit) == (position, 3_010_300)
+    assert problem.detail.startswith("A part that is rounded has at most 3,010,300 digits before its point")
+
+
+def test_floors_of_long_irrational_values_are_right() -> None:
+    """For floor(b^(p/q)·10^k), GMP's integer root of b^p·10^(kq) is the independent value."""
+    random = Random(3)  # noqa: S311  # operands, no secrets
+    for _ in range(200):
+        b, p, q, k = (random.randint(2, most) for most in (1_000, 20, 9, 3_000))
+        expected, _ = gmpy2.iroot(gmpy2.mpz(b) ** p * gmpy2.mpz(10) ** (k * q), q)
+        assert result(f"floor({b}^({p}/{q}) * 10^{k})", 10) == Verified(expected.digits().encode(), True)
 
 
 @pytest.mark.parametrize(

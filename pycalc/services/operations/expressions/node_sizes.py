@@ -94,7 +94,6 @@ class NodeSizes:
         if not self._precision:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
-        self.seconds += costs.rounded(max(self._precision, sizes[0].digits))
         return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Enclosed.YES)
 
     def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
@@ -123,6 +122,8 @@ class NodeSizes:
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
         """Count the time of an operator; GMP keeps fractions in lowest terms, which takes greatest common divisors."""
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
+        if rounded_of(left, right) is Enclosed.YES:
+            self.seconds += costs.ENCLOSE
         if operator in "+-":
             self.seconds += costs.add(a + b + c + d)
             if b or d:
@@ -163,12 +164,18 @@ class NodeSizes:
         natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
         rounded = max(base.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
         bits, places = times(base.bits, most), times(base.places, most)
-        if not natural:
+        if exponent.high is not None and exponent.high < 0:
+            bits, places = places, max(bits, 1.0)
+        elif not natural:
             bits = places = max(bits, places, 1.0)
         if rounded is not Enclosed.YES and bits + places <= MOST_BITS:
             self.seconds += costs.power((bits + places) / BITS_PER_DIGIT)
         if rounded:
-            self.seconds += costs.rounded(self._precision) + costs.root((base.bits + base.places) / BITS_PER_DIGIT)
+            self.seconds += costs.root((base.bits + base.places) / BITS_PER_DIGIT)
+            if self._precision:
+                square_root = exponent.value is not None and exponent.value.denominator == 2
+                self.seconds += costs.enclosed(self._precision, square_root=square_root)
+                self.certain = False  # the first enclosure imports FLINT
         low = high = None
         if natural and base.low is not None and base.low >= 1 and exponent.low is not None and bits <= FOLDED_BITS:
             low, high = base.low ** int(exponent.low), base.high ** int(exponent.high)
@@ -190,6 +197,8 @@ class NodeSizes:
             return Size(low, high, bits, places, min(size.least for size in sizes), rounded_of(*sizes))
         if node.name in BUILT_IN:
             self.seconds += costs.divide(first.bits / BITS_PER_DIGIT, first.places / BITS_PER_DIGIT)
+            if first.rounded is Enclosed.YES:  # all digits before the point are computed
+                self.seconds += 2 * costs.ENCLOSE + costs.enclosed(first.bits / BITS_PER_DIGIT)
             return whole_of(first)
         digits, seconds = self._largest_call(node, sizes)
         self.seconds += seconds + costs.text(digits)

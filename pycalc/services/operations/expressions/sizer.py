@@ -286,7 +286,7 @@ class Sizer(NodeSizes):
         if by_euler(exponent, bits):
             # The verification has a prime as a second factor of its modulus, which is factored too.
             self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
-            self.seconds += costs.FLINT
+            self.certain = False  # the first factorization imports FLINT
             # Each further totient is shorter, because totients have more and more small factors.
             self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
