@@ -13,7 +13,8 @@ from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmet
 from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Comparison, Loop, Modulo, Node, children
+from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
+from pycalc.services.operations.expressions.nodes import Call, Comparison, Constant, Loop, Modulo, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -23,14 +24,17 @@ from pycalc.services.operations.expressions.values import (
     UndecidedError,
     Value,
     is_exact,
+    is_whole,
     text_of_value,
 )
+from pycalc.services.operations.numbers.literals import lowest
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.texts import residue_or_none
 
 _GUARD_BITS = 64
 _MOST_DOUBLINGS = 4
 _MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
+_QUICK_SECONDS = 0.01  # what an estimate may compute itself
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
 
@@ -77,7 +81,7 @@ class Expressions:
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
         """Return the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
-        root = expression.root
+        root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
         seconds = sizer.seconds
@@ -94,6 +98,26 @@ class Expressions:
         written = min(digits, sizer.typical) if isinstance(root, Loop) else digits
         seconds += costs.WHOLE + costs.text(written)
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
+
+    def _with_values(self, root: Node, precision: int) -> Node:
+        """Return a call whose value is not a number with its arguments computed, if that is quick; else the node.
+
+        How long a proof of primality takes depends on the number, not only on its size.
+        """
+        if not isinstance(root, Call) or self._signatures[root.name].numeric:
+            return root
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        sizes = [sizer.size(argument) for argument in root.arguments]
+        if all(size.value is not None for size in sizes) or sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+            return root
+        if max(size.bits + size.places for size in sizes) > LARGEST_ARGUMENT:
+            return root
+        evaluator = Evaluator(Arithmetic(self._functions))
+        values = [evaluator.value(argument) for argument in root.arguments]
+        if not all(map(is_whole, values)):
+            return root
+        literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
+        return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the value's text, not yet verified; raises DomainError or ResultTooLarge, with the position."""

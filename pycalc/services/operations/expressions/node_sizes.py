@@ -37,7 +37,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
 _FOLDED_SECONDS = 5e-5
-_LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
+LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
 
 
 class NodeSizes:
@@ -213,10 +213,10 @@ class NodeSizes:
         if all(size.value is not None for size in sizes):
             return function.estimate(node.position, [size.value for size in sizes])
         self.certain = False
-        if any(size.low is None and size.bits > _LARGEST_ARGUMENT for size in sizes):
+        if any(size.low is None and size.bits > LARGEST_ARGUMENT for size in sizes):
             if self._strict:
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
-                raise too_large(node.position, detail, int(_LARGEST_ARGUMENT))
+                raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return inf, 0.0
         found = []
         for values in product(*(_samples(size) for size in sizes)):

@@ -11,11 +11,14 @@ _BASES_SECONDS = 6e-6
 _EVEN_SECONDS = 5e-6
 # Seconds of FLINT's proof for a prime, by its bits.
 _PROOF_SECONDS: Costs = (
-    (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
+    (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3), (2_000, 14.0),
+    (3_000, 90.0),
 )  # fmt: skip
 # Seconds of the strong test to base 2, which finds nearly every composite number, by the number's bits.
 _TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 3e-3), (10_000, 0.06), (33_200, 1.5))
-_LONGEST_TESTED = 4_000  # bits up to which an estimate runs the strong test itself
+# Up to so many bits the strong test takes no longer than the search for small factors.
+_SHORTEST_SEARCHED = 1_000
+_SMALL_PRIMES = gmp.primorial(10_000)
 
 
 def is_proved_prime(n: int) -> bool:
@@ -26,26 +29,30 @@ def is_proved_prime(n: int) -> bool:
     """
     if n < 2 or n in _BASES:
         return n >= 2
-    bases = _BASES if n < _PROVED_BY_BASES else _BASES[:1]
-    if not n % 2 or not all(gmp.is_strong_prp(n, base) for base in bases):
+    if not _is_probable_prime(n):
         return False
     if n < _PROVED_BY_BASES:
-        return True
+        return all(gmp.is_strong_prp(n, base) for base in _BASES[1:])
     import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
 
     return bool(flint.fmpz(n).is_prime())
 
 
 def proof_seconds(n: int) -> float:
-    """Return how long ``is_proved_prime`` takes on one core."""
-    bits = n.bit_length()
+    """Return how long ``is_proved_prime`` takes on one core; the test of a long ``n`` takes up to two seconds here."""
     if n < 3 or not n % 2:
         return _EVEN_SECONDS
-    test = seconds(_TEST_SECONDS, bits)
-    composite = bits > _LONGEST_TESTED or not gmp.is_strong_prp(n, 2)
-    return test if composite else test + prime_proof_seconds(n)
+    test = seconds(_TEST_SECONDS, n.bit_length())
+    return test + prime_proof_seconds(n) if _is_probable_prime(n) else test
 
 
 def prime_proof_seconds(n: int) -> float:
     """Return how long the proof takes for a prime of the size of ``n``."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
+
+
+def _is_probable_prime(n: int) -> bool:
+    """Return whether ``n`` > 2 passes the strong test to base 2, which nearly every composite number fails."""
+    if not n % 2 or (n.bit_length() > _SHORTEST_SEARCHED and gmp.gcd(n, _SMALL_PRIMES) > 1):
+        return False
+    return bool(gmp.is_strong_prp(n, 2))
