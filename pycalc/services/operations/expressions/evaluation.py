@@ -126,8 +126,9 @@ class Evaluator:
                 return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:
                 return Residues(self, modulus).of(node)
-            wider = Residues(self, modulus, self._prime).of(node)
-            if wider % self._prime != Residues(self, self._prime, verifying=True).of(node):
+            modulus = int(modulus)
+            wider = Residues(self, modulus, self._prime, modulus=modulus).of(node)
+            if wider % self._prime != Residues(self, self._prime, verifying=True, modulus=modulus).of(node):
                 raise DisagreementError
             return wider % modulus
         except NotInvertibleError:

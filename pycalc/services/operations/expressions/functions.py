@@ -13,8 +13,12 @@ from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50
+LARGEST_PRIME = (1 << PRIME_BITS) - 1  # of the primes by which values are verified
+_LONGEST_VERIFICATION = 1.0  # seconds of a residue modulo such a prime
+_SHORT_ARGUMENT = 10**9  # up to such arguments it takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -53,6 +57,12 @@ class Function:
         if digits * BITS_PER_DIGIT > MOST_BITS:
             raise too_large(position)
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
+
+    def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
+        """Return whether the value modulo a verification's prime takes over a second, such as that of (10^12)!."""
+        if max(values) <= _SHORT_ARGUMENT:
+            return False
+        return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
         """Return the value modulo ``modulus``; an operation that is not Modular computes the whole value for it."""

@@ -7,9 +7,10 @@ from itertools import pairwise
 from math import ceil, inf, log2
 from typing import Any, NamedTuple
 
+from pycalc.errors import ResultTooLarge
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
-from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
 from pycalc.services.operations.expressions.node_sizes import NodeSizes
 from pycalc.services.operations.expressions.nodes import (
     Call,
@@ -39,13 +40,12 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 # The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
-_PRIME = (1 << PRIME_BITS) - 1  # the largest by which a residue is verified
 _CALL = 50
 MOST_TERMS = 1_000_000  # of a sum or a product
 # In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
-MOST_EXPONENT_BITS = 1 << 24
+MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
 CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
@@ -291,7 +291,7 @@ class Sizer(NodeSizes):
             self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
-            raise too_large(node.exponent.position)
+            raise exponent_too_large(node.exponent.position)
         self.size(node.exponent)
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
@@ -305,10 +305,15 @@ class Sizer(NodeSizes):
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
             self.memory += plan.memory
-            if not alone:
-                plan = self._functions[node.name].residue_plan(node.position, values, _PRIME)
-                self.seconds += 2 * plan.seconds
-                self.memory += plan.memory
+            if alone:
+                return
+            if self._functions[node.name].is_long_modulo_prime(node.position, values):
+                # Its residue is computed twice more; one of over 1,000 digits is then verified, modulo a larger number.
+                self.seconds += 4 * plan.seconds + costs.LONG_CALL
+                return
+            plan = self._functions[node.name].residue_plan(node.position, values, LARGEST_PRIME)
+            self.seconds += 2 * plan.seconds
+            self.memory += plan.memory
             return
         self.certain = False
         for size in sizes:
@@ -319,6 +324,12 @@ def is_carried(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue: ``a`` is large and whole, and ``m`` above 0."""
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > CARRIED_BITS and whole and modulus.least > -inf
+
+
+def exponent_too_large(position: int) -> ResultTooLarge:
+    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    detail = "This exponent may have more than 5,050,445 digits, and cannot be reduced: make it smaller."
+    return too_large(position, detail, MOST_EXPONENT_BITS)
 
 
 def by_euler(exponent: Size, bits: float) -> bool:
