@@ -16,6 +16,7 @@ from pycalc.services.operations.expressions.nodes import (
     Negation,
     Node,
     Step,
+    Variable,
 )
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.sizer import (
@@ -29,6 +30,9 @@ from pycalc.services.operations.numbers.gmp import mpz
 
 if TYPE_CHECKING:
     from pycalc.services.operations.expressions.evaluation import Evaluator
+
+
+_SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
 
 
 class NotInvertibleError(ZeroDivisionError):
@@ -82,6 +86,8 @@ class Residues:
 
     def _number(self, node: Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
+        if not exponent:
+            return unscaled % self._modulus
         scale = pow(mpz(10), abs(exponent), self._modulus)
         return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self._modulus
 
@@ -101,11 +107,12 @@ class Residues:
         return (left + right if step.operator == "+" else left - right) % self._modulus
 
     def _power(self, node: Exponentiation) -> Value:
-        size = self._evaluation.size(node.exponent)
-        if by_euler(size, max(factor.bit_length() for factor in self._factors)):
-            return self._power_by_euler(node)
-        if size.bits > MOST_EXPONENT_BITS:
-            raise exponent_too_large(node.exponent.position)
+        if not _is_short(node.exponent):
+            size = self._evaluation.size(node.exponent)
+            if by_euler(size, max(factor.bit_length() for factor in self._factors)):
+                return self._power_by_euler(node)
+            if size.bits > MOST_EXPONENT_BITS:
+                raise exponent_too_large(node.exponent.position)
         exponent = self._evaluation.value(node.exponent)
         if not is_whole(exponent):
             return self._exact(node)
@@ -147,6 +154,12 @@ class Residues:
             return pow(value, -1, self._modulus)
         except (ValueError, ZeroDivisionError):
             raise NotInvertibleError from None
+
+
+def _is_short(exponent: Node) -> bool:
+    """Return whether an exponent is a variable or a short literal: in a loop, finding its size would take longer."""
+    literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
+    return literal or isinstance(exponent, Variable)
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
