@@ -6,9 +6,9 @@ from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS,
 
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
-ENCLOSE = 2.5e-6  # the fixed cost of an operation on enclosures
-PEEK = 3e-6  # the bounds of a small part, which an evaluation needs for a decision
-RESIDUE = 4e-6  # the fixed cost of a residue within a tree
+ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
+PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision
+RESIDUE = 1e-6  # the fixed cost of a residue within a tree
 LONG_CALL = 0.03  # in the verification, the search for a method for a function that takes long modulo a prime
 WHOLE = 5e-5  # the fixed cost of every expression
 
@@ -17,7 +17,7 @@ _GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.2
 _TEXT: Costs = ((20, 1e-7), (1e3, 2.9e-6), (1e4, 6.7e-5), (1e5, 4.2e-3), (1e6, 0.049), (1e7, 1.0))
 # An enclosure of an irrational power, and the rounding of an enclosure to a decimal.
 _ENCLOSED: Costs = (
-    (50, 5e-6), (200, 7e-6), (500, 1.8e-5), (1_000, 3.4e-5), (3_000, 1.3e-4), (1e4, 8.6e-4), (1e5, 0.031), (3e5, 0.13),
+    (50, 6e-6), (200, 9e-6), (500, 2.2e-5), (1_000, 4.5e-5), (3_000, 2.2e-4), (1e4, 1.3e-3), (1e5, 0.045), (3e5, 0.2),
 )  # fmt: skip
 _ROUNDED: Costs = ((50, 5e-6), (500, 1.1e-5), (1_000, 2e-5), (3_000, 7.6e-5), (10_000, 4.3e-4))
 _FACTOR: Costs = ((20, 1e-5), (50, 2e-5), (64, 5e-5), (75, 2e-4), (100, 5e-4), (110, 1e-3), (128, 4e-3))

@@ -14,7 +14,7 @@ from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
-from pycalc.services.operations.expressions.nodes import Call, Comparison, Constant, Loop, Modulo, Node, children
+from pycalc.services.operations.expressions.nodes import Call, Comparison, Constant, Loop, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -84,19 +84,17 @@ class Expressions:
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
-        seconds = sizer.seconds
         digits = _digits(size, precision)
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
             again = Sizer(self._functions, 2 * precision, {}, strict=True)
             again.size(root)
-            seconds += again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
+            seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
             return ExpressionEstimate(digits, seconds, sizer.memory, exact=False, certain=False)
         parts = children(root) if self._is_no_number(root) else (root,)
         for part in parts:
             sizer.residue(part, Size(None, None, PRIME_BITS))
-        seconds = sizer.seconds + (2 if isinstance(root, Modulo) else 1) * seconds
-        written = min(digits, sizer.typical) if isinstance(root, Loop) else digits
-        seconds += costs.WHOLE + costs.text(written)
+        written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
+        seconds = sizer.seconds + costs.WHOLE + costs.text(written)
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def _with_values(self, root: Node, precision: int) -> Node:

@@ -114,7 +114,7 @@ class NodeSizes:
             case "/":
                 return self._quotient(step.position, left, right)
             case "//":
-                return whole_of(self._quotient(step.position, left, right))
+                return self._whole_quotient(step.position, left, right)
         self._quotient(step.position, left, right)
         low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
@@ -156,6 +156,14 @@ class NodeSizes:
         if right.low is not None and (right.low > 0 or right.high < 0):
             low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
         return Size(low, high, left.bits + right.places, places, rounded=rounded)
+
+    def _whole_quotient(self, position: int, left: Size, right: Size) -> Size:
+        size = whole_of(self._quotient(position, left, right))
+        if left.places or right.least == -inf:
+            return size
+        if left.bits < right.least:
+            return Size(mpz(-1), mpz(0), 1)
+        return size._replace(bits=min(size.bits, (left.bits - right.least) * MARGIN + 1))
 
     def _power(self, node: Exponentiation, base: Size, exponent: Size) -> Size:
         if base.value is not None and abs(base.value) in (0, 1):

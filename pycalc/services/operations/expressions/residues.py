@@ -16,7 +16,6 @@ from pycalc.services.operations.expressions.nodes import (
     Negation,
     Node,
     Step,
-    Variable,
 )
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.sizer import (
@@ -24,15 +23,13 @@ from pycalc.services.operations.expressions.sizer import (
     by_euler,
     exact_steps,
     exponent_too_large,
+    is_short_exponent,
 )
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 
 if TYPE_CHECKING:
     from pycalc.services.operations.expressions.evaluation import Evaluator
-
-
-_SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
 
 
 class NotInvertibleError(ZeroDivisionError):
@@ -107,7 +104,7 @@ class Residues:
         return (left + right if step.operator == "+" else left - right) % self._modulus
 
     def _power(self, node: Exponentiation) -> Value:
-        if not _is_short(node.exponent):
+        if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
             if by_euler(size, max(factor.bit_length() for factor in self._factors)):
                 return self._power_by_euler(node)
@@ -154,12 +151,6 @@ class Residues:
             return pow(value, -1, self._modulus)
         except (ValueError, ZeroDivisionError):
             raise NotInvertibleError from None
-
-
-def _is_short(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal: in a loop, finding its size would take longer."""
-    literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
-    return literal or isinstance(exponent, Variable)
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
