@@ -42,6 +42,11 @@ def number(seed: int, digits: int = MOST) -> str:
     return drawn.choice("123456789") + "".join(drawn.choices("0123456789", k=digits - 1))
 
 
+def is_rough(n: flint.fmpz) -> bool:
+    """Return whether a number has no prime factor up to 10,000."""
+    return bool(n.gcd(flint.fmpz.primorial_ui(10_000)) == 1)
+
+
 async def calculate(client: httpx.AsyncClient, operation: str, **operands: str) -> httpx.Response:
     """Post a calculation."""
     return await client.post("/calculations", json={"operation": operation, "input": operands})
@@ -86,6 +91,16 @@ async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
         assert (item["id"], item["input"], item["result"]) == (body["id"], body["input"], None)
         assert (item["digits"], item["sha256"]) == (len(str(value)), sha256(str(value).encode()).hexdigest())
     assert len(await recorded(caller)) == 2
+
+
+async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
+    """A number of 1,000,000 digits with a small factor is composite; one without would take far longer than allowed."""
+    answer = await calculate(caller, "isprime", n=number(7, MOST - 1) + "5")
+    assert (answer.status_code, answer.json()["result"]) == (201, False)
+    rough = next(n for n in (flint.fmpz(number(8, MOST - 1) + "1") + 10 * k for k in range(100)) if is_rough(n))
+    refused = await calculate(caller, "isprime", n=str(rough))
+    assert refused.status_code == 504
+    assert "far longer than" in refused.json()["detail"]
 
 
 async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:

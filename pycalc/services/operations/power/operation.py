@@ -130,10 +130,14 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         if args.value is None:
             return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
         value = args.value
-        exponents = sum(abs(part).bit_length() for part in (value.twos, value.fives, value.power))
+        # A power of 2 or 5 with an exponent below 8 is shorter than most moduli.
+        exponents = sum(max(0, abs(part).bit_length() - 3) for part in (value.twos, value.fives))
+        exponents += max(0, abs(value.power).bit_length() - 1)
         twos = (modulus & -modulus).bit_length() - 1
         a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
-        if twos:  # GMP computes modulo the power of two separately, which is much cheaper for a long one
+        if twos > value.power or (twos and value.twos <= 0):
+            # GMP computes modulo the power of two separately, which is much cheaper for a long one. There a high power
+            # of an even base is 0.
             a_bit += max(1.2e-8, thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, twos) / 4)
         whole = min(value.twos, value.fives, value.power) >= 0 and value.below == 1
         division = 0.0 if whole else 3 * gcd_seconds(modulus, modulus)
