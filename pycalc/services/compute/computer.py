@@ -25,7 +25,6 @@ from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
 from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import Stepwise
 
 INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
 _SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
@@ -104,7 +103,8 @@ class Computer:
         return text, facts
 
     async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
-        in_steps = isinstance(CALCULATIONS[plan.task.operation], Stepwise)
+        task = plan.task
+        in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
         if plan.seconds > _MOST_DEADLINES * self._timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(user, min(plan.seconds, self._timeout)):

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import flint
+import gmpy2
 import httpx
 import pytest
 
@@ -44,7 +45,7 @@ def number(seed: int, digits: int = MOST) -> str:
 
 def is_rough(n: flint.fmpz) -> bool:
     """Return whether a number has no prime factor up to 10,000."""
-    return bool(n.gcd(flint.fmpz.primorial_ui(10_000)) == 1)
+    return bool(n.gcd(flint.fmpz(int(gmpy2.primorial(10_000)))) == 1)
 
 
 async def calculate(client: httpx.AsyncClient, operation: str, **operands: str) -> httpx.Response:

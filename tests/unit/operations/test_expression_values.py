@@ -458,3 +458,21 @@ def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> No
 def test_flint_is_not_imported_on_the_event_loop(text: str) -> None:
     """Euler's theorem needs FLINT, so that such a residue is never computed inline."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds > INLINE_SECONDS
+
+
+@pytest.mark.parametrize("text", ["factorize(2^64 + 1)", "factorize(floor(2^0.5 * 10^12))"])
+def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
+    """The last step is the result, which is then verified."""
+    args = EVALUATE.parse({"expression": text})
+    steps = EVALUATE.steps(args, 20)
+    assert steps is not None
+    *_, last = steps
+    assert EVALUATE.verified(args, 20, last, exact=True) == result(text, 20)
+    with pytest.raises(VerificationFailed):
+        EVALUATE.verified(args, 20, b'[{"prime":2,"exponent":4}]', exact=True)
+
+
+@pytest.mark.parametrize("text", ["2 + 2", "isprime(97)"])
+def test_other_expressions_have_no_steps(text: str) -> None:
+    """Only a call at the top of an operation that is stepwise has them."""
+    assert EVALUATE.steps(EVALUATE.parse({"expression": text}), 0) is None

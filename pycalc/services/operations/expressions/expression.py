@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -120,6 +120,20 @@ class Expressions:
     def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the value's text, not yet verified; raises DomainError or ResultTooLarge, with the position."""
         return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
+
+    def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
+        """Return the partial results and the result of a call at the top, or None where its function has none."""
+        root = expression.root
+        if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
+            return None
+        return self._steps_of(root, precision)
+
+    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
+        def values(arithmetic: Arithmetic) -> list[Value]:
+            evaluator = Evaluator(arithmetic)
+            return [evaluator.value(argument) for argument in root.arguments]
+
+        yield from self._functions[root.name].steps(root.position, self._settled(precision, values)) or ()
 
     def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Modular, Operation, ResiduePlan
+from pycalc.services.operations.base import Modular, Operation, ResiduePlan, Stepwise
 from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
@@ -27,6 +27,7 @@ class Function:
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
+        self.is_stepwise = isinstance(operation, Stepwise)
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
@@ -44,6 +45,10 @@ class Function:
         if not self.signature.numeric:
             return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
+
+    def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
+        """Return the partial results and the result of a call, as the operation does."""
+        return self._operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the value modulo ``modulus``; an operation that is not Modular computes the whole value.

@@ -62,7 +62,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
                 bits //= next(k for k in primes_up_to(bits) if gmp.iroot(rest, k)[1])
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
-    def steps(self, args: Integers) -> Iterator[bytes]:
+    def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
         """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all."""
         factors, rest = _divided(args[0])
         for bits in _CURVES_BITS:
