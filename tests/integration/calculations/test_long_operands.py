@@ -135,7 +135,7 @@ async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
         ("gcd", {"a": "1e20000", "b": "1"}, "a must have at most 10,000 digits."),
         ("gcd", {"a": "7" * (MOST - 1) + "x", "b": "1"}, "a must be a whole number such as 12, -12, 1e6 or 0xFF."),
         ("fibonacci", {"n": "7" * 10_001}, "n must have at most 10,000 characters."),
-        ("pow", {"x": "7" * MOST, "y": "2"}, "x must have at most 10,000 characters."),
+        ("pow", {"x": "7" * MOST, "y": "2"}, "x must have at most 10,000 digits, or be taken with mod."),
     ],
 )
 async def test_a_longer_operand_is_refused(
@@ -190,3 +190,13 @@ async def test_a_body_over_a_mebibyte_takes_two_slots(caller: httpx.AsyncClient,
     with resources.long_bodies.acquire(user, 15):
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7" * MOST)).status_code == 503
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7")).status_code == 201
+
+
+async def test_a_power_of_a_long_base_modulo_a_number(caller: httpx.AsyncClient) -> None:
+    """GMP has the same residue."""
+    x, m = number(9), number(10, 1_000)
+    residue = gmpy2.powmod(gmpy2.mpz(x), 12_345, gmpy2.mpz(m)).digits()
+    body = {"operation": "pow", "input": {"x": x, "y": "12345"}, "mod": m}
+    answer = await caller.post("/calculations", json=body)
+    assert (answer.status_code, answer.json()["result"]) == (201, residue)
+    assert answer.json()["input"]["x"] == abbreviated(x)

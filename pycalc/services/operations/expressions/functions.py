@@ -32,7 +32,8 @@ class Function:
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
         """Return the digits of the value, or an upper bound, and the seconds to compute and verify it."""
-        estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
+        with _placed(position):
+            estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
