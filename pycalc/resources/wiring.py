@@ -28,6 +28,7 @@ from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
@@ -143,7 +144,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
         recording = await _start_recording(stack, backends)
-        yield _services(stack, backends, recording, await open_account_services(stack, backends))
+        limits = LimitPolicy(settings.user_limits, settings.role_quotas)
+        yield _services(stack, backends, recording, await open_account_services(stack, backends, limits))
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends) -> Recording:
