@@ -43,7 +43,7 @@ from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
+from pycalc.services.limits.calculation_rate import CalculationRateLimits
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quota_keeper import QuotaKeeper
@@ -98,7 +98,7 @@ class Resources:
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
-    calculation_limit: CalculationRateLimit | None  # None for no limit, so that the hot path makes no call
+    calculation_limits: CalculationRateLimits
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
@@ -192,7 +192,7 @@ def _services(
     database, users, history, ids, cache, shared, stream = backends
     recorder, poller, pings = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
+    seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
     quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
@@ -226,7 +226,7 @@ def _services(
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
-        calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
+        calculation_limits=CalculationRateLimits(metrics, shared),
         bootstrap_token=account_services.bootstrap_token,
         etag_key=account_services.etag_key,
         pings={

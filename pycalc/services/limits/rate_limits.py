@@ -66,8 +66,8 @@ class _Failures:
 
     async def failed(self, key: str) -> None:
         """Count a failure; a failure that fills a window begins a wait."""
-        spent = await gather(*(window.spend(key) for window in self._windows))
-        if all(quota.remaining for _, quota in spent):
+        spent = await gather(*(spend_all((window,), key, 1) for window in self._windows))
+        if all(quota.remaining for quotas, _ in spent for quota in quotas):
             return
         strikes = await self._counters.incr(f"{key} strikes", 3 * _HOUR)
         wait = min(_HOUR, self._first_wait * 2 ** min(strikes - 1, 12))

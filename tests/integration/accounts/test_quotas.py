@@ -8,10 +8,12 @@ import httpx
 import pytest
 
 from pycalc.models.ids import id_of_text
+from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.callers import caller
 from tests.harness.in_process import changed, in_process
 from tests.harness.waiting import found
 
@@ -121,7 +123,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
         assert compute["remaining"] == pytest.approx(60 - compute["used"], abs=1e-6)
         used.append(compute["used"])
     assert 0.0 < used[1] < used[2] < 60.0
-    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 86_400))), 60.0)
     for path in ("/fibonacci/11", "/factorial/30001", f"/gcd/{'1' * 5_000}/3"):
         answer = await client.get(path, headers=ada)
         body = answer.json()
@@ -135,7 +137,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
 async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
     """If the quota of the user who came first refuses a computation, a waiting user computes it instead."""
     ada, bob = await bearer(client), await bearer(client)
-    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 3_600))), 60.0)
     answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
     assert [answer.status_code for answer in answers] == [429, 200]
 
