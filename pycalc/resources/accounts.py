@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
+from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
@@ -49,8 +50,10 @@ class AccountServices(NamedTuple):
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
 
-async def open_account_services(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> AccountServices:
-    """Open the account services of a server; ``limits`` are those of the callers.
+async def open_account_services(
+    stack: ResourceStack, backends: Backends, limits: LimitPolicy, identified: Callable[[Principal], None]
+) -> AccountServices:
+    """Open the account services of a server; ``limits`` are those of callers, ``identified`` is told who they are.
 
     Raises ValueError for keys that can't be used, and StoreUnavailable.
     """
@@ -69,7 +72,7 @@ async def open_account_services(stack: ResourceStack, backends: Backends, limits
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
     sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
-    authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits)
+    authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits, identified)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)

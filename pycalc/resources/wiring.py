@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
+from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
 from pycalc.models.times import parse_age
@@ -53,10 +55,18 @@ from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
-Recording = tuple[Recorder, HistoryPoller, Pings]
 
 _PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
+
+
+class Recording(NamedTuple):
+    """The services that record and pass on calculations."""
+
+    recorder: Recorder
+    poller: HistoryPoller
+    pings: Pings
+    identified: Callable[[Principal], None]  # to be called with each caller who may record calculations
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +153,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
-        recording = await _start_recording(stack, backends)
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
-        yield _services(stack, backends, recording, await open_account_services(stack, backends, limits))
+        recording = await _start_recording(stack, backends, limits)
+        accounts = await open_account_services(stack, backends, limits, recording.identified)
+        yield _services(stack, backends, recording, accounts)
 
 
-async def _start_recording(stack: ResourceStack, backends: Backends) -> Recording:
+async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
     """Start the services that record and pass on calculations; the order closes each after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
@@ -160,7 +171,13 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
 
     age = parse_age(settings.history_retention) if settings.history_retention else None
     usage = SqlUsageStore(database)
-    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=settings.history_quota))
+
+    async def quota_of(user_id: bytes) -> int | None:
+        user = await backends.users.by_id(user_id)
+        return settings.history_quota if user is None else limits.of(user).history
+
+    quota = settings.history_quota
+    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=quota, quota_of=quota_of))
 
     def committed(rows: Sequence[HistoryRow]) -> None:
         if relay is not None:
@@ -175,7 +192,8 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
     recorder = stack.closing(Recorder(history, metrics, committed, disk=disk, tracer=stack.tracer))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}
+    pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
+    return Recording(recorder, poller, pings, lambda caller: retention.learn(caller.user_id, caller.limits.history))
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -190,7 +208,7 @@ def _services(
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
-    recorder, poller, pings = recording
+    recorder, poller, pings, _ = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from time import time
 
@@ -37,13 +37,18 @@ class Authenticator:
         passwords: PasswordHasher,
         token_cache: TokenCache,
         limits: LimitPolicy = NO_LIMITS,
+        identified: Callable[[Principal], None] = lambda _: None,
     ) -> None:
-        """``token_cache`` holds the principals of verified tokens; requests look there first."""
+        """``token_cache`` holds the principals of verified tokens; requests look there first.
+
+        ``identified`` is called with each principal that is read from the store.
+        """
         self._users = users
         self._sessions = sessions
         self._keys = keys
         self._passwords = passwords
         self._limits = limits
+        self._identified = identified
         self.token_cache = token_cache
 
     async def authenticate(self, token: bytes) -> Principal:
@@ -73,6 +78,7 @@ class Authenticator:
         else:
             principal = await self._sessions.bearer(text)
         self.token_cache.put(token, principal, epoch)
+        self._identified(principal)
         return principal
 
     async def log_in(self, username: str, password: str) -> Tokens:
