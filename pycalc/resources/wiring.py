@@ -109,6 +109,7 @@ class Resources:
     login_limit: LoginLimit
     registration_limit: RegistrationLimit
     calculation_limits: CalculationRateLimits
+    quotas: QuotaKeeper
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
@@ -245,6 +246,7 @@ def _services(
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         calculation_limits=CalculationRateLimits(metrics, shared),
+        quotas=quotas,
         bootstrap_token=account_services.bootstrap_token,
         etag_key=account_services.etag_key,
         pings={

@@ -24,7 +24,7 @@ ADA, BOB = caller(bytes([1]) * 16, AN_HOUR), caller(bytes([2]) * 16, AN_HOUR)
 
 def new_quota(name: str = "compute") -> WindowQuota:
     """Return the quota of computing, or of bytes, of which these users have no limit."""
-    return WindowQuota(name, "seconds", attrgetter(name), Metrics(), clock=now)
+    return WindowQuota(name, "seconds", "seconds", attrgetter(name), Metrics(), clock=now)
 
 
 def used(quota: WindowQuota) -> float | None:

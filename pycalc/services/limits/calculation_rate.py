@@ -51,6 +51,14 @@ class CalculationRateLimit:
             if full := [quota for quota in quotas if not quota.remaining]:
                 raise self._refusal(1, full, quotas)
 
+    async def quotas(self, user_id: bytes) -> tuple[Quota, ...]:
+        """Return the user's quotas without counting anything."""
+        block = self._block_of(user_id)
+        if block is not None:
+            return self._quotas(block)
+        quotas, _ = await spend_all(self._windows, user_id.hex(), 0)
+        return tuple(quotas)
+
     def spend_ahead(self, user_id: bytes) -> tuple[Quota, ...] | None:
         """Take one calculation from the user's block and return the quotas; return None if ``spend`` must count it."""
         block = self._block_of(user_id)

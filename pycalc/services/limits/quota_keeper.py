@@ -11,7 +11,7 @@ from typing import TypeVar
 from structlog import get_logger
 
 from pycalc.db.base import QuotaStore, QuotaUse
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import Quota, StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import WindowQuota
@@ -56,6 +56,10 @@ class QuotaKeeper:
                 if own is not None:
                     quota.learn(await self._store.totals([caller.user_id], quota.now(), [own]))
         return [state for quota, _ in self._quotas if (state := quota.state(caller)) is not None]
+
+    def quotas(self, caller: Principal) -> list[Quota]:
+        """Return what is left of a user's quotas, as far as this process knows."""
+        return [left for quota, _ in self._quotas if (left := quota.quota(caller)) is not None]
 
     async def _run(self) -> None:
         next_forgetting = self._loop.time()

@@ -13,7 +13,7 @@ from time import time
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import Overloaded, QuotaExceeded
+from pycalc.errors import Overloaded, Quota, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
@@ -50,14 +50,19 @@ class WindowQuota:
         self,
         name: str,
         noun: str,
+        unit: str,
         limit_of: Callable[[UserLimits], UserLimit | None],
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time,
     ) -> None:
-        """``noun`` names what is used, with its unit, in refusals; ``clock`` returns seconds since the epoch."""
+        """Name what is used by ``noun`` in sentences, by ``unit`` in header fields.
+
+        ``clock`` returns seconds since the epoch.
+        """
         self._name = name
         self._noun = noun
+        self._unit = unit
         self._limit_of = limit_of
         self._clock = clock
         self._uses: dict[bytes, _WindowUse] = {}
@@ -83,8 +88,7 @@ class WindowQuota:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        retry_after = max(1, int(use.ends - self._clock()) + 1)
-        raise QuotaExceeded(detail, retry_after, self._name, limit.amount, round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._quota(use, limit), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add an amount to what the user has used."""
@@ -131,6 +135,15 @@ class WindowQuota:
             return None
         use = self._use_of(caller.user_id, limit.seconds)
         return QuotaState(self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+
+    def quota(self, caller: Principal) -> Quota | None:
+        """Return what is left in whole units and seconds, None without a limit."""
+        limit = self._limit_of(caller.limits)
+        return None if limit is None else self._quota(self._use_of(caller.user_id, limit.seconds), limit)
+
+    def _quota(self, use: _WindowUse, limit: UserLimit) -> Quota:
+        left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
+        return Quota(limit.amount, limit.seconds, left, reset, self._name, self._unit)
 
     def id_of(self, caller: Principal) -> bytes | None:
         """Return the id under which this process stores its charges in the present window, None without a limit."""
@@ -188,9 +201,9 @@ def _millionths(amount: float) -> int:
 
 def compute_quota(metrics: Metrics) -> WindowQuota:
     """Return the quota of seconds of computing."""
-    return WindowQuota("compute", "seconds of computing", attrgetter("compute"), metrics)
+    return WindowQuota("compute", "seconds of computing", "seconds", attrgetter("compute"), metrics)
 
 
 def digits_quota(metrics: Metrics) -> WindowQuota:
     """Return the quota of bytes of results sent."""
-    return WindowQuota("digits", "bytes of results", attrgetter("digits"), metrics)
+    return WindowQuota("digits", "bytes of results", "content-bytes", attrgetter("digits"), metrics)

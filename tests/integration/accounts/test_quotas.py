@@ -56,7 +56,10 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
     assert body["type"].endswith("#quota-exceeded")
     assert (body["quota"], body["limit"], body["used"]) == ("digits", 10_000, 8_000)
     assert body["resets_at"].endswith("T00:00:00.000Z")
-    assert 0 < int(answer.headers["Retry-After"]) <= 86_400
+    reset = int(answer.headers["Retry-After"])
+    assert 0 < reset <= 86_400
+    assert answer.headers["RateLimit-Policy"].endswith('"digits";q=10000;w=86400;qu="content-bytes"')
+    assert answer.headers["RateLimit"].endswith(f't=86400, "digits";r=2000;t={reset}')
     assert refused(resources.metrics, "digits") == 1
     assert (await client.get("/pow/10/999", headers=ada)).status_code == 200
     assert (await client.get("/pow/10/2999", headers=bob)).status_code == 200
@@ -146,7 +149,14 @@ async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
     """``GET /usage`` has the default quotas, what the caller has used of them, and when they reset."""
     ada = await bearer(client)
     await client.get("/fibonacci/100", headers=ada)
-    compute, digits = (await client.get("/usage", headers=ada)).json()["quotas"]
+    answer = await client.get("/usage", headers=ada)
+    compute, digits = answer.json()["quotas"]
+    assert answer.headers["RateLimit-Policy"] == (
+        '"minute";q=6000;w=60, "day";q=100000;w=86400, "compute";q=300;w=3600;qu="seconds", '
+        '"digits";q=5000000000;w=86400;qu="content-bytes"'
+    )
+    parts = [part.split(";")[:2] for part in answer.headers["RateLimit"].split(", ")]
+    assert parts == [['"minute"', "r=5999"], ['"day"', "r=99999"], ['"compute"', "r=299"], ['"digits"', "r=4999999979"]]
     assert (compute["name"], compute["limit"], compute["window"]) == ("compute", 300, 3_600)
     assert 0 < compute["used"] < 1
     assert (digits["name"], digits["limit"], digits["window"]) == ("digits", 5_000_000_000, 86_400)
