@@ -254,7 +254,8 @@ class Settings(BaseSettings):
         "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
     )
     digits_quota: _Bytes = Field(
-        "5GB/day", description="bytes of results sent per user, in a minute, an hour or a day; empty: no quota"
+        "5GB/day",
+        description="bytes of results and of exports sent per user, in a minute, an hour or a day; empty: no quota",
     )
     role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_of_roles)] = Field(
         {},

@@ -239,7 +239,7 @@ def _services(
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users, quotas),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
-        exports=Exports(history, users, metrics),
+        exports=Exports(history, users, metrics, digits),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),

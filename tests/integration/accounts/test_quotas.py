@@ -67,6 +67,22 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
     assert [item["digits"] for item in history] == [1_000, 4_000, 4_000]
 
 
+@limited(digits_quota="1kB/day")
+async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
+    """The bytes of an export are charged; one is completed beyond the quota, the next one is refused, pages are not."""
+    ada = await bearer(client)
+    for number in range(4):
+        assert (await client.get(f"/fibonacci/{number}", headers=ada)).status_code == 200
+    export = {**ada, "Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
+    whole = await client.get("/secure-history", headers=export)
+    assert (whole.status_code, whole.text.count("\n")) == (200, 4)
+    (_, digits) = (await client.get("/usage", headers=ada)).json()["quotas"]
+    assert digits["used"] == 4 + len(whole.content) > 1_000
+    refused = await client.get("/secure-history", headers=export)
+    assert (refused.status_code, refused.json()["quota"]) == (429, "digits")
+    assert len((await client.get("/secure-history", headers=ada)).json()["items"]) == 4
+
+
 @limited(digits_quota="10kB/day")
 async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient) -> None:
     """A 304 sends no digits, so it is not charged."""
