@@ -31,6 +31,7 @@ from tests.harness.servers import log_in, pycalc
 _DAY = 86_400
 _DISK_BYTES = 250e6  # of one account in all, as the operations guide promises
 _LIMITS = ("rate_limit", "compute_quota", "digits_quota", "history_quota")
+_WITH_EXPORTS = 1.05  # times the quota of bytes, because exports that are under way are completed beyond it
 _BATCH = 1_000
 _EXPONENT = "140"  # results of 840 to 1,000 digits are recorded in full, and their rows count as long ones
 _CONNECTIONS = {"calculations": 2, "computing": 8, "downloads": 4, "exports": 1}
@@ -135,7 +136,7 @@ def greedy(seconds: float = 600.0) -> Finding:
         faults(
             too_many_calculations=worst["calculations"] > day,
             too_many_hours=worst["hours"] > hourly.amount / hourly.seconds * _DAY / 3_600,
-            too_many_bytes=worst["GB"] > daily.amount / 1e9,
+            too_many_bytes=worst["GB"] > _WITH_EXPORTS * daily.amount / 1e9,
             too_much_disk=worst["MB of disk"] > _DISK_BYTES / 1e6,
             nothing_refused=not got["refused"],
             slow_calculations=p99(calculations) > CALCULATION_MS,

@@ -33,6 +33,7 @@ _ENV_FILE = ".env"
 _EMPTY_MEANS_NONE = {
     "pycalc_login_limit",
     "pycalc_register_limit",
+    "pycalc_page_limit",
     "pycalc_rate_limit",
     "pycalc_history_retention",
     "pycalc_history_quota",
@@ -246,6 +247,10 @@ class Settings(BaseSettings):
         "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
     )
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
+    page_limit: _Limits = Field(
+        "1000/minute; 20000/day",
+        description="pages, their files and OpenAPI documents per address, in each process; empty: no limit",
+    )
     rate_limit: _Limits = Field(
         "6000/minute; 100000/day",
         description="calculations per user, in one or several windows; a batch counts its operations; empty: no limit",

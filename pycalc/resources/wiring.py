@@ -50,7 +50,7 @@ from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
+from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, login_limit, page_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 
@@ -107,7 +107,8 @@ class Resources:
     refusal_log: RefusalLog
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
-    registration_limit: RegistrationLimit
+    registration_limit: AddressLimit
+    page_limit: AddressLimit
     calculation_limits: CalculationRateLimits
     quotas: QuotaKeeper
     bootstrap_token: str | None  # for the console, if the token is new
@@ -245,6 +246,7 @@ def _services(
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
+        page_limit=page_limit(settings.page_limit, metrics),
         calculation_limits=CalculationRateLimits(metrics, shared),
         quotas=quotas,
         bootstrap_token=account_services.bootstrap_token,

@@ -17,8 +17,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
+    AddressRateLimit,
     FailedLogins,
-    RegistrationRateLimit,
     _Failures,
     login_limit,
     registration_limit,
@@ -389,7 +389,7 @@ async def test_what_is_not_the_clients_fault_does_not_count() -> None:
 async def test_registrations_are_counted_by_address() -> None:
     """A refusal says when the window ends; another address is not affected."""
     clock, metrics = Clock(), Metrics()
-    limit = RegistrationRateLimit("3/hour", metrics, clock=clock)
+    limit = AddressRateLimit("register", "registrations", "3/hour", metrics, clock=clock)
     for _ in range(3):
         await limit.admit(HERE)
     clock.now += 600
@@ -488,7 +488,7 @@ async def test_concurrent_calculations_keep_their_blocks() -> None:
 async def test_registrations_have_several_windows() -> None:
     """An address may register as often as every window allows; the refusal names the longest wait."""
     clock = Clock()
-    limit = RegistrationRateLimit("2/hour; 3/day", Metrics(), clock=clock)
+    limit = AddressRateLimit("register", "registrations", "2/hour; 3/day", Metrics(), clock=clock)
     await limit.admit(HERE)
     await limit.admit(HERE)
     with pytest.raises(RateLimited) as refusal:

@@ -15,7 +15,7 @@ import pytest
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
 from pycalc.services.limits.calculation_rate import CalculationRateLimits
-from pycalc.services.limits.rate_limits import FailedLogins, RegistrationRateLimit
+from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
@@ -62,7 +62,8 @@ def still(resources: Resources, settings: Settings) -> None:
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
     if settings.register_limit:
-        resources.registration_limit = RegistrationRateLimit(settings.register_limit, metrics, clock=clock)
+        limit = AddressRateLimit("register", "registrations", settings.register_limit, metrics, clock=clock)
+        resources.registration_limit = limit
     resources.calculation_limits = CalculationRateLimits(metrics, clock=clock)
 
 
