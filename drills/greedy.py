@@ -89,7 +89,7 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 
 
 def _bytes_in_use(file: Path) -> int:
-    """Return the size of the database of a stopped service, without its free pages."""
+    """Return the size of a database without its free pages."""
     with closing(sqlite3.connect(file)) as database:
         pages, free, size = (
             database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
@@ -97,17 +97,22 @@ def _bytes_in_use(file: Path) -> int:
     return int((pages - free) * size)
 
 
-def greedy(seconds: float = 600.0) -> Finding:
-    """Attack for so long; compute the worst day from what the account got, and time another user meanwhile."""
-    limits: dict[str, Any] = {name: str(Settings.model_fields[name].default) for name in _LIMITS}
+def greedy(seconds: float = 600.0, **lower: str) -> Finding:
+    """Attack for so long; compute the worst day from what the account got, and time another user meanwhile.
+
+    ``lower`` are limits in place of the default ones, so that a short attack meets them.
+    """
+    limits: dict[str, Any] = {name: str(Settings.model_fields[name].default) for name in _LIMITS} | lower
     with TemporaryDirectory(prefix="drill-") as folder:
+        file = Path(folder) / "pycalc.db"
         with pycalc("serve", Path(folder), **limits) as server:
             user, attacker = log_in(server, "user"), log_in(server, "attacker")
+            empty = _bytes_in_use(file)
             with attacked(_attack, server.port, attacker, seconds) as taken:
                 calculations, checks, statuses = asyncio.run(others(server.port, user, seconds))
                 got = taken()
             usage = httpx.get(f"{server.url}/usage", headers={"Authorization": f"Bearer {attacker}"}).json()
-        disk = _bytes_in_use(Path(folder) / "pycalc.db")
+        disk = _bytes_in_use(file) - empty
     used = {quota["name"]: quota["used"] for quota in usage["quotas"]}
     day, kept = parse_limits(limits["rate_limit"])[-1].amount, int(limits["history_quota"]) / LONG_WEIGHT
     hourly, daily = parse_seconds(limits["compute_quota"]), parse_bytes(limits["digits_quota"])
