@@ -89,6 +89,7 @@ async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers
     answer = await client.patch("/users/root", headers=admin, json={"quota": quota})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert answer.json()["errors"][0]["detail"].startswith(f"{pointer.split('/')[-1]} must be ") or "bytes" in pointer
     assert (await client.get("/users/root", headers=admin)).json()["quota"] == NONE
 
 
