@@ -123,14 +123,15 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """An operand of pow may have 10,000 characters, but not one more."""
+        """Without mod, the base of pow may have 10,000 digits, but not one more."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
         answer = await calculate(caller, "pow", input={"x": "3", "y": LONG}, mod="97")
         assert answer.json()["result"] == pow(3, SEVENS, 97)
         refused = await calculate(caller, "pow", input={"x": LONG + "7", "y": "2"})
-        assert refused.json()["errors"] == [{"pointer": "/input/x", "detail": "x must have at most 10,000 characters."}]
+        detail = "x must have at most 10,000 digits, or be taken with mod."
+        assert refused.json()["errors"] == [{"pointer": "/input/x", "detail": detail}]
 
     async def test_errors_have_pointers(self, caller: httpx.AsyncClient) -> None:
         """Each error has a pointer into the body and a sentence; nothing is recorded."""

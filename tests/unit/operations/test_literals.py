@@ -101,13 +101,25 @@ def test_a_missing_operand_is_refused() -> None:
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
 
 
-@pytest.mark.parametrize("text", [*NOT_RATIONAL, "1" * 10_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
+@pytest.mark.parametrize("text", [*NOT_RATIONAL, "1" * 1_000_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
 def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
     """Anything but a decimal, a whole number in another form or a fraction is an error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             THREE["pow"].parse(raw)
         assert [problem.pointer for problem in caught.value.problems] == [pointer]
+
+
+def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
+    """A longer base is read, since a residue may be asked for; the estimate of the power itself refuses it."""
+    power, text = THREE["pow"], "7" * 10_001
+    with pytest.raises(InvalidInput) as caught:
+        power.parse({"x": "1", "y": text})
+    assert [problem.pointer for problem in caught.value.problems] == ["/y"]
+    power.estimate(power.parse({"x": text[1:], "y": "1"}), 50)
+    with pytest.raises(InvalidInput) as caught:
+        power.estimate(power.parse({"x": text, "y": "1"}), 50)
+    assert [problem.pointer for problem in caught.value.problems] == ["/x"]
 
 
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
