@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import Database, KeyBearer
+from pycalc.db.base import Database, KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
 
-_USE_STEP_MS = 300_000  # precision of the stored last use, so that not every request writes
 _COLUMNS = [api_keys.c[field.name] for field in fields(StoredKey)]
+_NOTE = (
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
+    .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
+)
 
 
 class SqlKeyStore:
@@ -39,24 +44,21 @@ class SqlKeyStore:
         query = select(*_COLUMNS).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
         return await self._database.read(lambda connection: [StoredKey(*row) for row in connection.execute(query)])
 
-    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        def find(connection: Connection) -> tuple[KeyBearer, int | None] | None:
-            row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
-            if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
+    async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        def find(connection: Connection) -> KeyBearer | None:
+            row = connection.execute(select(*_COLUMNS).where(api_keys.c.key_hash == key_hash)).one_or_none()
+            key = None if row is None else StoredKey(*row)
+            if key is None or (key.expires_ms is not None and key.expires_ms <= now_ms):
                 return None
-            owner = user_of(connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none())
-            if owner is None or owner.disabled:
-                return None
-            return KeyBearer(owner, row.id, row.expires_ms), row.used_ms
+            owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())
+            return None if owner is None or owner.disabled else KeyBearer(owner, key)
 
-        found = await self._database.read(find)
-        if found is None:
-            return None
-        bearer, used_ms = found
-        if used_ms is None or used_ms <= now_ms - _USE_STEP_MS:
-            use = update(api_keys).where(api_keys.c.id == bearer.key_id).values(used_ms=now_ms)
-            await self._database.write(lambda connection: connection.execute(use))
-        return bearer
+        return await self._database.read(find)
+
+    async def note(self, uses: Sequence[KeyUse]) -> None:
+        # Concurrent processes lock rows in the same order, which rules out deadlocks.
+        rows = [{"of": use.key_id, "used_ms": use.used_ms, "used_from": use.used_from} for use in sorted(uses)]
+        await self._database.write(lambda connection: connection.execute(_NOTE, rows))
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         query = delete(api_keys).where((api_keys.c.id == key_id) & (api_keys.c.user_id == user_id))

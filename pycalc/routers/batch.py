@@ -13,7 +13,7 @@ from pycalc.models.math import BatchResults
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import spend
 from pycalc.routers.http.connection import max_body, while_connected
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
@@ -39,7 +39,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     },
 )
 @max_body(1024 * 1024)
-async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     require_media_type(request, JSON)
     resources.batches.slots.require_free(1)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import ResourcesDep, UsageReadDep
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers
@@ -34,7 +34,7 @@ class UsageQuery(BaseModel):
     response_model=UsageReport,
     responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
 )
-async def usage(caller: CallerDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
+async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
     """Return totals by day and operation, counted from the event stream, and the caller's quotas; an admin sees all."""
     response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
     limit = resources.calculation_limits.of(caller.limits.rate_limit)

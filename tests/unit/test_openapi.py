@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pycalc.main import create_app
+from pycalc.services.operations import OPERATIONS
 from pycalc.settings import Settings
 
 METHODS = {"get", "put", "post", "delete", "patch"}
@@ -111,13 +112,27 @@ def test_every_schema_of_a_component_has_a_description(document: dict[str, Any])
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Public routes need no credentials, registration takes them optionally, and others need a token or an API key."""
-    token: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"apiKey": []}]
-    expected: dict[str, list[Any]] = {**{name: [] for name in PUBLIC}, "register": [{}, *token]}
-    for operation in operations(document).values():
-        name = operation["operationId"]
-        assert operation["security"] == expected.get(name, token), name
-    assert document["components"]["securitySchemes"]["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()
+    """Public routes need no credentials, registration takes an admin's token, others a session or a key with a scope.
+
+    Only a key that may do nothing but calculate may be sent in a URL.
+    """
+    session: dict[str, list[str]] = {"OAuth2PasswordBearer": []}
+    found = {operation["operationId"]: operation["security"] for operation in operations(document).values()}
+    assert {name for name, security in found.items() if not security} == PUBLIC
+    assert found["register"] == [{}, session]
+    assert found["logOut"] == found["createKey"] == found["changeUser"] == [session]
+    history, calculate = ["history:read"], ["calculate"]
+    assert found["listHistory"] == [session, {"apiKey": history}, {"apiKeyBasic": history}]
+    by_key: list[dict[str, list[str]]] = [{name: calculate} for name in ("apiKey", "apiKeyBasic", "apiKeyQuery")]
+    assert found["fibonacci"] == found["evaluate"] == [session, *by_key]
+    assert {name for name, security in found.items() if {"apiKeyQuery": calculate} in security} == {
+        *OPERATIONS,
+        *("calculate", "calculateBatch", "evaluate"),
+    }
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()
+    assert schemes["apiKeyBasic"].items() >= {"type": "http", "scheme": "basic"}.items()
+    assert schemes["apiKeyQuery"].items() >= {"type": "apiKey", "in": "query", "name": "key"}.items()
 
 
 def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:

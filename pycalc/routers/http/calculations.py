@@ -25,6 +25,7 @@ from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     WHOLE,
+    accept_of,
     etags_of,
     send_json,
     send_not_modified,
@@ -154,19 +155,29 @@ async def spend(scope: Scope, caller: Principal, resources: Resources, operation
 
 
 async def calculate_and_respond(
-    scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation, *, created: bool = False
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    caller: Principal,
+    calculation: Calculation,
+    *,
+    created: bool = False,
+    form: str | None = None,
 ) -> int:
     """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
 
+    ``form`` is the parameter ``format`` of the query, which replaces the Accept field.
     The response to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
+    conditions = conditions_of(scope)
+    if form is not None:
+        conditions = conditions._replace(accept=accept_of(form, summary=calculation[2].summary))
     client = Client(receive)
     validated = scope["method"] == "GET"
     began = context_of(scope).arrived if validated else perf_counter()  # a client may send a body slowly
     try:
         plan = await plan_of(scope, caller, calculation, client)
-        conditions = conditions_of(scope)
         if not validated:
             conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
         text = wants_text(plan, conditions)

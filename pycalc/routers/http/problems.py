@@ -197,6 +197,8 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
     if isinstance(error, errors.Unauthorized):
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
+    if isinstance(error, errors.MissingScope):  # RFC 6750 section 3.1
+        return {"WWW-Authenticate": f'Bearer realm="pycalc", error="insufficient_scope", scope="{error.scope}"'}
     if isinstance(error, errors.RetryLater):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.UnsupportedCoding):
