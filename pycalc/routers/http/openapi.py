@@ -151,11 +151,12 @@ def complete(document: dict[str, Any]) -> None:
 
 def _complete_operation(operation: dict[str, Any]) -> None:
     security = operation.setdefault("security", [])
-    for scopes in [requirement.get(BEARER.scheme_name) for requirement in security]:
-        if scopes:  # sessions have all rights; keys have scopes, and one that is sent in a URL can only calculate
-            schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scopes == [Scope.CALCULATE]]
-            security[:] = [{BEARER.scheme_name: []}, *({name: scopes} for name in schemes)]
-            operation["responses"].setdefault("403", responses("forbidden")[403])
+    for (scope,) in filter(None, [requirement.get(BEARER.scheme_name) for requirement in security]):
+        # A key that is sent in a URL can only calculate. Linters accept the names of scopes for OAuth2 alone.
+        schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == Scope.CALCULATE]
+        security[:] = [{BEARER.scheme_name: []}, *({name: []} for name in schemes)]
+        operation["description"] += f"\n\nAn API key needs the scope `{scope}`."
+        operation["responses"].setdefault("403", responses("forbidden")[403])
     for parameter in operation.get("parameters", ()):
         # Queries and header fields cannot express null.
         choices = [choice for choice in parameter["schema"].get("anyOf", ()) if choice.get("type") != "null"]
