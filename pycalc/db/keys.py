@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from pycalc.db.base import Database, KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
@@ -13,13 +12,32 @@ from pycalc.db.tables import api_keys, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
+from pycalc.models.limits import KeyLimits
 
-_COLUMNS = [api_keys.c[field.name] for field in fields(StoredKey)]
 _NOTE = (
     update(api_keys)
     .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
     .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
 )
+
+
+def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
+    """Convert a row of the table of keys."""
+    return StoredKey(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.name,
+        prefix=row.prefix,
+        created_ms=row.created_ms,
+        expires_ms=row.expires_ms,
+        used_ms=row.used_ms,
+        used_from=row.used_from,
+        scopes=row.scopes,
+        allow_query=row.allow_query,
+        limits=KeyLimits.model_construct(  # checked before they were stored
+            rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota
+        ),
+    )
 
 
 class SqlKeyStore:
@@ -36,18 +54,32 @@ class SqlKeyStore:
             of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
             if (connection.scalar(of_user) or 0) >= limit:
                 raise Conflict(f"An account has at most {limit} keys: delete one first.")
-            connection.execute(insert(api_keys).values(**asdict(key), key_hash=key_hash))
+            row = insert(api_keys).values(
+                id=key.id,
+                user_id=key.user_id,
+                name=key.name,
+                prefix=key.prefix,
+                key_hash=key_hash,
+                created_ms=key.created_ms,
+                expires_ms=key.expires_ms,
+                scopes=key.scopes,
+                allow_query=key.allow_query,
+                rate_limit=key.limits.rate_limit,
+                compute_quota=key.limits.compute,
+                digits_quota=key.limits.digits,
+            )
+            connection.execute(row)
 
         await self._database.write(work)
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
-        query = select(*_COLUMNS).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
-        return await self._database.read(lambda connection: [StoredKey(*row) for row in connection.execute(query)])
+        query = select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
+        return await self._database.read(lambda connection: list(map(_key_of, connection.execute(query))))
 
     async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         def find(connection: Connection) -> KeyBearer | None:
-            row = connection.execute(select(*_COLUMNS).where(api_keys.c.key_hash == key_hash)).one_or_none()
-            key = None if row is None else StoredKey(*row)
+            row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
+            key = None if row is None else _key_of(row)
             if key is None or (key.expires_ms is not None and key.expires_ms <= now_ms):
                 return None
             owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())

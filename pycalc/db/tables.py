@@ -49,6 +49,9 @@ api_keys = Table(
     Column("used_from", String(64)),
     Column("scopes", String(200), nullable=False, server_default=DEFAULT_SCOPES),
     Column("allow_query", Boolean, nullable=False, server_default=false()),
+    Column("rate_limit", String(100)),
+    Column("compute_quota", String(32)),
+    Column("digits_quota", String(32)),
 )
 Index(None, api_keys.c.user_id, api_keys.c.id)
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from pycalc.models.formats import Timestamp, Uuid, expected
-from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
+from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, Scope
 
 MAX_PASSWORD_LENGTH = 1_024
@@ -64,6 +64,7 @@ class StoredKey:
     used_from: str | None = None  # the client's address at the last use
     scopes: str = DEFAULT_SCOPES  # separated by spaces
     allow_query: bool = False  # whether the key may be sent in a URL
+    limits: KeyLimits = NO_KEY_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Principal:
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
+    key_limits: UserLimits | None = None  # further ones, of the API key
 
     @property
     def is_key(self) -> bool:
@@ -237,6 +239,8 @@ class KeyRequest(BaseModel):
         expected("true or false"),
     ] = False
 
+    limits: KeyLimits = Field(NO_KEY_LIMITS, description="the key's own limits, within those of its owner")
+
     @field_validator("allow_query")
     @classmethod
     def _harmless(cls, value: bool, info: ValidationInfo) -> bool:
@@ -255,7 +259,8 @@ class ApiKey(BaseModel):
     expires_at: Timestamp | None
     scopes: list[Scope] = Field(description="what the key may do")
     allow_query: bool = Field(description="whether the key may be sent in a URL, as `?key=`")
-    last_used_at: Timestamp | None = Field(description="to within a minute or two")
+    limits: KeyLimits = Field(description="the key's own limits, within those of its owner")
+    last_used_at: Timestamp | None = Field(description="to within two minutes")
     last_used_from: str | None = Field(
         description="the client's address then, for IPv6 its /64 network", examples=["192.0.2.7"]
     )

@@ -28,6 +28,7 @@ def _fields_of(key: StoredKey) -> dict[str, object]:
         "expires_at": None if key.expires_ms is None else timestamp(key.expires_ms),
         "scopes": key.scopes.split(),
         "allow_query": key.allow_query,
+        "limits": key.limits,
         "last_used_at": None if key.used_ms is None else timestamp(key.used_ms),
         "last_used_from": key.used_from,
     }

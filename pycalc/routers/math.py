@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc.models.scopes import Scope as KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
+from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond, spend
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.inputs import query_of
 from pycalc.routers.http.openapi import json_content, operation_id
@@ -86,7 +86,9 @@ class CalculationRoute(APIRoute):
         context = context_of(scope)
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)
         limit = resources.calculation_limits.of(caller.limits.rate_limit)
-        if limit is not None:
+        if caller.key_limits is not None:
+            await spend(scope, caller, resources)
+        elif limit is not None:
             context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
         options, form = DEFAULT_OPTIONS, None
         if query := scope["query_string"]:

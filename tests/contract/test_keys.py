@@ -11,6 +11,7 @@ from pycalc.db.keys import SqlKeyStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.ids import IdSource
+from pycalc.models.limits import KeyLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -66,14 +67,23 @@ async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) ->
 
 
 async def test_a_key_is_stored_with_its_rights(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """Scopes and the permission to be sent in a URL are read as they were stored."""
+    """Scopes, limits and the permission to be sent in a URL are read as they were stored."""
     narrow = StoredKey(
-        ids.next(), bearer.user.id, "sheet", "pck_BBBB", START, None, scopes="calculate", allow_query=True
+        id=ids.next(),
+        user_id=bearer.user.id,
+        name="sheet",
+        prefix="pck_BBBB",
+        created_ms=START,
+        expires_ms=None,
+        scopes="calculate",
+        allow_query=True,
+        limits=KeyLimits(rate_limit="60/minute; 1000/day", compute="1s/hour", digits="2kB/day"),
     )
     await keys.add(narrow, b"2" * 32, 2)
     found = await keys.bearer(b"2" * 32, START)
     assert found is not None
     assert found.key == narrow
+    assert bearer.key.limits == KeyLimits()
     assert bearer.key.scopes == "calculate history:read usage:read events:read account:read"
 
 

@@ -77,6 +77,7 @@ class ApiKeys:
             expires_ms=None if wanted.expires_in is None else now + wanted.expires_in * 1000,
             scopes=scopes,
             allow_query=wanted.allow_query,
+            limits=wanted.limits,
         )
         await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
         _audit.info("key created", user=caller.username, key=key.prefix, scopes=scopes, allow_query=key.allow_query)

@@ -82,6 +82,7 @@ class Authenticator:
                 rights=frozenset(key.scopes.split()),
                 allow_query=key.allow_query,
                 limits=self._limits.of(user),
+                key_limits=key.limits.parsed(),
             )
         else:
             principal = await self._sessions.bearer(text)

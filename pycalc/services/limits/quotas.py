@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import time
+from typing import NamedTuple
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import Overloaded, Quota, QuotaExceeded
 from pycalc.models.auth import Principal
-from pycalc.models.limits import UserLimit, UserLimits
+from pycalc.models.limits import KEY_NAME, UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
@@ -24,9 +25,9 @@ _MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry i
 
 @dataclass(slots=True)
 class _WindowUse:
-    """A user's use of a quota in one window."""
+    """A user's use of a quota in one window, or that of an API key with a limit of its own."""
 
-    user_id: bytes
+    user_id: bytes  # or the key's id
     seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
@@ -38,6 +39,14 @@ class _WindowUse:
     def used(self) -> float:
         """Return what all processes are known to have charged."""
         return self.charged + self.others
+
+
+class _Bound(NamedTuple):
+    """A limit, and the use that counts in it; the name tells an API key's limit from its user's."""
+
+    name: str
+    use: _WindowUse
+    limit: UserLimit
 
 
 class WindowQuota:
@@ -72,40 +81,43 @@ class WindowQuota:
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
         """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            self._require(self._use_of(caller.user_id, limit.seconds), limit, amount)
+        self._require(self._bounds_of(caller), amount)
 
-    def _require(self, use: _WindowUse, limit: UserLimit, amount: float) -> None:
-        left = limit.amount - use.used
-        if left > 0 and amount <= left:
-            return
+    def _require(self, bounds: Sequence[_Bound], amount: float) -> None:
+        for bound in bounds:
+            left = bound.limit.amount - bound.use.used
+            if left <= 0 or amount > left:
+                raise self._refusal(bound, left, amount)
+
+    def _refusal(self, bound: _Bound, left: float, amount: float) -> QuotaExceeded:
+        """Count a refusal, and return its error."""
         self._refused.inc()
+        use, limit = bound.use, bound.limit
         detail = f"No more than {limit.amount:,.10g} {self._noun} in {limit.seconds} seconds"
+        if bound.name != self._name:
+            detail += " with this API key"
         if amount > limit.amount:
             detail += f", and this would take about {amount:,.3g}: ask for less."
         elif left > 0:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._quota(use, limit), round(use.used, 6), use.ends)
+        return QuotaExceeded(detail, self._quota(bound), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add an amount to what the user has used."""
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            use = self._use_of(caller.user_id, limit.seconds)
-            use.charged += amount
-            self._store_later(use)
+        """Add an amount to what the user has used, and the API key if it has a limit of its own."""
+        self._charge(self._bounds_of(caller), amount)
+
+    def _charge(self, bounds: Sequence[_Bound], amount: float) -> None:
+        for bound in bounds:
+            bound.use.charged += amount
+            self._store_later(bound.use)
 
     def spend(self, caller: Principal, amount: float) -> None:
         """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            use = self._use_of(caller.user_id, limit.seconds)
-            self._require(use, limit, amount)
-            use.charged += amount
-            self._store_later(use)
+        bounds = self._bounds_of(caller)
+        self._require(bounds, amount)
+        self._charge(bounds, amount)
 
     @contextmanager
     def held(self, caller: Principal, amount: float) -> Iterator[None]:
@@ -113,42 +125,38 @@ class WindowQuota:
 
         Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
         """
-        limit = self._limit_of(caller.limits)
-        if limit is None:
-            yield
-            return
-        use = self._use_of(caller.user_id, limit.seconds)
-        self._require(use, limit, amount)
-        if use.used + use.held + amount > limit.amount:
+        bounds = self._bounds_of(caller)
+        self._require(bounds, amount)
+        if any(use.used + use.held + amount > limit.amount for _, use, limit in bounds):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
-        use.held += amount
+        for bound in bounds:
+            bound.use.held += amount
         try:
             yield
         finally:
-            use.held -= amount
+            for bound in bounds:
+                bound.use.held -= amount
 
-    def state(self, caller: Principal) -> QuotaState | None:
-        """Return what the user has used, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        if limit is None:
-            return None
-        use = self._use_of(caller.user_id, limit.seconds)
-        return QuotaState(self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+    def states(self, caller: Principal) -> list[QuotaState]:
+        """Return what the user has used, and the API key if it has a limit of its own; nothing without a limit."""
+        return [
+            QuotaState(name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+            for name, use, limit in self._bounds_of(caller)
+        ]
 
-    def quota(self, caller: Principal) -> Quota | None:
-        """Return what is left in whole units and seconds, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        return None if limit is None else self._quota(self._use_of(caller.user_id, limit.seconds), limit)
+    def quotas(self, caller: Principal) -> list[Quota]:
+        """Return what is left, in whole units and seconds, in the order of ``states``."""
+        return list(map(self._quota, self._bounds_of(caller)))
 
-    def _quota(self, use: _WindowUse, limit: UserLimit) -> Quota:
+    def _quota(self, bound: _Bound) -> Quota:
+        name, use, limit = bound
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return Quota(limit.amount, limit.seconds, left, reset, self._name, self._unit)
+        return Quota(limit.amount, limit.seconds, left, reset, name, self._unit)
 
-    def id_of(self, caller: Principal) -> bytes | None:
-        """Return the id under which this process stores its charges in the present window, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        return None if limit is None else self._use_of(caller.user_id, limit.seconds).id
+    def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
+        """Return the ids under which this process stores its charges in the present windows, by user or key."""
+        return {use.user_id: use.id for _, use, _ in self._bounds_of(caller)}
 
     def now(self) -> int:
         """Return the time in seconds since the epoch."""
@@ -178,8 +186,19 @@ class WindowQuota:
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
 
+    def _bounds_of(self, caller: Principal) -> list[_Bound]:
+        """Return the limits that the caller's work counts in: the user's, and that of the API key."""
+        bounds = []
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            bounds.append(_Bound(self._name, self._use_of(caller.user_id, limit.seconds), limit))
+        own = None if caller.key_limits is None else self._limit_of(caller.key_limits)
+        if own is not None:
+            bounds.append(_Bound(KEY_NAME + self._name, self._use_of(caller.credential_id, own.seconds), own))
+        return bounds
+
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the user's use in the present window of this length; the first call creates it."""
+        """Return the use of a user or a key in the present window of this length; the first call creates it."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now or use.seconds != seconds:
