@@ -9,7 +9,9 @@ import pytest
 
 from pycalc.resources.wiring import Resources
 from pycalc.services.accounts import api_keys
+from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.in_process import in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +84,28 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.delete(f"/me/keys/{key['id']}", headers=other)).status_code == 404
     assert (await client.delete("/me/keys/nonsense", headers=other)).status_code == 404
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+
+
+async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient) -> None:
+    """A key lists its owner's keys, and those of another user are not there for it."""
+    owner, other = await logged_in(client), await logged_in(client)
+    key, others = await made(client, owner), await made(client, other)
+    listed = (await client.get("/me/keys", headers=bearer(key["key"]))).json()
+    assert [each["id"] for each in listed] == [key["id"]]
+    assert (await client.get(f"/me/keys/{others['id']}", headers=bearer(key["key"]))).status_code == 404
+
+
+async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
+    """What a process has noted of its keys' uses it stores at its end."""
+    async with in_process(settings) as client:
+        session = await logged_in(client)
+        key = await made(client, session)
+        assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+        (before,) = (await client.get("/me/keys", headers=session)).json()
+    async with in_process(settings) as client:
+        (after,) = (await client.get("/me/keys", headers=session)).json()
+    assert after == before
+    assert (after["last_used_from"], after["last_used_at"] is None) == ("127.0.0.1", False)
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
