@@ -21,7 +21,7 @@ from pydantic import (
 
 from pycalc.models.formats import Timestamp, Uuid, expected
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
-from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, Scope
+from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
@@ -104,7 +104,7 @@ def _bare_address(value: object) -> object:
     return value
 
 
-def _different(values: list[Scope] | None) -> list[Scope] | None:
+def _different(values: list[KeyScope] | None) -> list[KeyScope] | None:
     if values is not None and len(set(values)) < len(values):
         raise ValueError("a scope that is given twice")
     return values
@@ -223,15 +223,15 @@ class KeyRequest(BaseModel):
         expected(f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null"),
     ] = None
     scopes: Annotated[
-        list[Scope] | None,
+        list[KeyScope] | None,
         Field(
             min_length=1,
-            max_length=len(Scope),
+            max_length=len(KeyScope),
             description="what the key may do; null: everything but `admin:read`, which only an admin's key may have",
             examples=[["calculate"]],
         ),
         AfterValidator(_different),
-        expected(f"a list of different scopes, each one of {', '.join(Scope)}; or null"),
+        expected(f"a list of different scopes, each one of {', '.join(KeyScope)}; or null"),
     ] = None
     allow_query: Annotated[
         StrictBool,
@@ -244,7 +244,7 @@ class KeyRequest(BaseModel):
     @field_validator("allow_query")
     @classmethod
     def _harmless(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and "scopes" in info.data and info.data["scopes"] != [Scope.CALCULATE]:
+        if value and "scopes" in info.data and info.data["scopes"] != [KeyScope.CALCULATE]:
             raise ValueError('needs scopes to be ["calculate"], because others may see a URL')
         return value
 
@@ -257,7 +257,7 @@ class ApiKey(BaseModel):
     prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
     created_at: Timestamp
     expires_at: Timestamp | None
-    scopes: list[Scope] = Field(description="what the key may do")
+    scopes: list[KeyScope] = Field(description="what the key may do")
     allow_query: bool = Field(description="whether the key may be sent in a URL, as `?key=`")
     limits: KeyLimits = Field(description="the key's own limits, within those of its owner")
     last_used_at: Timestamp | None = Field(description="to within two minutes")

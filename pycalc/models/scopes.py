@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 
-class Scope(StrEnum):
+class KeyScope(StrEnum):
     """A right of an API key; the account's role decides whose records a right covers."""
 
     CALCULATE = "calculate"
@@ -18,13 +18,13 @@ class Scope(StrEnum):
 
 
 SESSION = "session"  # the right of sessions alone: to change passwords, keys, sessions and accounts
-SESSION_RIGHTS = frozenset({*Scope, SESSION})
+SESSION_RIGHTS = frozenset({*KeyScope, SESSION})
 
 
-def scopes_text(scopes: Iterable[Scope]) -> str:
+def scopes_text(scopes: Iterable[KeyScope]) -> str:
     """Return the stored text of scopes, such as ``calculate history:read``, in the order of their definition."""
     wanted = set(scopes)
-    return " ".join(scope for scope in Scope if scope in wanted)
+    return " ".join(scope for scope in KeyScope if scope in wanted)
 
 
-DEFAULT_SCOPES = scopes_text(set(Scope) - {Scope.ADMIN_READ})
+DEFAULT_SCOPES = scopes_text(set(KeyScope) - {KeyScope.ADMIN_READ})

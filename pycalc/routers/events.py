@@ -15,7 +15,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
-from pycalc.models.scopes import Scope as KeyScope
+from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import EventsReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
-from pycalc.models.scopes import Scope
+from pycalc.models.scopes import KeyScope
 from pycalc.models.times import Moment
 from pycalc.routers.http.compression import CODINGS
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
@@ -92,7 +92,7 @@ async def secure_history(
         return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 
     async def identify() -> Principal:
-        return await caller_of(request.scope, resources, Scope.HISTORY_READ)
+        return await caller_of(request.scope, resources, KeyScope.HISTORY_READ)
 
     layout = EXPORT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from pycalc.models.scopes import Scope as KeyScope
+from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond, spend
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of

@@ -11,8 +11,7 @@ from starlette.types import Scope
 
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
 from pycalc.models.auth import Principal
-from pycalc.models.scopes import SESSION
-from pycalc.models.scopes import Scope as KeyScope
+from pycalc.models.scopes import SESSION, KeyScope
 from pycalc.observability.requests import context_of, header
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of

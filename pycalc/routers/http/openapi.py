@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from pycalc.models.history import HistoryItem
 from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
-from pycalc.models.scopes import Scope
+from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
@@ -153,7 +153,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     security = operation.setdefault("security", [])
     for (scope,) in filter(None, [requirement.get(BEARER.scheme_name) for requirement in security]):
         # A key that is sent in a URL can only calculate. Linters accept the names of scopes for OAuth2 alone.
-        schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == Scope.CALCULATE]
+        schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == KeyScope.CALCULATE]
         security[:] = [{BEARER.scheme_name: []}, *({name: []} for name in schemes)]
         operation["description"] += f"\n\nAn API key needs the scope `{scope}`."
         operation["responses"].setdefault("403", responses("forbidden")[403])

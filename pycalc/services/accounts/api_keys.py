@@ -15,7 +15,7 @@ from pycalc.db.base import KeyBearer, KeyStore
 from pycalc.errors import Forbidden, NotFound
 from pycalc.models.auth import KeyRequest, Principal, StoredKey
 from pycalc.models.ids import IdSource, now_ms
-from pycalc.models.scopes import DEFAULT_SCOPES, Scope, scopes_text
+from pycalc.models.scopes import DEFAULT_SCOPES, KeyScope, scopes_text
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.key_uses import KeyUses
@@ -64,8 +64,8 @@ class ApiKeys:
         """
         require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
-        if Scope.ADMIN_READ in scopes.split() and not caller.is_admin:
-            raise Forbidden(f"Only an admin's key may have the scope {Scope.ADMIN_READ}: leave it out.")
+        if KeyScope.ADMIN_READ in scopes.split() and not caller.is_admin:
+            raise Forbidden(f"Only an admin's key may have the scope {KeyScope.ADMIN_READ}: leave it out.")
         text = PREFIX + secrets.token_urlsafe(32)
         now = now_ms()
         key = StoredKey(

@@ -41,7 +41,7 @@ class _WindowUse:
         return self.charged + self.others
 
 
-class _Bound(NamedTuple):
+class _CountedLimit(NamedTuple):
     """A limit, and the use that counts in it; the name tells an API key's limit from its user's."""
 
     name: str
@@ -83,13 +83,13 @@ class WindowQuota:
         """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
         self._require(self._bounds_of(caller), amount)
 
-    def _require(self, bounds: Sequence[_Bound], amount: float) -> None:
+    def _require(self, bounds: Sequence[_CountedLimit], amount: float) -> None:
         for bound in bounds:
             left = bound.limit.amount - bound.use.used
             if left <= 0 or amount > left:
                 raise self._refusal(bound, left, amount)
 
-    def _refusal(self, bound: _Bound, left: float, amount: float) -> QuotaExceeded:
+    def _refusal(self, bound: _CountedLimit, left: float, amount: float) -> QuotaExceeded:
         """Count a refusal, and return its error."""
         self._refused.inc()
         use, limit = bound.use, bound.limit
@@ -108,7 +108,7 @@ class WindowQuota:
         """Add an amount to what the user has used, and the API key if it has a limit of its own."""
         self._charge(self._bounds_of(caller), amount)
 
-    def _charge(self, bounds: Sequence[_Bound], amount: float) -> None:
+    def _charge(self, bounds: Sequence[_CountedLimit], amount: float) -> None:
         for bound in bounds:
             bound.use.charged += amount
             self._store_later(bound.use)
@@ -149,7 +149,7 @@ class WindowQuota:
         """Return what is left, in whole units and seconds, in the order of ``states``."""
         return list(map(self._quota, self._bounds_of(caller)))
 
-    def _quota(self, bound: _Bound) -> Quota:
+    def _quota(self, bound: _CountedLimit) -> Quota:
         name, use, limit = bound
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
         return Quota(limit.amount, limit.seconds, left, reset, name, self._unit)
@@ -186,15 +186,15 @@ class WindowQuota:
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
 
-    def _bounds_of(self, caller: Principal) -> list[_Bound]:
+    def _bounds_of(self, caller: Principal) -> list[_CountedLimit]:
         """Return the limits that the caller's work counts in: the user's, and that of the API key."""
         bounds = []
         limit = self._limit_of(caller.limits)
         if limit is not None:
-            bounds.append(_Bound(self._name, self._use_of(caller.user_id, limit.seconds), limit))
+            bounds.append(_CountedLimit(self._name, self._use_of(caller.user_id, limit.seconds), limit))
         own = None if caller.key_limits is None else self._limit_of(caller.key_limits)
         if own is not None:
-            bounds.append(_Bound(KEY_NAME + self._name, self._use_of(caller.credential_id, own.seconds), own))
+            bounds.append(_CountedLimit(KEY_NAME + self._name, self._use_of(caller.credential_id, own.seconds), own))
         return bounds
 
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from pycalc.models.scopes import Scope
+from pycalc.models.scopes import KeyScope
 from pycalc.resources.wiring import Resources
 from pycalc.services.operations import OPERATIONS
 from tests.harness.accounts import PASSWORD, new_name, registration
@@ -91,12 +91,12 @@ def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
     assert routes(app) == RIGHTS.keys()
 
 
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", KeyScope)
 async def test_a_key_without_the_scope_is_refused(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
     """The refusal names the missing scope, in words and as in RFC 6750 section 3.1."""
-    headers = await key_with(client, session, [other for other in Scope if other != scope])
+    headers = await key_with(client, session, [other for other in KeyScope if other != scope])
     for method, path in requests_for(scope):
         answer = await client.request(method, path, headers=headers, json={})
         assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden"), path
@@ -104,7 +104,7 @@ async def test_a_key_without_the_scope_is_refused(
         assert f'error="insufficient_scope", scope="{scope}"' in answer.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", KeyScope)
 async def test_a_key_with_only_the_scope_is_let_in(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
@@ -119,7 +119,7 @@ async def test_a_key_with_only_the_scope_is_let_in(
 
 async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, session: dict[str, str]) -> None:
     """Passwords, keys, sessions and the accounts of others are not changed with a key that has every scope."""
-    headers = await key_with(client, session, [*Scope])
+    headers = await key_with(client, session, [*KeyScope])
     for method, path in requests_for(SESSION):
         answer = await client.request(method, path, headers=headers, json={})
         assert (answer.status_code, "An API key can't do this" in answer.json()["detail"]) == (403, True), path
@@ -127,7 +127,7 @@ async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, sessi
 
 async def test_all_other_routes_need_a_credential(client: httpx.AsyncClient) -> None:
     """Without one, a route is public or answers 401."""
-    for right in {*Scope, SESSION}:
+    for right in {*KeyScope, SESSION}:
         for method, path in requests_for(right):
             assert (await client.request(method, path, json={})).status_code == 401, path
     for method, path in requests_for(PUBLIC):
