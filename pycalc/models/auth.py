@@ -79,7 +79,7 @@ class Principal:
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
-    key_limits: UserLimits | None = None  # further ones, of the API key
+    key: Principal | None = None  # an API key with limits of its own: its id as that of a user, with these limits
 
     @property
     def is_key(self) -> bool:

@@ -77,6 +77,7 @@ class UserLimits:
     compute: UserLimit | None = None  # seconds of computing
     digits: UserLimit | None = None  # bytes of results
     history: int | None = None  # calculations kept
+    prefix: str = ""  # begins the names of these limits
 
 
 UNLIMITED = UserLimits()
@@ -183,6 +184,7 @@ class KeyLimits(BaseModel):
             self.rate_limit or "",
             parse_seconds(self.compute) if self.compute else None,
             parse_bytes(self.digits) if self.digits else None,
+            prefix=KEY_NAME,
         )
 
 

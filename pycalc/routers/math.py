@@ -86,7 +86,7 @@ class CalculationRoute(APIRoute):
         context = context_of(scope)
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)
         limit = resources.calculation_limits.of(caller.limits.rate_limit)
-        if caller.key_limits is not None:
+        if caller.key is not None:
             await spend(scope, caller, resources)
         elif limit is not None:
             context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)

@@ -187,7 +187,7 @@ def test_what_is_no_quota_of_bytes_is_refused(text: str) -> None:
 
 def key_of(user: Principal, limit: UserLimit) -> Principal:
     """Return the caller who uses a key of this user, with a limit of its own."""
-    return replace(user, credential_id=b"k" * 16, key_limits=UserLimits(compute=limit))
+    return replace(user, key=replace(user, user_id=b"k" * 16, limits=UserLimits(compute=limit, prefix="key-")))
 
 
 def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> None:
@@ -202,7 +202,7 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
     quota.require(ADA, 200.0)
     assert quota.states(key)[0].used == 14.0
     stored = {(use.user_id, use.ends): use.used for use in quota.unstored()}
-    assert stored == {(ADA.user_id, 11 * HOUR): 14_000_000, (key.credential_id, DAY): 9_000_000}
+    assert stored == {(ADA.user_id, 11 * HOUR): 14_000_000, (b"k" * 16, DAY): 9_000_000}
 
 
 def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
@@ -221,8 +221,8 @@ def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
     """What others have charged to the key counts in its quota alone."""
     key = key_of(ADA, UserLimit(10, HOUR))
     quota.require(key)
-    quota.learn([QuotaTotal(key.credential_id, "compute", 11 * HOUR, 10_000_000)])
+    quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])
     with pytest.raises(QuotaExceeded):
         quota.require(key)
     quota.require(ADA)
-    assert quota.ids_of(key).keys() == {ADA.user_id, key.credential_id}
+    assert quota.ids_of(key).keys() == {ADA.user_id, b"k" * 16}

@@ -150,10 +150,10 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
     That of an API key comes first, so that a key beyond its own limit takes nothing from its owner's.
     """
-    own = None if caller.key_limits is None else resources.key_limits.of(caller.key_limits.rate_limit)
-    limit = resources.calculation_limits.of(caller.limits.rate_limit)
-    found = [(own, caller.credential_id), (limit, caller.user_id)]
-    return [(each, identity) for each, identity in found if each is not None]
+    found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
+    if caller.key is not None:
+        found.insert(0, (resources.key_limits.of(caller.key.limits.rate_limit), caller.key.user_id))
+    return [(limit, identity) for limit, identity in found if limit is not None]
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:

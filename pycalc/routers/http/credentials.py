@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Scope, Send
 
-from pycalc.observability.requests import RequestContext, context_of, header
+from pycalc.observability.requests import RequestContext, context_of
 from pycalc.routers.http.headers import NO_STORE
 from pycalc.services.accounts.api_keys import PREFIX
 
@@ -22,13 +22,14 @@ def token_of(scope: Scope) -> bytes | None:
     The token is a bearer token (RFC 6750 section 2.1), or an API key, as the password of HTTP Basic (RFC 7617) or in
     the query. Passwords and access tokens are accepted neither by Basic nor in the query.
     """
-    authorization = header(scope, b"authorization")
-    if authorization is not None:
-        scheme, _, credentials = authorization.partition(b" ")
-        if scheme.lower() == b"bearer":
-            return credentials.strip()
-        return _only_key(_password(credentials.strip())) if scheme.lower() == b"basic" else b""
-    key = context_of(scope).query_key
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, rest = value.partition(b" ")
+            credentials: bytes = rest.strip()
+            if scheme.lower() == b"bearer":
+                return credentials
+            return _only_key(_password(credentials)) if scheme.lower() == b"basic" else b""
+    key: bytes | None = context_of(scope).query_key
     return None if key is None else _only_key(key)
 
 

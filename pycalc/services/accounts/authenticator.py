@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from time import time
 
@@ -82,8 +83,10 @@ class Authenticator:
                 rights=frozenset(key.scopes.split()),
                 allow_query=key.allow_query,
                 limits=self._limits.of(user),
-                key_limits=key.limits.parsed(),
             )
+            limits = key.limits.parsed()
+            if limits is not None:
+                principal = replace(principal, key=replace(principal, user_id=key.id, limits=limits))
         else:
             principal = await self._sessions.bearer(text)
         self.token_cache.put(token, principal, epoch)

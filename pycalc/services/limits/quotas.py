@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import time
-from typing import NamedTuple
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import Overloaded, Quota, QuotaExceeded
 from pycalc.models.auth import Principal
-from pycalc.models.limits import KEY_NAME, UserLimit, UserLimits
+from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
@@ -39,14 +38,6 @@ class _WindowUse:
     def used(self) -> float:
         """Return what all processes are known to have charged."""
         return self.charged + self.others
-
-
-class _CountedLimit(NamedTuple):
-    """A limit, and the use that counts in it; the name tells an API key's limit from its user's."""
-
-    name: str
-    use: _WindowUse
-    limit: UserLimit
 
 
 class WindowQuota:
@@ -81,20 +72,19 @@ class WindowQuota:
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
         """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
-        self._require(self._bounds_of(caller), amount)
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
+        if caller.key is not None:
+            self.require(caller.key, amount)
 
-    def _require(self, bounds: Sequence[_CountedLimit], amount: float) -> None:
-        for bound in bounds:
-            left = bound.limit.amount - bound.use.used
-            if left <= 0 or amount > left:
-                raise self._refusal(bound, left, amount)
-
-    def _refusal(self, bound: _CountedLimit, left: float, amount: float) -> QuotaExceeded:
-        """Count a refusal, and return its error."""
+    def _require(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> None:
+        left = limit.amount - use.used
+        if left > 0 and amount <= left:
+            return
         self._refused.inc()
-        use, limit = bound.use, bound.limit
         detail = f"No more than {limit.amount:,.10g} {self._noun} in {limit.seconds} seconds"
-        if bound.name != self._name:
+        if caller.limits.prefix:
             detail += " with this API key"
         if amount > limit.amount:
             detail += f", and this would take about {amount:,.3g}: ask for less."
@@ -102,22 +92,29 @@ class WindowQuota:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        return QuotaExceeded(detail, self._quota(bound), round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._quota(caller, use, limit), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add an amount to what the user has used, and the API key if it has a limit of its own."""
-        self._charge(self._bounds_of(caller), amount)
-
-    def _charge(self, bounds: Sequence[_CountedLimit], amount: float) -> None:
-        for bound in bounds:
-            bound.use.charged += amount
-            self._store_later(bound.use)
+        """Add an amount to what the user has used, and the API key if it has limits of its own."""
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            use = self._use_of(caller.user_id, limit.seconds)
+            use.charged += amount
+            self._store_later(use)
+        if caller.key is not None:
+            self.charge(caller.key, amount)
 
     def spend(self, caller: Principal, amount: float) -> None:
         """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
-        bounds = self._bounds_of(caller)
-        self._require(bounds, amount)
-        self._charge(bounds, amount)
+        limit = self._limit_of(caller.limits)
+        if caller.key is not None:
+            self.require(caller, amount)
+            self.spend(caller.key, amount)
+        if limit is not None:
+            use = self._use_of(caller.user_id, limit.seconds)
+            self._require(caller, use, limit, amount)
+            use.charged += amount
+            self._store_later(use)
 
     @contextmanager
     def held(self, caller: Principal, amount: float) -> Iterator[None]:
@@ -125,38 +122,46 @@ class WindowQuota:
 
         Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
         """
-        bounds = self._bounds_of(caller)
-        self._require(bounds, amount)
-        if any(use.used + use.held + amount > limit.amount for _, use, limit in bounds):
+        self.require(caller, amount)
+        uses = self._uses_of(caller)
+        if any(use.used + use.held + amount > limit.amount for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
-        for bound in bounds:
-            bound.use.held += amount
+        for _, use, _ in uses:
+            use.held += amount
         try:
             yield
         finally:
-            for bound in bounds:
-                bound.use.held -= amount
+            for _, use, _ in uses:
+                use.held -= amount
 
     def states(self, caller: Principal) -> list[QuotaState]:
         """Return what the user has used, and the API key if it has a limit of its own; nothing without a limit."""
         return [
-            QuotaState(name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
-            for name, use, limit in self._bounds_of(caller)
+            QuotaState(counted.limits.prefix + self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+            for counted, use, limit in self._uses_of(caller)
         ]
 
     def quotas(self, caller: Principal) -> list[Quota]:
-        """Return what is left, in whole units and seconds, in the order of ``states``."""
-        return list(map(self._quota, self._bounds_of(caller)))
+        """Return what is left in whole units and seconds, in the order of ``states``."""
+        return [self._quota(*each) for each in self._uses_of(caller)]
 
-    def _quota(self, bound: _CountedLimit) -> Quota:
-        name, use, limit = bound
+    def _quota(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> Quota:
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return Quota(limit.amount, limit.seconds, left, reset, name, self._unit)
+        return Quota(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
         """Return the ids under which this process stores its charges in the present windows, by user or key."""
-        return {use.user_id: use.id for _, use, _ in self._bounds_of(caller)}
+        return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
+
+    def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
+        """Return the uses in which the caller's work counts, each with the user or the API key and its limit."""
+        found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
+        return [
+            (counted, self._use_of(counted.user_id, limit.seconds), limit)
+            for counted, limit in found
+            if limit is not None
+        ]
 
     def now(self) -> int:
         """Return the time in seconds since the epoch."""
@@ -186,19 +191,8 @@ class WindowQuota:
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
 
-    def _bounds_of(self, caller: Principal) -> list[_CountedLimit]:
-        """Return the limits that the caller's work counts in: the user's, and that of the API key."""
-        bounds = []
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            bounds.append(_CountedLimit(self._name, self._use_of(caller.user_id, limit.seconds), limit))
-        own = None if caller.key_limits is None else self._limit_of(caller.key_limits)
-        if own is not None:
-            bounds.append(_CountedLimit(KEY_NAME + self._name, self._use_of(caller.credential_id, own.seconds), own))
-        return bounds
-
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the use of a user or a key in the present window of this length; the first call creates it."""
+        """Return the user's use in the present window of this length; the first call creates it."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now or use.seconds != seconds:
