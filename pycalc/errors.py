@@ -10,6 +10,7 @@ The tree::
     │   ├── InvalidToken                               the bearer token is invalid, expired or revoked
     │   └── RefreshTokenReused                         carries the id of the session that was ended
     ├── Forbidden               forbidden
+    │   ├── MissingScope                               carries the scope that the API key lacks
     │   └── WrongPassword                              an authenticated caller gave a wrong password
     ├── NotFound                not-found
     ├── Conflict                conflict               the request contradicts the stored state
@@ -164,6 +165,14 @@ class Forbidden(PycalcError):
 
     code = "forbidden"
     title = "Not allowed"
+
+
+class MissingScope(Forbidden):
+    """The caller's API key does not have ``scope``."""
+
+    def __init__(self, detail: str, scope: str) -> None:
+        super().__init__(detail, scope)
+        self.scope = scope
 
 
 class WrongPassword(Forbidden):

@@ -167,6 +167,7 @@ INSIDE = Dashboard(
             {
                 "verified tokens": "sum(<tokens_cached>)",
                 "unknown keys": "sum(<keys_unknown>)",
+                "key uses to be stored": "sum(<key_uses_noted>)",
                 "counters: {{limit}}": "sum by (limit) (<limit_keys>)",
             },
         ),

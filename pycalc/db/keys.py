@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import Database, KeyBearer
+from pycalc.db.base import Database, KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import api_keys, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
+from pycalc.models.limits import KeyLimits
 
-_USE_STEP_MS = 300_000  # precision of the stored last use, so that not every request writes
-_COLUMNS = [api_keys.c[field.name] for field in fields(StoredKey)]
+_NOTE = (
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
+    .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
+)
+
+
+def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
+    """Convert a row of the table of keys."""
+    return StoredKey(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.name,
+        prefix=row.prefix,
+        created_ms=row.created_ms,
+        expires_ms=row.expires_ms,
+        used_ms=row.used_ms,
+        used_from=row.used_from,
+        scopes=row.scopes,
+        allow_query=row.allow_query,
+        limits=KeyLimits.model_construct(  # checked before they were stored
+            rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota
+        ),
+    )
 
 
 class SqlKeyStore:
@@ -31,32 +54,43 @@ class SqlKeyStore:
             of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
             if (connection.scalar(of_user) or 0) >= limit:
                 raise Conflict(f"An account has at most {limit} keys: delete one first.")
-            connection.execute(insert(api_keys).values(**asdict(key), key_hash=key_hash))
+            row = insert(api_keys).values(
+                id=key.id,
+                user_id=key.user_id,
+                name=key.name,
+                prefix=key.prefix,
+                key_hash=key_hash,
+                created_ms=key.created_ms,
+                expires_ms=key.expires_ms,
+                scopes=key.scopes,
+                allow_query=key.allow_query,
+                rate_limit=key.limits.rate_limit,
+                compute_quota=key.limits.compute,
+                digits_quota=key.limits.digits,
+            )
+            connection.execute(row)
 
         await self._database.write(work)
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
-        query = select(*_COLUMNS).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
-        return await self._database.read(lambda connection: [StoredKey(*row) for row in connection.execute(query)])
+        query = select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
+        return await self._database.read(lambda connection: list(map(_key_of, connection.execute(query))))
 
-    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        def find(connection: Connection) -> tuple[KeyBearer, int | None] | None:
+    async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        def find(connection: Connection) -> KeyBearer | None:
             row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
-            if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
+            key = None if row is None else _key_of(row)
+            if key is None or (key.expires_ms is not None and key.expires_ms <= now_ms):
                 return None
-            owner = user_of(connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none())
-            if owner is None or owner.disabled:
-                return None
-            return KeyBearer(owner, row.id, row.expires_ms), row.used_ms
+            owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())
+            return None if owner is None or owner.disabled else KeyBearer(owner, key)
 
-        found = await self._database.read(find)
-        if found is None:
-            return None
-        bearer, used_ms = found
-        if used_ms is None or used_ms <= now_ms - _USE_STEP_MS:
-            use = update(api_keys).where(api_keys.c.id == bearer.key_id).values(used_ms=now_ms)
-            await self._database.write(lambda connection: connection.execute(use))
-        return bearer
+        return await self._database.read(find)
+
+    async def note(self, uses: Sequence[KeyUse]) -> None:
+        # Concurrent processes lock rows in the same order, which rules out deadlocks.
+        rows = [{"of": use.key_id, "used_ms": use.used_ms, "used_from": use.used_from} for use in sorted(uses)]
+        await self._database.write(lambda connection: connection.execute(_NOTE, rows))
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         query = delete(api_keys).where((api_keys.c.id == key_id) & (api_keys.c.user_id == user_id))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, false
 
+from pycalc.models.scopes import DEFAULT_SCOPES
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -44,6 +46,12 @@ api_keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("used_ms", BigInteger),
+    Column("used_from", String(64)),
+    Column("scopes", String(200), nullable=False, server_default=DEFAULT_SCOPES),
+    Column("allow_query", Boolean, nullable=False, server_default=false()),
+    Column("rate_limit", String(100)),
+    Column("compute_quota", String(32)),
+    Column("digits_quota", String(32)),
 )
 Index(None, api_keys.c.user_id, api_keys.c.id)
 

@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from pycalc.models.formats import Timestamp, Uuid, expected
-from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
+from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
+from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
@@ -58,8 +59,12 @@ class StoredKey:
     name: str
     prefix: str
     created_ms: int
-    expires_ms: int | None
-    used_ms: int | None
+    expires_ms: int | None  # None: never
+    used_ms: int | None = None
+    used_from: str | None = None  # the client's address at the last use
+    scopes: str = DEFAULT_SCOPES  # separated by spaces
+    allow_query: bool = False  # whether the key may be sent in a URL
+    limits: KeyLimits = NO_KEY_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,15 @@ class Principal:
     role: Role
     credential_id: bytes  # the session's id, or the API key's
     expires_at: float
-    is_key: bool = False
+    rights: frozenset[str] = SESSION_RIGHTS
+    allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
+    key: Principal | None = None  # an API key with limits of its own: its id as that of a user, with these limits
+
+    @property
+    def is_key(self) -> bool:
+        """Return whether the caller uses an API key, not a session."""
+        return SESSION not in self.rights
 
     @property
     def is_admin(self) -> bool:
@@ -90,6 +102,12 @@ def _bare_address(value: object) -> object:
     if isinstance(value, str) and "<" in value:
         raise ValueError("an address with a name")
     return value
+
+
+def _different(values: list[KeyScope] | None) -> list[KeyScope] | None:
+    if values is not None and len(set(values)) < len(values):
+        raise ValueError("a scope that is given twice")
+    return values
 
 
 def _no_text(value: object) -> object:
@@ -204,6 +222,31 @@ class KeyRequest(BaseModel):
         BeforeValidator(_no_text),
         expected(f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null"),
     ] = None
+    scopes: Annotated[
+        list[KeyScope] | None,
+        Field(
+            min_length=1,
+            max_length=len(KeyScope),
+            description="what the key may do; null: everything but `admin:read`, which only an admin's key may have",
+            examples=[["calculate"]],
+        ),
+        AfterValidator(_different),
+        expected(f"a list of different scopes, each one of {', '.join(KeyScope)}; or null"),
+    ] = None
+    allow_query: Annotated[
+        StrictBool,
+        Field(description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone"),
+        expected("true or false"),
+    ] = False
+
+    limits: KeyLimits = Field(NO_KEY_LIMITS, description="the key's own limits, within those of its owner")
+
+    @field_validator("allow_query")
+    @classmethod
+    def _harmless(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "scopes" in info.data and info.data["scopes"] != [KeyScope.CALCULATE]:
+            raise ValueError('needs scopes to be ["calculate"], because others may see a URL')
+        return value
 
 
 class ApiKey(BaseModel):
@@ -214,13 +257,22 @@ class ApiKey(BaseModel):
     prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
     created_at: Timestamp
     expires_at: Timestamp | None
-    last_used_at: Timestamp | None = Field(description="to within five minutes")
+    scopes: list[KeyScope] = Field(description="what the key may do")
+    allow_query: bool = Field(description="whether the key may be sent in a URL, as `?key=`")
+    limits: KeyLimits = Field(description="the key's own limits, within those of its owner")
+    last_used_at: Timestamp | None = Field(description="to within two minutes")
+    last_used_from: str | None = Field(
+        description="the client's address then, for IPv6 its /64 network", examples=["192.0.2.7"]
+    )
 
 
 class CreatedApiKey(ApiKey):
     """A new API key, with its text: it is shown this once."""
 
-    key: str = Field(description="send it as `Authorization: Bearer ...`", examples=["pck_AZqrEnwA..."])
+    key: str = Field(
+        description="send it as `Authorization: Bearer ...`, or as the password of HTTP Basic with any user name",
+        examples=["pck_AZqrEnwA..."],
+    )
 
 
 class Session(BaseModel):

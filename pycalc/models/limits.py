@@ -16,6 +16,7 @@ _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
 _UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
+KEY_NAME = "key-"  # begins the names of an API key's own limits
 _NONE = "0"  # no limit, where a missing value means the default
 _MOST_ROWS = 10**12
 
@@ -76,6 +77,7 @@ class UserLimits:
     compute: UserLimit | None = None  # seconds of computing
     digits: UserLimit | None = None  # bytes of results
     history: int | None = None  # calculations kept
+    prefix: str = ""  # begins the names of these limits
 
 
 UNLIMITED = UserLimits()
@@ -139,4 +141,52 @@ class OwnLimits(BaseModel):
         return replace(limits, **changed)
 
 
+def _of_key(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator of an API key's limit: as ``_checked``, but "0" is no limit."""
+
+    def checked(text: str | None) -> str | None:
+        if text is not None:
+            check(text)
+        return text
+
+    return AfterValidator(checked)
+
+
+class KeyLimits(BaseModel):
+    """The limits of one API key, within those of its owner; null means no further limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate_limit: Annotated[
+        StrictStr | None,
+        Field(max_length=100, description="calculations", examples=["60/minute; 1000/day"]),
+        _of_key(parse_limits),
+        expected('limits such as "60/minute; 1000/day", or null'),
+    ] = None
+    compute: Annotated[
+        StrictStr | None,
+        Field(max_length=32, description="seconds of computing", examples=["10s/hour"]),
+        _of_key(parse_seconds),
+        expected('a quota such as "10s/hour", or null'),
+    ] = None
+    digits: Annotated[
+        StrictStr | None,
+        Field(max_length=32, description="bytes of results", examples=["100MB/day"]),
+        _of_key(parse_bytes),
+        expected('a quota such as "100MB/day", or null'),
+    ] = None
+
+    def parsed(self) -> UserLimits | None:
+        """Return these limits, None if there is none."""
+        if (self.rate_limit, self.compute, self.digits) == (None, None, None):
+            return None
+        return UserLimits(
+            self.rate_limit or "",
+            parse_seconds(self.compute) if self.compute else None,
+            parse_bytes(self.digits) if self.digits else None,
+            prefix=KEY_NAME,
+        )
+
+
+NO_KEY_LIMITS = KeyLimits()
 DEFAULTS = OwnLimits()  # of an account or role without limits of its own

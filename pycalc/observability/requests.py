@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -44,6 +44,7 @@ class RequestContext:
     admitted: bool = False  # by the overload check
     content_wanted: bool = True  # False for HEAD
     release_slot: Callable[[], None] = lambda: None
+    query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
     caller: Principal | None = None
     quotas: tuple[Quota, ...] = ()  # the caller's rate limits after this request
     tried: str | None = None  # the user name of an attempted login, for the audit log

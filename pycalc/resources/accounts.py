@@ -31,6 +31,7 @@ from pycalc.services.accounts.bootstrap import (
     forget_bootstrap_token,
     offer_bootstrap_token,
 )
+from pycalc.services.accounts.key_uses import KeyUseWriter
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
@@ -71,6 +72,7 @@ async def open_account_services(
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
+    stack.closing(KeyUseWriter(keys.uses))
     sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
     authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits, identified)
     if key_file is not None:

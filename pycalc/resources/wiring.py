@@ -19,6 +19,7 @@ from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
+from pycalc.models.limits import KEY_NAME
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
@@ -110,6 +111,7 @@ class Resources:
     registration_limit: AddressLimit
     page_limit: AddressLimit
     calculation_limits: CalculationRateLimits
+    key_limits: CalculationRateLimits  # of API keys, within those of their owners
     quotas: QuotaKeeper
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags
@@ -248,6 +250,7 @@ def _services(
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
         page_limit=page_limit(settings.page_limit, metrics),
         calculation_limits=CalculationRateLimits(metrics, shared),
+        key_limits=CalculationRateLimits(metrics, shared, prefix=KEY_NAME),
         quotas=quotas,
         bootstrap_token=account_services.bootstrap_token,
         etag_key=account_services.etag_key,

@@ -11,7 +11,7 @@ from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Re
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.deps import BEARER, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.http.deps import BEARER, AccountReadDep, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
@@ -99,7 +99,7 @@ async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
 
 
 @router.get("/me", operation_id="getAccount")
-async def me(caller: CallerDep, resources: ResourcesDep) -> Account:
+async def me(caller: AccountReadDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return account_of(await resources.accounts.own(caller))
 

@@ -11,9 +11,9 @@ from pydantic_core import to_json
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.calculations import spend
+from pycalc.routers.http.calculations import require_some, spend
 from pycalc.routers.http.connection import max_body, while_connected
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
@@ -39,13 +39,11 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     },
 )
 @max_body(1024 * 1024)
-async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     require_media_type(request, JSON)
     resources.batches.slots.require_free(1)
-    limit = resources.calculation_limits.of(caller.limits.rate_limit)
-    if limit is not None:
-        await limit.require_some(caller.user_id)
+    await require_some(caller, resources)
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)

@@ -27,7 +27,7 @@ from pycalc.routers.http.calculations import (
     spend,
 )
 from pycalc.routers.http.connection import Client, max_body
-from pycalc.routers.http.deps import CallerDep, ResourcesDep, resources_of
+from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, ResourcesDep, resources_of
 from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
@@ -60,7 +60,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     },
 )
 @max_body(_MAX_BODY)
-async def calculate(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def calculate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Calculate with the operands in the body; `Location` is where the calculation and its digits can be read again."""
     return await posted(request, caller, resources, read_calculation, _create)
 
@@ -74,7 +74,7 @@ async def _create(scope: Scope, receive: Receive, send: Send, caller: Principal,
 
 
 async def _recorded(
-    calculation_id: Annotated[Uuid, Path(max_length=64)], caller: CallerDep, resources: ResourcesDep
+    calculation_id: Annotated[Uuid, Path(max_length=64)], caller: HistoryReadDep, resources: ResourcesDep
 ) -> HistoryRow:
     try:
         identity = id_of_text(calculation_id)
@@ -108,7 +108,7 @@ async def calculation(row: RecordedDep) -> Response:
         **responses(*CALCULATION_ERRORS, "forbidden", "not-found"),
     },
 )
-async def digits(request: Request, row: RecordedDep, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
     """Return the bare digits of a recorded calculation. What is no longer kept is made again; nothing is recorded."""
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)

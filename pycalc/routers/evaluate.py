@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pycalc.models.math import Calculation
 from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted
 from pycalc.routers.http.connection import max_body
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import json_body
 from pycalc.routers.http.problems import responses
@@ -38,6 +38,6 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     },
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
-async def evaluate(request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Evaluate an expression exactly, over `+ - * / // % ^ !`, `mod`, comparisons, and the operations by name."""
     return await posted(request, caller, resources, read_evaluation, calculate_and_respond)

@@ -15,8 +15,9 @@ from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.http.deps import EventsReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.http.sending import ClientTooSlow
@@ -86,14 +87,14 @@ class EventStream(StreamingResponse):
 )
 async def events(
     request: Request,
-    _: CallerDep,
+    _: EventsReadDep,
     resources: ResourcesDep,
     last_event_id: Annotated[Uuid | None, Header(description="resume after this event")] = None,
 ) -> StreamingResponse:
     """Follow one's own calculations live (an admin: everyone's). `Last-Event-ID` resumes without a gap."""
 
     async def identify() -> Principal:
-        return await caller_of(request.scope, resources)
+        return await caller_of(request.scope, resources, KeyScope.EVENTS_READ)
 
     try:
         after = id_of_text(last_event_id) if last_event_id else None

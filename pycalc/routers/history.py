@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
+from pycalc.models.scopes import KeyScope
 from pycalc.models.times import Moment
 from pycalc.routers.http.compression import CODINGS
-from pycalc.routers.http.deps import CallerDep, ResourcesDep, caller_of
+from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import ExportResponse
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
@@ -79,7 +80,7 @@ class HistoryQuery(BaseModel):
     responses={**_EXPORTS, **responses("forbidden", "quota-exceeded", "overloaded", "unavailable")},
 )
 async def secure_history(
-    request: Request, caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
+    request: Request, caller: HistoryReadDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """Return calculations, newest first: one's own; an admin sees everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
@@ -91,7 +92,7 @@ async def secure_history(
         return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 
     async def identify() -> Principal:
-        return await caller_of(request.scope, resources)
+        return await caller_of(request.scope, resources, KeyScope.HISTORY_READ)
 
     layout = EXPORT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None

@@ -11,7 +11,7 @@ from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.times import timestamp
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import AccountReadDep, CallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
@@ -19,14 +19,18 @@ from pycalc.routers.http.problems import OF_CALLERS, responses
 router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
 
 
-def _fields_of(key: StoredKey) -> dict[str, str | None]:
+def _fields_of(key: StoredKey) -> dict[str, object]:
     return {
         "id": text_of_id(key.id),
         "name": key.name,
         "prefix": key.prefix,
         "created_at": timestamp(key.created_ms),
         "expires_at": None if key.expires_ms is None else timestamp(key.expires_ms),
+        "scopes": key.scopes.split(),
+        "allow_query": key.allow_query,
+        "limits": key.limits,
         "last_used_at": None if key.used_ms is None else timestamp(key.used_ms),
+        "last_used_from": key.used_from,
     }
 
 
@@ -41,14 +45,14 @@ def _fields_of(key: StoredKey) -> dict[str, str | None]:
 async def create_key(
     request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
 ) -> CreatedApiKey:
-    """Make an API key, to be sent as a bearer token. Its text is shown this once."""
-    key, text = await resources.keys.create(caller, request.name, request.expires_in)
+    """Make an API key, to be sent as a bearer token or by HTTP Basic. Its text is shown this once."""
+    key, text = await resources.keys.create(caller, request)
     response.headers["Location"] = f"/me/keys/{text_of_id(key.id)}"
     return CreatedApiKey.model_validate({**_fields_of(key), "key": text})
 
 
 @router.get("/me/keys")
-async def list_keys(caller: CallerDep, resources: ResourcesDep) -> list[ApiKey]:
+async def list_keys(caller: AccountReadDep, resources: ResourcesDep) -> list[ApiKey]:
     """Return one's own keys, oldest first, without their texts."""
     return [ApiKey.model_validate(_fields_of(key)) for key in await resources.keys.all_of(caller)]
 
@@ -64,12 +68,12 @@ KeyIdDep = Annotated[bytes, Depends(_key_id)]
 
 
 @router.get("/me/keys/{key_id}", responses=responses("not-found"))
-async def get_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> ApiKey:
+async def get_key(caller: AccountReadDep, key_id: KeyIdDep, resources: ResourcesDep) -> ApiKey:
     """Return one of one's own keys, without its text."""
     return ApiKey.model_validate(_fields_of(await resources.keys.get(caller, key_id)))
 
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
-async def remove_key(key_id: KeyIdDep, caller: CallerDep, resources: ResourcesDep) -> None:
+async def remove_key(caller: CallerDep, key_id: KeyIdDep, resources: ResourcesDep) -> None:
     """Remove one of one's own keys: it is refused at once."""
     await resources.keys.remove(caller, key_id)

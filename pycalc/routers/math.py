@@ -15,8 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
+from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond
+from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond, spend
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.inputs import query_of
 from pycalc.routers.http.openapi import json_content, operation_id
@@ -83,14 +84,19 @@ class CalculationRoute(APIRoute):
         """Authenticate, plan, calculate and respond; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
         context = context_of(scope)
-        caller = await caller_of(scope, resources)
+        caller = await caller_of(scope, resources, KeyScope.CALCULATE)
         limit = resources.calculation_limits.of(caller.limits.rate_limit)
-        if limit is not None:
+        if caller.key is not None:
+            await spend(scope, caller, resources)
+        elif limit is not None:
             context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
-        query = scope["query_string"]
-        options = options_of(OPERATIONS[self.name], query_of(query)) if query else DEFAULT_OPTIONS
+        options, form = DEFAULT_OPTIONS, None
+        if query := scope["query_string"]:
+            given = query_of(query)
+            form = given.pop("format", None)
+            options = options_of(OPERATIONS[self.name], given)
         request = (self.name, tuple(scope["path_params"].values()), options)
-        return await calculate_and_respond(scope, receive, send, caller, request)
+        return await calculate_and_respond(scope, receive, send, caller, request, form=form)
 
 
 def _documented(operation: Operation[Any]) -> Any:
@@ -120,6 +126,8 @@ def _documented(operation: Operation[Any]) -> Any:
         described = "the base in which to write the result, an integer, in the digits 0-9 and a-z"
         base = Annotated[int, Query(ge=SMALLEST, le=LARGEST, description=described)]
         parameters.append(parameter("base", base, DECIMAL))
+    described = "the representation, in place of `Accept`: `text` is the bare digits, for programs such as spreadsheets"
+    parameters.append(parameter("format", Annotated[Literal["json", "text"], Query(description=described)], "json"))
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__doc__ = operation.description
     return endpoint
@@ -144,7 +152,7 @@ _add = partial(
     router.add_api_route,
     methods=["GET"],
     responses={**TEXT_RESPONSES, 200: _RESULT, **responses(*CALCULATION_ERRORS)},
-    dependencies=[Security(BEARER)],
+    dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
     route_class_override=CalculationRoute,
 )
 for _operation in OPERATIONS.values():

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.calculations import rate_limits_of
+from pycalc.routers.http.deps import ResourcesDep, UsageReadDep
 from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers
@@ -34,10 +35,9 @@ class UsageQuery(BaseModel):
     response_model=UsageReport,
     responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
 )
-async def usage(caller: CallerDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
+async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
     """Return totals by day and operation, counted from the event stream, and the caller's quotas; an admin sees all."""
     response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
-    limit = resources.calculation_limits.of(caller.limits.rate_limit)
-    rates = () if limit is None else await limit.quotas(caller.user_id)
+    rates = [quota for limit, identity in rate_limits_of(caller, resources) for quota in await limit.quotas(identity)]
     response.raw_headers += quota_fields([*rates, *resources.quotas.quotas(caller)])
     return response

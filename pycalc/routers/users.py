@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pycalc.models.auth import User, UserAccount, UserChange, UserPage
 from pycalc.models.formats import PageLimit
 from pycalc.routers.auth import account_of
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import AdminReadDep, CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
@@ -44,7 +44,7 @@ class UsersQuery(BaseModel):
 async def list_users(
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: AdminReadDep,
     resources: ResourcesDep,
     query: Annotated[UsersQuery, Query()],
 ) -> UserPage:
@@ -55,7 +55,7 @@ async def list_users(
 
 
 @router.get("/users/{username}", responses=responses("forbidden", "not-found"))
-async def get_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> UserAccount:
+async def get_user(username: Username, caller: AdminReadDep, resources: ResourcesDep) -> UserAccount:
     """Return an account (admins only)."""
     return _account(await resources.accounts.named(caller, username))
 

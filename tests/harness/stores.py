@@ -11,6 +11,7 @@ from pycalc.db.base import (
     DeadLetter,
     HistoryFilter,
     KeyBearer,
+    KeyUse,
     NewSession,
     OutboxRow,
     QuotaTotal,
@@ -315,6 +316,9 @@ class MemoryKeyStore:
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users
         self.stored: dict[bytes, StoredKey] = {}
+        # What each call of ``note`` was given.
+        self.noted: list[list[KeyUse]] = []
+        self.failure: Exception | None = None
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
         self.stored[key_hash] = key
@@ -322,10 +326,15 @@ class MemoryKeyStore:
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         return [key for key in self.stored.values() if key.user_id == user_id]
 
-    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+    async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         key = self.stored.get(key_hash)
         owner = None if key is None else await self._users.by_id(key.user_id)
-        return None if key is None or owner is None else KeyBearer(owner, key.id, key.expires_ms)
+        return None if key is None or owner is None else KeyBearer(owner, key)
+
+    async def note(self, uses: Sequence[KeyUse]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.noted.append(list(uses))
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         self.stored = {digest: key for digest, key in self.stored.items() if key.id != key_id}

@@ -8,7 +8,7 @@ from time import time_ns
 
 import pytest
 
-from pycalc.models.auth import Principal, Role, StoredKey
+from pycalc.models.auth import KeyRequest, Principal, Role, StoredKey
 from pycalc.observability.metrics import Metrics
 from tests.harness.authentication import keys_in
 from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
@@ -30,7 +30,7 @@ class NotingStore(MemoryKeyStore):
         self.limits.append(limit)
         await super().add(key, key_hash, limit)
 
-    async def use(self, key_hash: bytes, now_ms: int) -> None:
+    async def bearer(self, key_hash: bytes, now_ms: int) -> None:
         self.asked.append(key_hash)
 
 
@@ -38,14 +38,14 @@ async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
     """The 12 visible characters, four of them the fixed prefix, identify a key; only the whole key's hash is stored."""
     store = NotingStore()
     before = time_ns() // 1_000_000
-    key, text = await keys_in(store, Metrics()).create(CALLER, "notebook", 60)
+    key, text = await keys_in(store, Metrics()).create(CALLER, KeyRequest(name="notebook", expires_in=60))
     assert re.fullmatch(r"pck_[A-Za-z0-9_-]{43}", text)
     assert (key.prefix, key.name, len(key.prefix)) == (text[:12], "notebook", 12)
     assert list(store.stored) == [sha256(text.encode()).digest()]
     assert store.limits == [50]
     assert before <= key.created_ms <= time_ns() // 1_000_000
     assert key.expires_ms == key.created_ms + 60_000
-    key, _ = await keys_in(store, Metrics()).create(CALLER, "for ever", None)
+    key, _ = await keys_in(store, Metrics()).create(CALLER, KeyRequest(name="for ever"))
     assert key.expires_ms is None
 
 

@@ -26,7 +26,7 @@ class Store(MemoryKeyStore):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+    async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         self.asked += 1
         await self.gate.wait()
         return None

@@ -14,7 +14,7 @@ import bcrypt
 import pytest
 
 from pycalc.errors import Conflict, Forbidden, Unauthorized
-from pycalc.models.auth import Principal, Registration, Role, User, UserChange
+from pycalc.models.auth import KeyRequest, Principal, Registration, Role, User, UserChange
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
@@ -245,7 +245,7 @@ async def test_a_cached_token_ends_with_its_signing_key() -> None:
     services = authentication(MemoryUserStore())
     token = await opened(services, "ada")
     caller = await services.authenticator.authenticate(token)
-    _, text = await services.keys.create(caller, "program", None)
+    _, text = await services.keys.create(caller, KeyRequest(name="program"))
     await services.authenticator.authenticate(text.encode())
     services.authenticator.replace_keys(["n" * 32])
     with pytest.raises(Unauthorized):
@@ -321,7 +321,7 @@ async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
 async def test_a_key_of_another_form_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text that does not have the form of a key is refused without asking the store."""
     services = authentication(MemoryUserStore())
-    monkeypatch.setattr(MemoryKeyStore, "use", None)
+    monkeypatch.setattr(MemoryKeyStore, "bearer", None)
     for text in ("pck_", "pck_" + "a" * 42, "pck_" + "a" * 44, "pck_" + "+" * 43, "pck_" + "a" * 43 + "\n"):
         with pytest.raises(Unauthorized):
             await services.authenticator.authenticate(text.encode())

@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, Any] = {
     "resets_at": 1_800_000_000,
     "length": 21,
     "session_id": bytes(16),
+    "scope": "calculate",
     "reason": "the driver's words",
     "facts": "more",
     "found": "[]",

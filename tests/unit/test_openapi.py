@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pycalc.main import create_app
+from pycalc.services.operations import OPERATIONS
 from pycalc.settings import Settings
 
 METHODS = {"get", "put", "post", "delete", "patch"}
@@ -111,13 +112,42 @@ def test_every_schema_of_a_component_has_a_description(document: dict[str, Any])
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Public routes need no credentials, registration takes them optionally, and others need a token or an API key."""
-    token: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"apiKey": []}]
-    expected: dict[str, list[Any]] = {**{name: [] for name in PUBLIC}, "register": [{}, *token]}
+    """Public routes need no credentials, registration takes an admin's token, others a session or a key with a scope.
+
+    Only a key that may do nothing but calculate may be sent in a URL.
+    """
+    session: dict[str, list[str]] = {"OAuth2PasswordBearer": []}
+    found = {operation["operationId"]: operation["security"] for operation in operations(document).values()}
+    assert {name for name, security in found.items() if not security} == PUBLIC
+    assert found["register"] == [{}, session]
+    assert found["logOut"] == found["createKey"] == found["changeUser"] == [session]
+    keys: list[dict[str, list[str]]] = [{"apiKey": []}, {"apiKeyBasic": []}]
+    assert found["listHistory"] == [session, *keys]
+    assert {name for name, security in found.items() if {"apiKeyQuery": []} in security} == {
+        *OPERATIONS,
+        *("calculate", "calculateBatch", "evaluate"),
+    }
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()
+    assert schemes["apiKeyBasic"].items() >= {"type": "http", "scheme": "basic"}.items()
+    assert schemes["apiKeyQuery"].items() >= {"type": "apiKey", "in": "query", "name": "key"}.items()
+
+
+def test_every_operation_for_keys_says_its_scope(document: dict[str, Any]) -> None:
+    """The description names the scope that a key needs, and a key without it gets 403."""
+    described = {}
     for operation in operations(document).values():
-        name = operation["operationId"]
-        assert operation["security"] == expected.get(name, token), name
-    assert document["components"]["securitySchemes"]["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()
+        scopes = re.findall(r"An API key needs the scope `([a-z:]+)`", operation["description"])
+        assert len(scopes) == ({"apiKey": []} in operation["security"]), operation["operationId"]
+        if scopes:
+            assert "403" in operation["responses"], operation["operationId"]
+            described[operation["operationId"]] = scopes[0]
+    assert {described[name] for name in (*OPERATIONS, "evaluate")} == {"calculate"}
+    assert (described["getDigits"], described["listKeys"], described["listUsers"]) == (
+        "history:read",
+        "account:read",
+        "admin:read",
+    )
 
 
 def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:

@@ -29,8 +29,7 @@ def new_quota(name: str = "compute") -> WindowQuota:
 
 def used(quota: WindowQuota) -> float | None:
     """Return the seconds that Ada has used."""
-    state = quota.state(ADA)
-    return state and state.used
+    return next((state.used for state in quota.states(ADA)), None)
 
 
 @asynccontextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 
 import pytest
 
+from pycalc.db.base import QuotaTotal
 from pycalc.errors import Overloaded, Quota, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits, parse_bytes, parse_seconds
@@ -48,8 +50,7 @@ def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
 
 def used(quota: WindowQuota, user: Principal = ADA) -> float:
     """Return what a user has used."""
-    state = quota.state(user)
-    assert state is not None
+    (state,) = quota.states(user)
     return state.used
 
 
@@ -70,7 +71,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
         quota.require(ADA)
     clock.now = 11 * HOUR
     quota.require(ADA, 300.0)
-    assert quota.state(ADA) == QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)
+    assert quota.states(ADA) == [QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)]
 
 
 def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> None:
@@ -142,7 +143,7 @@ def test_without_a_quota_nothing_is_refused() -> None:
         quota.charge(free, 1e30)
         quota.require(free, 1e30)
         with quota.held(free, 1e30):
-            assert (quota.state(free), quota.id_of(free), quota.unstored()) == (None, None, [])
+            assert (quota.states(free), quota.ids_of(free), quota.unstored()) == ([], {}, [])
 
 
 def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
@@ -153,7 +154,7 @@ def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
         quota.require(lower)
     quota.require(ADA, 260.0)
     daily = caller(ADA.user_id, UserLimits(compute=UserLimit(30, DAY)))
-    assert quota.state(daily) == QuotaState("compute", 30, 0.0, DAY, DAY)
+    assert quota.states(daily) == [QuotaState("compute", 30, 0.0, DAY, DAY)]
     assert sorted((use.ends, use.used) for use in quota.unstored()) == [(11 * HOUR, 40_000_000), (DAY, 0)]
 
 
@@ -182,3 +183,46 @@ def test_what_is_no_quota_of_bytes_is_refused(text: str) -> None:
     """Another form is refused with a sentence that shows the right one."""
     with pytest.raises(ValueError, match="is not a quota such as 5GB/day"):
         parse_bytes(text)
+
+
+def key_of(user: Principal, limit: UserLimit) -> Principal:
+    """Return the caller who uses a key of this user, with a limit of its own."""
+    return replace(user, key=replace(user, user_id=b"k" * 16, limits=UserLimits(compute=limit, prefix="key-")))
+
+
+def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> None:
+    """A charge counts in both; what the user does otherwise does not count in the key's."""
+    key = key_of(ADA, UserLimit(10, DAY))
+    quota.charge(ADA, 5.0)
+    quota.spend(key, 9.0)
+    assert quota.states(ADA) == [QuotaState("compute", 300, 14.0, HOUR, 11 * HOUR)]
+    assert quota.states(key) == [*quota.states(ADA), QuotaState("key-compute", 10, 9.0, DAY, DAY)]
+    with pytest.raises(QuotaExceeded, match="No more than 10 seconds of computing in 86400 seconds with this API key"):
+        quota.spend(key, 2.0)
+    quota.require(ADA, 200.0)
+    assert quota.states(key)[0].used == 14.0
+    stored = {(use.user_id, use.ends): use.used for use in quota.unstored()}
+    assert stored == {(ADA.user_id, 11 * HOUR): 14_000_000, (b"k" * 16, DAY): 9_000_000}
+
+
+def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
+    """While it is held, neither the key nor its user can use more than what is left; afterwards both can."""
+    key = key_of(ADA, UserLimit(10, HOUR))
+    with quota.held(key, 8.0):
+        with pytest.raises(Overloaded), quota.held(key, 3.0):
+            pass
+        with pytest.raises(Overloaded), quota.held(ADA, 295.0):
+            pass
+    with quota.held(key, 9.0), quota.held(ADA, 290.0):
+        pass
+
+
+def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
+    """What others have charged to the key counts in its quota alone."""
+    key = key_of(ADA, UserLimit(10, HOUR))
+    quota.require(key)
+    quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])
+    with pytest.raises(QuotaExceeded):
+        quota.require(key)
+    quota.require(ADA)
+    assert quota.ids_of(key).keys() == {ADA.user_id, b"k" * 16}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
-from pycalc.db.base.keys import KeyBearer, KeyStore
+from pycalc.db.base.keys import KeyBearer, KeyStore, KeyUse
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
@@ -26,6 +26,7 @@ __all__ = [
     "HistoryStore",
     "KeyBearer",
     "KeyStore",
+    "KeyUse",
     "NewSession",
     "OutboxRow",
     "OutboxStore",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from pycalc.models.auth import StoredKey, User
 
 
 class KeyBearer(NamedTuple):
-    """An API key's owner, its id, and its expiry in milliseconds since the epoch, None for never."""
+    """An API key and its owner."""
 
     user: User
+    key: StoredKey
+
+
+class KeyUse(NamedTuple):
+    """A use of an API key: the time in milliseconds since the epoch, and the client's address."""
+
     key_id: bytes
-    expires_ms: int | None
+    used_ms: int
+    used_from: str
 
 
 class KeyStore(Protocol):
@@ -24,11 +32,11 @@ class KeyStore(Protocol):
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""
 
-    async def use(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """Return the owner of a key, None if the key is unknown or expired or its owner is disabled.
+    async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
+        """Return a key and its owner, None if the key is unknown or expired or its owner is disabled."""
 
-        Record the time of the use, to within five minutes.
-        """
+    async def note(self, uses: Sequence[KeyUse]) -> None:
+        """Store the last uses of keys, in one transaction; an earlier use replaces no later one."""
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound if the user has no such key."""

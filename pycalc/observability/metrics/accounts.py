@@ -36,4 +36,5 @@ class AccountMetrics:
             ("kind",),
         )
         self.keys_unknown = gauge("pycalc_unknown_keys", "API keys remembered as unknown")
+        self.key_uses_noted = gauge("pycalc_key_uses_noted", "Last uses of API keys that are not stored yet")
         self.tokens_cached = gauge("pycalc_tokens_cached", "Verified tokens in the cache")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.types import Scope
 
 from pycalc.observability.requests import context_of, header
-from pycalc.routers.http.deps import address_of, bearer_token, resources_of, route_of
-from pycalc.services.accounts.api_keys import PREFIX
+from pycalc.routers.http.credentials import KEY_PREFIX, token_of
+from pycalc.routers.http.deps import address_of, resources_of, route_of
 
 AUDITED = frozenset({401, 403, 429})  # statuses
 
@@ -14,11 +14,11 @@ AUDITED = frozenset({401, 403, 429})  # statuses
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
     """Write the refusal of a request with this status to the audit log."""
     resources, context = resources_of(scope), context_of(scope)
-    caller, token = context.caller, bearer_token(scope)
+    caller, token = context.caller, token_of(scope)
     if caller is not None:
         credential = "key" if caller.is_key else "session"
     elif token:  # an invalid one
-        credential = "key" if token.startswith(PREFIX.encode()) else "token"
+        credential = "key" if token.startswith(KEY_PREFIX) else "token"
     else:
         credential = "none" if header(scope, b"x-bootstrap-token") is None else "bootstrap token"
     tried = {} if context.tried is None else {"tried": context.tried}

@@ -25,6 +25,7 @@ from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     WHOLE,
+    accept_of,
     etags_of,
     send_json,
     send_not_modified,
@@ -38,6 +39,7 @@ from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
+from pycalc.services.limits.calculation_rate import CalculationRateLimit
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 _OTHER_VERSION = (
@@ -128,9 +130,7 @@ async def posted(
     Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and Overloaded.
     """
     require_media_type(request, JSON)
-    limit = resources.calculation_limits.of(caller.limits.rate_limit)
-    if limit is not None:
-        await limit.require_some(caller.user_id)
+    await require_some(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
         body = await request.body()
         calculation = read(body)
@@ -145,28 +145,58 @@ async def posted(
         return CalculatedResponse(caller, respond_to_post, memory.pop_all())
 
 
+def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
+    """Return the caller's rate limits, and under which id each counts.
+
+    That of an API key comes first, so that a key beyond its own limit takes nothing from its owner's.
+    """
+    found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
+    if caller.key is not None:
+        found.insert(0, (resources.key_limits.of(caller.key.limits.rate_limit), caller.key.user_id))
+    return [(limit, identity) for limit, identity in found if limit is not None]
+
+
+async def require_some(caller: Principal, resources: Resources) -> None:
+    """Raise RateLimited when the caller may do no further calculation now; otherwise count nothing."""
+    for limit, identity in rate_limits_of(caller, resources):
+        await limit.require_some(identity)
+
+
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
-    """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached."""
-    limit = resources.calculation_limits.of(caller.limits.rate_limit)
-    if limit is not None:
-        ahead = limit.spend_ahead(caller.user_id) if operations == 1 else None
-        context_of(scope).quotas = ahead or await limit.spend(caller.user_id, operations)
+    """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached.
+
+    What an API key's own limit has counted stays counted when its owner's limit refuses.
+    """
+    context = context_of(scope)
+    for limit, identity in rate_limits_of(caller, resources):
+        ahead = limit.spend_ahead(identity) if operations == 1 else None
+        context.quotas += ahead or await limit.spend(identity, operations)
 
 
 async def calculate_and_respond(
-    scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation, *, created: bool = False
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    caller: Principal,
+    calculation: Calculation,
+    *,
+    created: bool = False,
+    form: str | None = None,
 ) -> int:
     """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
 
+    ``form`` is the parameter ``format`` of the query, which replaces the Accept field.
     The response to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
+    conditions = conditions_of(scope)
+    if form is not None:
+        conditions = conditions._replace(accept=accept_of(form, summary=calculation[2].summary))
     client = Client(receive)
     validated = scope["method"] == "GET"
     began = context_of(scope).arrived if validated else perf_counter()  # a client may send a body slowly
     try:
         plan = await plan_of(scope, caller, calculation, client)
-        conditions = conditions_of(scope)
         if not validated:
             conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
         text = wants_text(plan, conditions)

@@ -6,14 +6,16 @@ from contextlib import nullcontext
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.types import Scope
 
-from pycalc.errors import Unauthorized
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
 from pycalc.models.auth import Principal
-from pycalc.observability.requests import context_of
+from pycalc.models.scopes import SESSION, KeyScope
+from pycalc.observability.requests import context_of, header
 from pycalc.resources.wiring import Resources
-from pycalc.services.accounts.api_keys import PREFIX as KEY_PREFIX
+from pycalc.routers.http.credentials import KEY_PREFIX, token_of
+from pycalc.services.accounts.authorization import require_right
 
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
@@ -31,32 +33,39 @@ def route_of(scope: Scope) -> str | None:
     return getattr(scope.get("route"), "path_format", None)
 
 
-def bearer_token(scope: Scope) -> bytes | None:
-    """Return the bearer token of a request (RFC 6750 §2.1), None when there is no Authorization field.
+async def caller_of(scope: Scope, resources: Resources, right: str | None) -> Principal:
+    """Authenticate a request; return the caller, who must have this right.
 
-    Return an empty token for another scheme.
+    Raises Unauthorized, Forbidden, InvalidInput for two credentials, Overloaded or StoreUnavailable.
     """
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            return token.strip() if scheme.lower() == b"bearer" else b""
-    return None
-
-
-async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Authenticate a request; return the caller. Raises Unauthorized, Overloaded or StoreUnavailable."""
-    token = bearer_token(scope)
+    token = token_of(scope)
     if not token:
-        raise Unauthorized("Send a token: Authorization: Bearer ...")
+        raise Unauthorized("Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic.")
     caller = resources.authenticator.token_cache.get(token)
     if caller is None:
         # Each uncached key costs a look-up, even an invented one, so their number is limited. An invented access token
         # costs no look-up.
-        is_key = token.startswith(KEY_PREFIX.encode())
+        is_key = token.startswith(KEY_PREFIX)
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
             caller = await resources.authenticator.authenticate(token)
-    context_of(scope).caller = caller
+    context = context_of(scope)
+    context.caller = caller
+    if context.query_key is not None:
+        _require_query_key(scope, caller)
+    if right is not None and right not in caller.rights:
+        require_right(caller, right)
+    if caller.is_key and resources.keys.uses.is_due(caller.credential_id):
+        resources.keys.uses.note(caller.credential_id, address_of(scope, resources))
     return caller
+
+
+def _require_query_key(scope: Scope, caller: Principal) -> None:
+    """Raise Forbidden for a key that must not be sent in a URL, InvalidInput if there is another credential."""
+    if header(scope, b"authorization") is not None:
+        detail = "There are two credentials: leave out key, or the Authorization field."
+        raise InvalidInput.of(FieldProblem("/key", detail))
+    if not caller.allow_query:
+        raise Forbidden("This API key must not be sent in a URL: make a key with allow_query, or send it as a field.")
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
@@ -64,7 +73,7 @@ def key_of(scope: Scope, resources: Resources) -> bytes | str:
 
     The key is the user's id if the request's token is cached, even an expired one, else the client's address.
     """
-    user = resources.authenticator.token_cache.user_of(bearer_token(scope) or b"")
+    user = resources.authenticator.token_cache.user_of(token_of(scope) or b"")
     return address_of(scope, resources) if user is None else user
 
 
@@ -75,17 +84,27 @@ def _resources(request: Request) -> Resources:
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 
 
-async def _caller(request: Request, resources: ResourcesDep, _: Annotated[str | None, Security(BEARER)]) -> Principal:
-    return await caller_of(request.scope, resources)
+async def _caller(
+    request: Request, resources: ResourcesDep, scopes: SecurityScopes, _: Annotated[str | None, Security(BEARER)]
+) -> Principal:
+    (right,) = scopes.scopes or (SESSION,)
+    return await caller_of(request.scope, resources, right)
 
 
-CallerDep = Annotated[Principal, Depends(_caller)]
+# The caller of a route. A route that declares no scope is closed to API keys.
+CallerDep = Annotated[Principal, Security(_caller)]
+CalculateDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.CALCULATE])]
+HistoryReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.HISTORY_READ])]
+UsageReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.USAGE_READ])]
+EventsReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.EVENTS_READ])]
+AccountReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ACCOUNT_READ])]
+AdminReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ADMIN_READ])]
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
-    if bearer_token(request.scope) is None:
+    if token_of(request.scope) is None:
         return None
-    return await caller_of(request.scope, resources)
+    return await caller_of(request.scope, resources, None)
 
 
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]

@@ -21,6 +21,7 @@ from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
 from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
+from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
 from pycalc.routers.http.openapi import complete
@@ -74,6 +75,10 @@ class Application(FastAPI):
             return
         context = context_of(scope) if REQUEST in scope else RequestContext()
         context.arrived = perf_counter()
+        if scope["query_string"]:
+            take_query_key(scope, context)
+        if context.query_key is not None:
+            send = never_stored(send)
         if scope["method"] == "HEAD":
             headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
             scope = {**scope, "method": "GET", "headers": headers}
@@ -136,6 +141,7 @@ class Application(FastAPI):
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
         context = scope[REQUEST] = RequestContext()
+        take_query_key(scope, context)  # a cached key finds its user
         refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
             return refused

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from pycalc.models.history import HistoryItem
 from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
+from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
@@ -43,7 +44,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
     "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),
-    "WWW-Authenticate": ("The scheme to authenticate by: `Bearer`.", {"type": "string"}),
+    "WWW-Authenticate": (
+        "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the missing scope.",
+        {"type": "string"},
+    ),
     "X-Calculation-Id": (
         "The id under which the calculation is recorded; the JSON form has it in its body.",
         {"type": "string", "format": "uuid"},
@@ -56,6 +60,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
+    "403": ("WWW-Authenticate",),
     "405": ("Allow",),
     "415": ("Accept", "Accept-Encoding"),
     "416": ("Content-Range",),
@@ -71,7 +76,25 @@ _OF_SERVER = {
     "431": {"description": "The header fields are longer than the server reads. There is no body."},
 }
 NO_CONTENT: dict[str, Any] = {"status_code": 204, "response_class": Response}  # options of a route
-_API_KEY = "apiKey"
+# The ways to send an API key.
+_KEY_SCHEMES = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key from POST /me/keys, or an access token, as `Authorization: Bearer ...`.",
+    },
+    "apiKeyBasic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An API key as the password; any user name. A password of an account is refused.",
+    },
+    "apiKeyQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "key",
+        "description": "An API key that was made with `allow_query`, for programs that can't send header fields.",
+    },
+}
 # Models of bodies that handlers read or write without FastAPI.
 _MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
 _FORMATS = {"integer": "int64", "number": "double"}
@@ -110,11 +133,7 @@ def complete(document: dict[str, Any]) -> None:
         schemas.pop(name, None)
     defined = TypeAdapter(_MODELS_OF_HANDLERS).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
     schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
-    components["securitySchemes"][_API_KEY] = {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key from POST /me/keys, or an access token, as `Authorization: Bearer ...`.",
-    }
+    components["securitySchemes"] |= _KEY_SCHEMES
     components["headers"] = {
         name: {"description": description, "schema": schema} for name, (description, schema) in HEADERS.items()
     }
@@ -132,8 +151,12 @@ def complete(document: dict[str, Any]) -> None:
 
 def _complete_operation(operation: dict[str, Any]) -> None:
     security = operation.setdefault("security", [])
-    if {BEARER.scheme_name: []} in security:
-        security.append({_API_KEY: []})
+    for (scope,) in filter(None, [requirement.get(BEARER.scheme_name) for requirement in security]):
+        # A key that is sent in a URL can only calculate. Linters accept the names of scopes for OAuth2 alone.
+        schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == KeyScope.CALCULATE]
+        security[:] = [{BEARER.scheme_name: []}, *({name: []} for name in schemes)]
+        operation["description"] += f"\n\nAn API key needs the scope `{scope}`."
+        operation["responses"].setdefault("403", responses("forbidden")[403])
     for parameter in operation.get("parameters", ()):
         # Queries and header fields cannot express null.
         choices = [choice for choice in parameter["schema"].get("anyOf", ()) if choice.get("type") != "null"]

@@ -60,7 +60,7 @@ MEANING: Mapping[str, str] = {
     "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
     "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
     "unauthorized": "A valid token is needed.",
-    "forbidden": "The token is valid and does not allow this.",
+    "forbidden": "The token is valid and does not allow this; `detail` names the scope that an API key lacks.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
     "request-timeout": "The request's body came too slowly.",
@@ -197,6 +197,8 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
     if isinstance(error, errors.Unauthorized):
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
+    if isinstance(error, errors.MissingScope):  # RFC 6750 section 3.1
+        return {"WWW-Authenticate": f'Bearer realm="pycalc", error="insufficient_scope", scope="{error.scope}"'}
     if isinstance(error, errors.RetryLater):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.UnsupportedCoding):

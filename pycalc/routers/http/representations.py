@@ -15,6 +15,7 @@ from typing import TypeVar
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
@@ -27,6 +28,7 @@ from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 TEXT = "text/plain"
 _JSON = "application/json"
+_FORMS = {"json": _JSON, "text": TEXT}
 _ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
 WHOLE = UNCOUNTED_BYTES  # responses up to this size go to the HTTP server in one piece
 _SLICE = PART_BYTES
@@ -43,6 +45,18 @@ def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
     if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
     return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
+
+
+def accept_of(form: str, *, summary: bool) -> str:
+    """Return the Accept field that the parameter ``format`` stands for; raises InvalidInput.
+
+    ``summary`` says that the result is a summary, which has no bare digits.
+    """
+    if form not in _FORMS:
+        raise InvalidInput.of(FieldProblem("/format", "format must be json or text."))
+    if summary and _FORMS[form] == TEXT:
+        raise InvalidInput.of(FieldProblem("/format", "view=summary has no text form: leave format out, or view."))
+    return _FORMS[form]
 
 
 def etags_of(name: str, key: bytes) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Accounts:
             if self._admin_registration == "bootstrap" and bootstrap_token is not None:
                 bootstrap_hash = sha256(bootstrap_token.encode()).digest()
             elif self._admin_registration == "bootstrap" and caller is not None:
+                require_session(caller)
                 await self._require_admin(caller)
                 admin_id = caller.user_id
             else:
@@ -147,6 +148,7 @@ class Accounts:
 
         Raises Unauthorized, Forbidden, NotFound, and Conflict when no admin would be left.
         """
+        require_session(caller)
         await self._require_admin(caller)
         changing = self._users.change(username, change.role, change.disabled, change.quota)
         user = await self._token_cache.revoke(changing, _is_named(username))
@@ -160,13 +162,13 @@ class Accounts:
 
         Raises Unauthorized, Forbidden, NotFound, and Conflict for the last admin.
         """
+        require_session(caller)
         await self._require_admin(caller)
         user = await self._token_cache.revoke(self._users.delete(username), _is_named(username))
         _audit.info("account deleted", user=user.username, by=caller.username)
 
     async def _require_admin(self, caller: Principal) -> None:
-        """Raise Forbidden for an API key or a role other than admin in the store, Unauthorized as ``own`` does."""
-        require_session(caller)
+        """Raise Forbidden for a role other than admin in the store, Unauthorized as ``own`` does."""
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
 

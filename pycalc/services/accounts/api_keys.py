@@ -12,11 +12,13 @@ from time import monotonic
 from structlog import get_logger
 
 from pycalc.db.base import KeyBearer, KeyStore
-from pycalc.errors import NotFound
-from pycalc.models.auth import Principal, StoredKey
+from pycalc.errors import Forbidden, NotFound
+from pycalc.models.auth import KeyRequest, Principal, StoredKey
 from pycalc.models.ids import IdSource, now_ms
+from pycalc.models.scopes import DEFAULT_SCOPES, KeyScope, scopes_text
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.authorization import require_session
+from pycalc.services.accounts.key_uses import KeyUses
 from pycalc.services.accounts.lookup_limit import LookupLimit
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -46,6 +48,7 @@ class ApiKeys:
     ) -> None:
         """``clock`` returns seconds since an arbitrary moment."""
         self._store = store
+        self.uses = KeyUses(store, metrics)
         self._token_cache = token_cache
         self._ids = ids
         self._clock = clock
@@ -53,24 +56,36 @@ class ApiKeys:
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
-    async def create(self, caller: Principal, name: str, expires_in: int | None) -> tuple[StoredKey, str]:
+    async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
         """Create a key for the caller; return it and its text, of which only a hash and the beginning are stored.
 
-        ``expires_in`` is the key's lifetime in seconds, None for no expiry. Raises Forbidden for an API key, Conflict
-        when the caller has 50 keys, and Unauthorized when the account is deleted.
+        Raises Forbidden for an API key, and for an admin's scope unless the caller is an admin. Raises Conflict when
+        the caller has 50 keys, and Unauthorized when the account is deleted.
         """
         require_session(caller)
+        scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
+        if KeyScope.ADMIN_READ in scopes.split() and not caller.is_admin:
+            raise Forbidden(f"Only an admin's key may have the scope {KeyScope.ADMIN_READ}: leave it out.")
         text = PREFIX + secrets.token_urlsafe(32)
         now = now_ms()
-        expires = None if expires_in is None else now + expires_in * 1000
-        key = StoredKey(self._ids.next(), caller.user_id, name, text[:_VISIBLE_CHARACTERS], now, expires, None)
+        key = StoredKey(
+            id=self._ids.next(),
+            user_id=caller.user_id,
+            name=wanted.name,
+            prefix=text[:_VISIBLE_CHARACTERS],
+            created_ms=now,
+            expires_ms=None if wanted.expires_in is None else now + wanted.expires_in * 1000,
+            scopes=scopes,
+            allow_query=wanted.allow_query,
+            limits=wanted.limits,
+        )
         await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
-        _audit.info("key created", user=caller.username, key=key.prefix)
+        _audit.info("key created", user=caller.username, key=key.prefix, scopes=scopes, allow_query=key.allow_query)
         return key, text
 
     async def all_of(self, caller: Principal) -> list[StoredKey]:
         """Return the caller's keys, oldest first."""
-        return await self._store.of_user(caller.user_id)
+        return [self.uses.latest(key) for key in await self._store.of_user(caller.user_id)]
 
     async def get(self, caller: Principal, key_id: bytes) -> StoredKey:
         """Return one of the caller's keys; raises NotFound."""
@@ -92,7 +107,7 @@ class ApiKeys:
         _audit.info("key removed", user=caller.username, key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
-        """Return the owner of a valid key, and store the time of its use; return None for an invalid key.
+        """Return a valid key and its owner; return None for an invalid key.
 
         Raises Overloaded when too many keys wait to be looked up, or when this one has waited for a second.
         """
@@ -102,7 +117,7 @@ class ApiKeys:
         if self._unknown.get(digest, 0.0) > self._clock():
             return None
         async with self._lookups.slot():
-            bearer = await self._store.use(digest, now_ms())
+            bearer = await self._store.bearer(digest, now_ms())
         if bearer is None:
             self._unknown[digest] = self._clock() + _UNKNOWN_SECONDS
             self._unknown.move_to_end(digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from time import time
 
@@ -67,14 +68,25 @@ class Authenticator:
         except UnicodeDecodeError:
             raise InvalidToken("The token is invalid: a token is ASCII text.") from None
         if text.startswith(PREFIX):
-            key = await self._keys.bearer(text)
-            if key is None:
+            bearer = await self._keys.bearer(text)
+            if bearer is None:
                 raise InvalidToken("The API key is invalid, expired or revoked.")
+            user, key = bearer
             until = time() + _KEY_CACHE_SECONDS
             until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
-            user = key.user
-            limits = self._limits.of(user)
-            principal = Principal(user.id, user.username, user.role, key.key_id, until, is_key=True, limits=limits)
+            principal = Principal(
+                user_id=user.id,
+                username=user.username,
+                role=user.role,
+                credential_id=key.id,
+                expires_at=until,
+                rights=frozenset(key.scopes.split()),
+                allow_query=key.allow_query,
+                limits=self._limits.of(user),
+            )
+            limits = key.limits.parsed()
+            if limits is not None:
+                principal = replace(principal, key=replace(principal, user_id=key.id, limits=limits))
         else:
             principal = await self._sessions.bearer(text)
         self.token_cache.put(token, principal, epoch)

@@ -1,19 +1,28 @@
-"""Permissions: which actions need a session, and whose records a caller may see."""
+"""Permissions: the rights that actions need, and whose records a caller may see."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, InvalidToken
+from pycalc.errors import Forbidden, InvalidToken, MissingScope
 from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.scopes import SESSION
+
+
+def require_right(caller: Principal, right: str) -> None:
+    """Raise Forbidden for an API key without this scope, or for every API key if the right is SESSION."""
+    if right in caller.rights:
+        return
+    if right == SESSION:
+        raise Forbidden("An API key can't do this; log in and use the access token.")
+    raise MissingScope(f"The API key lacks the scope {right}: use a key that has it, or log in.", right)
 
 
 def require_session(caller: Principal) -> None:
     """Raise Forbidden for an API key, which must not change keys, passwords, sessions or accounts."""
-    if caller.is_key:
-        raise Forbidden("An API key can't do this; log in and use the access token.")
+    require_right(caller, SESSION)
 
 
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:

@@ -36,11 +36,17 @@ class CalculationRateLimit:
     """
 
     def __init__(
-        self, limit: str, metrics: Metrics, counters: CounterStore, *, clock: Callable[[], float] = monotonic
+        self,
+        limit: str,
+        metrics: Metrics,
+        counters: CounterStore,
+        *,
+        clock: Callable[[], float] = monotonic,
+        prefix: str = "",
     ) -> None:
-        self._refused = metrics.rate_limited.labels("calculations")
+        self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
-        self._windows = [Window(each, counters) for each in parse_limits(limit)]
+        self._windows = [Window(each, counters, prefix) for each in parse_limits(limit)]
         self._ahead = min(window.amount for window in self._windows) // _BLOCKS
         self._blocks: dict[bytes, _Block] = {}
 
@@ -131,10 +137,17 @@ class CalculationRateLimits:
     """The rate limits on calculations: one for all callers with the same limit."""
 
     def __init__(
-        self, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
+        self,
+        metrics: Metrics,
+        shared: Shared | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
+        prefix: str = "",
     ) -> None:
+        """``prefix`` is put before the names of counters and windows, to tell the limits of API keys from users'."""
         self._metrics = metrics
-        self._counters = counters_of("calculations", metrics, shared, clock=clock, lenient=True)
+        self._prefix = prefix
+        self._counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
         self._clock = clock
         self._limits: dict[str, CalculationRateLimit | None] = {"": None}
 
@@ -145,5 +158,7 @@ class CalculationRateLimits:
         except KeyError:
             if len(self._limits) >= _MAX_LIMITS:
                 self._limits = {"": None}  # of their counters only the present blocks are lost
-            made = self._limits[limit] = CalculationRateLimit(limit, self._metrics, self._counters, clock=self._clock)
+            made = self._limits[limit] = CalculationRateLimit(
+                limit, self._metrics, self._counters, clock=self._clock, prefix=self._prefix
+            )
             return made

@@ -52,14 +52,13 @@ class QuotaKeeper:
         """Return the state of a user's quotas, with what other processes have charged by now."""
         with suppress(StoreUnavailable):  # what this process knows is shown
             for quota, _ in self._quotas:
-                own = quota.id_of(caller)
-                if own is not None:
-                    quota.learn(await self._store.totals([caller.user_id], quota.now(), [own]))
-        return [state for quota, _ in self._quotas if (state := quota.state(caller)) is not None]
+                if own := quota.ids_of(caller):
+                    quota.learn(await self._store.totals(list(own), quota.now(), list(own.values())))
+        return [state for quota, _ in self._quotas for state in quota.states(caller)]
 
     def quotas(self, caller: Principal) -> list[Quota]:
         """Return what is left of a user's quotas, as far as this process knows."""
-        return [left for quota, _ in self._quotas if (left := quota.quota(caller)) is not None]
+        return [left for quota, _ in self._quotas for left in quota.quotas(caller)]
 
     async def _run(self) -> None:
         next_forgetting = self._loop.time()

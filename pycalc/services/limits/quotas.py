@@ -24,9 +24,9 @@ _MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry i
 
 @dataclass(slots=True)
 class _WindowUse:
-    """A user's use of a quota in one window."""
+    """A user's use of a quota in one window, or that of an API key with a limit of its own."""
 
-    user_id: bytes
+    user_id: bytes  # or the key's id
     seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
@@ -74,36 +74,45 @@ class WindowQuota:
         """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
-            self._require(self._use_of(caller.user_id, limit.seconds), limit, amount)
+            self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
+        if caller.key is not None:
+            self.require(caller.key, amount)
 
-    def _require(self, use: _WindowUse, limit: UserLimit, amount: float) -> None:
+    def _require(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> None:
         left = limit.amount - use.used
         if left > 0 and amount <= left:
             return
         self._refused.inc()
         detail = f"No more than {limit.amount:,.10g} {self._noun} in {limit.seconds} seconds"
+        if caller.limits.prefix:
+            detail += " with this API key"
         if amount > limit.amount:
             detail += f", and this would take about {amount:,.3g}: ask for less."
         elif left > 0:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._quota(use, limit), round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._quota(caller, use, limit), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add an amount to what the user has used."""
+        """Add an amount to what the user has used, and the API key if it has limits of its own."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             use = self._use_of(caller.user_id, limit.seconds)
             use.charged += amount
             self._store_later(use)
+        if caller.key is not None:
+            self.charge(caller.key, amount)
 
     def spend(self, caller: Principal, amount: float) -> None:
         """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
         limit = self._limit_of(caller.limits)
+        if caller.key is not None:
+            self.require(caller, amount)
+            self.spend(caller.key, amount)
         if limit is not None:
             use = self._use_of(caller.user_id, limit.seconds)
-            self._require(use, limit, amount)
+            self._require(caller, use, limit, amount)
             use.charged += amount
             self._store_later(use)
 
@@ -113,42 +122,46 @@ class WindowQuota:
 
         Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
         """
-        limit = self._limit_of(caller.limits)
-        if limit is None:
-            yield
-            return
-        use = self._use_of(caller.user_id, limit.seconds)
-        self._require(use, limit, amount)
-        if use.used + use.held + amount > limit.amount:
+        self.require(caller, amount)
+        uses = self._uses_of(caller)
+        if any(use.used + use.held + amount > limit.amount for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
-        use.held += amount
+        for _, use, _ in uses:
+            use.held += amount
         try:
             yield
         finally:
-            use.held -= amount
+            for _, use, _ in uses:
+                use.held -= amount
 
-    def state(self, caller: Principal) -> QuotaState | None:
-        """Return what the user has used, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        if limit is None:
-            return None
-        use = self._use_of(caller.user_id, limit.seconds)
-        return QuotaState(self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+    def states(self, caller: Principal) -> list[QuotaState]:
+        """Return what the user has used, and the API key if it has a limit of its own; nothing without a limit."""
+        return [
+            QuotaState(counted.limits.prefix + self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+            for counted, use, limit in self._uses_of(caller)
+        ]
 
-    def quota(self, caller: Principal) -> Quota | None:
-        """Return what is left in whole units and seconds, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        return None if limit is None else self._quota(self._use_of(caller.user_id, limit.seconds), limit)
+    def quotas(self, caller: Principal) -> list[Quota]:
+        """Return what is left in whole units and seconds, in the order of ``states``."""
+        return [self._quota(*each) for each in self._uses_of(caller)]
 
-    def _quota(self, use: _WindowUse, limit: UserLimit) -> Quota:
+    def _quota(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> Quota:
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return Quota(limit.amount, limit.seconds, left, reset, self._name, self._unit)
+        return Quota(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
-    def id_of(self, caller: Principal) -> bytes | None:
-        """Return the id under which this process stores its charges in the present window, None without a limit."""
-        limit = self._limit_of(caller.limits)
-        return None if limit is None else self._use_of(caller.user_id, limit.seconds).id
+    def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
+        """Return the ids under which this process stores its charges in the present windows, by user or key."""
+        return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
+
+    def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
+        """Return the uses in which the caller's work counts, each with the user or the API key and its limit."""
+        found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
+        return [
+            (counted, self._use_of(counted.user_id, limit.seconds), limit)
+            for counted, limit in found
+            if limit is not None
+        ]
 
     def now(self) -> int:
         """Return the time in seconds since the epoch."""

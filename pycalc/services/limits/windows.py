@@ -33,12 +33,13 @@ def counters_of(
 class Window:
     """A fixed-window rate limit with a counter for each key; a window begins with a key's first use."""
 
-    def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
+    def __init__(self, limit: RateLimitItem, counters: CounterStore, prefix: str = "") -> None:
+        """``prefix`` is put before the window's name in header fields."""
         self.counters = counters
         self.amount = limit.amount
         self.seconds = limit.get_expiry()
         unit = limit.GRANULARITY.name
-        self._title = unit if limit.multiples == 1 else f"{limit.multiples} {unit}s"
+        self._title = prefix + (unit if limit.multiples == 1 else f"{limit.multiples} {unit}s")
 
     def name(self, key: str) -> str:
         """Return the name of a key's counter, which goes on when the limit's amount changes."""

@@ -88,7 +88,8 @@ def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
     told = refusal(401, "GET", "/me", "The API key is invalid, expired or revoked.", "key")
     assert audited.last("request refused") == told
     assert client.get("/me").status_code == 401
-    told = refusal(401, "GET", "/me", "Send a token: Authorization: Bearer ...", "none")
+    detail = "Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic."
+    told = refusal(401, "GET", "/me", detail, "none")
     assert audited.last("request refused") == told
     assert client.post("/token/refresh", json={"refresh_token": "pcr_" + WRONG}).status_code == 401
     told = refusal(401, "POST", "/token/refresh", "The refresh token is invalid, expired or revoked.", "none")
@@ -148,7 +149,9 @@ def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
     client, admin = audited.client, audited.admin
     person = new_person(client)
     key = audited.key(person)
-    assert audited.last("key created") == {"user": person.name, "key": key["prefix"]}
+    scopes = "calculate history:read usage:read events:read account:read"
+    created = {"user": person.name, "key": key["prefix"], "scopes": scopes, "allow_query": False}
+    assert audited.last("key created") == created
     assert client.delete(f"/me/keys/{key['id']}", headers=person.headers).status_code == 204
     assert audited.last("key removed") == {"user": person.name, "key": key["prefix"]}
     for change in ({"role": "admin"}, {"disabled": True}, {"role": "user", "disabled": False}):

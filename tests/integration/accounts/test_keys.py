@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
 from pycalc.resources.wiring import Resources
 from pycalc.services.accounts import api_keys
+from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.in_process import in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -27,11 +31,11 @@ def bearer(token: str) -> Headers:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> dict[str, str]:
+async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> dict[str, Any]:
     """Make a key."""
     answer = await client.post("/me/keys", headers=headers, json={"name": "report", **extra})
     assert answer.status_code == 201, answer.text
-    key: dict[str, str] = answer.json()
+    key: dict[str, Any] = answer.json()
     return key
 
 
@@ -50,7 +54,8 @@ async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncCli
     answer = await client.get("/me/keys", headers=session)
     (listed,) = answer.json()
     assert listed == {name: value for name, value in key.items() if name != "key"} | {
-        "last_used_at": listed["last_used_at"]
+        "last_used_at": listed["last_used_at"],
+        "last_used_from": "127.0.0.1",
     }
     assert listed["last_used_at"] is not None
     assert key["key"] not in answer.text
@@ -79,6 +84,28 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.delete(f"/me/keys/{key['id']}", headers=other)).status_code == 404
     assert (await client.delete("/me/keys/nonsense", headers=other)).status_code == 404
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+
+
+async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient) -> None:
+    """A key lists its owner's keys, and those of another user are not there for it."""
+    owner, other = await logged_in(client), await logged_in(client)
+    key, others = await made(client, owner), await made(client, other)
+    listed = (await client.get("/me/keys", headers=bearer(key["key"]))).json()
+    assert [each["id"] for each in listed] == [key["id"]]
+    assert (await client.get(f"/me/keys/{others['id']}", headers=bearer(key["key"]))).status_code == 404
+
+
+async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
+    """What a process has noted of its keys' uses it stores at its end."""
+    async with in_process(settings) as client:
+        session = await logged_in(client)
+        key = await made(client, session)
+        assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+        (before,) = (await client.get("/me/keys", headers=session)).json()
+    async with in_process(settings) as client:
+        (after,) = (await client.get("/me/keys", headers=session)).json()
+    assert after == before
+    assert (after["last_used_from"], after["last_used_at"] is None) == ("127.0.0.1", False)
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +158,43 @@ async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, reso
     assert {user["username"]: user["role"] for user in users} == {name: "admin", other: "user"}
 
 
+async def test_a_key_has_the_scopes_that_were_asked_for(client: httpx.AsyncClient) -> None:
+    """Without a list, a key may do all but an admin's part; only an admin's key may have that."""
+    session = await logged_in(client)
+    usual = ["calculate", "history:read", "usage:read", "events:read", "account:read"]
+    assert (await made(client, session))["scopes"] == usual
+    assert (await made(client, session, scopes=None))["scopes"] == usual
+    assert (await made(client, session, scopes=["usage:read", "calculate"]))["scopes"] == ["calculate", "usage:read"]
+    body = {"name": "a", "scopes": ["calculate", "admin:read"]}
+    answer = await client.post("/me/keys", headers=session, json=body)
+    assert (answer.status_code, "admin:read" in answer.json()["detail"]) == (403, True)
+    listed = (await client.get("/me/keys", headers=session)).json()
+    assert [key["scopes"] for key in listed] == [usual, usual, ["calculate", "usage:read"]]
+
+
+async def test_an_admins_key_may_read_the_accounts(client: httpx.AsyncClient, resources: Resources) -> None:
+    """With the scope for it a key lists accounts and changes none; it ends with its owner's role."""
+    name, other = new_name(), new_name()
+    token = resources.bootstrap_token or ""
+    await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
+    login = await client.post("/login", json={"username": name, "password": PASSWORD})
+    session = bearer(login.json()["access_token"])
+    await client.post("/register", json=registration(other, role="admin"), headers=session)
+    headers = bearer((await made(client, session, scopes=["admin:read"]))["key"])
+    users = (await client.get("/users", headers=headers)).json()["items"]
+    assert {user["username"] for user in users} == {name, other}
+    assert (await client.get(f"/users/{other}", headers=headers)).json()["role"] == "admin"
+    refused = [
+        await client.patch(f"/users/{other}", headers=headers, json={"role": "user"}),
+        await client.delete(f"/users/{other}", headers=headers),
+        await client.post("/register", headers=headers, json=registration(new_name(), role="admin")),
+        await client.get("/secure-history", headers=headers),
+    ]
+    assert [answer.status_code for answer in refused] == [403] * 4
+    assert (await client.patch(f"/users/{name}", headers=session, json={"role": "user"})).status_code == 200
+    assert (await client.get("/users", headers=headers)).status_code == 403
+
+
 async def test_logging_out_everywhere_leaves_the_keys(client: httpx.AsyncClient) -> None:
     """Ending all sessions leaves API keys valid."""
     session = await logged_in(client)
@@ -158,6 +222,18 @@ async def test_keys_are_bounded(client: httpx.AsyncClient) -> None:
         ({"name": "a\r\nb"}, "/name"),
         ({"name": "a", "expires_in": 0}, "/expires_in"),
         ({"name": "a", "key": "mine"}, "/key"),
+        ({"name": "a", "scopes": []}, "/scopes"),
+        ({"name": "a", "scopes": "calculate"}, "/scopes"),
+        ({"name": "a", "scopes": ["calculate", "calculate"]}, "/scopes"),
+        ({"name": "a", "scopes": ["session"]}, "/scopes"),
+        ({"name": "a", "limits": 5}, "/limits"),
+        ({"name": "a", "limits": {"rate_limit": "0"}}, "/limits/rate_limit"),
+        ({"name": "a", "limits": {"compute": "5GB/day"}}, "/limits/compute"),
+        ({"name": "a", "limits": {"digits": "5s/hour"}}, "/limits/digits"),
+        ({"name": "a", "limits": {"history": 5}}, "/limits/history"),
+        ({"name": "a", "allow_query": 1, "scopes": ["calculate"]}, "/allow_query"),
+        ({"name": "a", "allow_query": True}, "/allow_query"),
+        ({"name": "a", "allow_query": True, "scopes": ["calculate", "usage:read"]}, "/allow_query"),
     ],
 )
 async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:

@@ -331,4 +331,4 @@ def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
         assert 'operation="triangular"' in client.get("/metrics").text
         documented = client.get("/openapi.json").json()["paths"]["/triangular/{n}"]["get"]
         assert (documented["operationId"], documented["summary"]) == ("triangular", "Triangular number")
-        assert [each["name"] for each in documented["parameters"]] == ["n", "base"]
+        assert [each["name"] for each in documented["parameters"]] == ["n", "base", "format"]

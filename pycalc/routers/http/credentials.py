@@ -1,0 +1,83 @@
+"""Credentials in requests: a bearer token, or an API key by HTTP Basic or in the query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Message, Scope, Send
+
+from pycalc.observability.requests import RequestContext, context_of
+from pycalc.routers.http.headers import NO_STORE
+from pycalc.services.accounts.api_keys import PREFIX
+
+KEY_PREFIX = PREFIX.encode()
+_PARAMETER = b"key"
+
+
+def token_of(scope: Scope) -> bytes | None:
+    """Return the token that a request presents, None without one, an empty one if its form is not accepted.
+
+    The token is a bearer token (RFC 6750 section 2.1), or an API key, as the password of HTTP Basic (RFC 7617) or in
+    the query. Passwords and access tokens are accepted neither by Basic nor in the query.
+    """
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, rest = value.partition(b" ")
+            credentials: bytes = rest.strip()
+            if scheme.lower() == b"bearer":
+                return credentials
+            return _only_key(_password(credentials)) if scheme.lower() == b"basic" else b""
+    key: bytes | None = context_of(scope).query_key
+    return None if key is None else _only_key(key)
+
+
+def _password(credentials: bytes) -> bytes:
+    """Return the password in the credentials of HTTP Basic, empty if they are malformed."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
+
+
+def _only_key(token: bytes) -> bytes:
+    return token if token.startswith(KEY_PREFIX) else b""
+
+
+def take_query_key(scope: Scope, context: RequestContext) -> None:
+    """Move the API key in a request's query into its context, so that no log, trace or header field shows it.
+
+    The query is changed in the scope itself, from which an HTTP server may write its access log. A key that is given
+    more than once is replaced by empty values, which are refused like every other repeated parameter.
+    """
+    query: bytes = scope["query_string"]
+    if _PARAMETER not in query and b"%" not in query:
+        return
+    others, keys = [], []
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if _decoded(name) == _PARAMETER:
+            keys.append(_decoded(value))
+        else:
+            others.append(part)
+    if keys:
+        context.query_key = keys[0] if len(keys) == 1 else b""
+        repeated = [_PARAMETER + b"="] * (len(keys) if len(keys) > 1 else 0)
+        scope["query_string"] = b"&".join([*others, *repeated])
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def never_stored(send: Send) -> Send:
+    """Return a ``send`` that forbids every cache to store the response, whose URL holds a key."""
+
+    async def send_unstored(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            others = [field for field in message["headers"] if field[0] != NO_STORE[0]]
+            message = {**message, "headers": [*others, NO_STORE]}
+        await send(message)
+
+    return send_unstored

@@ -1,0 +1,80 @@
+"""The last uses of API keys, noted in memory and stored once a minute (ADR 29)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+from structlog import get_logger
+
+from pycalc.db.base import KeyStore, KeyUse
+from pycalc.errors import PycalcError
+from pycalc.models.auth import StoredKey
+from pycalc.models.ids import now_ms
+from pycalc.observability.metrics import AccountMetrics
+
+_MAX_NOTED = 10_000  # between two rounds; more keys than this show an older use
+_BATCH = 200  # uses in one transaction
+
+_log = get_logger(__name__)
+
+
+class KeyUses:
+    """The first use of each key since the uses were stored last, so that a use costs one look-up in a dict."""
+
+    def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
+        self._store = store
+        self._noted: dict[bytes, KeyUse] = {}
+        metrics.key_uses_noted.set_function(lambda: len(self._noted))
+
+    def is_due(self, key_id: bytes) -> bool:
+        """Return whether the next use of a key is to be noted."""
+        return key_id not in self._noted and len(self._noted) < _MAX_NOTED
+
+    def note(self, key_id: bytes, address: str) -> None:
+        """Note a use by the client of this address, now."""
+        self._noted[key_id] = KeyUse(key_id, now_ms(), address)
+
+    def latest(self, key: StoredKey) -> StoredKey:
+        """Return a stored key with its last use, which may not be stored yet."""
+        use = self._noted.get(key.id)
+        if use is None or (key.used_ms or 0) > use.used_ms:
+            return key
+        return replace(key, used_ms=use.used_ms, used_from=use.used_from)
+
+    async def store(self) -> None:
+        """Store the noted uses, and forget them; raises StoreUnavailable, and keeps those that are not stored."""
+        uses = list(self._noted.values())
+        for start in range(0, len(uses), _BATCH):
+            part = uses[start : start + _BATCH]
+            await self._store.note(part)
+            for use in part:
+                del self._noted[use.key_id]
+
+
+class KeyUseWriter:
+    """A task that stores the noted uses at intervals, and at its end."""
+
+    def __init__(self, uses: KeyUses, *, seconds: float = 60.0) -> None:
+        self._uses = uses
+        self._seconds = seconds
+        self._closing = asyncio.Event()
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="key uses")
+
+    async def aclose(self) -> None:
+        """Store the remaining uses, and stop; a failure to store them is logged."""
+        self._closing.set()
+        await self._runner
+
+    async def _run(self) -> None:
+        while True:
+            last = self._closing.is_set()
+            try:
+                await self._uses.store()
+            except PycalcError as error:  # the next round stores them
+                _log.warning("the last uses of API keys were not stored", error=str(error))
+            if last:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)

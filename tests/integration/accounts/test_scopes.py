@@ -1,0 +1,134 @@
+"""The right that each route needs: every route of the application is in the table below, or the test fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from pycalc.models.scopes import KeyScope
+from pycalc.resources.wiring import Resources
+from pycalc.services.operations import OPERATIONS
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+pytestmark = pytest.mark.anyio
+
+PUBLIC, SESSION = "no credential", "a session"
+RIGHTS = {
+    "GET /": PUBLIC,
+    "GET /docs": PUBLIC,
+    "GET /docs/problems": PUBLIC,
+    "GET /health": PUBLIC,
+    "GET /healthz": PUBLIC,
+    "GET /metrics": PUBLIC,
+    "GET /openapi.json": PUBLIC,
+    "GET /ready": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /redoc": PUBLIC,
+    "GET /web/{path}": PUBLIC,
+    "POST /login": PUBLIC,
+    "POST /register": PUBLIC,
+    "POST /token/refresh": PUBLIC,
+    "POST /batch": "calculate",
+    "POST /calculations": "calculate",
+    "POST /evaluate": "calculate",
+    "GET /calculations/{calculation_id}": "history:read",
+    "GET /calculations/{calculation_id}/digits": "history:read",
+    "GET /secure-history": "history:read",
+    "GET /usage": "usage:read",
+    "GET /events": "events:read",
+    "GET /me": "account:read",
+    "GET /me/keys": "account:read",
+    "GET /me/keys/{key_id}": "account:read",
+    "GET /users": "admin:read",
+    "GET /users/{username}": "admin:read",
+    "DELETE /me/keys/{key_id}": SESSION,
+    "DELETE /users/{username}": SESSION,
+    "PATCH /users/{username}": SESSION,
+    "POST /logout": SESSION,
+    "POST /logout-all": SESSION,
+    "POST /me/keys": SESSION,
+    "PUT /me/password": SESSION,
+}
+
+
+def routes(app: FastAPI) -> set[str]:
+    """Return the method and path of every route but the operations'; a HEAD is a GET."""
+    contexts = list(iter_route_contexts(app.routes))
+    found = {f"{method} {each.path_format}" for each in contexts for method in (each.methods or {"ANY"}) - {"HEAD"}}
+    return {each for each in found if each.removeprefix("GET /").partition("/")[0] not in OPERATIONS}
+
+
+@pytest.fixture
+async def session(client: httpx.AsyncClient, resources: Resources) -> dict[str, str]:
+    """Register an admin, whose keys may have every scope, and return the header of its session."""
+    name, token = new_name(), resources.bootstrap_token or ""
+    await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
+    login = await client.post("/login", json={"username": name, "password": PASSWORD})
+    return {"Authorization": f"Bearer {login.json()['access_token']}"}
+
+
+async def key_with(client: httpx.AsyncClient, session: dict[str, str], scopes: Sequence[str]) -> dict[str, str]:
+    """Return the header of a new key with these scopes."""
+    made = await client.post("/me/keys", headers=session, json={"name": "narrow", "scopes": [*scopes]})
+    return {"Authorization": f"Bearer {made.json()['key']}"}
+
+
+def requests_for(right: str) -> list[tuple[str, str]]:
+    """Return the method and a path of each route that needs a right."""
+    operations = [f"GET {path}" for path in ("/fibonacci/10", "/gcd/4/6")] if right == "calculate" else []
+    wanted = [*operations, *(route for route, needed in RIGHTS.items() if needed == right)]
+    assert wanted
+    return [(route.split()[0], re.sub(r"{\w+}", "3", route.split()[1])) for route in wanted]
+
+
+def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
+    """A new route belongs into the table, with the scope that it declares."""
+    assert routes(app) == RIGHTS.keys()
+
+
+@pytest.mark.parametrize("scope", KeyScope)
+async def test_a_key_without_the_scope_is_refused(
+    client: httpx.AsyncClient, session: dict[str, str], scope: str
+) -> None:
+    """The refusal names the missing scope, in words and as in RFC 6750 section 3.1."""
+    headers = await key_with(client, session, [other for other in KeyScope if other != scope])
+    for method, path in requests_for(scope):
+        answer = await client.request(method, path, headers=headers, json={})
+        assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden"), path
+        assert f" {scope}:" in answer.json()["detail"]
+        assert f'error="insufficient_scope", scope="{scope}"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("scope", KeyScope)
+async def test_a_key_with_only_the_scope_is_let_in(
+    client: httpx.AsyncClient, session: dict[str, str], scope: str
+) -> None:
+    """HEAD stands for GET, because the stream of events does not end; an invalid body is refused later."""
+    headers = await key_with(client, session, [scope])
+    statuses = {
+        path: (await client.request("HEAD" if method == "GET" else method, path, headers=headers, json={})).status_code
+        for method, path in requests_for(scope)
+    }
+    assert [path for path, status in statuses.items() if status not in (200, 404, 422)] == []
+
+
+async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, session: dict[str, str]) -> None:
+    """Passwords, keys, sessions and the accounts of others are not changed with a key that has every scope."""
+    headers = await key_with(client, session, [*KeyScope])
+    for method, path in requests_for(SESSION):
+        answer = await client.request(method, path, headers=headers, json={})
+        assert (answer.status_code, "An API key can't do this" in answer.json()["detail"]) == (403, True), path
+
+
+async def test_all_other_routes_need_a_credential(client: httpx.AsyncClient) -> None:
+    """Without one, a route is public or answers 401."""
+    for right in {*KeyScope, SESSION}:
+        for method, path in requests_for(right):
+            assert (await client.request(method, path, json={})).status_code == 401, path
+    for method, path in requests_for(PUBLIC):
+        assert (await client.request(method, path, json={})).status_code in (200, 404, 422), path

@@ -1,0 +1,71 @@
+"""Results for programs that can only read a URL, such as spreadsheets: a plain GET, answered with bare text."""
+
+from __future__ import annotations
+
+import csv
+from urllib.request import Request, urlopen
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_person
+from tests.harness.servers import Server
+
+F_100 = "354224848179261915075"
+
+
+@pytest.fixture(scope="module")
+def key(server: Server) -> str:
+    """Make a key that may be sent in a URL."""
+    with httpx.Client(base_url=server.url) as client:
+        person = new_person(client)
+        body = {"name": "sheet", "scopes": ["calculate"], "allow_query": True}
+        made: str = client.post("/me/keys", headers=person.headers, json=body).json()["key"]
+    return made
+
+
+def read(url: str) -> tuple[str, str]:
+    """Return the type and the text of what a URL holds, as a program reads it that sends no fields of its own."""
+    with urlopen(Request(url, headers={"Accept": "*/*"}), timeout=15) as answer:  # noqa: S310  # the test's own server
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_a_cell_reads_a_result_from_a_url(server: Server, key: str) -> None:
+    """WEBSERVICE takes the whole text, and IMPORTDATA reads it as CSV: one row with one cell."""
+    media_type, text = read(f"{server.url}/fibonacci/100?format=text&key={key}")
+    assert (media_type, text) == ("text/plain; charset=utf-8", F_100)
+    assert list(csv.reader([text])) == [[F_100]]
+    assert read(f"{server.url}/pow/2/-1?key={key}&format=text") == ("text/plain; charset=utf-8", "0.5")
+    assert read(f"{server.url}/fibonacci/1000000?mod=97&format=text&key={key}")[1] == str(pow_mod(1_000_000, 97))
+
+
+def pow_mod(n: int, modulus: int) -> int:
+    """Return F(n) modulo a number, by plain addition."""
+    a, b = 0, 1
+    for _ in range(n):
+        a, b = b, (a + b) % modulus
+    return a
+
+
+def test_the_parameter_comes_before_the_header_field(server: Server) -> None:
+    """``format`` decides also against Accept; without it Accept decides as before."""
+    with httpx.Client(base_url=server.url) as client:
+        client.headers.update(new_person(client).headers)
+        json, text = "application/json", "text/plain; charset=utf-8"
+        for url, accept, expected in [
+            ("/fibonacci/100?format=json", "text/plain", json),
+            ("/fibonacci/100?format=text", "application/json", text),
+            ("/fibonacci/100", "*/*", json),
+            ("/fibonacci/100", "text/plain", text),
+        ]:
+            assert client.get(url, headers={"Accept": accept}).headers["Content-Type"] == expected, (url, accept)
+
+
+@pytest.mark.parametrize("query", ["format=", "format=csv", "format=text&format=text", "format=text&view=summary"])
+def test_another_format_is_invalid(server: Server, query: str) -> None:
+    """Nothing is recorded for a format that does not exist, is given twice, or is not a summary's."""
+    with httpx.Client(base_url=server.url) as client:
+        client.headers.update(new_person(client).headers)
+        answer = client.get(f"/fibonacci/100?{query}")
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/format")
+        assert client.get("/secure-history").json()["items"] == []

@@ -1,0 +1,81 @@
+"""The last uses of keys: noted once between two rounds, stored together, kept until they are stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycalc.db.base import KeyUse
+from pycalc.errors import StoreUnavailable
+from pycalc.models.auth import StoredKey
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts import key_uses
+from pycalc.services.accounts.key_uses import KeyUses, KeyUseWriter
+from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
+
+pytestmark = pytest.mark.anyio
+
+ADA, BOB = b"a" * 16, b"b" * 16
+
+
+def key(used_ms: int | None) -> StoredKey:
+    """Return a stored key."""
+    return StoredKey(ADA, USER_ID, "report", "pck_AAAA", 1, None, used_ms, None if used_ms is None else "192.0.2.1")
+
+
+@pytest.fixture
+def store() -> MemoryKeyStore:
+    """Return a store."""
+    return MemoryKeyStore(MemoryUserStore())
+
+
+async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a key is used, one round stores one use of it, with the time and the address."""
+    uses = KeyUses(store, Metrics())
+    monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
+    assert uses.is_due(ADA)
+    uses.note(ADA, "192.0.2.1")
+    assert not uses.is_due(ADA)
+    uses.note(BOB, "192.0.2.2")
+    await uses.store()
+    assert store.noted == [[KeyUse(ADA, 7, "192.0.2.1"), KeyUse(BOB, 7, "192.0.2.2")]]
+    assert uses.is_due(ADA)
+    await uses.store()
+    assert len(store.noted) == 1
+
+
+async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of keys shows the use that is noted, unless another process has stored a later one."""
+    uses = KeyUses(store, Metrics())
+    assert uses.latest(key(None)) == key(None)
+    monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
+    uses.note(ADA, "192.0.2.2")
+    for stored in (None, 6):
+        shown = uses.latest(key(stored))
+        assert (shown.used_ms, shown.used_from) == (7, "192.0.2.2")
+    assert uses.latest(key(8)) == key(8)
+
+
+async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore) -> None:
+    """What can't be stored is stored in a later round, or at the end."""
+    uses = KeyUses(store, Metrics())
+    uses.note(ADA, "192.0.2.1")
+    store.failure = StoreUnavailable("The database is away.")
+    with pytest.raises(StoreUnavailable):
+        await uses.store()
+    writer = KeyUseWriter(uses)
+    store.failure = None
+    await writer.aclose()
+    assert [[use.key_id for use in round_] for round_ in store.noted] == [[ADA]]
+
+
+async def test_uses_are_bounded(store: MemoryKeyStore) -> None:
+    """At the bound no further key is noted; the metric shows the number, and a transaction has 200 at most."""
+    metrics = Metrics()
+    uses = KeyUses(store, metrics)
+    for number in range(10_000):
+        uses.note(number.to_bytes(16, "big"), "192.0.2.1")
+    assert not uses.is_due(ADA)
+    assert metrics.registry.get_sample_value("pycalc_key_uses_noted") == 10_000
+    await uses.store()
+    assert {len(round_) for round_ in store.noted} == {200}
+    assert sum(len(round_) for round_ in store.noted) == 10_000
