@@ -120,4 +120,4 @@ class Shared(Protocol):
         """Return the leases on results."""
 
     def counters(self, name: str) -> CounterStore:
-        """Return the counters of one limit, whose methods raise CacheUnavailable when the cache does not answer."""
+        """Return the counters of the limit ``name``; they raise CacheUnavailable when the cache does not answer."""

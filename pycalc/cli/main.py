@@ -58,9 +58,10 @@ def _add_operations(commands: Any) -> None:
 
 
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
-    """Return the parser; it yields ``run``, a function as ``module:function``, and that function's arguments.
+    """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    ``with_operations`` adds a command for each operation, which imports the arithmetic.
+    Its result has ``run``, which names the command's function as ``module:function``, and that function's arguments.
+    ``with_operations`` adds a command for each operation; this imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")

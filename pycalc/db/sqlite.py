@@ -86,7 +86,10 @@ class _ThreadQueue:
         threads: int,
         clock: Callable[[], float],
     ) -> None:
-        """Prepare the threads; ``path`` is for error messages, and ``begin`` is the SQL that begins a transaction."""
+        """Prepare so many threads, each with a connection from ``connect``.
+
+        ``begin`` is the SQL that begins a transaction. ``path`` appears in error messages only.
+        """
         self._path = path
         self._engine = create_engine(
             "sqlite://",

@@ -103,7 +103,7 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that may outlast the current request; ``aclose`` waits for the task."""
+        """Start a task that may outlast the current request; ``aclose`` waits half a second for it, then cancels it."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -52,7 +52,7 @@ class RedisResults:
     def __init__(
         self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
     ) -> None:
-        """Prepare the scripts; ``max_value`` is the largest encoded result to store, in bytes."""
+        """Prepare the scripts; encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
         self.client = client
         self.name = name
         self.accept = accept

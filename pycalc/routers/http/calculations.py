@@ -97,20 +97,20 @@ class CalculatedResponse(Response):
         self,
         caller: Principal,
         respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
-        memory: ExitStack | None = None,
+        reservations: ExitStack | None = None,
     ) -> None:
-        """``respond_with`` calculates and responds; it raises its errors before it sends anything.
+        """Respond to ``caller`` by ``respond_with``, which must raise its errors before it sends anything.
 
-        ``memory`` is closed after the response is sent, or has failed.
+        ``reservations`` are closed once the response has been sent or has failed.
         """
         super().__init__()
         self._caller = caller
         self._respond_with = respond_with
-        self._memory = memory or ExitStack()
+        self._reservations = reservations or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
-        with self._memory:
+        with self._reservations:
             slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
             context_of(scope).release_slot = slot.release
             await self._respond_with(scope, receive, send)

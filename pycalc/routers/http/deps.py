@@ -92,7 +92,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 def address_of(scope: Scope, resources: Resources) -> str:
-    """Return the client's address, which is the key of limits for requests without a known user."""
+    """Return the client's address, by which requests without a known user are limited."""
     peer = scope.get("client")
     forwarded_for = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     return resources.addresses.client(peer[0] if peer else None, forwarded_for)

@@ -316,7 +316,10 @@ class Sizer(NodeSizes):
 
 
 def is_carried(size: Size, modulus: Size) -> bool:
-    """Return whether ``a % m`` is computed as a residue: ``a`` is large and whole, and ``m`` above 0."""
+    """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
+
+    It is if both are exact whole numbers, ``a`` may have more than CARRIED_BITS bits, and ``m`` is certainly positive.
+    """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > CARRIED_BITS and whole and modulus.least > -inf
 

@@ -37,7 +37,10 @@ def is_proved_prime(n: int) -> bool:
 
 
 def proof_seconds(n: int) -> float:
-    """Return how long ``is_proved_prime`` takes on one core."""
+    """Estimate the seconds that ``is_proved_prime`` takes for ``n`` on one core.
+
+    For a number of up to _LONGEST_TESTED bits, the estimate runs the strong test to base 2.
+    """
     bits = n.bit_length()
     if n < 3 or not n % 2:
         return _EVEN_SECONDS
@@ -47,5 +50,5 @@ def proof_seconds(n: int) -> float:
 
 
 def prime_proof_seconds(n: int) -> float:
-    """Return how long the proof takes for a prime of the size of ``n``."""
+    """Estimate the seconds of the proof for a prime of the size of ``n`` on one core."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
