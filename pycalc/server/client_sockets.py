@@ -36,9 +36,10 @@ class ClientSockets:
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """Set the sources; when ``descriptors`` cannot be listed, the numbers below ``most`` are tried.
+        """Find connections among the open descriptors, which are the names in the folder ``descriptors``.
 
-        ``info_bytes`` is the length of the kernel's TCP_INFO that is needed.
+        If the folder cannot be listed, try all numbers below ``most``. Without ``info_bytes`` of TCP_INFO from the
+        kernel, the progress of connections is unknown.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]
@@ -48,7 +49,7 @@ class ClientSockets:
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections by descriptor, which is mostly the order of their age, oldest first."""
+        """Yield the connections in the order of their descriptors; older connections mostly come first."""
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
@@ -89,7 +90,7 @@ class ClientSockets:
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False if both are unknown."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False on an older kernel."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

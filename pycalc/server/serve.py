@@ -77,7 +77,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which the metrics are served on PYCALC_METRICS_PORT; it does nothing if that is not set."""
+    """Return a context in which the metrics are served on PYCALC_METRICS_PORT, or an empty one if that is not set."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
@@ -107,10 +107,10 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted ones within some seconds.
+    """Serve requests until ``stop`` is set, then finish the accepted ones, for at most 6.5 s.
 
-    A ``shared`` listener belongs to the supervisor, which stops new connections itself. Raises OSError when the server
-    ends without ``stop``.
+    Their computations are stopped after 5 s. A ``shared`` listener belongs to the supervisor, which stops new
+    connections itself. Raises OSError when the server ends without ``stop``.
     """
     draining = asyncio.Event()
 

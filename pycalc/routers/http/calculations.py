@@ -125,7 +125,9 @@ async def posted(
 ) -> CalculatedResponse:
     """Return the response to the calculation in a body, and count it towards the caller's limits.
 
-    Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and Overloaded.
+    ``read`` must return the calculation, or raise InvalidInput. ``respond_with`` must calculate it and send the
+    response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
+    Overloaded.
     """
     require_media_type(request, JSON)
     if resources.calculation_limit is not None:
@@ -253,7 +255,8 @@ def _sent(
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:
     """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
 
-    The function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are empty for JSON.
+    The function raises RangeNotSatisfiable for a range beyond the end, so that nothing is recorded. ``etags`` are empty
+    for JSON.
     """
     ranged = bool(etags and conditions.range) and not held
     if not (held or ranged) and conditions.content:

@@ -119,7 +119,7 @@ class RequestBody:
         seconds: float = BODY_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``seconds``: how long the first bytes may take; ``clock`` returns seconds."""
+        """Read the body from ``receive``; its first bytes may take ``seconds`` by ``clock``."""
         self._scope = scope
         self._receive = receive
         self._clock = clock

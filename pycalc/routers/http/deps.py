@@ -62,7 +62,7 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
     """Return the key under which a request counts in concurrency limits.
 
-    The key is the user's id if the request's token is cached, even an expired one, else the client's address.
+    The key is the user's id if the request's token is in the token cache, expired or not; else the client's address.
     """
     user = resources.authenticator.token_cache.user_of(bearer_token(scope) or b"")
     return address_of(scope, resources) if user is None else user

@@ -52,7 +52,10 @@ class Application(FastAPI):
         body_seconds: float,
         **options: Any,
     ) -> None:
-        """``body_seconds``: how long the first bytes of a body may take; ``options`` are FastAPI's."""
+        """Serve ``calculations`` directly, and other requests by FastAPI with ``options``.
+
+        Pages of ``cors_origins`` may call the service. The first bytes of a body may take ``body_seconds``.
+        """
         super().__init__(**options)
         self._calculations = {route.name: route for route in calculations}
         self.router.routes.extend(self._calculations.values())  # for the OpenAPI document

@@ -89,14 +89,14 @@ class BatchResponse(Response):
         parts: Callable[[T], Sequence[Piece]],
         fields: Sequence[Header],
         scheduler: LoopScheduler,
-        memory: ExitStack,
+        reservations: ExitStack,
     ) -> None:
-        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response.
+        """Respond with the JSON of ``answers``, of which ``parts`` must return the pieces of one.
 
-        ``fields`` are header fields to add.
+        ``fields`` are header fields to add. ``reservations`` are closed once the response has been sent or has failed.
         """
         super().__init__(media_type="application/json")
-        self._memory = memory
+        self._reservations = reservations
         self._scheduler = scheduler
         self._fields = fields
         separators = chain((b'{"results":[',), repeat(b","))
@@ -106,7 +106,7 @@ class BatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; stop when the client disconnects."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        with self._memory, suppress(ClientGone):
+        with self._reservations, suppress(ClientGone):
             await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._scheduler)))
 
 

@@ -58,7 +58,10 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start the task; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
+        """Start the task; ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
+
+        A refused event is retried for ``try_seconds``.
+        """
         self._outbox = outbox
         self._shared = shared
         self._backoff = backoff

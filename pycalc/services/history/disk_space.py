@@ -18,14 +18,17 @@ _log = get_logger(__name__)
 
 
 class DiskSpace:
-    """A task that reads a disk's free space each second.
+    """A task that reads a disk's free space, by default each second.
 
     A second is short enough, because the recorder writes at most some 30 MB a second. The reserve is for writes that
     must continue, such as logins, publishing and deletions.
     """
 
     def __init__(self, folder: Path, least: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """``least`` is the reserve in bytes, ``seconds`` the time between two readings; raises OSError."""
+        """Read the free space of the disk of ``folder`` every ``seconds``; the reserve is ``least`` bytes.
+
+        Raises OSError when the free space cannot be read.
+        """
         self._folder = folder
         self._least = least
         self._seconds = seconds

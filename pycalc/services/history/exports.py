@@ -56,7 +56,7 @@ class Exports:
         metrics: HistoryMetrics,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
-        """``thread_clock`` returns the processor time of the event loop's thread, in seconds."""
+        """Prepare the service; ``thread_clock`` must return the seconds of processor time of the calling thread."""
         self._history = history
         self._users = users
         self._thread_clock = thread_clock
@@ -78,7 +78,7 @@ class Exports:
 
         Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
         left out, except those that another process commits within about 2 s of the start. No transaction is open
-        during a yield. ``identify`` is called before each yield, and raises when the caller has lost its rights.
+        during a yield. ``identify`` is called before each yield; it must raise when the caller has lost its rights.
 
         Raises Overloaded above the limits, Unauthorized, Forbidden, InvalidInput and StoreUnavailable. After the first
         yield an exception means that the export is incomplete.

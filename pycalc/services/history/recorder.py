@@ -42,9 +42,10 @@ class Recorder:
         disk: DiskSpace | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """``committed`` is called with the rows of each commit; ``disk`` refuses rows while too little is free.
+        """Start the task; ``committed`` is called with the rows of each commit.
 
-        ``max_age`` is the longest wait of a row in seconds, ``probe_seconds`` the time before each probe.
+        Rows are refused while ``disk`` is low. A row waits for at most ``max_age`` seconds. A commit takes up to
+        ``batch_rows`` rows, or those of one call. ``probe_seconds`` is the time before each probe.
         """
         self._history = history
         self._tracer = tracer

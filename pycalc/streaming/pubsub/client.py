@@ -53,7 +53,7 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return whether a subscription's topic still exists."""
+    """Return whether a subscription's topic existed when the subscription was read."""
     return bool(subscription.topic != _DELETED_TOPIC)
 
 
