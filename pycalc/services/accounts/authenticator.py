@@ -36,7 +36,7 @@ class Authenticator:
         passwords: PasswordHasher,
         token_cache: TokenCache,
     ) -> None:
-        """``token_cache`` holds the principals of verified tokens; requests look there first."""
+        """Keep the principals of verified tokens in ``token_cache``, where requests look first."""
         self._users = users
         self._sessions = sessions
         self._keys = keys

@@ -71,7 +71,10 @@ class PasswordHasher:
     """
 
     def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
-        """``keys`` are secrets outside the database. The first makes new hashes, all verify; ValueError for none."""
+        """Hash with the first of ``keys``, which are secrets outside the database, and verify with all of them.
+
+        ``rounds`` is bcrypt's cost factor. Raises ValueError without a key.
+        """
         if not keys:
             raise ValueError("at least one password key is needed")
         # Eight characters of a digest identify a key. They are too few to confirm a guess of the key.

@@ -44,7 +44,7 @@ class SigningKeyFile:
         metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
-        """``keys`` are the keys in force; ``replace`` is called with the new keys whenever the file's keys change."""
+        """Watch ``file``; call ``replace`` with its keys when they differ from the last ones, at first ``keys``."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace

@@ -60,7 +60,7 @@ class Relay:
     ) -> None:
         """Start the task; ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
 
-        A refused event is retried for ``try_seconds``.
+        A refused event is retried for ``try_seconds`` or longer before it becomes a dead letter.
         """
         self._outbox = outbox
         self._shared = shared

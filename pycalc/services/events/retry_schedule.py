@@ -20,7 +20,10 @@ class _Refusal(NamedTuple):
 
 
 class RetrySchedule:
-    """The entries that the stream refused, each with the time of its next try."""
+    """The entries that the stream refused, each with the time of its next try.
+
+    An entry is given up after TRIES refusals and ``seconds``, whichever comes last.
+    """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
@@ -58,9 +61,10 @@ class RetrySchedule:
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Schedule refused entries again and forget published ones; return the refusal's reason for each to give up.
+        """Schedule refused entries again, and forget published ones; return the entries to give up.
 
-        ``reasons`` is keyed by event id, the result by sequence number.
+        ``reasons`` has the reason of each refusal by event id. The result has that of each entry to give up, by
+        sequence number.
         """
         now = self._clock()
         given_up: dict[int, str] = {}

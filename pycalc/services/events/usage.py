@@ -61,7 +61,7 @@ class UsageConsumer:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the current batch, or cancel it after 2 s; then leave the group."""
+        """Finish the current batch and leave the group; after 2 s, cancel the batch, and wait up to 2 s to leave."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:

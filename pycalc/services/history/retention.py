@@ -73,7 +73,10 @@ class Retention:
         age: timedelta | None = None,
         quota: int | None = None,
     ) -> None:
-        """``quota`` is in rows of each user, of which a long row counts as LONG_WEIGHT; None means no bound."""
+        """Start the task; ``quota`` is in rows of each user, of which a long row counts as LONG_WEIGHT.
+
+        None means no bound, for ``age`` too.
+        """
         self._history = history
         self._usage = usage
         self._age = age

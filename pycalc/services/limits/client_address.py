@@ -19,7 +19,7 @@ class ClientAddresses:
     """A finder of clients' addresses behind trusted proxies."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
-        """``trusted`` are addresses and CIDR networks of proxies; raises ValueError for anything else."""
+        """Trust the proxies in ``trusted``, addresses and CIDR networks; raises ValueError for anything else."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self.proxied = bool(self._trusted)
 

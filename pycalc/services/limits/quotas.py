@@ -120,7 +120,7 @@ class WindowQuota:
     def __init__(
         self, name: str, noun: str, limit: UserLimit, metrics: Metrics, *, clock: Callable[[], float] = time
     ) -> None:
-        """``noun`` names what is used, with its unit, in refusals; ``clock`` returns seconds since the epoch."""
+        """Name what is used by ``noun``, with its unit, in refusals; ``clock`` must return seconds since the epoch."""
         self._name = name
         self._noun = noun
         self._limit = limit.amount

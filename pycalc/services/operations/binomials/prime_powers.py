@@ -22,7 +22,7 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that does not divide it: a product over the digits in base ``prime`` (Lucas)."""
+    """Return n over k modulo a prime that must not divide it: a product over the digits in base ``prime`` (Lucas)."""
     result = 1
     while k:
         n, upper = divmod(n, prime)
@@ -33,13 +33,13 @@ def modulo_prime(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime_seconds(n: int, prime: int) -> float:
-    """Return how long ``modulo_prime`` takes on one core."""
+    """Estimate the seconds of ``modulo_prime`` on one core."""
     digits = max(1.0, log(n + 1) / log(prime))
     return digits * (2e-6 + 1e-9 * n.bit_length() + 3 * factorial_residue_seconds(min(n, prime)))
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
-    """Return n over k modulo ``prime``^``exponent``, which does not divide it.
+    """Return n over k modulo ``prime``^``exponent``, which must not divide n over k.
 
     Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
     ``prime`` is U(m)·U(m // prime)·U(m // prime²)...
@@ -57,7 +57,7 @@ def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
 
 
 def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
-    """Return how long ``modulo_prime_power`` takes on one core."""
+    """Estimate the seconds of ``modulo_prime_power`` on one core."""
     digits = max(1, int(log(n + 1) / log(prime)))
     terms = [-(-exponent // level) for level in range(1, min(digits, exponent) + 1)]
     products = exponent + sum((a * a + b * b) / 2 for a, b in pairwise(terms))

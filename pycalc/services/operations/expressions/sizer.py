@@ -327,8 +327,8 @@ def is_carried(size: Size, modulus: Size) -> bool:
 def by_euler(exponent: Size, bits: float) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, for a modulus of so many bits.
 
-    The exponent must be whole, above the bits of the modulus, and too large for ``pow``. The modulus must have at most
-    128 bits, so that its prime factors are found in time.
+    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
+    and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
     """
     large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
     return large and not exponent.places and not exponent.rounded and exponent.least > 20

@@ -106,7 +106,7 @@ class IntegerPower(NamedTuple):
         return digits_by_logarithm(approximate, self._logarithm, self._bits)
 
     def ends_seconds(self) -> float:
-        """Return how long ``ends`` takes on one core, within a factor of about two."""
+        """Estimate the seconds of ``ends`` on one core, within a factor of about two."""
         if self._is_short:
             return 5e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)

@@ -39,7 +39,7 @@ def is_proved_prime(n: int) -> bool:
 def proof_seconds(n: int) -> float:
     """Estimate the seconds that ``is_proved_prime`` takes for ``n`` on one core.
 
-    For a number of up to _LONGEST_TESTED bits, the estimate runs the strong test to base 2.
+    For an odd number of up to _LONGEST_TESTED bits, the estimate runs the strong test to base 2.
     """
     bits = n.bit_length()
     if n < 3 or not n % 2:
