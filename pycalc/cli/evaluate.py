@@ -83,7 +83,10 @@ def _progress(expected: float) -> Iterator[None]:
 
 
 def _show_progress(reading: int, expected: float) -> None:
-    """Write the elapsed seconds every second until the pipe ``reading`` is closed at its other end; erase the line."""
+    """Write the elapsed seconds every second until the other end of the pipe is closed, then erase the line.
+
+    ``reading`` is the descriptor of this end.
+    """
     began = monotonic()
     while not select.select([reading], [], [], 1)[0]:
         sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")

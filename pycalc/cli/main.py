@@ -60,7 +60,7 @@ def _add_operations(commands: Any) -> None:
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    Its result has ``run``, which names the command's function as ``module:function``, and that function's arguments.
+    Parsed arguments are ``run``, which names the command's function as ``module:function``, and those of that function.
     ``with_operations`` adds a command for each operation; this imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")

@@ -55,7 +55,7 @@ _TIMEOUTS = Timeouts()
 def _mapped(location: str) -> Iterator[None]:
     """Map the drivers' errors to StoreUnavailable or StoreReadOnly.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
     """
     try:
         yield

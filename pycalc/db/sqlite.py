@@ -46,7 +46,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 def _mapped(path: Path) -> Iterator[None]:
     """Map the driver's errors to StoreUnavailable.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The channel between a server process and its supervisor: a socket pair by which either gets metrics (ADR 21)."""
+"""The channel between a server process and its supervisor: a socket pair; each gets the other's metrics (ADR 21)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ class RedisCache:
     ) -> RedisCache:
         """Open the cache that a URL describes; raises ValueError for a bad URL.
 
-        This waits for one attempt to connect, which may fail: the circuit breaker goes on trying.
+        This waits for one attempt to connect, for at most the sum of ``times.connect`` and ``times.answer``. If the
+        attempt fails, the circuit breaker goes on trying.
         """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()
@@ -102,7 +103,7 @@ class RedisCache:
         await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
-        """Return the name in Redis of a result or of its lease."""
+        """Return the name in Redis of the "result" under a key, or of its "lease", as ``kind`` says."""
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:

@@ -78,8 +78,8 @@ class RedisClient:
         """Execute a command or script; return its answer as ``read`` converts it.
 
         Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
-        exception, the breaker opens. After a failure other than a refusal by Redis, the same HTTP request sends no more
-        commands, so that a hanging Redis delays the request only once.
+        exception, the breaker opens. After a failure other than a refusal, by Redis or by this client's bound, the same
+        HTTP request sends no more commands, so that a hanging Redis delays the request only once.
         """
         context = current_context()
         if context is not None and context.cache_late:

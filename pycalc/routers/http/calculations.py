@@ -77,7 +77,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """The instructions for a response: how to get the result, and what is known before."""
+    """The instructions for a response: how to calculate the answer, and what is known before that."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
     digits: int

@@ -24,7 +24,7 @@ class Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return compressed bytes that are ready to be sent."""
+        """Compress ``data``; return the compressed bytes that can be sent by now, which may be none."""
         ...
 
     def flush(self) -> bytes:

@@ -40,7 +40,7 @@ class ClientGone(Exception):
 class Client:
     """A watcher for the client's disconnect during one request.
 
-    One task makes all calls of ``receive``: after a call was cancelled, Granian reports a disconnect to the next one.
+    One task makes all calls of ``receive``, because Granian reports a disconnect to the call after a cancelled one.
     """
 
     def __init__(self, receive: Receive) -> None:

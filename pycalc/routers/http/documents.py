@@ -70,7 +70,7 @@ class Document:
 
 
 class _WholeResponse(Response):
-    """A response whose content is shared by all requests, so that no request's memory limit counts it."""
+    """A response whose content is shared by all requests, and so not counted towards the memory of responses."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the content in parts of PART_BYTES."""

@@ -146,9 +146,9 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD; if none is free, count the refusal and return its response.
+        """Take a slot for a calculation by GET or HEAD, without checking its operands.
 
-        The operands are not checked.
+        If no slot is free, count the refusal and return its response; else return None.
         """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])

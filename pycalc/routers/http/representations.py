@@ -91,7 +91,7 @@ class BatchResponse(Response):
         scheduler: LoopScheduler,
         reservations: ExitStack,
     ) -> None:
-        """Respond with the JSON of ``answers``, of which ``parts`` must return the pieces of one.
+        """Respond with the JSON of ``answers``; ``parts`` must return the pieces of one answer's JSON.
 
         ``fields`` are header fields to add. ``reservations`` are closed once the response has been sent or has failed.
         """
@@ -156,7 +156,7 @@ async def send_text(
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the digits for a year, or forbid it if the ETag is empty."""
+    """Return the header fields that let a client cache the digits for a year, or, if ``etag`` is "", not at all."""
     if not etag:
         return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [

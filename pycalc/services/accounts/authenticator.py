@@ -89,7 +89,7 @@ class Authenticator:
     async def _upgraded(self, user: User, password: str) -> str:
         """Replace an outdated password hash; return the newest hash that the password agrees with.
 
-        If the password was changed meanwhile, this is no longer the stored hash, and no session can be opened with it.
+        If the password was changed meanwhile, the returned hash is not the stored one, and opens no session.
         """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash

@@ -46,7 +46,7 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput, with this JSON pointer, for a password that is easy to guess.
 
-    These are the 3,000 most common passwords of 8 characters or more, and those that are shorter than 4 characters
+    These are the 3,000 most common passwords of 8 characters or more, and those of which fewer than 4 characters remain
     without the username, the local part of the e-mail address and the words of this service.
     """
     lowered = rest = password.lower()

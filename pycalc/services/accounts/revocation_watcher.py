@@ -22,8 +22,8 @@ _log = get_logger(__name__)
 class RevocationWatcher:
     """A task that evicts tokens which any process on the database has revoked.
 
-    Cached tokens are trusted for ``trust_seconds`` after a successful read. Later, each token is looked up in the store
-    until a read succeeds again. This also covers a process that a serverless platform froze for a while.
+    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that time, each token is looked up in
+    the store until a read succeeds again. This also covers a process that a serverless platform froze for a while.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class SigningKeyFile:
         metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
-        """Watch ``file``; call ``replace`` with its keys when they differ from the last ones, at first ``keys``."""
+        """Start with ``keys`` in force; call ``replace`` with the keys in ``file`` whenever these are others."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace

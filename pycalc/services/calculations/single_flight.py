@@ -64,7 +64,7 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result; ``cached`` is False when it was computed for this call, or for another call that this one joined."""
+    """A result; ``cached`` is False if its text was computed for this call or for another call that this one joined."""
 
     result: Result
     cached: bool

@@ -136,7 +136,7 @@ class Computer:
                     self.quota.charge(user, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one is idle; raises Unavailable when it does not start."""
+        """Start a worker unless one became idle within the last minute; raises Unavailable when it does not start."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()

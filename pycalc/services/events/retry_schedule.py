@@ -45,9 +45,10 @@ class RetrySchedule:
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the entries that are no longer in the outbox, whose oldest entries are ``oldest``.
+        """Forget the entries that are no longer in the outbox.
 
-        With ``more``, the outbox may have later entries, so those stay in the schedule.
+        ``oldest`` must be the oldest entries of the outbox. With ``more``, the outbox may have entries after them, so
+        the schedule keeps its later ones.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)

@@ -102,7 +102,10 @@ class Recorder:
             self._disk.require()
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable while a commit hangs, the disk is nearly full, or the last write failed."""
+        """Raise StoreUnavailable if a commit hangs, the disk is nearly full, a write failed last, or the task ended.
+
+        A commit hangs if it has lasted longer than ``max_age``.
+        """
         if self._disk is not None:
             self._disk.require()
         hangs = monotonic() - self._commit_began > self._max_age

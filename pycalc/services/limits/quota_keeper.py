@@ -51,7 +51,7 @@ class QuotaKeeper:
         await self._runner
 
     async def states(self, user_id: bytes) -> list[QuotaState]:
-        """Return the state of a user's quotas, with what other processes have charged by now."""
+        """Return the state of a user's quotas, with the charges that other processes have stored by now."""
         with suppress(StoreUnavailable):  # what this process knows is shown
             for quota, _ in self._quotas:
                 quota.learn(await self._store.totals([user_id], quota.now(), [quota.id_of(user_id)]))

@@ -92,7 +92,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     ``ArgsT`` is frozen, hashable and picklable. Instances hold no state; every method may be called from any thread or
     process. ``precision`` is 1 to 10,000 significant digits, and matters only where the result has no finite exact
-    form. ``evaluate`` takes 0 too, which refuses such a result.
+    form. ``evaluate`` refuses such a result if the precision is 0.
     """
 
     name: ClassVar[str]

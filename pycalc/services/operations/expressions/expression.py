@@ -75,7 +75,7 @@ class Expressions:
         return Expression(canonical(root), root)
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
-        """Return the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
+        """Estimate the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
         root = expression.root
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)

@@ -26,7 +26,7 @@ class Function:
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
-        """Return the digits of the value, or an upper bound, and the seconds to compute and verify it."""
+        """Estimate the digits of the value, which are an upper bound, and the seconds to compute and verify it."""
         estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 

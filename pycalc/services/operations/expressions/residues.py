@@ -33,8 +33,9 @@ class NotInvertibleError(ZeroDivisionError):
 class Residues:
     """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
 
-    Each factor is small enough to find its prime factors, but the product may not be. With ``verifying``, the modulus
-    is a random prime, and functions use a method that is independent of the one for their value.
+    The factors are given separately, because their prime factors are found sooner than those of their product. With
+    ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for their
+    value.
     """
 
     def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False) -> None:
@@ -138,7 +139,7 @@ class Residues:
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return Euler's φ of the product of ``factors``, split into one factor for each of them that is no larger."""
+    """Return numbers whose product is Euler's φ of the product of ``factors``: one for each, and no larger than it."""
     import flint  # takes longer to import than most expressions to compute
 
     seen: set[int] = set()

@@ -96,7 +96,7 @@ class Sizer(NodeSizes):
         """Return the bounds of a node's value, and count its cost.
 
         Raises DomainError where a node certainly has no value, or where a loop has too many terms. Raises
-        ResultTooLarge for a value that is too large (if strict), or for an exponent of a residue that is.
+        ResultTooLarge for a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -296,7 +296,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue; unless it stands ``alone``, it is verified modulo a large prime."""
+        """Count the cost of a call's residue and, unless the call stands ``alone``, of its residue modulo a prime."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
