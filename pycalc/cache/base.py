@@ -100,7 +100,7 @@ class Claim(Protocol):
 class Leases(Protocol):
     """Leases that let one of several processes compute a result that all of them want."""
 
-    def hands_on(self, digits: int) -> bool:
+    def is_storable(self, digits: int) -> bool:
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:

@@ -32,18 +32,18 @@ class ClientSockets:
     def __init__(
         self,
         listener: socket.socket,
-        most: int,
+        most_descriptors: int,
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
         """Find connections among the open descriptors, which are the names in the folder ``descriptors``.
 
-        If the folder cannot be listed, try all numbers below ``most``. Without ``info_bytes`` of TCP_INFO from the
-        kernel, the progress of connections is unknown.
+        If the folder cannot be listed, try all numbers below ``most_descriptors``. Without ``info_bytes`` of TCP_INFO
+        from the kernel, the progress of connections is unknown.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]
-        self._most = most
+        self._most_descriptors = most_descriptors
         self._descriptors = descriptors
         self._info_bytes = info_bytes
         self._warned = False
@@ -54,7 +54,7 @@ class ClientSockets:
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
         except OSError:  # listing the folder needs a descriptor, and all may be in use
-            descriptors = range(self._most)
+            descriptors = range(self._most_descriptors)
         for descriptor in descriptors:
             try:
                 with self._borrowed(descriptor) as connection:

@@ -39,7 +39,10 @@ class RedisCache:
     """A cache that processes share in Redis, with a local tier in front of it in each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
-        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL."""
+        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL.
+
+        ``version`` is that of the arithmetic, and part of the names of results.
+        """
         options = url_options(url, _OPTIONS)
         max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # bytes of a result, as it is stored
         ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000

@@ -25,7 +25,10 @@ class Document:
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Serve what ``read`` returns; ``read`` is called once, in a thread, at the first request."""
+        """Serve what ``read`` returns, as ``media_type`` and with ``headers`` added to the response.
+
+        ``read`` is called once, in a thread, at the first request.
+        """
         self._read = read
         self._media_type = media_type
         self._headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **(headers or {})}

@@ -37,7 +37,10 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """Start the task; ``last_seen`` is the number of the newest revocation that the cache already reflects."""
+        """Start the task, which reads the revocations every ``poll_seconds``.
+
+        ``last_seen`` is the number of the newest revocation that the cache already reflects.
+        """
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures

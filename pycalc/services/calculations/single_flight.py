@@ -93,7 +93,7 @@ class Coordination:
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         """Return a plan's result: looked up, or computed in this process or another one."""
         leases = self._leases
-        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.hands_on(plan.digits):
+        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
             result = await look_up()
             return Found(await make(), cached=False) if result is None else Found(result, cached=True)
         claim = leases.claim(plan.key)

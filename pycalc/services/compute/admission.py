@@ -17,6 +17,8 @@ _RETRY_SECONDS = 5
 class Admission:
     """A queue for ``slots`` slots; the next slot goes to the user whose last one was longest ago.
 
+    At most ``max_waiting`` requests are in the queue, each for at most ``max_wait`` seconds.
+
     With two slots or more, one user holds at most all but one of them. One user's requests fill at most half of the
     queue. When the queue is full, a new request displaces the newest request of the user who has the most waiting, if
     the new request's user has fewer even with it. If both then have equally many, running requests decide.

@@ -49,9 +49,9 @@ class Task(NamedTuple):
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """Compute one result; return its text and the facts about it. The text of a summary is empty.
 
-    Results are verified, except exact summaries, results of at most ``verified_above`` characters, and residues of at
-    most VERIFIED_DIGITS digits. A text over INLINE_BYTES is written to ``file``, if given, and None is returned in its
-    place. A stepwise operation writes its partial results there too.
+    Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and an operation's results
+    of at most ``verified_above`` characters. A text over INLINE_BYTES is written to ``file``, if given, and None is
+    returned in its place. A stepwise operation writes its partial results there too.
 
     Raises VerificationFailed when the verification fails, InvalidInput where a result in another base is not an
     integer, and the operation's errors, such as DomainError.

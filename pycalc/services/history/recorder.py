@@ -44,8 +44,9 @@ class Recorder:
     ) -> None:
         """Start the task; ``committed`` is called with the rows of each commit.
 
-        Rows are refused while ``disk`` is low. A row waits for at most ``max_age`` seconds. A commit takes up to
-        ``batch_rows`` rows, or those of one call. ``probe_seconds`` is the time before each probe.
+        Rows are refused while ``disk`` is low. The queue has at most ``max_rows`` rows and ``max_bytes`` bytes; a row
+        waits for at most ``max_age`` seconds. A commit takes up to ``batch_rows`` rows, or those of one call.
+        ``probe_seconds`` is the time before each probe.
         """
         self._history = history
         self._tracer = tracer

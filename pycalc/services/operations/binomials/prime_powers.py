@@ -67,7 +67,7 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
 
 
 class _Units:
-    """Products of the numbers that are not multiples of a prime, modulo one of its powers.
+    """Products of the numbers up to an n <= ``largest`` that are not multiples of ``prime``, modulo a power of it.
 
     For each level, the product of (x + i) over the i < prime^level that are not multiples of the prime is a polynomial
     in x. Where x is a multiple of prime^level, only its first exponent/level coefficients matter. The polynomial of the

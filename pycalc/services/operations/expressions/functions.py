@@ -62,7 +62,7 @@ class Function:
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, verified as the operation's own residues are."""
+        """Return the value modulo ``modulus``, verified by the operation if it is long enough for that."""
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):

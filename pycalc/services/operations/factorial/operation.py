@@ -100,7 +100,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
 
 
 def factorial_digits(n: int) -> int:
-    """Return the number of decimal digits of ``n``!, exactly, from Stirling's series."""
+    """Return the exact number of decimal digits of ``n``!, for n >= 1,000 from Stirling's series."""
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
