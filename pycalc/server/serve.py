@@ -84,7 +84,10 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses, and how to create the first admin; ``token`` is a new bootstrap token, or None."""
+    """Print the service's addresses and, if there is no admin yet, how to create one.
+
+    ``token`` is a new bootstrap token, or None.
+    """
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
     lines = [

@@ -143,7 +143,7 @@ class RedisClient:
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
         """Limit a command's time, and raise CacheUnavailable for its errors, AnswerLost for a late answer.
 
-        A lost connection and a bad answer open the breaker.
+        A lost connection, a bad answer and a read-only replica open the breaker.
         """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")

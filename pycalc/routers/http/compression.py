@@ -73,7 +73,7 @@ def compress_well(content: bytes, coding: str) -> bytes:
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document in the coding that an Accept-Encoding prefers, and the header fields that describe it."""
+    """Return a document, compressed if it is long and the Accept-Encoding prefers that, and its header fields."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

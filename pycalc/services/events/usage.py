@@ -106,7 +106,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service, and dead-letter all other messages."""
+        """Count the valid events of this service; dead-letter the other messages, up to about MAX_DEAD_LETTERS."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []

@@ -17,8 +17,9 @@ _SMALLEST_EXPONENT = -40_000
 def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
     """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision is raised until the two results are
-    equal (Ziv). They become equal, because an irrational value is never half-way between two decimals.
+    The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision
+    is raised until the two results are equal (Ziv). They become equal, because an irrational value is never half-way
+    between two decimals.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
