@@ -111,7 +111,10 @@ def _is_negative(command: str, word: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; an error is printed on standard error as one line."""
+    """Run one command and return its exit status; an error is printed on standard error as one line.
+
+    A short command whose output is closed by its reader raises BrokenPipeError instead.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand.
     words = [f" {word}" if _is_negative(words[0], word) else word for word in words]

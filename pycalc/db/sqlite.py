@@ -86,9 +86,10 @@ class _ThreadQueue:
         threads: int,
         clock: Callable[[], float],
     ) -> None:
-        """Prepare so many threads, each with a connection from ``connect``.
+        """Prepare ``threads`` threads, each with a connection from ``connect``.
 
-        ``begin`` is the SQL that begins a transaction. ``path`` appears in error messages only.
+        ``begin`` is the SQL that begins a transaction. ``path`` appears in error messages only. ``clock`` returns
+        monotonic seconds.
         """
         self._path = path
         self._engine = create_engine(

@@ -105,5 +105,5 @@ def unix_ms(moment: datetime) -> int:
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return the lower bound of all ids made in that millisecond or later."""
+    """Return the lower bound of all ids made in the millisecond ``unix_ms`` since 1970, or later."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

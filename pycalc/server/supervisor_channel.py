@@ -61,7 +61,7 @@ class SupervisorChannel:
         raise Unavailable("Another process of this service does not report its metrics; retry in 1 s.")
 
     async def _serve(self, gone: Callable[[], object]) -> None:
-        """Handle requests and responses until the other end is closed."""
+        """Handle requests and responses until the other end is closed, then call ``gone``."""
         try:
             while True:
                 kind, size = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))

@@ -168,7 +168,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return a request's calculation route, and put route and operands into the scope; None for other requests."""
+        """Return a request's calculation route, and put route and operands into the scope; None for other requests.
+
+        A path of a calculation that matches no route because of an escaped slash is left escaped for the router.
+        """
         if scope["method"] != "GET":
             return None
         path: str = scope["path"]

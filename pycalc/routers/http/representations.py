@@ -56,7 +56,10 @@ def etags_of(name: str, key: bytes) -> tuple[str, ...]:
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each part, so that long results share the loop."""
+    """Return a ``send`` that waits for the loop scheduler before each part but the last.
+
+    So the parts of long results leave time on the event loop for other work.
+    """
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):

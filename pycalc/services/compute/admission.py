@@ -20,8 +20,9 @@ class Admission:
     At most ``max_waiting`` requests are in the queue, each for at most ``max_wait`` seconds.
 
     With two slots or more, one user holds at most all but one of them. One user's requests fill at most half of the
-    queue. When the queue is full, a new request displaces the newest request of the user who has the most waiting, if
-    the new request's user has fewer even with it. If both then have equally many, running requests decide.
+    queue. When the queue is full, a new request displaces the newest request of the user who has the most waiting
+    requests, if its own user has fewer, the new one included. If both have equally many, it displaces that request if
+    its user has fewer requests running.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:

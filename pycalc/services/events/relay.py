@@ -133,7 +133,7 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """Publish the oldest entries and those due for a retry; return whether to go on at once."""
+        """If this relay leads, publish the oldest entries and the retries now due; return whether to go on at once."""
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)

@@ -157,7 +157,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch and complete its futures; if the database rejects a row, commit each entry alone."""
+        """Commit a batch and complete its futures; after any error but StoreUnavailable, commit entry by entry."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         try:

@@ -125,7 +125,10 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show."""
+        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show.
+
+        Pub/Sub is asked once in each check interval, unless the topic was already deleted when the member joined.
+        """
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
         self._checked = monotonic()

@@ -22,7 +22,10 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that must not divide it: a product over the digits in base ``prime`` (Lucas)."""
+    """Return n over k modulo a prime that must not divide n over k, as a product over the digits in base ``prime``.
+
+    This is Lucas' theorem.
+    """
     result = 1
     while k:
         n, upper = divmod(n, prime)
@@ -93,7 +96,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product of the numbers up to ``n`` that are not multiples of the prime."""
+        """Return the product, modulo the power of the prime, of the numbers up to ``n`` that are no multiples of it."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level
