@@ -21,13 +21,14 @@ from contextlib import contextmanager, suppress
 from itertools import count, cycle
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic
+from typing import Any
 
 from drills.support.connection import Connection, Unanswered, request
 from drills.support.finding import Finding, faults
 from tests.harness.servers import log_in, pycalc
 
 # Upper bounds in ms of the 99th percentile of the other user's calculations and of ``/healthz``.
-_CALCULATION_MS, _HEALTH_MS = 100.0, 50.0
+CALCULATION_MS, HEALTH_MS = 100.0, 50.0
 _PAUSE = 0.02
 _ACCOUNT_CONNECTIONS, _ADDRESS_CONNECTIONS, _SLOW_READERS = 64, 32, 16
 _PRIMES = [n for n in range(2, 18_000) if all(n % k for k in range(2, int(n**0.5) + 1))]
@@ -112,7 +113,7 @@ async def _read_slowly(port: int, token: str, until: float) -> None:
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the hostile clients for so long, then print how often each status was seen."""
+    """Run the hostile clients for so long, then report how often each status was seen."""
     os.nice(10)  # hostile clients are on machines of their own
     sys.set_int_max_str_digits(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -131,11 +132,13 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 
 
 @contextmanager
-def _attacked(port: int, token: str, seconds: float) -> Iterator[Callable[[], Counter[int]]]:
-    """Run the hostile clients while the body runs; yield a function that waits for them and returns their counts."""
+def attacked(
+    attack: Callable[[int, str, float, Pipe], None], port: int, token: str, seconds: float
+) -> Iterator[Callable[[], Counter[Any]]]:
+    """Run hostile clients while the body runs; yield a function that waits for them and returns their counts."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
-    process = context.Process(target=_attack, args=(port, token, seconds, remote))
+    process = context.Process(target=attack, args=(port, token, seconds, remote))
     process.start()
     try:
         yield report.recv
@@ -158,7 +161,7 @@ async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: C
     return latencies
 
 
-async def _others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
+async def others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
     """Return the latencies of small calculations and of ``/healthz``, and the statuses of both."""
     until, statuses = monotonic() + seconds, Counter[int]()
     bearer = {"Authorization": f"Bearer {token}"}
@@ -174,8 +177,8 @@ def hostile(seconds: float = 600.0) -> Finding:
     """Attack for so long; measure the latencies of another user and of a health check meanwhile."""
     with pycalc(login_limit="10/minute") as server:
         user, attacker = log_in(server, "user"), log_in(server, "attacker")
-        with _attacked(server.port, attacker, seconds + 5) as seen:
-            calculations, checks, statuses = asyncio.run(_others(server.port, user, seconds))
+        with attacked(_attack, server.port, attacker, seconds + 5) as seen:
+            calculations, checks, statuses = asyncio.run(others(server.port, user, seconds))
             hostile_statuses = seen()
         memory = server.memory_mib("VmHWM")
     refused = statuses.total() - statuses[200]
@@ -186,20 +189,21 @@ def hostile(seconds: float = 600.0) -> Finding:
         {
             "hostile requests": hostile_statuses.total(),
             "another user's p50 ms": statistics.median(calculations) * 1000,
-            "p99 ms": _p99(calculations),
+            "p99 ms": p99(calculations),
             "longest ms": max(calculations) * 1000,
-            "/healthz p99 ms": _p99(checks),
+            "/healthz p99 ms": p99(checks),
             "/healthz longest ms": max(checks) * 1000,
             "memory at its peak MiB": memory,
         },
         faults(
-            slow_calculations=_p99(calculations) > _CALCULATION_MS,
-            slow_health_checks=_p99(checks) > _HEALTH_MS,
+            slow_calculations=p99(calculations) > CALCULATION_MS,
+            slow_health_checks=p99(checks) > HEALTH_MS,
             others_refused=refused,
             internal_errors=hostile_statuses[500],
         ),
     )
 
 
-def _p99(latencies: list[float]) -> float:
+def p99(latencies: list[float]) -> float:
+    """Return the 99th percentile of seconds, in milliseconds."""
     return statistics.quantiles(latencies, n=100)[98] * 1000

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
+from drills.greedy import greedy
 from drills.hostile import hostile
 from drills.killing import killing, killing_several
 from drills.large_bodies import large_bodies
@@ -41,6 +42,7 @@ DRILLS: dict[str, Callable[[], Finding]] = {
     **{f"slow-{kind}": partial(slow, kind) for kind in KINDS},
     "large-bodies": large_bodies,
     "hostile": hostile,
+    "greedy": greedy,
     "timing": timing,
     **{f"redis-{way}": partial(redis_stops, way) for way in WAYS},
     **{f"stream-outages-{kind}": partial(broker_stops, kind) for kind in STREAMS},

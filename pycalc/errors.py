@@ -57,13 +57,14 @@ class FieldProblem(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """A rate limit of ``amount`` in ``window`` seconds, the amount left, the seconds until it resets, and its name."""
+    """A limit of ``amount`` in ``window`` seconds, the amount left, the seconds until it resets, and its name."""
 
     amount: int
     window: int
     remaining: int
     reset: int
     name: str
+    unit: str = ""  # of the amount, as header fields name it; calculations have none
 
 
 class PycalcError(Exception):
@@ -257,16 +258,15 @@ class RateLimited(RetryLater):
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up the quota named ``quota``; ``resets_at`` is in seconds since the epoch."""
+    """The caller has used up a quota; ``used`` is exact, ``resets_at`` is in seconds since the epoch."""
 
     code = "quota-exceeded"
     title = "A quota is used up"
 
-    def __init__(self, detail: str, retry_after: int, quota: str, limit: float, used: float, resets_at: int) -> None:
-        PycalcError.__init__(self, detail, retry_after, quota, limit, used, resets_at)
-        self.retry_after = retry_after
+    def __init__(self, detail: str, quota: Quota, used: float, resets_at: int) -> None:
+        PycalcError.__init__(self, detail, quota, used, resets_at)
+        self.retry_after = quota.reset
         self.quota = quota
-        self.limit = limit
         self.used = used
         self.resets_at = resets_at
 

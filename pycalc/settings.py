@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,8 +23,8 @@ from pydantic_settings import (
 )
 
 from pycalc.machine import cores, memory
-from pycalc.models.auth import MIN_KEY_LENGTH
-from pycalc.models.limits import parse_bytes, parse_limit, parse_limits, parse_seconds
+from pycalc.models.auth import MIN_KEY_LENGTH, Role
+from pycalc.models.limits import OwnLimits, UserLimits, parse_bytes, parse_limit, parse_limits, parse_seconds
 from pycalc.models.times import parse_age
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -32,6 +33,7 @@ _ENV_FILE = ".env"
 _EMPTY_MEANS_NONE = {
     "pycalc_login_limit",
     "pycalc_register_limit",
+    "pycalc_page_limit",
     "pycalc_rate_limit",
     "pycalc_history_retention",
     "pycalc_history_quota",
@@ -155,6 +157,16 @@ def _require_origin(text: str) -> None:
         raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
 
 
+def _of_roles(value: object) -> object:
+    """Return a JSON text's object; return any other object unchanged. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a JSON object, such as {"admin": {"compute": "0"}}') from None
+
+
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, _checked(parse_limit)]
 _Limits = Annotated[str, _checked(parse_limits)]
@@ -235,6 +247,10 @@ class Settings(BaseSettings):
         "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
     )
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
+    page_limit: _Limits = Field(
+        "1000/minute; 20000/day",
+        description="pages, their files and OpenAPI documents per address, in each process; empty: no limit",
+    )
     rate_limit: _Limits = Field(
         "6000/minute; 100000/day",
         description="calculations per user, in one or several windows; a batch counts its operations; empty: no limit",
@@ -243,7 +259,13 @@ class Settings(BaseSettings):
         "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
     )
     digits_quota: _Bytes = Field(
-        "5GB/day", description="bytes of results sent per user, in a minute, an hour or a day; empty: no quota"
+        "5GB/day",
+        description="bytes of results and of exports sent per user, in a minute, an hour or a day; empty: no quota",
+    )
+    role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_of_roles)] = Field(
+        {},
+        description='limits by role in place of these, as JSON: {"admin": {"rate_limit": "0", "compute": "600s/hour", '
+        '"digits": "0", "history": 0}}; 0: no limit; those of an account itself come first',
     )
     trusted_proxies: _Networks = Field(
         (),
@@ -361,6 +383,16 @@ class Settings(BaseSettings):
             raise ValueError(f"PYCALC_SECRET_KEYS is required (or PYCALC_SECRET_KEYS_FILE) {where}")
         if not self.password_keys:
             raise ValueError(f"PYCALC_PASSWORD_KEYS is required {where}")
+
+    @property
+    def user_limits(self) -> UserLimits:
+        """Return the limits of a user who has no others, by account or role."""
+        return UserLimits(
+            self.rate_limit,
+            parse_seconds(self.compute_quota) if self.compute_quota else None,
+            parse_bytes(self.digits_quota) if self.digits_quota else None,
+            self.history_quota,
+        )
 
     @property
     def hardened(self) -> bool:

@@ -16,6 +16,7 @@ resource "google_sql_database_instance" "this" {
     disk_type                   = "PD_SSD"
     disk_size                   = 10
     disk_autoresize             = true
+    disk_autoresize_limit       = var.database_disk_limit
     deletion_protection_enabled = var.deletion_protection
 
     ip_configuration {

@@ -59,7 +59,7 @@ locals {
       above  = 0.8, for = "900s"
     }
     database-disk = {
-      says   = "The database's disk is over 85 % although it grows by itself"
+      says   = "The database's disk is over 85 %: it grows by itself, but not beyond database_disk_limit"
       filter = format(local.database_filter, "disk/utilization"), aligner = "ALIGN_MEAN", reducer = "REDUCE_MAX"
       above  = 0.85, for = "300s"
     }

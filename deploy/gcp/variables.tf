@@ -156,6 +156,16 @@ variable "database_tier" {
   }
 }
 
+variable "database_disk_limit" {
+  description = "Size in GB beyond which the database's disk does not grow; the alert database-disk comes before it is full."
+  type        = number
+  default     = 100
+  validation {
+    condition     = var.database_disk_limit >= 10 && floor(var.database_disk_limit) == var.database_disk_limit
+    error_message = "The limit is a whole number of GB, of at least the first size, 10."
+  }
+}
+
 variable "highly_available" {
   description = "Whether database and Redis have a standby in another zone, at twice their cost."
   type        = bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import inf
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -34,10 +34,18 @@ class Cache(Protocol):
         """Close the cache."""
 
 
-class Spent(NamedTuple):
-    """The outcome of ``CounterStore.spend``: ``seconds`` is the time until the counter expires."""
+class Bound(NamedTuple):
+    """A counter's key, its time to live in seconds from its first increment, and its limit."""
 
-    allowed: bool  # whether the amount was added
+    key: str
+    expiry: float
+    limit: int
+
+
+class Spent(NamedTuple):
+    """The state of a counter after ``CounterStore.spend``; ``seconds`` is the time until the counter expires."""
+
+    allowed: bool  # whether the counter has room for the amount
     used: int  # the count now
     seconds: float
 
@@ -60,8 +68,8 @@ class CounterStore(Protocol):
         A new counter lives for ``expiry`` seconds.
         """
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        """Add the amount to a counter, or nothing if the count would exceed the limit; ``expiry`` as for ``incr``."""
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        """Add the amount to all counters, or to none if one of them would exceed its limit."""
 
     async def get(self, key: str) -> int:
         """Return the count, 0 if there is no such counter."""

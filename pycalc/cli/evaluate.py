@@ -13,6 +13,7 @@ from time import monotonic
 
 from pycalc import machine
 from pycalc.errors import DomainError, InvalidInput, ResultTooLarge
+from pycalc.models.json_text import json_literal
 from pycalc.services.calculations.planning import make_plan, options_of
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
@@ -26,7 +27,11 @@ def evaluate(expression: str | None, file: str | None, precision: str | None, ba
     Raises ValueError, as ``calculate`` does.
     """
     if file is not None:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        try:
+            content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except OSError as error:
+            detail = f"{file} cannot be read ({error.strerror}): name a readable file, or - for standard input."
+            raise ValueError(detail) from None
         try:
             expression = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -36,7 +41,7 @@ def evaluate(expression: str | None, file: str | None, precision: str | None, ba
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation on the given operands, with the given options.
+    """Print the result of an operation on the given operands, with the given options; a summary is a JSON object.
 
     Raises ValueError for invalid input, and for a result or a memory need above the limits.
     """
@@ -51,11 +56,15 @@ def calculate(operation: str, **given: str | None) -> None:
         if plan.memory > machine.memory():
             raise ValueError("The calculation needs more memory than this machine has.")
         with _progress(plan.seconds):
-            text, _ = execute(plan.task)
+            text, facts = execute(plan.task)
     except (DomainError, InvalidInput, ResultTooLarge) as error:
         positions = [problem.position for problem in error.problems if problem.position is not None]
         place = f"at character {positions[0] + 1}: " if positions else ""
         raise ValueError(f"{place}{error}") from None
+    if options.summary:
+        digits, exact = json_literal(facts.digits), "true" if facts.exact else "false"
+        ends = f'"leading":"{facts.leading}","trailing":"{facts.trailing}"'
+        text = f'{{{ends},"digits":{digits},"exact":{exact}}}'.encode()
     sys.stdout.buffer.write((text or b"") + b"\n")
 
 

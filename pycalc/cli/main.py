@@ -41,7 +41,7 @@ def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.Argumen
 def _add_operations(commands: Any) -> None:
     """Add a command for each operation of the registry."""
     from pycalc.services.calculations.planning import takes_precision
-    from pycalc.services.operations import OPERATIONS, Modular
+    from pycalc.services.operations import OPERATIONS, Modular, Summarisable
 
     for operation in OPERATIONS.values():
         title = f"compute: {operation.title.lower()}"
@@ -51,6 +51,9 @@ def _add_operations(commands: Any) -> None:
             command.add_argument(parameter.name, help=parameter.description)
         if isinstance(operation, Modular):
             command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
+        if isinstance(operation, Summarisable):
+            meaning = "summary: the number of digits, the first and the last ones, without the result"
+            command.add_argument("--view", choices=("full", "summary"), help=meaning)
         if takes_precision(operation):
             command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
         if operation.numeric:
@@ -116,8 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A short command whose output is closed by its reader raises BrokenPipeError instead.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # argparse takes -1/3 for an option, so a space is put before such an expression or operand.
-    words = [f" {word}" if _is_negative(words[0], word) else word for word in words]
+    # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are
+    # operands; argparse would take the -- itself for the operand of a command.
+    end = words.index("--") if "--" in words else len(words)
+    words = [f" {word}" if _is_negative(words[0], word) else word for word in words[:end]] + [
+        f" {word}" if word.startswith("-") else word for word in words[end + 1 :]
+    ]
     with_operations = not words or words[0] not in (*_COMMANDS, "--version")
     parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
     chosen = vars(parser.parse_args(words))

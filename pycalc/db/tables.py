@@ -27,6 +27,10 @@ users = Table(
     Column("role", String(16), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("rate_limit", String(100)),
+    Column("compute_quota", String(32)),
+    Column("digits_quota", String(32)),
+    Column("history_quota", BigInteger),
 )
 
 api_keys = Table(

@@ -14,6 +14,7 @@ from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
+from pycalc.models.limits import OwnLimits
 
 _BOOTSTRAP_ROW = 1
 _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
@@ -30,7 +31,10 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
-    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at, row.disabled)
+    limits = OwnLimits.model_construct(  # checked before they were stored
+        rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota, history=row.history_quota
+    )
+    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at, row.disabled, limits)
 
 
 def _admins(connection: Connection) -> int:
@@ -108,17 +112,27 @@ class SqlUserStore:
 
         return await self._database.read(lambda connection: list(filter(None, map(user_of, connection.execute(query)))))
 
-    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+    async def change(
+        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+    ) -> User:
         def work(connection: Connection) -> User:
             admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
             user = _locked(connection, username)
             new_disabled = user.disabled if disabled is None else disabled
-            changed = replace(user, role=role or user.role, disabled=new_disabled)
+            given = {} if limits is None else limits.model_dump(exclude_unset=True)
+            own = user.limits.model_copy(update=given)
+            changed = replace(user, role=role or user.role, disabled=new_disabled, limits=own)
             if changed.role is not Role.ADMIN or changed.disabled:
                 _require_other_admin(user, admins)
-            connection.execute(
-                update(users).where(users.c.id == user.id).values(role=changed.role.value, disabled=changed.disabled)
-            )
+            columns = {
+                "role": changed.role.value,
+                "disabled": changed.disabled,
+                "rate_limit": own.rate_limit,
+                "compute_quota": own.compute,
+                "digits_quota": own.digits,
+                "history_quota": own.history,
+            }
+            connection.execute(update(users).where(users.c.id == user.id).values(columns))
             if changed.disabled:
                 connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
             revoke(connection, user.id)

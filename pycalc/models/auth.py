@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from pycalc.models.formats import Timestamp, Uuid, expected
+from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
 
 MAX_PASSWORD_LENGTH = 1_024
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
@@ -45,6 +46,7 @@ class User:
     role: Role
     created_at: datetime
     disabled: bool = False
+    limits: OwnLimits = DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Principal:
     credential_id: bytes  # the session's id, or the API key's
     expires_at: float
     is_key: bool = False
+    limits: UserLimits = UNLIMITED
 
     @property
     def is_admin(self) -> bool:
@@ -165,6 +168,7 @@ class UserAccount(Account):
     """An account as admins see it."""
 
     disabled: bool
+    quota: OwnLimits
 
 
 class UserPage(BaseModel):
@@ -181,6 +185,7 @@ class UserChange(BaseModel):
 
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
+    quota: OwnLimits = Field(DEFAULTS, description="the account's own limits; members that are left out stay")
 
 
 class KeyRequest(BaseModel):

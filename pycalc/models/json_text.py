@@ -89,6 +89,12 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
     return document
 
 
+def number_literal(number: str) -> str:
+    """Return a JSON number's literal; ``5.0`` becomes ``5``, because some languages write integers like that."""
+    whole, _, fraction = number.partition(".")
+    return number if fraction.strip("0") else whole
+
+
 def _too_many() -> InvalidInput:
     return InvalidInput.of(FieldProblem("", "The body holds more objects, lists or numbers than any request needs."))
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
 
 from limits import RateLimitItem, parse_many
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from pycalc.models.formats import expected
 
 _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
 _UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
+_NONE = "0"  # no limit, where a missing value means the default
+_MOST_ROWS = 10**12
 
 
 def parse_limits(text: str) -> list[RateLimitItem]:
@@ -59,3 +66,77 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
     if amount > _MOST:
         raise ValueError(f"{text!r} is more than a database can count, {_MOST:,}; leave it empty for none")
     return UserLimit(amount, _PERIODS[found[3]])
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """The limits of one caller; an empty text or None means that there is no limit of that kind."""
+
+    rate_limit: str = ""  # calculations, such as ``6000/minute; 100000/day``
+    compute: UserLimit | None = None  # seconds of computing
+    digits: UserLimit | None = None  # bytes of results
+    history: int | None = None  # calculations kept
+
+
+UNLIMITED = UserLimits()
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that calls ``check`` with a limit's text; ``check`` raises ValueError for a bad one."""
+
+    def checked(text: str | None) -> str | None:
+        if text not in (None, _NONE):
+            check(text)
+        return text
+
+    return AfterValidator(checked)
+
+
+def _otherwise(form: str) -> str:
+    return f'{form}, "{_NONE}" for no limit, or null for the default'
+
+
+class OwnLimits(BaseModel):
+    """The limits of one account or role, each in place of the default one; null means the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate_limit: Annotated[
+        StrictStr | None,
+        Field(max_length=100, description='calculations; "0": no limit', examples=["60/minute; 1000/day"]),
+        _checked(parse_limits),
+        expected(_otherwise('limits such as "60/minute; 1000/day"')),
+    ] = None
+    compute: Annotated[
+        StrictStr | None,
+        Field(max_length=32, description='seconds of computing; "0": no limit', examples=["300s/hour"]),
+        _checked(parse_seconds),
+        expected(_otherwise('a quota such as "300s/hour"')),
+    ] = None
+    digits: Annotated[
+        StrictStr | None,
+        Field(max_length=32, description='bytes of results; "0": no limit', examples=["5GB/day"]),
+        _checked(parse_bytes),
+        expected(_otherwise('a quota such as "5GB/day"')),
+    ] = None
+    history: Annotated[
+        StrictInt | None,
+        Field(ge=0, le=_MOST_ROWS, description="calculations kept; 0: no limit", examples=[100_000]),
+        expected(f"a whole number from 1 to {_MOST_ROWS:,}, 0 for no limit, or null for the default"),
+    ] = None
+
+    def in_place_of(self, limits: UserLimits) -> UserLimits:
+        """Return the limits with these ones in place of theirs."""
+        changed: dict[str, Any] = {}
+        if self.rate_limit is not None:
+            changed["rate_limit"] = "" if self.rate_limit == _NONE else self.rate_limit
+        if self.compute is not None:
+            changed["compute"] = None if self.compute == _NONE else parse_seconds(self.compute)
+        if self.digits is not None:
+            changed["digits"] = None if self.digits == _NONE else parse_bytes(self.digits)
+        if self.history is not None:
+            changed["history"] = self.history or None
+        return replace(limits, **changed)
+
+
+DEFAULTS = OwnLimits()  # of an account or role without limits of its own

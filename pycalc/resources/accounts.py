@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
+from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
@@ -30,6 +31,7 @@ from pycalc.services.accounts.bootstrap import (
     forget_bootstrap_token,
     offer_bootstrap_token,
 )
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.services.accounts.sessions import Sessions
@@ -48,8 +50,10 @@ class AccountServices(NamedTuple):
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
 
-async def open_account_services(stack: ResourceStack, backends: Backends) -> AccountServices:
-    """Open the account services of a server.
+async def open_account_services(
+    stack: ResourceStack, backends: Backends, limits: LimitPolicy, identified: Callable[[Principal], None]
+) -> AccountServices:
+    """Open the account services of a server; ``limits`` are those of callers, ``identified`` is told who they are.
 
     Raises ValueError for keys that can't be used, and StoreUnavailable.
     """
@@ -67,8 +71,8 @@ async def open_account_services(stack: ResourceStack, backends: Backends) -> Acc
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
-    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics)
-    authenticator = Authenticator(users, sessions, keys, passwords, token_cache)
+    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
+    authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits, identified)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)

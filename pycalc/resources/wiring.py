@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
+from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
 from pycalc.models.times import parse_age
@@ -28,6 +30,7 @@ from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
@@ -42,20 +45,28 @@ from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
+from pycalc.services.limits.calculation_rate import CalculationRateLimits
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import LoginLimit, RegistrationLimit, login_limit, registration_limit
+from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, login_limit, page_limit, registration_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
-Recording = tuple[Recorder, HistoryPoller, Pings]
 
 _PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
+
+
+class Recording(NamedTuple):
+    """The services that record and pass on calculations."""
+
+    recorder: Recorder
+    poller: HistoryPoller
+    pings: Pings
+    identified: Callable[[Principal], None]  # to be called with each caller who may record calculations
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +107,10 @@ class Resources:
     refusal_log: RefusalLog
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
-    registration_limit: RegistrationLimit
-    calculation_limit: CalculationRateLimit | None  # None for no limit, so that the hot path makes no call
+    registration_limit: AddressLimit
+    page_limit: AddressLimit
+    calculation_limits: CalculationRateLimits
+    quotas: QuotaKeeper
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
@@ -142,11 +155,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
-        recording = await _start_recording(stack, backends)
-        yield _services(stack, backends, recording, await open_account_services(stack, backends))
+        limits = LimitPolicy(settings.user_limits, settings.role_quotas)
+        recording = await _start_recording(stack, backends, limits)
+        accounts = await open_account_services(stack, backends, limits, recording.identified)
+        yield _services(stack, backends, recording, accounts)
 
 
-async def _start_recording(stack: ResourceStack, backends: Backends) -> Recording:
+async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
     """Start the services that record and pass on calculations, so that each is closed after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
@@ -158,7 +173,13 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
 
     age = parse_age(settings.history_retention) if settings.history_retention else None
     usage = SqlUsageStore(database)
-    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=settings.history_quota))
+
+    async def quota_of(user_id: bytes) -> int | None:
+        user = await backends.users.by_id(user_id)
+        return settings.history_quota if user is None else limits.of(user).history
+
+    quota = settings.history_quota
+    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=quota, quota_of=quota_of))
 
     def committed(rows: Sequence[HistoryRow]) -> None:
         if relay is not None:
@@ -173,7 +194,8 @@ async def _start_recording(stack: ResourceStack, backends: Backends) -> Recordin
     recorder = stack.closing(Recorder(history, metrics, committed, disk=disk, tracer=stack.tracer))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    return recorder, poller, {name: part.ping for name, part in parts.items() if part is not None}
+    pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
+    return Recording(recorder, poller, pings, lambda caller: retention.learn(caller.user_id, caller.limits.history))
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -188,9 +210,9 @@ def _services(
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
-    recorder, poller, pings = recording
+    recorder, poller, pings, _ = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    seconds, digits = compute_quota(settings.compute_quota, metrics), digits_quota(settings.digits_quota, metrics)
+    seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
     quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
@@ -218,13 +240,15 @@ def _services(
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users, quotas),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
-        exports=Exports(history, users, metrics),
+        exports=Exports(history, users, metrics, digits),
         addresses=ClientAddresses(settings.trusted_proxies),
         refusal_log=RefusalLog(metrics),
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),
-        calculation_limit=calculation_limit(settings.rate_limit, metrics, shared),
+        page_limit=page_limit(settings.page_limit, metrics),
+        calculation_limits=CalculationRateLimits(metrics, shared),
+        quotas=quotas,
         bootstrap_token=account_services.bootstrap_token,
         etag_key=account_services.etag_key,
         pings={

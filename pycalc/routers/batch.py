@@ -43,8 +43,9 @@ async def batch(request: Request, caller: CallerDep, resources: ResourcesDep) ->
     """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
     require_media_type(request, JSON)
     resources.batches.slots.require_free(1)
-    if resources.calculation_limit is not None:
-        await resources.calculation_limit.require_some(caller.user_id)
+    limit = resources.calculation_limits.of(caller.limits.rate_limit)
+    if limit is not None:
+        await limit.require_some(caller.user_id)
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)

@@ -76,7 +76,7 @@ class HistoryQuery(BaseModel):
     "/secure-history",
     operation_id="listHistory",
     response_model=HistoryPage,
-    responses={**_EXPORTS, **responses("forbidden", "overloaded", "unavailable")},
+    responses={**_EXPORTS, **responses("forbidden", "quota-exceeded", "overloaded", "unavailable")},
 )
 async def secure_history(
     request: Request, caller: CallerDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]

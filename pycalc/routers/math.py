@@ -84,7 +84,7 @@ class CalculationRoute(APIRoute):
         resources = resources_of(scope)
         context = context_of(scope)
         caller = await caller_of(scope, resources)
-        limit = resources.calculation_limit
+        limit = resources.calculation_limits.of(caller.limits.rate_limit)
         if limit is not None:
             context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
         query = scope["query_string"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from asyncio import to_thread
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+_OF_RELEASE = re.compile(r"^[0-9a-f]{16}/")
 
 router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
@@ -31,7 +36,18 @@ metrics_router = APIRouter(tags=["service"])  # included unless the metrics have
 
 def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Document:
     policy = PAGE_POLICY.format(styles=styles)
-    return Document((WEB / name).read_bytes, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
+
+    def read() -> bytes:
+        return (WEB / name).read_bytes().replace(b'"/web/', f'"/web/{_release()}/'.encode())
+
+    return Document(read, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
+
+
+@cache
+def _release() -> str:
+    """Return a digest of the pages' files. It is part of their addresses, so that browsers may keep them for ever."""
+    files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
+    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
 _CONSOLE = _page("index.html", vary="Accept, Accept-Encoding")
@@ -45,18 +61,25 @@ for _path, _document in {
 
 @cache
 def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by path. Only listed files are served, so no path can leave the folder."""
-    return {
-        file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
-        for file in WEB.rglob("*")
-        if file.is_file()
-    }
+    """Return the pages' files by path. Only listed files are served, so no path can leave the folder.
+
+    Under the release's digest they are immutable. Another digest is that of another release, whose page asks this one
+    during an upgrade; it gets this release's files, which it must not keep.
+    """
+    release, found = _release(), {}
+    for file in WEB.rglob("*"):
+        if file.is_file():
+            path, media_type = file.relative_to(WEB).as_posix(), guess_type(file)[0] or "application/octet-stream"
+            found[path] = Document(file.read_bytes, media_type)
+            found[f"{release}/{path}"] = Document(file.read_bytes, media_type, _IMMUTABLE)
+    return found
 
 
 @router.get("/web/{path:path}", include_in_schema=False)
 async def asset(request: Request, path: str) -> Response:
     """Return a file of the pages."""
-    document = _assets().get(path)
+    assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
+    document = assets.get(path) or assets.get(_OF_RELEASE.sub("", path))
     if document is None:
         raise NotFound("There is no such file.")
     return await document.respond(request)
@@ -69,7 +92,7 @@ async def asset(request: Request, path: str) -> Response:
     responses={
         200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": headers("ETag", "Vary")},
         304: {"description": "The client's copy of the console is current.", "headers": headers("ETag", "Vary")},
-        **responses("precondition-failed"),
+        **responses("precondition-failed", "rate-limited"),
     },
 )
 async def index(request: Request) -> Response:

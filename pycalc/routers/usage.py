@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.headers import quota_fields
 from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
 
 router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
@@ -26,7 +28,16 @@ class UsageQuery(BaseModel):
     user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
-@router.get("/usage", operation_id="getUsage", response_model=UsageReport, responses=responses("forbidden"))
+@router.get(
+    "/usage",
+    operation_id="getUsage",
+    response_model=UsageReport,
+    responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
+)
 async def usage(caller: CallerDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
-    """Return totals by day and operation, counted from the event stream: one's own; an admin sees everyone's."""
-    return Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
+    """Return totals by day and operation, counted from the event stream, and the caller's quotas; an admin sees all."""
+    response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
+    limit = resources.calculation_limits.of(caller.limits.rate_limit)
+    rates = () if limit is None else await limit.quotas(caller.user_id)
+    response.raw_headers += quota_fields([*rates, *resources.quotas.quotas(caller)])
+    return response

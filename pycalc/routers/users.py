@@ -22,7 +22,7 @@ router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALL
 
 
 def _account(user: User) -> UserAccount:
-    return UserAccount(**dict(account_of(user)), disabled=user.disabled)
+    return UserAccount(**dict(account_of(user)), disabled=user.disabled, quota=user.limits)
 
 
 class UsersQuery(BaseModel):
@@ -64,8 +64,8 @@ async def get_user(username: Username, caller: CallerDep, resources: ResourcesDe
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
-    """Change an account's role or disable it (admins only), at once. The last admin must remain one."""
-    return _account(await resources.accounts.change(caller, username, change.role, change.disabled))
+    """Change an account's role or limits, or disable it (admins only), at once. The last admin must remain one."""
+    return _account(await resources.accounts.change(caller, username, change))
 
 
 @router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))

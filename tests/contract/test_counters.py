@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pycalc.cache import open_cache
-from pycalc.cache.base import CounterStore, Shared
+from pycalc.cache.base import Bound, CounterStore, Shared
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import Counters
 from tests.contract.backends import each
+from tests.harness.counting import spend_one
 from tests.harness.redis import AnyRedis
 from tests.harness.waiting import found
 
@@ -80,22 +81,34 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
     """An amount above the remainder spends nothing, and the answer includes the time left."""
-    allowed, used, seconds = await counters.spend("ada", 60, 7, 10)
+    allowed, used, seconds = await spend_one(counters, "ada", 7, 10)
     assert (allowed, used) == (True, 7)
     assert 59 < seconds <= 60
-    assert (await counters.spend("ada", 60, 4, 10))[:2] == (False, 7)
-    assert (await counters.spend("ada", 60, 3, 10))[:2] == (True, 10)
+    assert (await spend_one(counters, "ada", 4, 10))[:2] == (False, 7)
+    assert (await spend_one(counters, "ada", 3, 10))[:2] == (True, 10)
     for _ in range(3):
-        allowed, used, seconds = await counters.spend("ada", 60, 1, 10)
+        allowed, used, seconds = await spend_one(counters, "ada", 1, 10)
         assert (allowed, used) == (False, 10)
         assert 50 < seconds <= 60
-    assert (await counters.spend("bob", 60, 11, 10))[:2] == (False, 0)
-    assert (await counters.spend("bob", 60, 10, 10))[:2] == (True, 10)
+    assert (await spend_one(counters, "bob", 11, 10))[:2] == (False, 0)
+    assert (await spend_one(counters, "bob", 10, 10))[:2] == (True, 10)
+
+
+async def test_several_counters_are_spent_together(counters: CounterStore) -> None:
+    """An amount is added to all counters or to none; the answer says which had no room, and how long each lives."""
+    minute, day = Bound("ada/60", 60, 10), Bound("ada/86400", 86_400, 12)
+    first = await counters.spend(8, (minute, day))
+    assert [each[:2] for each in first] == [(True, 8), (True, 8)]
+    assert [round(each.seconds) for each in first] == [60, 86_400]
+    assert [each[:2] for each in await counters.spend(3, (minute, day))] == [(False, 8), (True, 8)]
+    assert [each[:2] for each in await counters.spend(5, (minute, day))] == [(False, 8), (False, 8)]
+    assert [each[:2] for each in await counters.spend(2, (minute, day))] == [(True, 10), (True, 10)]
+    assert [each[:2] for each in await counters.spend(0, (minute, day))] == [(True, 10), (True, 10)]
 
 
 async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -> None:
     """Of a hundred simultaneous requests exactly ten fit the limit."""
-    spent = await asyncio.gather(*(counters.spend("ada", 60, 1, 10) for _ in range(100)))
+    spent = await asyncio.gather(*(spend_one(counters, "ada", 1, 10) for _ in range(100)))
     assert sum(each.allowed for each in spent) == 10
     assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
@@ -103,7 +116,7 @@ async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -
 async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> None:
     """A hundred single calculations fit beside a refused batch of 1,000 under a limit of 600."""
     batch, *single = await asyncio.gather(
-        counters.spend("ada", 60, 1_000, 600), *(counters.spend("ada", 60, 1, 600) for _ in range(100))
+        spend_one(counters, "ada", 1_000, 600), *(spend_one(counters, "ada", 1, 600) for _ in range(100))
     )
     assert batch[:2] == (False, 0)
     assert sum(each.allowed for each in single) == 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TypeVar
@@ -21,6 +22,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
+from pycalc.models.limits import OwnLimits
 from tests.harness.stores import history_row
 from tests.harness.waiting import until
 
@@ -78,6 +80,16 @@ class TestUsers:
         assert await users.by_username("ada") == await users.by_username("ADA") == ada
         assert await users.by_id(BOB) is None
         assert await users.by_username("bob") is None
+
+    async def test_an_account_keeps_its_own_limits(self, users: SqlUserStore) -> None:
+        """Only the members that are set are changed; a change of something else keeps the limits."""
+        await users.add(user("ada"))
+        first = OwnLimits(rate_limit="60/minute; 1000/day", history=10**12)
+        assert (await users.change("ada", None, None, first)).limits == first
+        changed = await users.change("ada", None, None, OwnLimits(compute="300s/hour", digits="0", rate_limit=None))
+        assert changed.limits == OwnLimits(compute="300s/hour", digits="0", history=10**12)
+        assert await users.change("ada", Role.ADMIN, None) == replace(changed, role=Role.ADMIN)
+        assert await users.by_username("ada") == replace(changed, role=Role.ADMIN)
 
     @pytest.mark.parametrize(("name", "email"), [("ADA", "b@example.com"), ("bob", "aDa@example.COM")])
     async def test_a_name_and_an_address_belong_to_one(self, users: SqlUserStore, name: str, email: str) -> None:

@@ -17,6 +17,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, StoreUnavailable, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.ids import IdSource
+from pycalc.models.limits import OwnLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +57,7 @@ async def opened(stores: Stores, user: User, session: bytes, now_ms: int = 1_000
 
 REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
     "a change of role": lambda stores, user: stores.users.change("ADA", Role.ADMIN, None),
+    "other limits": lambda stores, user: stores.users.change("ada", None, None, OwnLimits(compute="0")),
     "disabling": lambda stores, user: stores.users.change("ada", None, True),
     "deletion": lambda stores, user: stores.users.delete("ada"),
     "a new password": lambda stores, user: stores.users.set_password(user.id, user.password_hash, "$2b$new", SESSION),

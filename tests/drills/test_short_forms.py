@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from drills.greedy import greedy
 from drills.hostile import hostile
 from drills.killing import killing
 from drills.large_bodies import large_bodies
@@ -69,6 +70,7 @@ def available(what_is_missing: str | None) -> None:
         pytest.param(partial(redis_stops, "killed", 100), id="Redis is killed"),
         pytest.param(partial(large_bodies, 20), id="large bodies"),
         pytest.param(partial(hostile, 3.0), id="hostile clients"),
+        pytest.param(partial(greedy, 3.0, rate_limit="1000/minute; 100000/day"), id="a greedy account"),
     ],
 )
 def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:

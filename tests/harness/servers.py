@@ -170,6 +170,7 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
         "PYCALC_BCRYPT_ROUNDS": "4",
         "PYCALC_LOGIN_LIMIT": "1000/minute",
         "PYCALC_REGISTER_LIMIT": "",
+        "PYCALC_PAGE_LIMIT": "",
         "PYCALC_RATE_LIMIT": "100000000/minute; 1000000000/day",
         "PYCALC_COMPUTE_QUOTA": "1000000s/hour",
         "PYCALC_DIGITS_QUOTA": "9TB/day",

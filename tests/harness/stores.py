@@ -25,6 +25,7 @@ from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthori
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
+from pycalc.models.limits import OwnLimits
 from pycalc.models.usage import Total, Use
 
 USER_ID = bytes.fromhex("019aab127c0071238456426614174000")
@@ -219,12 +220,17 @@ class MemoryUserStore:
         ordered = sorted(self.users.values(), key=lambda user: user.username.lower())
         return [user for user in ordered if after is None or user.username.lower() > after.lower()][:limit]
 
-    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+    async def change(
+        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+    ) -> User:
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
         changed = replace(
-            user, role=user.role if role is None else role, disabled=user.disabled if disabled is None else disabled
+            user,
+            role=user.role if role is None else role,
+            disabled=user.disabled if disabled is None else disabled,
+            limits=user.limits.model_copy(update={} if limits is None else limits.model_dump(exclude_unset=True)),
         )
         self.users[user.id] = changed
         if changed.disabled:

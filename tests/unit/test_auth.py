@@ -14,7 +14,7 @@ import bcrypt
 import pytest
 
 from pycalc.errors import Conflict, Forbidden, Unauthorized
-from pycalc.models.auth import Principal, Registration, Role, User
+from pycalc.models.auth import Principal, Registration, Role, User, UserChange
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
 
@@ -108,7 +108,7 @@ async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
     await opened(services, "ada")
     await opened(services, "bob")
     root = await admin_of(services)
-    await services.accounts.change(root, "bob", None, disabled=True)
+    await services.accounts.change(root, "bob", UserChange(disabled=True))
     for name, password in (("ada", "wrong"), ("nobody", "wrong"), ("bob", PASSWORD)):
         work.clear()
         with pytest.raises(Unauthorized):

@@ -25,6 +25,7 @@ from pycalc.services.compute.computer import Computer
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quotas import compute_quota, digits_quota
 from tests.harness.stores import USER_ID, MemoryHistoryStore
 
 pytestmark = pytest.mark.anyio
@@ -62,11 +63,12 @@ async def service() -> AsyncIterator[Service]:
     """Open a calculator that returns results of up to 2,000 digits in full."""
     metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
     cache = await open_cache("memory://", metrics, lambda: "1")
-    computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30)
+    computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30, quota=compute_quota(metrics))
     recorder = Recorder(history, metrics, lambda _: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)
-    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS)
+    digits = digits_quota(metrics)
+    calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, quota=digits)
     batches = BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=30.0)
     yield Service(calculator, batches, history, metrics)
     await recorder.aclose()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = (sys.executable, "-m", "pycalc")
+SUMMARY_OF_2_101 = '{"leading":"25353012004564588029","trailing":"56458802993406410752","digits":31,"exact":true}'
 
 
 def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -24,15 +25,26 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     [
         (("eval", "3^(10^12) mod 10^20"), "78655220000000000001"),
         (("eval", "-1/3"), "-1/3"),
+        (("eval", "-2^2"), "-4"),
+        (("eval", "--", "-2^2"), "-4"),
+        (("eval", "--base", "2", "--", "-fibonacci(10)"), "-110111"),
         (("eval", "2^0.5", "--precision", "10"), "1.414213562"),
         (("eval", "--precision=10", "-2^0.5"), "-1.414213562"),
         (("eval", "1 < 2"), "true"),
         (("fibonacci", "100"), "354224848179261915075"),
         (("fibonacci", "1000000000000000000", "--mod", "10"), "5"),
+        (
+            ("fibonacci", "1000000000000000000", "--view", "summary"),
+            '{"leading":"26289788186792204674","trailing":"41183788299560546875","digits":"208987640249978734",'
+            '"exact":true}',
+        ),
+        (("pow", "--view=summary", "-2", "101"), SUMMARY_OF_2_101),
+        (("fibonacci", "10", "--view", "full"), "55"),
         (("factorial", "20"), "2432902008176640000"),
         (("factorial", "20", "--base", "16"), "21c3677c82b40000"),
         (("eval", "-2^64", "--base=36"), "-3w5e11264sgsg"),
         (("pow", "2.5", "-3"), "0.064"),
+        (("pow", "--", "-2", "3"), "-8"),
         (("pow", "-2/3", "3"), "-8/27"),
         (("pow", "2/3", "5", "--mod", "101"), "87"),
         (("iroot", "1000003", "3"), '{"root":100,"remainder":3}'),
@@ -73,11 +85,16 @@ def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path
         (("eval", "2 + (3 * 4"), "at character 11: The expression ends here, but a ) is missing."),
         (("eval", "1/0"), "at character 2: This is a division by zero: only a divisor other than 0 has a quotient."),
         (("eval", "9^9^9^9"), "at character 4: This part has more than 301,030,000 digits: "),
-        (("eval", "1", "--precision", "0"), "precision must be a whole number from 1 to 10,000."),
+        (("eval", "1", "--precision", "0"), "precision must be a whole number from 1 to 10,000, written in digits."),
         (("fibonacci", "x"), "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."),
         (("factorial", "1000000000000"), "The result has more than 1,000,000,000 digits."),
         (("pow", "0", "-1"), "0 has no negative powers."),
-        (("eval", "-f", "/nonexistent"), "[Errno 2] No such file or directory: '/nonexistent'"),
+        (
+            ("eval", "-f", "/nonexistent"),
+            "/nonexistent cannot be read (No such file or directory): name a readable file",
+        ),
+        (("eval", "-f", "/"), "/ cannot be read (Is a directory): name a readable file"),
+        (("fibonacci", "10", "--view", "summary", "--mod", "7"), "view=summary and mod exclude each other: "),
     ],
 )
 def test_an_error_is_one_sentence_and_status_1(words: tuple[str, ...], sentence: str) -> None:

@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, Any] = {
     "trailing": "2",
     "retry_after": 7,
     "quotas": (Quota(600, 60, 0, 7, "minute"),),
-    "quota": "compute",
+    "quota": Quota(300, 3_600, 0, 60, "compute", "seconds"),
     "used": 1_000_000.5,
     "resets_at": 1_800_000_000,
     "length": 21,

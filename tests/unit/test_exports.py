@@ -20,6 +20,7 @@ from pycalc.models.ids import text_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.exports import EXPORT_FORMATS, MAX_EXPORTS, MAX_EXPORTS_EACH, ROWS_PER_READ, Exports
 from pycalc.services.history.reader import HistoryReader, HistorySelection
+from pycalc.services.limits.quotas import digits_quota
 from tests.harness.stores import USER_ID, MemoryHistoryStore, MemoryUserStore, history_row
 from tests.harness.virtual_time import in_virtual_time, now
 
@@ -70,7 +71,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def exports(history: MemoryHistoryStore, metrics: Metrics) -> Exports:
     """Return exports of the history."""
-    return Exports(history, accounts(), metrics)
+    return Exports(history, accounts(), metrics, digits_quota(metrics))
 
 
 async def lines(pages: AsyncGenerator[bytes, None]) -> list[str]:
@@ -257,7 +258,7 @@ async def test_exports_make_way_for_others() -> None:
     """If the loop works on other tasks during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * ROWS_PER_READ + 1)]
-    exports = Exports(busy, accounts(), Metrics(), lambda: busy.worked)
+    exports = Exports(busy, accounts(), Metrics(), digits_quota(Metrics()), lambda: busy.worked)
     await asyncio.gather(*(lines(exports.export(Caller().identify, EVERYTHING, NDJSON)) for _ in range(2)))
     pauses = [later - earlier for earlier, later in pairwise(busy.reads_at)]
     assert pauses == pytest.approx([0.0] + [8 * (0.006 - 2 * 0.001)] * 4)
@@ -279,7 +280,7 @@ def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     Twice the shortest time of a full read counts as the export's own work. Shorter reads are not measured, because they
     say nothing about full ones.
     """
-    exports = Exports(MemoryHistoryStore(), accounts(), Metrics())
+    exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
     exports._pause_after(0.001, ROWS_PER_READ - 1)
     pauses = [exports._pause_after(seconds, ROWS_PER_READ) for seconds in (0.002, 0.004, 0.005, 0.001, 0.005, 0.9)]
     assert pauses == pytest.approx([0, 0, 0.008, 0, 0.024, 0.1])

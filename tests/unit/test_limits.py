@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import pytest
 
-from pycalc.cache.base import Spent
+from pycalc.cache.base import Bound, Spent
 from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
 from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limit
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
+    AddressRateLimit,
     FailedLogins,
-    RegistrationRateLimit,
     _Failures,
     login_limit,
     registration_limit,
 )
+from tests.harness.counting import calculation_rate
 
 pytestmark = pytest.mark.anyio
 
@@ -299,8 +300,8 @@ class RoundTrips:
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         return await self._answered(self._counters.incr(key, expiry, amount))
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        return await self._answered(self._counters.spend(key, expiry, amount, limit))
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        return await self._answered(self._counters.spend(amount, bounds))
 
     async def get(self, key: str) -> int:
         return await self._answered(self._counters.get(key))
@@ -325,7 +326,7 @@ def counted_by(far: RoundTrips) -> FailedLogins:
     for failures in (limit._accounts, limit._addresses):
         failures._counters = far
         for window in failures._windows:
-            window._counters = far
+            window.counters = far
     return limit
 
 
@@ -357,6 +358,24 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
     assert [await far.during(fail()) for _ in range(10)] == [5] * 9 + [7]
 
 
+async def test_a_refused_calculation_makes_two_round_trips() -> None:
+    """The first asks for a block of calculations, the second for this one, in both windows together."""
+    far = RoundTrips()
+    limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far)
+    assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
+    assert await far.during(attempt(limit.spend(b"ada"))) == 2
+    assert await far.during(attempt(limit.require_some(b"ada"))) == 2
+    assert await far.during(attempt(limit.spend(b"bob"))) == 1
+    assert await far.during(attempt(limit.require_some(b"eve"))) == 1
+    assert [quota.remaining for quota in limit.spend_ahead(b"eve") or ()] == [599, 999]
+
+
+async def attempt(step: Coroutine[None, None, object]) -> None:
+    """Await a step of a limit, whether the limit refuses it or not."""
+    with suppress(RateLimited):
+        await step
+
+
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:
     """A login that is refused because the hash queue is full is no failed login."""
     door = Door()
@@ -370,7 +389,7 @@ async def test_what_is_not_the_clients_fault_does_not_count() -> None:
 async def test_registrations_are_counted_by_address() -> None:
     """A refusal says when the window ends; another address is not affected."""
     clock, metrics = Clock(), Metrics()
-    limit = RegistrationRateLimit("3/hour", metrics, clock=clock)
+    limit = AddressRateLimit("register", "registrations", "3/hour", metrics, clock=clock)
     for _ in range(3):
         await limit.admit(HERE)
     clock.now += 600
@@ -386,7 +405,7 @@ async def test_registrations_are_counted_by_address() -> None:
 async def test_calculations_show_the_remaining_quota() -> None:
     """The remaining quota and the seconds to its reset are correct, also in a refusal, which spends nothing."""
     clock = Clock()
-    limit = CalculationRateLimit("10/minute", Metrics(), clock=clock)
+    limit = calculation_rate("10/minute", clock)
     assert await limit.spend(b"ada") == (Quota(10, 60, 9, 60, "minute"),)
     clock.now += 12.5
     assert await limit.spend(b"ada", 4) == (Quota(10, 60, 5, 48, "minute"),)
@@ -403,7 +422,7 @@ async def test_calculations_show_the_remaining_quota() -> None:
 async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
     """Whichever window refuses, the others are not charged, and the longest wait is named."""
     clock = Clock()
-    limit = CalculationRateLimit("6/day; 4/minute", Metrics(), clock=clock)
+    limit = calculation_rate("6/day; 4/minute", clock)
     assert await limit.spend(b"ada", 4) == (Quota(4, 60, 0, 60, "minute"), Quota(6, 86400, 2, 86400, "day"))
     with pytest.raises(RateLimited) as refusal:
         await limit.spend(b"ada")
@@ -421,7 +440,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
     """Counting in blocks admits exactly the limit, shows what is left exactly, and gives back what a window leaves."""
     clock = Clock()
-    limit = CalculationRateLimit("500/minute; 1200/day", Metrics(), clock=clock)
+    limit = calculation_rate("500/minute; 1200/day", clock)
 
     async def calculate() -> int:
         done = 0
@@ -446,7 +465,7 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
 async def test_most_calculations_ask_no_counter() -> None:
     """Of 600 calculations one in a hundred of the limit asks the counters; at a window's end the rest goes back."""
     clock = Clock()
-    limit = CalculationRateLimit("6000/minute; 100000/day", Metrics(), clock=clock)
+    limit = calculation_rate("6000/minute; 100000/day", clock)
     asked = 0
     for _ in range(610):
         if limit.spend_ahead(b"ada") is None:
@@ -460,7 +479,7 @@ async def test_most_calculations_ask_no_counter() -> None:
 
 async def test_concurrent_calculations_keep_their_blocks() -> None:
     """Blocks that concurrent requests count at the same time add up."""
-    limit = CalculationRateLimit("1000/hour", Metrics())
+    limit = calculation_rate("1000/hour")
     await asyncio.gather(*(limit.spend(b"ada") for _ in range(50)))
     (quota,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
     assert quota.remaining == 1_000 - 51
@@ -469,7 +488,7 @@ async def test_concurrent_calculations_keep_their_blocks() -> None:
 async def test_registrations_have_several_windows() -> None:
     """An address may register as often as every window allows; the refusal names the longest wait."""
     clock = Clock()
-    limit = RegistrationRateLimit("2/hour; 3/day", Metrics(), clock=clock)
+    limit = AddressRateLimit("register", "registrations", "2/hour; 3/day", Metrics(), clock=clock)
     await limit.admit(HERE)
     await limit.admit(HERE)
     with pytest.raises(RateLimited) as refusal:
@@ -484,7 +503,7 @@ async def test_registrations_have_several_windows() -> None:
 
 async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
     """A batch above the whole limit is refused with the reason, because waiting would not help."""
-    limit = CalculationRateLimit("10/minute", Metrics())
+    limit = calculation_rate("10/minute")
     with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
         await limit.spend(b"ada", 11)
 
@@ -542,7 +561,7 @@ async def test_an_empty_setting_is_no_limit() -> None:
             async with logins.attempt("ada", HERE):
                 raise Unauthorized("wrong")
         await registrations.admit(HERE)
-    assert calculation_limit("", metrics) is None
+    assert CalculationRateLimits(metrics).of("") is None
 
 
 @pytest.mark.parametrize(

@@ -5,30 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import attrgetter
 
 import pytest
 
 from pycalc.errors import QuotaExceeded, StoreUnavailable
-from pycalc.models.limits import UserLimit
+from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.quota_keeper import QuotaKeeper
-from pycalc.services.limits.quotas import NO_QUOTA, WindowQuota
+from pycalc.services.limits.quotas import WindowQuota
+from tests.harness.callers import caller
 from tests.harness.stores import MemoryQuotaStore
 from tests.harness.virtual_time import in_virtual_time, now
 
-ADA, BOB = bytes([1]) * 16, bytes([2]) * 16
+AN_HOUR = UserLimits(compute=UserLimit(300, 3_600))
+ADA, BOB = caller(bytes([1]) * 16, AN_HOUR), caller(bytes([2]) * 16, AN_HOUR)
 
 
-def quota_of_an_hour() -> WindowQuota:
-    """Return a quota of 300 seconds an hour."""
-    return WindowQuota("compute", "seconds", UserLimit(300, 3_600), Metrics(), clock=now)
+def new_quota(name: str = "compute") -> WindowQuota:
+    """Return the quota of computing, or of bytes, of which these users have no limit."""
+    return WindowQuota(name, "seconds", "seconds", attrgetter(name), Metrics(), clock=now)
+
+
+def used(quota: WindowQuota) -> float | None:
+    """Return the seconds that Ada has used."""
+    state = quota.state(ADA)
+    return state and state.used
 
 
 @asynccontextmanager
 async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
-    """Run a process with a quota of 300 seconds an hour."""
-    quota = quota_of_an_hour()
-    keeper = QuotaKeeper(store, [quota, NO_QUOTA])
+    """Run a process with the quotas."""
+    quota = new_quota()
+    keeper = QuotaKeeper(store, [quota, new_quota("digits")])
     try:
         yield quota
     finally:
@@ -48,7 +57,7 @@ async def test_processes_add_up() -> None:
             each.charge(ADA, 0.25)
         await asyncio.sleep(3)
         for each in (first, second, third):
-            assert each.states(ADA)[0].used == 3 * (40.25 + 50.5 + 0.25)
+            assert used(each) == 3 * (40.25 + 50.5 + 0.25)
             each.require(ADA, 27.0)
             with pytest.raises(QuotaExceeded):
                 each.require(ADA, 27.5)
@@ -66,7 +75,7 @@ async def test_a_restart_forgets_nothing() -> None:
         await asyncio.sleep(1.5)
         with pytest.raises(QuotaExceeded):
             after.require(ADA)
-        assert after.states(ADA)[0].used == 300.25
+        assert used(after) == 300.25
 
 
 @in_virtual_time
@@ -116,8 +125,8 @@ async def test_what_is_shown_includes_other_processes() -> None:
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
-    quota = quota_of_an_hour()
-    keeper = QuotaKeeper(store, [quota, NO_QUOTA])
+    quota = new_quota()
+    keeper = QuotaKeeper(store, [quota, new_quota("digits")])
     assert [state.used for state in await keeper.states(ADA)] == [299.5]
     store.failure = StoreUnavailable("The database is not available.")
     assert [state.used for state in await keeper.states(ADA)] == [299.5]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 
-from pycalc.errors import Overloaded, QuotaExceeded
-from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
+from pycalc.errors import Overloaded, Quota, QuotaExceeded
+from pycalc.models.auth import Principal
+from pycalc.models.limits import UserLimit, UserLimits, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.quotas import NO_QUOTA, WindowQuota, compute_quota, digits_quota
+from pycalc.services.limits.quotas import WindowQuota, compute_quota, digits_quota
+from tests.harness.callers import caller
 
-ADA, BOB = bytes([1]) * 16, bytes([2]) * 16
-HOUR = 3_600
+HOUR, DAY = 3_600, 86_400
+AN_HOUR = UserLimits(compute=UserLimit(300, HOUR))
+ADA, BOB = caller(bytes([1]) * 16, AN_HOUR), caller(bytes([2]) * 16, AN_HOUR)
 
 
 class Clock:
@@ -37,8 +42,15 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
-    """Return a quota of 300 seconds an hour."""
-    return WindowQuota("compute", "seconds of computing", UserLimit(300, HOUR), metrics, clock=clock)
+    """Return the quota of computing."""
+    return WindowQuota("compute", "seconds of computing", "seconds", attrgetter("compute"), metrics, clock=clock)
+
+
+def used(quota: WindowQuota, user: Principal = ADA) -> float:
+    """Return what a user has used."""
+    state = quota.state(user)
+    assert state is not None
+    return state.used
 
 
 def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
@@ -48,8 +60,9 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
     quota.charge(ADA, 2.0)
     with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds: wait") as no:
         quota.require(ADA)
-    assert (no.value.quota, no.value.limit, no.value.used, no.value.resets_at) == ("compute", 300, 301.5, 11 * HOUR)
-    assert 3_000 <= no.value.retry_after <= 3_001
+    assert (no.value.used, no.value.resets_at) == (301.5, 11 * HOUR)
+    assert no.value.quota == Quota(300, HOUR, 0, 3_001, "compute", "seconds")
+    assert no.value.retry_after == 3_001
     assert metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": "compute"}) == 1
     quota.require(BOB)
     clock.now = 11 * HOUR - 0.5
@@ -57,7 +70,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
         quota.require(ADA)
     clock.now = 11 * HOUR
     quota.require(ADA, 300.0)
-    assert quota.states(ADA) == [QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)]
+    assert quota.state(ADA) == QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)
 
 
 def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> None:
@@ -66,7 +79,7 @@ def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> No
     with pytest.raises(QuotaExceeded, match="10 are left"):
         quota.require(ADA, 10.5)
     quota.require(ADA, 10.0)
-    assert quota.states(ADA)[0].used == 290.0
+    assert used(quota) == 290.0
 
 
 def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
@@ -80,7 +93,7 @@ def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
         raise RuntimeError
     with quota.held(ADA, 300.0):
         pass
-    assert quota.states(ADA)[0].used == 0.0
+    assert used(quota) == 0.0
 
 
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
@@ -90,16 +103,16 @@ def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "asked", "advice"),
+    ("before", "asked", "advice"),
     [
         (0.0, 301.0, "hour seconds, and this would take about 301: ask for less."),
         (290.0, 20.0, "hour seconds; 10 are left: wait for the reset, or ask for less."),
         (300.0, 0.0, "hour seconds: wait for the reset."),
     ],
 )
-def test_a_refusal_says_what_helps(quota: WindowQuota, used: float, asked: float, advice: str) -> None:
+def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: float, advice: str) -> None:
     """The sentence advises to ask for less, to wait, or either, depending on what is left and what was asked."""
-    quota.charge(ADA, used)
+    quota.charge(ADA, before)
     with pytest.raises(QuotaExceeded) as refused:
         quota.require(ADA, asked)
     assert refused.value.detail == f"No more than 300 seconds of computing in {advice}".replace("hour", "3600")
@@ -123,13 +136,25 @@ def test_a_quota_that_no_database_counts_is_refused() -> None:
 
 
 def test_without_a_quota_nothing_is_refused() -> None:
-    """An empty setting makes no quota and shows none."""
-    assert compute_quota("", Metrics()) is NO_QUOTA
-    assert digits_quota("", Metrics()) is NO_QUOTA
-    NO_QUOTA.charge(ADA, 1e30)
-    NO_QUOTA.require(ADA, 1e30)
-    with NO_QUOTA.held(ADA, 1e30):
-        assert NO_QUOTA.states(ADA) == []
+    """A caller without a limit is never refused, and has no state."""
+    free = caller(ADA.user_id)
+    for quota in (compute_quota(Metrics()), digits_quota(Metrics())):
+        quota.charge(free, 1e30)
+        quota.require(free, 1e30)
+        with quota.held(free, 1e30):
+            assert (quota.state(free), quota.id_of(free), quota.unstored()) == (None, None, [])
+
+
+def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
+    """With another amount in the same window the use stays; with another window a new one begins."""
+    quota.charge(ADA, 40.0)
+    lower = caller(ADA.user_id, UserLimits(compute=UserLimit(30, HOUR)))
+    with pytest.raises(QuotaExceeded, match="No more than 30 seconds"):
+        quota.require(lower)
+    quota.require(ADA, 260.0)
+    daily = caller(ADA.user_id, UserLimits(compute=UserLimit(30, DAY)))
+    assert quota.state(daily) == QuotaState("compute", 30, 0.0, DAY, DAY)
+    assert sorted((use.ends, use.used) for use in quota.unstored()) == [(11 * HOUR, 40_000_000), (DAY, 0)]
 
 
 def test_quotas_are_read() -> None:

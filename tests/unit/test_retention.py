@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from time import time
 
 import pytest
 
@@ -30,11 +31,26 @@ def aged(age: timedelta, number: int = 0) -> HistoryRow:
 
 @asynccontextmanager
 async def retaining(
-    history: MemoryHistoryStore, age: timedelta | None = None, quota: int | None = None
+    history: MemoryHistoryStore,
+    age: timedelta | None = None,
+    quota: int | None = None,
+    own: dict[bytes, int | None] | None = None,
 ) -> AsyncIterator[tuple[Retention, Metrics]]:
-    """Run the retention with these bounds, and stop it at the end."""
+    """Run the retention with these bounds, ``own`` those of single users, an hour later; stop it at the end."""
     metrics = Metrics()
-    running = Retention(history, MemoryUsageStore(), metrics, age=age, quota=quota)
+
+    async def quota_of(user_id: bytes) -> int | None:
+        return (own or {}).get(user_id, quota)
+
+    running = Retention(
+        history,
+        MemoryUsageStore(),
+        metrics,
+        age=age,
+        quota=quota,
+        quota_of=quota_of,
+        clock=lambda: time() + 3_600,
+    )
     try:
         yield running, metrics
     finally:
@@ -219,6 +235,58 @@ async def test_the_quota_spares_unpublished_events() -> None:
         history.unpublished = set()
         await asyncio.sleep(3_600)
         assert history.rows == newest
+
+
+@in_virtual_time
+async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
+    """Rows of the last ten seconds stay, because one with an older id may come late; ten seconds later they go."""
+    history, moment = MemoryHistoryStore(), time()
+    history.rows = [aged(timedelta(hours=1), n) for n in range(5)] + [history_row(n) for n in range(10)]
+    late = history.rows.pop(5)
+    newest, recent = history.rows[-3:], history.rows[5:]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    running = Retention(
+        history, MemoryUsageStore(), Metrics(), quota=3, clock=lambda: moment + loop.time() - began + 1.0
+    )
+    await asyncio.sleep(5)
+    assert history.rows == recent
+    history.rows.insert(0, late)
+    running.recorded([late])
+    await asyncio.sleep(1)
+    assert history.rows == [late, *recent]
+    await asyncio.sleep(15)
+    assert history.rows == newest
+    await running.aclose()
+
+
+@in_virtual_time
+async def test_users_have_quotas_of_their_own() -> None:
+    """A user's own quota holds at the start and for new rows, also without a default; a change holds at once."""
+    history = MemoryHistoryStore()
+    own: dict[bytes, int | None] = {OTHER: 20}
+    history.rows = [history_row(n, user_id=OTHER) for n in range(50)] + [history_row(n) for n in range(50)]
+    async with retaining(history, own=own) as (running, _):
+        await asyncio.sleep(60)
+        assert len(history.rows) == 70
+        running.learn(OTHER, 20)
+        for number in range(10):
+            rows = [history_row(number, user_id=OTHER), history_row(number, user_id=OTHER)]
+            await history.append(rows)
+            running.recorded(rows)
+            await asyncio.sleep(1)
+        assert len(history.rows) == 70
+        own[OTHER] = 5
+        running.learn(OTHER, 5)
+        await asyncio.sleep(1)
+        assert len(history.rows) == 55
+        own[OTHER] = None
+        running.learn(OTHER, None)
+        rows = [history_row(number, user_id=OTHER) for number in range(30)]
+        await history.append(rows)
+        running.recorded(rows)
+        await asyncio.sleep(7_200)
+        assert len(history.rows) == 85
 
 
 @in_virtual_time

@@ -138,7 +138,7 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
     settings = Settings()
-    limits = {"login_limit": "", "register_limit": "", "rate_limit": ""}
+    limits = {"login_limit": "", "register_limit": "", "page_limit": "", "rate_limit": ""}
     empty: dict[str, object] = {**limits, **dict.fromkeys(("history_retention", "compute_quota", "digits_quota"), "")}
     empty["history_quota"] = None
     monkeypatch.setenv("PORT", "9000")

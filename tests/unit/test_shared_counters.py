@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from pycalc.cache.base import Spent
+from pycalc.cache.base import Bound, Spent
 from pycalc.errors import AnswerLost, CacheUnavailable, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import Counters, SharedCounters
 from pycalc.services.limits.rate_limits import FailedLogins
+from tests.harness.counting import spend_one
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +29,9 @@ class Remote(Counters):
         self._require()
         return await super().incr(key, expiry, amount)
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         self._require()
-        spent = await super().spend(key, expiry, amount, limit)
+        spent = await super().spend(amount, bounds)
         if self.unheard:
             raise AnswerLost("late")
         return spent
@@ -51,7 +53,7 @@ class Process:
 
     async def spend(self, amount: int = 1) -> tuple[bool, int]:
         """Spend from a limit of ten a minute; return whether it fits, and how much is used."""
-        return (await self.counters.spend("ada", 60, amount, 10))[:2]
+        return (await spend_one(self.counters, "ada", amount, 10))[:2]
 
 
 async def test_what_was_counted_during_an_outage_is_used() -> None:
@@ -62,7 +64,7 @@ async def test_what_was_counted_during_an_outage_is_used() -> None:
     assert await here.spend(10) == (True, 10)
     remote.away = False
     assert await here.spend() == (False, 10)
-    assert 59 < (await here.counters.spend("ada", 60, 1, 10)).seconds <= 60
+    assert 59 < (await spend_one(here.counters, "ada", 1, 10)).seconds <= 60
     assert await remote.get("ada") == 0
     assert await there.spend(10) == (True, 10)
     assert await here.spend() == (False, 10)
@@ -100,7 +102,7 @@ async def test_a_guess_is_counted_twice_rather_than_not() -> None:
     remote = Remote()
     counters = SharedCounters(remote, Counters(), Metrics(), "login-account")
     remote.unheard = True
-    assert (await counters.spend("ada", 60, 1, 10))[:2] == (True, 1)
+    assert (await spend_one(counters, "ada", 1, 10))[:2] == (True, 1)
     remote.unheard = False
     assert await counters.get("ada") == 2
 
@@ -140,7 +142,7 @@ async def test_failures_of_an_outage_fill_the_window_with_those_after_it() -> No
         assert isinstance(own, Counters)
         failures._counters = SharedCounters(remote, own, Metrics(), "login-account")
         for window in failures._windows:
-            window._counters = failures._counters
+            window.counters = failures._counters
 
     async def fail() -> int:
         try:

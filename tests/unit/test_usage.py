@@ -21,7 +21,6 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.events import usage as usage_module
 from pycalc.services.events.usage import UsageConsumer, UsageReader
 from pycalc.services.limits.quota_keeper import QuotaKeeper
-from pycalc.services.limits.quotas import NO_QUOTA
 from pycalc.streaming.base import Delivery, Member, MessageBatch
 from pycalc.streaming.memory import MemoryStream
 from tests.harness.stores import MemoryQuotaStore, MemoryUserStore, history_row
@@ -405,7 +404,7 @@ async def test_a_report_has_10000_totals_at_most() -> None:
             asked.append(limit)
             return []
 
-    quotas = QuotaKeeper(MemoryQuotaStore(), [NO_QUOTA])
+    quotas = QuotaKeeper(MemoryQuotaStore(), [])
     reader = UsageReader(NotingTotals(), MemoryUserStore(), quotas)
     await reader.report(Principal(USER, "ada", Role.USER, USER, 0.0))
     await quotas.aclose()

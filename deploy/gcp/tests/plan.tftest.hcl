@@ -28,6 +28,14 @@ run "defaults" {
     error_message = "The database has no public address."
   }
   assert {
+    condition     = google_sql_database_instance.this.settings[0].disk_autoresize && google_sql_database_instance.this.settings[0].disk_autoresize_limit == 100
+    error_message = "The disk grows by itself, to a bound."
+  }
+  assert {
+    condition     = google_billing_budget.month.amount[0].specified_amount[0].units == "300"
+    error_message = "A budget watches the cost of a month."
+  }
+  assert {
     condition     = [for secret, reader in google_secret_manager_secret_iam_member.reader : secret if startswith(secret, "consumer-")] == ["consumer-database-url"]
     error_message = "The consumer reads one secret."
   }

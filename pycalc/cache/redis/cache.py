@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from redis.exceptions import OutOfMemoryError
 from structlog import get_logger
 
-from pycalc.cache.base import CounterStore
+from pycalc.cache.base import Bound, CounterStore
 from pycalc.cache.codec import DIGITS_RATIO, FORMAT, TooLong, decode, off_loop
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times, value
@@ -94,7 +94,7 @@ class RedisCache:
         for answer in await asyncio.gather(
             self._client.execute(value, redis.get, name),
             self._client.execute(bool, redis.set, name, b"", ex=_PROBE_SECONDS),
-            self.counters("probe").spend("probe", _PROBE_SECONDS, 0, 1),
+            self.counters("probe").spend(0, [Bound("probe", _PROBE_SECONDS, 1)]),
             return_exceptions=True,
         ):
             if isinstance(answer, BaseException) and not isinstance(answer.__cause__, OutOfMemoryError):

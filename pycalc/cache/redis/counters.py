@@ -1,23 +1,33 @@
-"""Counters in Redis for the limits; a script adds an amount and sets the expiry in one round trip."""
+"""Counters in Redis for the limits; a script adds an amount and sets the expiries in one round trip."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
 from limits.aio.storage.redis.bridge import RedisBridge
 
-from pycalc.cache.base import Spent, counter_digest
+from pycalc.cache.base import Bound, Spent, counter_digest
 from pycalc.cache.redis.client import RedisClient, value
 
-# KEYS: the counter. ARGV: seconds to live, amount, limit. Adds the amount unless the count would exceed the limit.
-# Returns whether it was added, the count, and the milliseconds to live.
+# KEYS: the counters. ARGV: the amount, then the seconds to live and the limit of each counter. Adds the amount to all
+# counters, or to none if one would exceed its limit. Returns for each whether it has room, its count, and its
+# milliseconds to live.
 _SPEND_SCRIPT = """
-local fits = (redis.call('GET', KEYS[1]) or 0) + ARGV[2] <= tonumber(ARGV[3])
-if fits and redis.call('INCRBY', KEYS[1], ARGV[2]) == tonumber(ARGV[2]) then
-    redis.call('EXPIRE', KEYS[1], ARGV[1])
+local amount, room, all = tonumber(ARGV[1]), {}, true
+for place, key in ipairs(KEYS) do
+    room[place] = (redis.call('GET', key) or 0) + amount <= tonumber(ARGV[2 * place + 1])
+    all = all and room[place]
 end
-return {fits and 1 or 0, tonumber(redis.call('GET', KEYS[1]) or 0), redis.call('PTTL', KEYS[1])}
+local answer = {}
+for place, key in ipairs(KEYS) do
+    if all and redis.call('INCRBY', key, amount) == amount then
+        redis.call('EXPIRE', key, ARGV[2 * place])
+    end
+    answer[place] = {room[place] and 1 or 0, tonumber(redis.call('GET', key) or 0), redis.call('PTTL', key)}
+end
+return answer
 """
 
 
@@ -37,14 +47,13 @@ class RedisCounters:
             await self.clear(key)
         return max(0, count)
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        def spent(answer: Any) -> Spent:
-            match answer:
-                case [int(fits), int(count), int(milliseconds)]:
-                    return Spent(fits == 1, min(count, limit), max(0, milliseconds) / 1000)
-            raise TypeError("a counter is no number")
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        def spent(answer: Any) -> list[Spent]:
+            return [_spent(state, bound.limit) for state, bound in zip(answer, bounds, strict=True)]
 
-        return await self._client.execute(spent, self._spend, [self._name(key)], [int(expiry), amount, limit])
+        arguments = [number for bound in bounds for number in (int(bound.expiry), bound.limit)]
+        keys = [self._name(bound.key) for bound in bounds]
+        return await self._client.execute(spent, self._spend, keys, [amount, *arguments])
 
     async def get(self, key: str) -> int:
         return await self._client.execute(
@@ -60,3 +69,10 @@ class RedisCounters:
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
+
+
+def _spent(state: Any, limit: int) -> Spent:
+    match state:
+        case [int(room), int(count), int(milliseconds)]:
+            return Spent(room == 1, min(count, limit), max(0, milliseconds) / 1000)
+    raise TypeError("a counter is no number")

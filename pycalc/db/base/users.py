@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pycalc.models.auth import Role, User
+from pycalc.models.limits import OwnLimits
 
 
 class UserStore(Protocol):
@@ -30,9 +31,12 @@ class UserStore(Protocol):
     async def page(self, after: str | None, limit: int) -> list[User]:
         """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
 
-    async def change(self, username: str, role: Role | None, disabled: bool | None) -> User:
+    async def change(
+        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+    ) -> User:
         """Change an account and return it; None leaves a property unchanged. Disabling ends the user's sessions.
 
+        Only the members of ``limits`` that are set are changed.
         Raises NotFound if there is no such account, Conflict if no enabled admin would be left.
         """
 

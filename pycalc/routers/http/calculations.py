@@ -130,8 +130,9 @@ async def posted(
     Overloaded.
     """
     require_media_type(request, JSON)
-    if resources.calculation_limit is not None:
-        await resources.calculation_limit.require_some(caller.user_id)
+    limit = resources.calculation_limits.of(caller.limits.rate_limit)
+    if limit is not None:
+        await limit.require_some(caller.user_id)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
         body = await request.body()
         calculation = read(body)
@@ -148,8 +149,10 @@ async def posted(
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached."""
-    if resources.calculation_limit is not None:
-        context_of(scope).quotas = await resources.calculation_limit.spend(caller.user_id, operations)
+    limit = resources.calculation_limits.of(caller.limits.rate_limit)
+    if limit is not None:
+        ahead = limit.spend_ahead(caller.user_id) if operations == 1 else None
+        context_of(scope).quotas = ahead or await limit.spend(caller.user_id, operations)
 
 
 async def calculate_and_respond(

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, compress_well
+from pycalc.routers.http.deps import address_of, resources_of
 from pycalc.routers.http.negotiation import conditions_of, is_current, matching, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 
@@ -21,7 +22,8 @@ from pycalc.routers.http.sending import PART_BYTES
 class Document:
     """A document that is read once, and compressed once for each coding; each form has its own strong ETag.
 
-    Browsers must revalidate their copy at every use (``no-cache``), so that no page mixes the files of two releases.
+    Browsers must revalidate their copy at every use (``no-cache``), unless the headers say otherwise. Requests count
+    towards the limit on pages of the client's address.
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
@@ -39,8 +41,10 @@ class Document:
     async def respond(self, request: Request) -> Response:
         """Return the response to a GET: the preferred form, or 304 if the client's copy is current.
 
-        Raises PreconditionFailed for an If-Match that names no current ETag.
+        Raises RateLimited, and PreconditionFailed for an If-Match that names no current ETag.
         """
+        resources = resources_of(request.scope)
+        await resources.page_limit.admit(address_of(request.scope, resources))
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
         conditions = conditions_of(request.scope)

@@ -56,11 +56,15 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
+def _unit(quota: Quota) -> str:
+    return f';qu="{quota.unit}"' if quota.unit else ""
+
+
 def quota_fields(quotas: Sequence[Quota]) -> list[Header]:
-    """Return the header fields of rate limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
+    """Return the header fields of limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
     if not quotas:
         return []
-    policies = ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}' for quota in quotas])
+    policies = ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}{_unit(quota)}' for quota in quotas])
     left = ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas])
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
 

@@ -35,10 +35,11 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
     "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": (
-        "What is left of each rate limit, the shortest window first (draft-ietf-httpapi-ratelimit-headers).",
+        "What is left of each rate limit, the shortest window first (draft-ietf-httpapi-ratelimit-headers). "
+        "`GET /usage` and a 429 add the quotas: `compute` in seconds, `digits` in bytes.",
         {"type": "string"},
     ),
-    "RateLimit-Policy": ("The rate limits, the shortest window first.", {"type": "string"}),
+    "RateLimit-Policy": ("The limits, in the order of `RateLimit`.", {"type": "string"}),
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
     "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),

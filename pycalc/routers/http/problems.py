@@ -177,7 +177,7 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
             digits = error.digits if error.digits <= LARGEST_JSON_INTEGER else text_of(error.digits)
             members |= {"digits": digits, "leading": error.leading, "trailing": error.trailing}
     if isinstance(error, errors.QuotaExceeded):
-        members |= {"quota": error.quota, "limit": error.limit, "used": error.used}
+        members |= {"quota": error.quota.name, "limit": error.quota.amount, "used": error.used}
         members["resets_at"] = timestamp(error.resets_at * 1000)
     if isinstance(error, errors.ComputationTimeout) and error.found is not None:
         members["found"] = json.loads(error.found)
@@ -222,6 +222,8 @@ async def _expected(request: Request, error: Exception) -> Response:
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
     response = Response(to_json(body), status, {**_headers(error), **named}, PROBLEM_MEDIA_TYPE)
     quotas = error.quotas if isinstance(error, errors.RateLimited) else context_of(request.scope).quotas
+    if isinstance(error, errors.QuotaExceeded):
+        quotas = (*quotas, error.quota)
     response.raw_headers += quota_fields(quotas)
     return response
 

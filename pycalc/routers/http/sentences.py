@@ -12,7 +12,7 @@ from pycalc.models.json_text import pointer_step, shown
 # What an input is called, by the first step of a validation error's location.
 _PARTS = {"body": "member", "query": "query parameter", "path": "path parameter", "header": "header field"}
 _NOT_A_STRING = "{name} must be a string."
-_NO_OBJECT = "The body must be a JSON object."
+_NO_OBJECT = "{name} must be a JSON object."
 _SENTENCES = {
     "missing": "{name} is missing: it is required.",
     "extra_forbidden": "There is no {part} {name}: leave it out, or correct its name.",

@@ -13,7 +13,7 @@ from structlog import get_logger
 
 from pycalc.db.base import UserStore
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, NotFound, WrongPassword
-from pycalc.models.auth import Principal, Registration, Role, User
+from pycalc.models.auth import Principal, Registration, Role, User, UserChange
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authorization import require_session
@@ -142,15 +142,16 @@ class Accounts:
             raise NotFound("There is no such user.")
         return user
 
-    async def change(self, caller: Principal, username: str, role: Role | None, disabled: bool | None) -> User:
-        """Change an account's role, or disable or enable the account; None leaves a property unchanged.
+    async def change(self, caller: Principal, username: str, change: UserChange) -> User:
+        """Change an account's role or limits, or disable or enable the account.
 
         Raises Unauthorized, Forbidden, NotFound, and Conflict when no admin would be left.
         """
         await self._require_admin(caller)
-        user = await self._token_cache.revoke(self._users.change(username, role, disabled), _is_named(username))
+        changing = self._users.change(username, change.role, change.disabled, change.quota)
+        user = await self._token_cache.revoke(changing, _is_named(username))
         self._keys.forget_unknown()
-        changed = {name: value for name, value in (("role", role), ("disabled", disabled)) if value is not None}
+        changed = change.model_dump(mode="json", exclude_unset=True)
         _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
         return user
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from time import time
 
@@ -14,6 +14,7 @@ from pycalc.errors import InvalidToken, Overloaded, RefreshTokenReused, Unauthor
 from pycalc.models.auth import Principal, User
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.authorization import require_session
+from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache
@@ -35,12 +36,19 @@ class Authenticator:
         keys: ApiKeys,
         passwords: PasswordHasher,
         token_cache: TokenCache,
+        limits: LimitPolicy = NO_LIMITS,
+        identified: Callable[[Principal], None] = lambda _: None,
     ) -> None:
-        """Keep the principals of verified tokens in ``token_cache``, where requests look first."""
+        """Keep the principals of verified tokens in ``token_cache``, where requests look first.
+
+        ``identified`` is called with each principal that is read from the store.
+        """
         self._users = users
         self._sessions = sessions
         self._keys = keys
         self._passwords = passwords
+        self._limits = limits
+        self._identified = identified
         self.token_cache = token_cache
 
     async def authenticate(self, token: bytes) -> Principal:
@@ -64,10 +72,13 @@ class Authenticator:
                 raise InvalidToken("The API key is invalid, expired or revoked.")
             until = time() + _KEY_CACHE_SECONDS
             until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
-            principal = Principal(key.user.id, key.user.username, key.user.role, key.key_id, until, is_key=True)
+            user = key.user
+            limits = self._limits.of(user)
+            principal = Principal(user.id, user.username, user.role, key.key_id, until, is_key=True, limits=limits)
         else:
             principal = await self._sessions.bearer(text)
         self.token_cache.put(token, principal, epoch)
+        self._identified(principal)
         return principal
 
     async def log_in(self, username: str, password: str) -> Tokens:

@@ -16,6 +16,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.access_tokens import TokenSigner
+from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.lookup_limit import LookupLimit
 
 _DAY_MS = 24 * 3600 * 1000
@@ -43,10 +44,18 @@ class Tokens(NamedTuple):
 class Sessions:
     """The service that opens and refreshes the sessions in ``store``, and verifies their access tokens."""
 
-    def __init__(self, store: SessionStore, signer: TokenSigner, ids: IdSource, metrics: AccountMetrics) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        signer: TokenSigner,
+        ids: IdSource,
+        metrics: AccountMetrics,
+        limits: LimitPolicy = NO_LIMITS,
+    ) -> None:
         self.store = store
         self.signer = signer
         self._ids = ids
+        self._limits = limits
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
     async def open(self, user_id: bytes, password_hash: str) -> Tokens:
@@ -88,12 +97,16 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Verify an access token and its session; return the user with the stored role. Raises InvalidToken."""
+        """Verify an access token and its session; return the user with the stored role and limits.
+
+        Raises InvalidToken.
+        """
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:
             raise InvalidToken("The session of this token has ended.")
-        return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at)
+        limits = self._limits.of(user)
+        return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at, limits=limits)
 
     def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
         return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)

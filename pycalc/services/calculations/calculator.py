@@ -29,7 +29,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
+from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.numbers.gmp import int_of
 
@@ -73,8 +73,8 @@ class Calculator:
         metrics: Metrics,
         *,
         max_digits: int,
+        quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
-        quota: UserQuota = NO_QUOTA,
     ) -> None:
         """Limit a result, or a batch's results together, to ``max_digits``; charge sent bytes to ``quota``."""
         self.max_digits = max_digits
@@ -105,7 +105,7 @@ class Calculator:
         """
         try:
             if not is_short(*request):
-                return await self._computer.call(caller.user_id, make_plan, self.max_digits, *request)
+                return await self._computer.call(caller, make_plan, self.max_digits, *request)
             plan = make_plan(self.max_digits, *request)
         except PycalcError as error:
             self.count_error(request[0], error)
@@ -185,8 +185,8 @@ class Calculator:
         digits.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
-            self._quota.require(caller.user_id, plan.digits)  # before an expensive computation
-        found = await self._results.find(plan, caller.user_id, facts_only=facts_only)
+            self._quota.require(caller, plan.digits)  # before an expensive computation
+        found = await self._results.find(plan, caller, facts_only=facts_only)
         facts = found.result.facts
         if plan.too_large:
             detail = "The result has more digits than are written out here."
@@ -198,15 +198,10 @@ class Calculator:
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
 
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
-        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left.
-
-        Without ``measure`` the whole is sent, for which ``find`` has looked at the quota before.
-        """
+        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left."""
         sent = len(result.text) if measure is None else measure(result)
         if sent:
-            if measure is not None:
-                self._quota.require(caller.user_id, sent)
-            self._quota.charge(caller.user_id, sent)
+            self._quota.spend(caller, sent)
         return sent
 
     async def _record(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
@@ -216,7 +211,7 @@ class Calculator:
                 rows = [self._row(caller, each) for each in calculations]
                 await self._recorder.record(rows)
         except PycalcError:
-            self._quota.charge(caller.user_id, -sum([each.sent for each in calculations]))
+            self._quota.charge(caller, -sum([each.sent for each in calculations]))
             raise
         return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.models.json_text import number_literal, pointer_step, read_json, shown
 from pycalc.services.calculations.planning import Request, options_of
 from pycalc.services.operations import CALCULATIONS
 
@@ -19,7 +19,7 @@ def read_evaluation(body: bytes) -> Request:
 
     Numbers are kept as literals, never converted to floats.
     """
-    document = read_json(body, _Number)
+    document = read_json(body, lambda number: _Number(number_literal(number)))
     if not isinstance(document, dict):
         raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))
     expression = document.pop("expression", None)

@@ -82,7 +82,7 @@ def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: 
         return default
     if text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= most:
         return int(text)
-    raise _invalid(name, f"{name} must be a whole number from {least} to {most:,}.")
+    raise _invalid(name, f"{name} must be a whole number from {least} to {most:,}, written in digits.")
 
 
 def default_options(operation: Calculable[Any]) -> Options:

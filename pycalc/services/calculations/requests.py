@@ -8,7 +8,7 @@ from typing import Any
 
 from pycalc.errors import FieldProblem, InvalidInput, NotFound, PycalcError
 from pycalc.models.history import HistoryRow
-from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.models.json_text import number_literal, pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
 from pycalc.services.calculations.planning import ABBREVIATED, Request, default_options, options_of
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
@@ -26,7 +26,7 @@ def read_calculation(body: bytes) -> Request:
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
-    document = read_json(body, _literal)
+    document = read_json(body, number_literal)
     if not isinstance(document, dict) or not {"operation", "input"} <= document.keys():
         raise InvalidInput.of(FieldProblem("", _FORM))
     options = {name: document[name] for name in _OPTIONS if name in document}
@@ -75,7 +75,7 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     Numbers are kept as literals, never converted to floats. Raises InvalidInput, with JSON pointers, when the body or
     one of its items has the wrong form.
     """
-    document = read_json(body, _literal, 4 * MAX_BATCH)  # twice as many objects as the items need
+    document = read_json(body, number_literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
     items = document["operations"]
@@ -84,12 +84,6 @@ def read_batch(body: bytes) -> list[Request | PycalcError]:
     if problems := [problem for index, item in enumerate(items) for problem in _malformed(index, item)]:
         raise InvalidInput.of(*problems)
     return [_request(item["operation"], item["input"]) for item in items]
-
-
-def _literal(number: str) -> str:
-    """Return a JSON number's literal; ``5.0`` becomes ``5``, because some languages write integers like that."""
-    whole, _, fraction = number.partition(".")
-    return number if fraction.strip("0") else whole
 
 
 def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:

@@ -7,6 +7,7 @@ from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
 from pycalc.errors import CacheUnavailable, Overloaded, QuotaExceeded
+from pycalc.models.auth import Principal
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import CacheMetrics
@@ -39,7 +40,7 @@ class ResultFinder:
         self._misses = metrics.cache_misses
         self._cache_errors = metrics.cache_errors
 
-    async def find(self, plan: Plan, user: bytes, *, facts_only: bool = False) -> Found:
+    async def find(self, plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
         """Return a plan's result; raises the errors of ``Computer.compute``.
 
         ``facts_only`` means that the client already has the text. A result that is not cached is then returned without
@@ -55,25 +56,25 @@ class ResultFinder:
         if result is not None:
             return Found(result, cached=True)
         if plan.seconds <= INLINE_SECONDS:
-            return Found(await self._compute(plan, user), cached=facts_only)
+            return Found(await self._compute(plan, caller), cached=facts_only)
         joined = self._single_flight.under_way(plan.key)
         try:
-            found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, user))
+            found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
         except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
-            found = await self._coordinate(plan, user)  # the full queue or quota was that of the user who came first
+            found = await self._coordinate(plan, caller)  # the full queue or quota was that of the user who came first
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:
         """Return the cached result under a key; None when there is none or the cache does not answer."""
         return await self._look_up(key, inf)
 
-    async def _coordinate(self, plan: Plan, user: bytes) -> Found:
+    async def _coordinate(self, plan: Plan, caller: Principal) -> Found:
         return await self._coordination.join(
-            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute(plan, user)
+            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute(plan, caller)
         )
 
     async def _look_up(self, key: str, cost: float) -> Result | None:
@@ -84,10 +85,10 @@ class ResultFinder:
             self._cache_errors.inc()
             return None
 
-    async def _compute(self, plan: Plan, user: bytes) -> Result:
+    async def _compute(self, plan: Plan, caller: Principal) -> Result:
         """Compute a result and put it into the cache."""
         self._misses.inc()
-        result = _result(plan, *await self._computer.compute(plan, user))
+        result = _result(plan, *await self._computer.compute(plan, caller))
         try:
             await self._cache.put(plan.key, result, plan.seconds)
         except CacheUnavailable:

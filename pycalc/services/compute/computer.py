@@ -16,6 +16,7 @@ import anyio.to_process
 from structlog import get_logger
 
 from pycalc.errors import ComputationTimeout, Overloaded, PycalcError, Unavailable, VerificationFailed
+from pycalc.models.auth import Principal
 from pycalc.models.results import Facts
 from pycalc.observability.metrics import CalculationMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
@@ -23,9 +24,8 @@ from pycalc.services.compute.admission import Admission
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import PLANNING_MEMORY, Plan
 from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, limited, timed
-from pycalc.services.limits.quotas import NO_QUOTA, UserQuota
+from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import Stepwise
 
 INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
 _SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
@@ -49,11 +49,11 @@ class Computer:
         workers: int,
         timeout: float,
         memory: int,
+        quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
-        quota: UserQuota = NO_QUOTA,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each user to ``quota``.
+        """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each caller to ``quota``.
 
         Up to ``workers`` computations run at the same time, each with an equal share of the memory. Workers hand long
         results over through ``proc``, the mounted ``/proc``. Raises OSError where it is missing.
@@ -75,7 +75,7 @@ class Computer:
         metrics.compute_running.set_function(lambda: self._admission.running)
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
-    async def compute(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
+    async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         """Compute a result, verify it as ``execute`` does, and return its text and the facts about it.
 
         Raises QuotaExceeded; Overloaded when too much is waiting or no memory is left for the result; Unavailable when
@@ -89,14 +89,14 @@ class Computer:
             if plan.seconds <= INLINE_SECONDS:
                 if plan.seconds > _SHORT_SECONDS:
                     await self.scheduler.time_slice(plan.seconds)
-                self.quota.require(user, plan.seconds)
+                self.quota.require(caller, plan.seconds)
                 began = perf_counter()
                 inline, facts = execute(task)
-                self.quota.charge(user, perf_counter() - began)
+                self.quota.charge(caller, perf_counter() - began)
                 text: bytes | mmap.mmap = inline or b""
             else:
                 with self._tracer.span("compute", **{"pycalc.operation": task.operation}):
-                    text, facts = await self._dispatch(plan, user)
+                    text, facts = await self._dispatch(plan, caller)
         except VerificationFailed as error:
             self._metrics.verification_failures.inc()
             _log.error("verification failed", operation=task.operation, detail=str(error))
@@ -104,11 +104,12 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, facts
 
-    async def _dispatch(self, plan: Plan, user: bytes) -> tuple[bytes | mmap.mmap, Facts]:
-        in_steps = isinstance(CALCULATIONS[plan.task.operation], Stepwise)
+    async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
+        task = plan.task
+        in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
         if plan.seconds > _MOST_DEADLINES * self._timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
-        async with self._worker_slot(user, min(plan.seconds, self._timeout)):
+        async with self._worker_slot(caller, min(plan.seconds, self._timeout)):
             with self._memory_file() as result_fd:
                 file = self._path_of(result_fd)
                 if self._tracer.on:
@@ -120,20 +121,20 @@ class Computer:
                 return (_mapped(result_fd) if text is None else text), facts
 
     @asynccontextmanager
-    async def _worker_slot(self, user: bytes, seconds: float) -> AsyncIterator[None]:
-        """Hold a slot for a worker during the body, and charge the user for the body's duration.
+    async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
+        """Hold a slot for a worker during the body, and charge the caller for the body's duration.
 
-        ``seconds`` is an estimate of this duration. It is reserved while the slot is held, so that a user's concurrent
-        computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
+        ``seconds`` is an estimate of this duration. It is reserved while the slot is held, so that a caller's
+        concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
         """
-        self.quota.require(user, seconds)
-        async with self._until_abandoned(), self._admission.slot(user):
-            with self.quota.held(user, seconds):
+        self.quota.require(caller, seconds)
+        async with self._until_abandoned(), self._admission.slot(caller.user_id):
+            with self.quota.held(caller, seconds):
                 began = perf_counter()
                 try:
                     yield
                 finally:
-                    self.quota.charge(user, perf_counter() - began)
+                    self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
         """Start a worker unless one became idle within the last minute; raises Unavailable when it does not start."""
@@ -159,13 +160,13 @@ class Computer:
             starting.add_done_callback(lambda started: started.cancelled() or started.exception())
             raise
 
-    async def call(self, user: bytes, function: Callable[..., T], *args: object) -> T:
+    async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
         """Call a cheap function in a worker, such as planning long operands, and return its result.
 
         Raises the function's errors. Raises QuotaExceeded, Overloaded, Unavailable and ComputationTimeout too, as
         ``compute`` does.
         """
-        async with self._worker_slot(user, 0.0):
+        async with self._worker_slot(caller, 0.0):
             with self._memory_file() as result_fd:
                 return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pycalc.models.results import STORED_DIGITS, Facts
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import Modular, Stepwise, Summarisable, View
+from pycalc.services.operations.base import Modular, Summarisable, View
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.texts import describe
 from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
@@ -51,7 +51,7 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
 
     Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and an operation's results
     of at most ``verified_above`` characters. A text over INLINE_BYTES is written to ``file``, if given, and None is
-    returned in its place. A stepwise operation writes its partial results there too.
+    returned in its place. Partial results are written there too.
 
     Raises VerificationFailed when the verification fails, InvalidInput where a result in another base is not an
     integer, and the operation's errors, such as DomainError.
@@ -62,8 +62,8 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
         return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
     if task.view == "modulo" and isinstance(operation, Modular):
         text, exact = operation.result_modulo(task.args, task.modulus, task.method)
-    elif file is not None and isinstance(operation, Stepwise):
-        for text in operation.steps(task.args):
+    elif file is not None and (steps := operation.steps(task.args, task.precision)) is not None:
+        for text in steps:
             Path(file).write_bytes(text)
         text, exact = operation.verified(task.args, task.precision, text, exact=task.exact)
     else:

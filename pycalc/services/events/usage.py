@@ -172,4 +172,4 @@ class UsageReader:
             until=None if until is None else day_of(until),
         )
         totals = await self._usage.totals(selection, MAX_ITEMS)
-        return encode_report(totals, await self._quotas.states(caller.user_id))
+        return encode_report(totals, await self._quotas.states(caller))

@@ -16,6 +16,7 @@ from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_ite
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.services.history.reader import HistorySelection, cursor_id, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.quotas import WindowQuota
 
 ROWS_PER_READ = 200  # encoding this many rows blocks the event loop for about a millisecond
 MAX_EXPORTS = 8
@@ -54,11 +55,16 @@ class Exports:
         history: HistoryStore,
         users: UserStore,
         metrics: HistoryMetrics,
+        quota: WindowQuota,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
-        """Prepare the service; ``thread_clock`` must return the seconds of processor time of the calling thread."""
+        """Charge the bytes of exports to ``quota``.
+
+        ``thread_clock`` must return the seconds of processor time of the calling thread.
+        """
         self._history = history
         self._users = users
+        self._quota = quota
         self._thread_clock = thread_clock
         self._limit = ConcurrencyLimit(
             MAX_EXPORTS,
@@ -80,10 +86,12 @@ class Exports:
         left out, except those that another process commits within about 2 s of the start. No transaction is open
         during a yield. ``identify`` is called before each yield; it must raise when the caller has lost its rights.
 
-        Raises Overloaded above the limits, Unauthorized, Forbidden, InvalidInput and StoreUnavailable. After the first
-        yield an exception means that the export is incomplete.
+        Raises QuotaExceeded when nothing is left of the quota, Overloaded above the limits, Unauthorized, Forbidden,
+        InvalidInput and StoreUnavailable. After the first yield an exception means that the export is incomplete. An
+        export that has begun is completed beyond the quota, because the client would have to repeat a broken one.
         """
         caller = await identify()
+        self._quota.require(caller)
         history_filter = await filter_of(selection, caller, self._users)
         before, left = cursor_id(selection.cursor), sys.maxsize if limit is None else limit
         with self._limit.acquire(caller.user_id):
@@ -98,7 +106,9 @@ class Exports:
                     text += "".join(map(export_format.line, rows))
                 if not (await identify()).is_admin and caller.is_admin:
                     raise Forbidden("Only an admin may read other users' history.")
-                yield text.encode()
+                content = text.encode()
+                self._quota.charge(caller, len(content))
+                yield content
                 if len(rows) < size:
                     return
                 text, before, left = "", rows[-1].id, left - size

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from time import time
 
 from structlog import get_logger
 
@@ -23,6 +24,9 @@ SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of th
 REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
 _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
+# Another process commits a row later than its id says: by the recorder's wait, and by what the clocks differ.
+_SETTLING_SECONDS = 10.0
+_MOST_OWN_QUOTAS = 50_000  # kept; beyond, the oldest one is dropped, and that user counts as one with the default quota
 _PAUSE_SECONDS = 0.05  # between two batches; the recorder has the database to itself then
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
@@ -59,7 +63,8 @@ class Retention:
 
     It examines the whole history at the start of the service and then once an hour. It examines a user's history when
     this process has recorded rows for a tenth of the user's quota. So each process lets a user exceed the quota by at
-    most a tenth of it in rows, except for a short time.
+    most a tenth of it in rows, except for a short time. Rows of the last ten seconds stay, because others may still
+    commit older ones.
 
     Once an hour it also forgets which events were counted, if they are older than REDELIVERY.
     """
@@ -72,18 +77,27 @@ class Retention:
         *,
         age: timedelta | None = None,
         quota: int | None = None,
+        quota_of: Callable[[bytes], Awaitable[int | None]] | None = None,
+        settling_seconds: float = _SETTLING_SECONDS,
+        clock: Callable[[], float] = time,
     ) -> None:
-        """Start the task; ``quota`` is in rows of each user, of which a long row counts as LONG_WEIGHT.
+        """Start the task, which keeps each user's history within a quota in rows; a long row counts as LONG_WEIGHT.
 
-        None means no bound, for ``age`` too.
+        ``quota`` is the default one; None means no bound, for ``age`` too. ``quota_of`` reads a user's quota from the
+        store; without it everybody has the default one. ``clock`` returns seconds since the epoch.
         """
         self._history = history
         self._usage = usage
         self._age = age
         self._quota = quota
+        self._quota_of = quota_of
+        self._settling_seconds = settling_seconds
+        self._clock = clock
+        self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
         self._pruned = metrics.history_pruned
         self._recorded: Counter[bytes] = Counter()
         self._due: set[bytes] = set()
+        self._due_later: set[bytes] = set()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -91,18 +105,35 @@ class Retention:
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
         """Count committed rows by user, and wake the task when a user's history must be measured."""
-        if self._quota is None:
+        if self._quota is None and not self._own_quotas:
             return
         weights: dict[bytes, int] = {}
         for row in rows:
             weight = _weight(len(row.input) + len(row.result or "") + len(row.digits))
             weights[row.user_id] = weights.get(row.user_id, 0) + weight
         for user_id, weight in weights.items():
+            quota = self._own_quotas.get(user_id, self._quota)
+            if quota is None:
+                continue
             self._recorded[user_id] += weight
-            if self._recorded[user_id] * SLACK >= self._quota:
+            if self._recorded[user_id] * SLACK >= quota:
                 del self._recorded[user_id]
-                self._due.add(user_id)
-                self._wake.set()
+                self._measure(user_id)
+
+    def learn(self, user_id: bytes, quota: int | None) -> None:
+        """Note the quota of a user who may record rows from now on; measure the user's history if it is a new one."""
+        if self._own_quotas.get(user_id, self._quota) == quota:
+            return
+        self._own_quotas.pop(user_id, None)
+        if quota != self._quota:
+            if len(self._own_quotas) >= _MOST_OWN_QUOTAS:
+                del self._own_quotas[next(iter(self._own_quotas))]
+            self._own_quotas[user_id] = quota
+        self._measure(user_id)
+
+    def _measure(self, user_id: bytes) -> None:
+        self._due.add(user_id)
+        self._wake.set()
 
     async def aclose(self) -> None:
         """Finish the current batch, and stop."""
@@ -134,26 +165,38 @@ class Retention:
             async for gone in prune(self._history, self._age):
                 await self._deleted(gone)
         user_id: bytes | None = bytes(16)
-        while self._quota is not None and user_id is not None:
+        while user_id is not None:
             user_id = await self._history.user_after(user_id)
             if user_id is not None:
                 await self._trim(user_id)
+                await self._pause(_READ_PAUSE_SECONDS)
         while await self._usage.forget(_first_id(REDELIVERY), BATCH):
             await self._pause(_PAUSE_SECONDS)
 
     async def _trim(self, user_id: bytes) -> None:
         """Delete a user's oldest rows beyond the quota."""
-        oldest = await self._oldest_kept(user_id)
-        while oldest is not None and (gone := await self._history.prune(oldest, BATCH, user_id)):
+        quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
+        oldest = None if quota is None else await self._oldest_kept(user_id, quota)
+        if oldest is None:
+            return
+        settled = first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
+        while gone := await self._history.prune(min(oldest, settled), BATCH, user_id):
             await self._deleted(gone)
+        if settled < oldest and user_id not in self._due_later:
+            self._due_later.add(user_id)
+            self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
 
-    async def _oldest_kept(self, user_id: bytes) -> bytes | None:
+    def _measure_settled(self, user_id: bytes) -> None:
+        self._due_later.discard(user_id)
+        self._measure(user_id)
+
+    async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
         """Return the id of the oldest row within a user's quota, None when all rows are within it."""
         weight, oldest = 0, None
         while sizes := await self._history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
                 weight += _weight(row.characters)
-                if weight > (self._quota or 0) and oldest is not None:
+                if weight > quota and oldest is not None:
                     return oldest
                 oldest = row.id
             await self._pause(_READ_PAUSE_SECONDS)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from pycalc.cache.base import Shared
+from pycalc.cache.base import CounterStore, Shared
 from pycalc.errors import Quota, RateLimited
 from pycalc.models.limits import parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
+_MAX_LIMITS = 1_000  # different ones at once
 _BLOCKS = 100  # a block of calculations is the smallest limit divided by this
 
 
@@ -35,22 +36,28 @@ class CalculationRateLimit:
     """
 
     def __init__(
-        self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
+        self, limit: str, metrics: Metrics, counters: CounterStore, *, clock: Callable[[], float] = monotonic
     ) -> None:
         self._refused = metrics.rate_limited.labels("calculations")
         self._clock = clock
-        counters = counters_of("calculations", metrics, shared, clock=clock, lenient=True)
         self._windows = [Window(each, counters) for each in parse_limits(limit)]
         self._ahead = min(window.amount for window in self._windows) // _BLOCKS
         self._blocks: dict[bytes, _Block] = {}
 
     async def require_some(self, user_id: bytes) -> None:
         """Raise RateLimited when the user may do no further calculation now; otherwise count nothing."""
-        if self._block_of(user_id) is not None:
-            return
-        for window in self._windows:
-            if await window.exhausted(user_id.hex()):
-                await self.spend(user_id)
+        if self._block_of(user_id) is None:
+            quotas = await self.spend(user_id, 0)
+            if full := [quota for quota in quotas if not quota.remaining]:
+                raise self._refusal(1, full, quotas)
+
+    async def quotas(self, user_id: bytes) -> tuple[Quota, ...]:
+        """Return the user's quotas without counting anything."""
+        block = self._block_of(user_id)
+        if block is not None:
+            return self._quotas(block)
+        quotas, _ = await spend_all(self._windows, user_id.hex(), 0)
+        return tuple(quotas)
 
     def spend_ahead(self, user_id: bytes) -> tuple[Quota, ...] | None:
         """Take one calculation from the user's block and return the quotas; return None if ``spend`` must count it."""
@@ -74,15 +81,19 @@ class CalculationRateLimit:
             quotas, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
         left = before.left if full and before else extra + max(0, -missing)
         block = self._keep(user_id, left, quotas)
-        if not full:
-            return self._quotas(block)
+        if full:
+            raise self._refusal(operations, full, self._quotas(block))
+        return self._quotas(block)
+
+    def _refusal(self, operations: int, full: Sequence[Quota], quotas: tuple[Quota, ...]) -> RateLimited:
+        """Count a refusal by the quotas in ``full``, and return its error."""
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
             detail = f"A batch of {operations} is more than the limit of {smallest} calculations ever allows."
         else:
             detail = " ".join(f"No more than {quota.amount} calculations in {quota.window} seconds." for quota in full)
-        raise RateLimited(detail, max(quota.reset for quota in full), self._quotas(block))
+        return RateLimited(detail, max(quota.reset for quota in full), quotas)
 
     def _block_of(self, user_id: bytes) -> _Block | None:
         """Return the block from which a calculation may be taken now, None if there is none."""
@@ -116,6 +127,23 @@ class CalculationRateLimit:
                 await window.give_back(user_id.hex(), block.left)
 
 
-def calculation_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> CalculationRateLimit | None:
-    """Return the limit of a setting; None for an empty setting, so that the hot path awaits nothing."""
-    return CalculationRateLimit(limit, metrics, shared) if limit else None
+class CalculationRateLimits:
+    """The rate limits on calculations: one for all callers with the same limit."""
+
+    def __init__(
+        self, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._metrics = metrics
+        self._counters = counters_of("calculations", metrics, shared, clock=clock, lenient=True)
+        self._clock = clock
+        self._limits: dict[str, CalculationRateLimit | None] = {"": None}
+
+    def of(self, limit: str) -> CalculationRateLimit | None:
+        """Return the limit of a text such as ``6000/minute; 100000/day``; None for an empty one, which is no limit."""
+        try:
+            return self._limits[limit]
+        except KeyError:
+            if len(self._limits) >= _MAX_LIMITS:
+                self._limits = {"": None}  # of their counters only the present blocks are lost
+            made = self._limits[limit] = CalculationRateLimit(limit, self._metrics, self._counters, clock=self._clock)
+            return made

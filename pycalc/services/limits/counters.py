@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import nsmallest
 from math import ceil
 from operator import itemgetter
 from time import monotonic
 from typing import TypeVar
 
-from pycalc.cache.base import CounterStore, Spent, counter_digest
+from pycalc.cache.base import Bound, CounterStore, Spent, counter_digest
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 
@@ -49,10 +49,15 @@ class Counters:
             self._forget(digest)
         return self._counts.get(digest, 0)
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        allowed = await self.get(key) + amount <= limit
-        used = await self.incr(key, expiry, amount) if allowed else await self.get(key)
-        return Spent(allowed, used, await self.get_expiry(key) - self.clock())
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        room = [self._current(counter_digest(bound.key)) + amount <= bound.limit for bound in bounds]
+        if all(room):
+            for bound in bounds:
+                await self.incr(bound.key, bound.expiry, amount)
+        return [
+            Spent(fits, await self.get(bound.key), await self.get_expiry(bound.key) - self.clock())
+            for fits, bound in zip(room, bounds, strict=True)
+        ]
 
     async def get(self, key: str) -> int:
         return self._current(counter_digest(key))
@@ -109,20 +114,26 @@ class SharedCounters:
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         return await self._of_either(lambda store: store.incr(key, expiry, amount))
 
-    async def spend(self, key: str, expiry: float, amount: int, limit: int) -> Spent:
-        held = await self._own.get(key) if len(self._own) else 0
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        held = [await self._own.get(bound.key) if len(self._own) else 0 for bound in bounds]
+        left = [bound._replace(limit=bound.limit - own) for bound, own in zip(bounds, held, strict=True)]
         try:
-            spent = await self._shared.spend(key, expiry, amount, limit - held)
+            spent = await self._shared.spend(amount, left)
         except CacheUnavailable as failure:
             self._fallbacks.inc()
-            if self._unheard is not None and isinstance(failure, AnswerLost):
-                free = await self._unheard.spend(key, _STALL_SECONDS, amount, limit - held)
-                return Spent(free.allowed, held + free.used, expiry)
-            return await self._own.spend(key, expiry, amount, limit)
-        if not held:
-            return spent
-        left = await self._own.get_expiry(key) - self.clock()
-        return Spent(spent.allowed, min(limit, spent.used + held), max(spent.seconds, left))
+            if self._unheard is None or not isinstance(failure, AnswerLost):
+                return await self._own.spend(amount, bounds)
+            spent = await self._unheard.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
+            spent = [each._replace(seconds=bound.expiry) for each, bound in zip(spent, bounds, strict=True)]
+        return [
+            each if not own else await self._with_own(each, own, bound)
+            for each, own, bound in zip(spent, held, bounds, strict=True)
+        ]
+
+    async def _with_own(self, spent: Spent, own: int, bound: Bound) -> Spent:
+        """Return the state of a shared counter with what this process counted alone."""
+        seconds = await self._own.get_expiry(bound.key) - self.clock()
+        return Spent(spent.allowed, min(bound.limit, spent.used + own), max(spent.seconds, seconds))
 
     async def get(self, key: str) -> int:
         try:

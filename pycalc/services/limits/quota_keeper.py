@@ -11,9 +11,10 @@ from typing import TypeVar
 from structlog import get_logger
 
 from pycalc.db.base import QuotaStore, QuotaUse
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import Quota, StoreUnavailable
+from pycalc.models.auth import Principal
 from pycalc.models.usage import QuotaState
-from pycalc.services.limits.quotas import UserQuota
+from pycalc.services.limits.quotas import WindowQuota
 
 _SECONDS = 1.0
 _ROUNDS = 3  # for which a user's totals are read after a charge
@@ -32,7 +33,7 @@ def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
 class QuotaKeeper:
     """A task that stores this process's charges each second, and then reads what others charged the same users."""
 
-    def __init__(self, store: QuotaStore, quotas: Sequence[UserQuota], *, seconds: float = _SECONDS) -> None:
+    def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota], *, seconds: float = _SECONDS) -> None:
         """Start the task, which pauses for ``seconds`` between two rounds.
 
         A crash loses the charges since the last successful round.
@@ -50,12 +51,18 @@ class QuotaKeeper:
         self._closing.set()
         await self._runner
 
-    async def states(self, user_id: bytes) -> list[QuotaState]:
+    async def states(self, caller: Principal) -> list[QuotaState]:
         """Return the state of a user's quotas, with the charges that other processes have stored by now."""
         with suppress(StoreUnavailable):  # what this process knows is shown
             for quota, _ in self._quotas:
-                quota.learn(await self._store.totals([user_id], quota.now(), [quota.id_of(user_id)]))
-        return [state for quota, _ in self._quotas for state in quota.states(user_id)]
+                own = quota.id_of(caller)
+                if own is not None:
+                    quota.learn(await self._store.totals([caller.user_id], quota.now(), [own]))
+        return [state for quota, _ in self._quotas if (state := quota.state(caller)) is not None]
+
+    def quotas(self, caller: Principal) -> list[Quota]:
+        """Return what is left of a user's quotas, as far as this process knows."""
+        return [left for quota, _ in self._quotas if (left := quota.quota(caller)) is not None]
 
     async def _run(self) -> None:
         next_forgetting = self._loop.time()
@@ -74,7 +81,7 @@ class QuotaKeeper:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._seconds)
 
-    async def _store_and_read(self, quota: UserQuota, recent: deque[list[QuotaUse]]) -> None:
+    async def _store_and_read(self, quota: WindowQuota, recent: deque[list[QuotaUse]]) -> None:
         uses = quota.unstored()
         for part in _parts(uses):
             await self._store.save(part)

@@ -8,93 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from time import time
-from typing import Protocol
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import Overloaded, QuotaExceeded
-from pycalc.models.limits import UserLimit, parse_bytes, parse_seconds
+from pycalc.errors import Overloaded, Quota, QuotaExceeded
+from pycalc.models.auth import Principal
+from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
 _MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry is dropped and read again
-
-
-class UserQuota(Protocol):
-    """A quota of each user, in memory: no method waits."""
-
-    def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
-
-    def charge(self, user_id: bytes, amount: float) -> None:
-        """Add an amount to what the user has used."""
-
-    def spend(self, user_id: bytes, amount: float) -> None:
-        """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
-
-    @contextmanager
-    def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        """Reserve an estimated amount for the duration of the work.
-
-        Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
-        """
-
-    def states(self, user_id: bytes) -> list[QuotaState]:
-        """Return the user's state in a list, which is empty if there is no limit."""
-
-    def id_of(self, user_id: bytes) -> bytes:
-        """Return the id under which this process stores what it charges to the user in the present window."""
-
-    def now(self) -> int:
-        """Return the time in seconds since the epoch; 0 if there is no limit."""
-
-    def unstored(self) -> list[QuotaUse]:
-        """Return the uses with charges that are not stored, and those that are new here."""
-
-    def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark these uses as stored; what was charged meanwhile is still to be stored."""
-
-    def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        """Set what other processes have charged to these totals."""
-
-
-class NoQuota:
-    """A UserQuota without a limit."""
-
-    def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        return
-
-    def charge(self, user_id: bytes, amount: float) -> None:
-        return
-
-    def spend(self, user_id: bytes, amount: float) -> None:
-        return
-
-    @contextmanager
-    def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        yield
-
-    def states(self, user_id: bytes) -> list[QuotaState]:
-        return []
-
-    def id_of(self, user_id: bytes) -> bytes:
-        return b""
-
-    def now(self) -> int:
-        return 0
-
-    def unstored(self) -> list[QuotaUse]:
-        return []
-
-    def stored(self, uses: Sequence[QuotaUse]) -> None:
-        return
-
-    def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        return
-
-
-NO_QUOTA = NoQuota()
 
 
 @dataclass(slots=True)
@@ -102,6 +27,7 @@ class _WindowUse:
     """A user's use of a quota in one window."""
 
     user_id: bytes
+    seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
     charged: float = 0.0  # by this process
@@ -115,56 +41,85 @@ class _WindowUse:
 
 
 class WindowQuota:
-    """A UserQuota with a limit, in windows that begin at multiples of their length since the epoch."""
+    """A quota of each user, in windows that begin at multiples of their length since the epoch. No method waits.
+
+    The caller's limits say how much of it the user may use, and in which window.
+    """
 
     def __init__(
-        self, name: str, noun: str, limit: UserLimit, metrics: Metrics, *, clock: Callable[[], float] = time
+        self,
+        name: str,
+        noun: str,
+        unit: str,
+        limit_of: Callable[[UserLimits], UserLimit | None],
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time,
     ) -> None:
-        """Name what is used by ``noun``, with its unit, in refusals; ``clock`` must return seconds since the epoch."""
+        """Name what is used by ``noun`` in sentences, by ``unit`` in header fields.
+
+        ``clock`` must return seconds since the epoch.
+        """
         self._name = name
         self._noun = noun
-        self._limit = limit.amount
-        self._window = limit.seconds
+        self._unit = unit
+        self._limit_of = limit_of
         self._clock = clock
         self._uses: dict[bytes, _WindowUse] = {}
         self._unstored: dict[bytes, _WindowUse] = {}
         self._refused = metrics.rate_limited.labels(name)
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
-    def require(self, user_id: bytes, amount: float = 0.0) -> None:
-        self._require(self._use_of(user_id), amount)
+    def require(self, caller: Principal, amount: float = 0.0) -> None:
+        """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            self._require(self._use_of(caller.user_id, limit.seconds), limit, amount)
 
-    def _require(self, use: _WindowUse, amount: float) -> None:
-        left = self._limit - use.used
+    def _require(self, use: _WindowUse, limit: UserLimit, amount: float) -> None:
+        left = limit.amount - use.used
         if left > 0 and amount <= left:
             return
         self._refused.inc()
-        detail = f"No more than {self._limit:,.10g} {self._noun} in {self._window} seconds"
-        if amount > self._limit:
+        detail = f"No more than {limit.amount:,.10g} {self._noun} in {limit.seconds} seconds"
+        if amount > limit.amount:
             detail += f", and this would take about {amount:,.3g}: ask for less."
         elif left > 0:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        retry_after = max(1, int(use.ends - self._clock()) + 1)
-        raise QuotaExceeded(detail, retry_after, self._name, self._limit, round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._quota(use, limit), round(use.used, 6), use.ends)
 
-    def charge(self, user_id: bytes, amount: float) -> None:
-        use = self._use_of(user_id)
-        use.charged += amount
-        self._store_later(use)
+    def charge(self, caller: Principal, amount: float) -> None:
+        """Add an amount to what the user has used."""
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            use = self._use_of(caller.user_id, limit.seconds)
+            use.charged += amount
+            self._store_later(use)
 
-    def spend(self, user_id: bytes, amount: float) -> None:
-        use = self._use_of(user_id)
-        self._require(use, amount)
-        use.charged += amount
-        self._store_later(use)
+    def spend(self, caller: Principal, amount: float) -> None:
+        """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
+        limit = self._limit_of(caller.limits)
+        if limit is not None:
+            use = self._use_of(caller.user_id, limit.seconds)
+            self._require(use, limit, amount)
+            use.charged += amount
+            self._store_later(use)
 
     @contextmanager
-    def held(self, user_id: bytes, amount: float) -> Iterator[None]:
-        use = self._use_of(user_id)
-        self._require(use, amount)
-        if use.used + use.held + amount > self._limit:
+    def held(self, caller: Principal, amount: float) -> Iterator[None]:
+        """Reserve an estimated amount for the duration of the work.
+
+        Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
+        """
+        limit = self._limit_of(caller.limits)
+        if limit is None:
+            yield
+            return
+        use = self._use_of(caller.user_id, limit.seconds)
+        self._require(use, limit, amount)
+        if use.used + use.held + amount > limit.amount:
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
         use.held += amount
@@ -173,17 +128,34 @@ class WindowQuota:
         finally:
             use.held -= amount
 
-    def states(self, user_id: bytes) -> list[QuotaState]:
-        use = self._use_of(user_id)
-        return [QuotaState(self._name, self._limit, round(use.used, 6), self._window, use.ends)]
+    def state(self, caller: Principal) -> QuotaState | None:
+        """Return what the user has used, None without a limit."""
+        limit = self._limit_of(caller.limits)
+        if limit is None:
+            return None
+        use = self._use_of(caller.user_id, limit.seconds)
+        return QuotaState(self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
 
-    def id_of(self, user_id: bytes) -> bytes:
-        return self._use_of(user_id).id
+    def quota(self, caller: Principal) -> Quota | None:
+        """Return what is left in whole units and seconds, None without a limit."""
+        limit = self._limit_of(caller.limits)
+        return None if limit is None else self._quota(self._use_of(caller.user_id, limit.seconds), limit)
+
+    def _quota(self, use: _WindowUse, limit: UserLimit) -> Quota:
+        left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
+        return Quota(limit.amount, limit.seconds, left, reset, self._name, self._unit)
+
+    def id_of(self, caller: Principal) -> bytes | None:
+        """Return the id under which this process stores its charges in the present window, None without a limit."""
+        limit = self._limit_of(caller.limits)
+        return None if limit is None else self._use_of(caller.user_id, limit.seconds).id
 
     def now(self) -> int:
+        """Return the time in seconds since the epoch."""
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
+        """Return the uses with charges that are not stored, and those that are new here."""
         now = self._clock()
         for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
             del self._unstored[ended]
@@ -193,26 +165,28 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
+        """Mark these uses as stored; what was charged meanwhile is still to be stored."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and _millionths(use.charged) == stored.used:
                 del self._unstored[stored.id]
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
+        """Set what other processes have charged to these totals."""
         for total in totals:
             use = self._uses.get(total.user_id)
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
 
-    def _use_of(self, user_id: bytes) -> _WindowUse:
-        """Return the user's use in the present window; the first call creates it."""
+    def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
+        """Return the user's use in the present window of this length; the first call creates it."""
         now = self._clock()
         use = self._uses.get(user_id)
-        if use is None or use.ends <= now:
+        if use is None or use.ends <= now or use.seconds != seconds:
             self._uses.pop(user_id, None)
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
-            use = self._uses[user_id] = _WindowUse(user_id, (int(now) // self._window + 1) * self._window)
+            use = self._uses[user_id] = _WindowUse(user_id, seconds, (int(now) // seconds + 1) * seconds)
             self._store_later(use)  # after which the keeper reads what other processes have charged
         return use
 
@@ -225,11 +199,11 @@ def _millionths(amount: float) -> int:
     return round(amount * 1e6)
 
 
-def compute_quota(limit: str, metrics: Metrics) -> UserQuota:
-    """Return the quota of a setting such as ``300s/hour``; an empty setting means no quota."""
-    return WindowQuota("compute", "seconds of computing", parse_seconds(limit), metrics) if limit else NO_QUOTA
+def compute_quota(metrics: Metrics) -> WindowQuota:
+    """Return the quota of seconds of computing."""
+    return WindowQuota("compute", "seconds of computing", "seconds", attrgetter("compute"), metrics)
 
 
-def digits_quota(limit: str, metrics: Metrics) -> UserQuota:
-    """Return the quota of a setting such as ``5GB/day``; an empty setting means no quota."""
-    return WindowQuota("digits", "bytes of results", parse_bytes(limit), metrics) if limit else NO_QUOTA
+def digits_quota(metrics: Metrics) -> WindowQuota:
+    """Return the quota of bytes of results sent."""
+    return WindowQuota("digits", "bytes of results", "content-bytes", attrgetter("digits"), metrics)

@@ -1,4 +1,4 @@
-"""Rate limits: failed logins by account and address, registrations by address (ADR 12, 20)."""
+"""Rate limits: failed logins by account and address, registrations and pages by address (ADR 12, 20)."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class _Failures:
 
     async def failed(self, key: str) -> None:
         """Count a failure; a failure that fills a window begins a wait."""
-        spent = await gather(*(window.spend(key) for window in self._windows))
-        if all(quota.remaining for _, quota in spent):
+        spent = await gather(*(spend_all((window,), key, 1) for window in self._windows))
+        if all(quota.remaining for quotas, _ in spent for quota in quotas):
             return
         strikes = await self._counters.incr(f"{key} strikes", 3 * _HOUR)
         wait = min(_HOUR, self._first_wait * 2 ** min(strikes - 1, 12))
@@ -166,33 +166,41 @@ class NoLoginLimit:
         yield
 
 
-class RegistrationLimit(Protocol):
-    """A limit on registrations."""
+class AddressLimit(Protocol):
+    """A limit on requests of one kind."""
 
     async def admit(self, address: str) -> None:
-        """Count a registration from an address; raises RateLimited."""
+        """Count a request from an address; raises RateLimited."""
 
 
-class RegistrationRateLimit:
-    """A RegistrationLimit by address; failed registrations count too."""
+class AddressRateLimit:
+    """An AddressLimit in one or several windows; failed requests count too."""
 
     def __init__(
-        self, limit: str, metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic
+        self,
+        name: str,
+        noun: str,
+        limit: str,
+        metrics: Metrics,
+        shared: Shared | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._refused = metrics.rate_limited.labels("register")
-        counters = counters_of("register", metrics, shared, clock=clock)
+        """``noun`` names the requests in refusals."""
+        self._refused = metrics.rate_limited.labels(name)
+        self._detail = f"Too many {noun} from this address; try again later."
+        counters = counters_of(name, metrics, shared, clock=clock)
         self._windows = [Window(each, counters) for each in parse_limits(limit)]
 
     async def admit(self, address: str) -> None:
         _, full = await spend_all(self._windows, address, 1)
         if full:
             self._refused.inc()
-            detail = "Too many registrations from this address; try again later."
-            raise RateLimited(detail, max(quota.reset for quota in full))
+            raise RateLimited(self._detail, max(quota.reset for quota in full))
 
 
-class NoRegistrationLimit:
-    """A RegistrationLimit without a limit."""
+class NoAddressLimit:
+    """An AddressLimit without a limit."""
 
     async def admit(self, address: str) -> None:
         return
@@ -203,6 +211,11 @@ def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> L
     return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
-def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> RegistrationLimit:
+def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
     """Return the limit of a setting; an empty setting means no limit."""
-    return RegistrationRateLimit(limit, metrics, shared) if limit else NoRegistrationLimit()
+    return AddressRateLimit("register", "registrations", limit, metrics, shared) if limit else NoAddressLimit()
+
+
+def page_limit(limit: str, metrics: Metrics) -> AddressLimit:
+    """Return the limit of a setting, counted in each process alone; an empty setting means no limit."""
+    return AddressRateLimit("pages", "requests for pages", limit, metrics) if limit else NoAddressLimit()

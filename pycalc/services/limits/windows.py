@@ -8,7 +8,7 @@ from time import monotonic
 
 from limits import RateLimitItem
 
-from pycalc.cache.base import CounterStore, Shared, Spent
+from pycalc.cache.base import Bound, CounterStore, Shared
 from pycalc.errors import Quota
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
@@ -37,47 +37,37 @@ class Window:
     """A fixed-window rate limit with a counter for each key; a window begins with a key's first use."""
 
     def __init__(self, limit: RateLimitItem, counters: CounterStore) -> None:
-        self._limit = limit
-        self._counters = counters
+        self.counters = counters
         self.amount = limit.amount
         self.seconds = limit.get_expiry()
         unit = limit.GRANULARITY.name
         self._title = unit if limit.multiples == 1 else f"{limit.multiples} {unit}s"
 
     def name(self, key: str) -> str:
-        """Return the name of a key's counter."""
-        return self._limit.key_for(key)
+        """Return the name of a key's counter, which goes on when the limit's amount changes."""
+        return f"{key}/{self.seconds}"
 
     def quota(self, remaining: int, seconds: float) -> Quota:
         """Return the state of a window that ends in ``seconds``; one that has ended counts as a new window."""
-        return Quota(self.amount, self.seconds, remaining, max(0, ceil(seconds)) or self.seconds, self._title)
+        return Quota(self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title)
 
-    async def spend(self, key: str, cost: int = 1) -> tuple[bool, Quota]:
-        """Count ``cost`` if the limit allows it; return whether it does, and the key's quota."""
-        spent: Spent = await self._counters.spend(self.name(key), self.seconds, cost, self.amount)
-        return spent.allowed, self.quota(self.amount - spent.used, spent.seconds)
+    def bound(self, key: str) -> Bound:
+        """Return a key's counter with its limit."""
+        return Bound(self.name(key), self.seconds, self.amount)
 
     async def give_back(self, key: str, cost: int) -> None:
         """Subtract ``cost``, which ``spend`` has counted."""
-        await self._counters.incr(self.name(key), self.seconds, -cost)
-
-    async def exhausted(self, key: str) -> bool:
-        """Return whether a key has used up the limit."""
-        return await self._counters.get(self.name(key)) >= self.amount
+        await self.counters.incr(self.name(key), self.seconds, -cost)
 
     async def clear(self, key: str) -> None:
         """Reset a key's count."""
-        await self._counters.clear(self.name(key))
+        await self.counters.clear(self.name(key))
 
 
 async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[Quota], list[Quota]]:
     """Count ``cost`` in all windows, or in none if one refuses; return all quotas, and those of refusing windows."""
-    spent = [await window.spend(key, cost) for window in windows]
-    full = [quota for allowed, quota in spent if not allowed]
-    quotas = [quota for _, quota in spent]
-    if full:
-        for place, (window, (allowed, quota)) in enumerate(zip(windows, spent, strict=True)):
-            if allowed:
-                await window.give_back(key, cost)
-                quotas[place] = quota._replace(remaining=quota.remaining + cost)
-    return quotas, full
+    spent = await windows[0].counters.spend(cost, [window.bound(key) for window in windows])
+    quotas = [
+        window.quota(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
+    ]
+    return quotas, [quota for quota, each in zip(quotas, spent, strict=True) if not each.allowed]

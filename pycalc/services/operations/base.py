@@ -133,6 +133,17 @@ class Calculable(ABC, Generic[ArgsT]):
         ``modulo`` is True for a request with ``?mod=``.
         """
 
+    def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
+        """Return the partial results, in the form of a result, and finally the result; None where there are none.
+
+        A request returns the last partial result at its deadline. The result is to be passed to ``verified``.
+        """
+        return None
+
+    @abstractmethod
+    def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
+        """Verify the text of a computed result, and return it; raises VerificationFailed."""
+
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
         """Compute the result, verify it and return it; ``exact`` is that of the estimate.
@@ -196,11 +207,10 @@ class Stepwise(Operation[ArgsT]):
     """An operation that finds its result in steps, so that a request can return a partial result at its deadline."""
 
     @abstractmethod
-    def steps(self, args: ArgsT) -> Iterator[bytes]:
-        """Yield each partial result, in the form of a result, and finally the result itself."""
+    def steps(self, args: ArgsT, precision: int) -> Iterator[bytes]: ...
 
     def compute(self, args: ArgsT, precision: int) -> bytes:
-        *_, text = self.steps(args)
+        *_, text = self.steps(args, precision)
         return text
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.calculation_rate import CalculationRateLimit
-from pycalc.services.limits.rate_limits import FailedLogins, RegistrationRateLimit
+from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
@@ -62,9 +62,9 @@ def still(resources: Resources, settings: Settings) -> None:
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
     if settings.register_limit:
-        resources.registration_limit = RegistrationRateLimit(settings.register_limit, metrics, clock=clock)
-    if settings.rate_limit:
-        resources.calculation_limit = CalculationRateLimit(settings.rate_limit, metrics, clock=clock)
+        limit = AddressRateLimit("register", "registrations", settings.register_limit, metrics, clock=clock)
+        resources.registration_limit = limit
+    resources.calculation_limits = CalculationRateLimits(metrics, clock=clock)
 
 
 async def register(client: httpx.AsyncClient, **headers: str) -> tuple[int, str]:
@@ -332,7 +332,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
 
 async def test_without_a_limit_there_are_no_quota_fields(client: httpx.AsyncClient, resources: Resources) -> None:
     """Without a limit there are no quota header fields and nothing to await on the hot path."""
-    assert resources.calculation_limit is None
+    assert resources.calculation_limits.of("") is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.lower().startswith("ratelimit")]

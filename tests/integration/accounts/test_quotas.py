@@ -8,10 +8,12 @@ import httpx
 import pytest
 
 from pycalc.models.ids import id_of_text
+from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.callers import caller
 from tests.harness.in_process import changed, in_process
 from tests.harness.waiting import found
 
@@ -54,12 +56,31 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
     assert body["type"].endswith("#quota-exceeded")
     assert (body["quota"], body["limit"], body["used"]) == ("digits", 10_000, 8_000)
     assert body["resets_at"].endswith("T00:00:00.000Z")
-    assert 0 < int(answer.headers["Retry-After"]) <= 86_400
+    reset = int(answer.headers["Retry-After"])
+    assert 0 < reset <= 86_400
+    assert answer.headers["RateLimit-Policy"].endswith('"digits";q=10000;w=86400;qu="content-bytes"')
+    assert answer.headers["RateLimit"].endswith(f't=86400, "digits";r=2000;t={reset}')
     assert refused(resources.metrics, "digits") == 1
     assert (await client.get("/pow/10/999", headers=ada)).status_code == 200
     assert (await client.get("/pow/10/2999", headers=bob)).status_code == 200
     history = (await client.get("/secure-history", headers=ada)).json()["items"]
     assert [item["digits"] for item in history] == [1_000, 4_000, 4_000]
+
+
+@limited(digits_quota="1kB/day")
+async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
+    """The bytes of an export are charged; one is completed beyond the quota, the next one is refused, pages are not."""
+    ada = await bearer(client)
+    for number in range(4):
+        assert (await client.get(f"/fibonacci/{number}", headers=ada)).status_code == 200
+    export = {**ada, "Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
+    whole = await client.get("/secure-history", headers=export)
+    assert (whole.status_code, whole.text.count("\n")) == (200, 4)
+    (_, digits) = (await client.get("/usage", headers=ada)).json()["quotas"]
+    assert digits["used"] == 4 + len(whole.content) > 1_000
+    refused = await client.get("/secure-history", headers=export)
+    assert (refused.status_code, refused.json()["quota"]) == (429, "digits")
+    assert len((await client.get("/secure-history", headers=ada)).json()["items"]) == 4
 
 
 @limited(digits_quota="10kB/day")
@@ -121,7 +142,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
         assert compute["remaining"] == pytest.approx(60 - compute["used"], abs=1e-6)
         used.append(compute["used"])
     assert 0.0 < used[1] < used[2] < 60.0
-    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 86_400))), 60.0)
     for path in ("/fibonacci/11", "/factorial/30001", f"/gcd/{'1' * 5_000}/3"):
         answer = await client.get(path, headers=ada)
         body = answer.json()
@@ -135,7 +156,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
 async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
     """If the quota of the user who came first refuses a computation, a waiting user computes it instead."""
     ada, bob = await bearer(client), await bearer(client)
-    resources.computer.quota.charge(await id_of(client, ada), 60.0)
+    resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 3_600))), 60.0)
     answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
     assert [answer.status_code for answer in answers] == [429, 200]
 
@@ -144,7 +165,14 @@ async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
     """``GET /usage`` has the default quotas, what the caller has used of them, and when they reset."""
     ada = await bearer(client)
     await client.get("/fibonacci/100", headers=ada)
-    compute, digits = (await client.get("/usage", headers=ada)).json()["quotas"]
+    answer = await client.get("/usage", headers=ada)
+    compute, digits = answer.json()["quotas"]
+    assert answer.headers["RateLimit-Policy"] == (
+        '"minute";q=6000;w=60, "day";q=100000;w=86400, "compute";q=300;w=3600;qu="seconds", '
+        '"digits";q=5000000000;w=86400;qu="content-bytes"'
+    )
+    parts = [part.split(";")[:2] for part in answer.headers["RateLimit"].split(", ")]
+    assert parts == [['"minute"', "r=5999"], ['"day"', "r=99999"], ['"compute"', "r=299"], ['"digits"', "r=4999999979"]]
     assert (compute["name"], compute["limit"], compute["window"]) == ("compute", 300, 3_600)
     assert 0 < compute["used"] < 1
     assert (digits["name"], digits["limit"], digits["window"]) == ("digits", 5_000_000_000, 86_400)

@@ -161,9 +161,9 @@ def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> No
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("fibonacci/10?base=1", "base must be a whole number from 2 to 36."),
-        ("fibonacci/10?base=37", "base must be a whole number from 2 to 36."),
-        ("fibonacci/10?base=0x10", "base must be a whole number from 2 to 36."),
+        ("fibonacci/10?base=1", "base must be a whole number from 2 to 36, written in digits."),
+        ("fibonacci/10?base=37", "base must be a whole number from 2 to 36, written in digits."),
+        ("fibonacci/10?base=0x10", "base must be a whole number from 2 to 36, written in digits."),
         ("fibonacci/10?base=16&view=summary", "view=summary shows decimal digits: leave base out, or view."),
         ("isprime/10?base=16", "The result of isprime is no integer: leave base out."),
         ("pow/2/-1?base=16", "The result is no integer, which alone is written in another base: leave base out."),

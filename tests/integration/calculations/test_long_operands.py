@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import flint
+import gmpy2
 import httpx
 import pytest
 
@@ -40,6 +41,11 @@ def number(seed: int, digits: int = MOST) -> str:
     """Return a random whole number of so many digits."""
     drawn = Random(seed)  # noqa: S311  # no secret
     return drawn.choice("123456789") + "".join(drawn.choices("0123456789", k=digits - 1))
+
+
+def is_rough(n: flint.fmpz) -> bool:
+    """Return whether a number has no prime factor up to 10,000."""
+    return bool(n.gcd(flint.fmpz(int(gmpy2.primorial(10_000)))) == 1)
 
 
 async def calculate(client: httpx.AsyncClient, operation: str, **operands: str) -> httpx.Response:
@@ -88,6 +94,16 @@ async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
     assert len(await recorded(caller)) == 2
 
 
+async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
+    """A number of 1,000,000 digits with a small factor is composite; one without would take far longer than allowed."""
+    answer = await calculate(caller, "isprime", n=number(7, MOST - 1) + "5")
+    assert (answer.status_code, answer.json()["result"]) == (201, False)
+    rough = next(n for n in (flint.fmpz(number(8, MOST - 1) + "1") + 10 * k for k in range(100)) if is_rough(n))
+    refused = await calculate(caller, "isprime", n=str(rough))
+    assert refused.status_code == 504
+    assert "far longer than" in refused.json()["detail"]
+
+
 async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:
     """Results with operands of 1,000,000 digits satisfy their definitions in FLINT."""
     a = number(4)
@@ -119,7 +135,7 @@ async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
         ("gcd", {"a": "1e20000", "b": "1"}, "a must have at most 10,000 digits."),
         ("gcd", {"a": "7" * (MOST - 1) + "x", "b": "1"}, "a must be a whole number such as 12, -12, 1e6 or 0xFF."),
         ("fibonacci", {"n": "7" * 10_001}, "n must have at most 10,000 characters."),
-        ("pow", {"x": "7" * MOST, "y": "2"}, "x must have at most 10,000 characters."),
+        ("pow", {"x": "7" * MOST, "y": "2"}, "x must have at most 10,000 digits, or be taken with mod."),
     ],
 )
 async def test_a_longer_operand_is_refused(
@@ -174,3 +190,13 @@ async def test_a_body_over_a_mebibyte_takes_two_slots(caller: httpx.AsyncClient,
     with resources.long_bodies.acquire(user, 15):
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7" * MOST)).status_code == 503
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7")).status_code == 201
+
+
+async def test_a_power_of_a_long_base_modulo_a_number(caller: httpx.AsyncClient) -> None:
+    """GMP has the same residue."""
+    x, m = number(9), number(10, 1_000)
+    residue = gmpy2.powmod(gmpy2.mpz(x), 12_345, gmpy2.mpz(m)).digits()
+    body = {"operation": "pow", "input": {"x": x, "y": "12345"}, "mod": m}
+    answer = await caller.post("/calculations", json=body)
+    assert (answer.status_code, answer.json()["result"]) == (201, residue)
+    assert answer.json()["input"]["x"] == abbreviated(x)

@@ -13,11 +13,13 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make_plan
 from pycalc.services.compute.computer import Computer
 from pycalc.services.compute.plan import Plan
+from pycalc.services.limits.quotas import compute_quota
+from tests.harness.callers import caller
 from tests.harness.processes import children
 
 pytestmark = pytest.mark.anyio
 
-USER = b"somebody"
+USER = caller(b"somebody")
 LITTLE = 1 << 20
 # A calculation that takes 7 MB in GMP and 20 MB in decimal.
 EXHAUSTIVE = ("factorial", ("1100000",))
@@ -42,7 +44,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def computer(metrics: Metrics) -> Computer:
     """Return a computer with one worker process."""
-    return Computer(metrics, workers=1, timeout=60, memory=8 << 30)
+    return Computer(metrics, workers=1, timeout=60, memory=8 << 30, quota=compute_quota(metrics))
 
 
 def taken(length: int) -> int:
@@ -69,7 +71,7 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
 
 async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
     """A computation may take a worker's share of it, though its estimate is more: else the kernel kills the server."""
-    computer = Computer(metrics, workers=2, timeout=60, memory=256 << 20)
+    computer = Computer(metrics, workers=2, timeout=60, memory=256 << 20, quota=compute_quota(metrics))
     assert await computer.call(USER, taken, 64 << 20) == 64 << 20
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.call(USER, taken, 160 << 20)

@@ -121,6 +121,24 @@ def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
         wait_until(partial(known_as, instances.there, person, "user"), "known as a user")
 
 
+def remaining(client: httpx.Client, person: Person) -> str | None:
+    """Return what an instance says is left of a user's rate limit."""
+    left: str | None = client.get("/fibonacci/10", headers=person.headers).headers.get("RateLimit")
+    return left
+
+
+def test_a_limit_holds_on_the_other_instance(instances: Instances) -> None:
+    """A user's own limit replaces the default one here at once, and there with the next read of revocations."""
+    person = new_person(instances.there)
+    assert '"day"' in (remaining(instances.there, person) or "")
+    answer = instances.here.patch(
+        f"/users/{person.name}", json={"quota": {"rate_limit": "5000/hour"}}, headers=instances.admin.headers
+    )
+    assert answer.json()["quota"]["rate_limit"] == "5000/hour"
+    assert (remaining(instances.here, person) or "").startswith('"hour";r=4999;')
+    wait_until(lambda: (remaining(instances.there, person) or "").startswith('"hour"'), "the limit is known there")
+
+
 def set_role(instances: Instances, person: Person, role: str) -> None:
     """Set a user's role on the first instance."""
     answer = instances.here.patch(f"/users/{person.name}", json={"role": role}, headers=instances.admin.headers)

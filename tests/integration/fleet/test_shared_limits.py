@@ -14,8 +14,8 @@ from pycalc.errors import Quota, RateLimited, Unauthorized
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
-from pycalc.services.limits.calculation_rate import CalculationRateLimit
-from pycalc.services.limits.rate_limits import FailedLogins, RegistrationRateLimit
+from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
 
@@ -32,8 +32,10 @@ class Instance:
         self.aclose = cache.aclose
         self.metrics = metrics
         self.logins = FailedLogins("10/minute", metrics, cache)
-        self.registrations = RegistrationRateLimit("3/hour", metrics, cache)
-        self.calculations = CalculationRateLimit("10/minute", metrics, cache)
+        self.registrations = AddressRateLimit("register", "registrations", "3/hour", metrics, cache)
+        calculations = CalculationRateLimits(metrics, cache).of("10/minute")
+        assert calculations is not None
+        self.calculations = calculations
         self.checked = 0
 
     def metric(self, name: str, **labels: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,9 @@ import httpx
 import pytest
 
 from pycalc.routers.http.compression import TextStream
+from pycalc.settings import Settings
 from tests.harness.accounts import new_session
+from tests.harness.in_process import changed
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -24,6 +27,12 @@ pytestmark = pytest.mark.anyio
 CODINGS = [("gzip", gzip.decompress), ("zstd", zstd.decompress)]
 UNCHANGING = ["/openapi.json", "/web/vendor/swagger-ui.css", "/web/console.js", "/docs/problems", "/"]
 Codec = Callable[[bytes], bytes]
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return settings with the limit on pages that a test asks for."""
+    return changed(settings, page_limit=getattr(request, "param", ""))
 
 
 @asynccontextmanager
@@ -61,6 +70,37 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
     assert held.headers["Cache-Control"] == "no-cache"
     assert (await client.get(path, headers={**headers, "If-None-Match": '"another"'})).status_code == 200
     assert (await client.get(path, headers={**headers, "If-Match": '"another"'})).status_code == 412
+
+
+async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> None:
+    """Pages name their files by the release, so that browsers never ask again; those of another release ask."""
+    named: set[str] = set()
+    for page in ("/", "/docs", "/redoc", "/docs/problems"):
+        answer = await client.get(page, headers={"Accept": "text/html"})
+        assert answer.headers["Cache-Control"] == "no-cache"
+        named |= set(re.findall(r'"(/web/[^"]+)"', answer.text))
+    assert len(named) == 9
+    for path in named:
+        answer = await client.get(path)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+        release, _, file = path.removeprefix("/web/").partition("/")
+        for other in (f"/web/{file}", f"/web/{release[::-1]}/{file}"):
+            same = await client.get(other)
+            assert (same.content, same.headers["Cache-Control"]) == (answer.content, "no-cache"), other
+
+
+@pytest.mark.parametrize("settings", ["3/minute"], indirect=True)
+async def test_an_address_gets_so_many_pages(client: httpx.AsyncClient) -> None:
+    """Pages, files and documents count together; beyond the limit they are 429, and the service's answers are not."""
+    for path in ("/docs", "/web/console.js", "/openapi.json"):
+        assert (await client.get(path)).status_code == 200
+    for path in ("/docs", "/web/console.js", "/openapi.json"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["type"]) == (429, "/docs/problems#rate-limited")
+        assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert (await client.get("/", headers={"Accept": "text/html"})).status_code == 429
+    assert (await client.get("/", headers={"Accept": "application/json"})).status_code == 200
+    assert (await client.get("/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize("path", UNCHANGING)

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import MAX_BODY_BYTES
-from pycalc.services.limits.calculation_rate import calculation_limit
+from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.in_process import changed
 from tests.harness.metrics import metric
 from tests.harness.raw import Reply, exchange
 from tests.harness.servers import Server, pycalc
@@ -200,11 +200,15 @@ def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: b
     assert refused(server, path, body.ljust(limit + 1), headers, chunked=False).json()["limit"] == limit
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return settings with one calculation an hour, for the application in this process."""
+    return changed(settings, rate_limit="1/hour")
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/batch", "/calculations"])
-async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(
-    client: httpx.AsyncClient, resources: Resources, path: str
-) -> None:
+async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(client: httpx.AsyncClient, path: str) -> None:
     """Without a token, or above the rate limit, a batch or a calculation is refused before its body is read."""
     taken = 0
 
@@ -217,7 +221,6 @@ async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
-    resources.calculation_limit = calculation_limit("1/hour", resources.metrics)
     authorized = {"Authorization": f"Bearer {session['access_token']}"}
     assert (await client.get("/fibonacci/10", headers=authorized)).status_code == 200
     answer = await client.post(path, content=body(), headers={**JSON, **authorized})

@@ -27,6 +27,7 @@ from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from tests.harness.caches import opened
 from tests.harness.certificates import self_signed
+from tests.harness.counting import spend_one
 from tests.harness.garbage import SENSELESS, garbage
 from tests.harness.proxy import proxy
 from tests.harness.redis import AnyRedis, Redis, redis
@@ -307,7 +308,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
     "look up": lambda cache: cache.get("fibonacci:1"),
     "claim": lambda cache: cache.leases.claim("fibonacci:1").take(),
-    "spend": lambda cache: cache.counters("calculations").spend("ada", 60, 1, 10),
+    "spend": lambda cache: spend_one(cache.counters("calculations"), "ada", 1, 10),
     "count": lambda cache: cache.counters("calculations").incr("ada", 60),
     "read a count": lambda cache: cache.counters("calculations").get("ada"),
 }
@@ -412,17 +413,17 @@ class TestOutages:
         """When the primary becomes a replica the circuit opens, and new connections are made."""
         async with opened(own_real_redis.url) as there:
             counters = there.cache.counters("calculations")
-            assert (await counters.spend("ada", 60, 1, 10)).allowed
+            assert (await spend_one(counters, "ada", 1, 10)).allowed
             with Client(port=own_real_redis.port) as client:
                 before: Any = client.info("stats")
                 client.config_set("replica-serve-stale-data", serving)
                 client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
                 with pytest.raises(CacheUnavailable):
-                    await (counters.spend("ada", 60, 1, 10) if refusing == "counting" else there.cache.get("key"))
+                    await (spend_one(counters, "ada", 1, 10) if refusing == "counting" else there.cache.get("key"))
                 assert there.metric("pycalc_cache_circuit_opened_total") == 1
                 client.execute_command("REPLICAOF", "NO", "ONE")
                 await there.healed()
-                assert (await counters.spend("ada", 60, 1, 10)).allowed
+                assert (await spend_one(counters, "ada", 1, 10)).allowed
                 after: Any = client.info("stats")
         assert after["total_connections_received"] - before["total_connections_received"] >= 2
 

@@ -11,10 +11,11 @@ import pytest
 from gmpy2 import mpz
 
 from pycalc.errors import DomainError
-from pycalc.services.operations import OPERATIONS, Modular, Summarisable
+from pycalc.services.operations import CALCULATIONS, OPERATIONS, Modular, Summarisable
 from pycalc.services.operations.integer_operation import digits_of_bits
 from pycalc.services.operations.numbers.texts import describe
 
+EVALUATE = CALCULATIONS["evaluate"]
 PRIME = 2**60 + 33  # of 61 bits, like the random primes of verifications
 PRIMES = [n for n in range(2, 2_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))]
 
@@ -163,6 +164,18 @@ def test_primality() -> None:
         assert is_prime.compute(args, 50) == right, n
         assert is_prime.verify(args, 50, right, PRIME)
         assert not is_prime.verify(args, 50, wrong, PRIME)
+
+
+def test_a_long_number_is_estimated_by_what_a_test_finds() -> None:
+    """A composite number is answered at once; the proof of a probable prime is estimated to take minutes."""
+    for text, prime in (("2^4423 - 1", True), ("2^9689 - 1", True), ("2^4423 + 1", False), ("2^9689 - 3", False)):
+        power, _, rest = text.partition(" ")
+        n = 2 ** int(power[2:]) + int(rest.replace(" ", ""))
+        estimates = [OPERATIONS["isprime"].estimate(parsed("isprime", n), 50)]
+        estimates.append(EVALUATE.estimate(EVALUATE.parse({"expression": f"isprime({text})"}), 0))
+        assert [estimate.seconds > 120 for estimate in estimates] == [prime, prime], text
+        if not prime:
+            assert OPERATIONS["isprime"].result(parsed("isprime", n), 50, exact=True).text == b"false"
 
 
 def test_next_primes() -> None:

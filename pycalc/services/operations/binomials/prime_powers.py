@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count, pairwise
 from math import log, log2
 
-from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
+from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
 from pycalc.services.operations.numbers.texts import inverse
 
 _SECONDS_PER_STEP = 1.8e-7  # for a multiplication of two coefficients, with a short modulus
@@ -30,15 +30,15 @@ def modulo_prime(n: int, k: int, prime: int) -> int:
     while k:
         n, upper = divmod(n, prime)
         k, lower = divmod(k, prime)
-        below = factorial_residue(lower, prime) * factorial_residue(upper - lower, prime)
-        result = result * factorial_residue(upper, prime) * inverse(below, prime) % prime
+        above, *below = factorial_residues((upper, lower, upper - lower), prime)
+        result = result * above * inverse(below[0] * below[1], prime) % prime
     return result
 
 
 def modulo_prime_seconds(n: int, prime: int) -> float:
     """Estimate the seconds of ``modulo_prime`` on one core."""
     digits = max(1.0, log(n + 1) / log(prime))
-    return digits * (2e-6 + 1e-9 * n.bit_length() + 3 * factorial_residue_seconds(min(n, prime)))
+    return digits * (2e-6 + 1e-9 * n.bit_length() + factorial_residue_seconds(min(n, prime)))
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:

@@ -46,12 +46,14 @@ class Arithmetic:
     """Arithmetic on values: exact, or by enclosures of irrational values.
 
     ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
-    values. ``bits`` is the working precision of enclosures.
+    values. ``bits`` is the working precision of enclosures. ``needed`` is the most bits of an exact operand of an
+    enclosure, or before the point of an enclosure: what a difference of two nearly equal values may lose.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
         self.functions = functions
         self.precision = precision
+        self.needed = 0
         self._bits = bits
         self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
             Negation: lambda node, operands: self.negate(node.position, operands[0]),
@@ -179,9 +181,13 @@ class Arithmetic:
 
     def _enclosed(self, sign: str, position: int, left: Value, right: Value) -> Value:
         # FLINT takes longer to import than most expressions to compute.
-        from pycalc.services.operations.expressions.enclosures import combined
+        from pycalc.services.operations.expressions.enclosures import combined, magnitude
 
-        return combined(sign, position, left, right, self._bits)
+        for operand in filter(is_exact, (left, right)):
+            self.needed = max(self.needed, operand.numerator.bit_length(), operand.denominator.bit_length())
+        found = combined(sign, position, left, right, self._bits)
+        self.needed = max(self.needed, magnitude(found))
+        return found
 
 
 def number(position: int, literal: RationalLiteral) -> Value:

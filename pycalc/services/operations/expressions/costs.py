@@ -6,15 +6,20 @@ from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS,
 
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
-PEEK = 3e-6  # the bounds of a small part, which an evaluation needs for a decision
-RESIDUE = 4e-6  # the fixed cost of a residue within a tree
-FLINT = 5e-4  # less than its import takes, but more than the event loop may compute
+ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
+PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision
+RESIDUE = 1e-6  # the fixed cost of a residue within a tree
+LONG_CALL = 0.03  # in the verification, the search for a method for a function that takes long modulo a prime
 WHOLE = 5e-5  # the fixed cost of every expression
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
 _GCD: Costs = ((20, 2e-7), (1e3, 9.2e-6), (1e4, 8.3e-4), (1e5, 0.016), (1e6, 0.29), (1e7, 5.0))
 _TEXT: Costs = ((20, 1e-7), (1e3, 2.9e-6), (1e4, 6.7e-5), (1e5, 4.2e-3), (1e6, 0.049), (1e7, 1.0))
-_ROUNDED: Costs = ((50, 1.5e-4), (500, 4.4e-4), (1_000, 9.6e-4), (3_000, 6e-3), (10_000, 0.04))
+# An enclosure of an irrational power, and the rounding of an enclosure to a decimal.
+_ENCLOSED: Costs = (
+    (50, 6e-6), (200, 9e-6), (500, 2.2e-5), (1_000, 4.5e-5), (3_000, 2.2e-4), (1e4, 1.3e-3), (1e5, 0.045), (3e5, 0.2),
+)  # fmt: skip
+_ROUNDED: Costs = ((50, 5e-6), (500, 1.1e-5), (1_000, 2e-5), (3_000, 7.6e-5), (10_000, 4.3e-4))
 _FACTOR: Costs = ((20, 1e-5), (50, 2e-5), (64, 5e-5), (75, 2e-4), (100, 5e-4), (110, 1e-3), (128, 4e-3))
 _SHORTEST_PIECE = 300  # digits; shorter factors take no less time for each digit of the longer one
 
@@ -69,8 +74,13 @@ def text(digits: float) -> float:
     return seconds(_TEXT, digits)
 
 
+def enclosed(digits: float, *, square_root: bool = False) -> float:
+    """Estimate the seconds for an enclosure of an irrational power of so many digits."""
+    return 2 * ENCLOSE + seconds(_MULTIPLY, digits) if square_root else seconds(_ENCLOSED, digits)
+
+
 def rounded(digits: float) -> float:
-    """Estimate the seconds for an irrational power of so many digits, and its verification."""
+    """Estimate the seconds to round an enclosure to so many digits, and to write it."""
     return seconds(_ROUNDED, digits)
 
 

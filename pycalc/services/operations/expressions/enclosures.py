@@ -13,6 +13,10 @@ from pycalc.services.operations.numbers.rounded import Rounded
 
 _HALF = flint.fmpq(1, 2)
 _MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
+_TOO_LARGE = (
+    "A part that is rounded has at most 3,010,300 digits before its point, or zeros behind it: bring this part closer "
+    "to 1."
+)
 _GUARD_DIGITS = 10
 
 
@@ -33,8 +37,8 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
             found = _power(position, _enclosure(left), right)
     if not found.is_finite():
         raise UndecidedError(position)
-    if abs(_magnitude(found)) > _MOST_MAGNITUDE:
-        raise too_large(position)
+    if abs(magnitude(found)) > _MOST_MAGNITUDE:
+        raise too_large(position, _TOO_LARGE, _MOST_MAGNITUDE)
     return found
 
 
@@ -43,7 +47,7 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 
     Raises UndecidedError where the enclosure is too wide.
     """
-    with flint.ctx.workprec(max(0, _magnitude(value)) + 64):
+    with flint.ctx.workprec(max(0, magnitude(value)) + 64):
         found = value + _HALF if name == "round" else value
         whole = (found.ceil() if name == "ceil" else found.floor()).unique_fmpz()
     if whole is None:
@@ -61,6 +65,12 @@ def rounded(position: int, value: Value, precision: int) -> Rounded:
     if low is None or low != high:
         raise UndecidedError(position)
     return low
+
+
+def magnitude(value: Any) -> int:
+    """Return about how many bits an enclosed value has before the point; it is negative for a small fraction."""
+    mantissa, exponent = value.mid().man_exp()
+    return int(mantissa).bit_length() + int(exponent)
 
 
 def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
@@ -97,9 +107,3 @@ def _enclosure(value: Value) -> Any:
     if not is_exact(value):
         return value
     return flint.arb(flint.fmpq(int(value.numerator), int(value.denominator)))
-
-
-def _magnitude(value: Any) -> int:
-    """Return about how many bits an enclosed value has before the point; it is negative for a small fraction."""
-    mantissa, exponent = value.mid().man_exp()
-    return int(mantissa).bit_length() + int(exponent)

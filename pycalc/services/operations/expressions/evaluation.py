@@ -36,8 +36,9 @@ class Evaluator:
         self._variables: dict[str, Value] = {}
         self._sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
         self._loop_sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
+        self._numbers: dict[int, Value] = {}
         self._special: Mapping[type, Callable[[Any], Value]] = {
-            Constant: lambda node: number(node.position, node.value),
+            Constant: self._number,
             Variable: lambda node: self._variables[node.name],
             Loop: self._loop,
             Modulo: self._modulo,
@@ -86,6 +87,13 @@ class Evaluator:
             else:
                 self._variables[node.variable] = outer
 
+    def _number(self, node: Constant) -> Value:
+        """Return a literal's value, which is made once: a loop asks for it in each term."""
+        value = self._numbers.get(id(node))
+        if value is None:
+            value = self._numbers[id(node)] = number(node.position, node.value)
+        return value
+
     def _loop(self, node: Loop) -> Value:
         """Return a sum or a product, joined in a balanced tree, so that few operations have large operands."""
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
@@ -127,8 +135,9 @@ class Evaluator:
                 return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:
                 return Residues(self, modulus).of(node)
-            wider = Residues(self, modulus, self._prime).of(node)
-            if wider % self._prime != Residues(self, self._prime, verifying=True).of(node):
+            modulus = int(modulus)
+            wider = Residues(self, modulus, self._prime, modulus=modulus).of(node)
+            if wider % self._prime != Residues(self, self._prime, verifying=True, modulus=modulus).of(node):
                 raise DisagreementError
             return wider % modulus
         except NotInvertibleError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -13,23 +13,28 @@ from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmet
 from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Comparison, Loop, Modulo, Node, children
+from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
+from pycalc.services.operations.expressions.nodes import Call, Comparison, Constant, Loop, Node, children
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
 from pycalc.services.operations.expressions.sizer import Sizer
-from pycalc.services.operations.expressions.sizes import Enclosed, Size
+from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed, Size
 from pycalc.services.operations.expressions.values import (
     UndecidedError,
     Value,
     is_exact,
+    is_whole,
     text_of_value,
 )
+from pycalc.services.operations.numbers.literals import lowest
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.texts import residue_or_none
 
 _GUARD_BITS = 64
-_MOST_DOUBLINGS = 5
+_MOST_DOUBLINGS = 4
+_MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
+_QUICK_SECONDS = 0.01  # what an estimate may compute itself
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
 
@@ -77,23 +82,59 @@ class Expressions:
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
         """Estimate the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
-        root = expression.root
+        root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
-        computing = sizer.seconds
+        digits = _digits(size, precision)
+        if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
+            again = Sizer(self._functions, 2 * precision, {}, strict=True)
+            again.size(root)
+            seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
+            return ExpressionEstimate(digits, seconds, sizer.memory, exact=False, certain=False)
         parts = children(root) if self._is_no_number(root) else (root,)
         for part in parts:
             sizer.residue(part, Size(None, None, PRIME_BITS))
-        if isinstance(root, Modulo):
-            computing *= 2
-        digits = _digits(size, precision)
-        written = min(digits, sizer.typical) if isinstance(root, Loop) else digits
-        seconds = sizer.seconds + computing + costs.WHOLE + costs.text(written)
+        written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
+        seconds = sizer.seconds + costs.WHOLE + costs.text(written)
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
+
+    def _with_values(self, root: Node, precision: int) -> Node:
+        """Return a call whose value is not a number with its arguments computed, if that is quick; else the node.
+
+        How long a proof of primality takes depends on the number, not only on its size.
+        """
+        if not isinstance(root, Call) or self._signatures[root.name].numeric:
+            return root
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        sizes = [sizer.size(argument) for argument in root.arguments]
+        if all(size.value is not None for size in sizes) or sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+            return root
+        if max(size.bits + size.places for size in sizes) > LARGEST_ARGUMENT:
+            return root
+        evaluator = Evaluator(Arithmetic(self._functions))
+        values = [evaluator.value(argument) for argument in root.arguments]
+        if not all(map(is_whole, values)):
+            return root
+        literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
+        return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the value's text, not yet verified; raises DomainError or ResultTooLarge, with the position."""
-        return self._settled(precision, lambda bits: self._computed(expression.root, precision, bits))
+        return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
+
+    def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
+        """Return the partial results and the result of a call at the top, or None where its function has none."""
+        root = expression.root
+        if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
+            return None
+        return self._steps_of(root, precision)
+
+    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
+        def values(arithmetic: Arithmetic) -> list[Value]:
+            evaluator = Evaluator(arithmetic)
+            return [evaluator.value(argument) for argument in root.arguments]
+
+        yield from self._functions[root.name].steps(root.position, self._settled(precision, values)) or ()
 
     def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.
@@ -105,34 +146,31 @@ class Expressions:
         root = expression.root
         try:
             if computed.exact:
-                return self._settled(precision, lambda bits: self._agrees(root, precision, bits, computed, prime))
+                return self._settled(precision, lambda arithmetic: self._agrees(root, arithmetic, computed, prime))
         except DisagreementError:
             return False
         except DomainError:
             if not precision:
                 raise
             # The irrational parts of an exact value, such as 0 * 2^0.5, have no residues.
-        return computed == self._settled(
-            precision, lambda bits: self._computed(root, precision, 2 * bits + _GUARD_BITS)
-        )
+        return computed == self._settled(precision, lambda arithmetic: self._computed(root, arithmetic), narrower=True)
 
-    def _computed(self, root: Node, precision: int, bits: int) -> Verified:
-        value = Evaluator(Arithmetic(self._functions, precision, bits)).value(root)
+    def _computed(self, root: Node, arithmetic: Arithmetic) -> Verified:
+        value = Evaluator(arithmetic).value(root)
         if isinstance(value, bool | bytes):
             return Verified(value if isinstance(value, bytes) else _boolean(value), True)
         if is_exact(value):
             return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
 
-        return Verified(rounded(root.position, value, precision).text().encode(), False)
+        return Verified(rounded(root.position, value, arithmetic.precision).text().encode(), False)
 
-    def _agrees(self, root: Node, precision: int, bits: int, computed: Verified, prime: int) -> bool:
+    def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
         Where the value is not a number, the root is a comparison or a call. Its exact operands must then agree with
         their residues: DisagreementError if not. The text is checked against these operands.
         """
-        arithmetic = Arithmetic(self._functions, precision, bits)
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
         if not self._is_no_number(root):
@@ -157,24 +195,31 @@ class Expressions:
         """Return whether a tree's value is a boolean, or comes from a function whose values are not numbers."""
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
-    @staticmethod
-    def _settled(precision: int, attempt: Callable[[int], T]) -> T:
-        """Return the result of ``attempt`` at a working precision that is doubled while enclosures are too wide.
+    def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
+        """Return the result of ``attempt`` with a working precision that is raised while enclosures are too wide.
 
-        Raises DomainError, with the position, after five attempts.
+        It is raised by the bits that long operands need, and at least four times doubled. ``narrower`` begins with more
+        than twice as many bits. Raises DomainError, with the position, where that does not suffice.
         """
-        bits = _bits(precision)
-        for _ in range(_MOST_DOUBLINGS):
+        least = _bits(precision) * (2 if narrower else 1) + (_GUARD_BITS if narrower else 0)
+        bits = least
+        while True:
+            arithmetic = Arithmetic(self._functions, precision, bits)
             try:
-                return attempt(bits)
+                return attempt(arithmetic)
             except UndecidedError as error:
-                position = error.position
-                bits *= 2
-        detail = (
-            "This part cannot be decided: it is too close to a value where its rounding or its order changes. Write it "
-            "so that irrational parts do not cancel."
-        )
-        raise undefined(position, detail)
+                needed = least + min(arithmetic.needed, _MOST_NEEDED)
+                if bits >= max(least << _MOST_DOUBLINGS, 2 * needed):
+                    raise undefined(error.position, _undecided(bits)) from None
+                bits = max(2 * bits, needed)
+
+
+def _undecided(bits: int) -> str:
+    digits = int(bits / BITS_PER_DIGIT)
+    return (
+        f"This part cannot be decided with {digits:,} digits of its irrational parts: it is too close to a value where "
+        "its rounding or its order changes. Write it so that irrational parts do not cancel."
+    )
 
 
 def _bits(precision: int) -> int:

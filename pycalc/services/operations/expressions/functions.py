@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Modular, Operation, ResiduePlan
+from pycalc.services.operations.base import Modular, Operation, ResiduePlan, Stepwise
 from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50
+LARGEST_PRIME = (1 << PRIME_BITS) - 1  # of the primes by which values are verified
+_LONGEST_VERIFICATION = 1.0  # seconds of a residue modulo such a prime
+_SHORT_ARGUMENT = 10**9  # up to such arguments it takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -23,11 +27,13 @@ class Function:
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
+        self.is_stepwise = isinstance(operation, Stepwise)
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
         """Estimate the digits of the value, which are an upper bound, and the seconds to compute and verify it."""
-        estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
+        with _placed(position):
+            estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
@@ -41,6 +47,10 @@ class Function:
             return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
+    def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
+        """Return the partial results and the result of a call, as the operation does."""
+        return self._operation.steps(self._arguments(position, values), _PRECISION)
+
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the value modulo ``modulus``; an operation that is not Modular computes the whole value.
 
@@ -53,6 +63,12 @@ class Function:
         if digits * BITS_PER_DIGIT > MOST_BITS:
             raise too_large(position)
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
+
+    def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
+        """Return whether the value modulo a verification's prime takes over a second, such as that of (10^12)!."""
+        if max(values) <= _SHORT_ARGUMENT:
+            return False
+        return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
         """Return the value modulo ``modulus``; an operation that is not Modular computes the whole value for it."""

@@ -37,7 +37,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
 _FOLDED_SECONDS = 5e-5
-_LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
+LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
 
 
 class NodeSizes:
@@ -94,7 +94,6 @@ class NodeSizes:
         if not self._precision:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
-        self.seconds += costs.rounded(max(self._precision, sizes[0].digits))
         return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Enclosed.YES)
 
     def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
@@ -115,7 +114,7 @@ class NodeSizes:
             case "/":
                 return self._quotient(step.position, left, right)
             case "//":
-                return whole_of(self._quotient(step.position, left, right))
+                return self._whole_quotient(step.position, left, right)
         self._quotient(step.position, left, right)
         low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
@@ -123,6 +122,8 @@ class NodeSizes:
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
         """Count the time of an operator; GMP keeps fractions in lowest terms, which takes greatest common divisors."""
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
+        if rounded_of(left, right) is Enclosed.YES:
+            self.seconds += costs.ENCLOSE
         if operator in "+-":
             self.seconds += costs.add(a + b + c + d)
             if b or d:
@@ -156,6 +157,14 @@ class NodeSizes:
             low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
         return Size(low, high, left.bits + right.places, places, rounded=rounded)
 
+    def _whole_quotient(self, position: int, left: Size, right: Size) -> Size:
+        size = whole_of(self._quotient(position, left, right))
+        if left.places or right.least == -inf:
+            return size
+        if left.bits < right.least:
+            return Size(mpz(-1), mpz(0), 1)
+        return size._replace(bits=min(size.bits, (left.bits - right.least) * MARGIN + 1))
+
     def _power(self, node: Exponentiation, base: Size, exponent: Size) -> Size:
         if base.value is not None and abs(base.value) in (0, 1):
             return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
@@ -163,12 +172,18 @@ class NodeSizes:
         natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
         rounded = max(base.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
         bits, places = times(base.bits, most), times(base.places, most)
-        if not natural:
+        if exponent.high is not None and exponent.high < 0:
+            bits, places = places, max(bits, 1.0)
+        elif not natural:
             bits = places = max(bits, places, 1.0)
         if rounded is not Enclosed.YES and bits + places <= MOST_BITS:
             self.seconds += costs.power((bits + places) / BITS_PER_DIGIT)
         if rounded:
-            self.seconds += costs.rounded(self._precision) + costs.root((base.bits + base.places) / BITS_PER_DIGIT)
+            self.seconds += costs.root((base.bits + base.places) / BITS_PER_DIGIT)
+            if self._precision:
+                square_root = exponent.value is not None and exponent.value.denominator == 2
+                self.seconds += costs.enclosed(self._precision, square_root=square_root)
+                self.certain = False  # the first enclosure imports FLINT
         low = high = None
         if natural and base.low is not None and base.low >= 1 and exponent.low is not None and bits <= FOLDED_BITS:
             low, high = base.low ** int(exponent.low), base.high ** int(exponent.high)
@@ -190,6 +205,8 @@ class NodeSizes:
             return Size(low, high, bits, places, min(size.least for size in sizes), rounded_of(*sizes))
         if node.name in BUILT_IN:
             self.seconds += costs.divide(first.bits / BITS_PER_DIGIT, first.places / BITS_PER_DIGIT)
+            if first.rounded is Enclosed.YES:  # all digits before the point are computed
+                self.seconds += 2 * costs.ENCLOSE + costs.enclosed(first.bits / BITS_PER_DIGIT)
             return whole_of(first)
         digits, seconds = self._largest_call(node, sizes)
         self.seconds += seconds + costs.text(digits)
@@ -204,10 +221,10 @@ class NodeSizes:
         if all(size.value is not None for size in sizes):
             return function.estimate(node.position, [size.value for size in sizes])
         self.certain = False
-        if any(size.low is None and size.bits > _LARGEST_ARGUMENT for size in sizes):
+        if any(size.low is None and size.bits > LARGEST_ARGUMENT for size in sizes):
             if self._strict:
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
-                raise too_large(node.position, detail, int(_LARGEST_ARGUMENT))
+                raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return inf, 0.0
         found = []
         for values in product(*(_samples(size) for size in sizes)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -78,8 +78,15 @@ class Evaluate(Calculable[Expression]):
         rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
         return self._call.search(rest) is None
 
+    def steps(self, args: Expression, precision: int) -> Iterator[bytes] | None:
+        return self._expressions.steps(args, precision)
+
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
         computed = self._expressions.compute(args, precision)
+        return self.verified(args, precision, computed.text, exact=computed.exact)
+
+    def verified(self, args: Expression, precision: int, text: bytes, *, exact: bool) -> Verified:
+        computed = Verified(text, exact)
         for _ in range(_PRIMES):
             with suppress(ZeroDivisionError):  # the prime divides a denominator: draw another one
                 if self._expressions.verify(args, precision, computed, random_prime()):

@@ -17,8 +17,14 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Step,
 )
-from pycalc.services.operations.expressions.problems import too_large, undefined
-from pycalc.services.operations.expressions.sizer import MOST_EXPONENT_BITS, by_euler, exact_steps
+from pycalc.services.operations.expressions.problems import undefined
+from pycalc.services.operations.expressions.sizer import (
+    MOST_EXPONENT_BITS,
+    by_euler,
+    exact_steps,
+    exponent_too_large,
+    is_short_exponent,
+)
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 
@@ -36,10 +42,15 @@ class Residues:
     The factors are given separately, because their prime factors are found sooner than those of their product. With
     ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for their
     value.
+
+    ``modulus`` is given for the two residues of a verification: the modulus of the residue that is verified. A function
+    whose value modulo a prime takes too long is then replaced by its residue modulo ``modulus``, in both of them. That
+    changes no residue modulo ``modulus``, and what is computed from it is verified as usual.
     """
 
-    def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False) -> None:
+    def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False, modulus: int = 0) -> None:
         self._evaluation = evaluation
+        self._verified_modulus = modulus
         self._factors = factors
         self._modulus = mpz(prod(factors))
         self._verifying = verifying
@@ -73,6 +84,8 @@ class Residues:
 
     def _number(self, node: Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
+        if not exponent:
+            return unscaled % self._modulus
         scale = pow(mpz(10), abs(exponent), self._modulus)
         return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self._modulus
 
@@ -92,11 +105,12 @@ class Residues:
         return (left + right if step.operator == "+" else left - right) % self._modulus
 
     def _power(self, node: Exponentiation) -> Value:
-        size = self._evaluation.size(node.exponent)
-        if by_euler(size, max(factor.bit_length() for factor in self._factors)):
-            return self._power_by_euler(node)
-        if size.bits > MOST_EXPONENT_BITS:
-            raise too_large(node.exponent.position)
+        if not is_short_exponent(node.exponent):
+            size = self._evaluation.size(node.exponent)
+            if by_euler(size, max(factor.bit_length() for factor in self._factors)):
+                return self._power_by_euler(node)
+            if size.bits > MOST_EXPONENT_BITS:
+                raise exponent_too_large(node.exponent.position)
         exponent = self._evaluation.value(node.exponent)
         if not is_whole(exponent):
             return self._exact(node)
@@ -114,6 +128,8 @@ class Residues:
             return self._exact(node)
         function = self._evaluation.functions[node.name]
         values = [self._evaluation.value(argument) for argument in node.arguments]
+        if self._verified_modulus and function.is_long_modulo_prime(node.position, values):
+            return mpz(function.verified_residue(node.position, values, self._verified_modulus)) % self._modulus
         if not self._verifying:
             return mpz(function.residue(node.position, values, int(self._modulus)))
         residue = function.independent_residue(node.position, values, int(self._modulus))

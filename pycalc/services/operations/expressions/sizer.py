@@ -7,9 +7,10 @@ from itertools import pairwise
 from math import ceil, inf, log2
 from typing import Any, NamedTuple
 
+from pycalc.errors import ResultTooLarge
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
-from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
 from pycalc.services.operations.expressions.node_sizes import NodeSizes
 from pycalc.services.operations.expressions.nodes import (
     Call,
@@ -39,16 +40,17 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 # The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
-_PRIME = (1 << PRIME_BITS) - 1  # the largest by which a residue is verified
 _CALL = 50
 MOST_TERMS = 1_000_000  # of a sum or a product
 # In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
-MOST_EXPONENT_BITS = 1 << 24
+MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
+_SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
 CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
+_SMALL_PRIMES = gmp.primorial(1_000)
 _MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
 _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
@@ -142,18 +144,8 @@ class Sizer(NodeSizes):
         match node:
             case Constant() | Variable():
                 self.seconds += costs.multiply(digits, digits)
-            case Chain(_, first, steps):
-                exact = exact_steps(node)
-                if exact:
-                    self.size(Chain(node.position, first, steps[:exact]))
-                else:
-                    self.residue(first, modulus)
-                for step in steps[exact:]:
-                    self.residue(step.operand, modulus)
-                    # Where a divisor has no inverse, the value is computed in full.
-                    self.certain = self.certain and step.operator != "/"
-                    if step.operator in "*/":
-                        self.seconds += 3 * costs.multiply(digits, digits)
+            case Chain():
+                self._residue_of_chain(node, modulus)
             case Negation(_, operand):
                 self.residue(operand, modulus)
             case Exponentiation():
@@ -162,6 +154,9 @@ class Sizer(NodeSizes):
                 self._repeated(node, lambda: self.residue(node.body, modulus))
             case Call() if node.name not in BUILT_IN:
                 self._residue_of_call(node, modulus)
+            case Modulo():  # it is verified by two residues
+                self.size(node)
+                self.size(node)
             case _:
                 self.size(node)
         return Size(None, None, modulus.bits)
@@ -262,7 +257,8 @@ class Sizer(NodeSizes):
         return all(right % left == 0 for left, right in pairwise(denominators))
 
     def _modulo(self, node: Modulo) -> Size:
-        operand, modulus = self._peek(node.operand), self.size(node.modulus)
+        modulus = self.size(node.modulus)
+        operand = self._bounds.size(node.operand) if self._bounds else self.size(node.operand)
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
@@ -276,22 +272,38 @@ class Sizer(NodeSizes):
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
 
+    def _residue_of_chain(self, node: Chain, modulus: Size) -> None:
+        exact = exact_steps(node)
+        if exact:
+            self.size(Chain(node.position, node.first, node.steps[:exact]))
+        else:
+            self.residue(node.first, modulus)
+        digits = modulus.bits / BITS_PER_DIGIT
+        for step in node.steps[exact:]:
+            self.residue(step.operand, modulus)
+            # Where a divisor has no inverse, the value is computed in full.
+            self.certain = self.certain and step.operator != "/"
+            if step.operator in "*/":
+                self.seconds += 3 * costs.multiply(digits, digits)
+
     def _residue_of_power(self, node: Exponentiation, modulus: Size) -> None:
-        exponent = self._peek(node.exponent)
+        exponent = self.size(node.exponent) if is_short_exponent(node.exponent) else self._peek(node.exponent)
         if exponent.places:
             self.size(node)
             return
         self.residue(node.base, modulus)
         bits = modulus.bits
         if by_euler(exponent, bits):
+            if modulus.value is not None:  # FLINT divides by the small factors first
+                bits = log2_of(_rough(modulus.value))
             # The verification has a prime as a second factor of its modulus, which is factored too.
             self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
-            self.seconds += costs.FLINT
+            self.certain = False  # the first factorization imports FLINT
             # Each further totient is shorter, because totients have more and more small factors.
             self.residue(node.exponent, Size(None, None, 0.85 * bits))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
-            raise too_large(node.exponent.position)
+            raise exponent_too_large(node.exponent.position)
         self.size(node.exponent)
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
@@ -305,10 +317,15 @@ class Sizer(NodeSizes):
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
             self.memory += plan.memory
-            if not alone:
-                plan = self._functions[node.name].residue_plan(node.position, values, _PRIME)
-                self.seconds += 2 * plan.seconds
-                self.memory += plan.memory
+            if alone or modulus.bits == PRIME_BITS:
+                return
+            if self._functions[node.name].is_long_modulo_prime(node.position, values):
+                # Its residue is computed twice more; one of over 1,000 digits is then verified, modulo a larger number.
+                self.seconds += 4 * plan.seconds + costs.LONG_CALL
+                return
+            plan = self._functions[node.name].residue_plan(node.position, values, LARGEST_PRIME)
+            self.seconds += plan.seconds
+            self.memory += plan.memory
             return
         self.certain = False
         for size in sizes:
@@ -322,6 +339,27 @@ def is_carried(size: Size, modulus: Size) -> bool:
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > CARRIED_BITS and whole and modulus.least > -inf
+
+
+def _rough(modulus: Value) -> Value:
+    """Return a modulus without its prime factors up to 1,000."""
+    shared = gmp.gcd(modulus, _SMALL_PRIMES)
+    while shared > 1:
+        modulus //= shared
+        shared = gmp.gcd(modulus, shared)
+    return modulus
+
+
+def is_short_exponent(exponent: Node) -> bool:
+    """Return whether an exponent is a variable or a short literal: in a loop, finding its size would take longer."""
+    literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
+    return literal or isinstance(exponent, Variable)
+
+
+def exponent_too_large(position: int) -> ResultTooLarge:
+    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    detail = "This exponent may have more than 5,050,445 digits, and cannot be reduced: make it smaller."
+    return too_large(position, detail, MOST_EXPONENT_BITS)
 
 
 def by_euler(exponent: Size, bits: float) -> bool:

@@ -79,6 +79,8 @@ def plan_memory(plan: FactorialPlan, n: int) -> float:
     """Estimate the bytes that ``plan.residue`` takes, within a factor of about two."""
     if plan.whole:
         return 2.0 * n * max(1.0, log2(n + 1))
+    if plan.rough <= n:
+        return 0.0
     steps, width = _steps(plan, n)
     return steps * (thresholds.FACTORIAL_RESIDUE_BYTES + thresholds.FACTORIAL_RESIDUE_BYTES_PER_BIT * width)
 

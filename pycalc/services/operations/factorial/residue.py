@@ -8,6 +8,7 @@ convolution, which GMP computes as one product of large integers (Kronecker subs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from math import isqrt
 
@@ -29,14 +30,23 @@ def largest_inverted(n: int) -> int:
 
 def factorial_residue(n: int, prime: int) -> int:
     """Return ``n``! modulo a prime."""
-    if n >= prime:
-        return 0
-    if n >= FACTORIAL_RESIDUE_STEPS:
-        return factorial_by_steps(n, prime)
-    result = 1
-    for factor in range(2, n + 1):
-        result = result * factor % prime
-    return result
+    return factorial_residues((n,), prime)[0]
+
+
+def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
+    """Return n! modulo a prime for each n of ``indices``; all together take little longer than the largest."""
+    largest = max(indices)
+    if largest >= prime:
+        return [factorial_residue(n, prime) if n < prime else 0 for n in indices]
+    if largest < FACTORIAL_RESIDUE_STEPS:
+        found: dict[int, int] = {}
+        result, start = 1, 1
+        for n in sorted(indices):
+            for factor in range(start, n + 1):
+                result = result * factor % prime
+            found[n], start = result, n + 1
+        return [found[n] for n in indices]
+    return _by_steps(indices, prime)
 
 
 def factorial_residue_seconds(n: int) -> float:
@@ -53,15 +63,24 @@ def factorial_by_steps(n: int, modulus: int) -> int:
     ``modulus`` must have no prime factor up to ``largest_inverted(n)``, because the interpolation divides by numbers
     with such factors. Raises ZeroDivisionError where an inverse does not exist.
     """
-    modulus = mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus
-    run = 1 << max(0, isqrt(n).bit_length() - 1)
-    values = _run_products(run, n // run, modulus)
-    result = 1
-    for value in values[: n // run]:
-        result = result * value % modulus
-    for factor in range(n - n % run + 1, n + 1):
-        result = result * factor % modulus
-    return int(result)
+    return _by_steps((n,), mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus)[0]
+
+
+def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
+    """Return n! modulo ``modulus`` for each n of ``indices``, from the runs of the largest one."""
+    largest = max(indices)
+    run = 1 << max(0, isqrt(largest).bit_length() - 1)
+    values = _run_products(run, largest // run, modulus)
+    found: dict[int, int] = {}
+    result, position = 1, 0
+    for n in sorted(indices):
+        while position < n // run:
+            result = result * values[position] % modulus
+            position += 1
+        found[n] = result
+        for factor in range(n - n % run + 1, n + 1):
+            found[n] = found[n] * factor % modulus
+    return [int(found[n]) for n in indices]
 
 
 def _run_products(run: int, count: int, modulus: int) -> list[int]:

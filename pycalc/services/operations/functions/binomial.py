@@ -8,7 +8,7 @@ from typing import Any
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
+from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
@@ -71,8 +71,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             for i in range(k):
                 above, below = above * (n - i) % prime, below * (i + 1) % prime
         else:
-            above = factorial_residue(n, prime)
-            below = factorial_residue(k, prime) * factorial_residue(n - k, prime) % prime
+            above, *others = factorial_residues((n, k, n - k), prime)
+            below = others[0] * others[1] % prime
         return sign * above * inverse(below, prime) % prime
 
     def summary(self, args: Integers, precision: int) -> ResultSummary:
@@ -133,7 +133,7 @@ def _digits(n: int, k: int) -> int:
 def _verification_seconds(n: int, k: int) -> float:
     if k <= _SHORT_PRODUCT or n >= 2**61:
         return _SECONDS_PER_FACTOR * min(k, _COUNTLESS)
-    return sum(map(factorial_residue_seconds, (n, k, n - k)))
+    return factorial_residue_seconds(n)
 
 
 OPERATION = Binomial()

@@ -8,7 +8,7 @@ from typing import Any
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
 from pycalc.services.operations.binomials.modulo import plan_binomial
-from pycalc.services.operations.factorial.residue import factorial_residue, factorial_residue_seconds
+from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import Ends, Logarithm, digits_by_logarithm, ends_by_logarithm
@@ -39,7 +39,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         digits = _digits(n)
         verification = 0.0
         if digits > self.verified_above:
-            verification = factorial_residue_seconds(n) + factorial_residue_seconds(2 * n)
+            verification = factorial_residue_seconds(2 * n)
         return Estimate(digits, seconds(_SECONDS, min(digits, _COUNTLESS)) + verification, True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
@@ -49,8 +49,8 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, from factorials modulo ``prime``."""
         (n,) = args
-        half = factorial_residue(n, prime)
-        return factorial_residue(2 * n, prime) * inverse(half * half * (n + 1) % prime, prime) % prime
+        half, whole = factorial_residues((n, 2 * n), prime)
+        return whole * inverse(half * half * (n + 1) % prime, prime) % prime
 
     def summary(self, args: Integers, precision: int) -> ResultSummary:
         (n,) = args

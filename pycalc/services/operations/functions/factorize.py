@@ -17,6 +17,7 @@ from pycalc.services.operations.numbers.primes import primes_up_to
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SMALL_PRIMES = primes_up_to(1_000)
+_SIEVED_PRIMES = gmp.primorial(1 << 15)
 _SMALL_SECONDS = 3e-5
 _LONGEST_TESTED = 4_000  # bits below which an estimate tests the cofactor for primality
 _SHORTEST_BY_CURVES = 180  # bits: the quadratic sieve splits a shorter number within a second or two
@@ -49,9 +50,19 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             return Estimate(0, _SMALL_SECONDS, True)
         if rest.bit_length() < _LONGEST_TESTED and gmp.is_strong_prp(rest, 2):
             return Estimate(0, _SMALL_SECONDS + 2 * proof_seconds(rest), True)
-        return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, rest.bit_length()), True)
+        shared = gmp.gcd(rest, _SIEVED_PRIMES)  # FLINT divides by these first
+        while shared > 1:
+            rest //= shared
+            shared = gmp.gcd(rest, shared)
+        bits = rest.bit_length()
+        if 1 < bits < _LONGEST_TESTED:
+            if gmp.is_strong_prp(rest, 2):
+                return Estimate(0, seconds(_SECONDS, 0) + 2 * proof_seconds(rest), True)
+            if gmp.is_power(rest):  # FLINT takes the root first
+                bits //= next(k for k in primes_up_to(bits) if gmp.iroot(rest, k)[1])
+        return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
-    def steps(self, args: Integers) -> Iterator[bytes]:
+    def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
         """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all.
 
         Only a composite rest of at least ``_SHORTEST_BY_CURVES`` bits is given to the curves.

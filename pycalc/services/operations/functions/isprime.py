@@ -5,6 +5,7 @@ from __future__ import annotations
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 from pycalc.services.operations.numbers.primality import is_proved_prime, proof_seconds
 
 
@@ -14,7 +15,7 @@ class IsPrime(IntegerOperation):
     name = "isprime"
     title = "Primality"
     description = "true if n is a prime number, which is proved, and false if it is not."
-    parameters = (Parameter("n", "natural", "The number, from 0.", "97"),)
+    parameters = (Parameter("n", "natural", "The number, from 0.", "97", LONGEST_OPERAND),)
     numeric = False
     verified_above = 0
 

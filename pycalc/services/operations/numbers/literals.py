@@ -162,9 +162,9 @@ def size_of(literal: str) -> int:
     return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
-def parse_rational(raw: Mapping[str, str], name: str) -> RationalLiteral | FieldProblem:
+def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral | FieldProblem:
     """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``, or a FieldProblem."""
-    text = required(raw, name)
+    text = required(raw, name, most)
     if isinstance(text, FieldProblem):
         return text
     match = RATIONAL.fullmatch(text)

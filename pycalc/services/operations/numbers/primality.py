@@ -11,11 +11,15 @@ _BASES_SECONDS = 6e-6
 _EVEN_SECONDS = 5e-6
 # Seconds of FLINT's proof for a prime, by its bits.
 _PROOF_SECONDS: Costs = (
-    (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3),
+    (82, 7e-4), (128, 1.7e-3), (256, 0.0145), (512, 0.11), (768, 0.4), (1_024, 1.3), (1_500, 4.3), (2_000, 14.0),
+    (3_000, 90.0),
 )  # fmt: skip
-# Seconds of the strong test to base 2, which finds nearly every composite number, by the number's bits.
-_TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 3e-3), (10_000, 0.06), (33_200, 1.5))
-_LONGEST_TESTED = 4_000  # bits up to which an estimate runs the strong test itself
+# Seconds of the strong test to base 2, and of the verification by another test, by the bits of a composite number.
+_TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 0.013), (10_000, 0.2), (33_200, 4.2))
+_LONGEST_TESTED = 40_000  # bits up to which an estimate runs the strong test itself
+# Up to so many bits the strong test takes no longer than the search for small factors.
+_SHORTEST_SEARCHED = 1_000
+_SMALL_PRIMES = gmp.primorial(10_000)
 
 
 def is_proved_prime(n: int) -> bool:
@@ -26,11 +30,10 @@ def is_proved_prime(n: int) -> bool:
     """
     if n < 2 or n in _BASES:
         return n >= 2
-    bases = _BASES if n < _PROVED_BY_BASES else _BASES[:1]
-    if not n % 2 or not all(gmp.is_strong_prp(n, base) for base in bases):
+    if not _is_probable_prime(n):
         return False
     if n < _PROVED_BY_BASES:
-        return True
+        return all(gmp.is_strong_prp(n, base) for base in _BASES[1:])
     import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
 
     return bool(flint.fmpz(n).is_prime())
@@ -39,16 +42,25 @@ def is_proved_prime(n: int) -> bool:
 def proof_seconds(n: int) -> float:
     """Estimate the seconds that ``is_proved_prime`` takes for ``n`` on one core.
 
-    For an odd number of up to _LONGEST_TESTED bits, the estimate runs the strong test to base 2.
+    For a number of up to _LONGEST_TESTED bits without a small factor, the estimate runs the strong test to base 2.
     """
-    bits = n.bit_length()
-    if n < 3 or not n % 2:
+    if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS
-    test = seconds(_TEST_SECONDS, bits)
-    composite = bits > _LONGEST_TESTED or not gmp.is_strong_prp(n, 2)
-    return test if composite else test + prime_proof_seconds(n)
+    test = seconds(_TEST_SECONDS, n.bit_length())
+    probable = n.bit_length() <= _LONGEST_TESTED and gmp.is_strong_prp(n, 2)
+    return test + prime_proof_seconds(n) if probable else test
 
 
 def prime_proof_seconds(n: int) -> float:
     """Estimate the seconds of the proof for a prime of the size of ``n`` on one core."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
+
+
+def _is_probable_prime(n: int) -> bool:
+    """Return whether ``n`` > 2 passes the strong test to base 2, which nearly every composite number fails."""
+    return not _has_small_factor(n) and bool(gmp.is_strong_prp(n, 2))
+
+
+def _has_small_factor(n: int) -> bool:
+    """Return whether ``n`` is even, or is long and has a prime factor up to 10,000."""
+    return not n % 2 or (n.bit_length() > _SHORTEST_SEARCHED and gmp.gcd(n, _SMALL_PRIMES) > 1)

@@ -11,7 +11,13 @@ from pycalc.services.operations.base import Estimate, Modular, Parameter, Residu
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.literals import RationalLiteral, key_of, parse_rational
+from pycalc.services.operations.numbers.literals import (
+    LONGEST_OPERAND,
+    MAX_LITERAL,
+    RationalLiteral,
+    key_of,
+    parse_rational,
+)
 from pycalc.services.operations.numbers.modular import checked_modulus
 from pycalc.services.operations.numbers.texts import describe, inverse, residue_or_none
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
@@ -25,6 +31,8 @@ from pycalc.services.operations.power.rational import (
 )
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
+_LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
+_REDUCED_SECONDS_PER_BIT = 3e-10  # of the base modulo a shorter number
 MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only where x is 0, 1 or -1
 
 
@@ -48,12 +56,12 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         "where it is another rational, and otherwise correctly rounded to `precision` significant digits."
     )
     parameters = (
-        Parameter("x", "rational", "The base, a decimal number or a fraction such as 2/3.", "2.5"),
+        Parameter("x", "rational", "The base, a decimal number or a fraction such as 2/3.", "2.5", LONGEST_OPERAND),
         Parameter("y", "rational", "The exponent, a decimal number or a fraction such as 2/3.", "-3"),
     )
 
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
-        x, y = parse_rational(raw, "x"), parse_rational(raw, "y")
+        x, y = parse_rational(raw, "x", LONGEST_OPERAND), parse_rational(raw, "y")
         if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
             raise InvalidInput.of(*(operand for operand in (x, y) if isinstance(operand, FieldProblem)))
         if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
@@ -70,6 +78,10 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
 
     def estimate(self, args: PowerArgs, precision: int) -> Estimate:
         exact = args.exact
+        if max(args.x.unscaled.bit_length(), args.x.denominator.bit_length()) > _LONGEST_BASE:
+            raise InvalidInput.of(
+                FieldProblem("/x", f"x must have at most {MAX_LITERAL:,} digits, or be taken with mod.")
+            )
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
             parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
@@ -131,14 +143,19 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         if args.value is None:
             return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
         value = args.value
-        exponents = sum(abs(part).bit_length() for part in (value.twos, value.fives, value.power))
+        # A power of 2 or 5 with an exponent below 8 is shorter than most moduli.
+        exponents = sum(max(0, abs(part).bit_length() - 3) for part in (value.twos, value.fives))
+        exponents += max(0, abs(value.power).bit_length() - 1)
         twos = (modulus & -modulus).bit_length() - 1
         a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
-        if twos:  # GMP computes modulo the power of two separately, which is much cheaper for a long one
+        if twos > value.power or (twos and value.twos <= 0):
+            # GMP computes modulo the power of two separately, which is much cheaper for a long one. There a high power
+            # of an even base is 0.
             a_bit += max(1.2e-8, thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, twos) / 4)
         whole = min(value.twos, value.fives, value.power) >= 0 and value.below == 1
         division = 0.0 if whole else 3 * gcd_seconds(modulus, modulus)
-        return ResiduePlan(2 * thresholds.RESIDUE_OVERHEAD + (1 + exponents) * a_bit + division)
+        reduction = _REDUCED_SECONDS_PER_BIT * (value.rest.bit_length() + value.below.bit_length())
+        return ResiduePlan(2 * thresholds.RESIDUE_OVERHEAD + (1 + exponents) * a_bit + division + reduction)
 
     def modulo(self, args: PowerArgs, modulus: int, method: Any = None) -> int:
         if args.value is None:

@@ -1,0 +1,152 @@
+"""A drill in which one account takes as much as the default limits let it, and the worst day follows from what it got.
+
+The account calculates in batches, computes the largest results that nobody has cached, downloads one that is cached,
+and exports its history, all at once and without a pause after a refusal. Another user asks for small calculations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import count
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from drills.hostile import CALCULATION_MS, HEALTH_MS, attacked, others, p99
+from drills.support.finding import Finding, faults
+from pycalc.models.limits import parse_bytes, parse_limits, parse_seconds
+from pycalc.services.history.retention import LONG_WEIGHT, SLACK
+from pycalc.settings import Settings
+from tests.harness.servers import log_in, pycalc
+
+_DAY = 86_400
+_DISK_BYTES = 250e6  # of one account in all, as the operations guide promises
+_LIMITS = ("rate_limit", "compute_quota", "digits_quota", "history_quota")
+_WITH_EXPORTS = 1.05  # times the quota of bytes, because exports that are under way are completed beyond it
+_BATCH = 1_000
+_EXPONENT = "140"  # results of 840 to 1,000 digits are recorded in full, and their rows count as long ones
+_CONNECTIONS = {"calculations": 2, "computing": 8, "downloads": 4, "exports": 1}
+_TEXT = {"Accept": "text/plain"}
+
+
+def _requests(kind: str) -> Iterator[dict[str, Any]]:
+    """Yield requests of one kind, without end."""
+    for number in count(1):
+        if kind == "calculations":
+            x = 1_000_000 + number * _BATCH
+            items = [{"operation": "pow", "input": {"x": str(x + index), "y": _EXPONENT}} for index in range(_BATCH)]
+            yield {"method": "POST", "url": "/batch", "json": {"operations": items}}
+        elif kind == "computing":  # and nearly none of the bytes
+            url, headers = f"/factorial/{1_000_000 + number}", {**_TEXT, "Range": "bytes=0-0"}
+            yield {"method": "GET", "url": url, "headers": headers}
+        elif kind == "downloads":
+            yield {"method": "GET", "url": "/fibonacci/40000000", "headers": _TEXT}
+        else:
+            yield {"method": "GET", "url": "/secure-history", "headers": {"Accept": "text/csv"}}
+
+
+async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[str, Any]], got: Counter[str]) -> None:
+    """Send one request after the other; count what was granted, and the refusals."""
+    while True:
+        with suppress(httpx.HTTPError):
+            async with client.stream(**next(requests)) as answer:
+                granted = answer.status_code in (200, 206)
+                if granted and kind != "exports":
+                    got["calculations"] += _BATCH if kind == "calculations" else 1
+                got["refused"] += answer.status_code == 429
+                got["internal errors"] += answer.status_code == 500
+                async for part in answer.aiter_raw():
+                    got[f"bytes of {kind}"] += len(part) if granted else 0
+
+
+def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
+    """Take all that the account is granted for so long, then report it."""
+    os.nice(10)  # other people's clients are on machines of their own
+    sys.set_int_max_str_digits(0)
+    got = Counter[str]()
+
+    async def all_of_it() -> None:
+        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds), asyncio.TaskGroup() as takers:
+                    for kind, connections in _CONNECTIONS.items():
+                        requests = _requests(kind)
+                        for _ in range(connections):
+                            takers.create_task(_take(client, kind, requests, got))
+
+    asyncio.run(all_of_it())
+    report.send(got)
+
+
+def _bytes_in_use(file: Path) -> int:
+    """Return the size of a database without its free pages."""
+    with closing(sqlite3.connect(file)) as database:
+        pages, free, size = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+    return int((pages - free) * size)
+
+
+def greedy(seconds: float = 600.0, **lower: str) -> Finding:
+    """Attack for so long; compute the worst day from what the account got, and time another user meanwhile.
+
+    ``lower`` are limits in place of the default ones, so that a short attack meets them.
+    """
+    limits: dict[str, Any] = {name: str(Settings.model_fields[name].default) for name in _LIMITS} | lower
+    with TemporaryDirectory(prefix="drill-") as folder:
+        file = Path(folder) / "pycalc.db"
+        with pycalc("serve", Path(folder), **limits) as server:
+            user, attacker = log_in(server, "user"), log_in(server, "attacker")
+            empty = _bytes_in_use(file)
+            with attacked(_attack, server.port, attacker, seconds) as taken:
+                calculations, checks, statuses = asyncio.run(others(server.port, user, seconds))
+                got = taken()
+            usage = httpx.get(f"{server.url}/usage", headers={"Authorization": f"Bearer {attacker}"}).json()
+        disk = _bytes_in_use(file) - empty
+    used = {quota["name"]: quota["used"] for quota in usage["quotas"]}
+    day, kept = parse_limits(limits["rate_limit"])[-1].amount, int(limits["history_quota"]) / LONG_WEIGHT
+    hourly, daily = parse_seconds(limits["compute_quota"]), parse_bytes(limits["digits_quota"])
+    sent = got["bytes of downloads"] + got["bytes of exports"]
+    # What the account got goes on for a day, but not beyond its limits, unless it got more than those.
+    worst = {
+        "calculations": min(got["calculations"] / seconds * _DAY, max(got["calculations"], day)),
+        "hours": min(used["compute"] / seconds, max(used["compute"], hourly.amount) / hourly.seconds) * _DAY / 3_600,
+        "GB": min(sent / seconds * _DAY, max(sent, daily.amount)) / 1e9,
+        "MB of disk": max(disk, disk / max(1, got["calculations"]) * min(day, kept * (1 + 1 / SLACK))) / 1e6,
+    }
+    return Finding(
+        "a greedy account",
+        f"{sum(_CONNECTIONS.values())} connections for {seconds:g} s",
+        {
+            "calculations got": got["calculations"],
+            **{f"MB of {kind} got": got[f"bytes of {kind}"] / 1e6 for kind in ("downloads", "exports")},
+            "seconds of computing got": used["compute"],
+            "MB of disk taken": disk / 1e6,
+            **{f"{name} on the worst day": amount for name, amount in worst.items()},
+            "refusals": got["refused"],
+            "another user's p99 ms": p99(calculations),
+            "longest ms": max(calculations) * 1000,
+            "/healthz p99 ms": p99(checks),
+        },
+        faults(
+            too_many_calculations=worst["calculations"] > day,
+            too_many_hours=worst["hours"] > hourly.amount / hourly.seconds * _DAY / 3_600,
+            too_many_bytes=worst["GB"] > _WITH_EXPORTS * daily.amount / 1e9,
+            too_much_disk=worst["MB of disk"] > _DISK_BYTES / 1e6,
+            nothing_refused=not got["refused"],
+            slow_calculations=p99(calculations) > CALCULATION_MS,
+            slow_health_checks=p99(checks) > HEALTH_MS,
+            others_refused=statuses.total() - statuses[200],
+            internal_errors=got["internal errors"],
+        ),
+    )

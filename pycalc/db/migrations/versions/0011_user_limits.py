@@ -1,0 +1,17 @@
+"""The accounts' own limits, in place of the default ones."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    """Add the columns; every account keeps the default limits."""
+    op.add_column("users", sa.Column("rate_limit", sa.String(100)))
+    op.add_column("users", sa.Column("compute_quota", sa.String(32)))
+    op.add_column("users", sa.Column("digits_quota", sa.String(32)))
+    op.add_column("users", sa.Column("history_quota", sa.BigInteger()))

@@ -1,0 +1,22 @@
+"""The limits of each caller: the account's own, else those of its role, else the service's defaults (ADR 28)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pycalc.models.auth import Role, User
+from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
+
+
+class LimitPolicy:
+    """The default limits, and the roles' limits in place of them."""
+
+    def __init__(self, defaults: UserLimits, roles: Mapping[Role, OwnLimits]) -> None:
+        self._of_role = {role: roles.get(role, DEFAULTS).in_place_of(defaults) for role in Role}
+
+    def of(self, user: User) -> UserLimits:
+        """Return the limits that apply to a user."""
+        return user.limits.in_place_of(self._of_role[user.role])
+
+
+NO_LIMITS = LimitPolicy(UNLIMITED, {})

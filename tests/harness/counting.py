@@ -1,0 +1,23 @@
+"""Steps of counters and of limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from pycalc.cache.base import Bound, CounterStore, Spent
+from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
+
+
+async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -> Spent:
+    """Spend from one counter that lives for a minute."""
+    (spent,) = await counters.spend(amount, [Bound(key, 60, limit)])
+    return spent
+
+
+def calculation_rate(limit: str, clock: Callable[[], float] = monotonic) -> CalculationRateLimit:
+    """Return a limit on calculations, with metrics and counters of its own."""
+    found = CalculationRateLimits(Metrics(), clock=clock).of(limit)
+    assert found is not None
+    return found
